@@ -1,0 +1,143 @@
+//! The bus: bounded, fast, and allowed to drop. What it must do is told by its conformance suite.
+
+mod memory;
+mod nats;
+#[cfg(test)]
+mod conformance;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+pub use self::{memory::MemoryBus, nats::NatsBus};
+use super::names::{Names, QueueGroup, Subject};
+
+/// How many messages wait in one subscription before the bus drops further ones and says so
+/// ([`Disruption::Overflow`]). At 1 KiB a message, 64 MiB.
+pub const SUBSCRIPTION_CAPACITY: usize = 65_536;
+
+/// Carries messages between back ends and servers. Delivery is at most once and in order per publisher and subject.
+#[async_trait]
+pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
+    /// Receives every message on a subject.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`].
+    async fn subscribe(&self, subject: Subject) -> Result<Subscription, BusError>;
+
+    /// Receives a share of the messages on a subject: each goes to one member of the group.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`].
+    async fn queue_subscribe(&self, subject: Subject, group: QueueGroup) -> Result<Subscription, BusError>;
+
+    /// Hands a message to the bus. Ok does not mean that it arrived. Waits while the way out is full.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`], [`BusError::TooLarge`].
+    async fn publish(&self, publication: Publication) -> Result<(), BusError>;
+
+    /// Waits until everything published before has left this process.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`].
+    async fn flush(&self) -> Result<(), BusError>;
+
+    /// Builds the deployment's keys and subjects.
+    #[doc(hidden)]
+    fn names(&self) -> &Names;
+}
+
+/// A message on its way out.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Where it goes.
+    pub subject: Subject,
+    /// Where the bus says so if nobody is subscribed to `subject`: a subject that the publisher itself is subscribed
+    /// to, where it then receives [`BusEvent::Undelivered`].
+    pub return_to: Option<Subject>,
+    /// What it says.
+    pub payload: Bytes,
+}
+
+/// What a subscription receives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BusEvent {
+    /// A message.
+    Message(BusMessage),
+    /// Nobody was subscribed to a message that was published with this `return_to`.
+    Undelivered(Subject),
+    /// Messages may have been lost here.
+    Disrupted(Disruption),
+}
+
+/// A message that came in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BusMessage {
+    /// What it says.
+    pub payload: Bytes,
+}
+
+/// Why messages may have been lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disruption {
+    /// The connection to the bus was lost and is back.
+    Reconnected,
+    /// The subscription was full.
+    Overflow,
+}
+
+/// A stream of events; dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscription {
+    events: mpsc::Receiver<BusEvent>,
+    /// Ends the subscription at its bus when dropped.
+    _guard: Box<dyn Guard>,
+}
+
+/// Whatever ends a subscription by its drop.
+pub(crate) trait Guard: Send + Sync + std::fmt::Debug {}
+
+impl Subscription {
+    pub(crate) fn new(events: mpsc::Receiver<BusEvent>, guard: Box<dyn Guard>) -> Self {
+        Self { events, _guard: guard }
+    }
+
+    /// The next event; `None` when the bus is closed.
+    pub async fn next(&mut self) -> Option<BusEvent> {
+        self.events.recv().await
+    }
+
+    /// The next event if one is there already.
+    pub fn try_next(&mut self) -> Option<BusEvent> {
+        self.events.try_recv().ok()
+    }
+}
+
+/// The bus did not take a message or a subscription.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// The connection is closed for good.
+    #[error("the bus is closed")]
+    Closed,
+    /// The message is larger than the bus takes.
+    #[error("a message of {bytes} bytes is larger than the bus takes ({limit})")]
+    TooLarge {
+        /// The message's size.
+        bytes: usize,
+        /// The bus's limit.
+        limit: usize,
+    },
+    /// What the bus's client library says.
+    #[error("{action} failed on the bus: {source}")]
+    Failed {
+        /// What was being done.
+        action: &'static str,
+        /// What the client library says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

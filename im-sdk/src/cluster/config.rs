@@ -1,0 +1,83 @@
+//! How to reach Redis and NATS.
+
+use std::time::Duration;
+
+/// Where Redis and NATS are.
+///
+/// ```
+/// use im_sdk::cluster::ClusterConfig;
+/// let config = ClusterConfig::new(["redis://127.0.0.1:6379"], ["nats://127.0.0.1:4222"]);
+/// assert_eq!(config.prefix, "im");
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClusterConfig {
+    /// Redis addresses, `redis://[user:password@]host:port[/db]`. With a Redis Cluster, some of its nodes.
+    pub redis: Vec<String>,
+    /// NATS addresses, `nats://[user:password@]host:port`: some servers of one NATS cluster.
+    pub nats: Vec<String>,
+    /// What every Redis key and NATS subject starts with. Default `im`. Change it to keep two deployments on the same
+    /// Redis and NATS apart; all processes of one deployment must agree on it.
+    pub prefix: String,
+    /// How long a request to Redis may take before it counts as failed. Default 2 s.
+    pub request_timeout: Duration,
+    /// How long the first connection may take. Default 5 s.
+    pub connect_timeout: Duration,
+}
+
+impl ClusterConfig {
+    /// A configuration with defaults beside the addresses.
+    pub fn new<R, N>(redis: R, nats: N) -> Self
+    where
+        R: IntoIterator<Item: Into<String>>,
+        N: IntoIterator<Item: Into<String>>,
+    {
+        Self {
+            redis: redis.into_iter().map(Into::into).collect(),
+            nats: nats.into_iter().map(Into::into).collect(),
+            prefix: "im".into(),
+            request_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClusterConfig {
+    /// Addresses can hold passwords: only how many there are is shown.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ClusterConfig")
+            .field("redis", &self.redis.len())
+            .field("nats", &self.nats.len())
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Redis or NATS could not be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No address was given.
+    #[error("no {service} address is configured")]
+    NoAddress {
+        /// `Redis` or `NATS`.
+        service: &'static str,
+    },
+    /// The prefix cannot be part of a subject.
+    #[error("prefix {prefix:?} is not valid: it takes 1-32 letters, digits, '-' and '_'")]
+    InvalidPrefix {
+        /// What was configured.
+        prefix: String,
+    },
+    /// The connection failed.
+    #[error("cannot connect to {service} at {address}: {source}")]
+    Unreachable {
+        /// `Redis` or `NATS`.
+        service: &'static str,
+        /// The host and port, without any password.
+        address: String,
+        /// What the client library says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

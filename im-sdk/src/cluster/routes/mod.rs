@@ -1,0 +1,196 @@
+//! Where users' devices are, which servers live, and who holds which node number. What an implementation must do is
+//! told by its conformance suite.
+
+mod memory;
+mod redis;
+#[cfg(test)]
+mod conformance;
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+
+pub use self::{memory::MemoryRoutes, redis::RedisRoutes};
+use crate::{
+    id::{ConnectionId, Device, NodeId, ServerId, UserId},
+    proto::pb::ServerInfo,
+};
+
+/// Keeps routes and leases. Every method is one atomic step.
+#[async_trait]
+pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
+    /// Registers a device's route and removes those that the policy gives its place to. A device's own earlier route is
+    /// always displaced.
+    ///
+    /// # Errors
+    /// [`RoutesError`]; whether the route is there is unknown then, so release it.
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError>;
+
+    /// Removes a device's route if it still is this one. True when it was.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError>;
+
+    /// Each user's devices and their routes, in the order of the users. Routes to dead servers are among them: the
+    /// caller knows who lives.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError>;
+
+    /// Registers a server or renews its lease for `ttl` from now, and says what it says of itself. `first` is true at the
+    /// first call of a server's life. False: the lease ran out before (or, with `first`, the id is taken by a live
+    /// server), and nothing was changed; the server needs a new identity.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn lease_server(
+        &self,
+        server: &ServerId,
+        info: &ServerInfo,
+        ttl: Duration,
+        first: bool,
+    ) -> Result<bool, RoutesError>;
+
+    /// Ends a server's lease at once.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn end_server_lease(&self, server: &ServerId) -> Result<(), RoutesError>;
+
+    /// The servers whose leases run; removes what is left of those whose leases ran out.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn live_servers(&self) -> Result<Vec<RegisteredServer>, RoutesError>;
+
+    /// Leases a node number that nobody holds, for `ttl`. `owner` must be unique. `floor_ms` tells the latest time
+    /// (Unix, milliseconds) that the holder may use in an id before it renews.
+    /// `None`: all numbers are taken.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn lease_node(&self, owner: &str, ttl: Duration, floor_ms: u64)
+    -> Result<Option<NodeLease>, RoutesError>;
+
+    /// Renews a node number for `ttl` from now and raises its floor. False: the lease ran out and nothing was changed.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn renew_node(
+        &self,
+        owner: &str,
+        node: NodeId,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<bool, RoutesError>;
+
+    /// Gives a node number back, if `owner` still holds it.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn release_node(&self, owner: &str, node: NodeId) -> Result<(), RoutesError>;
+}
+
+/// Where a device is connected. Stored as `<server>:<connection>`, the connection in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The server that holds the connection.
+    pub server: ServerId,
+    /// Which of its connections.
+    pub connection: ConnectionId,
+}
+
+impl std::fmt::Display for Route {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}:{}", self.server, self.connection)
+    }
+}
+
+impl FromStr for Route {
+    type Err = RoutesError;
+    fn from_str(text: &str) -> Result<Self, RoutesError> {
+        let malformed = || RoutesError::Malformed { what: "route", text: text.chars().take(160).collect() };
+        let (server, connection) = text.rsplit_once(':').ok_or_else(malformed)?;
+        Ok(Self {
+            server: server.parse().map_err(|_| malformed())?,
+            connection: ConnectionId(u64::from_str_radix(connection, 16).map_err(|_| malformed())?),
+        })
+    }
+}
+
+/// A device's wish to be reachable.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Whose device.
+    pub user: UserId,
+    /// Which device.
+    pub device: Device,
+    /// Where it is.
+    pub route: Route,
+    /// Who has to make way.
+    pub policy: LoginPolicy,
+}
+
+/// How many devices of one user may be connected at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoginPolicy {
+    /// One device of each [`crate::id::Terminal`]: a second phone displaces the first, a browser does not.
+    #[default]
+    OnePerTerminal,
+    /// One device in all.
+    Single,
+    /// Any number.
+    Unlimited,
+}
+
+/// A route that had to make way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Displaced {
+    /// Which device.
+    pub device: Device,
+    /// Where it was.
+    pub route: Route,
+}
+
+/// A live server and what it says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisteredServer {
+    /// Its id.
+    pub id: ServerId,
+    /// What it says.
+    pub info: ServerInfo,
+}
+
+/// A node number and from when on it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLease {
+    /// The number.
+    pub node: NodeId,
+    /// Ids must carry times later than this (Unix, milliseconds): an earlier holder may have used up to it.
+    pub after_ms: u64,
+}
+
+/// The route store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoutesError {
+    /// It did not answer, or not in time.
+    #[error("the route store could not {action}: {source}")]
+    Unavailable {
+        /// What was asked.
+        action: &'static str,
+        /// What the client library says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It holds something that this version cannot read.
+    #[error("the route store holds a {what} that cannot be read: {text:?}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// The beginning of what it is.
+        text: String,
+    },
+}

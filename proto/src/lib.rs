@@ -1,0 +1,37 @@
+//! The wire protocol between devices, servers and back ends: messages, frames, ids, limits and close codes.
+//!
+//! Nothing here does I/O. [`pb`] holds the types that prost generates from `im/v1/*.proto`; the other modules are
+//! what hand-written code needs around them: [`id`] parses names once, at the edge; [`frame`] cuts a byte stream into
+//! frames; [`close`] says what a device does after a close; [`limits`] has every number that both sides must agree on.
+//!
+//! `PROTOCOL.md`, in this crate's folder, describes the same for people who write a client in another language.
+//!
+//! ```
+//! use im_proto::{frame, pb};
+//!
+//! let bytes = frame::encode(pb::frame::Body::Ping(pb::Ping { echo: 7 }));
+//! let mut frames = frame::split(bytes, im_proto::limits::MAX_FRAME_BYTES);
+//! let body = frames.next().unwrap()?;
+//! assert_eq!(frame::decode(body)?, Some(pb::frame::Body::Ping(pb::Ping { echo: 7 })));
+//! # Ok::<(), frame::FrameError>(())
+//! ```
+
+pub mod close;
+pub mod frame;
+pub mod id;
+pub mod limits;
+
+/// Types generated from `im/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod pb {
+    include!(concat!(env!("OUT_DIR"), "/im.v1.rs"));
+}
+
+/// The protocol versions that this crate speaks, oldest and newest.
+pub const PROTOCOL_VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
+
+/// The name that QUIC connections agree on in the TLS handshake (ALPN, RFC 7301).
+pub const ALPN: &[u8] = b"im/1";
+
+/// The WebSocket subprotocol (RFC 6455, section 1.9).
+pub const WEBSOCKET_PROTOCOL: &str = "im.v1";

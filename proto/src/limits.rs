@@ -1,0 +1,27 @@
+//! Numbers that both sides of a connection must agree on. Unless stated, a server may set its own, and says so in
+//! `Welcome`.
+
+/// The largest frame in either direction, its length prefix not counted. 64 KiB: text and references fit, files
+/// do not belong into messages.
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+
+/// The largest frame before a device is known: `Hello`, which is mostly its token. Fixed.
+pub const MAX_HELLO_BYTES: usize = 8 * 1024;
+
+/// The longest length prefix: a 32-bit varint. Fixed.
+pub const MAX_PREFIX_BYTES: usize = 5;
+
+/// The longest user id. Fixed.
+pub const MAX_USER_ID_BYTES: usize = 64;
+
+/// The longest device id. Fixed.
+pub const MAX_DEVICE_ID_BYTES: usize = 64;
+
+/// The longest server id. Fixed.
+pub const MAX_SERVER_ID_BYTES: usize = 64;
+
+/// How many publishes of one connection may wait for their results at once.
+pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
+
+/// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
+pub const MAX_CLOSE_REASON_BYTES: usize = 123;
