@@ -10,5 +10,8 @@ pub mod backend;
 pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+mod content;
 #[cfg(feature = "cluster")]
 pub mod token;
+
+pub use content::Content;
