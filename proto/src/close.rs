@@ -118,6 +118,7 @@ mod tests {
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from(code.code()), *code);
         }
+        numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), CloseCode::ALL.len());
     }

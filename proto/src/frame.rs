@@ -91,10 +91,14 @@ impl Iterator for Split {
 }
 
 impl Split {
+    /// Sets the largest frame among those that are still to come.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     fn cut(&mut self) -> Result<Bytes, FrameError> {
         let bytes = self.rest.len();
-        let (prefix, length) =
-            read_prefix(&self.rest, self.limit)?.ok_or(FrameError::Truncated { bytes })?;
+        let (prefix, length) = read_prefix(&self.rest, self.limit)?.ok_or(FrameError::Truncated { bytes })?;
         if bytes < prefix + length {
             return Err(FrameError::Truncated { bytes });
         }
@@ -116,4 +120,116 @@ fn read_prefix(bytes: &[u8], limit: usize) -> Result<Option<(usize, usize)>, Fra
         }
     }
     if bytes.len() >= MAX_PREFIX_BYTES { Err(FrameError::BadLength) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 300;
+
+    fn take_from(bytes: &[u8], limit: usize) -> (Result<Option<Bytes>, FrameError>, BytesMut) {
+        let mut buffer = BytesMut::from(bytes);
+        (take(&mut buffer, limit), buffer)
+    }
+
+    fn split_all(bytes: &'static [u8]) -> Vec<Result<Bytes, FrameError>> {
+        split(Bytes::from_static(bytes), LIMIT).collect()
+    }
+
+    /// A prefix and that many bytes of nothing in particular.
+    fn frame_of(length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        prost::encode_length_delimiter(length, &mut bytes).unwrap();
+        bytes.resize(bytes.len() + length, 0x55);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_of_exactly_the_limit_passes_and_one_more_byte_does_not() {
+        let (taken, rest) = take_from(&frame_of(LIMIT), LIMIT);
+        assert_eq!(taken.unwrap().unwrap().len(), LIMIT);
+        assert!(rest.is_empty());
+
+        let too_large = FrameError::TooLarge { bytes: 301, limit: LIMIT };
+        assert_eq!(take_from(&frame_of(LIMIT + 1), LIMIT).0, Err(too_large.clone()));
+        assert_eq!(split(frame_of(LIMIT + 1).into(), LIMIT).next(), Some(Err(too_large)));
+    }
+
+    #[test]
+    fn an_empty_frame_is_a_frame_without_a_body() {
+        let (taken, rest) = take_from(&[0, 0], LIMIT);
+        assert_eq!(taken, Ok(Some(Bytes::new())));
+        assert_eq!(rest[..], [0]);
+        assert_eq!(split_all(&[0, 0]), [Ok(Bytes::new()), Ok(Bytes::new())]);
+        assert_eq!(decode(Bytes::new()), Ok(None));
+        assert_eq!(take_from(&[0], 0).0, Ok(Some(Bytes::new())), "also where nothing else is allowed");
+    }
+
+    #[test]
+    fn nothing_is_not_a_frame() {
+        assert_eq!(take_from(&[], LIMIT).0, Ok(None));
+        assert_eq!(split_all(&[]), []);
+    }
+
+    #[test]
+    fn prefixes_have_up_to_five_bytes() {
+        let five = [0x80, 0x80, 0x80, 0x80, 0x01];
+        assert_eq!(
+            take_from(&five, 1 << 28).0,
+            Ok(None),
+            "a length of exactly the limit, nothing of it here"
+        );
+        assert_eq!(take_from(&five, LIMIT).0, Err(FrameError::TooLarge { bytes: 1 << 28, limit: LIMIT }));
+        for complete in 1..five.len() {
+            assert_eq!(take_from(&five[..complete], LIMIT).0, Ok(None), "{complete} bytes of the prefix");
+        }
+        assert_eq!(take_from(&[0x80; 5], LIMIT).0, Err(FrameError::BadLength));
+        assert_eq!(take_from(&[0xff; 9], usize::MAX).0, Err(FrameError::BadLength));
+    }
+
+    #[test]
+    fn a_length_of_more_than_32_bits_is_too_large() {
+        let too_large = FrameError::TooLarge { bytes: (1 << 35) - 1, limit: LIMIT };
+        assert_eq!(take_from(&[0xff, 0xff, 0xff, 0xff, 0x7f], LIMIT).0, Err(too_large));
+    }
+
+    #[test]
+    fn a_prefix_longer_than_needed_is_accepted() {
+        let (taken, rest) = take_from(&[0x82, 0x80, 0x80, 0x80, 0x00, 1, 2, 3], LIMIT);
+        assert_eq!(taken, Ok(Some(Bytes::from_static(&[1, 2]))));
+        assert_eq!(rest[..], [3]);
+    }
+
+    #[test]
+    fn an_unfinished_frame_stays_in_the_buffer() {
+        let (taken, rest) = take_from(&[3, 1, 2], LIMIT);
+        assert_eq!(taken, Ok(None));
+        assert_eq!(rest[..], [3, 1, 2]);
+    }
+
+    #[test]
+    fn a_message_must_end_with_a_frame() {
+        assert_eq!(
+            split_all(&[1, 9, 3, 1, 2]),
+            [Ok(Bytes::from_static(&[9])), Err(FrameError::Truncated { bytes: 3 })]
+        );
+        assert_eq!(split_all(&[0x80]), [Err(FrameError::Truncated { bytes: 1 })]);
+    }
+
+    #[test]
+    fn nothing_follows_an_error() {
+        let mut frames = split(Bytes::from_static(&[0x80, 0x80, 0x80, 0x80, 0x80, 1, 9]), LIMIT);
+        assert_eq!(frames.next(), Some(Err(FrameError::BadLength)));
+        assert_eq!(frames.next(), None);
+    }
+
+    #[test]
+    fn a_limit_can_change_within_a_message() {
+        let message = [&[1, 9][..], &frame_of(LIMIT)].concat();
+        let mut frames = split(message.into(), 1);
+        assert_eq!(frames.next(), Some(Ok(Bytes::from_static(&[9]))));
+        frames.set_limit(LIMIT);
+        assert_eq!(frames.next().unwrap().unwrap().len(), LIMIT);
+    }
 }

@@ -222,8 +222,7 @@ impl FromStr for Device {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let rule = "it is a terminal, '/' and a device id";
-        let (terminal, id) =
-            text.split_once('/').ok_or_else(|| InvalidId::new("device", text, rule))?;
+        let (terminal, id) = text.split_once('/').ok_or_else(|| InvalidId::new("device", text, rule))?;
         Ok(Self { terminal: terminal.parse()?, id: id.parse()? })
     }
 }
@@ -289,7 +288,8 @@ impl MessageId {
 
     /// Puts an id together. Times outside 2025-2094 are moved to the nearest end.
     pub fn from_parts(unix_ms: u64, node: NodeId, sequence: u16) -> Self {
-        let time = unix_ms.saturating_sub(EPOCH_MS).min(MAX_TIME);
+        // From 1 on: node 0 with a clock that was never set would else issue 0, which is no id.
+        let time = unix_ms.saturating_sub(EPOCH_MS).clamp(1, MAX_TIME);
         let sequence = u64::from(sequence % Self::PER_MS);
         Self(time << (NODE_BITS + SEQUENCE_BITS) | u64::from(node.0) << SEQUENCE_BITS | sequence)
     }

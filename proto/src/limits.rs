@@ -25,3 +25,9 @@ pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
 
 /// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
+
+/// The largest WebSocket message for a given frame limit: four full frames. A sender puts no more than this into one
+/// message. Fixed.
+pub const fn max_message_bytes(max_frame_bytes: usize) -> usize {
+    4 * (max_frame_bytes + MAX_PREFIX_BYTES)
+}

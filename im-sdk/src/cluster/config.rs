@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use super::names::Names;
+
+/// What [`ClusterConfig::prefix`] is unless it is set.
+pub(crate) const DEFAULT_PREFIX: &str = "im";
+
 /// Where Redis and NATS are.
 ///
 /// ```
@@ -35,11 +40,23 @@ impl ClusterConfig {
         Self {
             redis: redis.into_iter().map(Into::into).collect(),
             nats: nats.into_iter().map(Into::into).collect(),
-            prefix: "im".into(),
+            prefix: DEFAULT_PREFIX.into(),
             request_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(5),
         }
     }
+
+    pub(crate) fn names(&self) -> Result<Names, ConnectError> {
+        Names::new(&self.prefix).ok_or_else(|| ConnectError::InvalidPrefix { prefix: self.prefix.clone() })
+    }
+}
+
+/// The host and port of an address, for error messages.
+pub(crate) fn without_credentials(address: &str) -> &str {
+    let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
+    // From the right: a password may hold an `@` that nobody escaped.
+    let after_credentials = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
+    after_credentials.split(['/', '?']).next().unwrap_or_default()
 }
 
 impl std::fmt::Debug for ClusterConfig {
@@ -80,4 +97,22 @@ pub enum ConnectError {
         /// What the client library says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_messages_get_host_and_port_alone() {
+        for (address, shown) in [
+            ("redis://127.0.0.1:6379", "127.0.0.1:6379"),
+            ("redis://user:secret@example.com:6379/3?protocol=resp3", "example.com:6379"),
+            ("nats://user:se@cret@[::1]:4222", "[::1]:4222"),
+            ("secret@example.com:4222", "example.com:4222"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(address), shown);
+        }
+    }
 }

@@ -5,16 +5,23 @@
 
 mod bus;
 mod config;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod names;
+mod redis;
 mod routes;
 
 use std::sync::Arc;
 
-pub use bus::{Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, Subscription};
+pub use bus::{
+    Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
+    Subscription,
+};
 pub use config::{ClusterConfig, ConnectError};
-pub use names::{QueueGroup, Subject};
+pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
-    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes, RoutesError,
+    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes,
+    RoutesError,
 };
 
 /// The routes and the bus that a back end and its servers share. Cloning is cheap.
@@ -49,6 +56,11 @@ impl Cluster {
     /// Where users' devices are, which servers live.
     pub fn routes(&self) -> &Arc<dyn Routes> {
         &self.routes
+    }
+
+    /// What builds this deployment's keys and subjects.
+    pub fn names(&self) -> &Names {
+        self.bus.names()
     }
 
     /// What carries envelopes.

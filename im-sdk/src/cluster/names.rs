@@ -7,78 +7,93 @@ use std::{fmt, sync::Arc};
 
 use crate::id::{ServerId, UserId};
 
-/// The prefix that keeps deployments apart; see [`super::ClusterConfig::prefix`].
+/// Builds a deployment's Redis keys and bus subjects. Opaque outside this crate; an implementer of [`super::Bus`] keeps
+/// one to return from `names`.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub struct Names {
+    /// Keeps deployments apart; see [`super::ClusterConfig::prefix`].
     prefix: Arc<str>,
+}
+
+impl Default for Names {
+    /// The names of a deployment that chose no prefix.
+    fn default() -> Self {
+        Self { prefix: super::config::DEFAULT_PREFIX.into() }
+    }
 }
 
 impl Names {
     /// `None` when the prefix would break a key or a subject.
-    pub(crate) fn new(prefix: &str) -> Option<Self> {
+    pub fn new(prefix: &str) -> Option<Self> {
         let fits = (1..=32).contains(&prefix.len());
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (fits && prefix.bytes().all(allowed)).then(|| Self { prefix: prefix.into() })
     }
 
     /// Hash: device -> `<server>:<connection>`.
-    pub(crate) fn routes(&self, user: &UserId) -> String {
+    pub fn routes(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:routes", self.prefix)
     }
 
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
-    pub(crate) fn server_leases(&self) -> String {
+    pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
     }
 
     /// Hash: server id -> encoded `ServerInfo`.
-    pub(crate) fn server_infos(&self) -> String {
+    pub fn server_infos(&self) -> String {
         format!("{}:{{servers}}:infos", self.prefix)
     }
 
     /// Sorted set: node number -> when its lease ends.
-    pub(crate) fn node_leases(&self) -> String {
+    pub fn node_leases(&self) -> String {
         format!("{}:{{nodes}}:leases", self.prefix)
     }
 
     /// Hash: node number -> who holds the lease.
-    pub(crate) fn node_owners(&self) -> String {
+    pub fn node_owners(&self) -> String {
         format!("{}:{{nodes}}:owners", self.prefix)
     }
 
     /// Hash: node number -> the latest time that its holder may have used in an id.
-    pub(crate) fn node_floors(&self) -> String {
+    pub fn node_floors(&self) -> String {
         format!("{}:{{nodes}}:floors", self.prefix)
     }
 
     /// What is meant for one server.
-    pub(crate) fn server(&self, server: &ServerId) -> Subject {
+    pub fn server(&self, server: &ServerId) -> Subject {
         Subject::new(format!("{}.srv.{server}", self.prefix))
     }
 
     /// Devices' publishes, for the back ends' queue group.
-    pub(crate) fn upstream_publish(&self) -> Subject {
+    pub fn upstream_publish(&self) -> Subject {
         Subject::new(format!("{}.up.publish", self.prefix))
     }
 
     /// Servers' answers to one back end or server. Below `up` and of one token, so that a server needs no more rights
     /// than publishing to `<prefix>.up.*` and `<prefix>.srv.*`.
-    pub(crate) fn answers(&self, publisher: &str) -> Subject {
+    pub fn answers(&self, publisher: &str) -> Subject {
         Subject::new(format!("{}.up.answers-{publisher}", self.prefix))
     }
 
-    /// Where the bus reports that nobody took envelope `number` for `server`.
-    pub(crate) fn undelivered(&self, publisher: &str, ticket: u64) -> Subject {
-        Subject::new(format!("{}.undelivered.{publisher}.{ticket}", self.prefix))
+    /// Where the bus reports that nobody took the envelope `number` for `server`.
+    pub fn undelivered(&self, publisher: &str, server: &ServerId, number: u64) -> Subject {
+        Subject::new(format!("{}.undelivered.{publisher}.{server}:{number}", self.prefix))
+    }
+
+    /// Which envelope a subject made by [`Names::undelivered`] speaks of.
+    pub fn parse_undelivered(&self, subject: &Subject) -> Option<(ServerId, u64)> {
+        let (server, number) = subject.last_token().rsplit_once(':')?;
+        Some((server.parse().ok()?, number.parse().ok()?))
     }
 
     /// All of one publisher's [`Names::undelivered`].
-    pub(crate) fn all_undelivered(&self, publisher: &str) -> Subject {
+    pub fn all_undelivered(&self, publisher: &str) -> Subject {
         Subject::new(format!("{}.undelivered.{publisher}.*", self.prefix))
     }
 
     /// The queue group of all back ends.
-    pub(crate) fn backends(&self) -> QueueGroup {
+    pub fn backends(&self) -> QueueGroup {
         QueueGroup(format!("{}-backends", self.prefix).into())
     }
 }
@@ -93,13 +108,13 @@ impl Subject {
     }
 
     /// A subject as the bus reports it.
-    pub(crate) fn received(text: &str) -> Self {
+    pub fn received(text: &str) -> Self {
         Self(text.into())
     }
 
     /// A subject that a peer asks for an answer on. `None` unless it is one that [`Names::answers`] makes: a peer must
     /// not be able to make this process publish anywhere else.
-    pub(crate) fn answer(names: &Names, text: &str) -> Option<Self> {
+    pub fn answer(names: &Names, text: &str) -> Option<Self> {
         let start = format!("{}.up.answers-", names.prefix);
         let publisher = text.strip_prefix(&start)?;
         let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'.' | b'*' | b'>');
@@ -112,7 +127,7 @@ impl Subject {
     }
 
     /// The last token.
-    pub(crate) fn last_token(&self) -> &str {
+    pub fn last_token(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or_default()
     }
 }
@@ -137,5 +152,79 @@ impl QueueGroup {
     /// The group's name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> ServerId {
+        ServerId::parse("edge-1_7f3a").unwrap()
+    }
+
+    /// What Redis Cluster picks the slot by: what stands between the first `{` and the first `}` after it.
+    fn hash_tag(key: &str) -> &str {
+        key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).unwrap().0
+    }
+
+    #[test]
+    fn keys_used_together_share_a_slot_and_no_two_users_share_a_key() {
+        let names = Names::default();
+        for user in ["bob", "a:b", "servers", "u:x", "nodes"] {
+            let user = UserId::parse(user).unwrap();
+            assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
+        }
+        assert_eq!(hash_tag(&names.server_leases()), hash_tag(&names.server_infos()));
+        let nodes = [names.node_leases(), names.node_owners(), names.node_floors()];
+        assert!(nodes.iter().all(|key| hash_tag(key) == "nodes"));
+    }
+
+    #[test]
+    fn every_name_carries_the_prefix() {
+        let names = Names::new("other").unwrap();
+        let subjects = [names.server(&server()), names.upstream_publish(), names.answers("b1")];
+        assert!(subjects.iter().all(|subject| subject.as_str().starts_with("other.")));
+        assert!(names.backends().as_str().starts_with("other-"));
+        assert!(names.server_leases().starts_with("other:") && names.node_floors().starts_with("other:"));
+    }
+
+    #[test]
+    fn prefixes_that_would_break_a_name_are_refused() {
+        assert!(Names::new(&"x".repeat(32)).is_some() && Names::new("im-2_test").is_some());
+        for wrong in ["", "a.b", "a*", "a b", "a{b", "a:b", "ä", &"x".repeat(33)] {
+            assert!(Names::new(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_publishes_to_one_token_below_up_and_srv() {
+        let names = Names::default();
+        for subject in [names.upstream_publish(), names.answers("b1"), names.server(&server())] {
+            let tokens: Vec<&str> = subject.as_str().split('.').collect();
+            assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");
+        }
+    }
+
+    #[test]
+    fn a_report_says_what_was_not_delivered() {
+        let names = Names::default();
+        let report = names.undelivered("b1", &server(), 42);
+        assert_eq!(names.parse_undelivered(&report), Some((server(), 42)));
+        let all = names.all_undelivered("b1");
+        assert_eq!(report.as_str().strip_suffix(report.last_token()), all.as_str().strip_suffix('*'));
+        assert_eq!(names.parse_undelivered(&names.upstream_publish()), None);
+    }
+
+    #[test]
+    fn answers_are_asked_for_only_where_answers_go() {
+        let names = Names::default();
+        let answers = names.answers("b1");
+        assert_eq!(Subject::answer(&names, answers.as_str()), Some(answers));
+        for wrong in
+            ["im.up.publish", "im.up.answers-", "im.up.answers-a.b", "im.up.answers-*", "x.up.answers-a"]
+        {
+            assert_eq!(Subject::answer(&names, wrong), None, "{wrong}");
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! The bus: bounded, fast, and allowed to drop. What it must do is told by its conformance suite.
 
+mod disruptions;
 mod memory;
 mod nats;
-#[cfg(test)]
-mod conformance;
+
+use std::{future::poll_fn, pin::Pin};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use futures_util::{FutureExt, Stream};
+use tokio::task::coop::unconstrained;
 
 pub use self::{memory::MemoryBus, nats::NatsBus};
 use super::names::{Names, QueueGroup, Subject};
@@ -80,6 +82,13 @@ pub struct BusMessage {
     pub payload: Bytes,
 }
 
+impl BusMessage {
+    /// A message, for implementers of [`Bus`].
+    pub fn new(payload: Bytes) -> Self {
+        Self { payload }
+    }
+}
+
 /// Why messages may have been lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,29 +100,33 @@ pub enum Disruption {
 }
 
 /// A stream of events; dropping it unsubscribes.
-#[derive(Debug)]
 pub struct Subscription {
-    events: mpsc::Receiver<BusEvent>,
-    /// Ends the subscription at its bus when dropped.
-    _guard: Box<dyn Guard>,
+    // Boxed and not spawned: an implementation's own stream is read directly, without a task and a queue in between.
+    events: Pin<Box<dyn Stream<Item = BusEvent> + Send + Sync>>,
 }
 
-/// Whatever ends a subscription by its drop.
-pub(crate) trait Guard: Send + Sync + std::fmt::Debug {}
-
 impl Subscription {
-    pub(crate) fn new(events: mpsc::Receiver<BusEvent>, guard: Box<dyn Guard>) -> Self {
-        Self { events, _guard: guard }
+    /// A subscription that reads `events`, for implementers of [`Bus`]. Dropping `events` must unsubscribe; its end
+    /// says that the bus is closed.
+    pub fn new(events: impl Stream<Item = BusEvent> + Send + Sync + 'static) -> Self {
+        Self { events: Box::pin(events) }
     }
 
-    /// The next event; `None` when the bus is closed.
+    /// The next event; `None` when the bus is closed. Nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<BusEvent> {
-        self.events.recv().await
+        poll_fn(|context| self.events.as_mut().poll_next(context)).await
     }
 
     /// The next event if one is there already.
     pub fn try_next(&mut self) -> Option<BusEvent> {
-        self.events.try_recv().ok()
+        // Unconstrained: "no budget left" must not look like "nothing there".
+        unconstrained(self.next()).now_or_never().flatten()
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Subscription").finish_non_exhaustive()
     }
 }
 

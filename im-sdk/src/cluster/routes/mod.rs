@@ -3,8 +3,6 @@
 
 mod memory;
 mod redis;
-#[cfg(test)]
-mod conformance;
 
 use std::{str::FromStr, time::Duration};
 
@@ -71,8 +69,12 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`RoutesError`].
-    async fn lease_node(&self, owner: &str, ttl: Duration, floor_ms: u64)
-    -> Result<Option<NodeLease>, RoutesError>;
+    async fn lease_node(
+        &self,
+        owner: &str,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<Option<NodeLease>, RoutesError>;
 
     /// Renews a node number for `ttl` from now and raises its floor. False: the lease ran out and nothing was changed.
     ///

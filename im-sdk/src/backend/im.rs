@@ -1,0 +1,183 @@
+//! [`Im`]: one per process, shared by cloning.
+
+use std::{
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::RngExt as _;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::{directory::Directory, ids::Ids, publisher::Publisher};
+use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
+
+/// How long a back end waits for things, with defaults.
+///
+/// ```
+/// use im_sdk::backend::ImConfig;
+/// use std::time::Duration;
+/// let mut config = ImConfig::default();
+/// config.send_timeout = Duration::from_secs(2);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ImConfig {
+    /// How long a send waits for the servers' answers. Default 5 s.
+    pub send_timeout: Duration,
+    /// How often the back end asks which servers live. Default 1 s.
+    pub directory_refresh: Duration,
+    /// How long this process's node number stays its own after it was last renewed; renewed at a third of it.
+    /// Default 30 s.
+    pub node_lease: Duration,
+    /// How many publishes of devices are handled at once; further ones wait on the bus. Default 1024.
+    pub handler_concurrency: usize,
+}
+
+impl Default for ImConfig {
+    fn default() -> Self {
+        Self {
+            send_timeout: Duration::from_secs(5),
+            directory_refresh: Duration::from_secs(1),
+            node_lease: Duration::from_secs(30),
+            handler_concurrency: 1024,
+        }
+    }
+}
+
+/// A back end did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Redis or NATS could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The route store did not answer.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// The bus did not take the subscriptions.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// As many processes issue message ids as there are node numbers.
+    #[error("all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out", crate::id::NodeId::COUNT)]
+    NoNode,
+}
+
+/// The back end's half of the SDK. Cloning is cheap and shares everything; the last clone that is dropped ends its
+/// tasks.
+#[derive(Clone, Debug)]
+pub struct Im {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) cluster: Cluster,
+    pub(super) config: ImConfig,
+    pub(super) ids: Arc<Ids>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) publisher: Arc<Publisher>,
+    /// Owns this process's tasks.
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+impl Im {
+    /// Connects to Redis and NATS.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn connect(config: ClusterConfig) -> Result<Self, StartError> {
+        Self::with_cluster(Cluster::connect(config).await?).await
+    }
+
+    /// Starts on a cluster, for example [`Cluster::embedded`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn with_cluster(cluster: Cluster) -> Result<Self, StartError> {
+        Self::start(cluster, ImConfig::default()).await
+    }
+
+    /// Starts on a cluster with settings of your own.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(cluster: Cluster, config: ImConfig) -> Result<Self, StartError> {
+        let name = format!("be-{:016x}", rand::rng().random::<u64>());
+        let ids = Ids::lease(&cluster, &name, config.node_lease).await?.ok_or(StartError::NoNode)?;
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let inner = Inner {
+            ids: Arc::new(ids),
+            directory: Arc::new(Directory::new(cluster.clone())),
+            publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
+            cluster,
+            config,
+            tasks,
+            _stop_on_drop: stop.clone().drop_guard(),
+            stop,
+        };
+        inner.directory.refresh().await?;
+        inner.spawn_tasks().await?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The cluster that it runs on.
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// Gives the node number back and ends this process's tasks. Sends that are under way end as unconfirmed.
+    pub async fn shutdown(self) {
+        self.inner.stop.cancel();
+        self.inner.publisher.retain_links(|_| false);
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        let _ = self.inner.cluster.bus().flush().await;
+    }
+}
+
+impl Inner {
+    /// None of the tasks holds `Inner` itself, so that dropping the last [`Im`] ends them.
+    async fn spawn_tasks(&self) -> Result<(), StartError> {
+        for subject in self.publisher.subjects() {
+            let subscription = self.cluster.bus().subscribe(subject).await?;
+            let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
+            self.tasks.spawn(async move { publisher.listen(subscription, stop).await });
+        }
+        let (ids, cluster, stop) = (Arc::clone(&self.ids), self.cluster.clone(), self.stop.clone());
+        let (name, ttl) = (self.publisher.name().to_owned(), self.config.node_lease);
+        self.tasks.spawn(async move { ids.keep(&cluster, &name, ttl, stop).await });
+        let (directory, publisher) = (Arc::clone(&self.directory), Arc::clone(&self.publisher));
+        let upkeep = upkeep(directory, publisher, self.config.clone(), self.stop.clone());
+        self.tasks.spawn(upkeep);
+        Ok(())
+    }
+}
+
+/// Asks who lives, forgets links to who does not, and gives up on what was not answered.
+async fn upkeep(directory: Arc<Directory>, publisher: Arc<Publisher>, config: ImConfig, stop: CancellationToken) {
+    let mut ticks = interval(config.directory_refresh);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased; // Nothing is asked after the end.
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        match directory.refresh().await {
+            Ok(()) => {
+                let live = directory.live();
+                publisher.retain_links(|server| live.contains_key(server));
+            }
+            Err(error) => tracing::warn!(%error, "cannot ask which servers live"),
+        }
+        publisher.expire(config.send_timeout);
+    }
+    publisher.retain_links(|_| false);
+}

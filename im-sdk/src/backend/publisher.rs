@@ -1,0 +1,216 @@
+//! Envelopes to servers: records that are ready for one server at the same time travel together, and each learns what
+//! became of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    cluster::{BusEvent, Cluster, Publication, Subject, Subscription},
+    id::{ConnectionId, ServerId},
+    proto::pb,
+};
+
+/// Records that wait for one server.
+const QUEUE: usize = 8192;
+
+/// The most records, and roughly the most bytes, in one envelope (NATS takes 1 MiB by default).
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The server did it for all but these connections, which are gone.
+    Done { missed: Vec<ConnectionId> },
+    /// No such server is listening.
+    ServerGone,
+    /// The server did not answer in time, or the bus failed.
+    Unknown,
+}
+
+struct Job {
+    record: pb::Record,
+    done: Option<oneshot::Sender<Outcome>>,
+}
+
+/// Those who wait for an envelope's answer, one for each record.
+struct InFlight {
+    since: Instant,
+    waiting: Vec<Option<oneshot::Sender<Outcome>>>,
+}
+
+/// See the module's description.
+pub(super) struct Publisher {
+    cluster: Cluster,
+    name: String,
+    links: Mutex<HashMap<ServerId, mpsc::Sender<Job>>>,
+    in_flight: Mutex<HashMap<(ServerId, u64), InFlight>>,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Publisher").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// `name` must be unique among all publishers. The tracker owns the tasks.
+    pub(super) fn new(cluster: Cluster, name: String, tasks: TaskTracker) -> Self {
+        Self { cluster, name, links: Mutex::default(), in_flight: Mutex::default(), tasks }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The subjects that [`Publisher::listen`] needs.
+    pub(super) fn subjects(&self) -> [Subject; 2] {
+        let names = self.cluster.names();
+        [names.answers(&self.name), names.all_undelivered(&self.name)]
+    }
+
+    /// Queues a record, waiting while the queue is full; the outcome comes by the receiver.
+    pub(super) async fn submit(self: &Arc<Self>, server: &ServerId, record: pb::Record) -> oneshot::Receiver<Outcome> {
+        let (done, outcome) = oneshot::channel();
+        // Should the link be closing, the dropped sender makes the outcome unknown.
+        let _ = self.link(server).send(Job { record, done: Some(done) }).await;
+        outcome
+    }
+
+    /// Queues a record whose outcome nobody waits for.
+    pub(super) async fn submit_and_forget(self: &Arc<Self>, server: &ServerId, record: pb::Record) {
+        let _ = self.link(server).send(Job { record, done: None }).await;
+    }
+
+    fn link(self: &Arc<Self>, server: &ServerId) -> mpsc::Sender<Job> {
+        let mut links = lock(&self.links);
+        if let Some(link) = links.get(server) {
+            return link.clone();
+        }
+        let (sender, queue) = mpsc::channel(QUEUE);
+        links.insert(server.clone(), sender.clone());
+        self.tasks.spawn(Arc::clone(self).run_link(server.clone(), queue));
+        sender
+    }
+
+    /// Forgets the links to servers that `lives` does not confirm.
+    pub(super) fn retain_links(&self, lives: impl Fn(&ServerId) -> bool) {
+        lock(&self.links).retain(|server, _| lives(server));
+    }
+
+    /// Publishes what is queued for one server until its link is forgotten.
+    async fn run_link(self: Arc<Self>, server: ServerId, mut queue: mpsc::Receiver<Job>) {
+        let mut number = 0;
+        while let Some(first) = queue.recv().await {
+            let (records, waiting) = batch(first, &mut queue);
+            number += 1;
+            self.publish(&server, number, records, waiting).await;
+        }
+    }
+
+    async fn publish(
+        &self,
+        server: &ServerId,
+        number: u64,
+        records: Vec<pb::Record>,
+        waiting: Vec<Option<oneshot::Sender<Outcome>>>,
+    ) {
+        let names = self.cluster.names();
+        let envelope = pb::Envelope {
+            publisher: self.name.clone(),
+            number,
+            answer_to: names.answers(&self.name).to_string(),
+            records,
+        };
+        let publication = Publication {
+            subject: names.server(server),
+            return_to: Some(names.undelivered(&self.name, server, number)),
+            payload: envelope.encode_to_vec().into(),
+        };
+        let key = (server.clone(), number);
+        lock(&self.in_flight).insert(key.clone(), InFlight { since: Instant::now(), waiting });
+        if let Err(error) = self.cluster.bus().publish(publication).await {
+            tracing::warn!(%server, %error, "cannot publish an envelope");
+            self.finish(&key, |_| Outcome::Unknown);
+        }
+    }
+
+    /// Takes answers in until the bus closes or `stop`.
+    pub(super) async fn listen(&self, mut subscription: Subscription, stop: CancellationToken) {
+        loop {
+            let event = tokio::select! {
+                biased; // Nobody waits after the end.
+                () = stop.cancelled() => return,
+                event = subscription.next() => event,
+            };
+            match event {
+                Some(BusEvent::Message(message)) => self.delivered(message.payload),
+                Some(BusEvent::Undelivered(subject)) => {
+                    if let Some(key) = self.cluster.names().parse_undelivered(&subject) {
+                        self.finish(&key, |_| Outcome::ServerGone);
+                    }
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn delivered(&self, payload: bytes::Bytes) {
+        let Ok(delivered) = pb::Delivered::decode(payload) else {
+            return tracing::warn!("a server's answer is not valid and was dropped");
+        };
+        let Ok(server) = ServerId::parse(&delivered.server) else {
+            return tracing::warn!("a server's answer names no valid server and was dropped");
+        };
+        let mut missed: HashMap<u32, Vec<ConnectionId>> = HashMap::new();
+        for miss in delivered.missed {
+            missed.insert(miss.record, miss.connections.into_iter().map(ConnectionId).collect());
+        }
+        let outcome = |index| Outcome::Done { missed: missed.remove(&index).unwrap_or_default() };
+        self.finish(&(server, delivered.number), outcome);
+    }
+
+    /// Gives up on envelopes that were not answered for longer than this.
+    pub(super) fn expire(&self, timeout: Duration) {
+        lock(&self.in_flight).retain(|_, in_flight| in_flight.since.elapsed() < timeout);
+    }
+
+    fn finish(&self, key: &(ServerId, u64), mut outcome: impl FnMut(u32) -> Outcome) {
+        let Some(in_flight) = lock(&self.in_flight).remove(key) else { return };
+        for (index, waiting) in (0..).zip(in_flight.waiting) {
+            if let Some(waiting) = waiting {
+                // Whoever waited may have given up.
+                let _ = waiting.send(outcome(index));
+            }
+        }
+    }
+}
+
+/// What is ready goes together.
+fn batch(
+    first: Job,
+    queue: &mut mpsc::Receiver<Job>,
+) -> (Vec<pb::Record>, Vec<Option<oneshot::Sender<Outcome>>>) {
+    let mut bytes = first.record.encoded_len();
+    let (mut records, mut waiting) = (vec![first.record], vec![first.done]);
+    while records.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(job) = queue.try_recv() else { break };
+        bytes += job.record.encoded_len();
+        records.push(job.record);
+        waiting.push(job.done);
+    }
+    (records, waiting)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,148 @@
+//! What the application holds.
+
+use bytes::Bytes;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, mpsc, oneshot, watch},
+};
+
+use super::{
+    ClientConfig, Event, MAX_QUEUED_EVENTS, OpenError, PublishError, State, Transport,
+    driver::{Driver, Ends, PUBLISH_CHANNEL, Publish, Status, Wish},
+    transport::Connector,
+};
+use crate::{
+    Content,
+    id::{MessageId, UserId},
+};
+
+/// What a server made of a publish that it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The id that the message got. `None`: the back end handled it without sending a message.
+    pub message_id: Option<MessageId>,
+    /// Whatever the back end answers, often nothing.
+    pub answer: Bytes,
+}
+
+/// A device's connection to its servers: made, watched over and remade until told otherwise.
+///
+/// All methods take `&self`; wrap it in an `Arc` to share it. Dropping it closes the connection without waiting for
+/// anything; [`Client::close`] waits.
+///
+/// The application has to keep taking [events](Client::next_events): once [`MAX_QUEUED_EVENTS`] wait, the client stops
+/// reading from the network and makes no new connection until there is room.
+#[derive(Debug)]
+pub struct Client {
+    wishes: watch::Sender<Wish>,
+    publishes: mpsc::Sender<Publish>,
+    /// Locked only by whoever waits for events; a second waiter waits for the first.
+    events: Mutex<mpsc::Receiver<Event>>,
+    status: watch::Receiver<Status>,
+}
+
+impl Client {
+    /// A client that is not connected yet, on the tokio runtime that this runs in.
+    ///
+    /// # Errors
+    /// [`OpenError`]: no endpoint, no runtime, or a root certificate that is none. The network plays no part.
+    pub fn open(config: ClientConfig) -> Result<Self, OpenError> {
+        Self::open_on(config, &Handle::try_current().map_err(|_| OpenError::NoRuntime)?)
+    }
+
+    /// The same on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere, also
+    /// outside of it.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn open_on(config: ClientConfig, runtime: &Handle) -> Result<Self, OpenError> {
+        if config.endpoints.is_empty() {
+            return Err(OpenError::NoEndpoints);
+        }
+        let connector = Connector::new(&config)?;
+        let (client, ends) = channels();
+        // The driver ends when `wishes` is dropped, so the client owns it.
+        drop(runtime.spawn(Driver::new(&config, connector, ends).run()));
+        Ok(client)
+    }
+
+    /// Makes a connection and keeps it. Returns at once; [`Event::Connected`] tells when it is there.
+    ///
+    /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network again.
+    /// It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
+    pub fn connect(&self) {
+        self.wishes.send_modify(|wish| wish.online = true);
+    }
+
+    /// Ends the connection and stays away until [`Client::connect`]. Returns at once.
+    ///
+    /// Publishes that were not sent yet wait for the next connection; their time runs on.
+    pub fn disconnect(&self) {
+        self.wishes.send_modify(|wish| {
+            wish.online = false;
+            wish.disconnects += 1;
+        });
+    }
+
+    /// Where the client stands.
+    pub fn state(&self) -> State {
+        self.status.borrow().state
+    }
+
+    /// What the connection runs over; `None` unless connected.
+    pub fn transport(&self) -> Option<Transport> {
+        self.status.borrow().transport
+    }
+
+    /// How many received messages were skipped because their ids made no sense. Anything but 0 is a fault of the back end.
+    pub fn skipped_messages(&self) -> u64 {
+        self.status.borrow().skipped
+    }
+
+    /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty only
+    /// when the client is closed and everything was taken.
+    ///
+    /// Cancel-safe: a future that is dropped takes no event with it.
+    pub async fn next_events(&self, max: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.events.lock().await.recv_many(&mut events, max.max(1)).await;
+        events
+    }
+
+    /// Sends a message and waits until the back end has taken it.
+    ///
+    /// Messages to one user arrive in the order of these calls; each is sent when the one before is answered. Without a
+    /// connection it waits for one, for [`ClientConfig::publish_timeout`] in all, attempts that the back end could not
+    /// take for the moment included. Dropping the future does not take the message back.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether anything was sent.
+    pub async fn publish(&self, to: UserId, content: Content) -> Result<Published, PublishError> {
+        let (ticket, outcome) = oneshot::channel();
+        let publish = Publish { to, content, ticket };
+        self.publishes.send(publish).await.map_err(|_| PublishError::Closed)?;
+        // The driver answers everything that it has taken, unless the runtime was shut down under it.
+        outcome.await.unwrap_or(Err(PublishError::Unconfirmed))
+    }
+
+    /// Closes the client for good and waits until that is done, for some seconds at most: what was published before is
+    /// sent and answered if the connection is up, and the server is told. Calling it again just waits.
+    ///
+    /// Events that came before can still be taken.
+    pub async fn close(&self) {
+        self.wishes.send_modify(|wish| wish.closing = true);
+        // An error means that the driver is gone, and that is as closed as can be.
+        _ = self.status.clone().wait_for(|status| status.state == State::Closed).await;
+    }
+}
+
+fn channels() -> (Client, Ends) {
+    let (wishes, wishes_end) = watch::channel(Wish::default());
+    let (publishes, publishes_end) = mpsc::channel(PUBLISH_CHANNEL);
+    let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS);
+    let (status_end, status) = watch::channel(Status::INITIAL);
+    let client = Client { wishes, publishes, events: Mutex::new(events), status };
+    let ends = Ends { wishes: wishes_end, publishes: publishes_end, events: events_end, status: status_end };
+    (client, ends)
+}

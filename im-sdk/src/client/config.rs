@@ -1,0 +1,96 @@
+//! What a client needs to know, and the numbers that it keeps to.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    client::{Endpoint, TokenProvider, Trust},
+    id::Device,
+};
+
+/// What a client needs to know.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use im_sdk::{client::ClientConfig, id::Device};
+///
+/// let endpoints = vec!["quic://im.example.com:7801".parse()?, "wss://im.example.com".parse()?];
+/// let device: Device = "desktop/laptop-1".parse()?;
+/// let config = ClientConfig::new(endpoints, device, Arc::new("a token"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Where servers listen, best first. Neighbours with the same host and different transports count as one server.
+    ///
+    /// A connection attempt goes through the list: the first QUIC endpoint races against the first WebSocket endpoint
+    /// ([`WEBSOCKET_DELAY`] later), then the second ones, and so on. A server that fails or that is about to stop
+    /// moves to the end of the list.
+    pub endpoints: Vec<Endpoint>,
+    /// What kind of device this is, and its name, which should stay the same over restarts.
+    pub device: Device,
+    /// Where tokens come from.
+    pub tokens: Arc<dyn TokenProvider>,
+    /// Which servers to believe. [`Trust::WebPki`] unless set.
+    pub trust: Trust,
+    /// How long a publish may take, waiting for a connection included. 30 s unless set.
+    pub publish_timeout: Duration,
+    /// How long one endpoint may take until its transport is established. 10 s unless set.
+    pub connect_timeout: Duration,
+    /// Name and version of the software, for the operator's eyes. `im-sdk-rust/<version>` unless set.
+    pub client_name: String,
+}
+
+impl ClientConfig {
+    /// A configuration with the defaults that stand at each field.
+    pub fn new(endpoints: Vec<Endpoint>, device: Device, tokens: Arc<dyn TokenProvider>) -> Self {
+        Self {
+            endpoints,
+            device,
+            tokens,
+            trust: Trust::default(),
+            publish_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            client_name: CLIENT_NAME.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    /// Leaves the token provider out.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoints, device, tokens: _, trust, publish_timeout, connect_timeout, client_name } = self;
+        formatter
+            .debug_struct("ClientConfig")
+            .field("endpoints", endpoints)
+            .field("device", device)
+            .field("trust", trust)
+            .field("publish_timeout", publish_timeout)
+            .field("connect_timeout", connect_timeout)
+            .field("client_name", client_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much later than QUIC the WebSocket attempt begins. A QUIC handshake takes one round trip, which on nearly every
+/// network is well below this, and a person does not notice the wait where UDP is blocked.
+pub const WEBSOCKET_DELAY: Duration = Duration::from_millis(300);
+
+/// How many events wait for the application. When it is full the client stops reading from the network; it drops none.
+pub const MAX_QUEUED_EVENTS: usize = 256;
+
+/// How many publishes wait, sent ones included. An application that produces faster than this for as long as a publish
+/// may take has to be told.
+pub const MAX_QUEUED_PUBLISHES: usize = 1024;
+
+/// The shortest delay's ceiling after a connection was lost. Each further attempt doubles it.
+pub const BACKOFF_BASE: Duration = Duration::from_millis(500);
+
+/// The longest delay between two attempts.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// A connection that stayed up this long makes the next loss count as the first.
+pub const STABLE_AFTER: Duration = Duration::from_secs(30);
+
+const CLIENT_NAME: &str = concat!("im-sdk-rust/", env!("CARGO_PKG_VERSION"));

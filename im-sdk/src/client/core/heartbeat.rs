@@ -1,0 +1,118 @@
+//! When to send a ping, and when to give a connection up.
+
+use std::time::{Duration, Instant};
+
+/// Watches one connection's traffic.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    last_sent: Instant,
+    last_received: Instant,
+    last_ping: Instant,
+    /// A ping that is due and not yet sent.
+    due: bool,
+    /// Counts the pings.
+    echo: u64,
+    /// Whether anything is being read at all.
+    reading: bool,
+}
+
+impl Heartbeat {
+    pub(super) fn new(interval: Duration, now: Instant, reading: bool) -> Self {
+        let interval = interval.max(SHORTEST_INTERVAL);
+        Self { interval, last_sent: now, last_received: now, last_ping: now, due: false, echo: 0, reading }
+    }
+
+    pub(super) fn handle_sent(&mut self, now: Instant) {
+        self.last_sent = now;
+    }
+
+    pub(super) fn handle_received(&mut self, now: Instant) {
+        self.last_received = now;
+    }
+
+    /// While nothing is read, silence says nothing about the server.
+    pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
+        self.reading = reading;
+        self.last_received = now;
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.due |= self.ping_at() <= now;
+    }
+
+    /// The `echo` of the ping to send now.
+    pub(super) fn poll_ping(&mut self, now: Instant) -> Option<u64> {
+        if !std::mem::take(&mut self.due) {
+            return None;
+        }
+        self.last_ping = now;
+        self.echo += 1;
+        Some(self.echo)
+    }
+
+    /// Nothing came for two intervals, although every ping is answered.
+    pub(super) fn is_dead(&self, now: Instant) -> bool {
+        self.dead_at().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let ping = (!self.due).then(|| self.ping_at());
+        [ping, self.dead_at()].into_iter().flatten().min()
+    }
+
+    /// A ping is due when nothing was sent for long, and also when nothing was received although something was sent:
+    /// a publish that takes its time must not look like a dead connection.
+    fn ping_at(&self) -> Instant {
+        let quiet_since = self.last_sent.min(self.last_received.max(self.last_ping));
+        // Timers fire late and networks take time, so not the whole interval.
+        quiet_since + self.interval * 9 / 10
+    }
+
+    fn dead_at(&self) -> Option<Instant> {
+        self.reading.then(|| self.last_received + self.interval * 2)
+    }
+}
+
+/// A server that asks for more than this is mistaken.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_idle_connection_pings_before_the_interval_is_over() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(SECOND * 10, start, true);
+        assert_eq!(heartbeat.poll_timeout(), Some(start + SECOND * 9));
+        heartbeat.handle_timeout(start + SECOND * 9);
+        assert_eq!(heartbeat.poll_ping(start + SECOND * 9), Some(1));
+        assert_eq!(heartbeat.poll_ping(start + SECOND * 9), None);
+    }
+
+    #[test]
+    fn silence_for_two_intervals_is_death_unless_nothing_is_read() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(SECOND * 10, start, true);
+        assert!(!heartbeat.is_dead(start + SECOND * 19));
+        assert!(heartbeat.is_dead(start + SECOND * 20));
+        heartbeat.handle_reading(start + SECOND * 19, false);
+        assert!(!heartbeat.is_dead(start + SECOND * 99));
+        heartbeat.handle_reading(start + SECOND * 100, true);
+        assert!(!heartbeat.is_dead(start + SECOND * 119));
+        assert!(heartbeat.is_dead(start + SECOND * 120));
+    }
+
+    #[test]
+    fn sending_without_an_answer_pings_too() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(SECOND * 10, start, true);
+        heartbeat.handle_sent(start + SECOND * 8);
+        heartbeat.handle_timeout(start + SECOND * 9);
+        assert_eq!(heartbeat.poll_ping(start + SECOND * 9), Some(1));
+        assert!(heartbeat.poll_timeout() > Some(start + SECOND * 9));
+    }
+}

@@ -1,0 +1,124 @@
+//! What comes from the server.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{
+    Core, Ended, Phase,
+    backoff::random_within,
+    session::{Leave, Limits, Session},
+};
+use crate::{
+    client::{Event, ReceivedMessage, Transport},
+    id::{InvalidId, MessageId, UserId},
+    proto::{self, frame, pb},
+};
+
+impl<T> Core<T> {
+    /// A frame came, without its length.
+    pub(in crate::client) fn handle_frame(&mut self, now: Instant, frame: Bytes) {
+        if let Err(ended) = self.receive(now, frame) {
+            self.handle_ended(now, ended);
+        }
+        self.check_session(now);
+        self.close_if_done(now);
+    }
+
+    fn receive(&mut self, now: Instant, frame: Bytes) -> Result<(), Ended> {
+        self.check_size(frame.len())?;
+        let body = frame::decode(frame).map_err(|error| Ended::Protocol(error.to_string()))?;
+        if let Phase::Connected(session) = &mut self.phase {
+            session.heartbeat.handle_received(now);
+        }
+        match (body, &mut self.phase) {
+            (Some(pb::frame::Body::Welcome(welcome)), Phase::Greeting(_)) => self.welcome(now, welcome),
+            (Some(pb::frame::Body::Ping(ping)), _) => self.handle_ping(ping.echo),
+            (Some(body), Phase::Connected(_)) => self.handle_body(now, body),
+            (Some(_), Phase::Greeting(_)) => Err(Ended::Protocol("something came before the welcome".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Ended> {
+        let limit = self.limits.max_frame_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Ended::Protocol(frame::FrameError::TooLarge { bytes: bytes as u64, limit }.to_string()))
+    }
+
+    fn welcome(&mut self, now: Instant, welcome: pb::Welcome) -> Result<(), Ended> {
+        let Phase::Greeting(greeting) = &self.phase else { return Ok(()) };
+        if !proto::PROTOCOL_VERSIONS.contains(&welcome.version) {
+            return Err(Ended::Protocol(format!("the server speaks protocol version {}", welcome.version)));
+        }
+        let user = UserId::parse(&welcome.user).map_err(|error| Ended::Protocol(error.to_string()))?;
+        let via = greeting.via.clone();
+        self.limits = Limits::from(welcome.limits);
+        self.events.push_back(Event::Connected { user, transport: via.transport, endpoint: via.endpoint.clone() });
+        self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
+        Ok(())
+    }
+
+    fn handle_ping(&mut self, echo: u64) -> Result<(), Ended> {
+        match &mut self.phase {
+            Phase::Greeting(greeting) => greeting.pong = Some(echo),
+            Phase::Connected(session) => session.pong = Some(echo),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn handle_body(&mut self, now: Instant, body: pb::frame::Body) -> Result<(), Ended> {
+        match body {
+            pb::frame::Body::Push(push) => self.handle_push(push),
+            pb::frame::Body::PublishResult(result) => self.outbox.handle_result(now, result),
+            pb::frame::Body::GoAway(go_away) => self.handle_go_away(now, go_away),
+            // A pong has done its work by coming; the rest means nothing from a server.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A message that makes no sense must not cost the connection: it would come again, and again.
+    fn handle_push(&mut self, push: pb::Push) {
+        let Some(transport) = self.transport() else { return };
+        match push.message.map(|message| received(message, transport)) {
+            Some(Ok(message)) => self.events.push_back(Event::Message(message)),
+            Some(Err(error)) => self.skip(&error.to_string()),
+            None => self.skip("a push without a message"),
+        }
+    }
+
+    fn skip(&mut self, reason: &str) {
+        self.skipped += 1;
+        tracing::warn!(reason, "skipped a received message");
+    }
+
+    fn handle_go_away(&mut self, now: Instant, go_away: pb::GoAway) {
+        let within = Duration::from_millis(go_away.reconnect_within_ms.into());
+        let delay = random_within(&mut self.rng, within);
+        if let Phase::Connected(session) = &mut self.phase {
+            // The first one counts: another draw would not be random any more.
+            session.leave.get_or_insert(Leave { from: now + delay, by: now + within, begun: delay.is_zero() });
+        }
+    }
+}
+
+fn received(message: pb::Message, transport: Transport) -> Result<ReceivedMessage, InvalidId> {
+    Ok(ReceivedMessage {
+        id: match MessageId::from_u64(message.id) {
+            Some(id) => id,
+            None => message.id.to_string().parse()?,
+        },
+        from: optional_user(&message.from)?,
+        to: optional_user(&message.to)?,
+        content: message.content.into(),
+        transport,
+    })
+}
+
+fn optional_user(text: &str) -> Result<Option<UserId>, InvalidId> {
+    if text.is_empty() { Ok(None) } else { UserId::parse(text).map(Some) }
+}

@@ -1,0 +1,436 @@
+//! The client as a state machine without any I/O.
+//!
+//! Whatever happens is told by a `handle_*` method; whatever is to be done comes out of a `poll_*` method. The time and
+//! the randomness are passed in. So every situation can be tested in no time, and any driver can carry it out.
+//!
+//! ```text
+//!                 connect()            token             transport established          Welcome
+//!  Disconnected ------------> Asking -----------> Racing ---------------------> Greeting -------> Connected
+//!                               ^                   |                              |                  |
+//!                               |   delay over      v    failed, lost, told to     v    leave         |
+//!                               +--------------- Waiting <---------------------------------------- --+
+//!                                                                 a close code that says never: Stopped
+//! ```
+
+mod backoff;
+mod heartbeat;
+mod inbound;
+mod order;
+mod outbox;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+
+pub(super) use self::{
+    order::Round,
+    outbox::Outcome,
+    session::{MAX_RECEIVED_FRAME_BYTES, Via},
+};
+use self::{
+    backoff::Backoff,
+    order::Order,
+    outbox::Outbox,
+    session::{Greeting, Limits, Session},
+};
+use crate::{
+    Content,
+    client::{ClientConfig, Event, PublishError, State, TokenError, TokenRequest, Transport, config::STABLE_AFTER},
+    id::{Device, UserId},
+    proto::{
+        self,
+        close::{CloseCode, ReconnectPolicy},
+        frame, limits, pb,
+    },
+};
+
+/// What the driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Ask the application for a token; the answer goes to [`Core::handle_token`].
+    AskToken(TokenRequest),
+    /// Race the endpoints; the outcome goes to [`Core::handle_established`] or [`Core::handle_unreachable`].
+    Connect(Vec<Round>),
+    /// Let go of whatever is under way: the question for a token, the race, or the connection, after it has sent what it
+    /// has taken.
+    Close(CloseCode, String),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The server closed it.
+    Closed {
+        /// None if the server just hung up.
+        code: Option<CloseCode>,
+        /// What the server says.
+        reason: String,
+    },
+    /// The network failed.
+    Broken(String),
+    /// What came is not the protocol.
+    Protocol(String),
+}
+
+/// The state machine. `T` is how the driver knows a publish again.
+pub(super) struct Core<T> {
+    device: Device,
+    client_name: String,
+    phase: Phase,
+    order: Order,
+    backoff: Backoff,
+    rng: StdRng,
+    /// What the next question for a token says.
+    request: TokenRequest,
+    outbox: Outbox<T>,
+    limits: Limits,
+    /// Whether the driver reads, which it does not while the application has enough to do.
+    reading: bool,
+    /// When to close at the latest, once the application said so.
+    closing: Option<Instant>,
+    skipped: u64,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+enum Phase {
+    Disconnected,
+    Waiting { until: Instant },
+    Asking,
+    Racing { token: String },
+    Greeting(Greeting),
+    Connected(Session),
+    Stopped,
+    Closed,
+}
+
+impl<T> Core<T> {
+    pub(super) fn new(config: &ClientConfig, rng: StdRng) -> Self {
+        Self {
+            device: config.device.clone(),
+            client_name: config.client_name.clone(),
+            phase: Phase::Disconnected,
+            order: Order::new(&config.endpoints),
+            backoff: Backoff::default(),
+            rng,
+            request: TokenRequest::First,
+            outbox: Outbox::new(config.publish_timeout),
+            limits: Limits::default(),
+            reading: true,
+            closing: None,
+            skipped: 0,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The application wants a connection; if one is awaited, now instead of later.
+    pub(super) fn handle_connect(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Disconnected | Phase::Stopped | Phase::Waiting { .. }) {
+            self.start(now);
+        }
+    }
+
+    /// The application wants no connection.
+    pub(super) fn handle_disconnect(&mut self) {
+        match self.phase {
+            Phase::Disconnected | Phase::Stopped | Phase::Closed => return,
+            Phase::Connected(_) => self.events.push_back(disconnected_by_application()),
+            _ => {}
+        }
+        self.drop_connection(CloseCode::ClientClosed, "");
+        self.phase = Phase::Disconnected;
+    }
+
+    /// The application wants to end it all. What it has published may take up to `grace` on an existing connection.
+    pub(super) fn handle_close(&mut self, now: Instant, grace: Duration) {
+        let by = now + grace;
+        self.closing = Some(self.closing.map_or(by, |earlier| earlier.min(by)));
+        self.close_if_done(now);
+    }
+
+    /// The provider answered an [`Action::AskToken`].
+    pub(super) fn handle_token(&mut self, now: Instant, token: Result<String, TokenError>) {
+        match token {
+            _ if !matches!(self.phase, Phase::Asking) => {}
+            Ok(token) => self.race(token),
+            Err(TokenError::Denied(reason)) => self.stop(None, reason),
+            Err(error) => self.retry(now, None, error.to_string()),
+        }
+    }
+
+    /// A transport is established, after as many rounds as given had failed.
+    pub(super) fn handle_established(&mut self, now: Instant, via: Via, failed_rounds: usize) {
+        let Phase::Racing { token } = &self.phase else { return };
+        let hello = Some(self.hello(token));
+        for round in self.order.rounds().into_iter().take(failed_rounds) {
+            [round.quic, round.websocket].iter().flatten().for_each(|endpoint| self.order.demote(endpoint));
+        }
+        self.phase = Phase::Greeting(Greeting { via, hello, pong: None, deadline: now + WELCOME_TIMEOUT });
+    }
+
+    /// No endpoint could be reached.
+    pub(super) fn handle_unreachable(&mut self, now: Instant, reason: String) {
+        if matches!(self.phase, Phase::Racing { .. }) {
+            self.retry(now, None, reason);
+        }
+    }
+
+    /// The connection ended.
+    pub(super) fn handle_ended(&mut self, now: Instant, ended: Ended) {
+        match ended {
+            _ if !matches!(self.phase, Phase::Greeting(_) | Phase::Connected(_)) => {}
+            Ended::Closed { code, reason } => self.lose(now, code, reason),
+            Ended::Broken(reason) => self.lose(now, None, reason),
+            Ended::Protocol(reason) => self.fail(now, CloseCode::ProtocolError, reason),
+        }
+        self.close_if_done(now);
+    }
+
+    /// The driver stopped or started reading.
+    pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
+        let changed = std::mem::replace(&mut self.reading, reading) != reading;
+        if let Phase::Connected(session) = &mut self.phase
+            && changed
+        {
+            session.heartbeat.handle_reading(now, reading);
+        }
+    }
+
+    /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
+    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+        match self.phase {
+            _ if self.closing.is_some() => self.outbox.refuse(ticket, PublishError::Closed),
+            Phase::Stopped => self.outbox.refuse(ticket, PublishError::Stopped),
+            _ => self.outbox.push(now, ticket, to, content, self.limits),
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.outbox.handle_timeout(now);
+        match &mut self.phase {
+            Phase::Waiting { until } if *until <= now => self.start(now),
+            Phase::Greeting(greeting) if greeting.deadline <= now => {
+                self.fail(now, CloseCode::IdleTimeout, "the server does not say welcome".to_owned());
+            }
+            Phase::Connected(session) => {
+                session.handle_timeout(now);
+                self.check_session(now);
+            }
+            _ => {}
+        }
+        self.close_if_done(now);
+    }
+
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next frame to send. It counts as sent.
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        match &mut self.phase {
+            Phase::Greeting(greeting) => greeting.poll_transmit(),
+            Phase::Connected(session) => {
+                let open = !session.is_leaving();
+                let publish = || if open { self.outbox.poll_transmit(self.limits) } else { None };
+                let frame = session.poll_transmit(now).or_else(publish)?;
+                session.heartbeat.handle_sent(now);
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn poll_resolved(&mut self) -> Option<(T, Outcome)> {
+        self.outbox.poll_resolved()
+    }
+
+    /// When to call [`Core::handle_timeout`].
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Waiting { until } => self.reading.then_some(*until),
+            Phase::Greeting(greeting) => Some(greeting.deadline),
+            Phase::Connected(session) => session.poll_timeout(),
+            _ => None,
+        };
+        let closing = self.closing.filter(|_| !self.is_closed());
+        [phase, closing, self.outbox.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.phase {
+            Phase::Disconnected => State::Disconnected,
+            Phase::Waiting { .. } => State::Waiting,
+            Phase::Asking | Phase::Racing { .. } | Phase::Greeting(_) => State::Connecting,
+            Phase::Connected(_) => State::Connected,
+            Phase::Stopped => State::Stopped,
+            Phase::Closed => State::Closed,
+        }
+    }
+
+    /// What the connection runs over, while there is one.
+    pub(super) fn transport(&self) -> Option<Transport> {
+        match &self.phase {
+            Phase::Connected(session) => Some(session.via.transport),
+            _ => None,
+        }
+    }
+
+    /// How many received messages made no sense.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Begins an attempt, unless the application has not even taken the last events: then it waits for that.
+    fn start(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        if !self.reading {
+            self.phase = Phase::Waiting { until: now };
+            return;
+        }
+        self.phase = Phase::Asking;
+        self.actions.push_back(Action::AskToken(self.request.clone()));
+    }
+
+    fn race(&mut self, token: String) {
+        if self.hello(&token).len() > limits::MAX_HELLO_BYTES {
+            self.stop(None, "the token is longer than servers allow".to_owned());
+            return;
+        }
+        self.request = TokenRequest::Reconnect;
+        self.phase = Phase::Racing { token };
+        self.actions.push_back(Action::Connect(self.order.rounds()));
+    }
+
+    fn hello(&self, token: &str) -> Bytes {
+        frame::encode(pb::frame::Body::Hello(pb::Hello {
+            min_version: *proto::PROTOCOL_VERSIONS.start(),
+            max_version: *proto::PROTOCOL_VERSIONS.end(),
+            token: token.to_owned(),
+            device: Some((&self.device).into()),
+            client: self.client_name.clone(),
+        }))
+    }
+
+    fn check_session(&mut self, now: Instant) {
+        let Phase::Connected(session) = &self.phase else { return };
+        let unanswered = self.outbox.is_unanswered();
+        let leaves = session.leave.is_some_and(|leave| leave.begun && (!unanswered || leave.by <= now));
+        if session.heartbeat.is_dead(now) {
+            self.fail(now, CloseCode::IdleTimeout, "nothing came from the server for too long".to_owned());
+        } else if leaves {
+            self.leave(now);
+        }
+    }
+
+    /// Goes to another server, which needs no further delay: the moment was random.
+    fn leave(&mut self, now: Instant) {
+        let reason = "the server is about to stop".to_owned();
+        self.demote();
+        self.drop_connection(CloseCode::ClientClosed, "going elsewhere");
+        self.backoff.reset();
+        self.wait(now, Duration::ZERO, Some(CloseCode::GoingAway), reason);
+    }
+
+    /// This side found a fault: says so to the server and tries again.
+    fn fail(&mut self, now: Instant, code: CloseCode, reason: String) {
+        self.demote();
+        self.retry(now, Some(code), reason);
+    }
+
+    /// The connection ended and the code, if there is one, says what follows.
+    fn lose(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
+        let policy = code.map_or(ReconnectPolicy::Backoff, CloseCode::policy);
+        if is_servers_fault(code) {
+            self.demote();
+        }
+        match (policy, code) {
+            (ReconnectPolicy::Never, _) => return self.stop(code, reason),
+            (ReconnectPolicy::FreshToken, Some(code)) => {
+                self.request = TokenRequest::Rejected { code, reason: reason.clone() };
+            }
+            _ => {}
+        }
+        self.retry(now, code, reason);
+    }
+
+    fn retry(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
+        if matches!(&self.phase, Phase::Connected(session) if session.since + STABLE_AFTER <= now) {
+            self.backoff.reset();
+        }
+        self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
+        let delay = self.backoff.next(&mut self.rng);
+        self.wait(now, delay, code, reason);
+    }
+
+    fn wait(&mut self, now: Instant, delay: Duration, code: Option<CloseCode>, reason: String) {
+        self.phase = Phase::Waiting { until: now + delay };
+        self.events.push_back(Event::Disconnected { code, reason, retry_in: Some(delay) });
+    }
+
+    fn stop(&mut self, code: Option<CloseCode>, reason: String) {
+        self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
+        self.outbox.fail_all(&PublishError::Stopped);
+        self.backoff.reset();
+        self.phase = Phase::Stopped;
+        self.events.push_back(Event::Stopped { code, reason });
+    }
+
+    fn drop_connection(&mut self, code: CloseCode, reason: &str) {
+        self.outbox.handle_connection_lost();
+        self.actions.push_back(Action::Close(code, reason.to_owned()));
+    }
+
+    /// The server behind the connection is the last one to try again.
+    fn demote(&mut self) {
+        match &self.phase {
+            Phase::Greeting(Greeting { via, .. }) | Phase::Connected(Session { via, .. }) => {
+                self.order.demote(&via.endpoint);
+            }
+            _ => {}
+        }
+    }
+
+    fn close_if_done(&mut self, now: Instant) {
+        let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
+        let connected = matches!(self.phase, Phase::Connected(_));
+        if connected && !self.outbox.is_empty() && now < by {
+            return;
+        }
+        self.drop_connection(CloseCode::ClientClosed, "");
+        self.outbox.fail_all(&PublishError::Closed);
+        self.phase = Phase::Closed;
+    }
+}
+
+fn disconnected_by_application() -> Event {
+    let reason = "the application disconnected".to_owned();
+    Event::Disconnected { code: Some(CloseCode::ClientClosed), reason, retry_in: None }
+}
+
+/// Whether another server might do better.
+fn is_servers_fault(code: Option<CloseCode>) -> bool {
+    !matches!(code, Some(code) if code.policy() != ReconnectPolicy::Backoff
+        || matches!(code, CloseCode::SlowConsumer | CloseCode::IdleTimeout))
+}
+
+/// How long the server may take to check the token.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,332 @@
+//! The one task of a client: it carries out what the core says.
+
+mod tokens;
+
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use self::tokens::Tokens;
+use super::{
+    ClientConfig, Event, PublishError, State, Transport,
+    core::{Action, Core, Ended, Outcome},
+    transport::{Connector, Link, Reader, Won, Writer},
+};
+use crate::{Content, id::UserId};
+
+/// Where an outcome goes.
+type Ticket = oneshot::Sender<Outcome>;
+
+/// A publish on its way to the driver.
+pub(super) struct Publish {
+    pub(super) to: UserId,
+    pub(super) content: Content,
+    pub(super) ticket: Ticket,
+}
+
+/// What the application wants. Not a list of commands: only the last wish counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish {
+    /// To be connected.
+    pub(super) online: bool,
+    /// How often it asked for no connection, so that "off and on again" is seen too.
+    pub(super) disconnects: u64,
+    /// To be closed for good.
+    pub(super) closing: bool,
+}
+
+/// What the application may look at without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) state: State,
+    pub(super) transport: Option<Transport>,
+    pub(super) skipped: u64,
+}
+
+impl Status {
+    pub(super) const INITIAL: Self = Self { state: State::Disconnected, transport: None, skipped: 0 };
+}
+
+/// The driver's ends of the channels between it and the application.
+pub(super) struct Ends {
+    pub(super) wishes: watch::Receiver<Wish>,
+    pub(super) publishes: mpsc::Receiver<Publish>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) status: watch::Sender<Status>,
+}
+
+pub(super) struct Driver {
+    core: Core<Ticket>,
+    connector: Arc<Connector>,
+    tokens: Tokens,
+    activity: Activity,
+    /// Connections that say goodbye. They end with the driver.
+    closing: JoinSet<()>,
+    ends: Ends,
+    /// Taken from the core, not taken by the application.
+    undelivered: Option<Event>,
+    disconnects: u64,
+}
+
+/// What the network does for the driver.
+enum Activity {
+    Nothing,
+    Racing(BoxFuture<'static, Result<Won, String>>),
+    Linked(Link),
+}
+
+/// What woke the driver.
+enum Input {
+    Wish,
+    Gone,
+    Time,
+    Written(Result<(), Ended>),
+    Read(Result<bytes::Bytes, Ended>),
+    Raced(Result<Won, String>),
+    Token(Result<String, super::TokenError>),
+    Room,
+    Publish(Publish),
+}
+
+impl Driver {
+    pub(super) fn new(config: &ClientConfig, connector: Connector, ends: Ends) -> Self {
+        Self {
+            core: Core::new(config, StdRng::from_rng(&mut rand::rng())),
+            connector: Arc::new(connector),
+            tokens: Tokens::new(config.tokens.clone()),
+            activity: Activity::Nothing,
+            closing: JoinSet::new(),
+            ends,
+            undelivered: None,
+            disconnects: 0,
+        }
+    }
+
+    /// Runs until the application closes the client or drops it.
+    pub(super) async fn run(mut self) {
+        let mut timer = pin!(sleep_until(Instant::now()));
+        self.carry_out();
+        while !self.core.is_closed() {
+            self.set(timer.as_mut());
+            let input = self.wait(timer.as_mut()).await;
+            self.handle(input);
+            self.carry_out();
+        }
+        self.finish().await;
+    }
+
+    fn set(&self, timer: Pin<&mut Sleep>) {
+        let deadline = self.core.poll_timeout().map_or_else(|| Instant::now() + FAR, Instant::from_std);
+        if timer.deadline() != deadline {
+            timer.reset(deadline);
+        }
+    }
+
+    async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
+        let Self { tokens, activity, ends, undelivered, .. } = self;
+        let full = undelivered.is_some();
+        let (race, reader, writer) = activity.parts();
+        tokio::select! {
+            biased;
+            // Rare, and what the application wants goes before everything else.
+            wish = ends.wishes.changed() => if wish.is_ok() { Input::Wish } else { Input::Gone },
+            // Heartbeats and deadlines, however busy the connection is.
+            () = timer => Input::Time,
+            // Before reading, so that a flood of messages cannot hold up answers. A write that blocks is passed over, and
+            // there is only so much to write until something is read.
+            written = write(writer) => Input::Written(written),
+            // While the application has enough to do, what comes waits in the network.
+            read = read(reader), if !full => Input::Read(read),
+            raced = race_on(race) => Input::Raced(raced),
+            token = tokens.answer() => Input::Token(token),
+            permit = ends.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
+            // Last, since every turn takes a batch of them anyway: see `take_publishes`.
+            Some(publish) = ends.publishes.recv() => Input::Publish(publish),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = now();
+        match input {
+            Input::Wish => self.handle_wish(now),
+            Input::Gone => self.core.handle_close(now, Duration::ZERO),
+            Input::Time => self.core.handle_timeout(now),
+            Input::Written(Ok(())) | Input::Room => {}
+            Input::Read(Ok(frame)) => self.core.handle_frame(now, frame),
+            Input::Written(Err(ended)) | Input::Read(Err(ended)) => self.core.handle_ended(now, ended),
+            Input::Raced(Ok(won)) => self.link(now, won),
+            Input::Raced(Err(reason)) => self.unreachable(now, reason),
+            Input::Token(token) => self.core.handle_token(now, token),
+            Input::Publish(publish) => self.publish(now, publish),
+        }
+    }
+
+    fn handle_wish(&mut self, now: std::time::Instant) {
+        let wish = *self.ends.wishes.borrow_and_update();
+        if wish.closing {
+            // What was published before the close counts as such.
+            self.take_publishes();
+            return self.core.handle_close(now, CLOSE_GRACE);
+        }
+        if std::mem::replace(&mut self.disconnects, wish.disconnects) != wish.disconnects {
+            self.core.handle_disconnect();
+        }
+        if wish.online {
+            self.core.handle_connect(now);
+        }
+    }
+
+    fn link(&mut self, now: std::time::Instant, won: Won) {
+        self.activity = Activity::Linked(won.link);
+        self.core.handle_established(now, won.via, won.failed_rounds);
+    }
+
+    fn unreachable(&mut self, now: std::time::Instant, reason: String) {
+        self.activity = Activity::Nothing;
+        self.core.handle_unreachable(now, reason);
+    }
+
+    fn publish(&mut self, now: std::time::Instant, publish: Publish) {
+        self.core.handle_publish(now, publish.ticket, publish.to, publish.content);
+    }
+
+    /// Brings everything that the core has to say where it belongs.
+    fn carry_out(&mut self) {
+        self.take_publishes();
+        while let Some(action) = self.core.poll_action() {
+            self.act(action);
+        }
+        self.transmit();
+        while let Some((ticket, outcome)) = self.core.poll_resolved() {
+            // Whoever does not wait for the outcome does not need it.
+            _ = ticket.send(outcome);
+        }
+        // Before the events, so that whoever sees one finds the state that belongs to it, or a later one.
+        self.tell_status();
+        self.deliver();
+    }
+
+    fn take_publishes(&mut self) {
+        for _ in 0..PUBLISH_CHANNEL {
+            let Ok(publish) = self.ends.publishes.try_recv() else { return };
+            self.publish(now(), publish);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::AskToken(why) => self.tokens.ask(why),
+            Action::Connect(rounds) => {
+                self.activity = Activity::Racing(Box::pin(self.connector.clone().race(rounds)));
+            }
+            Action::Close(code, reason) => {
+                self.tokens.forget();
+                while self.closing.try_join_next().is_some() {}
+                if let Activity::Linked(link) = std::mem::replace(&mut self.activity, Activity::Nothing) {
+                    self.closing.spawn(link.close(code, reason));
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        let Activity::Linked(Link { writer, .. }) = &mut self.activity else { return };
+        let now = now();
+        while writer.has_room() {
+            let Some(frame) = self.core.poll_transmit(now) else { return };
+            writer.queue(&frame);
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(event) = self.undelivered.take().or_else(|| self.core.poll_event()) {
+            match self.ends.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event)) => {
+                    self.undelivered = Some(event);
+                    break;
+                }
+                // The client is gone, and with it whoever would have read it.
+                Err(mpsc::error::TrySendError::Closed(_)) => {}
+            }
+        }
+        self.core.handle_reading(now(), self.undelivered.is_none());
+    }
+
+    fn tell_status(&self) {
+        let status =
+            Status { state: self.core.state(), transport: self.core.transport(), skipped: self.core.skipped() };
+        // `Closed` is told when it is true: after the goodbyes.
+        if status.state != State::Closed {
+            self.ends.status.send_if_modified(|last| std::mem::replace(last, status) != status);
+        }
+    }
+
+    /// The core is closed. Publishes that it has not seen get their answer, and connections may say goodbye.
+    async fn finish(mut self) {
+        self.ends.publishes.close();
+        while let Some(publish) = self.ends.publishes.recv().await {
+            _ = publish.ticket.send(Err(PublishError::Closed));
+        }
+        while self.closing.join_next().await.is_some() {}
+        self.ends.status.send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
+    }
+}
+
+impl Activity {
+    #[allow(clippy::type_complexity)]
+    fn parts(
+        &mut self,
+    ) -> (Option<&mut BoxFuture<'static, Result<Won, String>>>, Option<&mut Reader>, Option<&mut Writer>) {
+        match self {
+            Self::Nothing => (None, None, None),
+            Self::Racing(race) => (Some(race), None, None),
+            Self::Linked(Link { reader, writer }) => (None, Some(reader), Some(writer)),
+        }
+    }
+}
+
+async fn write(writer: Option<&mut Writer>) -> Result<(), Ended> {
+    match writer {
+        Some(writer) if !writer.is_idle() => writer.flush().await,
+        _ => pending().await,
+    }
+}
+
+async fn read(reader: Option<&mut Reader>) -> Result<bytes::Bytes, Ended> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => pending().await,
+    }
+}
+
+async fn race_on(race: Option<&mut BoxFuture<'static, Result<Won, String>>>) -> Result<Won, String> {
+    match race {
+        Some(race) => race.await,
+        None => pending().await,
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// How many publishes wait for the driver's attention. The core has a queue of its own; this one only bridges a moment.
+pub(super) const PUBLISH_CHANNEL: usize = 64;
+
+/// How long a closing client waits for the answers to what was published before.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// When there is nothing to wait for.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);

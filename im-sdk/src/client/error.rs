@@ -1,0 +1,142 @@
+//! Why an operation failed.
+
+use std::time::Duration;
+
+use crate::proto::pb;
+
+/// Why a client could not be opened.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration names no endpoint.
+    #[error("at least one endpoint is needed")]
+    NoEndpoints,
+    /// There is no tokio runtime here; see [`Client::open_on`](crate::client::Client::open_on).
+    #[error("no tokio runtime runs here")]
+    NoRuntime,
+    /// A certificate in [`Trust`](crate::client::Trust) cannot serve as a root, or TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl OpenError {
+    /// A name that stays the same over versions and languages, such as `no_endpoints`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "no_endpoints",
+            Self::NoRuntime => "no_runtime",
+            Self::Tls(_) => "tls",
+        }
+    }
+}
+
+/// Why a publish did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already. Nothing was sent.
+    #[error("too many publishes wait to be sent")]
+    QueueFull,
+    /// It does not fit into a frame. Nothing was sent.
+    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Its content is [`Content::Unknown`](crate::Content::Unknown), which cannot be sent.
+    #[error("the message has no content")]
+    NoContent,
+    /// It could not be sent in time. Nothing was sent, or what was sent was refused.
+    #[error("the message could not be sent in time")]
+    TimedOut,
+    /// It was sent, and the connection broke or time ran out before the answer came. It may or may not have arrived:
+    /// sending it again may send it twice.
+    #[error("the message was sent, and its outcome is unknown")]
+    Unconfirmed,
+    /// The back end or the server did not take it.
+    #[error("the message was refused ({}): {reason}", kind.as_str())]
+    Refused {
+        /// Why, for programs.
+        kind: RefusalKind,
+        /// Why, for people.
+        reason: String,
+        /// The application's own code for a [`RefusalKind::Rule`], else 0.
+        code: i32,
+        /// When the same message may be tried again; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
+    #[error("the client is stopped")]
+    Stopped,
+    /// The client is closed. Nothing was sent.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl PublishError {
+    /// A name that stays the same over versions and languages, such as `queue_full`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TooLarge { .. } => "too_large",
+            Self::NoContent => "no_content",
+            Self::TimedOut => "timed_out",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Refused { .. } => "refused",
+            Self::Stopped => "stopped",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Why a publish was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefusalKind {
+    /// The back end's rules say no.
+    Rule,
+    /// No back end is listening, or it did not answer in time.
+    Unavailable,
+    /// The publish makes no sense.
+    Invalid,
+    /// Too many publishes wait for their results.
+    TooMany,
+    /// The back end failed while it handled the publish.
+    Internal,
+    /// A kind that this version does not know.
+    Unknown,
+}
+
+impl RefusalKind {
+    /// The name in logs, such as `unavailable`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Unavailable => "unavailable",
+            Self::Invalid => "invalid",
+            Self::TooMany => "too_many",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the cause passes by itself, so that the client tries again unasked.
+    pub(super) fn is_passing(self) -> bool {
+        matches!(self, Self::Unavailable | Self::TooMany)
+    }
+}
+
+impl From<pb::RefusalKind> for RefusalKind {
+    fn from(kind: pb::RefusalKind) -> Self {
+        match kind {
+            pb::RefusalKind::Unspecified => Self::Unknown,
+            pb::RefusalKind::Rule => Self::Rule,
+            pb::RefusalKind::Unavailable => Self::Unavailable,
+            pb::RefusalKind::Invalid => Self::Invalid,
+            pb::RefusalKind::TooMany => Self::TooMany,
+            pb::RefusalKind::Internal => Self::Internal,
+        }
+    }
+}

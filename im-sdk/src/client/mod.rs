@@ -1,0 +1,60 @@
+//! What a device links: one connection to the servers, kept alive over every change of network, over QUIC or WebSocket.
+//!
+//! ```text
+//!  application                 Client              driver (one task)            transport
+//!   connect() ----------------> wish ---------->  +--------------------+  <-->  QUIC       } the first that is
+//!   publish().await ----------> queue --------->  | core: no I/O,      |  <-->  WebSocket  } established wins
+//!   next_events(100).await <--- bounded queue <-  | no clock, no dice  |  -->   token provider
+//!                                                 +--------------------+
+//! ```
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use im_sdk::{
+//!     Content,
+//!     client::{Client, ClientConfig, Event},
+//!     id::UserId,
+//! };
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let endpoints = vec!["quic://im.example.com:7801".parse()?, "wss://im.example.com".parse()?];
+//! let config = ClientConfig::new(endpoints, "desktop/laptop-1".parse()?, Arc::new("a token"));
+//! let client = Client::open(config)?;
+//! client.connect();
+//! client.publish(UserId::parse("bob")?, Content::text("hi")).await?;
+//! for event in client.next_events(100).await {
+//!     if let Event::Message(message) = event {
+//!         println!("{:?}: {:?}", message.from, message.content);
+//!     }
+//! }
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#[allow(clippy::module_inception)]
+mod client;
+mod config;
+mod core;
+mod driver;
+mod endpoint;
+mod error;
+mod event;
+mod token;
+mod transport;
+mod trust;
+
+pub use self::{
+    client::{Client, Published},
+    config::{
+        BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES, STABLE_AFTER,
+        WEBSOCKET_DELAY,
+    },
+    endpoint::{Endpoint, EndpointError, Transport},
+    error::{OpenError, PublishError, RefusalKind},
+    event::{Event, ReceivedMessage, State},
+    token::{TokenError, TokenProvider, TokenRequest},
+    trust::{Trust, TrustError},
+};
+pub use crate::proto::close::CloseCode;

@@ -1,0 +1,98 @@
+//! Where tokens come from: the application.
+
+use crate::proto::close::CloseCode;
+
+/// Why the client asks for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenRequest {
+    /// The first connection of this client.
+    First,
+    /// A later connection. The last token will do as long as it is valid.
+    Reconnect,
+    /// A server refused the last token. Only another one helps.
+    Rejected {
+        /// What was wrong with it.
+        code: CloseCode,
+        /// The same in words, for logs.
+        reason: String,
+    },
+}
+
+/// Why the application has no token to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// There is none at the moment, for example because the network is down. The client asks again, with backoff.
+    #[error("no token can be had at the moment: {0}")]
+    Unavailable(String),
+    /// There will be none: the user is logged out, for example. The client stops.
+    #[error("no token is given: {0}")]
+    Denied(String),
+}
+
+impl TokenError {
+    /// A name that stays the same over versions and languages: `unavailable` or `denied`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Denied(_) => "denied",
+        }
+    }
+}
+
+/// Gives the client a token for each connection.
+///
+/// A closure is one, and so is a text, which serves as the only token there is: when a server refuses it, the client
+/// stops.
+///
+/// ```
+/// use im_sdk::client::{TokenError, TokenProvider, TokenRequest};
+///
+/// let fixed = "eyJhbGciOi...";
+/// assert!(fixed.token(TokenRequest::First).is_ok());
+///
+/// let asks_the_back_end = |why: TokenRequest| match why {
+///     TokenRequest::Rejected { .. } => Err(TokenError::Denied("log in again".into())),
+///     _ => Ok("eyJhbGciOi...".to_owned()),
+/// };
+/// assert!(asks_the_back_end.token(TokenRequest::Reconnect).is_ok());
+/// ```
+pub trait TokenProvider: Send + Sync + 'static {
+    /// A JSON Web Token whose `sub` is the user.
+    ///
+    /// It runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
+    /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once.
+    ///
+    /// # Errors
+    /// [`TokenError`] says whether asking again later makes sense.
+    fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
+}
+
+impl<F> TokenProvider for F
+where
+    F: Fn(TokenRequest) -> Result<String, TokenError> + Send + Sync + 'static,
+{
+    fn token(&self, why: TokenRequest) -> Result<String, TokenError> {
+        self(why)
+    }
+}
+
+impl TokenProvider for String {
+    fn token(&self, why: TokenRequest) -> Result<String, TokenError> {
+        only_token(self, &why)
+    }
+}
+
+impl TokenProvider for &'static str {
+    fn token(&self, why: TokenRequest) -> Result<String, TokenError> {
+        only_token(self, &why)
+    }
+}
+
+fn only_token(token: &str, why: &TokenRequest) -> Result<String, TokenError> {
+    match why {
+        TokenRequest::Rejected { code, .. } => Err(TokenError::Denied(format!("the only token was refused: {code}"))),
+        _ => Ok(token.to_owned()),
+    }
+}

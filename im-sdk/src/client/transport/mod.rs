@@ -1,0 +1,147 @@
+//! Connections: bytes in and out, and nothing of what they mean.
+
+mod quic;
+mod race;
+mod resolve;
+mod stagger;
+mod websocket;
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite;
+
+pub(super) use self::race::{Connector, Won};
+use super::core::Ended;
+use crate::proto::close::CloseCode;
+
+/// An established connection. Its halves work at the same time: a blocked write does not stop reading.
+pub(super) struct Link {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+}
+
+impl Link {
+    /// Sends what is queued, then closes, telling the server why. Takes at most [`CLOSE_TIMEOUT`].
+    pub(super) async fn close(self, code: CloseCode, reason: String) {
+        let Self { reader, writer } = self;
+        match (reader, writer.kind) {
+            (Reader::Quic(_), Kind::Quic(mut quic)) => {
+                _ = tokio::time::timeout(CLOSE_TIMEOUT, quic.finish(writer.pending)).await;
+                quic.close(code, &reason);
+                _ = tokio::time::timeout(CLOSE_TIMEOUT, quic.wait_closed()).await;
+            }
+            (Reader::WebSocket(reader), Kind::WebSocket(websocket)) => {
+                let close = websocket.close(*reader, writer.pending, code, &reason);
+                _ = tokio::time::timeout(CLOSE_TIMEOUT, close).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The receiving half.
+pub(super) enum Reader {
+    Quic(Box<quic::Reader>),
+    WebSocket(Box<websocket::Reader>),
+}
+
+impl Reader {
+    /// The next frame, without its length. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
+        match self {
+            Self::Quic(reader) => reader.next().await,
+            Self::WebSocket(reader) => reader.next().await,
+        }
+    }
+}
+
+/// The sending half: frames are queued, and whatever is queued is written at once.
+pub(super) struct Writer {
+    kind: Kind,
+    pending: BytesMut,
+    failed: Option<Failed>,
+}
+
+/// Writing failed. What the server said before it hung up, above all why, may still be unread.
+struct Failed {
+    ended: Ended,
+    read_until: Instant,
+}
+
+enum Kind {
+    Quic(quic::Writer),
+    WebSocket(Box<websocket::Writer>),
+}
+
+impl Writer {
+    fn new(kind: Kind) -> Self {
+        Self { kind, pending: BytesMut::new(), failed: None }
+    }
+
+    /// Whether another frame should be queued.
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.len() < WRITE_BUFFER_BYTES
+    }
+
+    pub(super) fn queue(&mut self, frame: &[u8]) {
+        self.pending.extend_from_slice(frame);
+    }
+
+    /// Nothing is left to do.
+    pub(super) fn is_idle(&self) -> bool {
+        let flushing = matches!(&self.kind, Kind::WebSocket(writer) if writer.is_flushing());
+        self.pending.is_empty() && !flushing && self.failed.is_none()
+    }
+
+    /// Writes what is queued. Cancel-safe. A failure is told a little later, so that the reader's reason comes first.
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        if self.failed.is_none() {
+            let Err(ended) = self.write().await else { return Ok(()) };
+            self.failed = Some(Failed { ended, read_until: Instant::now() + LAST_WORDS });
+        }
+        let Some(failed) = &self.failed else { return Ok(()) };
+        tokio::time::sleep_until(failed.read_until).await;
+        Err(failed.ended.clone())
+    }
+
+    async fn write(&mut self) -> Result<(), Ended> {
+        match &mut self.kind {
+            Kind::Quic(writer) => writer.flush(&mut self.pending).await,
+            Kind::WebSocket(writer) => writer.flush(&mut self.pending).await,
+        }
+    }
+}
+
+/// Why an endpoint could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the host cannot be resolved: {0}")]
+    Resolve(io::Error),
+    #[error("the host has no address")]
+    NoAddress,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the host is no name that TLS knows: {0}")]
+    Name(#[from] rustls::pki_types::InvalidDnsNameError),
+    #[error("{0}")]
+    QuicStart(#[from] quinn::ConnectError),
+    #[error("{0}")]
+    Quic(#[from] quinn::ConnectionError),
+    #[error("{0}")]
+    WebSocket(#[from] tungstenite::Error),
+    #[error("the endpoint is no URL: {0}")]
+    Uri(#[from] tungstenite::http::uri::InvalidUri),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+}
+
+/// How long saying goodbye may take.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to read on after a write has failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How much is queued for one write. More waits in the core, where it is still in order and can still time out.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,175 @@
+//! Which servers to believe.
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+/// Which servers to believe. It matters for `quic` and `wss` endpoints; `ws` has no certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// The certificate authorities that browsers believe (the list of Mozilla, compiled in).
+    #[default]
+    WebPki,
+    /// The same and these certificates (DER), for a company's own authority. See [`Trust::pem`].
+    Roots(Vec<Vec<u8>>),
+    /// Only a server whose own certificate has this SHA-256 fingerprint, whatever it says and whoever signed it. For
+    /// self-signed development servers: it has to be changed with every new certificate.
+    CertificateSha256([u8; 32]),
+}
+
+impl Trust {
+    /// [`Trust::Roots`] from the certificates of a PEM file.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the text is not PEM or has no certificate.
+    pub fn pem(text: &[u8]) -> Result<Self, TrustError> {
+        let certificates: Result<Vec<_>, _> =
+            CertificateDer::pem_slice_iter(text).map(|found| found.map(|der| der.to_vec())).collect();
+        match certificates {
+            Ok(found) if !found.is_empty() => Ok(Self::Roots(found)),
+            Ok(_) => Err(TrustError { problem: "it has no certificate".to_owned() }),
+            Err(error) => Err(TrustError { problem: error.to_string() }),
+        }
+    }
+
+    /// [`Trust::CertificateSha256`] from 64 hexadecimal digits; colons between them are passed over.
+    ///
+    /// # Errors
+    /// [`TrustError`] when the text is anything else.
+    ///
+    /// ```
+    /// use im_sdk::client::Trust;
+    ///
+    /// assert_eq!(Trust::sha256_hex(&"0f".repeat(32))?, Trust::CertificateSha256([15; 32]));
+    /// # Ok::<(), im_sdk::client::TrustError>(())
+    /// ```
+    pub fn sha256_hex(text: &str) -> Result<Self, TrustError> {
+        let digits: String = text.chars().filter(|char| *char != ':').collect();
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(TrustError { problem: "a fingerprint takes 64 hexadecimal digits".to_owned() });
+        }
+        let byte = |index| u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).unwrap_or_default();
+        Ok(Self::CertificateSha256(std::array::from_fn(byte)))
+    }
+}
+
+/// A text that is not what [`Trust`] needs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate or fingerprint is not valid: {problem}")]
+pub struct TrustError {
+    problem: String,
+}
+
+impl TrustError {
+    /// A name that stays the same over versions and languages: `invalid_trust`.
+    pub fn code(&self) -> &'static str {
+        "invalid_trust"
+    }
+}
+
+/// What both transports need for TLS; the caller adds the protocol name (ALPN). `ring` is named, so that neither
+/// another crate's choice nor the process's default matters.
+pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    Ok(match trust {
+        Trust::WebPki => builder.with_root_certificates(web_pki()).with_no_client_auth(),
+        Trust::Roots(extra) => builder.with_root_certificates(with_extra(extra)?).with_no_client_auth(),
+        Trust::CertificateSha256(fingerprint) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pin { fingerprint: *fingerprint, provider }))
+            .with_no_client_auth(),
+    })
+}
+
+fn web_pki() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+fn with_extra(extra: &[Vec<u8>]) -> Result<RootCertStore, Error> {
+    let mut roots = web_pki();
+    for certificate in extra {
+        roots.add(certificate.as_slice().into())?;
+    }
+    Ok(roots)
+}
+
+/// Believes one certificate. The handshake's signature is still checked: a fingerprint is public, and only the holder
+/// of the private key can sign.
+#[derive(Debug)]
+struct Pin {
+    fingerprint: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pin {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, end_entity);
+        if digest.as_ref() == self.fingerprint {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(Error::General("the server's certificate has another fingerprint".to_owned()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_64_digits() {
+        let plain = "00ff".repeat(16);
+        let colons = plain.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>();
+        assert_eq!(Trust::sha256_hex(&plain), Trust::sha256_hex(&colons.join(":").to_uppercase()));
+        for wrong in ["", "00", &plain[1..], &format!("{plain}0"), &plain.replace('f', "g")] {
+            assert!(Trust::sha256_hex(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn pem_needs_a_certificate() {
+        assert!(Trust::pem(b"").is_err());
+        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        assert!(tls_config(&Trust::pem(key.cert.pem().as_bytes()).unwrap()).is_ok());
+        assert!(tls_config(&Trust::Roots(vec![vec![1, 2, 3]])).is_err());
+    }
+}

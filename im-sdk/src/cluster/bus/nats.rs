@@ -1,0 +1,286 @@
+//! The bus on NATS core.
+//!
+//! It needs no rights beyond the subjects that it is asked for: no inbox, no request. A message that nobody is
+//! subscribed to comes back by the server's no-responders status on the publisher's own subject.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectOptions, Event, Message, PublishError, PublishErrorKind, ServerAddr, Statistics,
+    StatusCode, SubscribeError, SubscribeErrorKind, Subscriber,
+};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::{
+    Bus, BusError, BusEvent, BusMessage, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
+    disruptions::{Disruptable, Disruptions},
+};
+use crate::cluster::{
+    config::{ClusterConfig, ConnectError, without_credentials},
+    names::{Names, QueueGroup, Subject},
+};
+
+const SERVICE: &str = "NATS";
+
+/// A connection that swallows everything counts as lost after three of these; the client's default of a minute would
+/// leave a server deaf for three.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A bus on NATS. After the first connection it reconnects for as long as it lives.
+pub struct NatsBus {
+    client: Client,
+    names: Names,
+    listeners: Arc<Listeners>,
+}
+
+impl NatsBus {
+    /// Connects to the first server of the configuration that answers.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        let names = config.names()?;
+        let servers = parse(&config.nats)?;
+        let listeners = Arc::new(Listeners::default());
+        let connecting = options(config, &servers, listeners.clone()).connect(servers);
+        let client = match timeout(config.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| unreachable(config, error.into()))?,
+            Err(elapsed) => return Err(unreachable(config, elapsed.into())),
+        };
+        listeners.follow(client.statistics());
+        Ok(Self { client, names, listeners })
+    }
+
+    fn subscription(&self, subscriber: Subscriber) -> Subscription {
+        Subscription::new(Disruptable::new(subscriber.map(event), self.listeners.add()))
+    }
+}
+
+#[async_trait]
+impl Bus for NatsBus {
+    async fn subscribe(&self, subject: Subject) -> Result<Subscription, BusError> {
+        let subscriber = self.client.subscribe(native(&subject)).await.map_err(not_subscribed)?;
+        Ok(self.subscription(subscriber))
+    }
+
+    async fn queue_subscribe(&self, subject: Subject, group: QueueGroup) -> Result<Subscription, BusError> {
+        let subscribed = self.client.queue_subscribe(native(&subject), group.as_str().into()).await;
+        let subscriber = subscribed.map_err(not_subscribed)?;
+        Ok(self.subscription(subscriber))
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<(), BusError> {
+        let Publication { subject, return_to, payload } = publication;
+        let bytes = payload.len();
+        let published = match return_to {
+            Some(back) => self.client.publish_with_reply(native(&subject), native(&back), payload).await,
+            None => self.client.publish(native(&subject), payload).await,
+        };
+        published.map_err(|error| self.refused(error, bytes))
+    }
+
+    /// While the connection is lost this waits for the next one.
+    async fn flush(&self) -> Result<(), BusError> {
+        // A flush fails only when the task that owns the connection is gone.
+        self.client.flush().await.map_err(|_| BusError::Closed)
+    }
+
+    fn names(&self) -> &Names {
+        &self.names
+    }
+}
+
+impl NatsBus {
+    fn refused(&self, error: PublishError, bytes: usize) -> BusError {
+        match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => {
+                BusError::TooLarge { bytes, limit: self.client.max_payload() }
+            }
+            PublishErrorKind::Send => BusError::Closed,
+            PublishErrorKind::InvalidSubject => failed("publishing", error),
+        }
+    }
+}
+
+impl std::fmt::Debug for NatsBus {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("NatsBus").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// The subscriptions of one connection, to be told when messages may have been lost.
+#[derive(Debug, Default)]
+struct Listeners {
+    subscriptions: Mutex<Vec<Weak<Disruptions>>>,
+    statistics: OnceLock<Arc<Statistics>>,
+    known_connects: AtomicU64,
+}
+
+impl Listeners {
+    /// From here on another connection counts as a reconnection.
+    fn follow(&self, statistics: Arc<Statistics>) {
+        self.known_connects.store(statistics.connects.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Only `connect` sets it, once.
+        let _ = self.statistics.set(statistics);
+    }
+
+    fn add(&self) -> Arc<Disruptions> {
+        let disruptions = Arc::new(Disruptions::default());
+        let mut subscriptions = self.lock();
+        subscriptions.retain(|subscription| subscription.strong_count() > 0);
+        subscriptions.push(Arc::downgrade(&disruptions));
+        disruptions
+    }
+
+    fn handle(&self, event: Event) {
+        match event {
+            // The event names the subscription by a number that the client library keeps to itself.
+            Event::SlowConsumer(_) => self.report(Disruption::Overflow),
+            Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
+            Event::ClientError(error) => tracing::warn!(%error, "NATS client failed"),
+            Event::Disconnected => tracing::warn!("lost the connection to NATS"),
+            _ => {}
+        }
+        if self.is_reconnected() {
+            tracing::info!("reconnected to NATS");
+            self.report(Disruption::Reconnected);
+        }
+    }
+
+    /// By the count of connections and not by [`Event::Connected`]: the client library drops events when many come
+    /// at once, and this one must not be missed.
+    fn is_reconnected(&self) -> bool {
+        let Some(statistics) = self.statistics.get() else {
+            return false;
+        };
+        let connects = statistics.connects.load(Ordering::Relaxed);
+        self.known_connects.swap(connects, Ordering::Relaxed) != connects
+    }
+
+    fn report(&self, disruption: Disruption) {
+        for subscription in self.lock().iter().filter_map(Weak::upgrade) {
+            subscription.report(disruption);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Disruptions>>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn native(subject: &Subject) -> async_nats::Subject {
+    subject.as_str().into()
+}
+
+fn event(message: Message) -> BusEvent {
+    match message.status {
+        Some(StatusCode::NO_RESPONDERS) => BusEvent::Undelivered(Subject::received(&message.subject)),
+        _ => BusEvent::Message(BusMessage { payload: message.payload }),
+    }
+}
+
+fn parse(addresses: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
+    if addresses.is_empty() {
+        return Err(ConnectError::NoAddress { service: SERVICE });
+    }
+    let parse = |address: &String| {
+        address.parse().map_err(|error: std::io::Error| ConnectError::Unreachable {
+            service: SERVICE,
+            address: without_credentials(address).into(),
+            source: error.into(),
+        })
+    };
+    addresses.iter().map(parse).collect()
+}
+
+fn options(config: &ClusterConfig, servers: &[ServerAddr], listeners: Arc<Listeners>) -> ConnectOptions {
+    // Shared out, so that the first server cannot use up the time of the others.
+    let connection_timeout = config.connect_timeout / u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
+    let options = ConnectOptions::new()
+        .name(&config.prefix)
+        .connection_timeout(connection_timeout)
+        .ping_interval(PING_INTERVAL)
+        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .event_callback(move |event| {
+            listeners.handle(event);
+            std::future::ready(())
+        });
+    match servers.iter().find_map(|server| Some((server.username()?, server.password()))) {
+        Some((user, Some(password))) => options.user_and_password(decode(user), decode(password)),
+        Some((token, None)) => options.token(decode(token)),
+        None => options,
+    }
+}
+
+/// Resolves the `%40` and the like that a user name or a password needs in an address. What is not an escape stays.
+fn decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(hexadecimal);
+        decoded.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let value = digits.iter().try_fold(0, |value, byte| Some(value * 16 + digit(byte)?))?;
+    u8::try_from(value).ok()
+}
+
+fn unreachable(config: &ClusterConfig, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectError {
+    let addresses: Vec<&str> = config.nats.iter().map(|address| without_credentials(address)).collect();
+    ConnectError::Unreachable { service: SERVICE, address: addresses.join(", "), source }
+}
+
+fn not_subscribed(error: SubscribeError) -> BusError {
+    match error.kind() {
+        // The task that owns the connection is gone.
+        SubscribeErrorKind::Other => BusError::Closed,
+        _ => failed("subscribing", error),
+    }
+}
+
+fn failed(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> BusError {
+    BusError::Failed { action, source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_in_passwords_are_resolved() {
+        for (text, decoded) in [
+            ("plain", "plain"),
+            ("a%40b%3A", "a@b:"),
+            ("%c3%A4", "ä"),
+            ("100%", "100%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+        ] {
+            assert_eq!(decode(text), decoded);
+        }
+    }
+
+    #[test]
+    fn later_connections_are_reported_once_and_the_first_never() {
+        let listeners = Listeners::default();
+        let statistics = Arc::new(Statistics::default());
+        let connects = |number| statistics.connects.store(number, Ordering::Relaxed);
+        connects(1);
+        assert!(!listeners.is_reconnected());
+        listeners.follow(statistics.clone());
+        assert!(!listeners.is_reconnected());
+        connects(2);
+        assert!(listeners.is_reconnected() && !listeners.is_reconnected());
+    }
+}

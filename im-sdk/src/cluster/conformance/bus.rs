@@ -1,0 +1,238 @@
+//! What every implementation of [`Bus`] must do.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+
+use super::{PATIENCE, eventually};
+use crate::{
+    cluster::{
+        Bus, BusError, BusEvent, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subject, Subscription,
+    },
+    id::ServerId,
+};
+
+/// More than any bus takes.
+const HUGE_BYTES: usize = 65 * 1024 * 1024;
+
+/// Checks an implementation, given two handles of the same bus: as two processes would have them, or two clones.
+///
+/// # Panics
+/// When a rule is broken.
+pub async fn check_bus(near: &dyn Bus, far: &dyn Bus) {
+    keeps_the_order(near, far).await;
+    everyone_gets_a_copy(near, far).await;
+    a_group_shares(near, far).await;
+    says_when_nobody_listens(near, far).await;
+    a_star_takes_one_token(near, far).await;
+    dropping_unsubscribes(near, far).await;
+    says_when_it_overflows(near, far).await;
+    refuses_what_is_too_large(near).await;
+}
+
+async fn keeps_the_order(near: &dyn Bus, far: &dyn Bus) {
+    let subject = fresh(near);
+    let mut subscription = near.subscribe(subject.clone()).await.expect("subscribe");
+    settle(near, far).await;
+    for number in 0..20_000 {
+        publish(far, &subject, number).await;
+    }
+    far.flush().await.expect("flush");
+    for number in 0..10_000 {
+        assert_eq!(message(&mut subscription).await, number, "by waiting for each");
+    }
+    settle(near, far).await;
+    for number in 10_000..20_000 {
+        let event = subscription.try_next().expect("it is there already");
+        assert_eq!(numbered(event), number, "by taking what is there");
+    }
+    assert!(subscription.try_next().is_none());
+}
+
+async fn everyone_gets_a_copy(near: &dyn Bus, far: &dyn Bus) {
+    let subject = fresh(near);
+    let mut subscriptions = Vec::new();
+    for bus in [near, near, far] {
+        subscriptions.push(bus.subscribe(subject.clone()).await.expect("subscribe"));
+    }
+    settle(near, far).await;
+    for number in 0..100 {
+        publish(far, &subject, number).await;
+    }
+    for subscription in &mut subscriptions {
+        for number in 0..100 {
+            assert_eq!(message(subscription).await, number);
+        }
+    }
+}
+
+async fn a_group_shares(near: &dyn Bus, far: &dyn Bus) {
+    const MESSAGES: u64 = 3_000;
+    let subject = fresh(near);
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let member = near.queue_subscribe(subject.clone(), near.names().backends()).await;
+        members.push(member.expect("subscribe"));
+    }
+    let mut outsider = near.subscribe(subject.clone()).await.expect("subscribe");
+    settle(near, far).await;
+    for number in 0..MESSAGES {
+        publish(far, &subject, number).await;
+    }
+    for number in 0..MESSAGES {
+        assert_eq!(message(&mut outsider).await, number, "who is not in the group gets everything");
+    }
+    settle(near, far).await;
+    let shares: Vec<Vec<u64>> = members.iter_mut().map(taken).collect();
+    assert!(
+        shares.iter().all(|share| !share.is_empty() && share.is_sorted()),
+        "each member gets a share, in order"
+    );
+    let all: HashSet<u64> = shares.iter().flatten().copied().collect();
+    assert_eq!(all.len() as u64, MESSAGES, "nothing is lost");
+    assert_eq!(
+        shares.iter().map(Vec::len).sum::<usize>() as u64,
+        MESSAGES,
+        "nothing is given to two members"
+    );
+}
+
+async fn says_when_nobody_listens(near: &dyn Bus, far: &dyn Bus) {
+    let (publisher, taken, nobody) = (token(), fresh(near), fresh(near));
+    let mut reports = near.subscribe(near.names().all_undelivered(&publisher)).await.expect("subscribe");
+    let _taker = far.subscribe(taken.clone()).await.expect("subscribe");
+    settle(far, near).await;
+    for (subject, ticket) in [(&nobody, 1), (&taken, 2), (&nobody, 3)] {
+        let return_to = Some(report(near, &publisher, ticket));
+        let publication = Publication { subject: subject.clone(), return_to, payload: Bytes::new() };
+        near.publish(publication).await.expect("publish");
+    }
+    for ticket in [1, 3] {
+        let event = next(&mut reports).await;
+        let BusEvent::Undelivered(subject) = event else {
+            panic!("expected a report about {ticket}, got {event:?}");
+        };
+        assert_eq!(subject, report(near, &publisher, ticket));
+    }
+    settle(near, far).await;
+    assert!(reports.try_next().is_none(), "what is taken is not reported");
+}
+
+async fn a_star_takes_one_token(near: &dyn Bus, far: &dyn Bus) {
+    let (one, other) = (token(), token());
+    let mut subscription = near.subscribe(near.names().all_undelivered(&one)).await.expect("subscribe");
+    settle(near, far).await;
+    publish(far, &report(near, &other, 1), 1).await;
+    publish(far, &report(near, &one, 2), 2).await;
+    publish(far, &Subject::received(&format!("{}.more", report(near, &one, 3))), 3).await;
+    publish(far, &report(near, &one, 4), 4).await;
+    assert_eq!(message(&mut subscription).await, 2);
+    assert_eq!(message(&mut subscription).await, 4);
+}
+
+async fn dropping_unsubscribes(near: &dyn Bus, far: &dyn Bus) {
+    let (subject, publisher) = (fresh(near), token());
+    let return_to = report(near, &publisher, 1);
+    let mut reports = near.subscribe(return_to.clone()).await.expect("subscribe");
+    drop(near.subscribe(subject.clone()).await.expect("subscribe"));
+    drop(far.queue_subscribe(subject.clone(), near.names().backends()).await.expect("subscribe"));
+    eventually("nobody is subscribed any more", async || {
+        let (subject, return_to) = (subject.clone(), Some(return_to.clone()));
+        near.publish(Publication { subject, return_to, payload: Bytes::new() }).await.expect("publish");
+        reports.try_next()
+    })
+    .await;
+}
+
+async fn says_when_it_overflows(near: &dyn Bus, far: &dyn Bus) {
+    let subject = fresh(near);
+    let mut full = near.subscribe(subject.clone()).await.expect("subscribe");
+    settle(near, far).await;
+    let published = SUBSCRIPTION_CAPACITY as u64 + 1_000;
+    for number in 0..published {
+        publish(far, &subject, number).await;
+    }
+    // Behind all of them, so they are either queued or lost when it returns.
+    settle(near, far).await;
+    let mut events = vec![next(&mut full).await];
+    while !matches!(events.last(), Some(BusEvent::Disrupted(Disruption::Overflow))) {
+        events.push(next(&mut full).await);
+    }
+    settle(near, far).await;
+    let received = events.len() - 1 + taken(&mut full).len();
+    assert!(received <= SUBSCRIPTION_CAPACITY, "{received} messages were queued");
+    publish(far, &subject, 7).await;
+    assert_eq!(message(&mut full).await, 7, "afterwards the subscription goes on");
+}
+
+async fn refuses_what_is_too_large(bus: &dyn Bus) {
+    let payload = Bytes::from(vec![0; HUGE_BYTES]);
+    let refused = bus.publish(Publication { subject: fresh(bus), return_to: None, payload }).await;
+    let Err(BusError::TooLarge { bytes, limit }) = refused else {
+        panic!("{HUGE_BYTES} bytes were taken: {refused:?}");
+    };
+    assert!(bytes == HUGE_BYTES && limit < bytes, "{bytes} bytes, limit {limit}");
+}
+
+/// When this returns, all that `near` is subscribed to is in force for `far`, and what `far` published to it before
+/// has arrived: what one handle does is seen in order.
+async fn settle(near: &dyn Bus, far: &dyn Bus) {
+    let subject = fresh(near);
+    let mut subscription = near.subscribe(subject.clone()).await.expect("subscribe");
+    eventually("a new subscription gets a message", async || {
+        publish(far, &subject, 0).await;
+        subscription.try_next()
+    })
+    .await;
+}
+
+async fn publish(bus: &dyn Bus, subject: &Subject, number: u64) {
+    let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+    let publication = Publication { subject: subject.clone(), return_to: None, payload };
+    bus.publish(publication).await.expect("publish");
+}
+
+async fn next(subscription: &mut Subscription) -> BusEvent {
+    let event = tokio::time::timeout(PATIENCE, subscription.next()).await;
+    event.expect("an event in time").expect("the bus is open")
+}
+
+async fn message(subscription: &mut Subscription) -> u64 {
+    numbered(next(subscription).await)
+}
+
+fn numbered(event: BusEvent) -> u64 {
+    let BusEvent::Message(message) = event else {
+        panic!("expected a message, got {event:?}");
+    };
+    u64::from_be_bytes(message.payload[..].try_into().expect("8 bytes"))
+}
+
+/// The numbers of the messages that are there.
+fn taken(subscription: &mut Subscription) -> Vec<u64> {
+    let events = std::iter::from_fn(|| subscription.try_next());
+    events.filter(|event| !matches!(event, BusEvent::Disrupted(_))).map(numbered).collect()
+}
+
+/// A subject that no other check uses.
+fn fresh(bus: &dyn Bus) -> Subject {
+    bus.names().server(&server(&token()))
+}
+
+/// Where a publisher is told that something was not delivered.
+fn report(bus: &dyn Bus, publisher: &str, number: u64) -> Subject {
+    bus.names().undelivered(publisher, &server("nobody"), number)
+}
+
+fn server(id: &str) -> ServerId {
+    ServerId::parse(id).expect("a server id")
+}
+
+fn token() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}-{number}", rand::random::<u64>())
+}

@@ -1,0 +1,215 @@
+//! The connection to Redis, the same for a single server and a Redis Cluster.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    ProtocolVersion, RedisError, RedisResult, ServerErrorKind,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cluster::ClusterClient,
+    cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
+};
+use tokio::time::timeout;
+
+use super::config::{ClusterConfig, ConnectError, without_credentials};
+
+const SERVICE: &str = "Redis";
+
+/// The longest pause between attempts to reconnect.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// How many commands of one batch are under way at once on a Redis Cluster.
+const CLUSTER_BATCH_CONCURRENCY: usize = 256;
+
+/// What a request failed with.
+pub(crate) type RequestError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connection that many requests share and that comes back by itself. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Redis {
+    link: Link,
+    request_timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Link {
+    Single(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl Redis {
+    /// Connects to the first address that answers, and finds out whether a Redis Cluster is behind it.
+    pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        let mut failure = ConnectError::NoAddress { service: SERVICE };
+        // Shared out, so that the first address cannot use up the time of the others.
+        let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
+        for address in &config.redis {
+            let connecting = within(share, link(config, address));
+            match connecting.await {
+                Ok(link) => return Ok(Self { link, request_timeout: config.request_timeout }),
+                Err(source) => failure = unreachable(address, source),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Sends commands together; the answers are in their order. One round trip for each Redis node.
+    pub(crate) async fn query_all<T>(&self, commands: Vec<Cmd>) -> Result<Vec<T>, RequestError>
+    where
+        T: FromRedisValue + Send,
+    {
+        within(self.request_timeout, self.link.query_all(commands)).await
+    }
+
+    /// Runs a script. Its keys must share a slot.
+    pub(crate) async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> Result<T, RequestError> {
+        within(self.request_timeout, self.link.run(call)).await
+    }
+}
+
+impl Link {
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Single(connection) => command.query_async(&mut connection.clone()).await,
+            Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
+        }
+    }
+
+    async fn query_all<T: FromRedisValue + Send>(&self, commands: Vec<Cmd>) -> RedisResult<Vec<T>> {
+        match self {
+            Self::Single(connection) => {
+                let mut pipeline = redis::pipe();
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            // A pipeline would have to stay in one slot; the commands are pipelined on each node's connection.
+            Self::Cluster(_) => {
+                let queries = stream::iter(commands).map(async |command| self.query(&command).await);
+                queries.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await
+            }
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> RedisResult<T> {
+        match self.query(&call.command("EVALSHA", call.script.0.get_hash())).await {
+            // Not `SCRIPT LOAD`: on a Redis Cluster that needs every node, also those that this call does not.
+            Err(error) if is_unknown_script(&error) => self.query(&call.command("EVAL", call.script.1)).await,
+            answer => answer,
+        }
+    }
+}
+
+/// A Lua script.
+#[derive(Debug)]
+pub(crate) struct Script(redis::Script, &'static str);
+
+impl Script {
+    pub(crate) fn new(code: &'static str) -> Self {
+        Self(redis::Script::new(code), code)
+    }
+
+    pub(crate) fn on<'a>(&'a self, keys: &'a [&'a str]) -> ScriptCall<'a> {
+        ScriptCall { script: self, keys, arguments: Vec::new() }
+    }
+}
+
+/// A script with its keys and arguments.
+#[derive(Debug)]
+pub(crate) struct ScriptCall<'a> {
+    script: &'a Script,
+    keys: &'a [&'a str],
+    arguments: Vec<Vec<u8>>,
+}
+
+impl ScriptCall<'_> {
+    pub(crate) fn arg(mut self, argument: impl redis::ToRedisArgs) -> Self {
+        argument.write_redis_args(&mut self.arguments);
+        self
+    }
+
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(verb);
+        command.arg(script).arg(self.keys.len()).arg(self.keys).arg(&self.arguments);
+        command
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+async fn link(config: &ClusterConfig, address: &str) -> RedisResult<Link> {
+    let client = Client::open(connection_info(config, address)?)?;
+    let probe_config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(config.connect_timeout))
+        .set_response_timeout(Some(config.connect_timeout));
+    let mut probe = client.get_multiplexed_async_connection_with_config(&probe_config).await?;
+    let info: String = redis::cmd("INFO").arg("cluster").query_async(&mut probe).await?;
+    if info.contains("cluster_enabled:1") {
+        Ok(Link::Cluster(cluster(config).await?))
+    } else {
+        let connection = ConnectionManager::new_with_config(client, manager_config(config)).await?;
+        Ok(Link::Single(connection))
+    }
+}
+
+async fn cluster(config: &ClusterConfig) -> RedisResult<ClusterConnection> {
+    let nodes = config.redis.iter().map(|address| connection_info(config, address));
+    ClusterClient::builder(nodes.collect::<RedisResult<Vec<_>>>()?)
+        .tcp_settings(tcp_settings(config))
+        .connection_timeout(config.connect_timeout)
+        .response_timeout(config.request_timeout)
+        .build()?
+        .get_async_connection()
+        .await
+}
+
+fn connection_info(config: &ClusterConfig, address: &str) -> RedisResult<ConnectionInfo> {
+    let info = address.into_connection_info()?;
+    // With version 3 of Redis's protocol a lost connection is noticed, and replaced, before the next request needs it.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings(config)))
+}
+
+fn tcp_settings(config: &ClusterConfig) -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    // A peer that vanished without a word would otherwise keep its connection, and fail every request, for a quarter
+    // of an hour.
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(config.connect_timeout);
+    #[cfg(not(target_os = "linux"))]
+    let _ = config;
+    settings
+}
+
+fn manager_config(config: &ClusterConfig) -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(config.connect_timeout))
+        .set_response_timeout(Some(config.request_timeout))
+        .set_max_delay(MAX_RECONNECT_DELAY)
+        // Without end: a manager whose attempts are used up on anything but an I/O error (a full server, a password
+        // being changed) answers with that error for ever.
+        .set_number_of_retries(usize::MAX)
+}
+
+async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = RedisResult<T>>,
+) -> Result<T, RequestError> {
+    // Around the client library's own time limits, which do not cover the wait for a connection.
+    Ok(timeout(limit, request).await??)
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn unreachable(address: &str, source: RequestError) -> ConnectError {
+    ConnectError::Unreachable { service: SERVICE, address: without_credentials(address).into(), source }
+}

@@ -1,0 +1,223 @@
+//! Routes inside one process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Claim, Displaced, LoginPolicy, NodeLease, RegisteredServer, Route, Routes, RoutesError};
+use crate::{
+    id::{Device, NodeId, ServerId, UserId},
+    proto::pb::ServerInfo,
+};
+
+/// Routes inside this process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryRoutes {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<UserId, BTreeMap<Device, Route>>,
+    servers: HashMap<ServerId, ServerLease>,
+    nodes: HashMap<NodeId, NodeHolder>,
+    /// Outlive the leases: see [`NodeLease::after_ms`].
+    floors: HashMap<NodeId, u64>,
+}
+
+#[derive(Debug)]
+struct ServerLease {
+    info: ServerInfo,
+    ends: Instant,
+}
+
+#[derive(Debug)]
+struct NodeHolder {
+    owner: String,
+    ends: Instant,
+}
+
+impl MemoryRoutes {
+    /// No routes, no servers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Routes for MemoryRoutes {
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError> {
+        Ok(self.state().claim(claim))
+    }
+
+    async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError> {
+        Ok(self.state().release(user, device, route))
+    }
+
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        let state = self.state();
+        Ok(users.iter().map(|user| state.locate(user)).collect())
+    }
+
+    async fn lease_server(
+        &self,
+        server: &ServerId,
+        info: &ServerInfo,
+        ttl: Duration,
+        first: bool,
+    ) -> Result<bool, RoutesError> {
+        Ok(self.state().lease_server(server, info, ttl, first))
+    }
+
+    async fn end_server_lease(&self, server: &ServerId) -> Result<(), RoutesError> {
+        self.state().servers.remove(server);
+        Ok(())
+    }
+
+    async fn live_servers(&self) -> Result<Vec<RegisteredServer>, RoutesError> {
+        Ok(self.state().live_servers())
+    }
+
+    async fn lease_node(
+        &self,
+        owner: &str,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<Option<NodeLease>, RoutesError> {
+        Ok(self.state().lease_node(owner, ttl, floor_ms))
+    }
+
+    async fn renew_node(
+        &self,
+        owner: &str,
+        node: NodeId,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<bool, RoutesError> {
+        Ok(self.state().renew_node(owner, node, ttl, floor_ms))
+    }
+
+    async fn release_node(&self, owner: &str, node: NodeId) -> Result<(), RoutesError> {
+        let mut state = self.state();
+        if state.nodes.get(&node).is_some_and(|holder| holder.owner == owner) {
+            state.nodes.remove(&node);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn claim(&mut self, claim: &Claim) -> Vec<Displaced> {
+        let devices = self.users.entry(claim.user.clone()).or_default();
+        let makes_way = |device: &Device| makes_way(claim, device);
+        let displaced = devices.extract_if(.., |device, _| makes_way(device));
+        let displaced = displaced
+            .filter(|(device, route)| *device != claim.device || *route != claim.route)
+            .map(|(device, route)| Displaced { device, route })
+            .collect();
+        devices.insert(claim.device.clone(), claim.route.clone());
+        displaced
+    }
+
+    fn release(&mut self, user: &UserId, device: &Device, route: &Route) -> bool {
+        let Some(devices) = self.users.get_mut(user) else {
+            return false;
+        };
+        let released = devices.get(device) == Some(route);
+        if released {
+            devices.remove(device);
+        }
+        if devices.is_empty() {
+            self.users.remove(user);
+        }
+        released
+    }
+
+    fn locate(&self, user: &UserId) -> Vec<(Device, Route)> {
+        let devices = self.users.get(user).into_iter().flatten();
+        devices.map(|(device, route)| (device.clone(), route.clone())).collect()
+    }
+
+    fn lease_server(&mut self, server: &ServerId, info: &ServerInfo, ttl: Duration, first: bool) -> bool {
+        let now = Instant::now();
+        let live = self.servers.get(server).is_some_and(|lease| lease.ends > now);
+        if live == first {
+            return false;
+        }
+        self.servers.insert(server.clone(), ServerLease { info: info.clone(), ends: now + ttl });
+        true
+    }
+
+    fn live_servers(&mut self) -> Vec<RegisteredServer> {
+        let now = Instant::now();
+        self.servers.retain(|_, lease| lease.ends > now);
+        let servers = self.servers.iter();
+        servers.map(|(id, lease)| RegisteredServer { id: id.clone(), info: lease.info.clone() }).collect()
+    }
+
+    fn lease_node(&mut self, owner: &str, ttl: Duration, floor_ms: u64) -> Option<NodeLease> {
+        let now = Instant::now();
+        let node = self.free_node(now)?;
+        self.nodes.insert(node, NodeHolder { owner: owner.into(), ends: now + ttl });
+        let after_ms = self.floors.get(&node).copied().unwrap_or_default();
+        self.raise_floor(node, floor_ms);
+        Some(NodeLease { node, after_ms })
+    }
+
+    /// Starts at a random number, so that one is not used again right after its holder died.
+    fn free_node(&self, now: Instant) -> Option<NodeId> {
+        let start = rand::random_range(0..NodeId::COUNT);
+        let numbers = (start..NodeId::COUNT).chain(0..start);
+        let held = |node: &NodeId| self.nodes.get(node).is_some_and(|holder| holder.ends > now);
+        numbers.filter_map(NodeId::new).find(|node| !held(node))
+    }
+
+    fn renew_node(&mut self, owner: &str, node: NodeId, ttl: Duration, floor_ms: u64) -> bool {
+        let now = Instant::now();
+        let Some(holder) = self.nodes.get_mut(&node) else {
+            return false;
+        };
+        if holder.owner != owner || holder.ends <= now {
+            return false;
+        }
+        holder.ends = now + ttl;
+        self.raise_floor(node, floor_ms);
+        true
+    }
+
+    fn raise_floor(&mut self, node: NodeId, floor_ms: u64) {
+        let floor = self.floors.entry(node).or_default();
+        *floor = floor_ms.max(*floor);
+    }
+}
+
+/// Whether a device's route goes when the claim is granted.
+fn makes_way(claim: &Claim, device: &Device) -> bool {
+    let same_device = *device == claim.device;
+    match claim.policy {
+        LoginPolicy::OnePerTerminal => same_device || device.terminal == claim.device.terminal,
+        LoginPolicy::Single => true,
+        LoginPolicy::Unlimited => same_device,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::conformance::check_routes;
+
+    #[tokio::test]
+    async fn conforms() {
+        check_routes(&MemoryRoutes::new()).await;
+    }
+}

@@ -1,0 +1,354 @@
+//! Routes in Redis.
+
+use std::{sync::LazyLock, time::Duration};
+
+use async_trait::async_trait;
+use prost::Message as _;
+
+use super::{Claim, Displaced, LoginPolicy, NodeLease, RegisteredServer, Route, Routes, RoutesError};
+use crate::{
+    cluster::{
+        config::{ClusterConfig, ConnectError},
+        names::Names,
+        redis::{Redis, RequestError, Script},
+    },
+    id::{Device, NodeId, ServerId, UserId},
+    proto::pb::ServerInfo,
+};
+
+/// Routes in a single Redis or a Redis Cluster. All times are by Redis's clock.
+#[derive(Debug)]
+pub struct RedisRoutes {
+    redis: Redis,
+    names: Names,
+}
+
+/// A field and a value as they are stored. Bytes: what another program wrote there need not be text.
+type Stored = (Vec<u8>, Vec<u8>);
+
+impl RedisRoutes {
+    /// Connects to Redis; whether it is a Redis Cluster is found out.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        let names = config.names()?;
+        Ok(Self { redis: Redis::connect(config).await?, names })
+    }
+
+    /// Removes what cannot be read, unless it was replaced meanwhile.
+    async fn remove_malformed(&self, user: &UserId, stored: &[Stored]) -> Result<(), RoutesError> {
+        for (device, route) in stored.iter().filter(|stored| parse(stored).is_none()) {
+            self.remove(user, device, route).await?;
+            warn_malformed(user, device);
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, user: &UserId, device: &[u8], route: &[u8]) -> Result<bool, RoutesError> {
+        let keys = [&*self.names.routes(user)];
+        let removed = self.redis.run(RELEASE.on(&keys).arg(device).arg(route)).await;
+        removed.map_err(unavailable("release a route"))
+    }
+}
+
+#[async_trait]
+impl Routes for RedisRoutes {
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError> {
+        let keys = [&*self.names.routes(&claim.user)];
+        let script = CLAIM.on(&keys).arg(claim.device.to_string()).arg(claim.route.to_string());
+        let script = script.arg(scope(claim.policy));
+        let claimed = self.redis.run(script).await;
+        let (displaced, kept): (Vec<Stored>, Vec<Stored>) = claimed.map_err(unavailable("claim a route"))?;
+        self.remove_malformed(&claim.user, &kept).await?;
+        let routes = readable(&claim.user, displaced);
+        Ok(routes.into_iter().map(|(device, route)| Displaced { device, route }).collect())
+    }
+
+    async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError> {
+        self.remove(user, device.to_string().as_bytes(), route.to_string().as_bytes()).await
+    }
+
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commands = users.iter().map(|user| command("HGETALL", &self.names.routes(user))).collect();
+        let found = self.redis.query_all(commands).await;
+        let found: Vec<Vec<Stored>> = found.map_err(unavailable("locate users"))?;
+        Ok(users.iter().zip(found).map(|(user, stored)| readable(user, stored)).collect())
+    }
+
+    async fn lease_server(
+        &self,
+        server: &ServerId,
+        info: &ServerInfo,
+        ttl: Duration,
+        first: bool,
+    ) -> Result<bool, RoutesError> {
+        let keys = [&*self.names.server_leases(), &*self.names.server_infos()];
+        let script = LEASE_SERVER.on(&keys).arg(server.as_str()).arg(info.encode_to_vec());
+        let leased = self.redis.run(script.arg(milliseconds(ttl)).arg(first)).await;
+        leased.map_err(unavailable("lease a server"))
+    }
+
+    async fn end_server_lease(&self, server: &ServerId) -> Result<(), RoutesError> {
+        let keys = [&*self.names.server_leases(), &*self.names.server_infos()];
+        let ended = self.redis.run(END_SERVER_LEASE.on(&keys).arg(server.as_str())).await;
+        ended.map_err(unavailable("end a server's lease"))
+    }
+
+    async fn live_servers(&self) -> Result<Vec<RegisteredServer>, RoutesError> {
+        let keys = [&*self.names.server_leases(), &*self.names.server_infos()];
+        let servers = self.redis.run(LIVE_SERVERS.on(&keys)).await;
+        let servers: Vec<Stored> = servers.map_err(unavailable("list servers"))?;
+        Ok(servers.iter().filter_map(registered).collect())
+    }
+
+    async fn lease_node(
+        &self,
+        owner: &str,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<Option<NodeLease>, RoutesError> {
+        let keys = [&*self.names.node_leases(), &*self.names.node_owners(), &*self.names.node_floors()];
+        // At a random number, so that one is not used again right after its holder died.
+        let start = rand::random_range(0..NodeId::COUNT);
+        let script = LEASE_NODE.on(&keys).arg(owner).arg(milliseconds(ttl)).arg(floor_ms);
+        let leased = self.redis.run(script.arg(start).arg(NodeId::COUNT)).await;
+        let leased: Option<(u16, u64)> = leased.map_err(unavailable("lease a node number"))?;
+        let lease = |(node, after_ms)| Some(NodeLease { node: NodeId::new(node)?, after_ms });
+        Ok(leased.and_then(lease))
+    }
+
+    async fn renew_node(
+        &self,
+        owner: &str,
+        node: NodeId,
+        ttl: Duration,
+        floor_ms: u64,
+    ) -> Result<bool, RoutesError> {
+        let keys = [&*self.names.node_leases(), &*self.names.node_owners(), &*self.names.node_floors()];
+        let script = RENEW_NODE.on(&keys).arg(owner).arg(milliseconds(ttl)).arg(floor_ms);
+        let renewed = self.redis.run(script.arg(node.get())).await;
+        renewed.map_err(unavailable("renew a node number"))
+    }
+
+    async fn release_node(&self, owner: &str, node: NodeId) -> Result<(), RoutesError> {
+        let keys = [&*self.names.node_leases(), &*self.names.node_owners()];
+        let released = self.redis.run(RELEASE_NODE.on(&keys).arg(owner).arg(node.get())).await;
+        released.map_err(unavailable("release a node number"))
+    }
+}
+
+/// Whose routes a claim displaces, as [`CLAIM`] wants it.
+fn scope(policy: LoginPolicy) -> &'static str {
+    match policy {
+        LoginPolicy::OnePerTerminal => "terminal",
+        LoginPolicy::Single => "user",
+        LoginPolicy::Unlimited => "device",
+    }
+}
+
+/// One entry that cannot be read must not make the user's other devices unreachable: it is left out.
+fn readable(user: &UserId, stored: Vec<Stored>) -> Vec<(Device, Route)> {
+    let read = |stored: &Stored| {
+        let route = parse(stored);
+        if route.is_none() {
+            warn_malformed(user, &stored.0);
+        }
+        route
+    };
+    stored.iter().filter_map(read).collect()
+}
+
+fn parse((device, route): &Stored) -> Option<(Device, Route)> {
+    let device = std::str::from_utf8(device).ok()?.parse().ok()?;
+    let route = std::str::from_utf8(route).ok()?.parse().ok()?;
+    Some((device, route))
+}
+
+fn warn_malformed(user: &UserId, device: &[u8]) {
+    let device = String::from_utf8_lossy(device);
+    tracing::warn!(%user, %device, "a stored route cannot be read and is ignored");
+}
+
+fn registered((id, info): &Stored) -> Option<RegisteredServer> {
+    let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) else {
+        tracing::warn!(id = %String::from_utf8_lossy(id), "a stored server id cannot be read and is ignored");
+        return None;
+    };
+    // A server lives by its lease, whatever became of what it says of itself.
+    let info = ServerInfo::decode(&**info).unwrap_or_else(|error| {
+        tracing::warn!(%id, %error, "a server's information cannot be read");
+        ServerInfo::default()
+    });
+    Some(RegisteredServer { id, info })
+}
+
+fn command(name: &str, key: &str) -> redis::Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(key);
+    command
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> RoutesError {
+    move |source| RoutesError::Unavailable { action, source }
+}
+
+/// `ARGV`: device, route, scope. Answers the routes that made way and those that stay, the claimed one not among them.
+/// The same route again displaces nothing, so a claim can be repeated.
+static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local device, route, scope = ARGV[1], ARGV[2], ARGV[3]
+local terminal = string.match(device, '^[^/]*/')
+local displaced, kept = {}, {}
+local stored = redis.call('HGETALL', KEYS[1])
+for i = 1, #stored, 2 do
+  local other = stored[i]
+  local same_terminal = string.sub(other, 1, #terminal) == terminal
+  local goes = other == device or scope == 'user' or (scope == 'terminal' and same_terminal)
+  if goes then
+    redis.call('HDEL', KEYS[1], other)
+  end
+  if other ~= device or stored[i + 1] ~= route then
+    local list = goes and displaced or kept
+    list[#list + 1] = other
+    list[#list + 1] = stored[i + 1]
+  end
+end
+redis.call('HSET', KEYS[1], device, route)
+return {displaced, kept}
+",
+    )
+});
+
+/// `ARGV`: device, route. Answers whether that was the device's route.
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
+  return 0
+end
+return redis.call('HDEL', KEYS[1], ARGV[1])
+",
+    )
+});
+
+/// What the scripts about leases begin with: Redis's clock in milliseconds.
+macro_rules! with_clock {
+    ($code:literal) => {
+        concat!(
+            "local time = redis.call('TIME')\n",
+            "local now = time[1] * 1000 + math.floor(time[2] / 1000)\n",
+            $code
+        )
+    };
+}
+
+/// `ARGV`: server, information, lease time, whether it is the first lease. Answers whether it was granted.
+static LEASE_SERVER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(with_clock!(
+        r"
+local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local live = ends ~= false and tonumber(ends) > now
+if live == (ARGV[4] == '1') then
+  return 0
+end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return 1
+"
+    ))
+});
+
+/// `ARGV`: server.
+static END_SERVER_LEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+return redis.status_reply('OK')
+",
+    )
+});
+
+/// Answers server, information, server, information and so on.
+static LIVE_SERVERS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(with_clock!(
+        r"
+for _, server in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  redis.call('ZREM', KEYS[1], server)
+  redis.call('HDEL', KEYS[2], server)
+end
+local live = {}
+for _, server in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  live[#live + 1] = server
+  live[#live + 1] = redis.call('HGET', KEYS[2], server) or ''
+end
+return live
+"
+    ))
+});
+
+/// `ARGV`: owner, lease time, floor, the number to start at, how many there are. Answers the number and its floor
+/// before, or nothing. A number whose floor cannot be read could issue an id twice, so it is not used.
+static LEASE_NODE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(with_clock!(
+        r"
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local start, count = tonumber(ARGV[4]), tonumber(ARGV[5])
+for i = 0, count - 1 do
+  local node = (start + i) % count
+  if not redis.call('ZSCORE', KEYS[1], node) then
+    local floor = redis.call('HGET', KEYS[3], node) or '0'
+    if string.match(floor, '^%d+$') then
+      redis.call('ZADD', KEYS[1], now + ARGV[2], node)
+      redis.call('HSET', KEYS[2], node, ARGV[1])
+      if tonumber(ARGV[3]) > tonumber(floor) then
+        redis.call('HSET', KEYS[3], node, ARGV[3])
+      end
+      return {node, floor}
+    end
+  end
+end
+return false
+"
+    ))
+});
+
+/// `ARGV`: owner, lease time, floor, number. Answers whether the lease was renewed.
+static RENEW_NODE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(with_clock!(
+        r"
+local node = ARGV[4]
+local ends = redis.call('ZSCORE', KEYS[1], node)
+if not ends or tonumber(ends) <= now or redis.call('HGET', KEYS[2], node) ~= ARGV[1] then
+  return 0
+end
+redis.call('ZADD', KEYS[1], now + ARGV[2], node)
+if tonumber(ARGV[3]) > tonumber(redis.call('HGET', KEYS[3], node) or '0') then
+  redis.call('HSET', KEYS[3], node, ARGV[3])
+end
+return 1
+"
+    ))
+});
+
+/// `ARGV`: owner, number. The floor stays.
+static RELEASE_NODE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
+  redis.call('ZREM', KEYS[1], ARGV[2])
+  redis.call('HDEL', KEYS[2], ARGV[2])
+end
+return redis.status_reply('OK')
+",
+    )
+});

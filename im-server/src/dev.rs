@@ -1,0 +1,83 @@
+//! `im-server --dev`: a server to develop clients against, with nothing beside it. It relays what one user publishes to
+//! another, accepts tokens that anybody can mint, and keeps nothing.
+
+use std::time::Duration;
+
+use im_sdk::{
+    backend::{Im, Incoming, ServeError, Service, StartError},
+    cluster::Cluster,
+    id::UserId,
+    token::{KeyError, MintError, SigningKey, TokenMinter, TokenVerifier, VerificationKey},
+};
+
+use crate::config::ServerConfig;
+
+/// The key id in development tokens.
+pub const KEY_ID: &str = "dev";
+/// The secret of development tokens. Everybody knows it: never configure it for a server that others can reach.
+pub const SECRET: &str = "im-dev-secret-do-not-use-in-production";
+/// The issuer of development tokens.
+pub const ISSUER: &str = "im-dev";
+/// The audience of development tokens.
+pub const AUDIENCE: &str = "im";
+
+/// How long a development token is good.
+const TOKEN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The ports of `im-server --dev`.
+pub const WEBSOCKET_PORT: u16 = 7800;
+/// See [`WEBSOCKET_PORT`].
+pub const QUIC_PORT: u16 = 7801;
+
+/// A server on localhost with development tokens: plain WebSocket, and QUIC with a self-signed certificate.
+///
+/// # Errors
+/// [`KeyError`], which the built-in secret does not cause.
+pub fn config() -> Result<ServerConfig, KeyError> {
+    let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes())?;
+    let mut config = ServerConfig::new("dev", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
+    config.websocket = Some(([127, 0, 0, 1], WEBSOCKET_PORT).into());
+    config.quic = Some(([127, 0, 0, 1], QUIC_PORT).into());
+    // Nobody waits for a development server.
+    config.drain_grace = Duration::from_secs(1);
+    Ok(config)
+}
+
+/// A token that [`config`]'s server accepts.
+///
+/// # Errors
+/// [`MintError`], which the built-in secret does not cause.
+pub fn token(user: &UserId) -> Result<String, MintError> {
+    let key = SigningKey::hs256(KEY_ID, SECRET.as_bytes()).map_err(MintError::from)?;
+    TokenMinter::new(key, ISSUER, AUDIENCE).mint(user, TOKEN_TTL)
+}
+
+/// A back end that passes everything on.
+#[derive(Debug)]
+pub struct Relay {
+    _service: Service,
+}
+
+/// The relay did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The back end did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Publishes cannot be received.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl Relay {
+    /// Relays on a cluster until dropped.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn start(cluster: Cluster) -> Result<Self, RelayError> {
+        let im = Im::with_cluster(cluster).await?;
+        let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await?;
+        Ok(Self { _service: service })
+    }
+}

@@ -1,0 +1,168 @@
+//! From the first frame to `Welcome`: who is it, may it come in, and who has to make way.
+
+use std::{future::poll_fn, ops::RangeInclusive, sync::Arc, time::SystemTime};
+
+use im_proto::{
+    PROTOCOL_VERSIONS, close::CloseCode, frame, pb,
+    pb::device_frame::Body,
+};
+use im_sdk::{
+    cluster::{Claim, Displaced, Publication, Route},
+    id::{Device, UserId},
+    token::TokenError,
+};
+use prost::Message as _;
+use tokio::time::timeout;
+
+use crate::{
+    link::{Link, LinkError},
+    outbox::{Close, Outbox},
+    registry::Registration,
+    server::Shared,
+};
+
+/// A device that was let in: registered here and in the route store.
+pub(crate) struct Admitted {
+    pub(crate) registration: Registration,
+    pub(crate) welcome: pb::Welcome,
+}
+
+/// Reads `Hello`, verifies the token, registers the route and displaces whom the login policy tells.
+pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result<Admitted, LinkError> {
+    let hello = read_hello(shared, link).await?;
+    let version = negotiate(hello.min_version..=hello.max_version)?;
+    let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
+    let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
+    let user = shared.config.verifier.verify(&hello.token).map_err(refuse_token)?.user;
+
+    let outbox = Outbox::new(shared.config.limits.outbox_bytes);
+    let registration = shared.registry.register(user, device, outbox).ok_or_else(overloaded)?;
+    claim(shared, &registration).await?;
+    let connection = &registration.connection;
+    tracing::debug!(user = %connection.user, device = %connection.device, connection = %connection.id,
+        client = %hello.client.chars().take(64).collect::<String>(), "connected");
+    let welcome = welcome(shared, version, &connection.user, connection.id.0);
+    link.set_frame_limit(shared.config.limits.max_frame_bytes);
+    Ok(Admitted { registration, welcome })
+}
+
+async fn read_hello<L: Link>(shared: &Shared, link: &mut L) -> Result<pb::Hello, LinkError> {
+    let received = timeout(shared.config.hello_timeout, poll_fn(|context| link.poll_receive(context)));
+    let frame = received.await.map_err(|_| hello_timeout())??.ok_or(LinkError::Lost)?;
+    let frame = pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?;
+    match frame.body {
+        Some(Body::Hello(hello)) => Ok(hello),
+        _ => Err(LinkError::protocol("the first frame must be Hello")),
+    }
+}
+
+fn hello_timeout() -> LinkError {
+    LinkError::Refused(Close::new(CloseCode::HelloTimeout, "no Hello came in time"))
+}
+
+fn overloaded() -> LinkError {
+    LinkError::Refused(Close::new(CloseCode::Overloaded, "this server holds as many connections as it may"))
+}
+
+fn refuse_token(error: TokenError) -> LinkError {
+    let code = match error {
+        TokenError::Expired => CloseCode::TokenExpired,
+        _ => CloseCode::TokenInvalid,
+    };
+    LinkError::Refused(Close::new(code, error.to_string()))
+}
+
+/// The newest version that both speak.
+fn negotiate(offered: RangeInclusive<u32>) -> Result<u32, LinkError> {
+    let newest = *offered.end().min(PROTOCOL_VERSIONS.end());
+    if newest >= *offered.start() && newest >= *PROTOCOL_VERSIONS.start() {
+        return Ok(newest);
+    }
+    let (oldest, newest) = PROTOCOL_VERSIONS.into_inner();
+    let reason = format!("this server speaks protocol versions {oldest} to {newest}");
+    Err(LinkError::Refused(Close::new(CloseCode::UnsupportedVersion, reason)))
+}
+
+/// Registers the route and has the displaced connections closed, wherever they are.
+async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), LinkError> {
+    let connection = &registration.connection;
+    let claim = Claim {
+        user: connection.user.clone(),
+        device: connection.device.clone(),
+        route: Route { server: shared.id.clone(), connection: connection.id },
+        policy: shared.config.login_policy,
+    };
+    match shared.cluster.routes().claim(&claim).await {
+        Ok(displaced) => {
+            kick_all(shared, &connection.user, displaced).await;
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!(user = %connection.user, %error, "cannot register a route");
+            // It may be there all the same.
+            shared.release_route(connection).await;
+            let reason = "the route could not be registered, try again";
+            Err(LinkError::Refused(Close::new(CloseCode::Internal, reason)))
+        }
+    }
+}
+
+async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
+    for Displaced { device, route } in displaced {
+        let envelope = kick(shared, &route);
+        let publication = Publication {
+            subject: shared.cluster.names().server(&route.server),
+            return_to: None,
+            payload: envelope.encode_to_vec().into(),
+        };
+        // A kick that is lost leaves a connection without a route: it gets nothing more and goes when it is silent.
+        if let Err(error) = shared.cluster.bus().publish(publication).await {
+            tracing::warn!(%user, %device, server = %route.server, %error, "cannot kick a displaced device");
+        }
+    }
+}
+
+fn kick(shared: &Shared, route: &Route) -> pb::Envelope {
+    let reason = "another connection of this user took its place".to_owned();
+    let kick = pb::Kick { code: CloseCode::Replaced.code().into(), reason };
+    let record = pb::Record {
+        connections: vec![route.connection.0],
+        effect: Some(pb::record::Effect::Kick(kick)),
+    };
+    pb::Envelope {
+        publisher: shared.id.to_string(),
+        records: vec![record],
+        ..pb::Envelope::default()
+    }
+}
+
+fn welcome(shared: &Shared, version: u32, user: &UserId, connection: u64) -> pb::Welcome {
+    let limits = &shared.config.limits;
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pb::Welcome {
+        version,
+        user: user.to_string(),
+        connection,
+        server_time_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX),
+        heartbeat_ms: u32::try_from(shared.config.heartbeat.as_millis()).unwrap_or(u32::MAX),
+        limits: Some(pb::Limits {
+            max_frame_bytes: u32::try_from(limits.max_frame_bytes).unwrap_or(u32::MAX),
+            max_inflight_publishes: limits.max_inflight_publishes,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_meet_at_the_newest_common_one() {
+        let newest = *PROTOCOL_VERSIONS.end();
+        assert_eq!(negotiate(1..=newest + 5).ok(), Some(newest));
+        assert_eq!(negotiate(newest..=newest).ok(), Some(newest));
+        for none in [0..=0, newest + 1..=newest + 2, RangeInclusive::new(2, 1), 0..=u32::MIN] {
+            assert!(negotiate(none.clone()).is_err(), "{none:?}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The thin server: it holds devices' connections, registers their routes, and pushes what arrives on its own subject.
+//! It reads no message, no history, no group; it can be killed at any time.
+//!
+//! ```text
+//! listen/{websocket,quic} -> handshake -> session  (one task per connection)
+//!                                            ^ outbox        | publishes
+//!        bus: im.srv.<server> -> deliver -> registry         v
+//!                                                        upstream -> bus: im.up.publish
+//! ```
+//!
+//! Embed it, for one process that does everything or for tests:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use im_sdk::{cluster::Cluster, token::{TokenVerifier, VerificationKey}};
+//! use im_server::{Server, ServerConfig};
+//!
+//! let secret = b"at least 32 bytes that nobody else knows";
+//! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", secret)?]);
+//! let mut config = ServerConfig::new("im1", verifier);
+//! config.websocket = Some("127.0.0.1:7800".parse()?);
+//! let server = Server::start(config, Cluster::embedded()).await?;
+//! println!("{:?}", server.endpoints());
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod deliver;
+pub mod dev;
+pub mod file;
+mod handshake;
+mod lease;
+mod link;
+mod listen;
+mod outbox;
+mod registry;
+mod server;
+mod session;
+mod tls;
+mod upstream;
+
+pub use config::{Limits, ServerConfig, TlsConfig};
+pub use server::{Server, StartError, Stopped};
+pub use tls::TlsError;

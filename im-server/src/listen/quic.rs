@@ -1,0 +1,140 @@
+//! QUIC (RFC 9000). The device opens one bidirectional stream; frames follow one another on it.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use im_proto::{close::fit_reason, frame, limits::MAX_HELLO_BYTES};
+use quinn::{
+    Connection, ConnectionError, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
+    TransportConfig, VarInt,
+    crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
+};
+use tokio::{io::AsyncWrite, time::timeout};
+
+use crate::{
+    link::{LINGER, Link, LinkError},
+    outbox::Close,
+    server::Shared,
+};
+
+/// How much is read in one go, into the stack: an idle connection holds no buffer.
+const READ_BYTES: usize = 4096;
+
+/// How much a device may send before the server has read it.
+const RECEIVE_WINDOW: u32 = 128 * 1024;
+
+/// How much may be on its way to a device without an acknowledgement.
+const SEND_WINDOW: u64 = 1024 * 1024;
+
+/// What a listening endpoint needs.
+pub(crate) fn server_config(
+    tls: Arc<rustls::ServerConfig>,
+    idle_timeout: std::time::Duration,
+) -> Result<ServerConfig, NoInitialCipherSuite> {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok());
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// Accepts connections until the server stops accepting.
+pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
+    loop {
+        let incoming = tokio::select! {
+            biased; // A stopping server takes nobody in.
+            () = shared.draining.cancelled() => break,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else { break };
+        shared.tasks.spawn(serve(Arc::clone(&shared), incoming));
+    }
+    // New connections are refused; those that are there go on.
+    endpoint.set_server_config(None);
+}
+
+async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+    let peer = incoming.remote_address();
+    match timeout(shared.config.hello_timeout, Box::pin(open(incoming))).await {
+        Ok(Ok(link)) => crate::session::serve(shared, link).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "QUIC handshake failed"),
+        Err(_) => tracing::debug!(%peer, "QUIC handshake took too long"),
+    }
+}
+
+async fn open(incoming: Incoming) -> Result<QuicLink, ConnectionError> {
+    let connection = incoming.await?;
+    let (send, receive) = connection.accept_bi().await?;
+    let buffer = BytesMut::new();
+    Ok(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES })
+}
+
+struct QuicLink {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    /// The beginning of a frame that is not complete.
+    buffer: BytesMut,
+    frame_limit: usize,
+}
+
+impl Link for QuicLink {
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>> {
+        let mut chunk = [0; READ_BYTES];
+        loop {
+            if let Some(frame) = frame::take(&mut self.buffer, self.frame_limit)? {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+            }
+            let read = ready!(self.receive.poll_read(context, &mut chunk)).map_err(|_| LinkError::Lost)?;
+            match read {
+                0 if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
+                0 => return Poll::Ready(Err(LinkError::protocol("the stream ended in the middle of a frame"))),
+                read => self.buffer.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        batch: &mut VecDeque<Bytes>,
+    ) -> Poll<Result<(), LinkError>> {
+        while let Some(frames) = batch.front_mut() {
+            let written = ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), context, frames))
+                .map_err(|_| LinkError::Lost)?;
+            frames.advance(written);
+            if frames.is_empty() {
+                batch.pop_front();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn set_frame_limit(&mut self, bytes: usize) {
+        self.frame_limit = bytes;
+    }
+
+    async fn close(mut self, close: Close) {
+        // A QUIC close discards what is still on its way: let the device acknowledge it first.
+        if self.send.finish().is_ok() {
+            let _ = timeout(LINGER, self.send.stopped()).await;
+        }
+        let code = VarInt::from_u32(close.code.code().into());
+        self.connection.close(code, fit_reason(&close.reason).as_bytes());
+    }
+}

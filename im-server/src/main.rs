@@ -1,0 +1,122 @@
+//! The `im-server` binary: configuration, logging, signals. Everything else is in the library.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use im_sdk::{cluster::Cluster, id::UserId};
+use im_server::{Server, ServerConfig, dev, file};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Holds devices' connections and pushes what back ends send them.
+///
+/// Every key of the configuration can also be set by a variable, such as IM_SERVER_NAME. RUST_LOG sets what is logged.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file; im-server.example.toml shows every key.
+    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
+    config: Option<PathBuf>,
+
+    /// Everything in this process, on localhost, with tokens that anybody can mint: to develop clients against.
+    #[arg(long)]
+    dev: bool,
+
+    /// With --dev: listen on this WebSocket port (0: any free one).
+    #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::WEBSOCKET_PORT)]
+    websocket_port: u16,
+
+    /// With --dev: listen on this QUIC port (0: any free one).
+    #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::QUIC_PORT)]
+    quic_port: u16,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging(arguments.dev);
+    raise_descriptor_limit();
+    let outcome = if arguments.dev { run_dev(&arguments).await } else { run(&arguments).await };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("im-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging(dev: bool) {
+    let default = if dev { "im_server=debug,im_sdk=info" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Every connection is a descriptor: take as many as the system lets us have.
+fn raise_descriptor_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (config, cluster) = file::load(arguments.config.as_ref(), std::env::vars())?;
+    let cluster = Cluster::connect(cluster).await?;
+    serve(config, cluster, |server| {
+        tracing::info!(id = %server.id(), endpoints = ?server.endpoints(), "serving");
+    })
+    .await
+}
+
+async fn run_dev(arguments: &Arguments) -> Result<(), Failure> {
+    let mut config = dev::config()?;
+    config.websocket = Some(([127, 0, 0, 1], arguments.websocket_port).into());
+    config.quic = Some(([127, 0, 0, 1], arguments.quic_port).into());
+    let cluster = Cluster::embedded();
+    let _relay = dev::Relay::start(cluster.clone()).await?;
+    let tokens = ["alice", "bob"].map(|user| UserId::parse(user).map(|user| (dev::token(&user), user)));
+    serve(config, cluster, |server| {
+        for endpoint in server.endpoints() {
+            say(format_args!("endpoint {endpoint}"));
+        }
+        if let Some(fingerprint) = server.certificate_sha256() {
+            say(format_args!("certificate-sha256 {}", hex(&fingerprint)));
+        }
+        for (token, user) in tokens.into_iter().flatten() {
+            say(format_args!("token {user} {}", token.unwrap_or_default()));
+        }
+        say(format_args!("ready"));
+    })
+    .await
+}
+
+/// What `--dev` tells people and scripts, a fact a line.
+#[expect(clippy::print_stdout, reason = "this is the program's output, not its log")]
+fn say(fact: std::fmt::Arguments<'_>) {
+    println!("{fact}");
+}
+
+/// Runs until a signal, then drains.
+async fn serve(config: ServerConfig, cluster: Cluster, announce: impl FnOnce(&Server)) -> Result<(), Failure> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut server = Server::start(config, cluster).await?;
+    announce(&server);
+    tokio::select! {
+        stopped = server.stopped() => return Err(format!("the server has stopped: {stopped:?}").into()),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(connections = server.connections(), "draining");
+    tokio::select! {
+        () = server.shutdown() => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

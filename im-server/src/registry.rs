@@ -1,0 +1,195 @@
+//! Who is connected here. Sharded, so that deliveries and logins rarely meet; nothing here awaits.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use im_proto::close::CloseCode;
+use im_sdk::id::{ConnectionId, Device, UserId};
+
+use crate::outbox::{Close, Outbox};
+
+/// What the rest of the server knows of a connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) user: UserId,
+    pub(crate) device: Device,
+    pub(crate) outbox: Outbox,
+    /// Publishes that wait for their results.
+    pub(crate) inflight: AtomicU32,
+    /// Milliseconds after the registry's start.
+    heard_at: AtomicU32,
+}
+
+type Shard = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
+
+/// Enough that two threads rarely want the same one; a power of two.
+const SHARDS: usize = 64;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: [Shard; SHARDS],
+    next: AtomicU64,
+    count: AtomicUsize,
+    capacity: usize,
+    started: Instant,
+}
+
+impl Registry {
+    /// `first` should be random: then a route that outlived its server's id finds no connection even where the id
+    /// came back.
+    pub(crate) fn new(capacity: usize, first: u64) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Shard::default()),
+            next: AtomicU64::new(first),
+            count: AtomicUsize::new(0),
+            capacity,
+            started: Instant::now(),
+        }
+    }
+
+    /// Registers a connection until the guard is dropped. `None`: as many as may be are there.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        user: UserId,
+        device: Device,
+        outbox: Outbox,
+    ) -> Option<Registration> {
+        self.admit()?;
+        let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let connection = Arc::new(Connection {
+            id,
+            user,
+            device,
+            outbox,
+            inflight: AtomicU32::new(0),
+            heard_at: AtomicU32::new(self.now()),
+        });
+        let shard = self.shard(id);
+        shard.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&connection));
+        Some(Registration { registry: Arc::clone(self), connection })
+    }
+
+    fn admit(&self) -> Option<()> {
+        let admit = |count: usize| (count < self.capacity).then_some(count + 1);
+        self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).ok().map(drop)
+    }
+
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Everybody who is here now.
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        let members = |shard: &Shard| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.values().cloned().collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(members).collect()
+    }
+
+    /// Notes that something came from the device.
+    pub(crate) fn heard(&self, connection: &Connection) {
+        connection.heard_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Closes the connections from which nothing came for longer than this.
+    pub(crate) fn close_idle(&self, timeout: Duration) {
+        let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let now = self.now();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            for connection in shard.values() {
+                let silent = now.wrapping_sub(connection.heard_at.load(Ordering::Relaxed));
+                // Another thread may have noted a moment after `now`: that wraps to far beyond any timeout.
+                if silent > timeout && silent < u32::MAX / 2 {
+                    connection.outbox.close(Close::new(CloseCode::IdleTimeout, "nothing came in time"));
+                }
+            }
+        }
+    }
+
+    /// Wraps after 49 days, which differences do not mind.
+    fn now(&self) -> u32 {
+        self.started.elapsed().as_millis() as u32
+    }
+
+    fn shard(&self, id: ConnectionId) -> &Shard {
+        &self.shards[id.0 as usize % SHARDS]
+    }
+}
+
+/// A connection's place in the registry; dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    registry: Arc<Registry>,
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let shard = self.registry.shard(self.connection.id);
+        shard.write().unwrap_or_else(PoisonError::into_inner).remove(&self.connection.id);
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        // Whoever still holds the connection must learn that nothing reaches it any more.
+        self.connection.outbox.close(Close::new(CloseCode::ClientClosed, ""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_sdk::id::{DeviceId, Terminal};
+
+    use super::*;
+
+    fn register(registry: &Arc<Registry>) -> Option<Registration> {
+        let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
+        registry.register(UserId::parse("u").unwrap(), device, Outbox::new(1000))
+    }
+
+    #[test]
+    fn a_registration_leaves_when_dropped() {
+        let registry = Arc::new(Registry::new(10, 7));
+        let registration = register(&registry).unwrap();
+        let id = registration.connection.id;
+        assert!(registry.get(id).is_some());
+        assert_eq!((registry.len(), registry.all().len()), (1, 1));
+        drop(registration);
+        assert!(registry.get(id).is_none());
+        assert_eq!(registry.len(), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_capacity_are_admitted() {
+        let registry = Arc::new(Registry::new(1, u64::MAX));
+        let first = register(&registry).unwrap();
+        assert!(register(&registry).is_none());
+        drop(first);
+        assert!(register(&registry).is_some(), "a place came free, and the number wrapped");
+    }
+
+    #[test]
+    fn only_silent_connections_are_closed() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let registration = register(&registry).unwrap();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        registry.close_idle(Duration::from_secs(60));
+        assert_eq!(registration.connection.outbox.poll_close(&mut context), None);
+        registration.connection.heard_at.store(registry.now().wrapping_sub(61_000), Ordering::Relaxed);
+        registry.close_idle(Duration::from_secs(60));
+        let close = registration.connection.outbox.poll_close(&mut context).unwrap();
+        assert_eq!(close.code, CloseCode::IdleTimeout);
+    }
+}

@@ -1,0 +1,199 @@
+//! One connection, one task: it reads frames, writes what the outbox holds, and ends with a reason.
+//!
+//! The session is polled as a whole instead of selecting over futures, so reads never wait behind writes and a session
+//! is no more than its fields.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use im_proto::{close::CloseCode, frame, pb, pb::device_frame::Body};
+use prost::Message as _;
+
+use crate::{
+    handshake::{self, Admitted},
+    link::{Link, LinkError},
+    outbox::Close,
+    registry::Connection,
+    server::Shared,
+    upstream::Forward,
+};
+
+/// How many frames a session reads before it lets others run.
+const READ_BUDGET: usize = 64;
+
+/// When a device may try again what found a queue full.
+const BUSY_RETRY_MS: u32 = 1000;
+
+/// Serves a device from its first frame to its last.
+pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
+    // Boxed: the handshake's state is gone once it is done, while this task lives on.
+    let close = match Box::pin(handshake::admit(&shared, &mut link)).await {
+        Ok(admitted) => run(&shared, &mut link, admitted).await,
+        Err(LinkError::Refused(close)) => Some(close),
+        Err(LinkError::Lost) => None,
+    };
+    if let Some(close) = close {
+        Box::pin(link.close(close)).await;
+    }
+}
+
+/// Runs until there is a reason to close; `None` when nobody is there to be told.
+async fn run<L: Link>(shared: &Shared, link: &mut L, admitted: Admitted) -> Option<Close> {
+    let connection = &admitted.registration.connection;
+    let welcome = frame::encode(pb::frame::Body::Welcome(admitted.welcome));
+    let mut session = Session { shared, link, connection, batch: VecDeque::from([welcome]) };
+    let end = poll_fn(|context| session.poll(context)).await;
+    shared.upstream.forget(connection);
+    Box::pin(shared.release_route(connection)).await;
+    let close = match end {
+        End::Closed | End::Failed(LinkError::Lost) => None,
+        End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
+    };
+    let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
+    tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
+    close
+}
+
+struct Session<'a, L> {
+    shared: &'a Shared,
+    link: &'a mut L,
+    connection: &'a Arc<Connection>,
+    /// Taken from the outbox and not written yet.
+    batch: VecDeque<Bytes>,
+}
+
+/// Why a session is over.
+enum End {
+    /// The device closed.
+    Closed,
+    /// The server wants to close.
+    Close(Close),
+    /// The transport failed, or the device broke the protocol.
+    Failed(LinkError),
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<L: Link> Session<'_, L> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if let Poll::Ready(end) = self.poll_writes(context) {
+            return Poll::Ready(end);
+        }
+        self.poll_reads(context)
+    }
+
+    /// Ready only when the session is over.
+    fn poll_writes(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match self.link.poll_write(context, &mut self.batch) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
+                // The device does not read: a reason to close must not wait for it.
+                Poll::Pending => return self.poll_close(context),
+            }
+            if self.batch.capacity() > 0 {
+                self.batch = VecDeque::new();
+            }
+            match self.connection.outbox.poll_take(context, &mut self.batch) {
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(close)) => {
+                    // What was queued before goes first, as far as the device takes it at once.
+                    let _ = self.link.poll_write(context, &mut self.batch);
+                    return Poll::Ready(End::Close(close));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_close(&self, context: &mut Context<'_>) -> Poll<End> {
+        match self.connection.outbox.poll_close(context) {
+            Some(close) => Poll::Ready(End::Close(close)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Ready only when the session is over.
+    fn poll_reads(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..READ_BUDGET {
+            match self.link.poll_receive(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(None)) => return Poll::Ready(End::Closed),
+                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
+                Poll::Ready(Ok(Some(frame))) => {
+                    self.shared.registry.heard(self.connection);
+                    if let Err(error) = self.handle(frame) {
+                        return Poll::Ready(error.into());
+                    }
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle(&self, frame: Bytes) -> Result<(), LinkError> {
+        match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
+            Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
+            Some(Body::Publish(publish)) => self.publish(publish)?,
+            Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
+            // A pong needs no answer; what this version does not know is ignored.
+            Some(Body::Pong(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Everything goes out by the outbox: it bounds also what a device causes that asks and never reads.
+    fn answer(&self, body: pb::frame::Body) {
+        self.connection.outbox.try_push(frame::encode(body));
+    }
+
+    fn publish(&self, publish: Bytes) -> Result<(), LinkError> {
+        let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
+        let max = self.shared.config.limits.max_inflight_publishes;
+        if self.connection.inflight.load(Ordering::Relaxed) >= max {
+            let reason = format!("more than {max} publishes wait for their results");
+            self.refuse(head.number, pb::RefusalKind::TooMany, reason);
+            return Ok(());
+        }
+        match self.shared.upstream.try_forward(self.connection, head.number, publish) {
+            Forward::Queued => {}
+            Forward::Full => {
+                let reason = "the way to the back ends is full".to_owned();
+                self.refuse(head.number, pb::RefusalKind::Unavailable, reason);
+            }
+            Forward::Repeated => {
+                let reason = format!("publish {} waits for its result already", head.number);
+                return Err(LinkError::protocol(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String) {
+        self.answer(refusal(number, kind, reason, BUSY_RETRY_MS));
+    }
+}
+
+/// A `PublishResult` that says no.
+pub(crate) fn refusal(
+    number: u64,
+    kind: pb::RefusalKind,
+    reason: String,
+    retry_after_ms: u32,
+) -> pb::frame::Body {
+    let refused = pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms };
+    pb::frame::Body::PublishResult(pb::PublishResult {
+        number,
+        outcome: Some(pb::publish_result::Outcome::Refused(refused)),
+    })
+}

@@ -1,0 +1,161 @@
+//! Devices' publishes on their way to the back ends, and which of them still wait for their results.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use im_proto::{frame, pb};
+use im_sdk::{
+    cluster::{Cluster, Publication},
+    id::{ConnectionId, ServerId},
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use crate::{registry::Connection, session::refusal};
+
+/// Publishes that wait to be put onto the bus; at 1 KiB each, 8 MiB.
+const QUEUE: usize = 8192;
+
+/// The most publishes, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// When a device may try again what no back end took.
+const UNAVAILABLE_RETRY_MS: u32 = 1000;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    queue: mpsc::Sender<pb::UpstreamPublish>,
+    waiting: Mutex<HashMap<(ConnectionId, u64), Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    connection: Arc<Connection>,
+    since: Instant,
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forward {
+    Queued,
+    /// The queue is full.
+    Full,
+    /// One with this number of this connection waits already.
+    Repeated,
+}
+
+impl Upstream {
+    /// The receiver is for [`forward`].
+    pub(crate) fn new() -> (Self, mpsc::Receiver<pb::UpstreamPublish>) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Self { queue, waiting: Mutex::default() }, receiver)
+    }
+
+    /// Queues a publish for the back ends. Never waits.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, publish: Bytes) -> Forward {
+        let Ok(place) = self.queue.try_reserve() else {
+            return Forward::Full;
+        };
+        match self.lock().entry((connection.id, number)) {
+            Entry::Occupied(_) => return Forward::Repeated,
+            Entry::Vacant(entry) => {
+                entry.insert(Waiting { connection: Arc::clone(connection), since: Instant::now() })
+            }
+        };
+        connection.inflight.fetch_add(1, Ordering::Relaxed);
+        place.send(pb::UpstreamPublish {
+            connection: connection.id.0,
+            user: connection.user.to_string(),
+            device: Some((&connection.device).into()),
+            number,
+            publish,
+        });
+        Forward::Queued
+    }
+
+    /// Passes a back end's answer on, unless the device was told something else meanwhile.
+    pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::PublishAnswer) {
+        let waiting = self.lock().remove(&(connection, answer.number));
+        if let Some(waiting) = waiting {
+            waiting.finish(answer.frames);
+        }
+    }
+
+    /// No back end is listening: tells every device whose publish waits.
+    ///
+    /// The bus does not say which publish it could not deliver (a server may receive on no subject but its own), so this
+    /// may hit one that a back end has just taken. The device tries again under the same number.
+    pub(crate) fn unavailable(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        refuse(all, "no back end is listening");
+    }
+
+    /// Tells the devices whose publishes have waited for longer than this.
+    pub(crate) fn expire(&self, timeout: Duration) {
+        let expired = self.lock().extract_if(|_, waiting| waiting.since.elapsed() > timeout).collect();
+        refuse(expired, "no back end answered in time");
+    }
+
+    /// Forgets a connection that is gone.
+    pub(crate) fn forget(&self, connection: &Connection) {
+        if connection.inflight.load(Ordering::Relaxed) > 0 {
+            self.lock().retain(|(id, _), _| *id != connection.id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(ConnectionId, u64), Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn finish(self, frames: Bytes) {
+        self.connection.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.connection.outbox.try_push(frames);
+    }
+}
+
+fn refuse(waiting: HashMap<(ConnectionId, u64), Waiting>, reason: &str) {
+    for ((_, number), waiting) in waiting {
+        let kind = pb::RefusalKind::Unavailable;
+        waiting.finish(frame::encode(refusal(number, kind, reason.to_owned(), UNAVAILABLE_RETRY_MS)));
+    }
+}
+
+/// Puts queued publishes onto the bus, as many at once as have queued up while the last message went out. Ends when
+/// every [`Upstream`] is gone.
+pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: mpsc::Receiver<pb::UpstreamPublish>) {
+    let own = cluster.names().server(&server);
+    while let Some(first) = queue.recv().await {
+        let publication = Publication {
+            subject: cluster.names().upstream_publish(),
+            return_to: Some(own.clone()),
+            payload: batch(&server, first, &mut queue).encode_to_vec().into(),
+        };
+        // The devices are told when their time is over.
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::warn!(%error, "cannot pass publishes on to the back ends");
+        }
+    }
+}
+
+fn batch(
+    server: &ServerId,
+    first: pb::UpstreamPublish,
+    queue: &mut mpsc::Receiver<pb::UpstreamPublish>,
+) -> pb::Upstream {
+    let mut bytes = first.publish.len();
+    let mut publishes = vec![first];
+    while publishes.len() < BATCH && bytes < BATCH_BYTES {
+        let Ok(next) = queue.try_recv() else { break };
+        bytes += next.publish.len();
+        publishes.push(next);
+    }
+    pb::Upstream { server: server.to_string(), publishes }
+}

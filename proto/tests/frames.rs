@@ -1,0 +1,481 @@
+//! Golden bytes of everything that travels.
+//!
+//! The tables below say what is written; `vectors/frames.json` says as which bytes, for clients in every language
+//! (PROTOCOL.md, "Test vectors", describes the file). A change of the wire format shows as a difference of that file.
+//! To write it anew after an intended change:
+//!
+//! ```sh
+//! UPDATE_VECTORS=1 cargo test -p im-proto --test frames
+//! ```
+//!
+//! [`no_field_is_missing`] fails when a message, a field or an enum value is in no vector.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+use std::{collections::BTreeSet, env, fs, sync::LazyLock};
+
+use bytes::Bytes;
+use im_proto::{
+    close::CloseCode,
+    frame::{self, FrameError},
+    id::{MessageId, NodeId},
+    limits::MAX_FRAME_BYTES,
+    pb::{
+        self, RefusalKind, Terminal, content, device_frame, frame::Body, publish_result::Outcome,
+        record::Effect,
+    },
+};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, Value};
+
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/frames.json");
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(&include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"))[..]).unwrap()
+});
+
+/// Every frame, as a session would have it: alice's phone connects, writes to bob, and bob answers.
+fn frames() -> Vec<(&'static str, Body)> {
+    vec![
+        ("hello", Body::Hello(hello())),
+        ("welcome", Body::Welcome(welcome())),
+        ("ping", Body::Ping(pb::Ping { echo: 7 })),
+        ("ping.zero", Body::Ping(pb::Ping { echo: 0 })),
+        ("ping.largest", Body::Ping(pb::Ping { echo: u64::MAX })),
+        ("pong", Body::Pong(pb::Pong { echo: 7 })),
+        ("push.text", push("bob", "alice", text("hello, alice"))),
+        ("push.text.long", push("bob", "alice", text(&"é".repeat(100)))),
+        ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
+        ("push.to_several", push("bob", "", text("to you all"))),
+        ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("publish.text", publish(1, "bob", text("hi"))),
+        ("publish.custom", publish(300, "bob", custom("typing", b""))),
+        ("publish_result.accepted", result(1, accepted(message_id(), b""))),
+        ("publish_result.answered", result(300, accepted(0, b"ok"))),
+        ("publish_result.rule", result(2, refused(RefusalKind::Rule, "blocked by bob", -17, 0))),
+        ("publish_result.unavailable", result(2, refused(RefusalKind::Unavailable, "no back end", 0, 1000))),
+        ("publish_result.invalid", result(2, refused(RefusalKind::Invalid, "no content", 0, 0))),
+        ("publish_result.too_many", result(66, refused(RefusalKind::TooMany, "64 are waiting", 0, 200))),
+        ("publish_result.internal", result(2, refused(RefusalKind::Internal, "", 0, 1000))),
+        ("go_away", Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
+    ]
+}
+
+/// Every other message, also those inside frames that deserve a look on their own.
+fn messages() -> Vec<Vector> {
+    vec![
+        message("device.web", device(Terminal::Web, "tab-1")),
+        message("device.android", device(Terminal::Android, "a-1")),
+        message("device.ios", device(Terminal::Ios, "4f1c")),
+        message("device.desktop", device(Terminal::Desktop, "pc")),
+        message("device.mini_program", device(Terminal::MiniProgram, "m")),
+        message("device.other", device(Terminal::Other, "fridge")),
+        message("content.text", text("hi")),
+        message("content.custom", custom("order.paid", b"\x00\xff")),
+        message("content.unknown", pb::Content { body: None }),
+        message("envelope", envelope()),
+        message("record.frames", record(Effect::Frames(ping_bytes()))),
+        message("record.kick", record(Effect::Kick(pb::Kick { code: 4403, reason: "replaced".into() }))),
+        message(
+            "record.answer",
+            record(Effect::Answer(pb::PublishAnswer { number: 1, frames: ping_bytes() })),
+        ),
+        message("delivered", delivered()),
+        message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
+        message("upstream", upstream()),
+        message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
+        message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
+        message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
+        message("device_frame.publish", device_frame(device_frame::Body::Publish(publish_bytes()))),
+        message("publish_head", pb::PublishHead { number: 1 }),
+        message("server_info", server_info()),
+    ]
+}
+
+/// Frames that no writer here writes and every reader reads: name, bytes, what is read (`None`: ignored).
+fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
+    let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
+    vec![
+        ("no_body", "00", None),
+        ("unknown_body", "05 4a 03 01 02 03", None),
+        ("unknown_body.last_reserved", "02 7a 00", None),
+        ("unknown_field_in_body", "06 1a 04 08 07 10 01", ping()),
+        ("unknown_field_beside_body", "07 1a 02 08 07 a0 01 05", ping()),
+        ("prefix_longer_than_needed", "84 80 00 1a 02 08 07", ping()),
+        ("last_body_counts", "08 22 02 08 01 1a 02 08 07", ping()),
+        ("unknown_content", "08 2a 06 0a 04 22 02 72 00", unknown_content()),
+        ("unknown_refusal", "08 3a 06 08 02 1a 02 08 63", unknown_refusal()),
+    ]
+}
+
+/// WebSocket messages that a reader with the default limits refuses: name, bytes, the close code that follows.
+fn refusals() -> Vec<(&'static str, &'static str, CloseCode)> {
+    vec![
+        ("one_byte_over_the_limit", "81 80 04", CloseCode::FrameTooLarge),
+        ("largest_prefix", "ff ff ff ff 0f", CloseCode::FrameTooLarge),
+        ("prefix_of_six_bytes", "80 80 80 80 80 01", CloseCode::ProtocolError),
+        ("ends_in_prefix", "80", CloseCode::ProtocolError),
+        ("ends_in_frame", "04 1a 02 08", CloseCode::ProtocolError),
+        ("body_longer_than_frame", "02 1a 05", CloseCode::ProtocolError),
+        ("field_number_zero", "02 00 00", CloseCode::ProtocolError),
+    ]
+}
+
+#[test]
+fn golden_bytes() {
+    let written = render();
+    if env::var_os("UPDATE_VECTORS").is_some() {
+        fs::write(VECTORS, &written).unwrap();
+    }
+    let golden = fs::read_to_string(VECTORS).unwrap();
+    for (number, (golden, written)) in golden.lines().zip(written.lines()).enumerate() {
+        assert_eq!(golden, written, "line {} of {VECTORS}; see the top of frames.rs", number + 1);
+    }
+    assert_eq!(golden, written);
+}
+
+#[test]
+fn everything_reads_back() {
+    for (name, body) in frames() {
+        let bytes = frame::encode(body.clone());
+        let read: Vec<_> =
+            frame::split(bytes, MAX_FRAME_BYTES).map(|frame| frame::decode(frame.unwrap())).collect();
+        assert_eq!(read, [Ok(Some(body))], "{name}");
+    }
+    for vector in messages() {
+        assert!((vector.reads_back)(&vector.bytes), "{}", vector.name);
+    }
+}
+
+/// Clients start from the JSON: it must lead to the same bytes.
+#[test]
+fn json_means_the_bytes() {
+    for vector in vectors() {
+        let descriptor = POOL.get_message_by_name(&vector.kind).unwrap();
+        let json = vector.json();
+        let mut reader = serde_json::Deserializer::from_str(&json);
+        let read = DynamicMessage::deserialize(descriptor, &mut reader).unwrap();
+        assert_eq!(hex(&read.encode_to_vec()), hex(&vector.bytes), "{}", vector.name);
+    }
+}
+
+#[test]
+fn lenient_where_the_protocol_says_so() {
+    for (name, bytes, body) in readable() {
+        let frames: Vec<_> = frame::split(unhex(bytes), MAX_FRAME_BYTES).collect();
+        let [Ok(frame)] = &frames[..] else { panic!("{name}: {frames:?}") };
+        assert_eq!(frame::decode(frame.clone()), Ok(body), "{name}");
+    }
+}
+
+#[test]
+fn strict_where_the_protocol_says_so() {
+    for (name, bytes, code) in refusals() {
+        let mut frames = frame::split(unhex(bytes), MAX_FRAME_BYTES);
+        let error = frames.next().unwrap().and_then(frame::decode).unwrap_err();
+        let follows = match error {
+            FrameError::TooLarge { .. } => CloseCode::FrameTooLarge,
+            _ => CloseCode::ProtocolError,
+        };
+        assert_eq!(follows, code, "{name}: {error}");
+    }
+}
+
+/// What a frame costs beside its payload. Every byte here is paid per delivery or per heartbeat of every device.
+#[test]
+fn frames_stay_small() {
+    let from_16_to_16 = |text_bytes| push(&"f".repeat(16), &"t".repeat(16), text(&"x".repeat(text_bytes)));
+    let sizes = [
+        ("ping", 0, 5, Body::Ping(pb::Ping { echo: 127 })),
+        ("ping that counts to a million", 0, 7, Body::Ping(pb::Ping { echo: 1_000_000 })),
+        ("pong", 0, 5, Body::Pong(pb::Pong { echo: 127 })),
+        ("push to a room", 16, 38, push(&"f".repeat(16), "", text(&"x".repeat(16)))),
+        ("push, a word", 16, 56, from_16_to_16(16)),
+        ("push, a sentence", 128, 62, from_16_to_16(128)),
+        ("push, a page", 4096, 62, from_16_to_16(4096)),
+        ("publish, a sentence", 128, 35, publish(1000, &"t".repeat(16), text(&"x".repeat(128)))),
+        ("result", 0, 17, result(1000, accepted(message_id(), b""))),
+        ("go away", 0, 7, Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
+    ];
+    for (name, payload, at_most, body) in sizes {
+        let beside = frame::encode(body).len() - payload;
+        assert!(beside <= at_most, "{name}: {beside} bytes beside the payload, {at_most} allowed");
+    }
+}
+
+/// A server reads devices' frames as `DeviceFrame`: what it knows must read the same, the rest as nothing.
+#[test]
+fn device_frames_read_what_frames_write() {
+    for (name, body) in frames() {
+        let read = read_as_device_frame(body.clone());
+        let expected = match body {
+            Body::Hello(hello) => Some(device_frame::Body::Hello(hello)),
+            Body::Ping(ping) => Some(device_frame::Body::Ping(ping)),
+            Body::Pong(pong) => Some(device_frame::Body::Pong(pong)),
+            Body::Publish(publish) => Some(device_frame::Body::Publish(publish.encode_to_vec().into())),
+            Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
+        };
+        assert_eq!(read.body, expected, "{name}");
+        if let Some(device_frame::Body::Publish(publish)) = read.body {
+            let number = pb::Publish::decode(publish.clone()).unwrap().number;
+            assert_eq!(pb::PublishHead::decode(publish).unwrap().number, number, "{name}");
+        }
+    }
+}
+
+/// What a server passes on is what the device wrote: also fields that nobody here knows, in the device's order.
+#[test]
+fn a_publish_is_passed_on_byte_for_byte() {
+    let publish = unhex("1a 06 0a 04 0a 02 68 69 f8 07 05 12 03 62 6f 62 08 01");
+    let frame = pb::DeviceFrame { body: Some(device_frame::Body::Publish(publish.clone())) };
+    let bytes = Bytes::from(frame.encode_to_vec());
+
+    let read = pb::DeviceFrame::decode(bytes.clone()).unwrap();
+    let Some(device_frame::Body::Publish(passed_on)) = read.body else { panic!("{read:?}") };
+    assert_eq!(passed_on, publish);
+    assert!(bytes.as_ptr_range().contains(&passed_on.as_ptr()), "shared, not copied");
+
+    let known = frame::decode(bytes).unwrap();
+    assert_eq!(known, Some(self::publish(1, "bob", text("hi"))));
+}
+
+#[test]
+fn no_field_is_missing() {
+    let mut missing = BTreeSet::new();
+    for message in POOL.all_messages() {
+        missing.extend(message.fields().map(|field| field.full_name().to_owned()));
+    }
+    for kind in POOL.all_enums() {
+        let set = kind.values().filter(|value| value.number() != 0);
+        missing.extend(set.map(|value| value.full_name().to_owned()));
+    }
+    for vector in vectors() {
+        remove_what_is_set(&vector.dynamic(), &mut missing);
+    }
+    assert!(missing.is_empty(), "in no vector: {missing:#?}");
+}
+
+fn remove_what_is_set(message: &DynamicMessage, missing: &mut BTreeSet<String>) {
+    assert_eq!(
+        message.unknown_fields().count(),
+        0,
+        "the generated types write what the .proto files do not tell"
+    );
+    for (field, value) in message.fields() {
+        missing.remove(field.full_name());
+        let values = if let Value::List(values) = value { &values[..] } else { std::slice::from_ref(value) };
+        for value in values {
+            match (value, field.kind()) {
+                (Value::Message(message), _) => remove_what_is_set(message, missing),
+                (Value::EnumNumber(number), Kind::Enum(kind)) => {
+                    missing.remove(kind.get_value(*number).unwrap().full_name());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+type ReadsBack = Box<dyn Fn(&[u8]) -> bool>;
+
+/// One message and what it looks like.
+struct Vector {
+    name: &'static str,
+    /// Its type's full name, such as `im.v1.Frame`.
+    kind: String,
+    /// Without length prefix.
+    bytes: Bytes,
+    reads_back: ReadsBack,
+}
+
+fn message<M: Message + Default + PartialEq + 'static>(name: &'static str, message: M) -> Vector {
+    let kind = std::any::type_name::<M>().rsplit("::").next().unwrap();
+    Vector {
+        name,
+        kind: format!("im.v1.{kind}"),
+        bytes: message.encode_to_vec().into(),
+        reads_back: Box::new(move |bytes| M::decode(bytes).as_ref() == Ok(&message)),
+    }
+}
+
+impl Vector {
+    fn dynamic(&self) -> DynamicMessage {
+        let descriptor = POOL.get_message_by_name(&self.kind).unwrap();
+        DynamicMessage::decode(descriptor, self.bytes.clone()).unwrap()
+    }
+
+    /// As protobuf's own JSON mapping has it, fields in the order of their numbers.
+    fn json(&self) -> String {
+        serde_json::to_string(&self.dynamic()).unwrap()
+    }
+}
+
+fn frame_vectors() -> Vec<Vector> {
+    frames().into_iter().map(|(name, body)| message(name, pb::Frame { body: Some(body) })).collect()
+}
+
+fn vectors() -> impl Iterator<Item = Vector> {
+    frame_vectors().into_iter().chain(messages())
+}
+
+/// The whole file. One entry to a line, so that differences are readable.
+fn render() -> String {
+    let frames = frames().into_iter().zip(frame_vectors()).map(|((name, body), vector)| {
+        format!("\"name\":\"{name}\",\"hex\":\"{}\",\"json\":{}", hex(&frame::encode(body)), vector.json())
+    });
+    let messages = messages().into_iter().map(|vector| {
+        let Vector { name, kind, bytes, .. } = &vector;
+        format!(
+            "\"name\":\"{name}\",\"type\":\"{kind}\",\"hex\":\"{}\",\"json\":{}",
+            hex(bytes),
+            vector.json()
+        )
+    });
+    let readable = readable().into_iter().map(|(name, bytes, body)| {
+        let json = message(name, pb::Frame { body }).json();
+        format!("\"name\":\"{name}\",\"hex\":\"{}\",\"json\":{json}", hex(&unhex(bytes)))
+    });
+    let refused = refusals().into_iter().map(|(name, bytes, code)| {
+        format!("\"name\":\"{name}\",\"hex\":\"{}\",\"code\":{}", hex(&unhex(bytes)), code.code())
+    });
+    let sections = [
+        section("frames", frames),
+        section("messages", messages),
+        section("readable", readable),
+        section("refused", refused),
+    ];
+    format!("{{\n{}\n}}\n", sections.join(",\n"))
+}
+
+fn section(name: &str, entries: impl Iterator<Item = String>) -> String {
+    let entries: Vec<String> = entries.map(|entry| format!("    {{{entry}}}")).collect();
+    format!("  \"{name}\": [\n{}\n  ]", entries.join(",\n"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Bytes {
+    text.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+fn read_as_device_frame(body: Body) -> pb::DeviceFrame {
+    let frame = pb::Frame { body: Some(body) };
+    pb::DeviceFrame::decode(&frame.encode_to_vec()[..]).unwrap()
+}
+
+fn hello() -> pb::Hello {
+    pb::Hello {
+        min_version: 1,
+        max_version: 1,
+        token: "header.claims.signature".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        client: "example/1.0".into(),
+    }
+}
+
+fn welcome() -> pb::Welcome {
+    pb::Welcome {
+        version: 1,
+        user: "alice".into(),
+        connection: 7,
+        server_time_ms: NEW_YEAR_2026_MS as i64,
+        heartbeat_ms: 30_000,
+        limits: Some(pb::Limits { max_frame_bytes: 65_536, max_inflight_publishes: 64 }),
+    }
+}
+
+fn device(terminal: Terminal, id: &str) -> pb::Device {
+    pb::Device { terminal: terminal.into(), id: id.into() }
+}
+
+fn text(text: &str) -> pb::Content {
+    pb::Content { body: Some(content::Body::Text(pb::Text { text: text.into() })) }
+}
+
+fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
+    let data = Bytes::from_static(data);
+    pb::Content { body: Some(content::Body::Custom(pb::Custom { kind: kind.into(), data })) }
+}
+
+fn push(from: &str, to: &str, content: pb::Content) -> Body {
+    let message = pb::Message { id: message_id(), from: from.into(), to: to.into(), content: Some(content) };
+    Body::Push(pb::Push { message: Some(message) })
+}
+
+fn publish(number: u64, to: &str, content: pb::Content) -> Body {
+    Body::Publish(pb::Publish { number, to: to.into(), content: Some(content) })
+}
+
+fn result(number: u64, outcome: Outcome) -> Body {
+    Body::PublishResult(pb::PublishResult { number, outcome: Some(outcome) })
+}
+
+fn accepted(message_id: u64, answer: &'static [u8]) -> Outcome {
+    Outcome::Accepted(pb::Accepted { message_id, answer: Bytes::from_static(answer) })
+}
+
+fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> Outcome {
+    Outcome::Refused(pb::Refused { kind: kind.into(), reason: reason.into(), code, retry_after_ms })
+}
+
+fn unknown_content() -> Option<Body> {
+    let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
+    Some(Body::Push(pb::Push { message: Some(message) }))
+}
+
+fn unknown_refusal() -> Option<Body> {
+    Some(result(2, Outcome::Refused(pb::Refused { kind: 99, ..Default::default() })))
+}
+
+fn envelope() -> pb::Envelope {
+    let records = vec![
+        record(Effect::Frames(ping_bytes())),
+        record(Effect::Kick(pb::Kick { code: 4404, reason: "banned".into() })),
+    ];
+    pb::Envelope { publisher: "shop-7f3a".into(), number: 42, answer_to: "im.bk.shop-7f3a".into(), records }
+}
+
+fn record(effect: Effect) -> pb::Record {
+    pb::Record { connections: vec![7, 1 << 40], effect: Some(effect) }
+}
+
+fn delivered() -> pb::Delivered {
+    let missed = vec![pb::Missed { record: 1, connections: vec![7] }];
+    pb::Delivered { server: "edge-1_a01b".into(), number: 42, missed }
+}
+
+fn upstream() -> pb::Upstream {
+    let publish = pb::UpstreamPublish {
+        connection: 7,
+        user: "alice".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        number: 1,
+        publish: publish_bytes(),
+    };
+    pb::Upstream { server: "edge-1_a01b".into(), publishes: vec![publish] }
+}
+
+fn server_info() -> pb::ServerInfo {
+    let endpoints = vec!["quic://im1.example.com:7801".into(), "wss://im1.example.com".into()];
+    pb::ServerInfo { endpoints, connections: 5000, draining: true }
+}
+
+fn device_frame(body: device_frame::Body) -> pb::DeviceFrame {
+    pb::DeviceFrame { body: Some(body) }
+}
+
+fn ping_bytes() -> Bytes {
+    frame::encode(Body::Ping(pb::Ping { echo: 7 }))
+}
+
+fn publish_bytes() -> Bytes {
+    pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")) }.encode_to_vec().into()
+}
+
+const NEW_YEAR_2026_MS: u64 = 1_767_225_600_000;
+
+fn message_id() -> u64 {
+    MessageId::from_parts(NEW_YEAR_2026_MS, NodeId::new(5).unwrap(), 3).as_u64()
+}

@@ -1,0 +1,106 @@
+//! NATS for tests.
+
+use std::{fs, net::Ipv4Addr, path::PathBuf};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+};
+
+use crate::process::{Process, find_program, on_free_ports};
+
+/// A NATS server.
+#[derive(Debug)]
+pub struct NatsServer {
+    process: Process,
+    port: u16,
+    directory: TempDir,
+}
+
+impl NatsServer {
+    /// Starts one with its defaults.
+    pub async fn start() -> Self {
+        Self::start_with_config("").await
+    }
+
+    /// Starts one with a configuration file of this text. Address and port are not to be set in it.
+    pub async fn start_with_config(text: &str) -> Self {
+        on_free_ports(async |[port]| {
+            let directory = tempfile::tempdir().expect("a directory");
+            fs::write(directory.path().join(CONFIG_FILE), text).expect("a configuration file");
+            let mut process = start(port, &directory);
+            if process.is_ready(async || answers(port, &directory).await).await {
+                Ok(Self { process, port, directory })
+            } else {
+                Err(process.output())
+            }
+        })
+        .await
+    }
+
+    /// Where it is, without user and password.
+    pub fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it is, for a user.
+    pub fn address_for(&self, user: &str, password: &str) -> String {
+        format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Ends it at once, as a crash does (`SIGKILL`).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Freezes it: its connections stay open and nothing answers (`SIGSTOP`).
+    pub fn stop(&self) {
+        self.process.stop();
+    }
+
+    /// Ends [`NatsServer::stop`] (`SIGCONT`).
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Starts it again on the same port, after killing it if it still runs.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = start(self.port, &self.directory);
+        let is_ready = self.process.is_ready(async || answers(self.port, &self.directory).await).await;
+        assert!(is_ready, "NATS does not come back:\n{}", self.process.output());
+    }
+}
+
+const CONFIG_FILE: &str = "nats.conf";
+
+fn start(port: u16, directory: &TempDir) -> Process {
+    let port = port.to_string();
+    let arguments = ["-a", "127.0.0.1", "-p", &port, "-n", &name(directory), "-c", CONFIG_FILE];
+    Process::start(&find_program("nats-server"), &arguments.map(Into::into), directory.path())
+}
+
+/// Whether this very server answers on the port, and not one of another test that was faster to take it.
+async fn answers(port: u16, directory: &TempDir) -> bool {
+    let Ok(connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
+        return false;
+    };
+    let mut greeting = String::new();
+    let read = BufReader::new(connection).read_line(&mut greeting).await;
+    read.is_ok() && greeting.starts_with("INFO ") && greeting.contains(&name(directory))
+}
+
+/// The server's name: its directory's, which is unique.
+fn name(directory: &TempDir) -> String {
+    let name: PathBuf = directory.path().file_name().expect("a directory's name").into();
+    name.display().to_string()
+}

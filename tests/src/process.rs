@@ -1,0 +1,131 @@
+//! A server as a child process.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+/// How long a server may take to answer after its start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Between two looks whether it does.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How often a start is tried, each time on other ports.
+const START_ATTEMPTS: usize = 10;
+
+/// A child process, killed when dropped. What it prints goes to a file in its directory.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program in a directory.
+    pub(crate) fn start(program: &Path, arguments: &[String], directory: &Path) -> Self {
+        let log = directory.join("output.log");
+        let output = File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = Command::new(program)
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stderr(output.try_clone().expect("a second handle of the log file"))
+            .stdout(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
+        Self { child, log }
+    }
+
+    /// Waits until the server answers. False: it ended, for example because its port was taken meanwhile.
+    pub(crate) async fn is_ready(&mut self, mut answers: impl AsyncFnMut() -> bool) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if answers().await {
+                return true;
+            }
+            if self.child.try_wait().expect("the state of the child").is_some() {
+                return false;
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        panic!("it does not answer within {START_TIMEOUT:?}:\n{}", self.output());
+    }
+
+    /// Everything that it printed.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.child.wait().expect("the child's end");
+    }
+
+    /// Freezes it: its connections stay open and nothing answers.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`Process::stop`].
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal to the child");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts something on free ports. `start` is tried again with others when it says that these were taken meanwhile.
+pub(crate) async fn on_free_ports<const N: usize, T>(
+    start: impl AsyncFn([u16; N]) -> Result<T, String>,
+) -> T {
+    let mut output = String::new();
+    for _ in 0..START_ATTEMPTS {
+        match start(std::array::from_fn(|_| free_port())).await {
+            Ok(started) => return started,
+            Err(printed) => output = printed,
+        }
+    }
+    panic!("it did not start {START_ATTEMPTS} times in a row; the last time it said:\n{output}");
+}
+
+/// Below the range that the system takes the ports of outgoing connections from: there, a client that reconnects to a
+/// server that is down could be given the server's port, and keep it from coming back.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Finds a program, also where only an administrator's `PATH` leads.
+pub(crate) fn find_program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let program = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    program.unwrap_or_else(|| {
+        panic!("{name} is not installed: run `apt-get install {name}` or ./tests/run.sh");
+    })
+}

@@ -1,0 +1,224 @@
+//! Redis and Redis Cluster for tests.
+
+use std::time::Duration;
+
+use redis::{Client, RedisResult, aio::MultiplexedConnection};
+use tempfile::TempDir;
+
+use crate::{
+    process::{Process, find_program, on_free_ports},
+    wait_until,
+};
+
+/// How a Redis server differs from the default.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    /// Every write is on disk before it is answered, so that a killed server comes back with all of them.
+    pub append_only: bool,
+    /// Further `redis-server` arguments, such as `["--maxmemory", "1mb"]`.
+    pub arguments: Vec<String>,
+}
+
+/// A single Redis server. It starts empty and writes no snapshots.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Process,
+    ports: Ports,
+    options: RedisOptions,
+    directory: TempDir,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    clients: u16,
+    /// Where the nodes of a cluster talk to each other.
+    cluster: Option<u16>,
+}
+
+impl RedisServer {
+    /// Starts one with its defaults.
+    pub async fn start() -> Self {
+        Self::start_with(RedisOptions::default()).await
+    }
+
+    /// Starts one with options.
+    pub async fn start_with(options: RedisOptions) -> Self {
+        on_free_ports(async |[clients]| {
+            Self::try_start(Ports { clients, cluster: None }, options.clone()).await
+        })
+        .await
+    }
+
+    async fn start_node() -> Self {
+        on_free_ports(async |[clients, cluster]| {
+            Self::try_start(Ports { clients, cluster: Some(cluster) }, RedisOptions::default()).await
+        })
+        .await
+    }
+
+    async fn try_start(ports: Ports, options: RedisOptions) -> Result<Self, String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut process = start(ports, &options, &directory);
+        let id = process.id();
+        if process.is_ready(async || answers(ports, id).await).await {
+            Ok(Self { process, ports, options, directory })
+        } else {
+            Err(process.output())
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.ports.clients)
+    }
+
+    /// A connection to it, to look at what is stored.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        connect(self.ports).await.expect("a connection to Redis")
+    }
+
+    /// Ends it at once, as a crash does (`SIGKILL`).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Freezes it: its connections stay open and nothing answers (`SIGSTOP`).
+    pub fn stop(&self) {
+        self.process.stop();
+    }
+
+    /// Ends [`RedisServer::stop`] (`SIGCONT`).
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
+    /// Starts it again on the same port, after killing it if it still runs. Without
+    /// [`RedisOptions::append_only`] it comes back empty.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = start(self.ports, &self.options, &self.directory);
+        let id = self.process.id();
+        let is_ready = self.process.is_ready(async || answers(self.ports, id).await).await;
+        assert!(is_ready, "Redis does not come back:\n{}", self.process.output());
+    }
+}
+
+/// A Redis Cluster of three masters without replicas.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+}
+
+/// How many slots a Redis Cluster has.
+const SLOTS: usize = 16_384;
+
+/// How many masters a [`RedisCluster`] has.
+const MASTERS: usize = 3;
+
+/// How long the nodes may take to agree.
+const AGREE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl RedisCluster {
+    /// Starts one and waits until all nodes agree that it works.
+    pub async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..MASTERS {
+            nodes.push(RedisServer::start_node().await);
+        }
+        let cluster = Self { nodes };
+        cluster.join().await;
+        cluster.wait_until_ok().await;
+        cluster
+    }
+
+    /// Where its nodes are.
+    pub fn addresses(&self) -> Vec<String> {
+        self.nodes.iter().map(RedisServer::address).collect()
+    }
+
+    /// Its nodes, to disturb them.
+    pub fn nodes(&mut self) -> &mut [RedisServer] {
+        &mut self.nodes
+    }
+
+    /// Waits until every node says that the cluster works.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn wait_until_ok(&self) {
+        for node in &self.nodes {
+            wait_until("the cluster's nodes agree", AGREE_TIMEOUT, async || node.is_in_cluster().await).await;
+        }
+    }
+
+    async fn join(&self) {
+        let first = self.nodes[0].ports;
+        let bus = first.cluster.expect("a node of a cluster");
+        for (index, node) in self.nodes.iter().enumerate() {
+            let (start, end) = (index * SLOTS / MASTERS, (index + 1) * SLOTS / MASTERS - 1);
+            let mut connection = node.connection().await;
+            let mut order = async |arguments: &[&str]| {
+                let done: RedisResult<()> =
+                    redis::cmd("CLUSTER").arg(arguments).query_async(&mut connection).await;
+                done.unwrap_or_else(|error| panic!("CLUSTER {arguments:?}: {error}"));
+            };
+            order(&["ADDSLOTSRANGE", &start.to_string(), &end.to_string()]).await;
+            // Distinct from the start, so that the nodes need not sort them out.
+            order(&["SET-CONFIG-EPOCH", &(index + 1).to_string()]).await;
+            if index > 0 {
+                order(&["MEET", "127.0.0.1", &first.clients.to_string(), &bus.to_string()]).await;
+            }
+        }
+    }
+}
+
+impl RedisServer {
+    async fn is_in_cluster(&self) -> bool {
+        let info: RedisResult<String> = async {
+            let mut connection = connect(self.ports).await?;
+            redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await
+        }
+        .await;
+        info.is_ok_and(|info| {
+            let has = |line: &str| info.lines().any(|other| other == line);
+            has("cluster_state:ok") && has("cluster_known_nodes:3") && has("cluster_size:3")
+        })
+    }
+}
+
+fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
+    let mut arguments = vec!["--bind".into(), "127.0.0.1".into(), "--port".into(), ports.clients.to_string()];
+    let mut set = |texts: &[&str]| arguments.extend(texts.iter().copied().map(String::from));
+    set(&["--save", ""]);
+    if options.append_only {
+        set(&["--appendonly", "yes", "--appendfsync", "always"]);
+    }
+    if let Some(port) = ports.cluster {
+        set(&["--cluster-enabled", "yes", "--cluster-port", &port.to_string()]);
+        set(&["--cluster-node-timeout", "2000"]);
+    }
+    arguments.extend(options.arguments.iter().cloned());
+    Process::start(&find_program("redis-server"), &arguments, directory.path())
+}
+
+/// Whether this very process answers on the port, and not one of another test that was faster to take it.
+async fn answers(ports: Ports, process: u32) -> bool {
+    let info: RedisResult<String> = async {
+        let mut connection = connect(ports).await?;
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        redis::cmd("INFO").arg("server").query_async(&mut connection).await
+    }
+    .await;
+    info.is_ok_and(|info| info.lines().any(|line| line == format!("process_id:{process}")))
+}
+
+async fn connect(ports: Ports) -> RedisResult<MultiplexedConnection> {
+    let client = Client::open(("127.0.0.1", ports.clients))?;
+    client.get_multiplexed_async_connection().await
+}
