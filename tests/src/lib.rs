@@ -16,11 +16,48 @@
     reason = "a failed step of a test is a panic"
 )]
 
+mod client;
+mod im_server;
 mod nats;
 mod process;
 mod redis;
+pub mod stack;
 mod wait;
 
+pub use client::TestClient;
+pub use im_server::{ImServer, binary};
 pub use nats::NatsServer;
 pub use redis::{RedisCluster, RedisOptions, RedisServer};
+pub use stack::{Setup, Stack, Via};
 pub use wait::wait_until;
+
+/// Runs each of these tests embedded and clustered, over QUIC and over WebSocket. A test is an
+/// `async fn(Setup, Via)`.
+#[macro_export]
+macro_rules! everywhere {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use $crate::{Setup::{Clustered, Embedded}, Via::{Quic, WebSocket}};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded_quic() {
+                super::$test(Embedded, Quic).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn embedded_websocket() {
+                super::$test(Embedded, WebSocket).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn clustered_quic() {
+                super::$test(Clustered, Quic).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn clustered_websocket() {
+                super::$test(Clustered, WebSocket).await;
+            }
+        })+
+    };
+}

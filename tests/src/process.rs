@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -30,10 +30,21 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program in a directory.
     pub(crate) fn start(program: &Path, arguments: &[String], directory: &Path) -> Self {
+        Self::start_with(program, arguments, directory, &[])
+    }
+
+    /// Starts a program in a directory, with variables beside those of this process.
+    pub(crate) fn start_with(
+        program: &Path,
+        arguments: &[String],
+        directory: &Path,
+        variables: &[(String, String)],
+    ) -> Self {
         let log = directory.join("output.log");
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
         let child = Command::new(program)
             .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(directory)
             .stdin(Stdio::null())
             .stderr(output.try_clone().expect("a second handle of the log file"))
@@ -72,6 +83,16 @@ impl Process {
         // It may have ended by itself.
         let _ = self.child.kill();
         self.child.wait().expect("the child's end");
+    }
+
+    /// Asks it to end (`SIGTERM`).
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of the child")
     }
 
     /// Freezes it: its connections stay open and nothing answers.

@@ -60,7 +60,8 @@ impl ClientConfig {
 impl fmt::Debug for ClientConfig {
     /// Leaves the token provider out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoints, device, tokens: _, trust, publish_timeout, connect_timeout, client_name } = self;
+        let Self { endpoints, device, tokens: _, trust, publish_timeout, connect_timeout, client_name } =
+            self;
         formatter
             .debug_struct("ClientConfig")
             .field("endpoints", endpoints)

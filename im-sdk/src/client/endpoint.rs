@@ -87,7 +87,8 @@ impl fmt::Display for Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        parse(text).map_err(|problem| EndpointError { text: text.chars().take(SHOWN_CHARS).collect(), problem })
+        parse(text)
+            .map_err(|problem| EndpointError { text: text.chars().take(SHOWN_CHARS).collect(), problem })
     }
 }
 
@@ -155,6 +156,9 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
 /// The host, brackets included, and what follows its colon.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
     let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    if end == 0 && authority.starts_with('[') {
+        return Err("the brackets around its host are not closed");
+    }
     match authority[end..].split_once(':') {
         Some((between, _)) if end > 0 && !between.is_empty() => Err("something stands between ']' and ':'"),
         Some((host, port)) => Ok((&authority[..end + host.len()], Some(port))),
@@ -171,7 +175,9 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
 fn parse_host(text: &str) -> Result<String, &'static str> {
     if let Some(inner) = text.strip_prefix('[') {
         let address = inner.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
-        return address.map(|address| address.to_string()).ok_or("what stands in brackets is not an IPv6 address");
+        return address
+            .map(|address| address.to_string())
+            .ok_or("what stands in brackets is not an IPv6 address");
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     match text {

@@ -92,7 +92,9 @@ impl TokenProvider for &'static str {
 
 fn only_token(token: &str, why: &TokenRequest) -> Result<String, TokenError> {
     match why {
-        TokenRequest::Rejected { code, .. } => Err(TokenError::Denied(format!("the only token was refused: {code}"))),
+        TokenRequest::Rejected { code, .. } => {
+            Err(TokenError::Denied(format!("the only token was refused: {code}")))
+        }
         _ => Ok(token.to_owned()),
     }
 }

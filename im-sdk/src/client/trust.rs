@@ -77,7 +77,8 @@ impl TrustError {
 /// another crate's choice nor the process's default matters.
 pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     Ok(match trust {
         Trust::WebPki => builder.with_root_certificates(web_pki()).with_no_client_auth(),
         Trust::Roots(extra) => builder.with_root_certificates(with_extra(extra)?).with_no_client_auth(),
@@ -130,7 +131,12 @@ impl ServerCertVerifier for Pin {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -139,7 +145,12 @@ impl ServerCertVerifier for Pin {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -158,7 +169,8 @@ mod tests {
     #[test]
     fn fingerprints_are_64_digits() {
         let plain = "00ff".repeat(16);
-        let colons = plain.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>();
+        let colons =
+            plain.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>();
         assert_eq!(Trust::sha256_hex(&plain), Trust::sha256_hex(&colons.join(":").to_uppercase()));
         for wrong in ["", "00", &plain[1..], &format!("{plain}0"), &plain.replace('f', "g")] {
             assert!(Trust::sha256_hex(wrong).is_err(), "{wrong:?}");

@@ -20,6 +20,10 @@ const SERVICE: &str = "Redis";
 /// The longest pause between attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
+/// How many requests wait for their turn on the connection; further ones wait to be let in. Redis answers as many within
+/// 10 ms.
+const WAITING_REQUESTS: usize = 1_024;
+
 /// How many commands of one batch are under way at once on a Redis Cluster.
 const CLUSTER_BATCH_CONCURRENCY: usize = 256;
 
@@ -95,9 +99,11 @@ impl Link {
     }
 
     async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> RedisResult<T> {
-        match self.query(&call.command("EVALSHA", call.script.0.get_hash())).await {
+        match self.query(&call.command("EVALSHA", &call.script.hash)).await {
             // Not `SCRIPT LOAD`: on a Redis Cluster that needs every node, also those that this call does not.
-            Err(error) if is_unknown_script(&error) => self.query(&call.command("EVAL", call.script.1)).await,
+            Err(error) if is_unknown_script(&error) => {
+                self.query(&call.command("EVAL", call.script.code)).await
+            }
             answer => answer,
         }
     }
@@ -105,11 +111,14 @@ impl Link {
 
 /// A Lua script.
 #[derive(Debug)]
-pub(crate) struct Script(redis::Script, &'static str);
+pub(crate) struct Script {
+    code: &'static str,
+    hash: String,
+}
 
 impl Script {
     pub(crate) fn new(code: &'static str) -> Self {
-        Self(redis::Script::new(code), code)
+        Self { code, hash: redis::Script::new(code).get_hash().into() }
     }
 
     pub(crate) fn on<'a>(&'a self, keys: &'a [&'a str]) -> ScriptCall<'a> {
@@ -192,6 +201,7 @@ fn manager_config(config: &ClusterConfig) -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
         .set_connection_timeout(Some(config.connect_timeout))
         .set_response_timeout(Some(config.request_timeout))
+        .set_pipeline_buffer_size(WAITING_REQUESTS)
         .set_max_delay(MAX_RECONNECT_DELAY)
         // Without end: a manager whose attempts are used up on anything but an I/O error (a full server, a password
         // being changed) answers with that error for ever.

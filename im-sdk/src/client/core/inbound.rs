@@ -35,7 +35,9 @@ impl<T> Core<T> {
             (Some(pb::frame::Body::Welcome(welcome)), Phase::Greeting(_)) => self.welcome(now, welcome),
             (Some(pb::frame::Body::Ping(ping)), _) => self.handle_ping(ping.echo),
             (Some(body), Phase::Connected(_)) => self.handle_body(now, body),
-            (Some(_), Phase::Greeting(_)) => Err(Ended::Protocol("something came before the welcome".to_owned())),
+            (Some(_), Phase::Greeting(_)) => {
+                Err(Ended::Protocol("something came before the welcome".to_owned()))
+            }
             _ => Ok(()),
         }
     }
@@ -56,7 +58,11 @@ impl<T> Core<T> {
         let user = UserId::parse(&welcome.user).map_err(|error| Ended::Protocol(error.to_string()))?;
         let via = greeting.via.clone();
         self.limits = Limits::from(welcome.limits);
-        self.events.push_back(Event::Connected { user, transport: via.transport, endpoint: via.endpoint.clone() });
+        self.events.push_back(Event::Connected {
+            user,
+            transport: via.transport,
+            endpoint: via.endpoint.clone(),
+        });
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         Ok(())
     }
@@ -101,7 +107,11 @@ impl<T> Core<T> {
         let delay = random_within(&mut self.rng, within);
         if let Phase::Connected(session) = &mut self.phase {
             // The first one counts: another draw would not be random any more.
-            session.leave.get_or_insert(Leave { from: now + delay, by: now + within, begun: delay.is_zero() });
+            session.leave.get_or_insert(Leave {
+                from: now + delay,
+                by: now + within,
+                begun: delay.is_zero(),
+            });
         }
     }
 }

@@ -29,20 +29,22 @@ use std::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-pub(super) use self::{
-    order::Round,
-    outbox::Outcome,
-    session::{MAX_RECEIVED_FRAME_BYTES, Via},
-};
 use self::{
     backoff::Backoff,
     order::Order,
     outbox::Outbox,
     session::{Greeting, Limits, Session},
 };
+pub(super) use self::{
+    order::Round,
+    outbox::Outcome,
+    session::{MAX_RECEIVED_FRAME_BYTES, Via},
+};
 use crate::{
     Content,
-    client::{ClientConfig, Event, PublishError, State, TokenError, TokenRequest, Transport, config::STABLE_AFTER},
+    client::{
+        ClientConfig, Event, PublishError, State, TokenError, TokenRequest, Transport, config::STABLE_AFTER,
+    },
     id::{Device, UserId},
     proto::{
         self,

@@ -57,7 +57,8 @@ impl Order {
 
 /// Neighbours with the same host and different transports are one server.
 fn belongs(endpoint: &Endpoint, server: &[Endpoint]) -> bool {
-    let fits = |other: &Endpoint| other.host() == endpoint.host() && other.transport() != endpoint.transport();
+    let fits =
+        |other: &Endpoint| other.host() == endpoint.host() && other.transport() != endpoint.transport();
     server.iter().all(fits)
 }
 
@@ -70,8 +71,13 @@ mod tests {
     }
 
     fn shown(order: &Order) -> Vec<String> {
-        let name = |endpoint: Option<Endpoint>| endpoint.map_or("-".to_owned(), |endpoint| endpoint.to_string());
-        order.rounds().into_iter().map(|round| format!("{} {}", name(round.quic), name(round.websocket))).collect()
+        let name =
+            |endpoint: Option<Endpoint>| endpoint.map_or("-".to_owned(), |endpoint| endpoint.to_string());
+        order
+            .rounds()
+            .into_iter()
+            .map(|round| format!("{} {}", name(round.quic), name(round.websocket)))
+            .collect()
     }
 
     #[test]

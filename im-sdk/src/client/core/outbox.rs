@@ -69,7 +69,9 @@ impl<T> Outbox<T> {
     /// Takes a publish, or resolves it at once if that cannot be.
     pub(super) fn push(&mut self, now: Instant, ticket: T, to: UserId, content: Content, limits: Limits) {
         match self.check(&to, content, limits) {
-            Ok(content) => self.insert(Entry { ticket, to, content, number: None, deadline: now + self.timeout }),
+            Ok(content) => {
+                self.insert(Entry { ticket, to, content, number: None, deadline: now + self.timeout })
+            }
             Err(error) => self.refuse(ticket, error),
         }
     }
@@ -116,7 +118,9 @@ impl<T> Outbox<T> {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while let Some((&place, entry)) = self.entries.first_key_value().filter(|(_, entry)| entry.deadline <= now) {
+        while let Some((&place, entry)) =
+            self.entries.first_key_value().filter(|(_, entry)| entry.deadline <= now)
+        {
             let number = entry.number.unwrap_or_default();
             let was_sent = self.sent.remove(&number).is_some();
             let error = if was_sent { PublishError::Unconfirmed } else { PublishError::TimedOut };
@@ -242,14 +246,17 @@ fn outcome(result: pb::PublishResult) -> Outcome {
 
 fn refusal(refused: pb::Refused) -> PublishError {
     let kind = pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from);
-    let retry_after = (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
+    let retry_after =
+        (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
     PublishError::Refused { kind, reason: refused.reason, code: refused.code, retry_after }
 }
 
 /// When to try again without asking the application.
 fn retry_at(now: Instant, error: &PublishError) -> Option<Instant> {
     match error {
-        PublishError::Refused { kind, retry_after, .. } if kind.is_passing() => retry_after.map(|delay| now + delay),
+        PublishError::Refused { kind, retry_after, .. } if kind.is_passing() => {
+            retry_after.map(|delay| now + delay)
+        }
         _ => None,
     }
 }

@@ -25,7 +25,10 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_frame_bytes: limits::MAX_FRAME_BYTES, max_inflight: limits::MAX_INFLIGHT_PUBLISHES as usize }
+        Self {
+            max_frame_bytes: limits::MAX_FRAME_BYTES,
+            max_inflight: limits::MAX_INFLIGHT_PUBLISHES as usize,
+        }
     }
 }
 
@@ -36,7 +39,8 @@ impl From<Option<pb::Limits>> for Limits {
         let given = |number: u32, usual: usize| if number == 0 { usual } else { number as usize };
         let usual = Self::default();
         Self {
-            max_frame_bytes: given(limits.max_frame_bytes, usual.max_frame_bytes).min(MAX_RECEIVED_FRAME_BYTES),
+            max_frame_bytes: given(limits.max_frame_bytes, usual.max_frame_bytes)
+                .min(MAX_RECEIVED_FRAME_BYTES),
             max_inflight: given(limits.max_inflight_publishes, usual.max_inflight),
         }
     }

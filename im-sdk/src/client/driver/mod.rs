@@ -265,8 +265,11 @@ impl Driver {
     }
 
     fn tell_status(&self) {
-        let status =
-            Status { state: self.core.state(), transport: self.core.transport(), skipped: self.core.skipped() };
+        let status = Status {
+            state: self.core.state(),
+            transport: self.core.transport(),
+            skipped: self.core.skipped(),
+        };
         // `Closed` is told when it is true: after the goodbyes.
         if status.state != State::Closed {
             self.ends.status.send_if_modified(|last| std::mem::replace(last, status) != status);
@@ -280,7 +283,9 @@ impl Driver {
             _ = publish.ticket.send(Err(PublishError::Closed));
         }
         while self.closing.join_next().await.is_some() {}
-        self.ends.status.send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
+        self.ends
+            .status
+            .send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
     }
 }
 
@@ -288,7 +293,8 @@ impl Activity {
     #[allow(clippy::type_complexity)]
     fn parts(
         &mut self,
-    ) -> (Option<&mut BoxFuture<'static, Result<Won, String>>>, Option<&mut Reader>, Option<&mut Writer>) {
+    ) -> (Option<&mut BoxFuture<'static, Result<Won, String>>>, Option<&mut Reader>, Option<&mut Writer>)
+    {
         match self {
             Self::Nothing => (None, None, None),
             Self::Racing(race) => (Some(race), None, None),

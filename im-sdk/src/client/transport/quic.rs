@@ -8,8 +8,8 @@ use std::{
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use quinn::{
-    ClientConfig, Connection, ConnectionError, ReadError, RecvStream, SendStream, TransportConfig, WriteError,
-    crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, ReadError, RecvStream, SendStream, TransportConfig,
+    WriteError, crypto::rustls::QuicClientConfig,
 };
 
 use super::{ConnectError, Kind, Link, Writer as AnyWriter, resolve, stagger::stagger};
@@ -41,7 +41,8 @@ pub(super) fn config(mut tls: rustls::ClientConfig) -> Result<ClientConfig, rust
 /// Connects to the first address that answers.
 pub(super) async fn connect(endpoint: &Endpoint, config: &ClientConfig) -> Result<Link, ConnectError> {
     let addresses = resolve::resolve(endpoint).await?;
-    let attempts = addresses.into_iter().map(|address| Box::pin(connect_to(address, endpoint.host(), config)));
+    let attempts =
+        addresses.into_iter().map(|address| Box::pin(connect_to(address, endpoint.host(), config)));
     stagger(attempts, resolve::ADDRESS_DELAY).await.map_err(resolve::last_error)
 }
 
@@ -55,7 +56,8 @@ async fn connect_to(address: SocketAddr, host: &str, config: &ClientConfig) -> R
 }
 
 fn any_port(address: SocketAddr) -> SocketAddr {
-    let any: IpAddr = if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if address.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     SocketAddr::new(any, 0)
 }
 

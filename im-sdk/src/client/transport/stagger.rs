@@ -9,7 +9,10 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 ///
 /// # Errors
 /// All errors, in the order in which they came, when every attempt has failed.
-pub(super) async fn stagger<F, T, E>(attempts: impl IntoIterator<Item = F>, delay: Duration) -> Result<T, Vec<E>>
+pub(super) async fn stagger<F, T, E>(
+    attempts: impl IntoIterator<Item = F>,
+    delay: Duration,
+) -> Result<T, Vec<E>>
 where
     F: Future<Output = Result<T, E>>,
 {

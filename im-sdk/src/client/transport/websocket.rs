@@ -46,14 +46,18 @@ pub(super) fn config(mut tls: rustls::ClientConfig) -> Arc<rustls::ClientConfig>
 }
 
 /// Connects to the first address that answers, and shakes hands.
-pub(super) async fn connect(endpoint: &Endpoint, tls: &Arc<rustls::ClientConfig>) -> Result<Link, ConnectError> {
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Link, ConnectError> {
     let addresses = resolve::resolve(endpoint).await?;
     let attempts = addresses.into_iter().map(TcpStream::connect);
     let tcp = stagger(attempts.map(|attempt| Box::pin(async { Ok(attempt.await?) })), resolve::ADDRESS_DELAY);
     let tcp = tcp.await.map_err(resolve::last_error)?;
     // Every write is a whole batch, so waiting for more to send only delays it.
     tcp.set_nodelay(true)?;
-    let request = ClientRequestBuilder::new(endpoint.to_string().parse()?).with_sub_protocol(WEBSOCKET_PROTOCOL);
+    let request =
+        ClientRequestBuilder::new(endpoint.to_string().parse()?).with_sub_protocol(WEBSOCKET_PROTOCOL);
     let stream = protect(tcp, endpoint, tls).await?;
     let (socket, _) = client_async_with_config(request, stream, Some(socket_config())).await?;
     Ok(split(socket))
@@ -83,7 +87,10 @@ fn split(socket: Socket) -> Link {
     let (sink, stream) = socket.split();
     let reader = Reader { stream, frames: frame::split(Bytes::new(), MAX_RECEIVED_FRAME_BYTES) };
     let writer = Writer { sink, flushing: false };
-    Link { reader: super::Reader::WebSocket(Box::new(reader)), writer: AnyWriter::new(Kind::WebSocket(Box::new(writer))) }
+    Link {
+        reader: super::Reader::WebSocket(Box::new(reader)),
+        writer: AnyWriter::new(Kind::WebSocket(Box::new(writer))),
+    }
 }
 
 /// The receiving half.
@@ -101,7 +108,9 @@ impl Reader {
                 return frame.map_err(|error| Ended::Protocol(error.to_string()));
             }
             match self.stream.next().await {
-                Some(Ok(Message::Binary(message))) => self.frames = frame::split(message, MAX_RECEIVED_FRAME_BYTES),
+                Some(Ok(Message::Binary(message))) => {
+                    self.frames = frame::split(message, MAX_RECEIVED_FRAME_BYTES)
+                }
                 Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
                 Some(Ok(Message::Text(_))) => return Err(Ended::Protocol("a text message came".to_owned())),
                 Some(Ok(_)) => {}
@@ -131,7 +140,13 @@ impl Writer {
 
     /// Closes and waits for the server's close, without which the TCP connection could be reset and the last messages lost.
     /// After a close by the server this sends the answer that RFC 6455 asks for.
-    pub(super) async fn close(mut self, mut reader: Reader, mut pending: BytesMut, code: CloseCode, reason: &str) {
+    pub(super) async fn close(
+        mut self,
+        mut reader: Reader,
+        mut pending: BytesMut,
+        code: CloseCode,
+        reason: &str,
+    ) {
         if self.flush(&mut pending).await.is_err() {
             return;
         }

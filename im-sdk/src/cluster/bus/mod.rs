@@ -21,7 +21,8 @@ pub const SUBSCRIPTION_CAPACITY: usize = 65_536;
 /// Carries messages between back ends and servers. Delivery is at most once and in order per publisher and subject.
 #[async_trait]
 pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
-    /// Receives every message on a subject.
+    /// Receives every message on a subject. What this handle publishes afterwards is among them; what others publish
+    /// is from a moment later on.
     ///
     /// # Errors
     /// [`BusError::Closed`].
@@ -39,7 +40,7 @@ pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
     /// [`BusError::Closed`], [`BusError::TooLarge`].
     async fn publish(&self, publication: Publication) -> Result<(), BusError>;
 
-    /// Waits until everything published before has left this process.
+    /// Waits until everything published before has left this process; without a connection, until there is one again.
     ///
     /// # Errors
     /// [`BusError::Closed`].
@@ -70,7 +71,7 @@ pub enum BusEvent {
     Message(BusMessage),
     /// Nobody was subscribed to a message that was published with this `return_to`.
     Undelivered(Subject),
-    /// Messages may have been lost here.
+    /// Messages may have been lost. It overtakes what is queued, and losses of one kind count once until they are told.
     Disrupted(Disruption),
 }
 
@@ -95,7 +96,7 @@ impl BusMessage {
 pub enum Disruption {
     /// The connection to the bus was lost and is back.
     Reconnected,
-    /// The subscription was full.
+    /// A subscription was full: this one, or on a bus that cannot tell them apart, another one of this handle.
     Overflow,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[async_trait]
 pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// Registers a device's route and removes those that the policy gives its place to. A device's own earlier route is
-    /// always displaced.
+    /// always displaced; the very same route is not, so a claim can be repeated. What cannot be read is removed.
     ///
     /// # Errors
     /// [`RoutesError`]; whether the route is there is unknown then, so release it.
@@ -31,7 +31,7 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError>;
 
     /// Each user's devices and their routes, in the order of the users. Routes to dead servers are among them: the
-    /// caller knows who lives.
+    /// caller knows who lives. What cannot be read is left out.
     ///
     /// # Errors
     /// [`RoutesError`].

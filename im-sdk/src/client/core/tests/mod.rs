@@ -1,0 +1,164 @@
+//! The core under a clock that the test holds.
+
+mod connection;
+mod publish;
+mod random;
+
+use std::sync::Arc;
+
+use rand::SeedableRng as _;
+
+use super::*;
+use crate::client::Published;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HEARTBEAT_MS: u32 = 10_000;
+
+struct Harness {
+    core: Core<u32>,
+    now: Instant,
+}
+
+impl Harness {
+    fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    fn seeded(seed: u64) -> Self {
+        let endpoints =
+            ["quic://a:1", "ws://a:2", "quic://b:1", "ws://b:2"].map(|text| text.parse().unwrap());
+        let device = "desktop/d1".parse().unwrap();
+        let config = ClientConfig::new(endpoints.to_vec(), device, Arc::new("token"));
+        Self { core: Core::new(&config, StdRng::seed_from_u64(seed)), now: Instant::now() }
+    }
+
+    /// Connected over the first WebSocket endpoint, with nothing left to send.
+    fn connected() -> Self {
+        let mut harness = Self::new();
+        harness.core.handle_connect(harness.now);
+        harness.connect_all_the_way();
+        harness.drain();
+        harness
+    }
+
+    /// From the question for a token to the welcome.
+    fn connect_all_the_way(&mut self) {
+        assert!(matches!(self.action(), Action::AskToken(_)));
+        self.core.handle_token(self.now, Ok("token".to_owned()));
+        let Action::Connect(rounds) = self.action() else { panic!("no race") };
+        let endpoint = rounds[0].websocket.clone().unwrap();
+        self.core.handle_established(self.now, Via { transport: Transport::WebSocket, endpoint }, 0);
+        assert!(matches!(self.sent(), pb::frame::Body::Hello(_)));
+        self.receive(welcome());
+        assert_eq!(self.core.state(), State::Connected);
+    }
+
+    /// The next action that is not just letting go of something.
+    fn action(&mut self) -> Action {
+        loop {
+            match self.core.poll_action().expect("an action") {
+                Action::Close(..) => {}
+                action => return action,
+            }
+        }
+    }
+
+    fn close_code(&mut self) -> CloseCode {
+        match self.core.poll_action().expect("an action") {
+            Action::Close(code, _) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn sent(&mut self) -> pb::frame::Body {
+        self.try_sent().expect("a frame")
+    }
+
+    fn try_sent(&mut self) -> Option<pb::frame::Body> {
+        let bytes = self.core.poll_transmit(self.now)?;
+        let frame = frame::split(bytes, usize::MAX).next().unwrap().unwrap();
+        Some(frame::decode(frame).unwrap().unwrap())
+    }
+
+    fn sent_publish(&mut self) -> pb::Publish {
+        match self.sent() {
+            pb::frame::Body::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn receive(&mut self, body: pb::frame::Body) {
+        let frame = frame::split(frame::encode(body), usize::MAX).next().unwrap().unwrap();
+        self.core.handle_frame(self.now, frame);
+    }
+
+    fn closed_by_server(&mut self, code: CloseCode) {
+        self.core.handle_ended(self.now, Ended::Closed { code: Some(code), reason: "test".to_owned() });
+    }
+
+    fn broken(&mut self) {
+        self.core.handle_ended(self.now, Ended::Broken("test".to_owned()));
+    }
+
+    /// Lets time pass, with every timer on the way.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut at_once = 0;
+        while let Some(at) = self.core.poll_timeout().filter(|at| *at <= end) {
+            at_once = if at > self.now { 0 } else { at_once + 1 };
+            assert!(at_once < 4, "a timer that fires for ever");
+            self.now = self.now.max(at);
+            self.core.handle_timeout(self.now);
+        }
+        self.now = end;
+    }
+
+    fn publish(&mut self, ticket: u32, to: &str) {
+        self.core.handle_publish(self.now, ticket, UserId::parse(to).unwrap(), Content::text("hi"));
+    }
+
+    fn resolved(&mut self) -> Vec<(u32, Result<Published, &'static str>)> {
+        let outcomes = std::iter::from_fn(|| self.core.poll_resolved());
+        outcomes.map(|(ticket, outcome)| (ticket, outcome.map_err(|error| error.code()))).collect()
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.core.poll_event()).collect()
+    }
+
+    fn drain(&mut self) {
+        while self.core.poll_action().is_some() {}
+        while self.core.poll_transmit(self.now).is_some() {}
+        self.events();
+        self.resolved();
+    }
+}
+
+fn welcome() -> pb::frame::Body {
+    pb::frame::Body::Welcome(pb::Welcome {
+        version: 1,
+        user: "alice".to_owned(),
+        heartbeat_ms: HEARTBEAT_MS,
+        limits: Some(pb::Limits { max_frame_bytes: 1000, max_inflight_publishes: 3 }),
+        ..Default::default()
+    })
+}
+
+fn accepted(number: u64) -> pb::frame::Body {
+    let outcome = pb::Accepted { message_id: number, answer: Bytes::new() };
+    let outcome = Some(pb::publish_result::Outcome::Accepted(outcome));
+    pb::frame::Body::PublishResult(pb::PublishResult { number, outcome })
+}
+
+fn refused(number: u64, kind: pb::RefusalKind, retry_after_ms: u32) -> pb::frame::Body {
+    let outcome = pb::Refused { kind: kind.into(), reason: "test".to_owned(), code: 7, retry_after_ms };
+    let outcome = Some(pb::publish_result::Outcome::Refused(outcome));
+    pb::frame::Body::PublishResult(pb::PublishResult { number, outcome })
+}
+
+fn push(id: u64, from: &str) -> pb::frame::Body {
+    let content = Some(Content::text("hello").into());
+    let message = pb::Message { id, from: from.to_owned(), to: "alice".to_owned(), content };
+    pb::frame::Body::Push(pb::Push { message: Some(message) })
+}

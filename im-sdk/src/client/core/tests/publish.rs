@@ -1,0 +1,252 @@
+//! Publishes: order, limits and every outcome.
+
+use super::*;
+use crate::{client::MAX_QUEUED_PUBLISHES, id::MessageId};
+
+fn ok(id: u64) -> Result<Published, &'static str> {
+    Ok(Published { message_id: MessageId::from_u64(id), answer: Bytes::new() })
+}
+
+#[test]
+fn one_per_conversation_and_numbers_in_order() {
+    let mut test = Harness::connected();
+    for (ticket, to) in [(1, "bob"), (2, "bob"), (3, "carol")] {
+        test.publish(ticket, to);
+    }
+    let first = test.sent_publish();
+    assert_eq!((first.number, first.to.as_str()), (1, "bob"));
+    let second = test.sent_publish();
+    assert_eq!((second.number, second.to.as_str()), (2, "carol"));
+    assert_eq!(test.try_sent(), None);
+    test.receive(accepted(1));
+    assert_eq!(test.resolved(), [(1, ok(1))]);
+    let third = test.sent_publish();
+    assert_eq!((third.number, third.to.as_str()), (3, "bob"));
+    test.receive(accepted(3));
+    test.receive(accepted(3));
+    test.receive(accepted(2));
+    assert_eq!(test.resolved(), [(2, ok(3)), (3, ok(2))]);
+    assert!(test.core.outbox.is_empty() && test.core.outbox.poll_timeout().is_none());
+}
+
+#[test]
+fn the_servers_limits_hold() {
+    let mut test = Harness::connected();
+    for ticket in 0..5 {
+        test.publish(ticket, &format!("user{ticket}"));
+    }
+    for _ in 0..3 {
+        test.sent_publish();
+    }
+    assert_eq!(test.try_sent(), None);
+    test.receive(accepted(2));
+    assert_eq!(test.sent_publish().number, 4);
+    let bob = UserId::parse("bob").unwrap();
+    test.core.handle_publish(test.now, 9, bob.clone(), Content::text("x".repeat(1000)));
+    test.core.handle_publish(test.now, 10, bob, Content::Unknown);
+    assert_eq!(test.resolved()[1..], [(9, Err("too_large")), (10, Err("no_content"))]);
+}
+
+#[test]
+fn a_limit_that_shrank_refuses_what_waited() {
+    let mut test = Harness::new();
+    test.core.handle_publish(test.now, 1, UserId::parse("bob").unwrap(), Content::text("x".repeat(1000)));
+    test.publish(2, "bob");
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_publish().content, Some(Content::text("hi").into()));
+    assert_eq!(test.resolved(), [(1, Err("too_large"))]);
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let mut test = Harness::new();
+    for ticket in 0..=MAX_QUEUED_PUBLISHES as u32 {
+        test.publish(ticket, "bob");
+    }
+    assert_eq!(test.resolved(), [(MAX_QUEUED_PUBLISHES as u32, Err("queue_full"))]);
+}
+
+#[test]
+fn what_was_not_sent_waits_for_a_connection() {
+    let mut test = Harness::new();
+    test.publish(1, "bob");
+    test.pass(20 * SECOND);
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_publish().number, 1);
+    test.receive(accepted(1));
+    assert_eq!(test.resolved(), [(1, ok(1))]);
+}
+
+#[test]
+fn what_was_not_sent_times_out() {
+    let mut test = Harness::new();
+    test.publish(1, "bob");
+    test.pass(SECOND);
+    test.publish(2, "bob");
+    test.pass(29 * SECOND - MS);
+    assert_eq!(test.resolved(), []);
+    test.pass(MS);
+    assert_eq!(test.resolved(), [(1, Err("timed_out"))]);
+    test.pass(SECOND);
+    assert_eq!(test.resolved(), [(2, Err("timed_out"))]);
+}
+
+#[test]
+fn what_was_sent_has_no_known_outcome_without_an_answer() {
+    let mut test = Harness::connected();
+    for (ticket, to) in [(1, "bob"), (2, "bob"), (3, "carol")] {
+        test.publish(ticket, to);
+    }
+    test.sent_publish();
+    test.sent_publish();
+    test.broken();
+    assert_eq!(test.resolved(), [(1, Err("unconfirmed")), (3, Err("unconfirmed"))]);
+    test.pass(SECOND);
+    test.connect_all_the_way();
+    let next = test.sent_publish();
+    assert_eq!((next.number, next.to.as_str()), (3, "bob"));
+    let start = test.now;
+    while test.resolved().is_empty() {
+        test.pass(SECOND);
+        test.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
+        assert!(test.now < start + 30 * SECOND);
+    }
+    test.receive(accepted(3));
+    assert_eq!(test.resolved(), []);
+}
+
+#[test]
+fn an_unknown_outcome_is_unconfirmed() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.sent_publish();
+    test.receive(pb::frame::Body::PublishResult(pb::PublishResult { number: 1, outcome: None }));
+    assert_eq!(test.resolved(), [(1, Err("unconfirmed"))]);
+}
+
+#[test]
+fn an_absent_back_end_is_asked_again_in_order() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.publish(2, "bob");
+    assert_eq!(test.sent_publish().number, 1);
+    test.receive(refused(1, pb::RefusalKind::Unavailable, 2000));
+    test.pass(2 * SECOND - MS);
+    assert_eq!(test.try_sent(), None);
+    test.pass(MS);
+    assert_eq!(test.sent_publish().number, 1);
+    test.receive(accepted(1));
+    assert_eq!(test.sent_publish().number, 2);
+    assert_eq!(test.resolved(), [(1, ok(1))]);
+}
+
+#[test]
+fn a_refusal_survives_the_loss_of_the_connection() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.sent_publish();
+    test.receive(refused(1, pb::RefusalKind::TooMany, 100));
+    test.broken();
+    assert_eq!(test.resolved(), []);
+    test.pass(SECOND);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_publish().number, 1);
+}
+
+#[test]
+fn other_refusals_are_final() {
+    let cases = [
+        (pb::RefusalKind::Rule, 1000),
+        (pb::RefusalKind::Invalid, 0),
+        (pb::RefusalKind::Internal, 1000),
+        (pb::RefusalKind::Unavailable, 0),
+        // Later than the deadline.
+        (pb::RefusalKind::Unavailable, 30_000),
+    ];
+    for (kind, retry_after_ms) in cases {
+        let mut test = Harness::connected();
+        test.publish(1, "bob");
+        test.sent_publish();
+        test.receive(refused(1, kind, retry_after_ms));
+        let (_, outcome) = test.core.poll_resolved().unwrap();
+        let retry_after = (retry_after_ms > 0).then(|| MS * retry_after_ms);
+        let expected =
+            PublishError::Refused { kind: kind.into(), reason: "test".to_owned(), code: 7, retry_after };
+        assert_eq!(outcome, Err(expected));
+    }
+}
+
+#[test]
+fn a_server_that_goes_gets_no_new_publishes_and_may_answer_the_old() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.sent_publish();
+    test.receive(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms: 1000 }));
+    while !matches!(&test.core.phase, Phase::Connected(session) if session.is_leaving()) {
+        test.pass(MS);
+    }
+    test.publish(2, "carol");
+    assert_eq!(test.try_sent(), None);
+    assert_eq!(test.core.state(), State::Connected);
+    test.receive(accepted(1));
+    assert_eq!(test.core.state(), State::Waiting);
+    assert_eq!(test.resolved(), [(1, ok(1))]);
+    test.pass(Duration::ZERO);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_publish().to, "carol");
+}
+
+#[test]
+fn stopping_fails_what_waits() {
+    let mut test = Harness::connected();
+    for (ticket, to) in [(1, "bob"), (2, "bob")] {
+        test.publish(ticket, to);
+    }
+    test.sent_publish();
+    test.closed_by_server(CloseCode::Kicked);
+    test.publish(3, "bob");
+    assert_eq!(test.resolved(), [(1, Err("unconfirmed")), (2, Err("stopped")), (3, Err("stopped"))]);
+}
+
+#[test]
+fn closing_waits_for_answers_for_a_while() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.publish(2, "bob");
+    test.core.handle_close(test.now, 5 * SECOND);
+    test.publish(3, "bob");
+    assert_eq!(test.resolved(), [(3, Err("closed"))]);
+    assert_eq!(test.sent_publish().number, 1);
+    test.receive(accepted(1));
+    assert_eq!(test.sent_publish().number, 2);
+    assert!(!test.core.is_closed());
+    test.receive(accepted(2));
+    assert!(test.core.is_closed());
+    assert_eq!(test.close_code(), CloseCode::ClientClosed);
+    assert_eq!(test.resolved(), [(1, ok(1)), (2, ok(2))]);
+
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.publish(2, "bob");
+    test.sent_publish();
+    test.core.handle_close(test.now, 5 * SECOND);
+    test.pass(5 * SECOND);
+    assert!(test.core.is_closed());
+    assert_eq!(test.resolved(), [(1, Err("unconfirmed")), (2, Err("closed"))]);
+    assert_eq!(test.core.poll_timeout(), None);
+}
+
+#[test]
+fn closing_without_a_connection_does_not_wait() {
+    let mut test = Harness::new();
+    test.publish(1, "bob");
+    test.core.handle_connect(test.now);
+    test.core.handle_close(test.now, 5 * SECOND);
+    assert!(test.core.is_closed());
+    assert_eq!(test.resolved(), [(1, Err("closed"))]);
+    test.core.handle_connect(test.now);
+    test.core.handle_disconnect();
+    assert_eq!(test.core.state(), State::Closed);
+}

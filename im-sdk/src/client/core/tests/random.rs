@@ -1,0 +1,149 @@
+//! Whatever happens in whatever order: nothing panics, nothing hangs, and every publish is resolved exactly once.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Connect,
+    Disconnect,
+    Reading(bool),
+    Token(u8),
+    Established(bool),
+    Unreachable,
+    Ended(u16),
+    Welcome(u32),
+    Answer(u64, u8),
+    Push,
+    Ping,
+    GoAway(u32),
+    Garbage(Vec<u8>),
+    Publish(u8),
+    Pass(u32),
+    Transmit,
+    Drain,
+    Close,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Connect),
+        1 => Just(Step::Disconnect),
+        1 => any::<bool>().prop_map(Step::Reading),
+        6 => (0..8_u8).prop_map(Step::Token),
+        6 => any::<bool>().prop_map(Step::Established),
+        1 => Just(Step::Unreachable),
+        1 => prop_oneof![4000..4006_u16, 4200..4202_u16, 4400..4406_u16, any::<u16>()].prop_map(Step::Ended),
+        6 => (0..5_u32).prop_map(Step::Welcome),
+        8 => (0..40_u64, 0..8_u8).prop_map(|(number, kind)| Step::Answer(number, kind)),
+        1 => Just(Step::Push),
+        1 => Just(Step::Ping),
+        1 => (0..5000_u32).prop_map(Step::GoAway),
+        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Step::Garbage),
+        10 => (0..4_u8).prop_map(Step::Publish),
+        4 => (0..20_000_u32).prop_map(Step::Pass),
+        6 => Just(Step::Transmit),
+        6 => Just(Step::Drain),
+        1 => Just(Step::Close),
+    ]
+}
+
+/// What is checked all along.
+#[derive(Default)]
+struct Watch {
+    published: u32,
+    resolved: BTreeSet<u32>,
+    largest_number: u64,
+}
+
+impl Watch {
+    fn publish(&mut self, test: &mut Harness, to: u8) {
+        test.publish(self.published, &format!("user{to}"));
+        self.published += 1;
+    }
+
+    fn transmit(&mut self, test: &mut Harness) {
+        while let Some(body) = test.try_sent() {
+            if let pb::frame::Body::Publish(publish) = body {
+                assert!(publish.number <= self.largest_number + 1, "numbers leave no hole");
+                self.largest_number = self.largest_number.max(publish.number);
+            }
+        }
+    }
+
+    fn collect(&mut self, test: &mut Harness) {
+        for (ticket, _) in test.resolved() {
+            assert!(self.resolved.insert(ticket), "{ticket} was resolved twice");
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.resolved.len() == self.published as usize
+    }
+}
+
+fn take(test: &mut Harness, watch: &mut Watch, step: Step) {
+    let now = test.now;
+    match step {
+        Step::Connect => test.core.handle_connect(now),
+        Step::Disconnect => test.core.handle_disconnect(),
+        Step::Reading(reading) => test.core.handle_reading(now, reading),
+        Step::Token(0) => test.core.handle_token(now, Err(TokenError::Denied(String::new()))),
+        Step::Token(1) => test.core.handle_token(now, Err(TokenError::Unavailable(String::new()))),
+        Step::Token(_) => test.core.handle_token(now, Ok("token".to_owned())),
+        Step::Established(second) => {
+            let endpoint = if second { "ws://b:2" } else { "ws://a:2" }.parse().unwrap();
+            let via = Via { transport: Transport::WebSocket, endpoint };
+            test.core.handle_established(now, via, usize::from(second));
+        }
+        Step::Unreachable => test.core.handle_unreachable(now, String::new()),
+        Step::Ended(code) => test.closed_by_server(code.into()),
+        Step::Welcome(max_inflight_publishes) => {
+            let limits = Some(pb::Limits { max_frame_bytes: 500, max_inflight_publishes });
+            let user = "alice".to_owned();
+            let welcome = pb::Welcome { version: 1, user, heartbeat_ms: 5000, limits, ..Default::default() };
+            test.receive(pb::frame::Body::Welcome(welcome));
+        }
+        Step::Answer(number, 0) => test.receive(refused(number, pb::RefusalKind::Unavailable, 500)),
+        Step::Answer(number, 1) => test.receive(refused(number, pb::RefusalKind::Rule, 0)),
+        Step::Answer(number, _) => test.receive(accepted(number)),
+        Step::Push => test.receive(push(1, "bob")),
+        Step::Ping => test.receive(pb::frame::Body::Ping(pb::Ping { echo: 1 })),
+        Step::GoAway(reconnect_within_ms) => {
+            test.receive(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms }));
+        }
+        Step::Garbage(bytes) => test.core.handle_frame(now, bytes.into()),
+        Step::Publish(to) => watch.publish(test, to),
+        Step::Pass(millis) => test.pass(MS * millis),
+        Step::Transmit => watch.transmit(test),
+        Step::Drain => {
+            watch.collect(test);
+            watch.transmit(test);
+            test.drain();
+        }
+        Step::Close => test.core.handle_close(now, 5 * SECOND),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_publish_is_resolved_once(seed: u64, steps in proptest::collection::vec(step(), 0..300)) {
+        let mut test = Harness::seeded(seed);
+        let mut watch = Watch::default();
+        for step in steps {
+            take(&mut test, &mut watch, step);
+            watch.collect(&mut test);
+        }
+        test.pass(31 * SECOND);
+        watch.collect(&mut test);
+        prop_assert!(watch.is_complete());
+        test.core.handle_close(test.now, Duration::ZERO);
+        prop_assert!(test.core.is_closed());
+        prop_assert_eq!(test.core.poll_timeout(), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! Messages in both directions, also when one side is slow.
+
+use im_sdk::{
+    Content,
+    client::{CloseCode, Event, MAX_QUEUED_EVENTS, PublishError, Trust},
+    id::UserId,
+    proto::{frame, pb},
+};
+
+use super::{
+    Device,
+    server::{Identity, Peer, Server, accepted, push},
+};
+
+fn bob() -> UserId {
+    UserId::parse("bob").unwrap()
+}
+
+async fn publish(peer: &mut Peer) -> pb::Publish {
+    match peer.receive().await {
+        pb::frame::Body::Publish(publish) => publish,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn pair(server: &Server, trust: Trust) -> (Device, Peer) {
+    let device = Device::connecting(&[server.url()], trust);
+    let peer = server.welcome().await;
+    device.connected().await;
+    (device, peer)
+}
+
+async fn both() -> [(Server, Trust); 2] {
+    let identity = Identity::new();
+    [(Server::websocket().await, Trust::WebPki), (Server::quic(&identity), identity.pin())]
+}
+
+#[tokio::test]
+async fn a_publish_waits_for_its_answer() {
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        let served = async {
+            let publish = publish(&mut peer).await;
+            peer.send(accepted(publish.number)).await;
+            publish
+        };
+        let (published, publish) = tokio::join!(device.client.publish(bob(), "hi".into()), served);
+        assert_eq!((publish.number, publish.to.as_str()), (1, "bob"));
+        assert_eq!(Content::from(publish.content), Content::text("hi"));
+        let published = published.unwrap();
+        assert_eq!((published.message_id.unwrap().as_u64(), &published.answer[..]), (1, &b"done"[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_publish_that_was_sent_is_unconfirmed_when_the_connection_breaks() {
+    let server = Server::websocket().await;
+    let (device, mut peer) = pair(&server, Trust::WebPki).await;
+    let served = async {
+        publish(&mut peer).await;
+        drop(peer);
+    };
+    let (outcome, ()) = tokio::join!(device.client.publish(bob(), "hi".into()), served);
+    assert_eq!(outcome, Err(PublishError::Unconfirmed));
+}
+
+#[tokio::test]
+async fn closing_sends_what_was_published_before() {
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        let served = async {
+            for number in 1..=3 {
+                assert_eq!(publish(&mut peer).await.number, number);
+                peer.send(accepted(number)).await;
+            }
+            peer.try_receive().await
+        };
+        let client = &device.client;
+        // In this order: all are published before the close, since `join!` polls them in turn.
+        let (one, two, three, (), closed) = tokio::join!(
+            client.publish(bob(), "1".into()),
+            client.publish(bob(), "2".into()),
+            client.publish(bob(), "3".into()),
+            client.close(),
+            served
+        );
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(closed, Err(Some(CloseCode::ClientClosed)));
+        assert_eq!(client.publish(bob(), "4".into()).await, Err(PublishError::Closed));
+    }
+}
+
+#[tokio::test]
+async fn no_message_is_lost_when_the_application_is_slow() {
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        let many = 20 * MAX_QUEUED_EVENTS as u64;
+        let text = "x".repeat(1000);
+        let sending = async {
+            for ids in (1..=many).collect::<Vec<_>>().chunks(10) {
+                let frames: Vec<u8> = ids.iter().flat_map(|id| frame::encode(push(*id, &text))).collect();
+                peer.send_bytes(frames.into()).await;
+            }
+        };
+        let receiving = async {
+            let mut next = 1;
+            while next <= many {
+                for event in device.client.next_events(7).await {
+                    let Event::Message(message) = event else { panic!("{event:?}") };
+                    assert_eq!(message.id.as_u64(), next);
+                    next += 1;
+                }
+            }
+        };
+        tokio::join!(sending, receiving);
+    }
+}
+
+#[tokio::test]
+async fn reading_does_not_wait_for_writing() {
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        // More than any socket buffer takes, and the server reads nothing of it.
+        let content = Content::text("x".repeat(60_000));
+        let publishing = futures_util::future::join_all((0..500).map(|number| {
+            let to = UserId::parse(&format!("user{number}")).unwrap();
+            device.client.publish(to, content.clone())
+        }));
+        let pushing = async {
+            for id in 1..=500 {
+                peer.send(push(id, "hi")).await;
+                let Event::Message(message) = device.event().await else { panic!("no message") };
+                assert_eq!(message.id.as_u64(), id);
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = publishing => panic!("nobody answers these"),
+            () = pushing => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_large_ends_the_connection() {
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        peer.send_bytes(vec![0xff, 0xff, 0xff, 0x7f, 0].into()).await;
+        let Event::Disconnected { code, retry_in: Some(_), .. } = device.event().await else {
+            panic!("not disconnected");
+        };
+        assert_eq!(code, Some(CloseCode::ProtocolError));
+        assert_eq!(peer.try_receive().await, Err(Some(CloseCode::ProtocolError)));
+        drop(peer);
+        let _peer = server.welcome().await;
+        device.connected().await;
+    }
+}

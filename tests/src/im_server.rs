@@ -1,0 +1,89 @@
+//! `im-server` as a process.
+
+use std::{path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::{
+    process::{Process, on_free_ports},
+    wait_until,
+};
+
+/// How long a drained server may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An `im-server` process, killed when dropped.
+#[derive(Debug)]
+pub struct ImServer {
+    process: Process,
+    endpoints: Vec<String>,
+    _directory: TempDir,
+}
+
+impl ImServer {
+    /// Starts one on free ports. The variables are added to those that say where Redis, NATS and the listeners are.
+    pub async fn start(name: &str, redis: &str, nats: &str, variables: &[(String, String)]) -> Self {
+        on_free_ports(async |[websocket, quic]| {
+            let directory = tempfile::tempdir().expect("a directory");
+            let mut environment = variables.to_vec();
+            let mut set = |name: &str, value: String| environment.push((name.to_owned(), value));
+            set("IM_SERVER_NAME", name.to_owned());
+            set("IM_CLUSTER_REDIS", redis.to_owned());
+            set("IM_CLUSTER_NATS", nats.to_owned());
+            set("IM_WEBSOCKET_LISTEN", format!("127.0.0.1:{websocket}"));
+            set("IM_QUIC_LISTEN", format!("127.0.0.1:{quic}"));
+            let mut process = Process::start_with(&binary("im-server"), &[], directory.path(), &environment);
+            if !process.is_ready(async || TcpStream::connect(("127.0.0.1", websocket)).await.is_ok()).await {
+                return Err(process.output());
+            }
+            let tls = environment.iter().any(|(name, value)| name == "IM_WEBSOCKET_TLS" && value == "true");
+            let scheme = if tls { "wss" } else { "ws" };
+            let endpoints =
+                vec![format!("quic://127.0.0.1:{quic}"), format!("{scheme}://127.0.0.1:{websocket}")];
+            Ok(Self { process, endpoints, _directory: directory })
+        })
+        .await
+    }
+
+    /// Its addresses: QUIC, then WebSocket.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it logged so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Sends `SIGTERM` and waits until it has exited with 0.
+    pub async fn terminate(mut self) {
+        self.process.terminate();
+        let mut status = None;
+        wait_until("im-server exits after SIGTERM", EXIT_TIMEOUT, async || {
+            status = self.process.exit_status();
+            status.is_some()
+        })
+        .await;
+        let success = status.is_some_and(|status| status.success());
+        assert!(success, "im-server exited with {status:?}:\n{}", self.output());
+    }
+}
+
+/// A program of this workspace, built beside this test.
+///
+/// # Panics
+/// When it was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    // target/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).expect("the target folder");
+    let binary = folder.join(name);
+    assert!(binary.is_file(), "{} is not built: run `cargo build -p {name}` or ./tests/run.sh", binary.display());
+    binary
+}

@@ -1,0 +1,330 @@
+//! Whole deployments for tests: everything in this process, or real Redis, NATS and `im-server` processes.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use im_sdk::{
+    backend::{Im, SigningKey, TokenMinter},
+    client::{Client, ClientConfig, Trust},
+    cluster::{Cluster, ClusterConfig, LoginPolicy},
+    id::{Device, ServerId, UserId},
+    token::{TokenVerifier, VerificationKey},
+};
+use im_server::{Server, ServerConfig, TlsConfig};
+use tempfile::TempDir;
+
+use crate::{ImServer, NatsServer, RedisServer, TestClient, wait_until};
+
+/// Who mints the tokens of a [`Stack`].
+pub const ISSUER: &str = "test-backend";
+/// What they are for.
+pub const AUDIENCE: &str = "im-test";
+/// The id of the key that signs them.
+pub const KEY_ID: &str = "test";
+/// The key's secret.
+pub const SECRET: &str = "a secret for tests, as long as HS256 wants it";
+
+/// How long anything that must happen may take, on a machine that has a lot to do.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a deployment is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// Everything in this process.
+    Embedded,
+    /// Redis, NATS and `im-server` processes.
+    Clustered,
+}
+
+/// How a device connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// QUIC only.
+    Quic,
+    /// WebSocket only.
+    WebSocket,
+}
+
+/// What tests set differently.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// See [`ServerConfig::login_policy`].
+    pub login_policy: LoginPolicy,
+    /// See [`ServerConfig::heartbeat`].
+    pub heartbeat: Duration,
+    /// See [`ServerConfig::hello_timeout`].
+    pub hello_timeout: Duration,
+    /// See [`ServerConfig::lease`].
+    pub lease: Duration,
+    /// See [`ServerConfig::drain_grace`].
+    pub drain_grace: Duration,
+    /// See [`ServerConfig::websocket_tls`].
+    pub websocket_tls: bool,
+    /// See [`im_server::Limits::max_inflight_publishes`].
+    pub max_inflight_publishes: u32,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            login_policy: LoginPolicy::OnePerTerminal,
+            heartbeat: Duration::from_secs(30),
+            hello_timeout: Duration::from_secs(10),
+            lease: Duration::from_secs(3),
+            drain_grace: Duration::from_secs(5),
+            websocket_tls: false,
+            max_inflight_publishes: 64,
+        }
+    }
+}
+
+/// A certificate for localhost, in files and as the fingerprint that clients pin.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The certificate, in PEM.
+    pub certificate: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
+    pem: String,
+    _directory: TempDir,
+}
+
+impl Certificate {
+    /// Makes one.
+    pub fn make() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let names = ["localhost", "127.0.0.1"].map(String::from);
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        let write = |name: &str, text: String| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        };
+        let pem = made.cert.pem();
+        Self {
+            certificate: write("certificate.pem", pem.clone()),
+            key: write("key.pem", made.signing_key.serialize_pem()),
+            pem,
+            _directory: directory,
+        }
+    }
+
+    /// What makes a client believe it.
+    pub fn trust(&self) -> Trust {
+        Trust::pem(self.pem.as_bytes()).expect("the certificate is valid")
+    }
+}
+
+/// One server of a stack.
+#[derive(Debug)]
+pub enum StackServer {
+    /// In this process.
+    Embedded(Server),
+    /// A process of its own.
+    Process(ImServer),
+}
+
+impl StackServer {
+    /// Its addresses: QUIC, then WebSocket.
+    pub fn endpoints(&self) -> Vec<String> {
+        match self {
+            Self::Embedded(server) => server.endpoints().to_vec(),
+            Self::Process(server) => server.endpoints().to_vec(),
+        }
+    }
+
+    /// The address for a transport.
+    pub fn endpoint(&self, via: Via) -> String {
+        let quic = |endpoint: &String| endpoint.starts_with("quic") == (via == Via::Quic);
+        self.endpoints().into_iter().find(quic).expect("an endpoint for each transport")
+    }
+
+    /// Drains it, and checks that a process exits with 0.
+    pub async fn shutdown(self) {
+        match self {
+            Self::Embedded(server) => server.shutdown().await,
+            Self::Process(server) => server.terminate().await,
+        }
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(self) {
+        // Both end when dropped.
+        drop(self);
+    }
+}
+
+/// A deployment: a cluster, servers, and what tests need to talk to both.
+#[derive(Debug)]
+pub struct Stack {
+    /// Its servers. Taking one out and shutting it down or killing it is part of many tests.
+    pub servers: Vec<StackServer>,
+    /// What devices believe.
+    pub certificate: Certificate,
+    cluster: Cluster,
+    services: Option<Services>,
+}
+
+/// The processes that a clustered stack stands on.
+#[derive(Debug)]
+pub struct Services {
+    /// Its Redis.
+    pub redis: RedisServer,
+    /// Its NATS.
+    pub nats: NatsServer,
+}
+
+impl Stack {
+    /// Starts a deployment with this many servers.
+    pub async fn start(setup: Setup, servers: usize) -> Self {
+        Self::start_with(setup, servers, ServerOptions::default()).await
+    }
+
+    /// Starts a deployment whose servers have these options.
+    pub async fn start_with(setup: Setup, servers: usize, options: ServerOptions) -> Self {
+        let services = match setup {
+            Setup::Embedded => None,
+            Setup::Clustered => Some(Services { redis: RedisServer::start().await, nats: NatsServer::start().await }),
+        };
+        let cluster = match &services {
+            None => Cluster::embedded(),
+            Some(services) => Cluster::connect(services.config()).await.expect("Redis and NATS"),
+        };
+        let mut stack = Self { servers: Vec::new(), certificate: Certificate::make(), cluster, services };
+        for _ in 0..servers {
+            stack.add_server(&options).await;
+        }
+        stack
+    }
+
+    /// Adds a server.
+    pub async fn add_server(&mut self, options: &ServerOptions) {
+        let name = format!("s{}", self.servers.len() + 1);
+        let server = match &self.services {
+            None => {
+                let config = server_config(&name, options, &self.certificate);
+                let server = Server::start(config, self.cluster.clone()).await;
+                StackServer::Embedded(server.expect("the server starts"))
+            }
+            Some(services) => {
+                let variables = variables(options, &self.certificate);
+                let addresses = (services.redis.address(), services.nats.address());
+                StackServer::Process(ImServer::start(&name, &addresses.0, &addresses.1, &variables).await)
+            }
+        };
+        self.servers.push(server);
+    }
+
+    /// The Redis and the NATS, where there are.
+    pub fn services(&self) -> Option<&Services> {
+        self.services.as_ref()
+    }
+
+    /// The cluster as this process sees it.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// A new back end, with connections of its own where the stack is clustered.
+    pub async fn backend(&self) -> Im {
+        let im = match &self.services {
+            None => Im::with_cluster(self.cluster.clone()).await,
+            Some(services) => Im::connect(services.config()).await,
+        };
+        im.expect("the back end starts")
+    }
+
+    /// The id of the server that advertises this address.
+    pub async fn server_id(&self, server: &StackServer) -> ServerId {
+        let endpoints = server.endpoints();
+        let live = self.cluster.routes().live_servers().await.expect("the route store");
+        let found = live.into_iter().find(|candidate| candidate.info.endpoints == endpoints);
+        found.expect("the server is registered").id
+    }
+
+    /// A device that connects to a server.
+    pub async fn connect(&self, user: &str, device: &str, server: usize, via: Via) -> TestClient {
+        let mut client = self.open(user, device, &[self.servers[server].endpoint(via)]);
+        client.connected().await;
+        client
+    }
+
+    /// A device that knows these endpoints and has been told to connect.
+    pub fn open(&self, user: &str, device: &str, endpoints: &[String]) -> TestClient {
+        let endpoints = endpoints.iter().map(|endpoint| endpoint.parse().expect("an endpoint")).collect();
+        let device: Device = device.parse().expect("a device");
+        let mut config = ClientConfig::new(endpoints, device, Arc::new(token(user)));
+        config.trust = self.certificate.trust();
+        let client = Client::open(config).expect("the client opens");
+        client.connect();
+        TestClient::new(client)
+    }
+
+    /// Waits until a user has this many devices online.
+    pub async fn wait_online(&self, im: &Im, user: &str, devices: usize) {
+        let user = UserId::parse(user).expect("a user");
+        let what = format!("{user} has {devices} devices online");
+        wait_until(&what, PATIENCE, async || {
+            let online = im.online(std::slice::from_ref(&user)).await.expect("the route store");
+            online.get(&user).map_or(0, Vec::len) == devices
+        })
+        .await;
+    }
+}
+
+impl Services {
+    /// How to reach them.
+    pub fn config(&self) -> ClusterConfig {
+        ClusterConfig::new([self.redis.address()], [self.nats.address()])
+    }
+}
+
+/// A good token for a user.
+pub fn token(user: &str) -> String {
+    let key = SigningKey::hs256(KEY_ID, SECRET.as_bytes()).expect("the secret is long enough");
+    let user = UserId::parse(user).expect("a user");
+    TokenMinter::new(key, ISSUER, AUDIENCE).mint(&user, Duration::from_secs(3600)).expect("a token")
+}
+
+fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate) -> ServerConfig {
+    let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes()).expect("the secret is long enough");
+    let mut config = ServerConfig::new(name, TokenVerifier::new(ISSUER, AUDIENCE, [key]));
+    config.websocket = Some(([127, 0, 0, 1], 0).into());
+    config.quic = Some(([127, 0, 0, 1], 0).into());
+    config.tls =
+        TlsConfig::Files { certificate: certificate.certificate.clone(), key: certificate.key.clone() };
+    config.websocket_tls = options.websocket_tls;
+    config.login_policy = options.login_policy;
+    config.heartbeat = options.heartbeat;
+    config.hello_timeout = options.hello_timeout;
+    config.lease = options.lease;
+    config.drain_grace = options.drain_grace;
+    config.limits.max_inflight_publishes = options.max_inflight_publishes;
+    config
+}
+
+/// The same as [`server_config`], for a process.
+fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(String, String)> {
+    let policy = match options.login_policy {
+        LoginPolicy::Single => "single",
+        LoginPolicy::Unlimited => "unlimited",
+        _ => "one_per_terminal",
+    };
+    let ms = |duration: Duration| duration.as_millis().to_string();
+    let path = |path: &PathBuf| path.display().to_string();
+    let pairs = [
+        ("IM_AUTH_ISSUER", ISSUER.to_owned()),
+        ("IM_AUTH_AUDIENCE", AUDIENCE.to_owned()),
+        ("IM_AUTH_HS256_KEY_ID", KEY_ID.to_owned()),
+        ("IM_AUTH_HS256_SECRET", SECRET.to_owned()),
+        ("IM_TLS_CERTIFICATE", path(&certificate.certificate)),
+        ("IM_TLS_KEY", path(&certificate.key)),
+        ("IM_WEBSOCKET_TLS", options.websocket_tls.to_string()),
+        ("IM_SERVER_LOGIN_POLICY", policy.to_owned()),
+        ("IM_SERVER_HEARTBEAT_MS", ms(options.heartbeat)),
+        ("IM_SERVER_HELLO_TIMEOUT_MS", ms(options.hello_timeout)),
+        ("IM_SERVER_LEASE_MS", ms(options.lease)),
+        ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),
+        ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
