@@ -50,7 +50,7 @@ impl TestClient {
     /// Waits until it is connected; tells to which endpoint.
     pub async fn connected(&mut self) -> String {
         self.next("connected", |event| match event {
-            Event::Connected { endpoint, .. } => Some(endpoint.to_string()),
+            Event::Connected { endpoint, .. } => Some(endpoint.to_string().trim_end_matches('/').to_owned()),
             Event::Stopped { code, reason } => panic!("stopped instead of connected: {code:?} {reason}"),
             _ => None,
         })

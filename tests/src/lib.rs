@@ -20,6 +20,7 @@ mod client;
 mod im_server;
 mod nats;
 mod process;
+pub mod raw;
 mod redis;
 pub mod stack;
 mod wait;

@@ -9,6 +9,7 @@ use im_sdk::{
     id::{Device, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use im_server::{Server, ServerConfig, TlsConfig};
 use tempfile::TempDir;
 
@@ -106,6 +107,11 @@ impl Certificate {
             pem,
             _directory: directory,
         }
+    }
+
+    /// The certificate itself.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the certificate is valid")
     }
 
     /// What makes a client believe it.
@@ -302,8 +308,8 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config
 }
 
-/// The same as [`server_config`], for a process.
-fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(String, String)> {
+/// What makes an `im-server` process one of a [`Stack`]'s servers.
+pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(String, String)> {
     let policy = match options.login_policy {
         LoginPolicy::Single => "single",
         LoginPolicy::Unlimited => "unlimited",

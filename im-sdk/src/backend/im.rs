@@ -135,7 +135,7 @@ impl Im {
     /// Gives the node number back and ends this process's tasks. Sends that are under way end as unconfirmed.
     pub async fn shutdown(self) {
         self.inner.stop.cancel();
-        self.inner.publisher.retain_links(|_| false);
+        self.inner.publisher.close();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         let _ = self.inner.cluster.bus().flush().await;
@@ -179,5 +179,5 @@ async fn upkeep(directory: Arc<Directory>, publisher: Arc<Publisher>, config: Im
         }
         publisher.expire(config.send_timeout);
     }
-    publisher.retain_links(|_| false);
+    publisher.close();
 }

@@ -50,7 +50,8 @@ struct InFlight {
 pub(super) struct Publisher {
     cluster: Cluster,
     name: String,
-    links: Mutex<HashMap<ServerId, mpsc::Sender<Job>>>,
+    /// `None` once closed.
+    links: Mutex<Option<HashMap<ServerId, mpsc::Sender<Job>>>>,
     in_flight: Mutex<HashMap<(ServerId, u64), InFlight>>,
     tasks: TaskTracker,
 }
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Publisher {
 impl Publisher {
     /// `name` must be unique among all publishers. The tracker owns the tasks.
     pub(super) fn new(cluster: Cluster, name: String, tasks: TaskTracker) -> Self {
-        Self { cluster, name, links: Mutex::default(), in_flight: Mutex::default(), tasks }
+        Self { cluster, name, links: Mutex::new(Some(HashMap::new())), in_flight: Mutex::default(), tasks }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -92,10 +93,13 @@ impl Publisher {
 
     fn link(self: &Arc<Self>, server: &ServerId) -> mpsc::Sender<Job> {
         let mut links = lock(&self.links);
-        if let Some(link) = links.get(server) {
+        if let Some(link) = links.as_ref().and_then(|links| links.get(server)) {
             return link.clone();
         }
         let (sender, queue) = mpsc::channel(QUEUE);
+        let Some(links) = links.as_mut() else {
+            return sender; // The queue ends here: what is sent into it is dropped at once.
+        };
         links.insert(server.clone(), sender.clone());
         self.tasks.spawn(Arc::clone(self).run_link(server.clone(), queue));
         sender
@@ -103,7 +107,14 @@ impl Publisher {
 
     /// Forgets the links to servers that `lives` does not confirm.
     pub(super) fn retain_links(&self, lives: impl Fn(&ServerId) -> bool) {
-        lock(&self.links).retain(|server, _| lives(server));
+        if let Some(links) = lock(&self.links).as_mut() {
+            links.retain(|server, _| lives(server));
+        }
+    }
+
+    /// Forgets all links and makes no new ones.
+    pub(super) fn close(&self) {
+        *lock(&self.links) = None;
     }
 
     /// Publishes what is queued for one server until its link is forgotten.

@@ -31,8 +31,8 @@ pub struct Published {
 /// All methods take `&self`; wrap it in an `Arc` to share it. Dropping it closes the connection without waiting for
 /// anything; [`Client::close`] waits.
 ///
-/// The application has to keep taking [events](Client::next_events): once [`MAX_QUEUED_EVENTS`] wait, the client stops
-/// reading from the network and makes no new connection until there is room.
+/// The application has to keep taking [events](Client::next_events): once [`MAX_QUEUED_EVENTS`] wait, the client
+/// stops reading from the network and makes no new connection until there is room.
 #[derive(Debug)]
 pub struct Client {
     wishes: watch::Sender<Wish>,
@@ -51,8 +51,8 @@ impl Client {
         Self::open_on(config, &Handle::try_current().map_err(|_| OpenError::NoRuntime)?)
     }
 
-    /// The same on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere, also
-    /// outside of it.
+    /// The same on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere,
+    /// also outside of it.
     ///
     /// # Errors
     /// As [`Client::open`].
@@ -69,8 +69,8 @@ impl Client {
 
     /// Makes a connection and keeps it. Returns at once; [`Event::Connected`] tells when it is there.
     ///
-    /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network again.
-    /// It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
+    /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network
+    /// again. It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
     pub fn connect(&self) {
         self.wishes.send_modify(|wish| wish.online = true);
     }
@@ -95,13 +95,14 @@ impl Client {
         self.status.borrow().transport
     }
 
-    /// How many received messages were skipped because their ids made no sense. Anything but 0 is a fault of the back end.
+    /// How many received messages were skipped because their ids made no sense. Anything but 0 is a fault of the back
+    /// end.
     pub fn skipped_messages(&self) -> u64 {
         self.status.borrow().skipped
     }
 
-    /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty only
-    /// when the client is closed and everything was taken.
+    /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
+    /// only when the client is closed and everything was taken.
     ///
     /// Cancel-safe: a future that is dropped takes no event with it.
     pub async fn next_events(&self, max: usize) -> Vec<Event> {
@@ -112,9 +113,9 @@ impl Client {
 
     /// Sends a message and waits until the back end has taken it.
     ///
-    /// Messages to one user arrive in the order of these calls; each is sent when the one before is answered. Without a
-    /// connection it waits for one, for [`ClientConfig::publish_timeout`] in all, attempts that the back end could not
-    /// take for the moment included. Dropping the future does not take the message back.
+    /// Messages to one user arrive in the order of these calls; each is sent when the one before is answered. Without
+    /// a connection it waits for one, for [`ClientConfig::publish_timeout`] in all, attempts that the back end could
+    /// not take for the moment included. Dropping the future does not take the message back.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
@@ -126,8 +127,8 @@ impl Client {
         outcome.await.unwrap_or(Err(PublishError::Unconfirmed))
     }
 
-    /// Closes the client for good and waits until that is done, for some seconds at most: what was published before is
-    /// sent and answered if the connection is up, and the server is told. Calling it again just waits.
+    /// Closes the client for good and waits until that is done, for some seconds at most: what was published before
+    /// is sent and answered if the connection is up, and the server is told. Calling it again just waits.
     ///
     /// Events that came before can still be taken.
     pub async fn close(&self) {

@@ -74,15 +74,16 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// How much later than QUIC the WebSocket attempt begins. A QUIC handshake takes one round trip, which on nearly every
-/// network is well below this, and a person does not notice the wait where UDP is blocked.
+/// How much later than QUIC the WebSocket attempt begins. A QUIC handshake takes one round trip, which on nearly
+/// every network is well below this, and a person does not notice the wait where UDP is blocked.
 pub const WEBSOCKET_DELAY: Duration = Duration::from_millis(300);
 
-/// How many events wait for the application. When it is full the client stops reading from the network; it drops none.
+/// How many events wait for the application. When it is full the client stops reading from the network; it drops
+/// none.
 pub const MAX_QUEUED_EVENTS: usize = 256;
 
-/// How many publishes wait, sent ones included. An application that produces faster than this for as long as a publish
-/// may take has to be told.
+/// How many publishes wait, sent ones included. An application that produces faster than this for as long as a
+/// publish may take has to be told.
 pub const MAX_QUEUED_PUBLISHES: usize = 1024;
 
 /// The shortest delay's ceiling after a connection was lost. Each further attempt doubles it.

@@ -1,4 +1,5 @@
-//! What a device links: one connection to the servers, kept alive over every change of network, over QUIC or WebSocket.
+//! What a device links: one connection to the servers, kept alive over every change of network, over QUIC or
+//! WebSocket.
 //!
 //! ```text
 //!  application                 Client              driver (one task)            transport

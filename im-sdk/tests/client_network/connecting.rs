@@ -167,7 +167,7 @@ async fn a_silent_server_is_left() {
     let device = Device::connecting(&[server.url()], Trust::WebPki);
     let mut peer = server.accept().await;
     peer.receive().await;
-    peer.send(welcome(100)).await;
+    peer.send(welcome(400)).await;
     device.connected().await;
     assert!(matches!(peer.receive().await, pb::frame::Body::Ping(_)));
     let Event::Disconnected { code, .. } = device.event().await else { panic!("not disconnected") };

@@ -1,5 +1,6 @@
 //! The client against servers on the loopback interface.
 #![cfg(feature = "client")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "all of this is a test")]
 
 mod connecting;
 mod messages;

@@ -1,15 +1,14 @@
 //! The one task of a client: it carries out what the core says.
 
 mod tokens;
+mod wait;
 
 use std::{
-    future::pending,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -17,11 +16,14 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use self::tokens::Tokens;
+use self::{
+    tokens::Tokens,
+    wait::{Activity, Input},
+};
 use super::{
     ClientConfig, Event, PublishError, State, Transport,
-    core::{Action, Core, Ended, Outcome},
-    transport::{Connector, Link, Reader, Won, Writer},
+    core::{Action, Core, Outcome},
+    transport::{Connector, Link, Won},
 };
 use crate::{Content, id::UserId};
 
@@ -79,26 +81,6 @@ pub(super) struct Driver {
     disconnects: u64,
 }
 
-/// What the network does for the driver.
-enum Activity {
-    Nothing,
-    Racing(BoxFuture<'static, Result<Won, String>>),
-    Linked(Link),
-}
-
-/// What woke the driver.
-enum Input {
-    Wish,
-    Gone,
-    Time,
-    Written(Result<(), Ended>),
-    Read(Result<bytes::Bytes, Ended>),
-    Raced(Result<Won, String>),
-    Token(Result<String, super::TokenError>),
-    Room,
-    Publish(Publish),
-}
-
 impl Driver {
     pub(super) fn new(config: &ClientConfig, connector: Connector, ends: Ends) -> Self {
         Self {
@@ -133,29 +115,6 @@ impl Driver {
         }
     }
 
-    async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
-        let Self { tokens, activity, ends, undelivered, .. } = self;
-        let full = undelivered.is_some();
-        let (race, reader, writer) = activity.parts();
-        tokio::select! {
-            biased;
-            // Rare, and what the application wants goes before everything else.
-            wish = ends.wishes.changed() => if wish.is_ok() { Input::Wish } else { Input::Gone },
-            // Heartbeats and deadlines, however busy the connection is.
-            () = timer => Input::Time,
-            // Before reading, so that a flood of messages cannot hold up answers. A write that blocks is passed over, and
-            // there is only so much to write until something is read.
-            written = write(writer) => Input::Written(written),
-            // While the application has enough to do, what comes waits in the network.
-            read = read(reader), if !full => Input::Read(read),
-            raced = race_on(race) => Input::Raced(raced),
-            token = tokens.answer() => Input::Token(token),
-            permit = ends.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
-            // Last, since every turn takes a batch of them anyway: see `take_publishes`.
-            Some(publish) = ends.publishes.recv() => Input::Publish(publish),
-        }
-    }
-
     fn handle(&mut self, input: Input) {
         let now = now();
         match input {
@@ -187,7 +146,7 @@ impl Driver {
         }
     }
 
-    fn link(&mut self, now: std::time::Instant, won: Won) {
+    fn link(&mut self, now: std::time::Instant, won: Box<Won>) {
         self.activity = Activity::Linked(won.link);
         self.core.handle_established(now, won.via, won.failed_rounds);
     }
@@ -289,46 +248,12 @@ impl Driver {
     }
 }
 
-impl Activity {
-    #[allow(clippy::type_complexity)]
-    fn parts(
-        &mut self,
-    ) -> (Option<&mut BoxFuture<'static, Result<Won, String>>>, Option<&mut Reader>, Option<&mut Writer>)
-    {
-        match self {
-            Self::Nothing => (None, None, None),
-            Self::Racing(race) => (Some(race), None, None),
-            Self::Linked(Link { reader, writer }) => (None, Some(reader), Some(writer)),
-        }
-    }
-}
-
-async fn write(writer: Option<&mut Writer>) -> Result<(), Ended> {
-    match writer {
-        Some(writer) if !writer.is_idle() => writer.flush().await,
-        _ => pending().await,
-    }
-}
-
-async fn read(reader: Option<&mut Reader>) -> Result<bytes::Bytes, Ended> {
-    match reader {
-        Some(reader) => reader.next().await,
-        None => pending().await,
-    }
-}
-
-async fn race_on(race: Option<&mut BoxFuture<'static, Result<Won, String>>>) -> Result<Won, String> {
-    match race {
-        Some(race) => race.await,
-        None => pending().await,
-    }
-}
-
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// How many publishes wait for the driver's attention. The core has a queue of its own; this one only bridges a moment.
+/// How many publishes wait for the driver's attention. The core has a queue of its own; this one only bridges a
+/// moment.
 pub(super) const PUBLISH_CHANNEL: usize = 64;
 
 /// How long a closing client waits for the answers to what was published before.

@@ -8,8 +8,8 @@ use crate::client::{TokenError, TokenProvider, TokenRequest};
 
 type Answer = Result<String, TokenError>;
 
-/// At most one question at a time, on a thread that may block. A question cannot be taken back, only its answer ignored:
-/// a provider that hangs costs one thread, not one per attempt.
+/// At most one question at a time, on a thread that may block. A question cannot be taken back, only its answer
+/// ignored: a provider that hangs costs one thread, not one per attempt.
 pub(super) struct Tokens {
     provider: Arc<dyn TokenProvider>,
     call: Option<JoinHandle<Answer>>,

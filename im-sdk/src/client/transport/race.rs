@@ -40,13 +40,13 @@ impl Connector {
     ///
     /// # Errors
     /// Why each endpoint failed, for people.
-    pub(crate) async fn race(self: Arc<Self>, rounds: Vec<Round>) -> Result<Won, String> {
+    pub(crate) async fn race(self: Arc<Self>, rounds: Vec<Round>) -> Result<Box<Won>, String> {
         let mut reasons = Vec::new();
         for (failed_rounds, round) in rounds.into_iter().enumerate() {
             let attempts = [round.quic, round.websocket].into_iter().flatten();
             let attempts = attempts.map(|endpoint| self.connect(endpoint));
             match stagger(attempts, WEBSOCKET_DELAY).await {
-                Ok((link, via)) => return Ok(Won { link, via, failed_rounds }),
+                Ok((link, via)) => return Ok(Box::new(Won { link, via, failed_rounds })),
                 Err(errors) => reasons.extend(errors),
             }
         }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use super::ConnectError;
 use crate::client::Endpoint;
 
-/// The addresses of an endpoint, in the system's order, with the two families taking turns, so that a broken one costs no
-/// more than one [`ADDRESS_DELAY`].
+/// The addresses of an endpoint, in the system's order, with the two families taking turns, so that a broken one
+/// costs no more than one [`ADDRESS_DELAY`].
 pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ConnectError> {
     let host = (endpoint.host(), endpoint.port());
     let found = tokio::net::lookup_host(host).await.map_err(ConnectError::Resolve)?;

@@ -4,8 +4,8 @@ use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-/// The first attempt that succeeds; the others are dropped. The next one starts after `delay`, or at once when one fails
-/// ("happy eyeballs", RFC 8305).
+/// The first attempt that succeeds; the others are dropped. The next one starts after `delay`, or at once when one
+/// fails ("happy eyeballs", RFC 8305).
 ///
 /// # Errors
 /// All errors, in the order in which they came, when every attempt has failed.

@@ -138,8 +138,8 @@ impl Writer {
         poll_fn(|context| self.poll_flush(pending, context)).await.map_err(ended)
     }
 
-    /// Closes and waits for the server's close, without which the TCP connection could be reset and the last messages lost.
-    /// After a close by the server this sends the answer that RFC 6455 asks for.
+    /// Closes and waits for the server's close, without which the TCP connection could be reset and the last messages
+    /// lost. After a close by the server this sends the answer that RFC 6455 asks for.
     pub(super) async fn close(
         mut self,
         mut reader: Reader,
@@ -152,7 +152,9 @@ impl Writer {
         }
         let close = CloseFrame { code: code.code().into(), reason: fit_reason(reason).into() };
         _ = self.sink.send(Message::Close(Some(close))).await;
-        while let Some(Ok(_)) = reader.stream.next().await {}
+        while let Some(Ok(message)) = reader.stream.next().await
+            && !message.is_close()
+        {}
     }
 
     fn poll_flush(

@@ -225,13 +225,14 @@ fn messages_become_events_and_nonsense_is_skipped() {
 
 #[test]
 fn what_is_not_the_protocol_ends_the_connection() {
-    let mut wrong: Vec<Box<dyn Fn(&mut Harness)>> = Vec::new();
-    wrong.push(Box::new(|test| test.core.handle_frame(test.now, Bytes::from_static(b"\xff\xff"))));
-    wrong.push(Box::new(|test| test.core.handle_frame(test.now, vec![0; 1001].into())));
-    wrong.push(Box::new(|test| test.core.handle_ended(test.now, Ended::Protocol(String::new()))));
-    for fault in wrong {
+    let malformed = Bytes::from_static(b"\xff\xff");
+    let too_large = Bytes::from(vec![0; 1001]);
+    for frame in [Some(malformed), Some(too_large), None] {
         let mut test = Harness::connected();
-        fault(&mut test);
+        match frame {
+            Some(frame) => test.core.handle_frame(test.now, frame),
+            None => test.core.handle_ended(test.now, Ended::Protocol(String::new())),
+        }
         assert_eq!((test.core.state(), test.close_code()), (State::Waiting, CloseCode::ProtocolError));
         test.pass(SECOND);
         assert_eq!(test.core.state(), State::Connecting);

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 
 use super::*;
-use crate::client::Published;
+use crate::{
+    client::{Published, config::STABLE_AFTER},
+    proto::{frame, limits, pb},
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

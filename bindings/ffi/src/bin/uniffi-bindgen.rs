@@ -1,0 +1,5 @@
+//! Generates the bindings' code from the built library.
+
+fn main() {
+    uniffi::uniffi_bindgen_main();
+}

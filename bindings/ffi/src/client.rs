@@ -1,0 +1,83 @@
+//! The client.
+
+use std::sync::Arc;
+
+use im_sdk::{client as sdk, id::UserId};
+
+use crate::{
+    ClientConfig, Content, Event, OpenError, PublishError, State, TokenProvider, Transport, runtime,
+};
+
+/// What a server made of a publish that it took.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Published {
+    /// The id that the message got. None: the back end handled it without sending a message.
+    pub message_id: Option<u64>,
+    /// Whatever the back end answers, often nothing.
+    pub answer: Vec<u8>,
+}
+
+/// A device's connection to its servers: made, watched over and remade until told otherwise.
+#[derive(Debug, uniffi::Object)]
+pub struct Client {
+    inner: sdk::Client,
+}
+
+#[uniffi::export]
+impl Client {
+    /// A client that is not connected yet. The threads that it needs are the library's own.
+    ///
+    /// # Errors
+    /// [`OpenError`]. The network plays no part.
+    #[uniffi::constructor]
+    pub fn open(config: ClientConfig, tokens: Arc<dyn TokenProvider>) -> Result<Self, OpenError> {
+        let inner = sdk::Client::open_on(config.parse(tokens)?, runtime::handle()?)?;
+        Ok(Self { inner })
+    }
+
+    /// Makes a connection and keeps it; at once if it was waiting. Returns at once.
+    pub fn connect(&self) {
+        self.inner.connect();
+    }
+
+    /// Ends the connection and stays away. Returns at once.
+    pub fn disconnect(&self) {
+        self.inner.disconnect();
+    }
+
+    /// Where the client stands.
+    pub fn state(&self) -> State {
+        self.inner.state().into()
+    }
+
+    /// What the connection runs over; none unless connected.
+    pub fn transport(&self) -> Option<Transport> {
+        self.inner.transport().map(Transport::from)
+    }
+
+    /// How many received messages were skipped because their ids made no sense.
+    pub fn skipped_messages(&self) -> u64 {
+        self.inner.skipped_messages()
+    }
+
+    /// The next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
+    /// client is closed and everything was taken. The application has to keep calling this.
+    pub async fn next_events(&self, max: u32) -> Vec<Event> {
+        self.inner.next_events(max as usize).await.into_iter().map(Event::from).collect()
+    }
+
+    /// Sends a message and waits until the back end has taken it.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether anything was sent.
+    pub async fn publish(&self, to: String, content: Content) -> Result<Published, PublishError> {
+        let published = self.inner.publish(UserId::parse(&to)?, content.into()).await?;
+        let message_id = published.message_id.map(|id| id.as_u64());
+        Ok(Published { message_id, answer: published.answer.into() })
+    }
+
+    /// Closes the client for good and waits until that is done, for some seconds at most.
+    pub async fn close(&self) {
+        self.inner.close().await;
+    }
+}

@@ -1,0 +1,117 @@
+//! What a client needs to know.
+
+use std::{sync::Arc, time::Duration};
+
+use im_sdk::{
+    client as sdk,
+    id::{Device, DeviceId},
+};
+
+use crate::{
+    OpenError,
+    token::{Foreign, TokenProvider},
+};
+
+/// What a client needs to know.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct ClientConfig {
+    /// Where servers listen, best first: `quic://host:port`, `wss://host[:port][/path]`, `ws://host[:port][/path]`.
+    pub endpoints: Vec<String>,
+    /// What kind of device this is.
+    pub terminal: Terminal,
+    /// The device's name, the same over restarts: 1-64 printable ASCII characters without space, `{`, `}` and `/`.
+    pub device_id: String,
+    /// Which servers to believe. The public certificate authorities unless set.
+    #[uniffi(default = None)]
+    pub trust: Option<Trust>,
+    /// How long a publish may take, waiting for a connection included. 30 s unless set.
+    #[uniffi(default = None)]
+    pub publish_timeout_ms: Option<u64>,
+    /// How long one endpoint may take until its transport is established. 10 s unless set.
+    #[uniffi(default = None)]
+    pub connect_timeout_ms: Option<u64>,
+    /// Name and version of the software, for the operator's eyes.
+    #[uniffi(default = None)]
+    pub client_name: Option<String>,
+}
+
+impl ClientConfig {
+    pub(crate) fn parse(self, tokens: Arc<dyn TokenProvider>) -> Result<sdk::ClientConfig, OpenError> {
+        let endpoints: Result<Vec<sdk::Endpoint>, _> =
+            self.endpoints.iter().map(|text| text.parse()).collect();
+        let device_id = DeviceId::parse(&self.device_id).map_err(OpenError::invalid)?;
+        let device = Device::new(self.terminal.into(), device_id);
+        let endpoints = endpoints.map_err(OpenError::invalid)?;
+        let mut config = sdk::ClientConfig::new(endpoints, device, Arc::new(Foreign(tokens)));
+        if let Some(trust) = self.trust {
+            config.trust = trust.parse()?;
+        }
+        set(&mut config.publish_timeout, self.publish_timeout_ms.map(Duration::from_millis));
+        set(&mut config.connect_timeout, self.connect_timeout_ms.map(Duration::from_millis));
+        set(&mut config.client_name, self.client_name);
+        Ok(config)
+    }
+}
+
+fn set<T>(field: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *field = value;
+    }
+}
+
+/// What kind of device it is: the login policy tells devices apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Terminal {
+    /// A browser.
+    Web,
+    /// An Android phone or tablet.
+    Android,
+    /// An iPhone or iPad.
+    Ios,
+    /// A program on a PC.
+    Desktop,
+    /// A mini program inside another application.
+    MiniProgram,
+    /// Anything else.
+    Other,
+}
+
+impl From<Terminal> for im_sdk::id::Terminal {
+    fn from(terminal: Terminal) -> Self {
+        match terminal {
+            Terminal::Web => Self::Web,
+            Terminal::Android => Self::Android,
+            Terminal::Ios => Self::Ios,
+            Terminal::Desktop => Self::Desktop,
+            Terminal::MiniProgram => Self::MiniProgram,
+            Terminal::Other => Self::Other,
+        }
+    }
+}
+
+/// Which servers to believe.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Trust {
+    /// The certificate authorities that browsers believe.
+    WebPki,
+    /// The same and the certificates of this PEM text.
+    Pem {
+        /// The text.
+        text: String,
+    },
+    /// Only a server whose own certificate has this SHA-256 fingerprint. For development servers.
+    CertificateSha256 {
+        /// 64 hexadecimal digits.
+        hex: String,
+    },
+}
+
+impl Trust {
+    fn parse(self) -> Result<sdk::Trust, OpenError> {
+        match self {
+            Self::WebPki => Ok(sdk::Trust::WebPki),
+            Self::Pem { text } => sdk::Trust::pem(text.as_bytes()).map_err(OpenError::invalid),
+            Self::CertificateSha256 { hex } => sdk::Trust::sha256_hex(&hex).map_err(OpenError::invalid),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Errors. Each has a `code()` that stays the same over versions and languages.
+
+use im_sdk::{client as sdk, id::InvalidId};
+
+/// Why a client could not be opened.
+#[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
+pub enum OpenError {
+    /// The configuration names no endpoint.
+    #[error("at least one endpoint is needed")]
+    NoEndpoints,
+    /// An endpoint, the device id, a certificate or a fingerprint is not valid.
+    #[error("{reason}")]
+    InvalidConfig {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The process cannot have the threads or files that the client needs.
+    #[error("the runtime cannot be started: {reason}")]
+    NoRuntime {
+        /// What is wrong.
+        reason: String,
+    },
+    /// TLS cannot be set up.
+    #[error("{reason}")]
+    Tls {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+#[uniffi::export]
+impl OpenError {
+    /// A name that stays the same over versions and languages, such as `no_endpoints`.
+    pub fn code(&self) -> String {
+        let code = match self {
+            Self::NoEndpoints => "no_endpoints",
+            Self::InvalidConfig { .. } => "invalid_config",
+            Self::NoRuntime { .. } => "no_runtime",
+            Self::Tls { .. } => "tls",
+        };
+        code.to_owned()
+    }
+}
+
+impl OpenError {
+    pub(crate) fn invalid(error: impl ToString) -> Self {
+        Self::InvalidConfig { reason: error.to_string() }
+    }
+}
+
+impl From<sdk::OpenError> for OpenError {
+    fn from(error: sdk::OpenError) -> Self {
+        let reason = error.to_string();
+        match error {
+            sdk::OpenError::NoEndpoints => Self::NoEndpoints,
+            sdk::OpenError::NoRuntime => Self::NoRuntime { reason },
+            _ => Self::Tls { reason },
+        }
+    }
+}
+
+/// Why a publish did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum PublishError {
+    /// The receiver is not a user id. Nothing was sent.
+    #[error("{reason}")]
+    InvalidUser {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too many publishes wait already. Nothing was sent.
+    #[error("too many publishes wait to be sent")]
+    QueueFull,
+    /// It does not fit into a frame. Nothing was sent.
+    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Its content cannot be sent.
+    #[error("the message has no content")]
+    NoContent,
+    /// It could not be sent in time.
+    #[error("the message could not be sent in time")]
+    TimedOut,
+    /// It was sent, and it is not known whether it arrived.
+    #[error("the message was sent, and its outcome is unknown")]
+    Unconfirmed,
+    /// The back end or the server did not take it.
+    #[error("the message was refused: {reason}")]
+    Refused {
+        /// Why, for programs.
+        kind: RefusalKind,
+        /// Why, for people.
+        reason: String,
+        /// The application's own code for a `Rule`, else 0.
+        rule_code: i32,
+        /// When the same message may be tried again; none: never.
+        retry_after_ms: Option<u64>,
+    },
+    /// The client is stopped. Nothing was sent.
+    #[error("the client is stopped")]
+    Stopped,
+    /// The client is closed. Nothing was sent.
+    #[error("the client is closed")]
+    Closed,
+}
+
+#[uniffi::export]
+impl PublishError {
+    /// A name that stays the same over versions and languages, such as `timed_out`.
+    pub fn code(&self) -> String {
+        let code = match self {
+            Self::InvalidUser { .. } => "invalid_user",
+            Self::QueueFull => "queue_full",
+            Self::TooLarge { .. } => "too_large",
+            Self::NoContent => "no_content",
+            Self::TimedOut => "timed_out",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Refused { .. } => "refused",
+            Self::Stopped => "stopped",
+            Self::Closed => "closed",
+        };
+        code.to_owned()
+    }
+}
+
+impl From<InvalidId> for PublishError {
+    fn from(error: InvalidId) -> Self {
+        Self::InvalidUser { reason: error.to_string() }
+    }
+}
+
+impl From<sdk::PublishError> for PublishError {
+    fn from(error: sdk::PublishError) -> Self {
+        match error {
+            sdk::PublishError::QueueFull => Self::QueueFull,
+            sdk::PublishError::TooLarge { bytes, limit } => {
+                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
+            }
+            sdk::PublishError::NoContent => Self::NoContent,
+            sdk::PublishError::TimedOut => Self::TimedOut,
+            sdk::PublishError::Refused { kind, reason, code, retry_after } => {
+                let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
+                Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
+            }
+            sdk::PublishError::Stopped => Self::Stopped,
+            sdk::PublishError::Closed => Self::Closed,
+            // Whatever comes to be known later: assume nothing.
+            _ => Self::Unconfirmed,
+        }
+    }
+}
+
+/// Why a publish was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum RefusalKind {
+    /// The back end's rules say no.
+    Rule,
+    /// No back end is listening, or it did not answer in time.
+    Unavailable,
+    /// The publish makes no sense.
+    Invalid,
+    /// Too many publishes wait for their results.
+    TooMany,
+    /// The back end failed while it handled the publish.
+    Internal,
+    /// A kind that this version does not know.
+    Unknown,
+}
+
+impl From<sdk::RefusalKind> for RefusalKind {
+    fn from(kind: sdk::RefusalKind) -> Self {
+        match kind {
+            sdk::RefusalKind::Rule => Self::Rule,
+            sdk::RefusalKind::Unavailable => Self::Unavailable,
+            sdk::RefusalKind::Invalid => Self::Invalid,
+            sdk::RefusalKind::TooMany => Self::TooMany,
+            sdk::RefusalKind::Internal => Self::Internal,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Why the application has no token to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum TokenError {
+    /// There is none at the moment. The client asks again, with backoff.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is wrong.
+        reason: String,
+    },
+    /// There will be none. The client stops.
+    #[error("{reason}")]
+    Denied {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for TokenError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
+        Self::Unavailable { reason: error.reason }
+    }
+}
+
+impl From<TokenError> for sdk::TokenError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unavailable { reason } => Self::Unavailable(reason),
+            TokenError::Denied { reason } => Self::Denied(reason),
+        }
+    }
+}

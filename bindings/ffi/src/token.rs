@@ -1,0 +1,54 @@
+//! Tokens from the application, in whatever language it is written.
+
+use std::sync::Arc;
+
+use im_sdk::client as sdk;
+
+use crate::TokenError;
+
+/// Why the client asks for a token.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum TokenRequest {
+    /// The first connection of this client.
+    First,
+    /// A later connection. The last token will do as long as it is valid.
+    Reconnect,
+    /// A server refused the last token. Only another one helps.
+    Rejected {
+        /// The close code.
+        code: u16,
+        /// The same in words, for logs.
+        reason: String,
+    },
+}
+
+/// Gives the client a token for each connection.
+#[uniffi::export(rust, foreign)]
+pub trait TokenProvider: Send + Sync {
+    /// A JSON Web Token whose `sub` is the user.
+    ///
+    /// It is called on a thread of its own and may block; it should give up after some seconds.
+    ///
+    /// # Errors
+    /// [`TokenError`] says whether asking again later makes sense. Any other exception counts as `Unavailable`.
+    fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
+}
+
+/// A provider of the application as the SDK sees it.
+pub(crate) struct Foreign(pub(crate) Arc<dyn TokenProvider>);
+
+impl sdk::TokenProvider for Foreign {
+    fn token(&self, why: sdk::TokenRequest) -> Result<String, sdk::TokenError> {
+        Ok(self.0.token(why.into())?)
+    }
+}
+
+impl From<sdk::TokenRequest> for TokenRequest {
+    fn from(why: sdk::TokenRequest) -> Self {
+        match why {
+            sdk::TokenRequest::First => Self::First,
+            sdk::TokenRequest::Rejected { code, reason } => Self::Rejected { code: code.code(), reason },
+            _ => Self::Reconnect,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""Two devices connect, one publishes to the other, and both close. Exits with 1 and says why if anything goes wrong.
+
+    python3 bindings/python/smoke.py MODULE_DIR \\
+        --endpoint quic://127.0.0.1:7801 --endpoint ws://127.0.0.1:7800 --trust-sha256 HEX \\
+        --from-user alice --from-token TOKEN --to-user bob --to-token TOKEN
+
+MODULE_DIR holds the generated im_ffi.py and, beside it, the library (libim_ffi.so, libim_ffi.dylib or im_ffi.dll).
+Every option can come from the environment instead: IM_ENDPOINTS (separated by commas), IM_TRUST_SHA256, IM_FROM_USER,
+IM_FROM_TOKEN, IM_TO_USER, IM_TO_TOKEN. With --offline it opens and closes a client and needs no server.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import uuid
+
+
+class Failure(Exception):
+    """What is not as it should be."""
+
+
+def parse_arguments():
+    """The command line, with the environment behind it."""
+    env = os.environ.get
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("module_dir")
+    parser.add_argument("--endpoint", action="append", dest="endpoints")
+    parser.add_argument("--trust-sha256", default=env("IM_TRUST_SHA256"))
+    parser.add_argument("--from-user", default=env("IM_FROM_USER", "alice"))
+    parser.add_argument("--from-token", default=env("IM_FROM_TOKEN"))
+    parser.add_argument("--to-user", default=env("IM_TO_USER", "bob"))
+    parser.add_argument("--to-token", default=env("IM_TO_TOKEN"))
+    parser.add_argument("--timeout", type=float, default=20.0, help="seconds that each step may take")
+    parser.add_argument("--offline", action="store_true")
+    arguments = parser.parse_args()
+    arguments.endpoints = arguments.endpoints or env("IM_ENDPOINTS", "").split(",")
+    if not arguments.offline and not (arguments.from_token and arguments.to_token and arguments.endpoints[0]):
+        parser.error("endpoints and both tokens are needed, unless --offline")
+    return arguments
+
+
+def import_bindings(module_dir):
+    """The generated module, which loads the library."""
+    sys.path.insert(0, os.path.abspath(module_dir))
+    try:
+        import im_ffi  # pylint: disable=import-error,import-outside-toplevel
+    except (ImportError, OSError) as error:
+        raise Failure(f"the generated module cannot be imported from {module_dir}: {error}") from error
+    return im_ffi
+
+
+def open_client(im, arguments, token, device):
+    """A client that is not connected yet."""
+
+    class OneToken(im.TokenProvider):
+        """Gives the same token until a server refuses it."""
+
+        def token(self, why):
+            if why.is_rejected():
+                raise im.TokenError.Denied(f"the server refused the token: {why.reason}")
+            return token
+
+    trust = im.Trust.CERTIFICATE_SHA256(arguments.trust_sha256) if arguments.trust_sha256 else None
+    config = im.ClientConfig(
+        endpoints=arguments.endpoints, terminal=im.Terminal.DESKTOP, device_id=device, trust=trust
+    )
+    return im.Client.open(config, OneToken())
+
+
+async def wait_for(client, wanted, what, timeout):
+    """The first event that `wanted` makes something of."""
+
+    async def search():
+        while events := await client.next_events(100):
+            for event in events:
+                if event.is_stopped():
+                    raise Failure(f"{what}: the client stopped: {event.reason} ({event.code})")
+                if event.is_disconnected():
+                    print(f"  not connected: {event.reason}")
+                if (found := wanted(event)) is not None:
+                    return found
+        raise Failure(f"{what}: the client closed")
+
+    try:
+        return await asyncio.wait_for(search(), timeout)
+    except asyncio.TimeoutError:
+        raise Failure(f"{what}: nothing within {timeout} s") from None
+
+
+async def connect(client, user, timeout):
+    """Connects and checks which user the server says it is."""
+    client.connect()
+
+    def wanted(event):
+        """The event itself, which says who the server thinks we are."""
+        return event if event.is_connected() else None
+
+    connected = await wait_for(client, wanted, f"connecting as {user}", timeout)
+    if connected.user != user:
+        raise Failure(f"the server calls {user} {connected.user}")
+    print(f"  {user} is connected to {connected.endpoint}")
+
+
+async def exchange(im, arguments):
+    """One message from one device to the other."""
+    run = uuid.uuid4().hex[:12]
+    sender = open_client(im, arguments, arguments.from_token, f"smoke-from-{run}")
+    receiver = open_client(im, arguments, arguments.to_token, f"smoke-to-{run}")
+    try:
+        await connect(sender, arguments.from_user, arguments.timeout)
+        await connect(receiver, arguments.to_user, arguments.timeout)
+        text = f"hello from Python {run}"
+        published = await sender.publish(arguments.to_user, im.Content.TEXT(text))
+        print(f"  published as {published.message_id}")
+
+        def wanted(event):
+            """The message, passing over others that the user may get."""
+            return event.message if event.is_message() and event.message.content == im.Content.TEXT(text) else None
+
+        message = await wait_for(receiver, wanted, "receiving the message", arguments.timeout)
+        if message.from_user != arguments.from_user or message.id != published.message_id:
+            raise Failure(f"the message is not what was sent: {message}")
+        print(f"  received {message.id} from {message.from_user}")
+    finally:
+        await asyncio.gather(sender.close(), receiver.close())
+    if sender.state() != im.State.CLOSED or await receiver.next_events(1) != []:
+        raise Failure("the clients are not closed")
+
+
+async def offline(im, arguments):
+    """What can be seen without a server."""
+    arguments.endpoints = ["ws://127.0.0.1:9"]
+    client = open_client(im, arguments, "token", "smoke")
+    if client.state() != im.State.DISCONNECTED or client.transport() is not None:
+        raise Failure(f"a new client is {client.state()}")
+    await client.close()
+    if client.state() != im.State.CLOSED or await client.next_events(1) != []:
+        raise Failure("the client is not closed")
+    await expect_code("closed", client.publish("bob", im.Content.TEXT("hi")), im.PublishError)
+    arguments.endpoints = ["http://127.0.0.1"]
+    try:
+        open_client(im, arguments, "token", "smoke")
+    except im.OpenError.InvalidConfig as error:
+        if error.code() != "invalid_config":
+            raise Failure(f"a wrong endpoint gives {error.code()}") from error
+    else:
+        raise Failure("a wrong endpoint was taken")
+
+
+async def expect_code(code, attempt, kind):
+    """Checks that something fails in the right way."""
+    try:
+        result = await attempt
+    except kind as error:
+        if error.code() != code:
+            raise Failure(f"expected {code}, not {error.code()}") from error
+    else:
+        raise Failure(f"expected {code}, not {result}")
+
+
+def main():
+    """Returns the exit code."""
+    arguments = parse_arguments()
+    try:
+        im = import_bindings(arguments.module_dir)
+        asyncio.run(offline(im, arguments) if arguments.offline else exchange(im, arguments))
+    except Failure as failure:
+        print(f"FAILED: {failure}", file=sys.stderr)
+        return 1
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        print(f"FAILED: {type(error).__name__}: {error!r}", file=sys.stderr)
+        return 1
+    print("ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+//! From one phase to another.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{
+    Action, Core, Phase,
+    session::{Greeting, Session},
+};
+use crate::{
+    client::{Event, PublishError, TokenRequest, config::STABLE_AFTER},
+    proto::{
+        self,
+        close::{CloseCode, ReconnectPolicy},
+        frame, limits, pb,
+    },
+};
+
+impl<T> Core<T> {
+    /// Begins an attempt, unless the application has not even taken the last events: then it waits for that.
+    pub(super) fn start(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        if !self.reading {
+            self.phase = Phase::Waiting { until: now };
+            return;
+        }
+        self.phase = Phase::Asking;
+        self.actions.push_back(Action::AskToken(self.request.clone()));
+    }
+
+    pub(super) fn race(&mut self, token: String) {
+        if self.hello(&token).len() > limits::MAX_HELLO_BYTES {
+            self.stop(None, "the token is longer than servers allow".to_owned());
+            return;
+        }
+        self.request = TokenRequest::Reconnect;
+        self.phase = Phase::Racing { token };
+        self.actions.push_back(Action::Connect(self.order.rounds()));
+    }
+
+    pub(super) fn hello(&self, token: &str) -> Bytes {
+        frame::encode(pb::frame::Body::Hello(pb::Hello {
+            min_version: *proto::PROTOCOL_VERSIONS.start(),
+            max_version: *proto::PROTOCOL_VERSIONS.end(),
+            token: token.to_owned(),
+            device: Some((&self.device).into()),
+            client: self.client_name.clone(),
+        }))
+    }
+
+    pub(super) fn check_session(&mut self, now: Instant) {
+        let Phase::Connected(session) = &self.phase else { return };
+        let unanswered = self.outbox.is_unanswered();
+        let leaves = session.leave.is_some_and(|leave| leave.begun && (!unanswered || leave.by <= now));
+        if session.heartbeat.is_dead(now) {
+            self.fail(now, CloseCode::IdleTimeout, "nothing came from the server for too long".to_owned());
+        } else if leaves {
+            self.leave(now);
+        }
+    }
+
+    /// Goes to another server, which needs no further delay: the moment was random.
+    pub(super) fn leave(&mut self, now: Instant) {
+        let reason = "the server is about to stop".to_owned();
+        self.demote();
+        self.drop_connection(CloseCode::ClientClosed, "going elsewhere");
+        self.backoff.reset();
+        self.wait(now, Duration::ZERO, Some(CloseCode::GoingAway), reason);
+    }
+
+    /// This side found a fault: says so to the server and tries again.
+    pub(super) fn fail(&mut self, now: Instant, code: CloseCode, reason: String) {
+        self.demote();
+        self.retry(now, Some(code), reason);
+    }
+
+    /// The connection ended and the code, if there is one, says what follows.
+    pub(super) fn lose(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
+        let policy = code.map_or(ReconnectPolicy::Backoff, CloseCode::policy);
+        if is_servers_fault(code) {
+            self.demote();
+        }
+        match (policy, code) {
+            (ReconnectPolicy::Never, _) => return self.stop(code, reason),
+            (ReconnectPolicy::FreshToken, Some(code)) => {
+                self.request = TokenRequest::Rejected { code, reason: reason.clone() };
+            }
+            _ => {}
+        }
+        self.retry(now, code, reason);
+    }
+
+    pub(super) fn retry(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
+        if matches!(&self.phase, Phase::Connected(session) if session.since + STABLE_AFTER <= now) {
+            self.backoff.reset();
+        }
+        self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
+        let delay = self.backoff.next(&mut self.rng);
+        self.wait(now, delay, code, reason);
+    }
+
+    pub(super) fn wait(&mut self, now: Instant, delay: Duration, code: Option<CloseCode>, reason: String) {
+        self.phase = Phase::Waiting { until: now + delay };
+        self.events.push_back(Event::Disconnected { code, reason, retry_in: Some(delay) });
+    }
+
+    pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
+        self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
+        self.outbox.fail_all(&PublishError::Stopped);
+        self.backoff.reset();
+        self.phase = Phase::Stopped;
+        self.events.push_back(Event::Stopped { code, reason });
+    }
+
+    pub(super) fn drop_connection(&mut self, code: CloseCode, reason: &str) {
+        self.outbox.handle_connection_lost();
+        self.actions.push_back(Action::Close(code, reason.to_owned()));
+    }
+
+    /// The server behind the connection is the last one to try again.
+    pub(super) fn demote(&mut self) {
+        match &self.phase {
+            Phase::Greeting(Greeting { via, .. }) | Phase::Connected(Session { via, .. }) => {
+                self.order.demote(&via.endpoint);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn close_if_done(&mut self, now: Instant) {
+        let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
+        let connected = matches!(self.phase, Phase::Connected(_));
+        if connected && !self.outbox.is_empty() && now < by {
+            return;
+        }
+        self.drop_connection(CloseCode::ClientClosed, "");
+        self.outbox.fail_all(&PublishError::Closed);
+        self.phase = Phase::Closed;
+    }
+}
+
+/// Whether another server might do better.
+fn is_servers_fault(code: Option<CloseCode>) -> bool {
+    !matches!(code, Some(code) if code.policy() != ReconnectPolicy::Backoff
+        || matches!(code, CloseCode::SlowConsumer | CloseCode::IdleTimeout))
+}

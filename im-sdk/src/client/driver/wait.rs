@@ -1,0 +1,92 @@
+//! What a driver waits for.
+
+use std::{future::pending, pin::Pin};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::Sleep;
+
+use super::{Driver, Publish};
+use crate::client::{
+    TokenError,
+    core::Ended,
+    transport::{Link, Reader, Won, Writer},
+};
+
+/// What the network does for the driver.
+pub(super) enum Activity {
+    Nothing,
+    Racing(Race),
+    Linked(Link),
+}
+
+pub(super) type Race = BoxFuture<'static, Result<Box<Won>, String>>;
+
+/// What woke the driver.
+pub(super) enum Input {
+    Wish,
+    Gone,
+    Time,
+    Written(Result<(), Ended>),
+    Read(Result<Bytes, Ended>),
+    Raced(Result<Box<Won>, String>),
+    Token(Result<String, TokenError>),
+    Room,
+    Publish(Publish),
+}
+
+impl Driver {
+    pub(super) async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
+        let Self { tokens, activity, ends, undelivered, .. } = self;
+        let full = undelivered.is_some();
+        let (race, reader, writer) = activity.parts();
+        tokio::select! {
+            biased;
+            // Rare, and what the application wants goes before everything else.
+            wish = ends.wishes.changed() => if wish.is_ok() { Input::Wish } else { Input::Gone },
+            // Heartbeats and deadlines, however busy the connection is.
+            () = timer => Input::Time,
+            // Before reading, so that a flood of messages cannot hold up answers. A write that blocks is passed over,
+            // and there is only so much to write until something is read.
+            written = write(writer) => Input::Written(written),
+            // While the application has enough to do, what comes waits in the network.
+            read = read(reader), if !full => Input::Read(read),
+            raced = race_on(race) => Input::Raced(raced),
+            token = tokens.answer() => Input::Token(token),
+            permit = ends.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
+            // Last, since every turn takes a batch of them anyway: see `take_publishes`.
+            Some(publish) = ends.publishes.recv() => Input::Publish(publish),
+        }
+    }
+}
+
+impl Activity {
+    fn parts(&mut self) -> (Option<&mut Race>, Option<&mut Reader>, Option<&mut Writer>) {
+        match self {
+            Self::Nothing => (None, None, None),
+            Self::Racing(race) => (Some(race), None, None),
+            Self::Linked(Link { reader, writer }) => (None, Some(reader), Some(writer)),
+        }
+    }
+}
+
+async fn write(writer: Option<&mut Writer>) -> Result<(), Ended> {
+    match writer {
+        Some(writer) if !writer.is_idle() => writer.flush().await,
+        _ => pending().await,
+    }
+}
+
+async fn read(reader: Option<&mut Reader>) -> Result<Bytes, Ended> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => pending().await,
+    }
+}
+
+async fn race_on(race: Option<&mut Race>) -> Result<Box<Won>, String> {
+    match race {
+        Some(race) => race.await,
+        None => pending().await,
+    }
+}

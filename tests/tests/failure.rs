@@ -1,0 +1,138 @@
+//! Servers that die and servers that leave.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeSet, time::Duration};
+
+use im_sdk::{
+    backend::{Im, Message, user},
+    client::{CloseCode, Event},
+    id::UserId,
+};
+use im_tests::{
+    Setup, Stack, Via, everywhere,
+    stack::{PATIENCE, ServerOptions},
+    wait_until,
+};
+
+everywhere!(
+    routes_of_a_dead_server_count_as_offline,
+    devices_of_a_dead_server_come_back_elsewhere,
+    a_draining_server_hands_its_devices_over,
+    a_draining_server_closes_who_stays,
+    a_silent_back_end_leaves_no_send_hanging,
+);
+
+async fn servers_of(im: &Im, user: &str) -> BTreeSet<String> {
+    let user = UserId::parse(user).unwrap();
+    let online = im.online(std::slice::from_ref(&user)).await.unwrap();
+    online.get(&user).into_iter().flatten().map(|device| device.server.to_string()).collect()
+}
+
+async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
+    let options = ServerOptions { lease: Duration::from_secs(2), ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 2, options).await;
+    let im = stack.backend().await;
+    let _dead = stack.connect("bob", "ios/phone", 0, via).await;
+    let mut alive = stack.connect("bob", "web/tab", 1, via).await;
+    stack.servers.remove(0).kill();
+
+    // The sends until then say that they did not reach the phone; none claims that they did.
+    wait_until("the dead server's device counts as offline", PATIENCE, async || {
+        let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
+        assert!(receipt.pushed.len() <= 1, "{receipt:?}");
+        servers_of(&im, "bob").await.len() == 1
+    })
+    .await;
+    alive.text().await;
+    let bob = [UserId::parse("bob").unwrap()];
+    wait_until("its route is swept", PATIENCE, async || {
+        stack.cluster().routes().locate(&bob).await.unwrap()[0].len() == 1
+    })
+    .await;
+}
+
+async fn devices_of_a_dead_server_come_back_elsewhere(setup: Setup, via: Via) {
+    // Over QUIC nothing but silence tells that a server is gone: a short heartbeat makes it short.
+    let options = ServerOptions { heartbeat: Duration::from_millis(500), ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 2, options).await;
+    let im = stack.backend().await;
+    let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
+    let mut bob = stack.open("bob", "web/tab", &endpoints);
+    assert_eq!(bob.connected().await, endpoints[0]);
+    stack.servers.remove(0).kill();
+    wait_until("bob is on the other server", PATIENCE, async || {
+        let live = stack.server_id(&stack.servers[0]).await.to_string();
+        servers_of(&im, "bob").await.contains(&live)
+    })
+    .await;
+    im.send(Message::to(user("bob")).text("welcome back")).await.unwrap();
+    assert_eq!(bob.text().await, "welcome back");
+}
+
+async fn a_draining_server_hands_its_devices_over(setup: Setup, via: Via) {
+    const DEVICES: usize = 20;
+    let mut stack = Stack::start(setup, 2).await;
+    let im = stack.backend().await;
+    let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
+    let mut clients = Vec::new();
+    for number in 0..DEVICES {
+        let mut client = stack.open(&format!("user-{number}"), "web/tab", &endpoints);
+        assert_eq!(client.connected().await, endpoints[0]);
+        clients.push(client);
+    }
+    let leaving = stack.servers.remove(0);
+    let id = stack.server_id(&leaving).await;
+    // Checks that a process exits with 0.
+    leaving.shutdown().await;
+
+    for client in &mut clients {
+        assert_eq!(client.connected().await, endpoints[1]);
+    }
+    let live = stack.cluster().routes().live_servers().await.unwrap();
+    assert!(live.iter().all(|server| server.id != id), "its lease has ended");
+    let users: Vec<_> = (0..DEVICES).map(|number| UserId::parse(&format!("user-{number}")).unwrap()).collect();
+    for routes in stack.cluster().routes().locate(&users).await.unwrap() {
+        assert_eq!(routes.len(), 1, "no route is left behind");
+        assert_ne!(routes[0].1.server, id);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        im.send(Message::to(user(format!("user-{number}"))).text("still there")).await.unwrap();
+        assert_eq!(client.text().await, "still there");
+    }
+}
+
+async fn a_draining_server_closes_who_stays(setup: Setup, via: Via) {
+    let options = ServerOptions { drain_grace: Duration::from_millis(500), ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 1, options).await;
+    let im = stack.backend().await;
+    let mut raw = im_tests::raw::Raw::connect(&stack, 0, via).await;
+    raw.log_in("stubborn").await;
+    let leaving = stack.servers.remove(0);
+    let (code, ()) = tokio::join!(raw.closed(), leaving.shutdown());
+    assert_eq!(code, CloseCode::GoingAway);
+    wait_until("it is gone from the list of servers", PATIENCE, async || im.endpoints().is_empty()).await;
+    let stubborn = [UserId::parse("stubborn").unwrap()];
+    assert!(stack.cluster().routes().locate(&stubborn).await.unwrap()[0].is_empty(), "its route is released");
+}
+
+async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    // The back end goes while sends are under way: each ends, as done or as unconfirmed.
+    let sends = (0..50).map(|number| {
+        let im = im.clone();
+        tokio::spawn(async move { im.send(Message::to(user("bob")).text(number.to_string())).await })
+    });
+    let sends: Vec<_> = sends.collect();
+    im.shutdown().await;
+    for send in sends {
+        let receipt = tokio::time::timeout(PATIENCE, send).await.unwrap().unwrap();
+        if let Ok(receipt) = receipt {
+            assert_eq!(receipt.pushed.len() + receipt.offline.len() + receipt.unconfirmed.len(), 1);
+        }
+    }
+    bob.client().close().await;
+    let closed = bob.client().next_events(100).await;
+    assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
+}

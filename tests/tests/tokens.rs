@@ -1,0 +1,109 @@
+//! Who gets in: good tokens only, and everybody else learns why.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use im_proto::{close::CloseCode, pb, pb::frame::Body};
+use im_sdk::{
+    id::UserId,
+    token::{SigningKey, TokenMinter},
+};
+use im_tests::{
+    Setup, Stack, Via, everywhere,
+    raw::{Heard, Raw, hello},
+    stack::{AUDIENCE, ISSUER, KEY_ID, SECRET, token},
+};
+
+everywhere!(good_tokens_get_in, bad_tokens_do_not, versions_and_devices_are_checked);
+
+const OTHER_SECRET: &str = "another secret that is long enough for HS256";
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn mint(key_id: &str, secret: &str, issuer: &str, audience: &str) -> String {
+    let key = SigningKey::hs256(key_id, secret.as_bytes()).unwrap();
+    TokenMinter::new(key, issuer, audience).mint(&UserId::parse("mallory").unwrap(), HOUR).unwrap()
+}
+
+/// A token with this header and payload, and whatever is given as its signature.
+fn assemble(header: &str, payload: &str, signature: &str) -> String {
+    let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{signature}", encode(header), encode(payload))
+}
+
+fn payload(expires: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    format!(r#"{{"sub":"mallory","iss":"{ISSUER}","aud":"{AUDIENCE}","exp":{}}}"#, now + expires)
+}
+
+fn sign(header: &str, payload: &str) -> String {
+    let unsigned = assemble(header, payload, "");
+    let unsigned = unsigned.trim_end_matches('.');
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, unsigned.as_bytes()));
+    format!("{unsigned}.{signature}")
+}
+
+async fn good_tokens_get_in(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let welcome = Raw::connect(&stack, 0, via).await.log_in("alice").await;
+    assert_eq!((welcome.user.as_str(), welcome.version), ("alice", 1));
+    assert!(welcome.heartbeat_ms > 0 && welcome.limits.unwrap().max_frame_bytes > 0);
+    let by_hand = sign(&format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#), &payload(60));
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.hello(by_hand).await;
+    assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))), "the tests' own tokens are good");
+}
+
+async fn bad_tokens_do_not(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let header = format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#);
+    let none = format!(r#"{{"alg":"none","kid":"{KEY_ID}"}}"#);
+    let good = token("alice");
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let cases = [
+        ("expired", sign(&header, &payload(-3600)), CloseCode::TokenExpired),
+        ("forged", mint(KEY_ID, OTHER_SECRET, ISSUER, AUDIENCE), CloseCode::TokenInvalid),
+        ("wrong audience", mint(KEY_ID, SECRET, ISSUER, "somebody else"), CloseCode::TokenInvalid),
+        ("wrong issuer", mint(KEY_ID, SECRET, "somebody else", AUDIENCE), CloseCode::TokenInvalid),
+        ("unknown kid", mint("unknown", SECRET, ISSUER, AUDIENCE), CloseCode::TokenInvalid),
+        ("no kid", sign(r#"{"alg":"HS256"}"#, &payload(60)), CloseCode::TokenInvalid),
+        ("alg none", assemble(&none, &payload(60), ""), CloseCode::TokenInvalid),
+        ("another alg", assemble(&header.replace("HS256", "HS512"), &payload(60), "AAAA"), CloseCode::TokenInvalid),
+        ("no signature", format!("{signed}."), CloseCode::TokenInvalid),
+        ("no token", String::new(), CloseCode::TokenInvalid),
+        ("no JWT", "x".repeat(4000), CloseCode::TokenInvalid),
+    ];
+    for (what, token, expected) in cases {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.hello(token).await;
+        assert_eq!(raw.heard().await, Heard::Closed(expected), "{what}");
+    }
+    let im = stack.backend().await;
+    stack.wait_online(&im, "mallory", 0).await;
+}
+
+async fn versions_and_devices_are_checked(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let with = |change: fn(&mut pb::Hello)| {
+        let Body::Hello(mut hello) = hello(token("alice")) else { unreachable!() };
+        change(&mut hello);
+        Body::Hello(hello)
+    };
+    let cases = [
+        (with(|hello| (hello.min_version, hello.max_version) = (90, 99)), CloseCode::UnsupportedVersion),
+        (with(|hello| (hello.min_version, hello.max_version) = (1, 0)), CloseCode::UnsupportedVersion),
+        (with(|hello| hello.device = None), CloseCode::ProtocolError),
+        (with(|hello| hello.device.as_mut().unwrap().id = "a b".into()), CloseCode::ProtocolError),
+        (with(|hello| hello.device.as_mut().unwrap().id.clear()), CloseCode::ProtocolError),
+    ];
+    for (hello, expected) in cases {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.send_frame(hello).await;
+        assert_eq!(raw.heard().await, Heard::Closed(expected));
+    }
+    // A newer device that still speaks this version gets in.
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.send_frame(with(|hello| hello.max_version = 99)).await;
+    assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))));
+}
