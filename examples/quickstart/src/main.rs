@@ -2,14 +2,14 @@
 //!
 //! Everything in one process, with no service to install: a server, a back end, alice on QUIC and bob on WebSocket. The
 //! back end sends to both, bob answers alice through the back end, and everybody prints what arrives.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use im_sdk::{
     Content,
-    backend::{Acceptance, Im, Incoming, Message, Refusal, SigningKey, TokenMinter, user, users},
-    client::{Client, ClientConfig, Event, ReceivedMessage, Trust},
+    backend::{Im, Incoming, Message, Refusal, SigningKey, TokenMinter, users},
+    client::{Client, ClientConfig, Event, Trust},
     cluster::Cluster,
     id::UserId,
     token::{TokenVerifier, VerificationKey},
@@ -20,7 +20,7 @@ const SECRET: &[u8] = b"thirty-two bytes or more, please!";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The server verifies tokens; the back end mints them.
+    // The server verifies the tokens that the back end mints.
     let minter = TokenMinter::new(SigningKey::hs256("k1", SECRET)?, "quickstart", "im");
     let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", SECRET)?]);
     let mut config = ServerConfig::new("im1", verifier);
@@ -31,60 +31,48 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The back end decides what becomes of what devices publish.
     let im = Im::with_cluster(cluster).await?;
-    let service = im.serve(decide).await?;
+    let decide = async |incoming: Incoming| match incoming.content.as_text() {
+        Some("spam") => Err(Refusal::new("no spam, please")),
+        _ => Ok(incoming.accept()),
+    };
+    let _service = im.serve(move |incoming| decide(incoming)).await?;
 
     // Two devices, one on each transport. The server's certificate is self-signed, so they pin it.
-    let trust = Trust::CertificateSha256(server.certificate_sha256().ok_or("the server has no certificate")?);
-    let open = |name: &str, scheme: &str| -> Result<Client, Box<dyn Error>> {
+    let trust = Trust::CertificateSha256(server.certificate_sha256().ok_or("no certificate")?);
+    let open = |name: &str, transport: &str| -> Result<Client, Box<dyn Error>> {
         let token = minter.mint(&UserId::parse(name)?, Duration::from_secs(3600))?;
-        let endpoint = server.endpoints().iter().find(|endpoint| endpoint.starts_with(scheme));
+        let endpoint = server.endpoints().iter().find(|endpoint| endpoint.starts_with(transport));
         let endpoint = endpoint.ok_or("no such endpoint")?.parse()?;
-        let device = format!("desktop/{name}-1").parse()?;
-        let mut config = ClientConfig::new(vec![endpoint], device, Arc::new(token));
+        let mut config = ClientConfig::new(vec![endpoint], "desktop/pc".parse()?, Arc::new(token));
         config.trust = trust.clone();
         let client = Client::open(config)?;
         client.connect();
         Ok(client)
     };
     let (alice, bob) = (open("alice", "quic")?, open("bob", "ws")?);
-    for client in [&alice, &bob] {
-        while !client.next_events(1).await.iter().any(|event| matches!(event, Event::Connected { .. })) {}
-    }
+    while !matches!(alice.next_events(1).await[..], [Event::Connected { .. }]) {}
+    while !matches!(bob.next_events(1).await[..], [Event::Connected { .. }]) {}
 
-    // Down: the back end to both. Up and down: bob to alice.
+    // The back end to both, then bob to alice.
     im.send(Message::to(users(["alice", "bob"])).text("welcome")).await?;
-    print("alice", &next(&alice).await?);
-    print("bob", &next(&bob).await?);
-    bob.publish(UserId::parse("alice")?, Content::text("hi alice, lunch?")).await?;
-    print("alice", &next(&alice).await?);
+    print_next("alice", &alice).await;
+    print_next("bob", &bob).await;
+    bob.publish(UserId::parse("alice")?, Content::text("lunch?")).await?;
+    print_next("alice", &alice).await;
     let refused = bob.publish(UserId::parse("alice")?, Content::text("spam")).await;
-    println!("bob's second message: {}", refused.err().ok_or("it was not refused")?);
+    println!("bob was told: {}", refused.err().ok_or("it was not refused")?);
 
     tokio::join!(alice.close(), bob.close());
-    service.shutdown().await;
     server.shutdown().await;
     Ok(())
 }
 
-async fn decide(incoming: Incoming) -> Result<Acceptance, Refusal> {
-    match incoming.content.as_text() {
-        Some("spam") => Err(Refusal::new("no spam, please")),
-        Some(text) => Ok(Acceptance::send(Message::to(user(&incoming.to)).text(format!("{text} :)")))),
-        None => Ok(incoming.accept()),
-    }
-}
-
-async fn next(client: &Client) -> Result<ReceivedMessage, Box<dyn Error>> {
+async fn print_next(name: &str, client: &Client) {
     while let Some(event) = client.next_events(1).await.pop() {
         if let Event::Message(message) = event {
-            return Ok(message);
+            let from = message.from.as_ref().map_or("the back end", |user| user.as_str());
+            let text = message.content.as_text().unwrap_or_default();
+            return println!("{name} received {text:?} from {from} over {}", message.transport);
         }
     }
-    Err("the client is closed".into())
-}
-
-fn print(name: &str, message: &ReceivedMessage) {
-    let from = message.from.as_ref().map_or("the back end", |user| user.as_str());
-    let text = message.content.as_text().unwrap_or_default();
-    println!("{name} received {text:?} from {from} over {}", message.transport);
 }
