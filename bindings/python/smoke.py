@@ -12,6 +12,7 @@ IM_FROM_TOKEN, IM_TO_USER, IM_TO_TOKEN. With --offline it opens and closes a cli
 
 import argparse
 import asyncio
+import atexit
 import os
 import sys
 import uuid
@@ -165,6 +166,8 @@ def main():
     arguments = parse_arguments()
     try:
         im = import_bindings(arguments.module_dir)
+        # The library's threads report back to Python: they must be gone before it is.
+        atexit.register(im.shutdown)
         asyncio.run(offline(im, arguments) if arguments.offline else exchange(im, arguments))
     except Failure as failure:
         print(f"FAILED: {failure}", file=sys.stderr)

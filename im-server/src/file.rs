@@ -137,7 +137,8 @@ fn parse(
 
 /// Sets the key that a variable names.
 fn set(table: &mut Table, name: &str, rest: &str, value: String) -> Result<(), FileError> {
-    let named = |(section, key, _): &&(&str, &str, Kind)| format!("{section}_{key}").eq_ignore_ascii_case(rest);
+    let named =
+        |(section, key, _): &&(&str, &str, Kind)| format!("{section}_{key}").eq_ignore_ascii_case(rest);
     let (section, key, kind) =
         KEYS.iter().find(named).ok_or_else(|| FileError::UnknownVariable(name.to_owned()))?;
     let value = kind.parse(value).map_err(|(expected, value)| {
@@ -371,7 +372,9 @@ impl AuthSection {
             _ => return contradiction("auth.hs256_key_id and auth.hs256_secret go together: set both"),
         }
         if keys.is_empty() {
-            return contradiction("no token key is configured: add one below auth.keys, or set auth.hs256_secret");
+            return contradiction(
+                "no token key is configured: add one below auth.keys, or set auth.hs256_secret",
+            );
         }
         Ok(TokenVerifier::new(issuer, audience, keys))
     }
@@ -380,7 +383,9 @@ impl AuthSection {
 impl KeySection {
     fn load(&self) -> Result<VerificationKey, FileError> {
         match (self.algorithm, &self.secret, &self.public_key) {
-            (Algorithm::Hs256, Some(secret), None) => Ok(VerificationKey::hs256(&self.id, secret.as_bytes())?),
+            (Algorithm::Hs256, Some(secret), None) => {
+                Ok(VerificationKey::hs256(&self.id, secret.as_bytes())?)
+            }
             (Algorithm::EdDsa, None, Some(path)) => {
                 Ok(VerificationKey::eddsa_pem(&self.id, &self.read(path)?)?)
             }
@@ -393,7 +398,8 @@ impl KeySection {
     }
 
     fn read(&self, path: &PathBuf) -> Result<Vec<u8>, FileError> {
-        let unreadable = |source| FileError::UnreadableKey { id: self.id.clone(), path: path.clone(), source };
+        let unreadable =
+            |source| FileError::UnreadableKey { id: self.id.clone(), path: path.clone(), source };
         std::fs::read(path).map_err(unreadable)
     }
 }

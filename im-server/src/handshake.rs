@@ -2,10 +2,7 @@
 
 use std::{future::poll_fn, ops::RangeInclusive, sync::Arc, time::SystemTime};
 
-use im_proto::{
-    PROTOCOL_VERSIONS, close::CloseCode, frame, pb,
-    pb::device_frame::Body,
-};
+use im_proto::{PROTOCOL_VERSIONS, close::CloseCode, frame, pb, pb::device_frame::Body};
 use im_sdk::{
     cluster::{Claim, Displaced, Publication, Route},
     id::{Device, UserId},
@@ -125,15 +122,9 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
 fn kick(shared: &Shared, route: &Route) -> pb::Envelope {
     let reason = "another connection of this user took its place".to_owned();
     let kick = pb::Kick { code: CloseCode::Replaced.code().into(), reason };
-    let record = pb::Record {
-        connections: vec![route.connection.0],
-        effect: Some(pb::record::Effect::Kick(kick)),
-    };
-    pb::Envelope {
-        publisher: shared.id.to_string(),
-        records: vec![record],
-        ..pb::Envelope::default()
-    }
+    let record =
+        pb::Record { connections: vec![route.connection.0], effect: Some(pb::record::Effect::Kick(kick)) };
+    pb::Envelope { publisher: shared.id.to_string(), records: vec![record], ..pb::Envelope::default() }
 }
 
 fn welcome(shared: &Shared, version: u32, user: &UserId, connection: u64) -> pb::Welcome {

@@ -99,7 +99,11 @@ fn say(fact: std::fmt::Arguments<'_>) {
 }
 
 /// Runs until a signal, then drains.
-async fn serve(config: ServerConfig, cluster: Cluster, announce: impl FnOnce(&Server)) -> Result<(), Failure> {
+async fn serve(
+    config: ServerConfig,
+    cluster: Cluster,
+    announce: impl FnOnce(&Server),
+) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut server = Server::start(config, cluster).await?;
     announce(&server);

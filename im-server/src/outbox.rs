@@ -79,7 +79,11 @@ impl Outbox {
     }
 
     /// Moves everything that waits into `batch`; pending while there is nothing and no reason to close.
-    pub(crate) fn poll_take(&self, context: &mut Context<'_>, batch: &mut VecDeque<Bytes>) -> Poll<Option<Close>> {
+    pub(crate) fn poll_take(
+        &self,
+        context: &mut Context<'_>,
+        batch: &mut VecDeque<Bytes>,
+    ) -> Poll<Option<Close>> {
         self.session.register(context.waker());
         let mut state = self.lock();
         if state.frames.is_empty() && state.close.is_none() {

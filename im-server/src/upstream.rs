@@ -130,7 +130,11 @@ fn refuse(waiting: HashMap<(ConnectionId, u64), Waiting>, reason: &str) {
 
 /// Puts queued publishes onto the bus, as many at once as have queued up while the last message went out. Ends when
 /// every [`Upstream`] is gone.
-pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: mpsc::Receiver<pb::UpstreamPublish>) {
+pub(crate) async fn forward(
+    cluster: Cluster,
+    server: ServerId,
+    mut queue: mpsc::Receiver<pb::UpstreamPublish>,
+) {
     let own = cluster.names().server(&server);
     while let Some(first) = queue.recv().await {
         let publication = Publication {

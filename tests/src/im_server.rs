@@ -84,6 +84,10 @@ pub fn binary(name: &str) -> PathBuf {
     // target/<profile>/deps/<test>
     let folder = test.ancestors().nth(2).expect("the target folder");
     let binary = folder.join(name);
-    assert!(binary.is_file(), "{} is not built: run `cargo build -p {name}` or ./tests/run.sh", binary.display());
+    assert!(
+        binary.is_file(),
+        "{} is not built: run `cargo build -p {name}` or ./tests/run.sh",
+        binary.display()
+    );
     binary
 }

@@ -169,7 +169,9 @@ async fn next_websocket(socket: &mut Socket, frames: &mut frame::Split) -> Heard
             Some(Ok(Message::Close(close))) => {
                 // Going on reading completes the close.
                 while socket.next().await.is_some() {}
-                return Heard::Closed(close.map_or(CloseCode::Unknown(0), |close| u16::from(close.code).into()));
+                return Heard::Closed(
+                    close.map_or(CloseCode::Unknown(0), |close| u16::from(close.code).into()),
+                );
             }
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return Heard::Closed(CloseCode::Unknown(0)),

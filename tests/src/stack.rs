@@ -9,8 +9,8 @@ use im_sdk::{
     id::{Device, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use im_server::{Server, ServerConfig, TlsConfig};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 
 use crate::{ImServer, NatsServer, RedisServer, TestClient, wait_until};
@@ -114,6 +114,12 @@ impl Certificate {
         CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the certificate is valid")
     }
 
+    /// Its fingerprint, as devices in other languages pin it.
+    pub fn sha256_hex(&self) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &self.der());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// What makes a client believe it.
     pub fn trust(&self) -> Trust {
         Trust::pem(self.pem.as_bytes()).expect("the certificate is valid")
@@ -189,7 +195,9 @@ impl Stack {
     pub async fn start_with(setup: Setup, servers: usize, options: ServerOptions) -> Self {
         let services = match setup {
             Setup::Embedded => None,
-            Setup::Clustered => Some(Services { redis: RedisServer::start().await, nats: NatsServer::start().await }),
+            Setup::Clustered => {
+                Some(Services { redis: RedisServer::start().await, nats: NatsServer::start().await })
+            }
         };
         let cluster = match &services {
             None => Cluster::embedded(),

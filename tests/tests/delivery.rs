@@ -15,7 +15,11 @@ use im_sdk::{
     client::{CloseCode, PublishError},
     id::{Device, Terminal, UserId},
 };
-use im_tests::{Setup, Stack, Via, everywhere, stack::PATIENCE, wait_until};
+use im_tests::{
+    Setup, Stack, Via, everywhere,
+    stack::{PATIENCE, ServerOptions},
+    wait_until,
+};
 
 everywhere!(
     reaches_every_device_on_every_server,
@@ -233,8 +237,10 @@ async fn tells_who_is_online(setup: Setup, via: Via) {
     let _browser = stack.connect("bob", "web/tab", 1, via).await;
     let online = im.online(&[id("alice"), id("bob")]).await.unwrap();
     assert_eq!(online.len(), 1);
-    let found: Vec<_> = online[&id("bob")].iter().map(|found| (found.device.to_string(), &found.server)).collect();
-    let (first, second) = (stack.server_id(&stack.servers[0]).await, stack.server_id(&stack.servers[1]).await);
+    let found: Vec<_> =
+        online[&id("bob")].iter().map(|found| (found.device.to_string(), &found.server)).collect();
+    let (first, second) =
+        (stack.server_id(&stack.servers[0]).await, stack.server_id(&stack.servers[1]).await);
     assert_eq!(found, [("web/tab".to_owned(), &second), ("ios/phone".to_owned(), &first)]);
 }
 
@@ -264,4 +270,20 @@ async fn lists_servers_least_loaded_first(setup: Setup, via: Via) {
     })
     .await;
     assert_eq!(im.endpoints()[1].addresses, stack.servers[0].endpoints());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websocket_works_behind_tls() {
+    let options = ServerOptions { websocket_tls: true, ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 1, options).await;
+    let im = stack.backend().await;
+    let _service = relay(&im, &Arc::default()).await;
+    assert!(stack.servers[0].endpoint(Via::WebSocket).starts_with("wss://"));
+    let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
+    let data: Vec<u8> = (0..60_000_u32).map(|index| index as u8).collect();
+    let content = Content::custom("large", data);
+    im.send(Message::to(user("bob")).content(content.clone())).await.unwrap();
+    assert_eq!(bob.message().await.content, content);
+    bob.publish("bob", "to myself").await.unwrap();
+    assert_eq!(bob.text().await, "to myself");
 }

@@ -90,7 +90,8 @@ async fn a_draining_server_hands_its_devices_over(setup: Setup, via: Via) {
     }
     let live = stack.cluster().routes().live_servers().await.unwrap();
     assert!(live.iter().all(|server| server.id != id), "its lease has ended");
-    let users: Vec<_> = (0..DEVICES).map(|number| UserId::parse(&format!("user-{number}")).unwrap()).collect();
+    let users: Vec<_> =
+        (0..DEVICES).map(|number| UserId::parse(&format!("user-{number}")).unwrap()).collect();
     for routes in stack.cluster().routes().locate(&users).await.unwrap() {
         assert_eq!(routes.len(), 1, "no route is left behind");
         assert_ne!(routes[0].1.server, id);

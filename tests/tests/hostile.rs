@@ -147,7 +147,11 @@ async fn unknown_frames_are_ignored(setup: Setup, via: Via) {
     raw.send_frame(ping(3)).await;
     assert_eq!(raw.heard().await, pong(3));
     // Several frames in one message or write.
-    let both = [frame::encode(ping(4)), Bytes::from_static(UNKNOWN), frame::encode(Body::Pong(pb::Pong { echo: 1 }))];
+    let both = [
+        frame::encode(ping(4)),
+        Bytes::from_static(UNKNOWN),
+        frame::encode(Body::Pong(pb::Pong { echo: 1 })),
+    ];
     raw.send(both.concat()).await;
     assert_eq!(raw.heard().await, pong(4));
 }

@@ -69,7 +69,11 @@ async fn bad_tokens_do_not(setup: Setup, via: Via) {
         ("unknown kid", mint("unknown", SECRET, ISSUER, AUDIENCE), CloseCode::TokenInvalid),
         ("no kid", sign(r#"{"alg":"HS256"}"#, &payload(60)), CloseCode::TokenInvalid),
         ("alg none", assemble(&none, &payload(60), ""), CloseCode::TokenInvalid),
-        ("another alg", assemble(&header.replace("HS256", "HS512"), &payload(60), "AAAA"), CloseCode::TokenInvalid),
+        (
+            "another alg",
+            assemble(&header.replace("HS256", "HS512"), &payload(60), "AAAA"),
+            CloseCode::TokenInvalid,
+        ),
         ("no signature", format!("{signed}."), CloseCode::TokenInvalid),
         ("no token", String::new(), CloseCode::TokenInvalid),
         ("no JWT", "x".repeat(4000), CloseCode::TokenInvalid),

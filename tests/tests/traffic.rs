@@ -121,7 +121,12 @@ authorization {
 }
 "#;
 
-async fn restricted_server(name: &str, redis: &RedisServer, nats: &NatsServer, certificate: &Certificate) -> ImServer {
+async fn restricted_server(
+    name: &str,
+    redis: &RedisServer,
+    nats: &NatsServer,
+    certificate: &Certificate,
+) -> ImServer {
     let mut variables = variables(&ServerOptions::default(), certificate);
     variables.push(("IM_SERVER_INCARNATION".into(), "boot1".into()));
     let nats = nats.address_for(name, &format!("{name}-secret"));
@@ -130,7 +135,8 @@ async fn restricted_server(name: &str, redis: &RedisServer, nats: &NatsServer, c
 
 fn device(user: &str, server: &ImServer, certificate: &Certificate) -> TestClient {
     let endpoints = server.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
-    let mut config = ClientConfig::new(endpoints, "web/tab".parse().unwrap(), std::sync::Arc::new(token(user)));
+    let mut config =
+        ClientConfig::new(endpoints, "web/tab".parse().unwrap(), std::sync::Arc::new(token(user)));
     config.trust = certificate.trust();
     let client = Client::open(config).unwrap();
     client.connect();
@@ -183,5 +189,8 @@ async fn a_server_needs_no_more_than_its_own_subject() {
     spy.flush().await.unwrap();
     im.send(Message::to(user("alice")).text("private")).await.unwrap();
     assert_eq!(alice.text().await, "private");
-    assert!(timeout(std::time::Duration::from_millis(200), forbidden.next()).await.is_err(), "nothing was overheard");
+    assert!(
+        timeout(std::time::Duration::from_millis(200), forbidden.next()).await.is_err(),
+        "nothing was overheard"
+    );
 }

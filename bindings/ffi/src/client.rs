@@ -31,7 +31,7 @@ impl Client {
     /// [`OpenError`]. The network plays no part.
     #[uniffi::constructor]
     pub fn open(config: ClientConfig, tokens: Arc<dyn TokenProvider>) -> Result<Self, OpenError> {
-        let inner = sdk::Client::open_on(config.parse(tokens)?, runtime::handle()?)?;
+        let inner = sdk::Client::open_on(config.parse(tokens)?, &runtime::handle()?)?;
         Ok(Self { inner })
     }
 

@@ -23,6 +23,7 @@ pub use self::{
     config::{ClientConfig, Terminal, Trust},
     error::{OpenError, PublishError, RefusalKind, TokenError},
     event::{Content, Event, ReceivedMessage, State, Transport},
+    runtime::shutdown,
     token::{TokenProvider, TokenRequest},
 };
 

@@ -1,17 +1,37 @@
 //! The tokio runtime behind all clients of a process.
 
-use std::{io, sync::OnceLock};
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::OpenError;
 
-/// The runtime, made when it is first needed. It lives as long as the process.
-pub(crate) fn handle() -> Result<&'static Handle, OpenError> {
-    static RUNTIME: OnceLock<io::Result<Runtime>> = OnceLock::new();
-    match RUNTIME.get_or_init(build) {
-        Ok(runtime) => Ok(runtime.handle()),
-        Err(error) => Err(OpenError::NoRuntime { reason: error.to_string() }),
+/// Made when it is first needed.
+static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// The runtime that clients live on.
+pub(crate) fn handle() -> Result<Handle, OpenError> {
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = runtime.as_ref() {
+        return Ok(runtime.handle().clone());
+    }
+    let built = build().map_err(|error| OpenError::NoRuntime { reason: error.to_string() })?;
+    Ok(runtime.insert(built).handle().clone())
+}
+
+/// Ends the library's threads, and with them every client that is not closed. Call it before the language's own runtime
+/// ends, when all clients are closed: Python in particular kills a foreign thread that is just reporting back to it, and
+/// the process with it (`atexit.register(im_ffi.shutdown)`). A client that is opened later starts new threads.
+#[uniffi::export]
+pub fn shutdown() {
+    let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(runtime) = runtime {
+        // A token provider that hangs must not hang the process.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     }
 }
 
@@ -21,3 +41,6 @@ fn build() -> io::Result<Runtime> {
 
 /// A device has a handful of connections; one thread would do, and two keep one client's TLS from delaying another.
 const WORKER_THREADS: usize = 2;
+
+/// How long the threads may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);

@@ -58,7 +58,8 @@ impl Directory {
         let servers = self.cluster.routes().live_servers().await?;
         let live = servers.into_iter().map(|RegisteredServer { id, info }| (id, info)).collect();
         let mut state = self.lock();
-        let gone: Vec<_> = state.live.keys().filter(|id| !HashMap::contains_key(&live, *id)).cloned().collect();
+        let gone: Vec<_> =
+            state.live.keys().filter(|id| !HashMap::contains_key(&live, *id)).cloned().collect();
         state.live = Arc::new(live);
         gone.into_iter().for_each(|id| state.bury(id));
         Ok(())

@@ -79,7 +79,11 @@ impl State {
 
 impl Ids {
     /// Leases a node number.
-    pub(super) async fn lease(cluster: &Cluster, owner: &str, ttl: Duration) -> Result<Option<Self>, RoutesError> {
+    pub(super) async fn lease(
+        cluster: &Cluster,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Option<Self>, RoutesError> {
         let state = lease(cluster, owner, ttl).await?;
         Ok(state.map(|state| Self { state: Mutex::new(state) }))
     }

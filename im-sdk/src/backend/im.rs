@@ -1,9 +1,6 @@
 //! [`Im`]: one per process, shared by cloning.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::time::{MissedTickBehavior, interval};
@@ -62,7 +59,10 @@ pub enum StartError {
     #[error(transparent)]
     Bus(#[from] BusError),
     /// As many processes issue message ids as there are node numbers.
-    #[error("all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out", crate::id::NodeId::COUNT)]
+    #[error(
+        "all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out",
+        crate::id::NodeId::COUNT
+    )]
     NoNode,
 }
 
@@ -161,7 +161,12 @@ impl Inner {
 }
 
 /// Asks who lives, forgets links to who does not, and gives up on what was not answered.
-async fn upkeep(directory: Arc<Directory>, publisher: Arc<Publisher>, config: ImConfig, stop: CancellationToken) {
+async fn upkeep(
+    directory: Arc<Directory>,
+    publisher: Arc<Publisher>,
+    config: ImConfig,
+    stop: CancellationToken,
+) {
     let mut ticks = interval(config.directory_refresh);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

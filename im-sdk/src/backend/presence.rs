@@ -46,7 +46,10 @@ impl Im {
     ///
     /// # Errors
     /// [`PresenceError`] when the route store does not answer.
-    pub async fn online(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<OnlineDevice>>, PresenceError> {
+    pub async fn online(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Vec<OnlineDevice>>, PresenceError> {
         let mut online: HashMap<UserId, Vec<OnlineDevice>> = HashMap::new();
         for (server, located) in self.locate(users, |_| true).await? {
             for located in located {
@@ -65,7 +68,12 @@ impl Im {
     ///
     /// # Errors
     /// [`KickError`] when the route store does not answer.
-    pub async fn kick(&self, user: &UserId, device: Option<&Device>, reason: &str) -> Result<usize, KickError> {
+    pub async fn kick(
+        &self,
+        user: &UserId,
+        device: Option<&Device>,
+        reason: &str,
+    ) -> Result<usize, KickError> {
         let wanted = |candidate: &Device| device.is_none_or(|device| device == candidate);
         let located = self.locate(std::slice::from_ref(user), wanted).await?;
         let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: reason.to_owned() };

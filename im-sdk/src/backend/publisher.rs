@@ -79,7 +79,11 @@ impl Publisher {
     }
 
     /// Queues a record, waiting while the queue is full; the outcome comes by the receiver.
-    pub(super) async fn submit(self: &Arc<Self>, server: &ServerId, record: pb::Record) -> oneshot::Receiver<Outcome> {
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        server: &ServerId,
+        record: pb::Record,
+    ) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         // Should the link be closing, the dropped sender makes the outcome unknown.
         let _ = self.link(server).send(Job { record, done: Some(done) }).await;

@@ -31,7 +31,9 @@ pub enum SendError {
     #[error("the message has no content")]
     NoContent,
     /// The encoded message is larger than a device takes.
-    #[error("the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself")]
+    #[error(
+        "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
+    )]
     TooLarge {
         /// What it takes.
         bytes: usize,

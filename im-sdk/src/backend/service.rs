@@ -209,7 +209,12 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn handle(self: Arc<Self>, server: ServerId, publish: pb::UpstreamPublish, _place: OwnedSemaphorePermit) {
+    async fn handle(
+        self: Arc<Self>,
+        server: ServerId,
+        publish: pb::UpstreamPublish,
+        _place: OwnedSemaphorePermit,
+    ) {
         let (connection, number) = (publish.connection, publish.number);
         let decision = AssertUnwindSafe(self.decide(publish)).catch_unwind().await;
         let outcome = decision.unwrap_or_else(|_| {

@@ -103,7 +103,9 @@ impl Link for QuicLink {
             let read = ready!(self.receive.poll_read(context, &mut chunk)).map_err(|_| LinkError::Lost)?;
             match read {
                 0 if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
-                0 => return Poll::Ready(Err(LinkError::protocol("the stream ended in the middle of a frame"))),
+                0 => {
+                    return Poll::Ready(Err(LinkError::protocol("the stream ended in the middle of a frame")));
+                }
                 read => self.buffer.extend_from_slice(&chunk[..read]),
             }
         }

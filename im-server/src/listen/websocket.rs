@@ -149,7 +149,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
                     return Poll::Ready(Ok(true));
                 }
                 Some(Ok(Message::Text(_))) => {
-                    return Poll::Ready(Err(LinkError::protocol("text messages are not part of the protocol")));
+                    return Poll::Ready(Err(LinkError::protocol(
+                        "text messages are not part of the protocol",
+                    )));
                 }
                 // The library answers pings and closes by itself.
                 Some(Ok(_)) => {}

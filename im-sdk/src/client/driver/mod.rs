@@ -242,6 +242,9 @@ impl Driver {
             _ = publish.ticket.send(Err(PublishError::Closed));
         }
         while self.closing.join_next().await.is_some() {}
+        // `Closed` promises that nothing of the application's is called or held any more: a foreign token provider must
+        // not be released after its language's runtime is gone.
+        drop(self.tokens);
         self.ends
             .status
             .send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });

@@ -1,0 +1,43 @@
+//! The bindings as their users see them: the generated Python module against a real deployment.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path, process::Command};
+
+use im_sdk::backend::Incoming;
+use im_tests::{Setup, Stack, Via, binary, stack::token};
+
+/// Runs a program to its end and shows what it said if it failed.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} ended with {}:\n{out}\n{err}", output.status);
+}
+
+fn generate_python(directory: &Path) {
+    let library = binary("libim_ffi.so");
+    let mut generate = Command::new(binary("uniffi-bindgen"));
+    // The generator asks cargo about the workspace.
+    generate.current_dir(env!("CARGO_MANIFEST_DIR")).arg("generate").arg(&library);
+    run(generate.args(["--language", "python", "--out-dir"]).arg(directory));
+    fs::copy(library, directory.join("libim_ffi.so")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_python_devices_talk() {
+    let directory = tempfile::tempdir().unwrap();
+    generate_python(directory.path());
+    let stack = Stack::start(Setup::Embedded, 1).await;
+    let im = stack.backend().await;
+    let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut smoke = Command::new("python3");
+        smoke
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings/python/smoke.py"))
+            .arg(directory.path())
+            .args(["--endpoint", &stack.servers[0].endpoint(via)])
+            .args(["--trust-sha256", &stack.certificate.sha256_hex()])
+            .args(["--from-user", "alice", "--from-token", &token("alice")])
+            .args(["--to-user", "bob", "--to-token", &token("bob")]);
+        tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
+    }
+}
