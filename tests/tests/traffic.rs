@@ -1,5 +1,5 @@
 //! What is really in Redis and on NATS, and with how few rights a server gets by.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use bytes::Bytes;
 use futures_util::StreamExt;

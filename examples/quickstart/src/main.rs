@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some("spam") => Err(Refusal::new("no spam, please")),
         _ => Ok(incoming.accept()),
     };
-    let _service = im.serve(move |incoming| decide(incoming)).await?;
+    let _service = im.serve(decide).await?;
 
     // Two devices, one on each transport. The server's certificate is self-signed, so they pin it.
     let trust = Trust::CertificateSha256(server.certificate_sha256().ok_or("no certificate")?);
