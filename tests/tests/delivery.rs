@@ -30,6 +30,8 @@ everywhere!(
     a_handler_refuses_changes_and_answers,
     a_publish_waits_for_a_back_end,
     many_publishes_at_once_are_all_answered,
+    what_cannot_be_sent_is_refused_for_good,
+    an_answer_that_no_device_takes_harms_nobody_else,
     wrong_messages_are_refused,
     tells_who_is_online,
     kicks_across_servers,
@@ -286,4 +288,30 @@ async fn websocket_works_behind_tls() {
     assert_eq!(bob.message().await.content, content);
     bob.publish("bob", "to myself").await.unwrap();
     assert_eq!(bob.text().await, "to myself");
+}
+
+async fn what_cannot_be_sent_is_refused_for_good(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = relay(&im, &Arc::default()).await;
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    // Fits into a publish, and with its sender's name not into a push.
+    let refused = bob.publish("alice", &"x".repeat(65_500)).await.unwrap_err();
+    let PublishError::Refused { retry_after, reason, .. } = &refused else { panic!("{refused:?}") };
+    assert_eq!(*retry_after, None, "it would not fit the next time either: {reason}");
+    bob.publish("alice", "short").await.unwrap();
+}
+
+async fn an_answer_that_no_device_takes_harms_nobody_else(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let handler = async |incoming: Incoming| {
+        let size = if incoming.to == id("greedy") { 2 * 1024 * 1024 } else { 1 };
+        Ok(Acceptance::handled().with_answer(vec![7; size]))
+    };
+    let _service = im.serve(handler).await.unwrap();
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    let (greedy, modest) = tokio::join!(bob.publish("greedy", "hi"), bob.publish("modest", "hi"));
+    assert!(matches!(greedy, Err(PublishError::Refused { retry_after: None, .. })), "{greedy:?}");
+    assert_eq!(modest.unwrap().answer.len(), 1);
 }

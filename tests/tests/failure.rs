@@ -10,7 +10,8 @@ use im_sdk::{
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
-    stack::{PATIENCE, ServerOptions},
+    raw::{Heard, Raw},
+    stack::{PATIENCE, ServerOptions, token},
     wait_until,
 };
 
@@ -106,7 +107,7 @@ async fn a_draining_server_closes_who_stays(setup: Setup, via: Via) {
     let options = ServerOptions { drain_grace: Duration::from_millis(500), ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 1, options).await;
     let im = stack.backend().await;
-    let mut raw = im_tests::raw::Raw::connect(&stack, 0, via).await;
+    let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("stubborn").await;
     let leaving = stack.servers.remove(0);
     let (code, ()) = tokio::join!(raw.closed(), leaving.shutdown());
@@ -136,4 +137,20 @@ async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
     bob.client().close().await;
     let closed = bob.client().next_events(100).await;
     assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut stack = Stack::start(Setup::Embedded, 1).await;
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        let leaving = stack.servers.remove(0);
+        let late = async {
+            raw.hello(token("late")).await;
+            raw.heard().await
+        };
+        // In this order: the drain has begun when the device speaks.
+        let ((), heard) = tokio::join!(biased; leaving.shutdown(), late);
+        assert_eq!(heard, Heard::Closed(CloseCode::GoingAway), "{via:?}");
+    }
 }

@@ -1,0 +1,144 @@
+//! Redis or NATS is away: nothing hangs, and nothing is claimed that is not so.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use im_proto::{frame, pb, pb::frame::Body};
+use im_sdk::{
+    backend::{Im, Message, user},
+    client::CloseCode,
+    cluster::{BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryRoutes, NatsBus, Publication, RedisRoutes, Subject},
+    id::{ServerId, UserId},
+};
+use im_server::{Server, ServerConfig, dev};
+use im_tests::{
+    NatsServer, RedisServer, Setup, Stack, Via,
+    raw::{Heard, Raw, hello},
+    stack::PATIENCE,
+    wait_until,
+};
+use prost::Message as _;
+use tokio::time::timeout;
+
+const NONE: [&str; 0] = [];
+
+/// A server on free ports that takes development tokens.
+fn server_config() -> ServerConfig {
+    let mut config = dev::config().unwrap();
+    config.websocket = Some(([127, 0, 0, 1], 0).into());
+    config.quic = None;
+    config
+}
+
+async fn log_in(server: &Server, user: &str) -> (Raw, pb::Welcome) {
+    let mut raw = Raw::websocket(&server.endpoints()[0]).await;
+    let token = dev::token(&UserId::parse(user).unwrap()).unwrap();
+    raw.send_frame(hello(token)).await;
+    match raw.heard().await {
+        Heard::Frame(Body::Welcome(welcome)) => (raw, welcome),
+        other => panic!("Welcome expected: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_nats_to_stop() {
+    let mut nats = NatsServer::start().await;
+    let bus = NatsBus::connect(&ClusterConfig::new(NONE, [nats.address()])).await.unwrap();
+    let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(bus));
+    let im = Im::with_cluster(cluster.clone()).await.unwrap();
+    let server = Server::start(server_config(), cluster).await.unwrap();
+    let (_bob, _) = log_in(&server, "bob").await;
+    nats.kill();
+    // None arrives; the first ones wait for NATS in the client library, the last ones before it.
+    let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
+    assert!(receipt.pushed.is_empty(), "{receipt:?}");
+    timeout(PATIENCE, im.shutdown()).await.expect("the back end ends");
+    timeout(PATIENCE, server.shutdown()).await.expect("the server ends");
+}
+
+/// Asks a server to push to a connection, past the routes, and tells whether it says that it did.
+async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> bool {
+    let names = cluster.names();
+    let mut answers = cluster.bus().subscribe(names.answers("test")).await.unwrap();
+    let frames = pb::record::Effect::Frames(frame::encode(Body::Pong(pb::Pong { echo: 7 })));
+    let envelope = pb::Envelope {
+        publisher: "test".into(),
+        number: 1,
+        answer_to: names.answers("test").to_string(),
+        records: vec![pb::Record { connections: vec![connection], effect: Some(frames) }],
+    };
+    let payload: Bytes = envelope.encode_to_vec().into();
+    let publication = Publication { subject: names.server(server), return_to: None, payload };
+    cluster.bus().publish(publication).await.unwrap();
+    match timeout(PATIENCE, answers.next()).await.unwrap() {
+        Some(BusEvent::Message(message)) => {
+            pb::Delivered::decode(message.payload).unwrap().missed.is_empty()
+        }
+        other => panic!("an answer expected: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_left_counts_as_missed_also_while_redis_is_away() {
+    let redis = RedisServer::start().await;
+    let mut config = ClusterConfig::new([redis.address()], NONE);
+    // The route cannot be released for as long as this test may take.
+    config.request_timeout = PATIENCE * 2;
+    let routes = RedisRoutes::connect(&config).await.unwrap();
+    let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()));
+    let server = Server::start(server_config(), cluster.clone()).await.unwrap();
+    let (raw, welcome) = log_in(&server, "bob").await;
+    assert!(is_pushed(&cluster, server.id(), welcome.connection).await);
+
+    redis.stop();
+    drop(raw);
+    wait_until("the server misses the connection", PATIENCE, async || {
+        !is_pushed(&cluster, server.id(), welcome.connection).await
+    })
+    .await;
+    redis.resume();
+}
+
+#[tokio::test]
+async fn a_server_without_its_lease_sends_its_devices_away() {
+    for via in [Via::Quic, Via::WebSocket] {
+        let stack = Stack::start(Setup::Clustered, 1).await;
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        let id = stack.server_id(&stack.servers[0]).await;
+        stack.cluster().routes().end_server_lease(&id).await.unwrap();
+        assert_eq!(raw.closed().await, CloseCode::GoingAway, "{via:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_server_can_be_asked_for_again() {
+    let cluster = Cluster::embedded();
+    let mut config = server_config();
+    config.lease = Duration::from_secs(1);
+    let mut server = Server::start(config, cluster.clone()).await.unwrap();
+    cluster.routes().end_server_lease(server.id()).await.unwrap();
+    for _ in 0..2 {
+        let stopped = timeout(PATIENCE, server.stopped()).await.unwrap();
+        assert_eq!(stopped, im_server::Stopped::LeaseLost);
+    }
+}
+
+#[tokio::test]
+async fn publishing_ends_while_nats_is_away() {
+    let mut nats = NatsServer::start().await;
+    let mut config = ClusterConfig::new(NONE, [nats.address()]);
+    config.request_timeout = Duration::from_millis(200);
+    let cluster = Cluster::new(
+        Arc::new(MemoryRoutes::new()),
+        Arc::new(NatsBus::connect(&config).await.unwrap()),
+    );
+    nats.kill();
+    let subject = Subject::received("im.srv.nobody");
+    let publishing = async {
+        let publication = || Publication { subject: subject.clone(), return_to: None, payload: Bytes::new() };
+        while cluster.bus().publish(publication()).await.is_ok() {}
+    };
+    timeout(PATIENCE, publishing).await.expect("at some point the way out is full, and says so");
+}
