@@ -60,7 +60,7 @@ cargo build --locked --workspace --bins --lib
 cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 
 say "testing ($profile profile)"
-IM_TEST_PROFILE=$profile cargo test --locked --workspace --no-fail-fast "$@"
+TEST_PROFILE=$profile cargo test --locked --workspace --no-fail-fast "$@"
 
 # Each half must also stand alone: a device has no cluster, a back end no client.
 say "testing the halves of im-sdk apart"

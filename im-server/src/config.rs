@@ -5,6 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use im_proto::limits;
 use im_sdk::{cluster::LoginPolicy, token::TokenVerifier};
 
+/// The longest time that a setting may be.
+const DAY_MS: u128 = 24 * 3600 * 1000;
+
+/// See [`Limits::max_frame_bytes`].
+const MOST_FRAME_BYTES: usize = 512 * 1024;
+
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -65,10 +71,39 @@ impl ServerConfig {
         }
     }
 
+    /// Values that are of the right kind and make no sense.
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        let durations = [
+            ("server.heartbeat_ms", self.heartbeat, 100),
+            ("server.hello_timeout_ms", self.hello_timeout, 100),
+            ("server.publish_timeout_ms", self.publish_timeout, 100),
+            ("server.lease_ms", self.lease, 1000),
+            ("server.drain_grace_ms", self.drain_grace, 0),
+        ];
+        for (key, value, least) in durations {
+            let holds = (least..=DAY_MS).contains(&value.as_millis());
+            require(holds, key, || format!("from {least} to {DAY_MS}"))?;
+        }
+        self.limits.check()
+    }
+
     /// How long a connection may be silent.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.heartbeat * 5 / 2
     }
+}
+
+/// A setting makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} must be {rule}")]
+pub struct InvalidConfig {
+    /// As `im-server.example.toml` names it.
+    key: &'static str,
+    rule: String,
+}
+
+fn require(holds: bool, key: &'static str, rule: impl FnOnce() -> String) -> Result<(), InvalidConfig> {
+    if holds { Ok(()) } else { Err(InvalidConfig { key, rule: rule() }) }
 }
 
 /// Where the certificate comes from.
@@ -93,13 +128,30 @@ pub enum TlsConfig {
 pub struct Limits {
     /// Connections at once; further ones are closed with `overloaded`. Default 1,000,000.
     pub max_connections: usize,
-    /// The largest frame in either direction, in bytes. Default 64 KiB.
+    /// The largest frame in either direction, in bytes: at least 64 KiB, which back ends send, and at most 512 KiB, which
+    /// fits into a message of the bus beside others. Default 64 KiB.
     pub max_frame_bytes: usize,
     /// Publishes of one connection that may wait for their results. Default 64.
     pub max_inflight_publishes: u32,
-    /// Bytes that may wait to be written to one connection; beyond it the connection is closed with `slow_consumer`.
-    /// Default 1 MiB.
+    /// Bytes that may wait to be written to one connection; beyond it the connection is closed with `slow_consumer`. At
+    /// least two of the largest frames. Default 1 MiB.
     pub outbox_bytes: usize,
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        require(self.max_connections > 0, "limits.max_connections", || "at least 1".into())?;
+        require(self.max_inflight_publishes > 0, "limits.max_inflight_publishes", || "at least 1".into())?;
+        let frames = limits::MAX_FRAME_BYTES..=MOST_FRAME_BYTES;
+        require(frames.contains(&self.max_frame_bytes), "limits.max_frame_bytes", || {
+            format!("from {} to {}", frames.start(), frames.end())
+        })?;
+        // Whoever gets one frame of the largest size must not count as slow.
+        let least = 2 * self.max_frame_bytes;
+        require(self.outbox_bytes >= least, "limits.outbox_bytes", || {
+            format!("at least {least}, twice limits.max_frame_bytes")
+        })
+    }
 }
 
 impl Default for Limits {
@@ -110,5 +162,18 @@ impl Default for Limits {
             max_inflight_publishes: limits::MAX_INFLIGHT_PUBLISHES,
             outbox_bytes: 1024 * 1024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_embedded_server_checks_its_settings_too() {
+        let mut config = ServerConfig::new("s", TokenVerifier::new("i", "a", []));
+        config.lease = Duration::ZERO;
+        let started = crate::Server::start(config, im_sdk::cluster::Cluster::embedded()).await;
+        assert!(matches!(started, Err(crate::StartError::Config(_))), "{started:?}");
     }
 }

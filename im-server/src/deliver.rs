@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use crate::{
     outbox::{Close, Pushed},
-    server::Shared,
+    shared::Shared,
 };
 
 /// Handles events until the subscription ends, which is when the bus is closed for good.

@@ -2,7 +2,7 @@
 //! shows every key. A key or an `IM_...` variable that does not exist is an error: a typing mistake must not pass for
 //! a setting.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use im_sdk::{
     cluster::{ClusterConfig, LoginPolicy},
@@ -11,7 +11,7 @@ use im_sdk::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config::{ServerConfig, TlsConfig};
+use crate::config::{InvalidConfig, ServerConfig, TlsConfig};
 
 /// What every variable starts with.
 pub const VARIABLE_PREFIX: &str = "IM_";
@@ -97,6 +97,9 @@ pub enum FileError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A value makes no sense.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
     /// What is set does not fit together.
     #[error("{0}")]
     Contradiction(String),
@@ -307,11 +310,11 @@ impl File {
         let mut config = ServerConfig::new(name, self.auth.verifier()?);
         self.server.apply(&mut config);
         self.limits.apply(&mut config);
-        config.websocket = self.websocket.as_ref().and_then(|section| section.listen);
+        config.websocket = self.websocket.as_ref().map(WebSocketSection::listen).transpose()?;
         config.websocket_tls = self.websocket.as_ref().is_some_and(|section| section.tls);
-        config.quic = self.quic.as_ref().and_then(|section| section.listen);
+        config.quic = self.quic.as_ref().map(QuicSection::listen).transpose()?;
         config.tls = self.tls.clone().map_or(Ok(TlsConfig::SelfSigned), TlsSection::into_config)?;
-        check(&config)?;
+        config.check()?;
         Ok(config)
     }
 
@@ -351,6 +354,18 @@ impl LimitsSection {
     }
 }
 
+impl WebSocketSection {
+    fn listen(&self) -> Result<SocketAddr, FileError> {
+        self.listen.map_or_else(|| contradiction("websocket.listen is missing"), Ok)
+    }
+}
+
+impl QuicSection {
+    fn listen(&self) -> Result<SocketAddr, FileError> {
+        self.listen.map_or_else(|| contradiction("quic.listen is missing"), Ok)
+    }
+}
+
 impl TlsSection {
     fn into_config(self) -> Result<TlsConfig, FileError> {
         match (self.certificate, self.key) {
@@ -365,6 +380,7 @@ impl AuthSection {
     fn verifier(&self) -> Result<TokenVerifier, FileError> {
         let issuer = required(self.issuer.as_ref(), "auth.issuer")?;
         let audience = required(self.audience.as_ref(), "auth.audience")?;
+        self.check_key_ids()?;
         let mut keys = self.keys.iter().map(KeySection::load).collect::<Result<Vec<_>, _>>()?;
         match (&self.hs256_key_id, &self.hs256_secret) {
             (Some(id), Some(secret)) => keys.push(VerificationKey::hs256(id, secret.as_bytes())?),
@@ -377,6 +393,16 @@ impl AuthSection {
             );
         }
         Ok(TokenVerifier::new(issuer, audience, keys))
+    }
+
+    /// Of two keys with one id, one would never be used.
+    fn check_key_ids(&self) -> Result<(), FileError> {
+        let mut seen = HashSet::new();
+        let ids = self.keys.iter().map(|key| &key.id).chain(&self.hs256_key_id);
+        match ids.into_iter().find(|id| !seen.insert(*id)) {
+            Some(id) => contradiction(&format!("two token keys have the id {id:?}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -410,29 +436,6 @@ fn required<'a>(value: Option<&'a String>, key: &str) -> Result<&'a str, FileErr
 
 fn contradiction<T>(what: &str) -> Result<T, FileError> {
     Err(FileError::Contradiction(what.to_owned()))
-}
-
-/// Values that are of the right kind and make no sense.
-fn check(config: &ServerConfig) -> Result<(), FileError> {
-    let durations = [
-        ("server.heartbeat_ms", config.heartbeat, 100),
-        ("server.hello_timeout_ms", config.hello_timeout, 100),
-        ("server.publish_timeout_ms", config.publish_timeout, 100),
-        ("server.lease_ms", config.lease, 1000),
-    ];
-    for (key, value, least) in durations {
-        if value < Duration::from_millis(least) {
-            return contradiction(&format!("{key} must be at least {least}"));
-        }
-    }
-    let frame = config.limits.max_frame_bytes;
-    if !(1024..=16 * 1024 * 1024).contains(&frame) {
-        return contradiction("limits.max_frame_bytes must be from 1024 to 16777216");
-    }
-    if config.limits.outbox_bytes < frame {
-        return contradiction("limits.outbox_bytes must be at least limits.max_frame_bytes");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     link::{Link, LinkError},
     outbox::{Close, Outbox},
     registry::Registration,
-    server::Shared,
+    shared::Shared,
 };
 
 /// A device that was let in: registered here and in the route store.
@@ -24,9 +24,14 @@ pub(crate) struct Admitted {
     pub(crate) welcome: pb::Welcome,
 }
 
-/// Reads `Hello`, verifies the token, registers the route and displaces whom the login policy tells.
+/// Reads `Hello`, verifies the token, registers the route and displaces whom the login policy tells. A draining server
+/// lets nobody in.
 pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result<Admitted, LinkError> {
-    let hello = read_hello(shared, link).await?;
+    let hello = tokio::select! {
+        biased; // Who has not said hello yet does so elsewhere.
+        () = shared.draining.cancelled() => return Err(going_away()),
+        hello = read_hello(shared, link) => hello?,
+    };
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
     let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
@@ -34,10 +39,14 @@ pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result
 
     let outbox = Outbox::new(shared.config.limits.outbox_bytes);
     let registration = shared.registry.register(user, device, outbox).ok_or_else(overloaded)?;
+    // Looked at after the registration: either the drain finds it there, or it finds the drain here.
+    if shared.draining.is_cancelled() {
+        return Err(going_away());
+    }
     claim(shared, &registration).await?;
     let connection = &registration.connection;
     tracing::debug!(user = %connection.user, device = %connection.device, connection = %connection.id,
-        client = %hello.client.chars().take(64).collect::<String>(), "connected");
+        client = ?hello.client.chars().take(64).collect::<String>(), "connected");
     let welcome = welcome(shared, version, &connection.user, connection.id.0);
     link.set_frame_limit(shared.config.limits.max_frame_bytes);
     Ok(Admitted { registration, welcome })
@@ -55,6 +64,10 @@ async fn read_hello<L: Link>(shared: &Shared, link: &mut L) -> Result<pb::Hello,
 
 fn hello_timeout() -> LinkError {
     LinkError::Refused(Close::new(CloseCode::HelloTimeout, "no Hello came in time"))
+}
+
+fn going_away() -> LinkError {
+    LinkError::Refused(Close::new(CloseCode::GoingAway, "the server is stopping"))
 }
 
 fn overloaded() -> LinkError {
@@ -112,7 +125,7 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
-        // A kick that is lost leaves a connection without a route: it gets nothing more and goes when it is silent.
+        // A kick that is lost leaves a connection without a route: it gets nothing more until it connects again.
         if let Err(error) = shared.cluster.bus().publish(publication).await {
             tracing::warn!(%user, %device, server = %route.server, %error, "cannot kick a displaced device");
         }

@@ -8,7 +8,7 @@ use std::{
 use im_proto::pb;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Silent connections and unanswered publishes are looked for this often: one timer for all of them.
 const SWEEP: Duration = Duration::from_secs(1);

@@ -38,9 +38,11 @@ mod outbox;
 mod registry;
 mod server;
 mod session;
+mod shared;
 mod tls;
 mod upstream;
 
-pub use config::{Limits, ServerConfig, TlsConfig};
+pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
+pub use listen::ListenError;
 pub use server::{Server, StartError, Stopped};
 pub use tls::TlsError;

@@ -108,7 +108,11 @@ async fn serve(
     let mut server = Server::start(config, cluster).await?;
     announce(&server);
     tokio::select! {
-        stopped = server.stopped() => return Err(format!("the server has stopped: {stopped:?}").into()),
+        stopped = server.stopped() => {
+            // Told, they come back at once; over QUIC they would else wait for a server that is gone.
+            server.close().await;
+            return Err(format!("the server has stopped: {stopped:?}").into());
+        }
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -1,90 +1,46 @@
 //! A server's life: bind, register, run, drain.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use im_proto::{ALPN, close::CloseCode, frame, pb};
+use im_proto::{close::CloseCode, frame, pb};
 use im_sdk::{
-    cluster::{BusError, Cluster, Route, RoutesError},
+    cluster::{BusError, Cluster, RoutesError},
     id::{InvalidId, ServerId},
 };
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use rand::RngExt as _;
 use tokio::{
-    net::TcpListener,
     task::JoinHandle,
     time::{sleep_until, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::ServerConfig,
-    deliver, lease, listen,
+    config::{InvalidConfig, ServerConfig},
+    deliver, lease,
+    listen::{Addresses, ListenError, Listeners},
     outbox::Close,
     registry::{Connection, Registry},
-    tls::{Identity, TlsError},
+    shared::Shared,
     upstream::{self, Upstream},
 };
 
 /// The share of the drain's time over which `GoAway` is spread; the rest is for the last devices to leave.
 const SPREAD: f64 = 0.8;
 
-/// After the grace period, how long the last connections may take to hand over their close codes.
+/// After the grace period, how long each of the last steps may take: connections that hand over their close codes, what
+/// was published and has not left.
 const LAST_CLOSE: Duration = Duration::from_secs(3);
 
-/// What every part of the server shares.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) id: ServerId,
-    pub(crate) config: ServerConfig,
-    pub(crate) cluster: Cluster,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) upstream: Upstream,
-    pub(crate) endpoints: Vec<String>,
-    /// Owns every connection's task.
-    pub(crate) tasks: TaskTracker,
-    /// Cancelled when no new connections are taken.
-    pub(crate) draining: CancellationToken,
-    /// Cancelled when everything is over.
-    pub(crate) stopped: CancellationToken,
-    drain_announced: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn drain_announced(&self) -> bool {
-        self.drain_announced.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_drain_announced(&self, announced: bool) {
-        self.drain_announced.store(announced, Ordering::Relaxed);
-    }
-
-    /// Removes a connection's route if it still is this one.
-    pub(crate) async fn release_route(&self, connection: &Connection) {
-        let route = Route { server: self.id.clone(), connection: connection.id };
-        let routes = self.cluster.routes();
-        if let Err(error) = routes.release(&connection.user, &connection.device, &route).await {
-            // Back ends learn from the next delivery that it leads nowhere.
-            tracing::warn!(user = %connection.user, %error, "cannot release a route");
-        }
-    }
-}
-
-/// A running server. Dropping it stops it at once, as a crash would; [`Server::shutdown`] drains it first.
+/// A running server. Dropping it stops it at once, as a crash would; [`Server::shutdown`] drains it first,
+/// [`Server::close`] only tells its devices.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    websocket: Option<SocketAddr>,
-    quic: Option<SocketAddr>,
-    quic_endpoint: Option<Endpoint>,
-    fingerprint: Option<[u8; 32]>,
+    addresses: Addresses,
     lease: JoinHandle<()>,
     deliver: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
@@ -94,25 +50,15 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// A setting makes no sense.
+    #[error("the server's configuration is not valid: {0}")]
+    Config(#[from] InvalidConfig),
     /// The name or the incarnation cannot be part of a server id.
     #[error("the server's name and incarnation make no server id: {0}")]
     Name(#[from] InvalidId),
-    /// Neither WebSocket nor QUIC has an address to listen on.
-    #[error("the server has no address to listen on: set one for WebSocket or for QUIC")]
-    NoListener,
-    /// An address cannot be listened on.
-    #[error("cannot listen for {transport} on {address}: {source}")]
-    Bind {
-        /// `WebSocket` or `QUIC`.
-        transport: &'static str,
-        /// Which address.
-        address: SocketAddr,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// The certificate cannot be used.
+    /// It cannot be reached by anybody.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Listen(#[from] ListenError),
     /// The server's subject cannot be subscribed to.
     #[error("cannot subscribe to the server's subject: {0}")]
     Bus(#[from] BusError),
@@ -134,18 +80,13 @@ pub enum Stopped {
     BusClosed,
 }
 
-struct Listeners {
-    websocket: Option<(TcpListener, SocketAddr, Option<TlsAcceptor>)>,
-    quic: Option<(Endpoint, SocketAddr)>,
-    fingerprint: Option<[u8; 32]>,
-}
-
 impl Server {
     /// Binds, registers and runs a server.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Result<Self, StartError> {
+        config.check()?;
         let id = server_id(&config)?;
         let listeners = Listeners::bind(&config).await?;
         let subscription = cluster.bus().subscribe(cluster.names().server(&id)).await?;
@@ -166,8 +107,10 @@ impl Server {
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
-        let others = vec![tokio::spawn(forward), tokio::spawn(lease::sweep(Arc::clone(&shared)))];
-        Ok(listeners.serve(shared, lease, deliver, others))
+        let mut others = vec![tokio::spawn(forward), tokio::spawn(lease::sweep(Arc::clone(&shared)))];
+        let (addresses, accepting) = listeners.accept(&shared);
+        others.extend(accepting);
+        Ok(Self { shared, addresses, lease, deliver, others })
     }
 
     /// This run's id.
@@ -182,17 +125,17 @@ impl Server {
 
     /// Where it listens for WebSocket.
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
-        self.websocket
+        self.addresses.websocket
     }
 
     /// Where it listens for QUIC.
     pub fn quic_addr(&self) -> Option<SocketAddr> {
-        self.quic
+        self.addresses.quic
     }
 
     /// SHA-256 of its certificate, which devices pin where it is self-signed.
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
-        self.fingerprint
+        self.addresses.fingerprint
     }
 
     /// How many devices are connected.
@@ -200,8 +143,15 @@ impl Server {
         self.shared.registry.len()
     }
 
-    /// Runs until something ends the server. Cancel it to shut down.
+    /// Runs until something ends the server; [`Server::close`] it then. Cancel it to shut down.
     pub async fn stopped(&mut self) -> Stopped {
+        // A task's handle tells its end once.
+        if self.lease.is_finished() {
+            return Stopped::LeaseLost;
+        }
+        if self.deliver.is_finished() {
+            return Stopped::BusClosed;
+        }
         tokio::select! {
             _ = &mut self.lease => Stopped::LeaseLost,
             _ = &mut self.deliver => Stopped::BusClosed,
@@ -218,15 +168,24 @@ impl Server {
         self.ask_to_leave(deadline).await;
         shared.tasks.close();
         let left = deadline.saturating_duration_since(Instant::now());
-        if timeout(left, shared.tasks.wait()).await.is_err() {
-            close_all(&shared.registry.all());
-            let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
-        }
+        let _ = timeout(left, shared.tasks.wait()).await;
+        self.close().await;
+    }
+
+    /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes. For a
+    /// server that has [`Server::stopped`].
+    pub async fn close(self) {
+        let shared = &self.shared;
+        shared.draining.cancel();
+        shared.tasks.close();
+        close_all(&shared.registry.all());
+        let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
         if let Err(error) = shared.cluster.routes().end_server_lease(&shared.id).await {
             tracing::warn!(%error, "cannot end the server's lease, it will run out");
         }
-        let _ = shared.cluster.bus().flush().await;
-        if let Some(endpoint) = &self.quic_endpoint {
+        // Without a connection to the bus a flush waits for the next one.
+        let _ = timeout(LAST_CLOSE, shared.cluster.bus().flush()).await;
+        if let Some(endpoint) = &self.addresses.quic_endpoint {
             let _ = timeout(LAST_CLOSE, endpoint.wait_idle()).await;
         }
     }
@@ -277,86 +236,4 @@ async fn register(shared: &Shared) -> Result<(), StartError> {
         return Ok(());
     }
     Err(StartError::IdTaken(shared.id.clone()))
-}
-
-impl Listeners {
-    async fn bind(config: &ServerConfig) -> Result<Self, StartError> {
-        let needs_tls = config.quic.is_some() || (config.websocket.is_some() && config.websocket_tls);
-        let identity = if needs_tls { Some(Identity::load(&config.tls)?) } else { None };
-        let mut listeners = Self {
-            websocket: None,
-            quic: None,
-            fingerprint: identity.as_ref().and_then(Identity::fingerprint),
-        };
-        if let Some(address) = config.websocket {
-            let tls = identity.as_ref().filter(|_| config.websocket_tls);
-            listeners.websocket = Some(bind_websocket(address, tls).await?);
-        }
-        if let (Some(address), Some(identity)) = (config.quic, &identity) {
-            listeners.quic = Some(bind_quic(address, identity, config)?);
-        }
-        if listeners.websocket.is_none() && listeners.quic.is_none() {
-            return Err(StartError::NoListener);
-        }
-        Ok(listeners)
-    }
-
-    /// What devices are told: what is configured, else where this server listens.
-    fn endpoints(&self, config: &ServerConfig) -> Vec<String> {
-        if !config.advertise.is_empty() {
-            return config.advertise.clone();
-        }
-        let quic = self.quic.iter().map(|(_, address)| format!("quic://{address}"));
-        let websocket = self.websocket.iter().map(|(_, address, tls)| {
-            let scheme = if tls.is_some() { "wss" } else { "ws" };
-            format!("{scheme}://{address}")
-        });
-        quic.chain(websocket).collect()
-    }
-
-    fn serve(
-        self,
-        shared: Arc<Shared>,
-        lease: JoinHandle<()>,
-        deliver: JoinHandle<()>,
-        mut others: Vec<JoinHandle<()>>,
-    ) -> Server {
-        let websocket = self.websocket.as_ref().map(|(_, address, _)| *address);
-        let quic = self.quic.as_ref().map(|(_, address)| *address);
-        if let Some((listener, _, tls)) = self.websocket {
-            others.push(tokio::spawn(listen::websocket::accept(Arc::clone(&shared), listener, tls)));
-        }
-        let quic_endpoint = self.quic.map(|(endpoint, _)| endpoint);
-        if let Some(endpoint) = quic_endpoint.clone() {
-            others.push(tokio::spawn(listen::quic::accept(Arc::clone(&shared), endpoint)));
-        }
-        let fingerprint = self.fingerprint;
-        Server { shared, websocket, quic, quic_endpoint, fingerprint, lease, deliver, others }
-    }
-}
-
-async fn bind_websocket(
-    address: SocketAddr,
-    tls: Option<&Identity>,
-) -> Result<(TcpListener, SocketAddr, Option<TlsAcceptor>), StartError> {
-    let failed = |source| StartError::Bind { transport: "WebSocket", address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    let tls = tls.map(|identity| identity.server_config(&[b"http/1.1"])).transpose()?;
-    Ok((listener, local, tls.map(TlsAcceptor::from)))
-}
-
-fn bind_quic(
-    address: SocketAddr,
-    identity: &Identity,
-    config: &ServerConfig,
-) -> Result<(Endpoint, SocketAddr), StartError> {
-    let failed = |source| StartError::Bind { transport: "QUIC", address, source };
-    let tls = identity.server_config(&[ALPN])?;
-    let quic = listen::quic::server_config(tls, config.idle_timeout())
-        .map_err(|error| failed(std::io::Error::other(error)))?;
-    let socket = UdpSocket::bind(address).map_err(failed)?;
-    let local = socket.local_addr().map_err(failed)?;
-    let endpoint = Endpoint::new(EndpointConfig::default(), Some(quic), socket, Arc::new(TokioRuntime));
-    Ok((endpoint.map_err(failed)?, local))
 }

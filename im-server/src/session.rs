@@ -18,8 +18,8 @@ use crate::{
     handshake::{self, Admitted},
     link::{Link, LinkError},
     outbox::Close,
-    registry::Connection,
-    server::Shared,
+    registry::{Connection, Registration},
+    shared::Shared,
     upstream::Forward,
 };
 
@@ -32,31 +32,42 @@ const BUSY_RETRY_MS: u32 = 1000;
 /// Serves a device from its first frame to its last.
 pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
     // Boxed: the handshake's state is gone once it is done, while this task lives on.
-    let close = match Box::pin(handshake::admit(&shared, &mut link)).await {
-        Ok(admitted) => run(&shared, &mut link, admitted).await,
-        Err(LinkError::Refused(close)) => Some(close),
-        Err(LinkError::Lost) => None,
-    };
-    if let Some(close) = close {
-        Box::pin(link.close(close)).await;
+    match Box::pin(handshake::admit(&shared, &mut link)).await {
+        Ok(Admitted { registration, welcome }) => {
+            let welcome = frame::encode(pb::frame::Body::Welcome(welcome));
+            let end = run(&shared, &mut link, &registration.connection, welcome).await;
+            Box::pin(leave(&shared, link, registration, end)).await;
+        }
+        Err(LinkError::Refused(close)) => Box::pin(link.close(close)).await,
+        Err(LinkError::Lost) => {}
     }
 }
 
-/// Runs until there is a reason to close; `None` when nobody is there to be told.
-async fn run<L: Link>(shared: &Shared, link: &mut L, admitted: Admitted) -> Option<Close> {
-    let connection = &admitted.registration.connection;
-    let welcome = frame::encode(pb::frame::Body::Welcome(admitted.welcome));
+/// Runs until there is a reason to end.
+async fn run<L: Link>(shared: &Shared, link: &mut L, connection: &Arc<Connection>, welcome: Bytes) -> End {
     let mut session = Session { shared, link, connection, batch: VecDeque::from([welcome]) };
-    let end = poll_fn(|context| session.poll(context)).await;
-    shared.upstream.forget(connection);
-    Box::pin(shared.release_route(connection)).await;
+    poll_fn(|context| session.poll(context)).await
+}
+
+/// Nothing reaches the connection from here on, and nobody is told that it did.
+async fn leave<L: Link>(shared: &Shared, link: L, registration: Registration, end: End) {
+    let connection = Arc::clone(&registration.connection);
+    drop(registration);
+    shared.upstream.forget(&connection);
     let close = match end {
         End::Closed | End::Failed(LinkError::Lost) => None,
         End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
     };
     let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
     tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
-    close
+    let goodbye = async {
+        match close {
+            Some(close) => link.close(close).await,
+            None => drop(link),
+        }
+    };
+    // At the same time: neither the device nor whoever looks for it waits for the other.
+    tokio::join!(goodbye, shared.release_route(&connection));
 }
 
 struct Session<'a, L> {

@@ -1,7 +1,7 @@
 //! Devices' publishes on their way to the back ends, and which of them still wait for their results.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -31,8 +31,12 @@ const UNAVAILABLE_RETRY_MS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     queue: mpsc::Sender<pb::UpstreamPublish>,
-    waiting: Mutex<HashMap<(ConnectionId, u64), Waiting>>,
+    waiting: Mutex<AllWaiting>,
 }
+
+/// By connection and number. Ordered, so that a connection's publishes stand together: when many connections that wait for
+/// results end at once, each looks at its own alone.
+type AllWaiting = BTreeMap<(ConnectionId, u64), Waiting>;
 
 #[derive(Debug)]
 struct Waiting {
@@ -98,18 +102,19 @@ impl Upstream {
 
     /// Tells the devices whose publishes have waited for longer than this.
     pub(crate) fn expire(&self, timeout: Duration) {
-        let expired = self.lock().extract_if(|_, waiting| waiting.since.elapsed() > timeout).collect();
+        let expired = self.lock().extract_if(.., |_, waiting| waiting.since.elapsed() > timeout).collect();
         refuse(expired, "no back end answered in time");
     }
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, connection: &Connection) {
         if connection.inflight.load(Ordering::Relaxed) > 0 {
-            self.lock().retain(|(id, _), _| *id != connection.id);
+            let own = (connection.id, 0)..=(connection.id, u64::MAX);
+            self.lock().extract_if(own, |_, _| true).for_each(drop);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(ConnectionId, u64), Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, AllWaiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,7 +126,7 @@ impl Waiting {
     }
 }
 
-fn refuse(waiting: HashMap<(ConnectionId, u64), Waiting>, reason: &str) {
+fn refuse(waiting: AllWaiting, reason: &str) {
     for ((_, number), waiting) in waiting {
         let kind = pb::RefusalKind::Unavailable;
         waiting.finish(frame::encode(refusal(number, kind, reason.to_owned(), UNAVAILABLE_RETRY_MS)));

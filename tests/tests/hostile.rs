@@ -9,10 +9,10 @@ use im_sdk::backend::{Message, user};
 use im_tests::{
     Setup, Stack, Via, everywhere,
     raw::{Heard, Raw},
-    stack::{ServerOptions, token},
+    stack::{PATIENCE, ServerOptions, token},
     wait_until,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 everywhere!(
     frames_before_hello_are_refused,
@@ -261,4 +261,26 @@ async fn what_is_no_websocket_does_no_harm() {
         let _ = stream.write_all(bytes).await;
     }
     check_others(&stack, Via::WebSocket).await;
+}
+
+#[tokio::test]
+async fn an_oversized_message_is_told_so_and_not_reset() {
+    let stack = Stack::start(Setup::Embedded, 1).await;
+    let address = stack.servers[0].endpoint(Via::WebSocket).replace("ws://", "");
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    // A masked binary message of 16 MiB, and the beginning of it.
+    let header = [0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    stream.write_all(&[&header[..], &[0; 100_000]].concat()).await.unwrap();
+    answer.clear();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    read.expect("an end, and no reset, which can destroy the reason on its way");
+    let code = CloseCode::FrameTooLarge.code().to_be_bytes();
+    assert!(answer.windows(2).any(|window| window == code), "{answer:?}");
 }

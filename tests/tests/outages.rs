@@ -8,7 +8,10 @@ use im_proto::{frame, pb, pb::frame::Body};
 use im_sdk::{
     backend::{Im, Message, user},
     client::CloseCode,
-    cluster::{BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryRoutes, NatsBus, Publication, RedisRoutes, Subject},
+    cluster::{
+        BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, MemoryRoutes, NatsBus, Publication,
+        RedisRoutes, Subject,
+    },
     id::{ServerId, UserId},
 };
 use im_server::{Server, ServerConfig, dev};
@@ -45,7 +48,7 @@ async fn log_in(server: &Server, user: &str) -> (Raw, pb::Welcome) {
 async fn nobody_waits_for_nats_to_stop() {
     let mut nats = NatsServer::start().await;
     let bus = NatsBus::connect(&ClusterConfig::new(NONE, [nats.address()])).await.unwrap();
-    let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(bus));
+    let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(bus), Arc::new(MemoryLog::default()));
     let im = Im::with_cluster(cluster.clone()).await.unwrap();
     let server = Server::start(server_config(), cluster).await.unwrap();
     let (_bob, _) = log_in(&server, "bob").await;
@@ -72,9 +75,7 @@ async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> boo
     let publication = Publication { subject: names.server(server), return_to: None, payload };
     cluster.bus().publish(publication).await.unwrap();
     match timeout(PATIENCE, answers.next()).await.unwrap() {
-        Some(BusEvent::Message(message)) => {
-            pb::Delivered::decode(message.payload).unwrap().missed.is_empty()
-        }
+        Some(BusEvent::Message(message)) => pb::Delivered::decode(message.payload).unwrap().missed.is_empty(),
         other => panic!("an answer expected: {other:?}"),
     }
 }
@@ -86,7 +87,7 @@ async fn a_device_that_left_counts_as_missed_also_while_redis_is_away() {
     // The route cannot be released for as long as this test may take.
     config.request_timeout = PATIENCE * 2;
     let routes = RedisRoutes::connect(&config).await.unwrap();
-    let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()));
+    let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
     let server = Server::start(server_config(), cluster.clone()).await.unwrap();
     let (raw, welcome) = log_in(&server, "bob").await;
     assert!(is_pushed(&cluster, server.id(), welcome.connection).await);
@@ -130,10 +131,8 @@ async fn publishing_ends_while_nats_is_away() {
     let mut nats = NatsServer::start().await;
     let mut config = ClusterConfig::new(NONE, [nats.address()]);
     config.request_timeout = Duration::from_millis(200);
-    let cluster = Cluster::new(
-        Arc::new(MemoryRoutes::new()),
-        Arc::new(NatsBus::connect(&config).await.unwrap()),
-    );
+    let bus = NatsBus::connect(&config).await.unwrap();
+    let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(bus), Arc::new(MemoryLog::default()));
     nats.kill();
     let subject = Subject::received("im.srv.nobody");
     let publishing = async {

@@ -20,7 +20,8 @@ const MAX_DEAD: usize = 10_000;
 pub(super) struct Directory {
     cluster: Cluster,
     state: Mutex<State>,
-    /// Held while asking, so that many senders who meet the same new server ask once.
+    /// Held while asking, so that many senders who meet the same new server ask once, and so that no older answer
+    /// overwrites a newer one: a live server would be buried, and its devices' routes swept.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -49,12 +50,18 @@ impl Directory {
         if let Some(known) = self.known(server) {
             return Ok(known);
         }
-        self.refresh().await?;
+        self.ask().await?;
         Ok(self.known(server).unwrap_or_else(|| self.bury(server)))
     }
 
     /// Asks which servers live. Those that did and do not any more are dead for good.
     pub(super) async fn refresh(&self) -> Result<(), RoutesError> {
+        let _asking = self.asking.lock().await;
+        self.ask().await
+    }
+
+    /// Only for who holds `asking`.
+    async fn ask(&self) -> Result<(), RoutesError> {
         let servers = self.cluster.routes().live_servers().await?;
         let live = servers.into_iter().map(|RegisteredServer { id, info }| (id, info)).collect();
         let mut state = self.lock();
@@ -89,5 +96,22 @@ impl State {
             self.dead.clear();
         }
         self.dead.insert(server);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_question_at_a_time() {
+        let directory = Directory::new(Cluster::embedded());
+        let asking = directory.asking.lock().await;
+        // The route store in process answers at once.
+        assert!(directory.refresh().now_or_never().is_none(), "an answer is on its way already");
+        drop(asking);
+        assert!(directory.refresh().now_or_never().is_some());
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -45,10 +48,31 @@ impl Default for ImConfig {
     }
 }
 
+/// Tasks that run more often than this do nothing else.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+impl ImConfig {
+    fn check(&self) -> Result<(), StartError> {
+        if self.directory_refresh < MIN_INTERVAL {
+            return Err(StartError::Config("directory_refresh must be at least 10 ms"));
+        }
+        if self.node_lease < MIN_INTERVAL * 3 {
+            return Err(StartError::Config("node_lease must be at least 30 ms"));
+        }
+        if !(1..=Semaphore::MAX_PERMITS).contains(&self.handler_concurrency) {
+            return Err(StartError::Config("handler_concurrency must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
 /// A back end did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// A setting makes no sense.
+    #[error("the back end's configuration is not valid: {0}")]
+    Config(&'static str),
     /// Redis or NATS could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -108,6 +132,7 @@ impl Im {
     /// # Errors
     /// [`StartError`].
     pub async fn start(cluster: Cluster, config: ImConfig) -> Result<Self, StartError> {
+        config.check()?;
         let name = format!("be-{:016x}", rand::rng().random::<u64>());
         let ids = Ids::lease(&cluster, &name, config.node_lease).await?.ok_or(StartError::NoNode)?;
         let tasks = TaskTracker::new();
@@ -132,13 +157,18 @@ impl Im {
         &self.inner.cluster
     }
 
-    /// Gives the node number back and ends this process's tasks. Sends that are under way end as unconfirmed.
+    /// Gives the node number back and ends this process's tasks, within [`ImConfig::send_timeout`]. Sends that are under
+    /// way end as unconfirmed.
     pub async fn shutdown(self) {
         self.inner.stop.cancel();
         self.inner.publisher.close();
         self.inner.tasks.close();
-        self.inner.tasks.wait().await;
-        let _ = self.inner.cluster.bus().flush().await;
+        let ending = async {
+            self.inner.tasks.wait().await;
+            self.inner.cluster.bus().flush().await
+        };
+        // Without a connection to the bus, neither ends before it is back.
+        let _ = timeout(self.inner.config.send_timeout, ending).await;
     }
 }
 
@@ -185,4 +215,25 @@ async fn upkeep(
         publisher.expire(config.send_timeout);
     }
     publisher.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_that_make_no_sense_are_refused() {
+        let wrong: [fn(&mut ImConfig); 4] = [
+            |config| config.directory_refresh = Duration::ZERO,
+            |config| config.node_lease = Duration::ZERO,
+            |config| config.handler_concurrency = 0,
+            |config| config.handler_concurrency = usize::MAX,
+        ];
+        for change in wrong {
+            let mut config = ImConfig::default();
+            change(&mut config);
+            let started = Im::start(Cluster::embedded(), config).await;
+            assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
+        }
+    }
 }

@@ -6,7 +6,10 @@ use super::{im::Im, send::Reach};
 use crate::{
     cluster::RoutesError,
     id::{Device, ServerId, UserId},
-    proto::{close::CloseCode, pb},
+    proto::{
+        close::{CloseCode, fit_reason},
+        pb,
+    },
 };
 
 /// A connected device and where it is.
@@ -62,7 +65,7 @@ impl Im {
     }
 
     /// Closes the connections of a user's device, or of all its devices with `None`. The devices see the close code
-    /// `kicked` and the reason, and stay away. Returns how many connections were closed.
+    /// `kicked` and the reason (its first 123 bytes), and stay away. Returns how many connections were closed.
     ///
     /// A kick does not keep anybody out: refuse a new token for that.
     ///
@@ -76,7 +79,7 @@ impl Im {
     ) -> Result<usize, KickError> {
         let wanted = |candidate: &Device| device.is_none_or(|device| device == candidate);
         let located = self.locate(std::slice::from_ref(user), wanted).await?;
-        let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: reason.to_owned() };
+        let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: fit_reason(reason).to_owned() };
         let reached = self.deliver(located, &pb::record::Effect::Kick(kick)).await;
         Ok(reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count())
     }

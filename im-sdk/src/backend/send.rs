@@ -17,6 +17,9 @@ use crate::{
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
+/// The most connections in one record: 128 KiB. With what else goes into an envelope it stays below what NATS takes.
+const MAX_CONNECTIONS: usize = 16 * 1024;
+
 /// A message was not sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -124,7 +127,7 @@ impl Im {
     ) -> Vec<(Located, Reach)> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
-        for (server, located) in by_server {
+        for (server, located) in by_server.into_iter().flat_map(split) {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let record = pb::Record { connections, effect: Some(effect.clone()) };
             let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
@@ -170,7 +173,16 @@ impl Im {
     }
 }
 
-fn check_size(bytes: usize) -> Result<(), SendError> {
+/// Into parts that are not too large for a record.
+fn split((server, mut located): (ServerId, Vec<Located>)) -> impl Iterator<Item = (ServerId, Vec<Located>)> {
+    std::iter::from_fn(move || {
+        let rest = located.split_off(located.len().min(MAX_CONNECTIONS));
+        let part = std::mem::replace(&mut located, rest);
+        (!part.is_empty()).then(|| (server.clone(), part))
+    })
+}
+
+pub(super) fn check_size(bytes: usize) -> Result<(), SendError> {
     let limit = MAX_FRAME_BYTES;
     if bytes <= limit { Ok(()) } else { Err(SendError::TooLarge { bytes, limit }) }
 }
@@ -205,4 +217,41 @@ fn receipt(message_id: crate::id::MessageId, users: Vec<UserId>, reached: Vec<(L
         pushed.iter().chain(&unconfirmed).map(|device: &UserDevice| &device.user).collect();
     let offline = users.into_iter().filter(|user| !heard_of.contains(user)).collect();
     Receipt { message_id, pushed, offline, unconfirmed }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::cluster::{BusEvent, Cluster, Publication, Subject, Subscription};
+
+    /// A server that does whatever it is told.
+    async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
+        while let Some(BusEvent::Message(message)) = subscription.next().await {
+            let envelope = pb::Envelope::decode(message.payload).unwrap();
+            let answer =
+                pb::Delivered { server: server.to_string(), number: envelope.number, missed: Vec::new() };
+            let subject = Subject::answer(cluster.names(), &envelope.answer_to).unwrap();
+            let payload = answer.encode_to_vec().into();
+            cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_fit_into_one_envelope_are_reached() {
+        let cluster = Cluster::embedded();
+        let server = ServerId::parse("s1").unwrap();
+        let subscription = cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap();
+        tokio::spawn(obey(cluster.clone(), server.clone(), subscription));
+        let im = Im::with_cluster(cluster).await.unwrap();
+        let owner = UserDevice::new(&UserId::parse("bob").unwrap(), "web/tab".parse().unwrap());
+        let located = |number| Located { owner: owner.clone(), connection: ConnectionId(number) };
+        // At eight bytes each, more than the megabyte that NATS takes.
+        let crowd: Vec<_> = (0..140_000).map(located).collect();
+        let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
+        let reached = im.deliver(HashMap::from([(server, crowd)]), &frames).await;
+        assert_eq!(reached.len(), 140_000);
+        assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
+    }
 }

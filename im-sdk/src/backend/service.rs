@@ -8,7 +8,11 @@ use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{im::Im, message::Message, message::user};
+use super::{
+    im::Im,
+    message::{Message, user},
+    send::{SendError, check_size},
+};
 use crate::{
     Content,
     cluster::{BusError, BusEvent, Subscription},
@@ -225,8 +229,13 @@ impl<H: Handler> Worker<H> {
             Ok(accepted) => pb::publish_result::Outcome::Accepted(accepted),
             Err(refused) => pb::publish_result::Outcome::Refused(refused),
         };
-        let result = pb::PublishResult { number, outcome: Some(outcome) };
-        let frames = frame::encode(pb::frame::Body::PublishResult(result));
+        let mut frames = result(number, outcome);
+        // It would be lost, and with it what travels in the same envelope.
+        if let Err(error) = check_size(frames.len()) {
+            tracing::error!(%error, "the handler's answer is too large");
+            let refused = refused(pb::RefusalKind::Internal, "the back end's answer is too large", 0);
+            frames = result(number, pb::publish_result::Outcome::Refused(refused));
+        }
         let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
         let record = pb::Record { connections: vec![connection], effect: Some(answer) };
         self.im.inner.publisher.submit_and_forget(&server, record).await;
@@ -249,7 +258,7 @@ impl<H: Handler> Worker<H> {
             Ok(receipt) => Ok(receipt.message_id),
             Err(error) => {
                 tracing::warn!(%from, %error, "an accepted publish could not be sent");
-                Err(refused(pb::RefusalKind::Internal, "the message could not be sent", RETRY_MS))
+                Err(not_sent(&error))
             }
         }
     }
@@ -266,6 +275,22 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
         return Err("the content is empty or of a kind that this back end does not know".into());
     }
     Ok(Incoming { from, device, to, content })
+}
+
+fn not_sent(error: &SendError) -> pb::Refused {
+    let internal =
+        |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
+    match error {
+        SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
+        SendError::Id(_) | SendError::Routes(_) => internal(RETRY_MS),
+        // What the handler made of it makes no sense, and will not the next time.
+        _ => internal(0),
+    }
+}
+
+fn result(number: u64, outcome: pb::publish_result::Outcome) -> Bytes {
+    let result = pb::PublishResult { number, outcome: Some(outcome) };
+    frame::encode(pb::frame::Body::PublishResult(result))
 }
 
 fn rule(refusal: Refusal) -> pb::Refused {

@@ -24,7 +24,8 @@ pub struct ClusterConfig {
     /// What every Redis key and NATS subject starts with. Default `im`. Change it to keep two deployments on the same
     /// Redis and NATS apart; all processes of one deployment must agree on it.
     pub prefix: String,
-    /// How long a request to Redis may take before it counts as failed. Default 2 s.
+    /// How long a request to Redis, or the wait for a place on the way to NATS, may take before it counts as failed.
+    /// Default 2 s.
     pub request_timeout: Duration,
     /// How long the first connection may take. Default 5 s.
     pub connect_timeout: Duration,

@@ -112,6 +112,29 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn what_would_pass_silently_is_named() {
+    let unheard = MINIMAL.replace("listen = \"127.0.0.1:0\"", "tls = true");
+    assert!(error(&unheard, &[]).contains("websocket.listen is missing"));
+    let same_id =
+        "[[auth.keys]]\nid = \"k\"\nalgorithm = \"HS256\"\nsecret = \"0123456789abcdef0123456789abcdef\"";
+    assert!(error(&format!("{MINIMAL}\n{same_id}"), &[]).contains("\"k\""));
+    for (variable, value, key) in [
+        ("IM_LIMITS_MAX_CONNECTIONS", "0", "limits.max_connections"),
+        ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", "0", "limits.max_inflight_publishes"),
+        // Back ends send larger ones, which devices would take for a mistake of the server.
+        ("IM_LIMITS_MAX_FRAME_BYTES", "65535", "limits.max_frame_bytes"),
+        // NATS does not take them.
+        ("IM_LIMITS_MAX_FRAME_BYTES", "1048576", "limits.max_frame_bytes"),
+        // One large frame would make anybody a slow consumer.
+        ("IM_LIMITS_OUTBOX_BYTES", "65536", "limits.outbox_bytes"),
+        ("IM_SERVER_HEARTBEAT_MS", "9223372036854775807", "server.heartbeat_ms"),
+    ] {
+        let error = error(MINIMAL, &[(variable, value)]);
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let path = PathBuf::from("/does/not/exist.toml");
     assert!(load(Some(&path), []).unwrap_err().to_string().contains("/does/not/exist.toml"));

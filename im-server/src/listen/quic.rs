@@ -19,7 +19,7 @@ use tokio::{io::AsyncWrite, time::timeout};
 use crate::{
     link::{LINGER, Link, LinkError},
     outbox::Close,
-    server::Shared,
+    shared::Shared,
 };
 
 /// How much is read in one go, into the stack: an idle connection holds no buffer.
@@ -104,7 +104,9 @@ impl Link for QuicLink {
             match read {
                 0 if self.buffer.is_empty() => return Poll::Ready(Ok(None)),
                 0 => {
-                    return Poll::Ready(Err(LinkError::protocol("the stream ended in the middle of a frame")));
+                    return Poll::Ready(Err(LinkError::protocol(
+                        "the stream ended in the middle of a frame",
+                    )));
                 }
                 read => self.buffer.extend_from_slice(&chunk[..read]),
             }

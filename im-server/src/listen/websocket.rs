@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -10,10 +12,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt, stream::FusedStream};
 use im_proto::{WEBSOCKET_PROTOCOL, close::fit_reason, frame, limits::MAX_HELLO_BYTES};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -32,7 +34,7 @@ use tokio_tungstenite::{
 use crate::{
     link::{LINGER, Link, LinkError, WRITE_BYTES},
     outbox::Close,
-    server::Shared,
+    shared::Shared,
 };
 
 /// What an idle connection holds to read into; larger messages grow it for as long as they last.
@@ -206,14 +208,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link for WebSocketLink<S> {
         // Reading on until the device closes too keeps the operating system from resetting the connection because of
         // unread bytes, which would destroy the close frame on its way.
         let goodbye = async {
+            // After an error the library reads nothing more.
+            let mut reads = !self.socket.is_terminated();
             self.socket.close(Some(frame)).await?;
             while let Some(message) = self.socket.next().await {
-                message?;
+                reads &= message.is_ok();
             }
-            self.socket.flush().await
+            self.socket.flush().await?;
+            if !reads {
+                drain(self.socket.get_mut()).await?;
+            }
+            Ok::<_, Error>(())
         };
         let _ = timeout(LINGER, goodbye).await;
     }
+}
+
+/// Says that nothing follows, and reads on until the device says so too.
+async fn drain<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context)).await?;
+    poll_fn(|context| {
+        let mut bytes = [0; READ_BUFFER_BYTES];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    })
+    .await
 }
 
 /// Puts what waits together, up to [`WRITE_BYTES`], so that it costs one message and one write.

@@ -4,7 +4,7 @@ mod disruptions;
 mod memory;
 mod nats;
 
-use std::{future::poll_fn, pin::Pin};
+use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -34,10 +34,10 @@ pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
     /// [`BusError::Closed`].
     async fn queue_subscribe(&self, subject: Subject, group: QueueGroup) -> Result<Subscription, BusError>;
 
-    /// Hands a message to the bus. Ok does not mean that it arrived. Waits while the way out is full.
+    /// Hands a message to the bus. Ok does not mean that it arrived. Waits a while when the way out is full.
     ///
     /// # Errors
-    /// [`BusError::Closed`], [`BusError::TooLarge`].
+    /// [`BusError::Closed`], [`BusError::TooLarge`], [`BusError::Congested`].
     async fn publish(&self, publication: Publication) -> Result<(), BusError>;
 
     /// Waits until everything published before has left this process; without a connection, until there is one again.
@@ -145,6 +145,12 @@ pub enum BusError {
         bytes: usize,
         /// The bus's limit.
         limit: usize,
+    },
+    /// The way out stayed full, usually because the connection is lost.
+    #[error("the way to the bus was still full after {waited:?}")]
+    Congested {
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// What the bus's client library says.
     #[error("{action} failed on the bus: {source}")]

@@ -37,6 +37,7 @@ pub struct NatsBus {
     client: Client,
     names: Names,
     listeners: Arc<Listeners>,
+    publish_timeout: Duration,
 }
 
 impl NatsBus {
@@ -54,7 +55,7 @@ impl NatsBus {
             Err(elapsed) => return Err(unreachable(config, elapsed.into())),
         };
         listeners.follow(client.statistics());
-        Ok(Self { client, names, listeners })
+        Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
     }
 
     fn subscription(&self, subscriber: Subscriber) -> Subscription {
@@ -78,11 +79,17 @@ impl Bus for NatsBus {
     async fn publish(&self, publication: Publication) -> Result<(), BusError> {
         let Publication { subject, return_to, payload } = publication;
         let bytes = payload.len();
-        let published = match return_to {
-            Some(back) => self.client.publish_with_reply(native(&subject), native(&back), payload).await,
-            None => self.client.publish(native(&subject), payload).await,
+        let publishing = async {
+            match return_to {
+                Some(back) => self.client.publish_with_reply(native(&subject), native(&back), payload).await,
+                None => self.client.publish(native(&subject), payload).await,
+            }
         };
-        published.map_err(|error| self.refused(error, bytes))
+        // Without a connection the client library's queue fills, and waiting for a place in it has no end.
+        match timeout(self.publish_timeout, publishing).await {
+            Ok(published) => published.map_err(|error| self.refused(error, bytes)),
+            Err(_) => Err(BusError::Congested { waited: self.publish_timeout }),
+        }
     }
 
     /// While the connection is lost this waits for the next one.
