@@ -110,6 +110,12 @@ text_id! {
 }
 
 text_id! {
+    /// A group or room: as a [`UserId`].
+    ChannelId, "channel id", limits::MAX_CHANNEL_ID_BYTES,
+    "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
+}
+
+text_id! {
     /// One run of a server process: its name and a suffix that is new at every boot, so that a stale route can never
     /// reach a later process. It is one token of a bus subject, so `.`, `*` and `>` are out, and so is `:`, which
     /// separates it from the connection in a stored route.

@@ -12,7 +12,7 @@ const VECTORS: &str = include_str!("../vectors/frames.json");
 #[test]
 fn the_worked_example_is_made_of_golden_frames() {
     let examples: Vec<_> = DOCUMENT.split("```text ").skip(1).collect();
-    assert_eq!(examples.len(), 7);
+    assert_eq!(examples.len(), 10);
     for example in examples {
         let (name, lines) = example.split_once('\n').unwrap();
         let lines = lines.split_once("```").unwrap().0;
@@ -63,12 +63,15 @@ fn the_limits_are_as_told() {
         ("length prefix", limits::MAX_PREFIX_BYTES),
         ("user id", limits::MAX_USER_ID_BYTES),
         ("device id", limits::MAX_DEVICE_ID_BYTES),
+        ("channel id", limits::MAX_CHANNEL_ID_BYTES),
         ("close reason", limits::MAX_CLOSE_REASON_BYTES),
     ];
     for (what, bytes) in bytes {
         says(&format!("\n| {what} | {bytes} bytes |"));
     }
     says(&format!("\n| publishes that wait for their results | {} |", limits::MAX_INFLIGHT_PUBLISHES));
+    let window = limits::PUBLISH_NUMBER_WINDOW;
+    says(&format!("\n| span of the numbers of unanswered publishes | {window} | fixed |"));
     let message = limits::max_message_bytes(limits::MAX_FRAME_BYTES);
     says(&format!("4 x (frame limit + 5) bytes | fixed; with the default frame limit {message} bytes"));
 }

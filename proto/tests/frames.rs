@@ -21,8 +21,8 @@ use im_proto::{
     id::{MessageId, NodeId},
     limits::MAX_FRAME_BYTES,
     pb::{
-        self, RefusalKind, Terminal, content, device_frame, frame::Body, publish_result::Outcome,
-        record::Effect,
+        self, RefusalKind, ResetReason, Terminal, content, device_frame, frame::Body,
+        publish_result::Outcome, record::Effect,
     },
 };
 use prost::Message;
@@ -38,6 +38,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
 fn frames() -> Vec<(&'static str, Body)> {
     vec![
         ("hello", Body::Hello(hello())),
+        ("hello.resuming", Body::Hello(pb::Hello { cursors: cursors(), ..hello() })),
         ("welcome", Body::Welcome(welcome())),
         ("ping", Body::Ping(pb::Ping { echo: 7 })),
         ("ping.zero", Body::Ping(pb::Ping { echo: 0 })),
@@ -48,6 +49,17 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
         ("push.to_several", push("bob", "", text("to you all"))),
         ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("push.inbox", entry("", 42, push("bob", "alice", text("hello, alice")))),
+        ("push.channel", entry("team", 7, push("bob", "", text("to the team")))),
+        ("sync", Body::Sync(pb::Sync { cursors: cursors() })),
+        ("sync.nothing_known", Body::Sync(pb::Sync { cursors: vec![cursor("team", 0, 0)] })),
+        ("sync_done", Body::SyncDone(pb::SyncDone { ends: vec![inbox_42(), cursor("team", 9, NEXT_ID)] })),
+        ("reset.new", reset(inbox_42(), ResetReason::New)),
+        ("reset.empty", reset(cursor("", 0, 0), ResetReason::New)),
+        ("reset.trimmed", reset(cursor("team", 900, NEXT_ID), ResetReason::Trimmed)),
+        ("reset.forked", reset(cursor("team", 5, NEXT_ID), ResetReason::Forked)),
+        ("sync_hint", Body::SyncHint(pb::SyncHint { within_ms: 2000 })),
+        ("ack", Body::Ack(pb::Ack { cursors: vec![inbox_42()] })),
         ("publish.text", publish(1, "bob", text("hi"))),
         ("publish.custom", publish(300, "bob", custom("typing", b""))),
         ("publish_result.accepted", result(1, accepted(message_id(), b""))),
@@ -73,6 +85,8 @@ fn messages() -> Vec<Vector> {
         message("content.text", text("hi")),
         message("content.custom", custom("order.paid", b"\x00\xff")),
         message("content.unknown", pb::Content { body: None }),
+        message("cursor.inbox", inbox_42()),
+        message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
         message("record.frames", record(Effect::Frames(ping_bytes()))),
         message("record.kick", record(Effect::Kick(pb::Kick { code: 4403, reason: "replaced".into() }))),
@@ -83,10 +97,15 @@ fn messages() -> Vec<Vector> {
         message("delivered", delivered()),
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
+        message("upstream_sync", upstream_sync()),
+        message("upstream_ack", upstream_ack()),
+        message("raw_push", pb::RawPush { message: message_bytes(), channel: "team".into(), seq: 7 }),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
         message("device_frame.publish", device_frame(device_frame::Body::Publish(publish_bytes()))),
+        message("device_frame.sync", device_frame(device_frame::Body::Sync(sync_bytes()))),
+        message("device_frame.ack", device_frame(device_frame::Body::Ack(ack_bytes()))),
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
     ]
@@ -97,13 +116,14 @@ fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
     vec![
         ("no_body", "00", None),
-        ("unknown_body", "05 4a 03 01 02 03", None),
+        ("unknown_body", "05 72 03 01 02 03", None),
         ("unknown_body.last_reserved", "02 7a 00", None),
         ("unknown_field_in_body", "06 1a 04 08 07 10 01", ping()),
         ("unknown_field_beside_body", "07 1a 02 08 07 a0 01 05", ping()),
         ("prefix_longer_than_needed", "84 80 00 1a 02 08 07", ping()),
         ("last_body_counts", "08 22 02 08 01 1a 02 08 07", ping()),
         ("unknown_content", "08 2a 06 0a 04 22 02 72 00", unknown_content()),
+        ("unknown_reset_reason", "08 5a 06 0a 02 10 07 10 63", unknown_reset_reason()),
         ("unknown_refusal", "08 3a 06 08 02 1a 02 08 63", unknown_refusal()),
     ]
 }
@@ -185,6 +205,9 @@ fn strict_where_the_protocol_says_so() {
 #[test]
 fn frames_stay_small() {
     let from_16_to_16 = |text_bytes| push(&"f".repeat(16), &"t".repeat(16), text(&"x".repeat(text_bytes)));
+    let to_a_room = |channel: &str, seq, text_bytes| {
+        entry(channel, seq, push(&"f".repeat(16), "", text(&"x".repeat(text_bytes))))
+    };
     let sizes = [
         ("ping", 0, 5, Body::Ping(pb::Ping { echo: 127 })),
         ("ping that counts to a million", 0, 7, Body::Ping(pb::Ping { echo: 1_000_000 })),
@@ -193,6 +216,9 @@ fn frames_stay_small() {
         ("push, a word", 16, 56, from_16_to_16(16)),
         ("push, a sentence", 128, 62, from_16_to_16(128)),
         ("push, a page", 4096, 62, from_16_to_16(4096)),
+        ("entry of an inbox", 128, 64, entry("", 100, from_16_to_16(128))),
+        ("entry of a room", 16, 60, to_a_room(&"c".repeat(16), 1_000_000, 16)),
+        ("ack", 0, 17, Body::Ack(pb::Ack { cursors: vec![cursor("", 100, message_id())] })),
         ("publish, a sentence", 128, 35, publish(1000, &"t".repeat(16), text(&"x".repeat(128)))),
         ("result", 0, 17, result(1000, accepted(message_id(), b""))),
         ("go away", 0, 7, Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
@@ -213,7 +239,10 @@ fn device_frames_read_what_frames_write() {
             Body::Ping(ping) => Some(device_frame::Body::Ping(ping)),
             Body::Pong(pong) => Some(device_frame::Body::Pong(pong)),
             Body::Publish(publish) => Some(device_frame::Body::Publish(publish.encode_to_vec().into())),
+            Body::Sync(sync) => Some(device_frame::Body::Sync(sync.encode_to_vec().into())),
+            Body::Ack(ack) => Some(device_frame::Body::Ack(ack.encode_to_vec().into())),
             Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
+            Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) => None,
         };
         assert_eq!(read.body, expected, "{name}");
         if let Some(device_frame::Body::Publish(publish)) = read.body {
@@ -372,6 +401,7 @@ fn hello() -> pb::Hello {
         token: "header.claims.signature".into(),
         device: Some(device(Terminal::Ios, "4f1c")),
         client: "example/1.0".into(),
+        cursors: Vec::new(),
     }
 }
 
@@ -401,7 +431,29 @@ fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
 
 fn push(from: &str, to: &str, content: pb::Content) -> Body {
     let message = pb::Message { id: message_id(), from: from.into(), to: to.into(), content: Some(content) };
-    Body::Push(pb::Push { message: Some(message) })
+    Body::Push(pb::Push { message: Some(message), ..Default::default() })
+}
+
+/// The push with its place in a log.
+fn entry(channel: &str, seq: u64, push: Body) -> Body {
+    let Body::Push(push) = push else { panic!("{push:?}") };
+    Body::Push(pb::Push { channel: channel.into(), seq, ..push })
+}
+
+fn cursor(channel: &str, seq: u64, id: u64) -> pb::Cursor {
+    pb::Cursor { channel: channel.into(), seq, id }
+}
+
+fn inbox_42() -> pb::Cursor {
+    cursor("", 42, message_id())
+}
+
+fn cursors() -> Vec<pb::Cursor> {
+    vec![inbox_42(), cursor("team", 7, message_id())]
+}
+
+fn reset(cursor: pb::Cursor, reason: ResetReason) -> Body {
+    Body::Reset(pb::Reset { cursor: Some(cursor), reason: reason.into() })
 }
 
 fn publish(number: u64, to: &str, content: pb::Content) -> Body {
@@ -422,7 +474,11 @@ fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> O
 
 fn unknown_content() -> Option<Body> {
     let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
-    Some(Body::Push(pb::Push { message: Some(message) }))
+    Some(Body::Push(pb::Push { message: Some(message), ..Default::default() }))
+}
+
+fn unknown_reset_reason() -> Option<Body> {
+    Some(Body::Reset(pb::Reset { cursor: Some(cursor("", 7, 0)), reason: 99 }))
 }
 
 fn unknown_refusal() -> Option<Body> {
@@ -457,6 +513,20 @@ fn upstream() -> pb::Upstream {
     pb::Upstream { server: "edge-1_a01b".into(), publishes: vec![publish] }
 }
 
+fn upstream_sync() -> pb::UpstreamSync {
+    pb::UpstreamSync {
+        server: "edge-1_a01b".into(),
+        connection: 7,
+        user: "alice".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        sync: sync_bytes(),
+    }
+}
+
+fn upstream_ack() -> pb::UpstreamAck {
+    pb::UpstreamAck { user: "alice".into(), device: Some(device(Terminal::Ios, "4f1c")), ack: ack_bytes() }
+}
+
 fn server_info() -> pb::ServerInfo {
     let endpoints = vec!["quic://im1.example.com:7801".into(), "wss://im1.example.com".into()];
     pb::ServerInfo { endpoints, connections: 5000, draining: true }
@@ -473,6 +543,22 @@ fn ping_bytes() -> Bytes {
 fn publish_bytes() -> Bytes {
     pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")) }.encode_to_vec().into()
 }
+
+fn sync_bytes() -> Bytes {
+    pb::Sync { cursors: cursors() }.encode_to_vec().into()
+}
+
+fn ack_bytes() -> Bytes {
+    pb::Ack { cursors: vec![inbox_42()] }.encode_to_vec().into()
+}
+
+fn message_bytes() -> Bytes {
+    let Body::Push(push) = push("bob", "", text("to the team")) else { panic!("no push") };
+    push.message.unwrap().encode_to_vec().into()
+}
+
+/// The id that the same node issued next.
+const NEXT_ID: u64 = 132_271_570_944_005_124;
 
 const NEW_YEAR_2026_MS: u64 = 1_767_225_600_000;
 

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use im_proto::{
     close::{CloseCode, fit_reason},
     frame::{self, FrameError},
-    id::{Device, DeviceId, MessageId, NodeId, ServerId, Terminal, UserId},
+    id::{ChannelId, Device, DeviceId, MessageId, NodeId, ServerId, Terminal, UserId},
     limits::{MAX_CLOSE_REASON_BYTES, MAX_PREFIX_BYTES},
     pb::{self, content, frame::Body, publish_result::Outcome},
 };
@@ -107,6 +107,7 @@ proptest! {
     fn ids_are_refused_or_read_back(text in id_text()) {
         reads_back::<UserId>(&text)?;
         reads_back::<DeviceId>(&text)?;
+        reads_back::<ChannelId>(&text)?;
         reads_back::<ServerId>(&text)?;
         reads_back::<Device>(&text)?;
         reads_back::<Terminal>(&text)?;
@@ -206,7 +207,14 @@ fn body() -> impl Strategy<Value = Body> {
         welcome().prop_map(Body::Welcome),
         any::<u64>().prop_map(|echo| Body::Ping(pb::Ping { echo })),
         any::<u64>().prop_map(|echo| Body::Pong(pb::Pong { echo })),
-        proptest::option::of(message()).prop_map(|message| Body::Push(pb::Push { message })),
+        (proptest::option::of(message()), "\\PC{0,20}", any::<u64>())
+            .prop_map(|(message, channel, seq)| Body::Push(pb::Push { message, channel, seq })),
+        cursors().prop_map(|cursors| Body::Sync(pb::Sync { cursors })),
+        cursors().prop_map(|ends| Body::SyncDone(pb::SyncDone { ends })),
+        (proptest::option::of(cursor()), any::<i32>())
+            .prop_map(|(cursor, reason)| Body::Reset(pb::Reset { cursor, reason })),
+        any::<u32>().prop_map(|within_ms| Body::SyncHint(pb::SyncHint { within_ms })),
+        cursors().prop_map(|cursors| Body::Ack(pb::Ack { cursors })),
         publish().prop_map(Body::Publish),
         publish_result().prop_map(Body::PublishResult),
         any::<u32>().prop_map(|reconnect_within_ms| Body::GoAway(pb::GoAway { reconnect_within_ms })),
@@ -215,15 +223,24 @@ fn body() -> impl Strategy<Value = Body> {
 
 fn hello() -> impl Strategy<Value = pb::Hello> {
     let device = (any::<i32>(), "\\PC{0,20}").prop_map(|(terminal, id)| pb::Device { terminal, id });
-    (any::<u32>(), any::<u32>(), "\\PC{0,200}", proptest::option::of(device), "\\PC{0,20}").prop_map(
-        |(min_version, max_version, token, device, client)| pb::Hello {
+    (any::<(u32, u32)>(), "\\PC{0,200}", proptest::option::of(device), "\\PC{0,20}", cursors()).prop_map(
+        |((min_version, max_version), token, device, client, cursors)| pb::Hello {
             min_version,
             max_version,
             token,
             device,
             client,
+            cursors,
         },
     )
+}
+
+fn cursor() -> impl Strategy<Value = pb::Cursor> {
+    ("\\PC{0,20}", any::<(u64, u64)>()).prop_map(|(channel, (seq, id))| pb::Cursor { channel, seq, id })
+}
+
+fn cursors() -> impl Strategy<Value = Vec<pb::Cursor>> {
+    vec(cursor(), 0..4)
 }
 
 fn welcome() -> impl Strategy<Value = pb::Welcome> {
@@ -361,6 +378,9 @@ fn decode_as_everything(bytes: &Bytes) -> Result<(), TestCaseError> {
     decode::<pb::Envelope>(bytes)?;
     decode::<pb::Delivered>(bytes)?;
     decode::<pb::Upstream>(bytes)?;
+    decode::<pb::UpstreamSync>(bytes)?;
+    decode::<pb::UpstreamAck>(bytes)?;
+    decode::<pb::RawPush>(bytes)?;
     decode::<pb::ServerInfo>(bytes)
 }
 
