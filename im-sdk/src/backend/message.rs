@@ -1,10 +1,27 @@
 //! What is sent: a message, put together step by step.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+
 use crate::{
     Content,
+    cluster::Once,
     id::{InvalidId, MessageId, Terminal, UserId},
-    proto::{frame, pb},
+    proto::pb,
 };
+
+/// How well a message is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Kept nowhere: for typing notices and signalling. Who is not connected does not get it.
+    Live,
+    /// In the inboxes of its recipients and its sender before the send is Ok. Devices get it when they connect.
+    #[default]
+    Logged,
+}
 
 /// Whom a message is for. Made by [`user`] and [`users`].
 #[derive(Clone, Debug)]
@@ -28,12 +45,14 @@ where
 /// A message to be sent by [`super::Im::send`].
 ///
 /// ```
-/// use im_sdk::{backend::{Message, user}, id::Terminal};
-/// let message = Message::to(user("bob")).from("alice").text("hi").terminals([Terminal::Ios, Terminal::Android]);
+/// use im_sdk::backend::{Message, user};
+/// let message = Message::to(user("bob")).from("alice").text("hi").idempotency_key("order-17-paid");
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message {
+    durability: Durability,
+    idempotency_key: Option<String>,
     to: Target,
     from: Option<Result<UserId, InvalidId>>,
     content: Content,
@@ -43,7 +62,14 @@ pub struct Message {
 impl Message {
     /// A message for somebody, without a sender and without content so far.
     pub fn to(target: Target) -> Self {
-        Self { to: target, from: None, content: Content::Unknown, terminals: Vec::new() }
+        Self {
+            durability: Durability::default(),
+            idempotency_key: None,
+            to: target,
+            from: None,
+            content: Content::Unknown,
+            terminals: Vec::new(),
+        }
     }
 
     /// The user that it comes from. Without, it comes from the back end itself.
@@ -63,7 +89,22 @@ impl Message {
         self
     }
 
-    /// Only devices of these terminals get it.
+    /// How well it is kept; [`Durability::Logged`] unless set.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Makes a repetition of this send return the first one's result, for 24 hours: two sends with one key have one
+    /// effect. The same key with another message is [`super::SendError::Conflict`].
+    ///
+    /// The key is 1 to 128 printable ASCII characters; keys of different senders are different keys.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Only devices of these terminals get it. It must be [`Durability::Live`] then: a log has no holes.
     pub fn terminals(mut self, terminals: impl IntoIterator<Item = Terminal>) -> Self {
         self.terminals = terminals.into_iter().collect();
         self
@@ -83,8 +124,36 @@ impl Message {
         if self.content == Content::Unknown {
             return Err(InvalidMessage::NoContent);
         }
-        Ok(Prepared { users, from: self.from.transpose()?, content: self.content, terminals: self.terminals })
+        if !self.terminals.is_empty() && self.durability != Durability::Live {
+            return Err(InvalidMessage::TerminalsNeedLive);
+        }
+        if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
+            return Err(InvalidMessage::Key);
+        }
+        Ok(Prepared {
+            users,
+            from: self.from.transpose()?,
+            content: self.content,
+            terminals: self.terminals,
+            durability: self.durability,
+            idempotency_key: self.idempotency_key,
+        })
     }
+}
+
+/// How long an idempotency key is remembered.
+const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tells one payload from another: the beginning of a SHA-256.
+pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    parts.into_iter().for_each(|part| context.update(part));
+    let hash = context.finish();
+    std::array::from_fn(|index| hash.as_ref()[index])
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Keeps the first of each, in order.
@@ -98,6 +167,8 @@ pub(super) enum InvalidMessage {
     User(InvalidId),
     NoRecipient,
     NoContent,
+    TerminalsNeedLive,
+    Key,
 }
 
 impl From<InvalidId> for InvalidMessage {
@@ -110,9 +181,11 @@ impl From<InvalidId> for InvalidMessage {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) users: Vec<UserId>,
-    from: Option<UserId>,
+    pub(super) from: Option<UserId>,
     content: Content,
     terminals: Vec<Terminal>,
+    pub(super) durability: Durability,
+    pub(super) idempotency_key: Option<String>,
 }
 
 impl Prepared {
@@ -121,8 +194,18 @@ impl Prepared {
         self.terminals.is_empty() || self.terminals.contains(&terminal)
     }
 
-    /// The frame that devices get, encoded once for all of them.
-    pub(super) fn frame(self, id: MessageId) -> (Vec<UserId>, bytes::Bytes) {
+    /// What makes a repetition with the same key one effect.
+    pub(super) fn once(&self) -> Option<Once> {
+        let key = self.idempotency_key.as_ref()?;
+        let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
+        let content = pb::Content::from(self.content.clone()).encode_to_vec();
+        let users = self.users.iter().flat_map(|user| [user.as_str().as_bytes(), b" "]);
+        let digest = digest(users.chain([content.as_slice()]));
+        Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
+    }
+
+    /// The message as it is logged and as devices get it, encoded once for all of them.
+    pub(super) fn encode(&self, id: MessageId) -> Bytes {
         let text = |user: Option<&UserId>| user.map(ToString::to_string).unwrap_or_default();
         let to = match self.users.as_slice() {
             [one] => text(Some(one)),
@@ -132,11 +215,16 @@ impl Prepared {
             id: id.as_u64(),
             from: text(self.from.as_ref()),
             to,
-            content: Some(self.content.into()),
+            content: Some(self.content.clone().into()),
         };
-        let push = pb::Push { message: Some(message) };
-        (self.users, frame::encode(pb::frame::Body::Push(push)))
+        message.encode_to_vec().into()
     }
+}
+
+/// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
+pub(super) fn push_frame(message: Bytes, seq: u64) -> Bytes {
+    let push = pb::RawPush { message, channel: String::new(), seq };
+    pb::RawFrame { push: Some(push) }.encode_length_delimited_to_vec().into()
 }
 
 #[cfg(test)]
@@ -165,7 +253,7 @@ mod tests {
     fn terminals_choose() {
         let all = Message::to(user("a")).text("hi").prepare().unwrap();
         assert!(all.wants(Terminal::Web));
-        let some = Message::to(user("a")).text("hi").terminals([Terminal::Ios]).prepare().unwrap();
+        let some = Message::to(user("a")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]).prepare().unwrap();
         assert!(some.wants(Terminal::Ios) && !some.wants(Terminal::Web));
     }
 }

@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod append;
 mod directory;
 mod ids;
 mod im;
@@ -23,7 +24,7 @@ mod service;
 
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
-pub use message::{Message, Target, user, users};
+pub use message::{Durability, Message, Target, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{Receipt, UserDevice};
 pub use send::SendError;

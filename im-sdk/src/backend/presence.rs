@@ -80,7 +80,7 @@ impl Im {
         let wanted = |candidate: &Device| device.is_none_or(|device| device == candidate);
         let located = self.locate(std::slice::from_ref(user), wanted).await?;
         let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: fit_reason(reason).to_owned() };
-        let reached = self.deliver(located, &pb::record::Effect::Kick(kick)).await;
+        let reached = self.deliver(located, |_| pb::record::Effect::Kick(kick.clone())).await;
         Ok(reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count())
     }
 

@@ -1,5 +1,11 @@
 //! What a send came to.
 
+use std::collections::HashSet;
+
+use super::{
+    message::Durability,
+    send::{Located, Reach},
+};
 use crate::id::{Device, MessageId, UserId};
 
 /// A device and whose it is.
@@ -24,6 +30,12 @@ impl UserDevice {
 pub struct Receipt {
     /// The id that the message got.
     pub message_id: MessageId,
+    /// How well it is kept.
+    pub durability: Durability,
+    /// Its place in each recipient's inbox; empty for [`Durability::Live`].
+    pub logged: Vec<(UserId, u64)>,
+    /// It was sent before, under the same idempotency key: this is where it is.
+    pub repeated: bool,
     /// Devices whose server has the message queued for them.
     pub pushed: Vec<UserDevice>,
     /// Users none of whose (chosen) devices is connected.
@@ -33,6 +45,33 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    pub(super) fn new(message_id: MessageId, durability: Durability) -> Self {
+        Self {
+            message_id,
+            durability,
+            logged: Vec::new(),
+            repeated: false,
+            pushed: Vec::new(),
+            offline: Vec::new(),
+            unconfirmed: Vec::new(),
+        }
+    }
+
+    /// Adds what became of each device; users without any are offline.
+    pub(super) fn delivered(mut self, users: Vec<UserId>, reached: Vec<(Located, Reach)>) -> Self {
+        for (located, reach) in reached {
+            match reach {
+                Reach::Reached => self.pushed.push(located.owner),
+                Reach::Unknown => self.unconfirmed.push(located.owner),
+                Reach::Gone => {}
+            }
+        }
+        let heard_of: HashSet<&UserId> =
+            self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user).collect();
+        self.offline = users.into_iter().filter(|user| !heard_of.contains(user)).collect();
+        self
+    }
+
     /// True when at least one device of the user has it queued.
     pub fn reached(&self, user: &UserId) -> bool {
         self.pushed.iter().any(|pushed| pushed.user == *user)

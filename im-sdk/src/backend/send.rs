@@ -1,19 +1,21 @@
-//! HOT PATH 1: locate -> group by server -> encode once -> publish.
+//! HOT PATH 1: append -> locate -> group by server -> encode once -> publish.
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant, time::timeout_at};
 
 use super::{
+    append::Logged,
     ids::IdError,
     im::Im,
-    message::{InvalidMessage, Message},
+    message::{Durability, InvalidMessage, Message, Prepared, push_frame},
     publisher::Outcome,
     receipt::{Receipt, UserDevice},
 };
 use crate::{
-    cluster::{Route, RoutesError},
-    id::{ConnectionId, Device, InvalidId, ServerId, UserId},
+    cluster::{LogError, Once, Route, RoutesError},
+    id::{ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
@@ -43,6 +45,24 @@ pub enum SendError {
         /// What is allowed.
         limit: usize,
     },
+    /// A message for chosen terminals cannot be logged: a log has no holes.
+    #[error("a message for chosen terminals must be sent with Durability::Live")]
+    TerminalsNeedLive,
+    /// The idempotency key is not one.
+    #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
+    InvalidKey,
+    /// The idempotency key was used for another message.
+    #[error("the idempotency key was used for another message")]
+    Conflict,
+    /// A log did not take the message. Others may have: send it again with the same idempotency key, which has one
+    /// effect in every log.
+    #[error("the message is not in the inbox of {user}: {source}")]
+    NotLogged {
+        /// Whose inbox.
+        user: UserId,
+        /// Why.
+        source: LogError,
+    },
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -57,6 +77,8 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::User(error) => Self::InvalidUser(error),
             InvalidMessage::NoRecipient => Self::NoRecipient,
             InvalidMessage::NoContent => Self::NoContent,
+            InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
+            InvalidMessage::Key => Self::InvalidKey,
         }
     }
 }
@@ -77,20 +99,72 @@ pub(super) enum Reach {
 }
 
 impl Im {
-    /// Sends a message to every connected device of its recipients and tells which ones have it queued.
-    ///
-    /// Messages are `Live`: nothing is kept for users who are offline.
+    /// Sends a message: logs it (unless it is [`Durability::Live`]), pushes it to every connected device of its recipients
+    /// and its sender, and tells which ones have it queued.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]. A message that is not in every log that it belongs into is an error, never Ok.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.send_once(message, None).await
+    }
+
+    /// The same for a device's publish, which has a number that makes it one effect.
+    pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
         let prepared = message.prepare()?;
-        let message_id = self.inner.ids.next()?;
+        let id = self.inner.ids.next()?;
+        match prepared.durability {
+            Durability::Live => self.send_live(id, prepared).await,
+            Durability::Logged => self.send_logged(id, prepared, once).await,
+        }
+    }
+
+    async fn send_live(&self, id: MessageId, prepared: Prepared) -> Result<Receipt, SendError> {
         let devices = self.locate(&prepared.users, |device| prepared.wants(device.terminal)).await?;
-        let (users, frames) = prepared.frame(message_id);
-        check_size(frames.len())?;
-        let reached = self.deliver(devices, &pb::record::Effect::Frames(frames)).await;
-        Ok(receipt(message_id, users, reached))
+        let frame = push_frame(prepared.encode(id), 0);
+        check_size(frame.len())?;
+        let reached = self.deliver(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
+        let receipt = Receipt::new(id, Durability::Live);
+        Ok(receipt.delivered(prepared.users, reached))
+    }
+
+    async fn send_logged(
+        &self,
+        id: MessageId,
+        prepared: Prepared,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
+        let once = once.or_else(|| prepared.once());
+        check_size(push_frame(prepared.encode(id), u64::MAX).len())?;
+        let logged = self.append(id, &prepared, once).await?;
+        let reached = self.push_logged(&logged).await;
+        let mut receipt = Receipt::new(logged.message_id, Durability::Logged);
+        receipt.repeated = logged.repeated;
+        receipt.logged = logged.seqs;
+        let recipient = |user: &UserId| prepared.users.contains(user);
+        receipt.logged.retain(|(user, _)| recipient(user));
+        let reached = reached.into_iter().filter(|(located, _)| recipient(&located.owner.user)).collect();
+        Ok(receipt.delivered(prepared.users, reached))
+    }
+
+    /// The message is safe: what fails from here on delays it until the device's next sync.
+    async fn push_logged(&self, logged: &Logged) -> Vec<(Located, Reach)> {
+        let users: Vec<UserId> = logged.seqs.iter().map(|(user, _)| user.clone()).collect();
+        let devices = match self.locate(&users, |_| true).await {
+            Ok(devices) => devices,
+            Err(error) => {
+                tracing::warn!(%error, "a logged message could not be pushed");
+                return Vec::new();
+            }
+        };
+        let frames: HashMap<&UserId, Bytes> = logged
+            .seqs
+            .iter()
+            .map(|(user, seq)| (user, push_frame(logged.message.clone(), *seq)))
+            .collect();
+        let effect = |user: &UserId| {
+            pb::record::Effect::Frames(frames.get(user).cloned().unwrap_or_default())
+        };
+        self.deliver(devices, effect).await
     }
 
     /// The wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
@@ -119,19 +193,22 @@ impl Im {
         Ok(by_server)
     }
 
-    /// Has every server do something for its connections, and waits until all have answered or the time is over.
+    /// Has every server do something for its connections, and waits until all have answered or the time is over. Users
+    /// whose effect is the same share a record.
     pub(super) async fn deliver(
         &self,
         by_server: HashMap<ServerId, Vec<Located>>,
-        effect: &pb::record::Effect,
+        effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
         for (server, located) in by_server.into_iter().flat_map(split) {
-            let connections = located.iter().map(|located| located.connection.0).collect();
-            let record = pb::Record { connections, effect: Some(effect.clone()) };
-            let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
-            asked.push((server, located, submitted.ok()));
+            for (effect, located) in by_effect(located, &effect) {
+                let connections = located.iter().map(|located| located.connection.0).collect();
+                let record = pb::Record { connections, effect: Some(effect) };
+                let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
+                asked.push((server.clone(), located, submitted.ok()));
+            }
         }
         let mut reached = Vec::new();
         for (server, located, outcome) in asked {
@@ -173,6 +250,22 @@ impl Im {
     }
 }
 
+/// Neighbours with the same effect together; a user's devices are neighbours.
+fn by_effect(
+    located: Vec<Located>,
+    effect: impl Fn(&UserId) -> pb::record::Effect,
+) -> Vec<(pb::record::Effect, Vec<Located>)> {
+    let mut groups: Vec<(pb::record::Effect, Vec<Located>)> = Vec::new();
+    for located in located {
+        let effect = effect(&located.owner.user);
+        match groups.last_mut() {
+            Some((last, members)) if *last == effect => members.push(located),
+            _ => groups.push((effect, vec![located])),
+        }
+    }
+    groups
+}
+
 /// Into parts that are not too large for a record.
 fn split((server, mut located): (ServerId, Vec<Located>)) -> impl Iterator<Item = (ServerId, Vec<Located>)> {
     std::iter::from_fn(move || {
@@ -202,21 +295,6 @@ fn reach(outcome: &Outcome, connection: ConnectionId) -> Reach {
         Outcome::ServerGone => Reach::Gone,
         Outcome::Unknown => Reach::Unknown,
     }
-}
-
-fn receipt(message_id: crate::id::MessageId, users: Vec<UserId>, reached: Vec<(Located, Reach)>) -> Receipt {
-    let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
-    for (located, reach) in reached {
-        match reach {
-            Reach::Reached => pushed.push(located.owner),
-            Reach::Unknown => unconfirmed.push(located.owner),
-            Reach::Gone => {}
-        }
-    }
-    let heard_of: std::collections::HashSet<&UserId> =
-        pushed.iter().chain(&unconfirmed).map(|device: &UserDevice| &device.user).collect();
-    let offline = users.into_iter().filter(|user| !heard_of.contains(user)).collect();
-    Receipt { message_id, pushed, offline, unconfirmed }
 }
 
 #[cfg(test)]
@@ -250,7 +328,7 @@ mod tests {
         // At eight bytes each, more than the megabyte that NATS takes.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
-        let reached = im.deliver(HashMap::from([(server, crowd)]), &frames).await;
+        let reached = im.deliver(HashMap::from([(server, crowd)]), |_| frames.clone()).await;
         assert_eq!(reached.len(), 140_000);
         assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
     }
