@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, ops::RangeInclusive, sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use im_proto::{PROTOCOL_VERSIONS, close::CloseCode, frame, pb, pb::device_frame::Body};
 use im_sdk::{
     cluster::{Claim, Displaced, Publication, Route},
@@ -22,6 +23,8 @@ use crate::{
 pub(crate) struct Admitted {
     pub(crate) registration: Registration,
     pub(crate) welcome: pb::Welcome,
+    /// What the device has of its logs.
+    pub(crate) sync: Bytes,
 }
 
 /// Reads `Hello`, verifies the token, registers the route and displaces whom the login policy tells. A draining server
@@ -49,7 +52,8 @@ pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result
         client = ?hello.client.chars().take(64).collect::<String>(), "connected");
     let welcome = welcome(shared, version, &connection.user, connection.id.0);
     link.set_frame_limit(shared.config.limits.max_frame_bytes);
-    Ok(Admitted { registration, welcome })
+    let sync = pb::Sync { cursors: hello.cursors }.encode_to_vec().into();
+    Ok(Admitted { registration, welcome, sync })
 }
 
 async fn read_hello<L: Link>(shared: &Shared, link: &mut L) -> Result<pb::Hello, LinkError> {

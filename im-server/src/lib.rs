@@ -39,6 +39,7 @@ mod registry;
 mod server;
 mod session;
 mod shared;
+mod sync;
 mod tls;
 mod upstream;
 

@@ -25,6 +25,7 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registry},
     shared::Shared,
+    sync::{self, Syncs},
     upstream::{self, Upstream},
 };
 
@@ -91,10 +92,12 @@ impl Server {
         let listeners = Listeners::bind(&config).await?;
         let subscription = cluster.bus().subscribe(cluster.names().server(&id)).await?;
         let (upstream, publishes) = Upstream::new();
+        let (syncs, sync_queue) = Syncs::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
+            syncs,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -107,7 +110,12 @@ impl Server {
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
-        let mut others = vec![tokio::spawn(forward), tokio::spawn(lease::sweep(Arc::clone(&shared)))];
+        let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
+        let mut others = vec![
+            tokio::spawn(forward),
+            tokio::spawn(forward_syncs),
+            tokio::spawn(lease::sweep(Arc::clone(&shared))),
+        ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);
         Ok(Self { shared, addresses, lease, deliver, others })

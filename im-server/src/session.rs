@@ -33,7 +33,8 @@ const BUSY_RETRY_MS: u32 = 1000;
 pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
     // Boxed: the handshake's state is gone once it is done, while this task lives on.
     match Box::pin(handshake::admit(&shared, &mut link)).await {
-        Ok(Admitted { registration, welcome }) => {
+        Ok(Admitted { registration, welcome, sync }) => {
+            shared.syncs.try_forward(&registration.connection, sync);
             let welcome = frame::encode(pb::frame::Body::Welcome(welcome));
             let end = run(&shared, &mut link, &registration.connection, welcome).await;
             Box::pin(leave(&shared, link, registration, end)).await;
@@ -156,6 +157,7 @@ impl<L: Link> Session<'_, L> {
         match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
+            Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
             Some(Body::Pong(_)) | None => {}

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::ServerConfig,
     registry::{Connection, Registry},
+    sync::Syncs,
     upstream::Upstream,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
     pub(crate) upstream: Upstream,
+    pub(crate) syncs: Syncs,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,

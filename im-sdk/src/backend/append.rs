@@ -7,11 +7,7 @@
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::{
-    im::Im,
-    message::Prepared,
-    send::SendError,
-};
+use super::{im::Im, message::Prepared, send::SendError};
 use crate::{
     cluster::{Appended, LogError, LogId, NewEntry, Once},
     id::{MessageId, UserId},
@@ -51,8 +47,10 @@ impl Im {
         once: Once,
     ) -> Result<Logged, SendError> {
         let deciding = inboxes.remove(0);
-        let decided = self.append_to(&deciding, NewEntry::new(id, message.clone()).once(once.clone())).await?;
-        let message = if decided.message_id == id { message } else { self.decided(&deciding, decided).await? };
+        let decided =
+            self.append_to(&deciding, NewEntry::new(id, message.clone()).once(once.clone())).await?;
+        let message =
+            if decided.message_id == id { message } else { self.decided(&deciding, decided).await? };
         let mut logged = self.append_all(decided.message_id, message, inboxes, Some(once)).await?;
         logged.seqs.insert(0, (deciding, decided.seq));
         logged.repeated = decided.repeated;

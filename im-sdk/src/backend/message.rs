@@ -253,7 +253,12 @@ mod tests {
     fn terminals_choose() {
         let all = Message::to(user("a")).text("hi").prepare().unwrap();
         assert!(all.wants(Terminal::Web));
-        let some = Message::to(user("a")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]).prepare().unwrap();
+        let some = Message::to(user("a"))
+            .text("hi")
+            .durability(Durability::Live)
+            .terminals([Terminal::Ios])
+            .prepare()
+            .unwrap();
         assert!(some.wants(Terminal::Ios) && !some.wants(Terminal::Web));
     }
 }

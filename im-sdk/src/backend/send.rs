@@ -156,14 +156,10 @@ impl Im {
                 return Vec::new();
             }
         };
-        let frames: HashMap<&UserId, Bytes> = logged
-            .seqs
-            .iter()
-            .map(|(user, seq)| (user, push_frame(logged.message.clone(), *seq)))
-            .collect();
-        let effect = |user: &UserId| {
-            pb::record::Effect::Frames(frames.get(user).cloned().unwrap_or_default())
-        };
+        let frames: HashMap<&UserId, Bytes> =
+            logged.seqs.iter().map(|(user, seq)| (user, push_frame(logged.message.clone(), *seq))).collect();
+        let effect =
+            |user: &UserId| pb::record::Effect::Frames(frames.get(user).cloned().unwrap_or_default());
         self.deliver(devices, effect).await
     }
 

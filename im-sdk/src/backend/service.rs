@@ -10,12 +10,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     im::Im,
-    message::{Message, user},
+    message::{Message, digest, user},
     send::{SendError, check_size},
+    sync,
 };
 use crate::{
     Content,
-    cluster::{BusError, BusEvent, Subscription},
+    cluster::{BusError, BusEvent, LogError, Once, Subscription},
     id::{Device, MessageId, ServerId, UserId},
     proto::{frame, pb},
 };
@@ -167,6 +168,9 @@ impl Im {
             running: running.clone(),
         });
         running.spawn(worker.run(subscription, stop.clone()));
+        let (subject, group) = (names.upstream_sync(), names.backends());
+        let syncs = self.inner.cluster.bus().queue_subscribe(subject, group).await?;
+        running.spawn(sync::serve(self.clone(), syncs, running.clone(), stop.clone()));
         Ok(Service { stop, running })
     }
 }
@@ -242,19 +246,23 @@ impl<H: Handler> Worker<H> {
     }
 
     async fn decide(&self, publish: pb::UpstreamPublish) -> Result<pb::Accepted, pb::Refused> {
+        let (number, digest) = (publish.number, digest([&publish.publish[..]]));
         let incoming = parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
         let from = incoming.from.clone();
+        // A device has one unanswered publish per conversation, so that in each log these numbers only rise.
+        let name = format!("{from}/{}>{}", incoming.device, incoming.to);
+        let once = Once::Producer { name, number, digest };
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
         let message_id = match acceptance.message {
-            Some(message) => self.send_for(&from, message).await?.as_u64(),
+            Some(message) => self.send_for(&from, message, once).await?.as_u64(),
             None => 0,
         };
         Ok(pb::Accepted { message_id, answer: acceptance.answer })
     }
 
-    async fn send_for(&self, from: &UserId, message: Message) -> Result<MessageId, pb::Refused> {
+    async fn send_for(&self, from: &UserId, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
         let message = if message.has_sender() { message } else { message.from(from) };
-        match self.im.send(message).await {
+        match self.im.send_once(message, Some(once)).await {
             Ok(receipt) => Ok(receipt.message_id),
             Err(error) => {
                 tracing::warn!(%from, %error, "an accepted publish could not be sent");
@@ -282,7 +290,11 @@ fn not_sent(error: &SendError) -> pb::Refused {
         |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
     match error {
         SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
-        SendError::Id(_) | SendError::Routes(_) => internal(RETRY_MS),
+        SendError::Conflict | SendError::NotLogged { source: LogError::Stale { .. }, .. } => {
+            let reason = "the number was used for another message";
+            refused(pb::RefusalKind::Invalid, reason, 0)
+        }
+        SendError::Id(_) | SendError::Routes(_) | SendError::NotLogged { .. } => internal(RETRY_MS),
         // What the handler made of it makes no sense, and will not the next time.
         _ => internal(0),
     }

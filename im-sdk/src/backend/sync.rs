@@ -1,0 +1,186 @@
+//! Bringing a device up to date: what its inbox has after the device's cursor, as frames to its connection.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{im::Im, message::push_frame, publisher::Outcome};
+use crate::{
+    cluster::{BusEvent, Entry, LogError, LogId, Page, Subscription},
+    id::{ServerId, UserId},
+    proto::{frame, pb, pb::ResetReason},
+};
+
+/// How many entries are read at once.
+const PAGE: usize = 256;
+
+/// Frames go out in parts of about this size, each after the one before has arrived at the server: a device that was away
+/// for long must not fill a queue that others need.
+const PART_BYTES: usize = 64 * 1024;
+
+/// How many devices are brought up to date at once; others wait on the bus, and ask again.
+const CONCURRENCY: usize = 256;
+
+/// A device that is being brought up to date.
+struct Sync {
+    im: Im,
+    server: ServerId,
+    connection: u64,
+    log: LogId,
+    cursor: Option<pb::Cursor>,
+}
+
+/// Why a sync ended early. The device asks again.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error("the request is not valid: {0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the connection is gone")]
+    Gone,
+}
+
+/// Answers devices' syncs until `stop`.
+pub(super) async fn serve(
+    im: Im,
+    mut subscription: Subscription,
+    running: TaskTracker,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(CONCURRENCY));
+    loop {
+        let event = tokio::select! {
+            biased; // A stopping service begins nothing.
+            () = stop.cancelled() => return,
+            event = subscription.next() => event,
+        };
+        let payload = match event {
+            Some(BusEvent::Message(message)) => message.payload,
+            Some(_) => continue,
+            None => return,
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let im = im.clone();
+        running.spawn(async move {
+            if let Err(error) = Sync::run(im, payload).await {
+                tracing::debug!(%error, "a sync ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+impl Sync {
+    async fn run(im: Im, payload: Bytes) -> Result<(), SyncError> {
+        Self::parse(im, payload).map_err(SyncError::Invalid)?.bring_up_to_date().await
+    }
+
+    fn parse(im: Im, payload: Bytes) -> Result<Self, String> {
+        let request = pb::UpstreamSync::decode(payload).map_err(|error| error.to_string())?;
+        let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
+        let server = ServerId::parse(&request.server).map_err(|error| error.to_string())?;
+        let user = UserId::parse(&request.user).map_err(|error| error.to_string())?;
+        let cursor = sync.cursors.into_iter().find(|cursor| cursor.channel.is_empty());
+        Ok(Self { im, server, connection: request.connection, log: LogId::Inbox(user), cursor })
+    }
+
+    async fn bring_up_to_date(self) -> Result<(), SyncError> {
+        let (reset, mut page) = self.start().await?;
+        if let Some(reset) = reset {
+            self.push(frame::encode(pb::frame::Body::Reset(reset))).await?;
+        }
+        let mut end = (page.last, 0);
+        while let Some(last) = page.entries.last().map(|entry| (entry.seq, entry.message_id.as_u64())) {
+            self.push_entries(page.entries).await?;
+            end = last;
+            if end.0 >= page.last {
+                break;
+            }
+            page = self.read(end.0).await?;
+        }
+        if end.1 == 0 && end.0 > 0 {
+            end.1 = self.id_at(end.0).await?;
+        }
+        let ends = vec![cursor(end.0, end.1)];
+        self.push(frame::encode(pb::frame::Body::SyncDone(pb::SyncDone { ends }))).await
+    }
+
+    /// Where the device goes on, and the first entries from there.
+    async fn start(&self) -> Result<(Option<pb::Reset>, Page), SyncError> {
+        let Some(known) = &self.cursor else {
+            let mut page = self.read(u64::MAX).await?;
+            page.entries.clear();
+            let id = self.id_at(page.last).await?;
+            return Ok((Some(reset(page.last, id, ResetReason::New)), page));
+        };
+        let page = self.read(known.seq).await?;
+        let reason = if known.seq + 1 < page.first {
+            ResetReason::Trimmed
+        } else if known.seq > page.last || !self.is_at(known).await? {
+            ResetReason::Forked
+        } else {
+            return Ok((None, page));
+        };
+        // From the oldest entry that there still is.
+        let before = page.first.saturating_sub(1);
+        Ok((Some(reset(before, 0, reason)), self.read(before).await?))
+    }
+
+    /// Whether the log has the cursor's message at the cursor's place, as far as either still knows.
+    async fn is_at(&self, cursor: &pb::Cursor) -> Result<bool, SyncError> {
+        if cursor.seq == 0 || cursor.id == 0 {
+            return Ok(true);
+        }
+        let found = self.id_at(cursor.seq).await?;
+        Ok(found == 0 || found == cursor.id)
+    }
+
+    /// 0: there is none, or not any more.
+    async fn id_at(&self, seq: u64) -> Result<u64, SyncError> {
+        if seq == 0 {
+            return Ok(0);
+        }
+        let id = self.im.inner.cluster.log().id_at(&self.log, seq).await?;
+        Ok(id.map_or(0, |id| id.as_u64()))
+    }
+
+    async fn read(&self, after: u64) -> Result<Page, SyncError> {
+        Ok(self.im.inner.cluster.log().read(&self.log, after, PAGE).await?)
+    }
+
+    async fn push_entries(&self, entries: Vec<Entry>) -> Result<(), SyncError> {
+        let mut part = BytesMut::new();
+        for entry in entries {
+            part.extend_from_slice(&push_frame(entry.payload, entry.seq));
+            if part.len() >= PART_BYTES {
+                self.push(part.split().freeze()).await?;
+            }
+        }
+        if part.is_empty() { Ok(()) } else { self.push(part.freeze()).await }
+    }
+
+    /// Waits until the server has it queued for the connection.
+    async fn push(&self, frames: Bytes) -> Result<(), SyncError> {
+        let record = pb::Record {
+            connections: vec![self.connection],
+            effect: Some(pb::record::Effect::Frames(frames)),
+        };
+        let outcome = self.im.inner.publisher.submit(&self.server, record).await;
+        match timeout(self.im.inner.config.send_timeout, outcome).await {
+            Ok(Ok(Outcome::Done { missed })) if missed.is_empty() => Ok(()),
+            _ => Err(SyncError::Gone),
+        }
+    }
+}
+
+fn cursor(seq: u64, id: u64) -> pb::Cursor {
+    pb::Cursor { channel: String::new(), seq, id }
+}
+
+fn reset(seq: u64, id: u64, reason: ResetReason) -> pb::Reset {
+    pb::Reset { cursor: Some(cursor(seq, id)), reason: reason.into() }
+}

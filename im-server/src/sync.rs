@@ -1,0 +1,64 @@
+//! Devices' syncs on their way to the back ends: a device has connected, or asks for what came after its cursors.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use im_proto::pb;
+use im_sdk::{
+    cluster::{Cluster, Publication},
+    id::ServerId,
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use crate::registry::Connection;
+
+/// Syncs that wait to be put onto the bus. A device whose sync finds it full asks again by itself.
+const QUEUE: usize = 8192;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Syncs {
+    queue: mpsc::Sender<(Arc<Connection>, Bytes)>,
+}
+
+impl Syncs {
+    /// The receiver is for [`forward`].
+    pub(crate) fn new() -> (Self, mpsc::Receiver<(Arc<Connection>, Bytes)>) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Self { queue }, receiver)
+    }
+
+    /// Queues a device's `Sync` for the back ends. Never waits.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, sync: Bytes) {
+        if self.queue.try_send((Arc::clone(connection), sync)).is_err() {
+            tracing::debug!(user = %connection.user, "the way to the back ends is full: the device asks again");
+        }
+    }
+}
+
+/// Puts queued syncs onto the bus. Ends when every [`Syncs`] is gone.
+pub(crate) async fn forward(
+    cluster: Cluster,
+    server: ServerId,
+    mut queue: mpsc::Receiver<(Arc<Connection>, Bytes)>,
+) {
+    while let Some((connection, sync)) = queue.recv().await {
+        let request = pb::UpstreamSync {
+            server: server.to_string(),
+            connection: connection.id.0,
+            user: connection.user.to_string(),
+            device: Some((&connection.device).into()),
+            sync,
+        };
+        let publication = Publication {
+            subject: cluster.names().upstream_sync(),
+            // Where no back end is listening, the device asks again by itself.
+            return_to: None,
+            payload: request.encode_to_vec().into(),
+        };
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::warn!(%error, "cannot pass a sync on to the back ends");
+        }
+    }
+}
