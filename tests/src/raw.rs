@@ -121,6 +121,15 @@ impl Raw {
         }
     }
 
+    /// Says `Hello` for a user with cursors and waits for `Welcome`.
+    pub async fn log_in_with(&mut self, user: &str, cursors: Vec<pb::Cursor>) {
+        let Body::Hello(mut hello) = hello(token(user)) else { unreachable!("it is a Hello") };
+        hello.cursors = cursors;
+        self.send_frame(Body::Hello(hello)).await;
+        let heard = self.heard().await;
+        assert!(matches!(heard, Heard::Frame(Body::Welcome(_))), "Welcome expected: {heard:?}");
+    }
+
     /// The next frame, or the end.
     pub async fn heard(&mut self) -> Heard {
         timeout(PATIENCE, self.next()).await.expect("the server says something in time")
@@ -152,6 +161,7 @@ pub fn hello(token: String) -> Body {
         token,
         device: Some(device),
         client: "raw/1".into(),
+        cursors: Vec::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use im_sdk::{
     Content,
-    backend::{Acceptance, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users},
+    backend::{Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users},
     client::{CloseCode, PublishError},
     id::{Device, Terminal, UserId},
 };
@@ -106,7 +106,7 @@ async fn reaches_chosen_terminals(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let mut phone = stack.connect("bob", "ios/phone", 0, via).await;
     let mut browser = stack.connect("bob", "web/tab", 0, via).await;
-    let message = || Message::to(user("bob"));
+    let message = || Message::to(user("bob")).durability(Durability::Live);
     let receipt = im.send(message().text("phone").terminals([Terminal::Ios])).await.unwrap();
     assert_eq!(devices(&receipt), set(["bob:ios/phone"]));
     let receipt = im.send(message().text("none").terminals([Terminal::Desktop])).await.unwrap();
