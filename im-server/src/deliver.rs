@@ -1,30 +1,98 @@
 //! HOT PATH 2: what arrives on this server's subject goes to the connections that it names. It never waits for one.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use im_proto::{close::CloseCode, pb, pb::record::Effect};
+use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
     cluster::{BusEvent, Publication, Subject, Subscription},
     id::ConnectionId,
 };
 use prost::Message as _;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    holes::Holes,
     outbox::{Close, Pushed},
+    registry::Registry,
     shared::Shared,
 };
 
+/// How often silent publishers are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Handles events until the subscription ends, which is when the bus is closed for good.
 pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
-    while let Some(event) = subscription.next().await {
+    let mut holes = Holes::default();
+    let mut hints = Hints::default();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            biased; // Deliveries come first.
+            event = subscription.next() => event,
+            _ = ticks.tick() => {
+                if holes.forget_silent(Instant::now()) {
+                    hints.wanted = true;
+                }
+                hints.send_if_due(&shared.registry);
+                continue;
+            }
+        };
         match event {
-            BusEvent::Message(message) => match pb::Envelope::decode(message.payload) {
-                Ok(envelope) => handle(&shared, envelope).await,
+            Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
+                Ok(envelope) => {
+                    hints.wanted |= holes.heard(&envelope, Instant::now());
+                    handle(&shared, envelope).await;
+                }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
-            BusEvent::Undelivered(_) => shared.upstream.unavailable(),
-            BusEvent::Disrupted(why) => tracing::warn!(?why, "envelopes may have been lost"),
-            _ => {}
+            Some(BusEvent::Undelivered(_)) => shared.upstream.unavailable(),
+            Some(BusEvent::Disrupted(why)) => {
+                tracing::warn!(?why, "envelopes may have been lost");
+                hints.wanted = true;
+            }
+            Some(_) => {}
+            None => return,
+        }
+        hints.send_if_due(&shared.registry);
+    }
+}
+
+/// Tells the devices that something may have been lost, at most once in a window over which they ask the back ends.
+#[derive(Debug, Default)]
+struct Hints {
+    wanted: bool,
+    /// When the window of the last hint ends.
+    quiet_until: Option<Instant>,
+}
+
+/// How many devices may ask in a second.
+const SYNCS_PER_SECOND: u64 = 2000;
+
+/// The shortest window: a hint may be one of many in an outage.
+const MIN_WINDOW: Duration = Duration::from_secs(1);
+
+impl Hints {
+    fn send_if_due(&mut self, registry: &Registry) {
+        let now = Instant::now();
+        if !self.wanted || self.quiet_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let window = Duration::from_millis(registry.len() as u64 * 1000 / SYNCS_PER_SECOND).max(MIN_WINDOW);
+        *self = Self { wanted: false, quiet_until: Some(now + window) };
+        let within_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
+        let connections = registry.all();
+        tracing::info!(
+            connections = connections.len(),
+            within_ms,
+            "envelopes may be missing: devices are asked to sync"
+        );
+        for connection in connections {
+            connection.outbox.try_push(hint.clone());
         }
     }
 }

@@ -31,6 +31,7 @@ mod deliver;
 pub mod dev;
 pub mod file;
 mod handshake;
+mod holes;
 mod lease;
 mod link;
 mod listen;

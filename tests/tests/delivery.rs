@@ -11,7 +11,9 @@ use std::{
 
 use im_sdk::{
     Content,
-    backend::{Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users},
+    backend::{
+        Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users,
+    },
     client::{CloseCode, PublishError},
     id::{Device, Terminal, UserId},
 };

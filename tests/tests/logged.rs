@@ -4,12 +4,14 @@
 use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
     backend::{Durability, Im, Incoming, Message, Receipt, SendError, Service, user, users},
+    cluster::Publication,
     id::UserId,
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
     raw::{Heard, Raw},
 };
+use prost::Message as _;
 
 everywhere!(
     what_was_missed_comes_after_the_cursor,
@@ -19,6 +21,7 @@ everywhere!(
     a_publish_under_one_number_has_one_effect,
     a_send_under_one_key_has_one_effect,
     live_messages_are_kept_nowhere,
+    a_hole_on_the_bus_is_hinted,
 );
 
 async fn serve(im: &Im) -> Service {
@@ -73,7 +76,11 @@ async fn what_was_missed_comes_after_the_cursor(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     let mut bob = log_in(&stack, "bob", vec![], via).await;
-    assert_eq!(sync(&mut bob).await, (vec![(ResetReason::New, 0)], vec![], 0), "a new device begins at the end");
+    assert_eq!(
+        sync(&mut bob).await,
+        (vec![(ResetReason::New, 0)], vec![], 0),
+        "a new device begins at the end"
+    );
 
     let mut ids = Vec::new();
     for seq in 1..=3 {
@@ -207,4 +214,24 @@ async fn live_messages_are_kept_nowhere(setup: Setup, via: Via) {
     assert_eq!(push(&mut bob).await, (0, "typing".into()));
     let mut again = log_in(&stack, "bob", vec![cursor(0, 0)], via).await;
     assert_eq!(sync(&mut again).await, (vec![], vec![], 0));
+}
+
+async fn a_hole_on_the_bus_is_hinted(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let mut bob = log_in(&stack, "bob", vec![], via).await;
+    let server = stack.server_id(&stack.servers[0]).await;
+    let say = async |number: u64| {
+        let records = vec![pb::Record::default()];
+        let envelope = pb::Envelope { publisher: "somebody".into(), number, records, ..Default::default() };
+        let subject = stack.cluster().names().server(&server);
+        let payload = envelope.encode_to_vec().into();
+        stack.cluster().bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
+    };
+    say(1).await;
+    say(2).await;
+    bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
+    assert_eq!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })), "nothing is missing");
+    // The third is lost on the way.
+    say(4).await;
+    assert!(matches!(bob.heard().await, Heard::Frame(Body::SyncHint(hint)) if hint.within_ms > 0));
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use prost::Message as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -23,6 +26,9 @@ const QUEUE: usize = 8192;
 /// The most records, and roughly the most bytes, in one envelope (NATS takes 1 MiB by default).
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// How often a link that has nothing to publish says what its last number was.
+const LAST_NUMBER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,14 +127,41 @@ impl Publisher {
         *lock(&self.links) = None;
     }
 
-    /// Publishes what is queued for one server until its link is forgotten.
+    /// Publishes what is queued for one server until its link is forgotten. In between, it says what its last number was:
+    /// only so can a server notice that the last envelopes of a burst are missing.
     async fn run_link(self: Arc<Self>, server: ServerId, mut queue: mpsc::Receiver<Job>) {
         let mut number = 0;
-        while let Some(first) = queue.recv().await {
+        let mut ticks = interval(LAST_NUMBER_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let first = tokio::select! {
+                biased; // Records come first.
+                first = queue.recv() => first,
+                _ = ticks.tick() => {
+                    self.say(&server, number, false).await;
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
             let (records, waiting) = batch(first, &mut queue);
             number += 1;
             self.publish(&server, number, records, waiting).await;
+            ticks.reset();
         }
+        self.say(&server, number, true).await;
+    }
+
+    /// Says what the last number was, or goodbye.
+    async fn say(&self, server: &ServerId, number: u64, goodbye: bool) {
+        let envelope =
+            pb::Envelope { publisher: self.name.clone(), number, goodbye, ..pb::Envelope::default() };
+        let publication = Publication {
+            subject: self.cluster.names().server(server),
+            return_to: None,
+            payload: envelope.encode_to_vec().into(),
+        };
+        // The next one says it again; a goodbye that is lost costs the devices a sync.
+        let _ = self.cluster.bus().publish(publication).await;
     }
 
     async fn publish(
@@ -144,6 +177,7 @@ impl Publisher {
             number,
             answer_to: names.answers(&self.name).to_string(),
             records,
+            goodbye: false,
         };
         let publication = Publication {
             subject: names.server(server),
