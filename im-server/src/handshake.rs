@@ -99,6 +99,9 @@ fn negotiate(offered: RangeInclusive<u32>) -> Result<u32, LinkError> {
 
 /// Registers the route and has the displaced connections closed, wherever they are.
 async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), LinkError> {
+    if !shared.holds_lease() {
+        return Err(no_route());
+    }
     let connection = &registration.connection;
     let claim = Claim {
         user: connection.user.clone(),
@@ -115,10 +118,14 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
             tracing::warn!(user = %connection.user, %error, "cannot register a route");
             // It may be there all the same.
             shared.release_route(connection).await;
-            let reason = "the route could not be registered, try again";
-            Err(LinkError::Refused(Close::new(CloseCode::Internal, reason)))
+            Err(no_route())
         }
     }
+}
+
+fn no_route() -> LinkError {
+    let reason = "the route could not be registered, try again";
+    LinkError::Refused(Close::new(CloseCode::Internal, reason))
 }
 
 async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {

@@ -41,7 +41,12 @@ async fn renew(shared: &Shared) -> bool {
     // Whatever becomes of this try, the next one says it again.
     shared.set_drain_announced(draining);
     match shared.cluster.routes().lease_server(&shared.id, &info, shared.config.lease, false).await {
-        Ok(held) => held,
+        Ok(held) => {
+            if held {
+                shared.set_leased_until(asked + shared.config.lease);
+            }
+            held
+        }
         Err(error) => {
             tracing::warn!(%error, elapsed = ?asked.elapsed(), "cannot renew the server's lease");
             true

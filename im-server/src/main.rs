@@ -1,10 +1,10 @@
 //! The `im-server` binary: configuration, logging, signals. Everything else is in the library.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Server, ServerConfig, dev, file};
+use im_server::{Server, ServerConfig, Stopped, dev, file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -105,17 +105,26 @@ async fn serve(
     announce: impl FnOnce(&Server),
 ) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut server = Server::start(config, cluster).await?;
+    let mut server = Server::start(config.clone(), cluster.clone()).await?;
     announce(&server);
-    tokio::select! {
-        stopped = server.stopped() => {
-            // Told, they come back at once; over QUIC they would else wait for a server that is gone.
-            server.close().await;
-            return Err(format!("the server has stopped: {stopped:?}").into());
+    let server = loop {
+        tokio::select! {
+            stopped = server.stopped() => {
+                // Told, they come back at once; over QUIC they would else wait for a server that is gone.
+                server.close().await;
+                if stopped != Stopped::LeaseLost || config.incarnation.is_some() {
+                    return Err(format!("the server has stopped: {stopped:?}").into());
+                }
+            }
+            _ = terminate.recv() => break server,
+            _ = interrupt.recv() => break server,
         }
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        server = tokio::select! {
+            server = start_again(&config, &cluster) => server,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
+    };
     tracing::info!(connections = server.connections(), "draining");
     tokio::select! {
         () = server.shutdown() => tracing::info!("stopped"),
@@ -124,6 +133,23 @@ async fn serve(
     }
     Ok(())
 }
+
+/// A server whose lease was lost, because it was frozen or could not reach Redis for that long, goes on under a new id.
+async fn start_again(config: &ServerConfig, cluster: &Cluster) -> Server {
+    loop {
+        match Server::start(config.clone(), cluster.clone()).await {
+            Ok(server) => {
+                tracing::warn!(id = %server.id(), "the lease was lost; serving under a new id");
+                return server;
+            }
+            Err(error) => tracing::warn!(%error, "the lease was lost, and the server cannot start again yet"),
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Between two tries to start again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -103,6 +103,7 @@ impl Server {
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
             drain_announced: AtomicBool::new(false),
+            leased_until: Mutex::new(Instant::now()),
             config,
             cluster,
         });
@@ -240,7 +241,9 @@ fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
 async fn register(shared: &Shared) -> Result<(), StartError> {
     let info = pb::ServerInfo { endpoints: shared.endpoints.clone(), ..Default::default() };
     let routes = shared.cluster.routes();
+    let asked = Instant::now();
     if routes.lease_server(&shared.id, &info, shared.config.lease, true).await? {
+        shared.set_leased_until(asked + shared.config.lease);
         return Ok(());
     }
     Err(StartError::IdTaken(shared.id.clone()))

@@ -1,8 +1,11 @@
 //! What every part of the server shares.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use im_sdk::{
@@ -35,9 +38,20 @@ pub(crate) struct Shared {
     /// Cancelled when everything is over.
     pub(crate) stopped: CancellationToken,
     pub(crate) drain_announced: AtomicBool,
+    /// Until when the lease surely runs, by a clock that goes on while the process is frozen.
+    pub(crate) leased_until: Mutex<Instant>,
 }
 
 impl Shared {
+    /// Whether this server may still write routes: without its lease, it could overwrite those that others own.
+    pub(crate) fn holds_lease(&self) -> bool {
+        Instant::now() < *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_leased_until(&self, until: Instant) {
+        *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
     pub(crate) fn drain_announced(&self) -> bool {
         self.drain_announced.load(Ordering::Relaxed)
     }

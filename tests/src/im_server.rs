@@ -56,6 +56,16 @@ impl ImServer {
         self.process.id()
     }
 
+    /// Freezes it (`SIGSTOP`): its connections stay open and nothing answers.
+    pub fn stop(&self) {
+        self.process.stop();
+    }
+
+    /// Ends [`ImServer::stop`].
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
     /// What it logged so far.
     pub fn output(&self) -> String {
         self.process.output()

@@ -11,7 +11,7 @@ use im_sdk::{
 use im_tests::{
     Setup, Stack, Via, everywhere,
     raw::{Heard, Raw},
-    stack::{PATIENCE, ServerOptions, token},
+    stack::{PATIENCE, ServerOptions, StackServer, token},
     wait_until,
 };
 
@@ -153,4 +153,46 @@ async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
         let ((), heard) = tokio::join!(biased; leaving.shutdown(), late);
         assert_eq!(heard, Heard::Closed(CloseCode::GoingAway), "{via:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 2, options).await;
+    let im = stack.backend().await;
+    let frozen_id = stack.server_id(&stack.servers[0]).await;
+    let StackServer::Process(frozen) = &stack.servers[0] else { unreachable!() };
+    let mut stays = stack.connect("stays", "web/tab", 0, Via::WebSocket).await;
+    let mut moves = stack.connect("moves", "web/tab", 0, Via::WebSocket).await;
+    frozen.stop();
+    let routes = stack.cluster().routes();
+    wait_until("the frozen server counts as dead", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
+    })
+    .await;
+    // Meanwhile one of its devices has gone elsewhere: the route is the other server's now.
+    let moved = stack.connect("moves", "web/tab", 1, Via::WebSocket).await;
+    frozen.resume();
+
+    // Who was connected there is told and comes back, to a server with a new id.
+    stays.connected().await;
+    let new_id = stack.server_id(&stack.servers[0]).await;
+    assert_ne!(new_id, frozen_id);
+    let device = |user: &str| [UserId::parse(user).unwrap()];
+    wait_until("the device is on the new server", PATIENCE, async || {
+        let found = routes.locate(&device("stays")).await.unwrap();
+        found[0].len() == 1 && found[0][0].1.server == new_id
+    })
+    .await;
+    // The old connection of `moves` ends: kicked, or closed with the others and back as the same device. Whichever of the
+    // two is left, there is one route, and not under the old id.
+    let ended =
+        |event: &Event| matches!(event, Event::Stopped { .. } | Event::Disconnected { .. }).then_some(());
+    moves.next("the old connection has ended", ended).await;
+    let found = routes.locate(&device("moves")).await.unwrap();
+    assert_eq!(found[0].len(), 1);
+    assert_ne!(found[0][0].1.server, frozen_id, "the frozen server did not write under its old id");
+    im.send(Message::to(user("stays")).text("welcome back")).await.unwrap();
+    assert_eq!(stays.text().await, "welcome back");
+    moved.client().disconnect();
 }
