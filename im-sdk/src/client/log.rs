@@ -47,7 +47,8 @@ pub struct Position {
     pub log: Log,
     /// Counted from 1, without holes. 0: before the first entry.
     pub seq: u64,
-    /// The message at `seq`. It tells this entry from one that stood there before the log was rolled back.
+    /// The message at `seq`, if it is known. It tells this entry from one that stood there before the log was rolled
+    /// back.
     pub id: Option<MessageId>,
 }
 

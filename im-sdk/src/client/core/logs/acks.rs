@@ -73,4 +73,4 @@ impl Acks {
 }
 
 /// Acknowledgements are collected for this long: one frame for a screen full of messages.
-pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+pub(in crate::client::core) const INTERVAL: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use crate::{
     proto::pb,
 };
 
-/// A place in a log, as it travels.
+/// A place in a log, as it travels. An id of 0 is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::client::core) struct Mark {
     pub(in crate::client::core) seq: u64,
@@ -21,6 +21,11 @@ pub(in crate::client::core) struct Mark {
 impl Mark {
     pub(in crate::client::core) fn position(self, log: Log) -> Position {
         Position { log, seq: self.seq, id: MessageId::from_u64(self.id) }
+    }
+
+    /// Whether another message is known to stand at the same place.
+    pub(super) fn differs(self, other: Self) -> bool {
+        self.seq == other.seq && self.id != 0 && other.id != 0 && self.id != other.id
     }
 
     pub(super) fn cursor(self, log: &Log) -> pb::Cursor {
@@ -107,7 +112,7 @@ impl Followed {
     ) -> bool {
         let seq = self.mark().seq;
         if entry.mark.seq <= seq {
-            self.check_known(now, entry.mark, seq);
+            self.check_known(now, entry.mark);
             return true;
         }
         if entry.mark.seq > seq + 1 {
@@ -149,19 +154,17 @@ impl Followed {
     pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
         let mark = self.mark();
         let rolled_back = self.told.is_some_and(|told| end.seq < told);
-        let forked = end.seq == mark.seq && end.id != mark.id;
-        if end.seq > mark.seq || rolled_back || forked {
+        if end.seq > mark.seq || rolled_back || end.differs(mark) {
             self.need_sync(now);
         }
     }
 
     /// The application has dealt with everything up to here. Whether that is news.
     pub(super) fn handle_ack(&mut self, mark: Mark) -> bool {
-        let seq = self.mark().seq;
         let ahead = self.acked.is_none_or(|acked| acked.seq < mark.seq);
-        let known = seq.checked_sub(mark.seq).map(|back| self.recent_id(back));
-        let is_other = matches!(known, Some(Some(id)) if id != mark.id);
-        let news = self.position.is_some() && known.is_some() && ahead && !is_other;
+        let has_come = self.position.is_some_and(|position| mark.seq <= position.seq);
+        let is_other = self.recent(mark.seq).is_some_and(|known| known.differs(mark));
+        let news = has_come && ahead && !is_other;
         if news {
             self.acked = Some(mark);
         }
@@ -180,22 +183,23 @@ impl Followed {
         self.told = None;
     }
 
-    fn check_known(&mut self, now: Instant, mark: Mark, seq: u64) {
-        let known = self.recent_id(seq - mark.seq);
+    fn check_known(&mut self, now: Instant, mark: Mark) {
         // An entry that is too old to compare is nothing that a server has a reason to send.
-        if known != Some(mark.id) {
+        if self.recent(mark.seq).is_none_or(|known| known.differs(mark)) {
             self.need_sync(now);
         }
     }
 
-    fn recent_id(&self, back: u64) -> Option<u64> {
-        self.recent.get(usize::try_from(back).ok()?).copied()
+    /// What stands at an earlier place, if that is remembered.
+    fn recent(&self, seq: u64) -> Option<Mark> {
+        let back = usize::try_from(self.mark().seq.checked_sub(seq)?).ok()?;
+        Some(Mark { seq, id: *self.recent.get(back)? })
     }
 
     fn hold(&mut self, now: Instant, entry: Entry, room: bool) -> bool {
         self.gap_until.get_or_insert(now + HOLD);
         if let Some(held) = self.held.get(&entry.mark.seq) {
-            if held.mark.id != entry.mark.id {
+            if held.mark.differs(entry.mark) {
                 self.held.clear();
                 self.need_sync(now);
             }
@@ -226,11 +230,11 @@ impl Followed {
 
 /// How long a gap may last. Two back ends may publish neighbouring entries in the other order; then the missing one is a
 /// few milliseconds behind.
-pub(super) const HOLD: Duration = Duration::from_millis(200);
+pub(in crate::client::core) const HOLD: Duration = Duration::from_millis(200);
 
 /// How many entries of one log are held. A gap of two back ends' making is a few entries wide, whatever is larger is
 /// sent by a sync again.
-pub(super) const MAX_HELD: usize = 64;
+pub(in crate::client::core) const MAX_HELD: usize = 64;
 
 /// How many ids of a log are remembered: more than a failover loses.
 const MAX_RECENT: usize = 64;

@@ -25,6 +25,11 @@ use rand::rngs::StdRng;
 
 pub(super) use self::followed::{Entry, Mark};
 use self::{acks::Acks, followed::Followed, syncing::Syncing};
+#[cfg(test)]
+pub(super) use self::{
+    acks::INTERVAL as ACK_INTERVAL,
+    followed::{HOLD, MAX_HELD},
+};
 use crate::{
     client::{Log, Position, ResetReason, store::SavedCursor},
     proto::pb,
@@ -72,6 +77,12 @@ impl Logs {
     /// How many entries came that were known.
     pub(super) fn repeated(&self) -> u64 {
         self.repeated
+    }
+
+    /// Where a log stands.
+    #[cfg(test)]
+    pub(super) fn position(&self, log: &Log) -> u64 {
+        self.followed.get(log).map_or(0, |followed| followed.mark().seq)
     }
 
     /// The cursors for a `Hello` that has room for as many bytes, the inbox first.
@@ -131,7 +142,7 @@ impl Logs {
         let unasked = followed.told.is_none() && followed.position().is_some();
         if reason == ResetReason::New && unasked {
             // The server thinks that there was no cursor, because it was not told: it will be.
-            if followed.position() != Some(mark) {
+            if followed.mark().seq != mark.seq || followed.mark().differs(mark) {
                 followed.need_sync(now);
             }
             self.note(log);

@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::{
     client::{PublishError, Published, RefusalKind, SendError, core::session::Limits},
     id::{MessageId, UserId},
-    proto::{limits, pb},
+    proto::pb,
 };
 
 pub(super) fn publish(number: u64, to: &UserId, content: pb::Content) -> pb::frame::Body {
@@ -84,11 +84,6 @@ pub(super) fn retry_delay(error: &PublishError, attempts: u32) -> Option<Duratio
         }
         _ => None,
     }
-}
-
-/// Whether a number may travel while another one waits for its result.
-pub(super) fn is_within_window(number: u64, lowest: u64) -> bool {
-    number.saturating_sub(lowest) < limits::PUBLISH_NUMBER_WINDOW
 }
 
 /// A back end that is away for long is not asked more often than this, unless it says so itself.

@@ -1,8 +1,10 @@
 //! The core under a clock that the test holds.
 
 mod connection;
+mod logs;
 mod publish;
 mod random;
+mod send;
 
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use rand::SeedableRng as _;
 
 use super::*;
 use crate::client::{
-    MemoryStore, PublishError, Published, SendState, Store as _, StoreError, config::STABLE_AFTER,
+    Log, MemoryStore, PublishError, Published, SendState, Store as _, StoreError, config::STABLE_AFTER,
     store::SavedCursor,
 };
 
