@@ -26,11 +26,6 @@ pub const MAX_SERVER_ID_BYTES: usize = 64;
 /// How many publishes of one connection may wait for their results at once.
 pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
 
-/// How far the numbers of one device's unanswered publishes may lie apart: while a publish waits for its result, the
-/// device sends none whose number is higher by this or more. So a back end that remembers the results of a device's
-/// last this many numbers recognises every repetition. Fixed.
-pub const PUBLISH_NUMBER_WINDOW: u64 = 256;
-
 /// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 

@@ -70,8 +70,6 @@ fn the_limits_are_as_told() {
         says(&format!("\n| {what} | {bytes} bytes |"));
     }
     says(&format!("\n| publishes that wait for their results | {} |", limits::MAX_INFLIGHT_PUBLISHES));
-    let window = limits::PUBLISH_NUMBER_WINDOW;
-    says(&format!("\n| span of the numbers of unanswered publishes | {window} | fixed |"));
     let message = limits::max_message_bytes(limits::MAX_FRAME_BYTES);
     says(&format!("4 x (frame limit + 5) bytes | fixed; with the default frame limit {message} bytes"));
 }

@@ -88,6 +88,7 @@ fn messages() -> Vec<Vector> {
         message("cursor.inbox", inbox_42()),
         message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
+        message("envelope.goodbye", goodbye()),
         message("record.frames", record(Effect::Frames(ping_bytes()))),
         message("record.kick", record(Effect::Kick(pb::Kick { code: 4403, reason: "replaced".into() }))),
         message(
@@ -98,14 +99,13 @@ fn messages() -> Vec<Vector> {
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
         message("upstream_sync", upstream_sync()),
-        message("upstream_ack", upstream_ack()),
-        message("raw_push", pb::RawPush { message: message_bytes(), channel: "team".into(), seq: 7 }),
+        message("raw_push", raw_push()),
+        message("raw_frame", pb::RawFrame { push: Some(raw_push()) }),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
         message("device_frame.publish", device_frame(device_frame::Body::Publish(publish_bytes()))),
         message("device_frame.sync", device_frame(device_frame::Body::Sync(sync_bytes()))),
-        message("device_frame.ack", device_frame(device_frame::Body::Ack(ack_bytes()))),
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
     ]
@@ -240,9 +240,8 @@ fn device_frames_read_what_frames_write() {
             Body::Pong(pong) => Some(device_frame::Body::Pong(pong)),
             Body::Publish(publish) => Some(device_frame::Body::Publish(publish.encode_to_vec().into())),
             Body::Sync(sync) => Some(device_frame::Body::Sync(sync.encode_to_vec().into())),
-            Body::Ack(ack) => Some(device_frame::Body::Ack(ack.encode_to_vec().into())),
             Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
-            Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) => None,
+            Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) | Body::Ack(_) => None,
         };
         assert_eq!(read.body, expected, "{name}");
         if let Some(device_frame::Body::Publish(publish)) = read.body {
@@ -266,6 +265,14 @@ fn a_publish_is_passed_on_byte_for_byte() {
 
     let known = frame::decode(bytes).unwrap();
     assert_eq!(known, Some(self::publish(1, "bob", text("hi"))));
+}
+
+/// A back end writes entries as `RawFrame`, with the message as it stands in the log: devices read a `Frame`.
+#[test]
+fn raw_frames_read_as_frames() {
+    let raw = pb::RawFrame { push: Some(raw_push()) }.encode_to_vec();
+    let read = frame::decode(raw.into()).unwrap();
+    assert_eq!(read, Some(entry("team", 7, push("bob", "", text("to the team")))));
 }
 
 #[test]
@@ -490,7 +497,12 @@ fn envelope() -> pb::Envelope {
         record(Effect::Frames(ping_bytes())),
         record(Effect::Kick(pb::Kick { code: 4404, reason: "banned".into() })),
     ];
-    pb::Envelope { publisher: "shop-7f3a".into(), number: 42, answer_to: "im.bk.shop-7f3a".into(), records }
+    let (publisher, answer_to) = ("shop-7f3a".into(), "im.bk.shop-7f3a".into());
+    pb::Envelope { publisher, number: 42, answer_to, records, goodbye: false }
+}
+
+fn goodbye() -> pb::Envelope {
+    pb::Envelope { publisher: "shop-7f3a".into(), number: 42, goodbye: true, ..Default::default() }
 }
 
 fn record(effect: Effect) -> pb::Record {
@@ -523,8 +535,8 @@ fn upstream_sync() -> pb::UpstreamSync {
     }
 }
 
-fn upstream_ack() -> pb::UpstreamAck {
-    pb::UpstreamAck { user: "alice".into(), device: Some(device(Terminal::Ios, "4f1c")), ack: ack_bytes() }
+fn raw_push() -> pb::RawPush {
+    pb::RawPush { message: message_bytes(), channel: "team".into(), seq: 7 }
 }
 
 fn server_info() -> pb::ServerInfo {
@@ -546,10 +558,6 @@ fn publish_bytes() -> Bytes {
 
 fn sync_bytes() -> Bytes {
     pb::Sync { cursors: cursors() }.encode_to_vec().into()
-}
-
-fn ack_bytes() -> Bytes {
-    pb::Ack { cursors: vec![inbox_42()] }.encode_to_vec().into()
 }
 
 fn message_bytes() -> Bytes {

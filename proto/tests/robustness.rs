@@ -379,7 +379,6 @@ fn decode_as_everything(bytes: &Bytes) -> Result<(), TestCaseError> {
     decode::<pb::Delivered>(bytes)?;
     decode::<pb::Upstream>(bytes)?;
     decode::<pb::UpstreamSync>(bytes)?;
-    decode::<pb::UpstreamAck>(bytes)?;
     decode::<pb::RawPush>(bytes)?;
     decode::<pb::ServerInfo>(bytes)
 }

@@ -1,5 +1,7 @@
 //! What the application holds.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
@@ -7,8 +9,10 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, MAX_QUEUED_EVENTS, OpenError, PublishError, State, Transport,
-    driver::{Driver, Ends, PUBLISH_CHANNEL, Publish, Status, Wish},
+    ClientConfig, Event, LocalId, MAX_QUEUED_EVENTS, OpenError, Position, PublishError, QueuedSend,
+    SendError, State, Transport,
+    acks::AckQueue,
+    driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
 use crate::{
@@ -36,7 +40,8 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Client {
     wishes: watch::Sender<Wish>,
-    publishes: mpsc::Sender<Publish>,
+    commands: mpsc::Sender<Command>,
+    acks: Arc<AckQueue>,
     /// Locked only by whoever waits for events; a second waiter waits for the first.
     events: Mutex<mpsc::Receiver<Event>>,
     status: watch::Receiver<Status>,
@@ -63,7 +68,7 @@ impl Client {
         let connector = Connector::new(&config)?;
         let (client, ends) = channels();
         // The driver ends when `wishes` is dropped, so the client owns it.
-        drop(runtime.spawn(Driver::new(&config, connector, ends).run()));
+        drop(runtime.spawn(driver::run(config, connector, ends)));
         Ok(client)
     }
 
@@ -101,6 +106,11 @@ impl Client {
         self.status.borrow().skipped
     }
 
+    /// How many entries of logs came although they were known. They were dropped; some are normal after a sync.
+    pub fn repeated_messages(&self) -> u64 {
+        self.status.borrow().repeated
+    }
+
     /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
     /// only when the client is closed and everything was taken.
     ///
@@ -111,24 +121,68 @@ impl Client {
         events
     }
 
-    /// Sends a message and waits until the back end has taken it.
+    /// Tells that the application has dealt with everything in a log up to a position, as it came with
+    /// [`Event::Message`] or [`Event::Reset`]. Returns at once.
     ///
-    /// Messages to one user arrive in the order of these calls; each is sent when the one before is answered. Without
-    /// a connection it waits for one, for [`ClientConfig::publish_timeout`] in all, attempts that the back end could
-    /// not take for the moment included. Dropping the future does not take the message back.
+    /// It is cumulative: the last one of a batch of events is enough. After a restart of the process a log goes on
+    /// behind the last position that was acknowledged and saved, so call this when the message is where it belongs, in
+    /// the application's own database for example. The back end learns of it too.
+    pub fn ack(&self, position: &Position) {
+        self.acks.push(position);
+    }
+
+    /// Sends a message. Returns when the [store](ClientConfig::store) has it: from there on it is sent until it is
+    /// answered, over any number of connections, and processes if the store outlives them, and has one effect.
+    /// [`Event::Published`] or [`Event::PublishFailed`] tells how it ends.
+    ///
+    /// Messages to one user arrive in the order of these calls and of those of [`Client::publish`].
+    ///
+    /// # Errors
+    /// [`SendError`]: it was not taken, and nothing will be sent.
+    pub async fn send(&self, to: UserId, content: Content) -> Result<LocalId, SendError> {
+        let (taken, answer) = oneshot::channel();
+        let command = Command::Send { to, content, taken };
+        self.commands.send(command).await.map_err(|_| SendError::Closed)?;
+        // The driver answers everything that it has seen, unless the runtime was shut down under it.
+        answer.await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Everything that was [sent](Client::send), now or by an earlier process, and is not settled, in order.
+    pub async fn queued(&self) -> Vec<QueuedSend> {
+        let (list, answer) = oneshot::channel();
+        match self.commands.send(Command::Queued(list)).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Forgets a send that failed, or that was never handed to a connection. False: it may be on its way, or it is not
+    /// there any more.
+    pub async fn discard(&self, local_id: LocalId) -> bool {
+        let (done, answer) = oneshot::channel();
+        let asked = self.commands.send(Command::Discard(local_id, done)).await;
+        asked.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Sends a message and waits until the back end has taken it, for [`ClientConfig::publish_timeout`] at most.
+    ///
+    /// It is [`Client::send`] for those who can wait: it is saved first, and repeated over a change of the connection,
+    /// and while the back end cannot take it for the moment. When time is up, or the client is closed or stopped, it is
+    /// given up: only then can the outcome be unknown. Should the process end before the outcome, the next one
+    /// sends it, and tells so by an event. Dropping the future does not take the message back.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
     pub async fn publish(&self, to: UserId, content: Content) -> Result<Published, PublishError> {
-        let (ticket, outcome) = oneshot::channel();
-        let publish = Publish { to, content, ticket };
-        self.publishes.send(publish).await.map_err(|_| PublishError::Closed)?;
-        // The driver answers everything that it has taken, unless the runtime was shut down under it.
-        outcome.await.unwrap_or(Err(PublishError::Unconfirmed))
+        let (outcome, answer) = oneshot::channel();
+        let command = Command::Publish { to, content, outcome };
+        self.commands.send(command).await.map_err(|_| PublishError::Closed)?;
+        answer.await.unwrap_or(Err(PublishError::Unconfirmed))
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most: what was published before
-    /// is sent and answered if the connection is up, and the server is told. Calling it again just waits.
+    /// is sent and answered if the connection is up, what was acknowledged is saved, and the server is told. What was
+    /// [sent](Client::send) and not answered stays in the store. Calling it again just waits.
     ///
     /// Events that came before can still be taken.
     pub async fn close(&self) {
@@ -140,10 +194,12 @@ impl Client {
 
 fn channels() -> (Client, Ends) {
     let (wishes, wishes_end) = watch::channel(Wish::default());
-    let (publishes, publishes_end) = mpsc::channel(PUBLISH_CHANNEL);
+    let (commands, commands_end) = mpsc::channel(COMMAND_CHANNEL);
+    let acks = Arc::new(AckQueue::default());
     let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS);
     let (status_end, status) = watch::channel(Status::INITIAL);
-    let client = Client { wishes, publishes, events: Mutex::new(events), status };
-    let ends = Ends { wishes: wishes_end, publishes: publishes_end, events: events_end, status: status_end };
+    let client = Client { wishes, commands, acks: acks.clone(), events: Mutex::new(events), status };
+    let ends =
+        Ends { wishes: wishes_end, commands: commands_end, acks, events: events_end, status: status_end };
     (client, ends)
 }

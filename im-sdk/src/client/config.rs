@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    client::{Endpoint, TokenProvider, Trust},
+    client::{Endpoint, MemoryStore, Store, TokenProvider, Trust},
     id::Device,
 };
 
@@ -34,8 +34,14 @@ pub struct ClientConfig {
     pub tokens: Arc<dyn TokenProvider>,
     /// Which servers to believe. [`Trust::WebPki`] unless set.
     pub trust: Trust,
-    /// How long a publish may take, waiting for a connection included. 30 s unless set.
+    /// Where the device keeps what it must not forget. A [`MemoryStore`] unless set, which forgets when the process
+    /// ends: then each log starts with a reset, and what was not sent is lost.
+    pub store: Arc<dyn Store>,
+    /// How long [`Client::publish`](crate::client::Client::publish) waits, for a connection included. 30 s unless set.
     pub publish_timeout: Duration,
+    /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
+    /// set.
+    pub cursor_check: Duration,
     /// How long one endpoint may take until its transport is established. 10 s unless set.
     pub connect_timeout: Duration,
     /// Name and version of the software, for the operator's eyes. `im-sdk-rust/<version>` unless set.
@@ -50,7 +56,9 @@ impl ClientConfig {
             device,
             tokens,
             trust: Trust::default(),
+            store: Arc::new(MemoryStore::new()),
             publish_timeout: Duration::from_secs(30),
+            cursor_check: Duration::from_secs(5 * 60),
             connect_timeout: Duration::from_secs(10),
             client_name: CLIENT_NAME.to_owned(),
         }
@@ -58,18 +66,17 @@ impl ClientConfig {
 }
 
 impl fmt::Debug for ClientConfig {
-    /// Leaves the token provider out.
+    /// Leaves the token provider and the store out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoints, device, tokens: _, trust, publish_timeout, connect_timeout, client_name } =
-            self;
         formatter
             .debug_struct("ClientConfig")
-            .field("endpoints", endpoints)
-            .field("device", device)
-            .field("trust", trust)
-            .field("publish_timeout", publish_timeout)
-            .field("connect_timeout", connect_timeout)
-            .field("client_name", client_name)
+            .field("endpoints", &self.endpoints)
+            .field("device", &self.device)
+            .field("trust", &self.trust)
+            .field("publish_timeout", &self.publish_timeout)
+            .field("cursor_check", &self.cursor_check)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("client_name", &self.client_name)
             .finish_non_exhaustive()
     }
 }
@@ -85,6 +92,9 @@ pub const MAX_QUEUED_EVENTS: usize = 256;
 /// How many publishes wait, sent ones included. An application that produces faster than this for as long as a
 /// publish may take has to be told.
 pub const MAX_QUEUED_PUBLISHES: usize = 1024;
+
+/// How many failed sends are kept until they are discarded. The oldest is forgotten first.
+pub const MAX_FAILED_SENDS: usize = 256;
 
 /// The shortest delay's ceiling after a connection was lost. Each further attempt doubles it.
 pub const BACKOFF_BASE: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::proto::pb;
+use crate::{client::StoreError, proto::pb};
 
 /// Why a client could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum PublishError {
     /// It could not be sent in time. Nothing was sent, or what was sent was refused.
     #[error("the message could not be sent in time")]
     TimedOut,
-    /// It was sent, and the connection broke or time ran out before the answer came. It may or may not have arrived:
+    /// It was sent, and time ran out or the client was closed before the answer came. It may or may not have arrived:
     /// sending it again may send it twice.
     #[error("the message was sent, and its outcome is unknown")]
     Unconfirmed,
@@ -67,6 +67,9 @@ pub enum PublishError {
         /// When the same message may be tried again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// The store could not keep it. Nothing was sent.
+    #[error(transparent)]
+    Store(StoreError),
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
     #[error("the client is stopped")]
     Stopped,
@@ -85,7 +88,68 @@ impl PublishError {
             Self::TimedOut => "timed_out",
             Self::Unconfirmed => "unconfirmed",
             Self::Refused { .. } => "refused",
+            Self::Store(_) => "store",
             Self::Stopped => "stopped",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::QueueFull | Self::TimedOut | Self::Store(_) => true,
+            Self::Refused { kind, retry_after, .. } => retry_after.is_some() || kind.is_passing(),
+            _ => false,
+        }
+    }
+}
+
+impl From<SendError> for PublishError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::QueueFull => Self::QueueFull,
+            SendError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            SendError::NoContent => Self::NoContent,
+            SendError::Store(error) => Self::Store(error),
+            SendError::Closed => Self::Closed,
+        }
+    }
+}
+
+/// Why a send was not taken. Nothing was sent, and nothing will be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already.
+    #[error("too many publishes wait to be sent")]
+    QueueFull,
+    /// It does not fit into a frame.
+    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Its content is [`Content::Unknown`](crate::Content::Unknown), which cannot be sent.
+    #[error("the message has no content")]
+    NoContent,
+    /// The store could not keep it.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl SendError {
+    /// A name that stays the same over versions and languages, such as `queue_full`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TooLarge { .. } => "too_large",
+            Self::NoContent => "no_content",
+            Self::Store(_) => "store",
             Self::Closed => "closed",
         }
     }
@@ -122,9 +186,22 @@ impl RefusalKind {
         }
     }
 
-    /// Whether the cause passes by itself, so that the client tries again unasked.
+    /// Whether the cause passes by itself.
     pub(super) fn is_passing(self) -> bool {
-        matches!(self, Self::Unavailable | Self::TooMany)
+        matches!(self, Self::Unavailable | Self::TooMany | Self::Internal)
+    }
+}
+
+impl From<RefusalKind> for pb::RefusalKind {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::Unknown => Self::Unspecified,
+            RefusalKind::Rule => Self::Rule,
+            RefusalKind::Unavailable => Self::Unavailable,
+            RefusalKind::Invalid => Self::Invalid,
+            RefusalKind::TooMany => Self::TooMany,
+            RefusalKind::Internal => Self::Internal,
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::{
     Content,
-    client::{Endpoint, Transport},
+    client::{Endpoint, LocalId, Position, PublishError, ResetReason, Transport},
     id::{MessageId, UserId},
     proto::close::CloseCode,
 };
@@ -33,6 +35,34 @@ pub enum Event {
     },
     /// A message arrived.
     Message(ReceivedMessage),
+    /// A log goes on elsewhere: what the application has of it does not lead on to what comes next. Entries up to the
+    /// position, as far as they matter, have to come from the history.
+    Reset {
+        /// The next entry is the one after this.
+        position: Position,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// The back end has taken a [send](crate::client::Client::send).
+    Published {
+        /// What the send returned.
+        local_id: LocalId,
+        /// The id that the message got. `None`: the back end handled it without sending a message.
+        message_id: Option<MessageId>,
+        /// Whatever the back end answers, often nothing.
+        answer: Bytes,
+    },
+    /// A [send](crate::client::Client::send) failed for good. It stays among
+    /// [what is queued](crate::client::Client::queued), and is told again when the client is opened the next time,
+    /// until it is [discarded](crate::client::Client::discard).
+    PublishFailed {
+        /// What the send returned.
+        local_id: LocalId,
+        /// Why.
+        error: PublishError,
+        /// Whether the same may succeed if it is sent anew.
+        retryable: bool,
+    },
     /// The connection ended, or the provider gave no token, and the client stays away until
     /// [`Client::connect`](crate::client::Client::connect).
     Stopped {
@@ -57,6 +87,9 @@ pub struct ReceivedMessage {
     pub content: Content,
     /// What it came over.
     pub transport: Transport,
+    /// Its place in a log, to [acknowledge](crate::client::Client::ack). `None`: it is in no log, and gone if it was
+    /// missed.
+    pub position: Option<Position>,
 }
 
 /// Where the client stands.

@@ -4,10 +4,15 @@
 //! ```text
 //!  application                 Client              driver (one task)            transport
 //!   connect() ----------------> wish ---------->  +--------------------+  <-->  QUIC       } the first that is
-//!   publish().await ----------> queue --------->  | core: no I/O,      |  <-->  WebSocket  } established wins
+//!   send().await -------------> queue --------->  | core: no I/O,      |  <-->  WebSocket  } established wins
 //!   next_events(100).await <--- bounded queue <-  | no clock, no dice  |  -->   token provider
+//!   ack(position) ------------> latest -------->  |                    |  -->   store
 //!                                                 +--------------------+
 //! ```
+//!
+//! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. What the
+//! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
+//! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`Store`] does.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -27,6 +32,9 @@
 //! for event in client.next_events(100).await {
 //!     if let Event::Message(message) = event {
 //!         println!("{:?}: {:?}", message.from, message.content);
+//!         if let Some(position) = &message.position {
+//!             client.ack(position);
+//!         }
 //!     }
 //! }
 //! client.close().await;
@@ -34,6 +42,7 @@
 //! # }
 //! ```
 
+mod acks;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
@@ -42,19 +51,27 @@ mod driver;
 mod endpoint;
 mod error;
 mod event;
+mod log;
+mod queued;
+pub mod store;
 mod token;
 mod transport;
 mod trust;
 
+#[cfg(feature = "sqlite")]
+pub use self::store::SqliteStore;
 pub use self::{
     client::{Client, Published},
     config::{
-        BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES, STABLE_AFTER,
-        WEBSOCKET_DELAY,
+        BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
+        STABLE_AFTER, WEBSOCKET_DELAY,
     },
     endpoint::{Endpoint, EndpointError, Transport},
-    error::{OpenError, PublishError, RefusalKind},
+    error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
+    log::{Log, Position, ResetReason},
+    queued::{LocalId, QueuedSend, SendState},
+    store::{MemoryStore, Store, StoreError},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };

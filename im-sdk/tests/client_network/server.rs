@@ -242,7 +242,7 @@ pub(crate) fn welcome(heartbeat_ms: u32) -> pb::frame::Body {
 pub(crate) fn push(id: u64, text: &str) -> pb::frame::Body {
     let content = Some(Content::text(text).into());
     let message = pb::Message { id, from: "bob".to_owned(), to: String::new(), content };
-    pb::frame::Body::Push(pb::Push { message: Some(message) })
+    pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 
 pub(crate) fn accepted(number: u64) -> pb::frame::Body {

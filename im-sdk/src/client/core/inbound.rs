@@ -7,10 +7,11 @@ use bytes::Bytes;
 use super::{
     Core, Ended, Phase,
     backoff::random_within,
-    session::{Leave, Limits, Session},
+    logs::{Change, Entry, Mark},
+    session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    client::{Event, ReceivedMessage, Transport},
+    client::{Event, Log, Position, ReceivedMessage, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -51,12 +52,18 @@ impl<T> Core<T> {
     }
 
     fn welcome(&mut self, now: Instant, welcome: pb::Welcome) -> Result<(), Ended> {
-        let Phase::Greeting(greeting) = &self.phase else { return Ok(()) };
+        let Phase::Greeting(Greeting { via, .. }) = &self.phase else { return Ok(()) };
+        let via = via.clone();
         if !proto::PROTOCOL_VERSIONS.contains(&welcome.version) {
             return Err(Ended::Protocol(format!("the server speaks protocol version {}", welcome.version)));
         }
         let user = UserId::parse(&welcome.user).map_err(|error| Ended::Protocol(error.to_string()))?;
-        let via = greeting.via.clone();
+        if !self.owns_store(&user) {
+            // Another user's outbox must not be sent.
+            let reason = format!("the store belongs to {}, and the token to {user}", self.saving.user);
+            self.stop(None, reason);
+            return Ok(());
+        }
         self.limits = Limits::from(welcome.limits);
         self.events.push_back(Event::Connected {
             user,
@@ -64,7 +71,16 @@ impl<T> Core<T> {
             endpoint: via.endpoint.clone(),
         });
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
+        self.logs.handle_connected(now, &mut self.rng);
         Ok(())
+    }
+
+    fn owns_store(&mut self, user: &UserId) -> bool {
+        if self.saving.user.is_empty() {
+            self.saving.user = user.to_string();
+            self.saving.user_unsaved = true;
+        }
+        self.saving.user == user.as_str()
     }
 
     fn handle_ping(&mut self, echo: u64) -> Result<(), Ended> {
@@ -78,9 +94,16 @@ impl<T> Core<T> {
 
     fn handle_body(&mut self, now: Instant, body: pb::frame::Body) -> Result<(), Ended> {
         match body {
-            pb::frame::Body::Push(push) => self.handle_push(push),
-            pb::frame::Body::PublishResult(result) => self.outbox.handle_result(now, result),
+            pb::frame::Body::Push(push) => self.handle_push(now, push),
+            pb::frame::Body::PublishResult(result) => {
+                self.outbox.handle_result(now, &mut self.rng, result);
+            }
             pb::frame::Body::GoAway(go_away) => self.handle_go_away(now, go_away),
+            pb::frame::Body::SyncDone(done) => self.handle_sync_done(now, done),
+            pb::frame::Body::Reset(reset) => self.handle_reset(now, reset),
+            pb::frame::Body::SyncHint(hint) => {
+                self.logs.handle_hint(now, &mut self.rng, Duration::from_millis(hint.within_ms.into()));
+            }
             // A pong has done its work by coming; the rest means nothing from a server.
             _ => {}
         }
@@ -88,12 +111,53 @@ impl<T> Core<T> {
     }
 
     /// A message that makes no sense must not cost the connection: it would come again, and again.
-    fn handle_push(&mut self, push: pb::Push) {
-        let Some(transport) = self.transport() else { return };
-        match push.message.map(|message| received(message, transport)) {
-            Some(Ok(message)) => self.events.push_back(Event::Message(message)),
+    fn handle_push(&mut self, now: Instant, push: pb::Push) {
+        let mark = |message: &pb::Message| Mark { seq: push.seq, id: message.id };
+        match (push.message, Log::parse(&push.channel)) {
+            (None, _) => self.skip("a push without a message"),
+            (Some(message), _) if push.seq == 0 => self.deliver(message, None),
+            (Some(message), Ok(log)) => {
+                let entry = Entry { mark: mark(&message), message };
+                let changes = self.logs.handle_entry(now, &log, entry);
+                self.tell(changes);
+            }
+            (Some(_), Err(error)) => self.skip(&error.to_string()),
+        }
+    }
+
+    fn handle_reset(&mut self, now: Instant, reset: pb::Reset) {
+        let reason = reset.reason().into();
+        match reset.cursor.map(place) {
+            Some(Ok((log, mark))) => {
+                let changes = self.logs.handle_reset(now, &log, mark, reason);
+                self.tell(changes);
+            }
             Some(Err(error)) => self.skip(&error.to_string()),
-            None => self.skip("a push without a message"),
+            None => self.skip("a reset without a cursor"),
+        }
+    }
+
+    fn handle_sync_done(&mut self, now: Instant, done: pb::SyncDone) {
+        let ends = done.ends.into_iter().filter_map(|end| place(end).ok()).collect();
+        self.logs.handle_sync_done(now, &mut self.rng, ends);
+    }
+
+    fn tell(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Entry(log, entry) => self.deliver(entry.message, Some(entry.mark.position(log))),
+                Change::Reset(log, mark, reason) => {
+                    self.events.push_back(Event::Reset { position: mark.position(log), reason });
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, message: pb::Message, position: Option<Position>) {
+        let Some(transport) = self.transport() else { return };
+        match received(message, transport, position) {
+            Ok(message) => self.events.push_back(Event::Message(message)),
+            Err(error) => self.skip(&error.to_string()),
         }
     }
 
@@ -116,7 +180,15 @@ impl<T> Core<T> {
     }
 }
 
-fn received(message: pb::Message, transport: Transport) -> Result<ReceivedMessage, InvalidId> {
+fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
+    Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
+}
+
+fn received(
+    message: pb::Message,
+    transport: Transport,
+    position: Option<Position>,
+) -> Result<ReceivedMessage, InvalidId> {
     Ok(ReceivedMessage {
         id: match MessageId::from_u64(message.id) {
             Some(id) => id,
@@ -126,6 +198,7 @@ fn received(message: pb::Message, transport: Transport) -> Result<ReceivedMessag
         to: optional_user(&message.to)?,
         content: message.content.into(),
         transport,
+        position,
     })
 }
 

@@ -15,8 +15,10 @@
 mod backoff;
 mod heartbeat;
 mod inbound;
+mod logs;
 mod order;
 mod outbox;
+mod saving;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -28,24 +30,30 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 use rand::rngs::StdRng;
 
 use self::{
     backoff::Backoff,
+    logs::Logs,
     order::Order,
-    outbox::Outbox,
+    outbox::{Outbox, Waiter},
+    saving::Saving,
     session::{Greeting, Limits, Session},
 };
 pub(super) use self::{
     order::Round,
-    outbox::Outcome,
+    outbox::{Outcome, Taken},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
     Content,
-    client::{ClientConfig, Event, PublishError, State, TokenError, TokenRequest, Transport},
+    client::{
+        ClientConfig, Event, LocalId, Position, QueuedSend, SendError, State, TokenError, TokenRequest,
+        Transport, store::Saved,
+    },
     id::{Device, UserId},
-    proto::close::CloseCode,
+    proto::{close::CloseCode, frame, limits, pb},
 };
 
 /// What the driver has to do.
@@ -87,6 +95,8 @@ pub(super) struct Core<T> {
     /// What the next question for a token says.
     request: TokenRequest,
     outbox: Outbox<T>,
+    logs: Logs,
+    saving: Saving,
     limits: Limits,
     /// Whether the driver reads, which it does not while the application has enough to do.
     reading: bool,
@@ -109,7 +119,8 @@ enum Phase {
 }
 
 impl<T> Core<T> {
-    pub(super) fn new(config: &ClientConfig, rng: StdRng) -> Self {
+    /// Goes on from what was saved. `first_number` is for a store that knows none.
+    pub(super) fn new(config: &ClientConfig, saved: Saved, rng: StdRng, first_number: u64) -> Self {
         Self {
             device: config.device.clone(),
             client_name: config.client_name.clone(),
@@ -118,7 +129,9 @@ impl<T> Core<T> {
             backoff: Backoff::default(),
             rng,
             request: TokenRequest::First,
-            outbox: Outbox::new(config.publish_timeout),
+            outbox: Outbox::new(config.publish_timeout, &saved, first_number),
+            logs: Logs::new(&saved.cursors, config.cursor_check),
+            saving: Saving::of(saved.user),
             limits: Limits::default(),
             reading: true,
             closing: None,
@@ -150,6 +163,7 @@ impl<T> Core<T> {
     pub(super) fn handle_close(&mut self, now: Instant, grace: Duration) {
         let by = now + grace;
         self.closing = Some(self.closing.map_or(by, |earlier| earlier.min(by)));
+        self.logs.flush_acks();
         self.close_if_done(now);
     }
 
@@ -166,7 +180,9 @@ impl<T> Core<T> {
     /// A transport is established, after as many rounds as given had failed.
     pub(super) fn handle_established(&mut self, now: Instant, via: Via, failed_rounds: usize) {
         let Phase::Racing { token } = &self.phase else { return };
-        let hello = Some(self.hello(token));
+        let mut hello = self.hello(token);
+        hello.cursors = self.logs.hello(limits::MAX_HELLO_BYTES.saturating_sub(hello.encoded_len()));
+        let hello = Some(frame::encode(pb::frame::Body::Hello(hello)));
         for round in self.order.rounds().into_iter().take(failed_rounds) {
             [round.quic, round.websocket].iter().flatten().for_each(|endpoint| self.order.demote(endpoint));
         }
@@ -193,10 +209,11 @@ impl<T> Core<T> {
 
     /// The driver stopped or started reading.
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
-        let changed = std::mem::replace(&mut self.reading, reading) != reading;
-        if let Phase::Connected(session) = &mut self.phase
-            && changed
-        {
+        if std::mem::replace(&mut self.reading, reading) == reading {
+            return;
+        }
+        self.logs.handle_reading(now, reading);
+        if let Phase::Connected(session) = &mut self.phase {
             session.heartbeat.handle_reading(now, reading);
         }
     }
@@ -204,15 +221,41 @@ impl<T> Core<T> {
     /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
     pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
         match self.phase {
-            _ if self.closing.is_some() => self.outbox.refuse(ticket, PublishError::Closed),
-            Phase::Stopped => self.outbox.refuse(ticket, PublishError::Stopped),
-            _ => self.outbox.push(now, ticket, to, content, self.limits),
+            _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
+            Phase::Stopped => self.outbox.refuse_stopped(ticket),
+            _ => self.outbox.push(now, Waiter::Outcome(ticket), to, content, self.limits),
         }
+    }
+
+    /// The application sends and does not wait: whether it is taken comes out of [`Core::poll_taken`], its end is an
+    /// event.
+    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+        match self.closing {
+            Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
+            None => self.outbox.push(now, Waiter::Taken(ticket), to, content, self.limits),
+        }
+    }
+
+    /// The application has no further use for a send. False: it is on its way, or unknown.
+    pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
+        self.outbox.discard(local_id)
+    }
+
+    /// What was sent and is not settled.
+    pub(super) fn queued(&self) -> Vec<QueuedSend> {
+        self.outbox.list()
+    }
+
+    /// The application has dealt with everything up to a position.
+    pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
+        self.logs.handle_ack(now, position);
     }
 
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
+        self.logs.handle_timeout(now, &mut self.rng);
+        self.handle_save_timeout(now);
         match &mut self.phase {
             Phase::Waiting { until } if *until <= now => self.start(now),
             Phase::Greeting(greeting) if greeting.deadline <= now => {
@@ -233,25 +276,24 @@ impl<T> Core<T> {
 
     /// The next frame to send. It counts as sent.
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        match &mut self.phase {
-            Phase::Greeting(greeting) => greeting.poll_transmit(),
-            Phase::Connected(session) => {
-                let open = !session.is_leaving();
-                let publish = || if open { self.outbox.poll_transmit(self.limits) } else { None };
-                let frame = session.poll_transmit(now).or_else(publish)?;
-                session.heartbeat.handle_sent(now);
-                Some(frame)
-            }
-            _ => None,
+        let frame = self.next_frame(now);
+        if frame.is_none() && self.closing.is_some() {
+            // That was the last acknowledgement.
+            self.close_if_done(now);
         }
+        frame
     }
 
     pub(super) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.outbox.poll_event())
     }
 
     pub(super) fn poll_resolved(&mut self) -> Option<(T, Outcome)> {
         self.outbox.poll_resolved()
+    }
+
+    pub(super) fn poll_taken(&mut self) -> Option<(T, Taken)> {
+        self.outbox.poll_taken()
     }
 
     /// When to call [`Core::handle_timeout`].
@@ -263,7 +305,8 @@ impl<T> Core<T> {
             _ => None,
         };
         let closing = self.closing.filter(|_| !self.is_closed());
-        [phase, closing, self.outbox.poll_timeout()].into_iter().flatten().min()
+        let parts = [self.outbox.poll_timeout(), self.logs.poll_timeout(), self.save_at()];
+        [phase, closing].into_iter().chain(parts).flatten().min()
     }
 
     pub(super) fn state(&self) -> State {
@@ -290,8 +333,31 @@ impl<T> Core<T> {
         self.skipped
     }
 
+    /// How many entries of logs came that were known.
+    pub(super) fn repeated(&self) -> u64 {
+        self.logs.repeated()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    fn next_frame(&mut self, now: Instant) -> Option<Bytes> {
+        let session = match &mut self.phase {
+            Phase::Greeting(greeting) => return greeting.poll_transmit(),
+            Phase::Connected(session) => session,
+            _ => return None,
+        };
+        let open = !session.is_leaving();
+        let frame = session
+            .poll_transmit(now)
+            .or_else(|| {
+                let room = self.limits.max_frame_bytes;
+                self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
+            })
+            .or_else(|| if open { self.outbox.poll_transmit(self.limits) } else { None })?;
+        session.heartbeat.handle_sent(now);
+        Some(frame)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use prost::Message as _;
 
 use super::{
     Action, Core, Phase,
@@ -13,7 +13,7 @@ use crate::{
     proto::{
         self,
         close::{CloseCode, ReconnectPolicy},
-        frame, limits, pb,
+        limits, pb,
     },
 };
 
@@ -32,7 +32,7 @@ impl<T> Core<T> {
     }
 
     pub(super) fn race(&mut self, token: String) {
-        if self.hello(&token).len() > limits::MAX_HELLO_BYTES {
+        if self.hello(&token).encoded_len() > limits::MAX_HELLO_BYTES {
             self.stop(None, "the token is longer than servers allow".to_owned());
             return;
         }
@@ -41,14 +41,16 @@ impl<T> Core<T> {
         self.actions.push_back(Action::Connect(self.order.rounds()));
     }
 
-    pub(super) fn hello(&self, token: &str) -> Bytes {
-        frame::encode(pb::frame::Body::Hello(pb::Hello {
+    /// Without cursors.
+    pub(super) fn hello(&self, token: &str) -> pb::Hello {
+        pb::Hello {
             min_version: *proto::PROTOCOL_VERSIONS.start(),
             max_version: *proto::PROTOCOL_VERSIONS.end(),
             token: token.to_owned(),
             device: Some((&self.device).into()),
             client: self.client_name.clone(),
-        }))
+            cursors: Vec::new(),
+        }
     }
 
     pub(super) fn check_session(&mut self, now: Instant) {
@@ -109,7 +111,7 @@ impl<T> Core<T> {
 
     pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
         self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
-        self.outbox.fail_all(&PublishError::Stopped);
+        self.outbox.fail_waiting(&PublishError::Stopped);
         self.backoff.reset();
         self.phase = Phase::Stopped;
         self.events.push_back(Event::Stopped { code, reason });
@@ -117,6 +119,7 @@ impl<T> Core<T> {
 
     pub(super) fn drop_connection(&mut self, code: CloseCode, reason: &str) {
         self.outbox.handle_connection_lost();
+        self.logs.handle_connection_lost();
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
 
@@ -133,11 +136,12 @@ impl<T> Core<T> {
     pub(super) fn close_if_done(&mut self, now: Instant) {
         let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
         let connected = matches!(self.phase, Phase::Connected(_));
-        if connected && !self.outbox.is_empty() && now < by {
+        let unfinished = !self.outbox.is_empty() || self.logs.has_unsent_acks();
+        if connected && unfinished && now < by {
             return;
         }
         self.drop_connection(CloseCode::ClientClosed, "");
-        self.outbox.fail_all(&PublishError::Closed);
+        self.outbox.fail_waiting(&PublishError::Closed);
         self.phase = Phase::Closed;
     }
 }

@@ -1,5 +1,8 @@
 //! The one task of a client: it carries out what the core says.
 
+mod command;
+mod saver;
+mod start;
 mod tokens;
 mod wait;
 
@@ -11,31 +14,25 @@ use std::{
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, Sleep, sleep_until},
 };
 
+pub(super) use self::{command::Command, start::run};
 use self::{
+    command::Ticket,
+    saver::Saver,
     tokens::Tokens,
     wait::{Activity, Input},
 };
 use super::{
-    ClientConfig, Event, PublishError, State, Transport,
-    core::{Action, Core, Outcome},
+    ClientConfig, Event, State, Transport,
+    acks::AckQueue,
+    core::{Action, Core},
+    store::Saved,
     transport::{Connector, Link, Won},
 };
-use crate::{Content, id::UserId};
-
-/// Where an outcome goes.
-type Ticket = oneshot::Sender<Outcome>;
-
-/// A publish on its way to the driver.
-pub(super) struct Publish {
-    pub(super) to: UserId,
-    pub(super) content: Content,
-    pub(super) ticket: Ticket,
-}
 
 /// What the application wants. Not a list of commands: only the last wish counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,24 +51,28 @@ pub(super) struct Status {
     pub(super) state: State,
     pub(super) transport: Option<Transport>,
     pub(super) skipped: u64,
+    pub(super) repeated: u64,
 }
 
 impl Status {
-    pub(super) const INITIAL: Self = Self { state: State::Disconnected, transport: None, skipped: 0 };
+    pub(super) const INITIAL: Self =
+        Self { state: State::Disconnected, transport: None, skipped: 0, repeated: 0 };
 }
 
 /// The driver's ends of the channels between it and the application.
 pub(super) struct Ends {
     pub(super) wishes: watch::Receiver<Wish>,
-    pub(super) publishes: mpsc::Receiver<Publish>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) acks: Arc<AckQueue>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) status: watch::Sender<Status>,
 }
 
-pub(super) struct Driver {
+struct Driver {
     core: Core<Ticket>,
     connector: Arc<Connector>,
     tokens: Tokens,
+    saver: Saver,
     activity: Activity,
     /// Connections that say goodbye. They end with the driver.
     closing: JoinSet<()>,
@@ -82,11 +83,19 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(config: &ClientConfig, connector: Connector, ends: Ends) -> Self {
+    fn new(
+        config: &ClientConfig,
+        saved: Saved,
+        first_number: u64,
+        saver: Saver,
+        connector: Connector,
+        ends: Ends,
+    ) -> Self {
         Self {
-            core: Core::new(config, StdRng::from_rng(&mut rand::rng())),
+            core: Core::new(config, saved, StdRng::from_rng(&mut rand::rng()), first_number),
             connector: Arc::new(connector),
             tokens: Tokens::new(config.tokens.clone()),
+            saver,
             activity: Activity::Nothing,
             closing: JoinSet::new(),
             ends,
@@ -96,8 +105,10 @@ impl Driver {
     }
 
     /// Runs until the application closes the client or drops it.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut timer = pin!(sleep_until(Instant::now()));
+        // What was wished while the store was loaded.
+        self.handle_wish(now());
         self.carry_out();
         while !self.core.is_closed() {
             self.set(timer.as_mut());
@@ -121,21 +132,23 @@ impl Driver {
             Input::Wish => self.handle_wish(now),
             Input::Gone => self.core.handle_close(now, Duration::ZERO),
             Input::Time => self.core.handle_timeout(now),
-            Input::Written(Ok(())) | Input::Room => {}
+            Input::Written(Ok(())) | Input::Room | Input::Acked => {}
             Input::Read(Ok(frame)) => self.core.handle_frame(now, frame),
             Input::Written(Err(ended)) | Input::Read(Err(ended)) => self.core.handle_ended(now, ended),
             Input::Raced(Ok(won)) => self.link(now, won),
             Input::Raced(Err(reason)) => self.unreachable(now, reason),
             Input::Token(token) => self.core.handle_token(now, token),
-            Input::Publish(publish) => self.publish(now, publish),
+            Input::Saved(outcome) => self.core.handle_saved(now, outcome),
+            Input::Command(command) => self.command(now, command),
         }
     }
 
     fn handle_wish(&mut self, now: std::time::Instant) {
         let wish = *self.ends.wishes.borrow_and_update();
         if wish.closing {
-            // What was published before the close counts as such.
-            self.take_publishes();
+            // What was published and acknowledged before the close counts as such.
+            self.take_commands();
+            self.take_acks();
             return self.core.handle_close(now, CLOSE_GRACE);
         }
         if std::mem::replace(&mut self.disconnects, wish.disconnects) != wish.disconnects {
@@ -156,30 +169,55 @@ impl Driver {
         self.core.handle_unreachable(now, reason);
     }
 
-    fn publish(&mut self, now: std::time::Instant, publish: Publish) {
-        self.core.handle_publish(now, publish.ticket, publish.to, publish.content);
+    fn command(&mut self, now: std::time::Instant, command: Command) {
+        match command {
+            Command::Publish { to, content, outcome } => {
+                self.core.handle_publish(now, Ticket::Outcome(outcome), to, content);
+            }
+            Command::Send { to, content, taken } => {
+                self.core.handle_send(now, Ticket::Taken(taken), to, content);
+            }
+            Command::Queued(list) => _ = list.send(self.core.queued()),
+            Command::Discard(local_id, done) => _ = done.send(self.core.handle_discard(local_id)),
+        }
     }
 
     /// Brings everything that the core has to say where it belongs.
     fn carry_out(&mut self) {
-        self.take_publishes();
+        self.take_commands();
+        self.take_acks();
+        // Before the actions: what was said before a goodbye is said before it.
+        self.transmit();
         while let Some(action) = self.core.poll_action() {
             self.act(action);
         }
-        self.transmit();
-        while let Some((ticket, outcome)) = self.core.poll_resolved() {
-            // Whoever does not wait for the outcome does not need it.
-            _ = ticket.send(outcome);
+        if let Some(batch) = self.core.poll_save(now()) {
+            self.saver.save(batch);
         }
+        self.answer();
         // Before the events, so that whoever sees one finds the state that belongs to it, or a later one.
         self.tell_status();
         self.deliver();
     }
 
-    fn take_publishes(&mut self) {
-        for _ in 0..PUBLISH_CHANNEL {
-            let Ok(publish) = self.ends.publishes.try_recv() else { return };
-            self.publish(now(), publish);
+    fn take_commands(&mut self) {
+        for _ in 0..COMMAND_CHANNEL {
+            let Ok(command) = self.ends.commands.try_recv() else { return };
+            self.command(now(), command);
+        }
+    }
+
+    fn take_acks(&mut self) {
+        let now = now();
+        self.ends.acks.take().into_iter().for_each(|position| self.core.handle_ack(now, position));
+    }
+
+    fn answer(&mut self) {
+        while let Some((ticket, outcome)) = self.core.poll_resolved() {
+            ticket.resolve(outcome);
+        }
+        while let Some((ticket, taken)) = self.core.poll_taken() {
+            ticket.take(taken);
         }
     }
 
@@ -228,6 +266,7 @@ impl Driver {
             state: self.core.state(),
             transport: self.core.transport(),
             skipped: self.core.skipped(),
+            repeated: self.core.repeated(),
         };
         // `Closed` is told when it is true: after the goodbyes.
         if status.state != State::Closed {
@@ -235,19 +274,28 @@ impl Driver {
         }
     }
 
-    /// The core is closed. Publishes that it has not seen get their answer, and connections may say goodbye.
+    /// The core is closed. What it has not saved is saved, and connections may say goodbye.
     async fn finish(mut self) {
-        self.ends.publishes.close();
-        while let Some(publish) = self.ends.publishes.recv().await {
-            _ = publish.ticket.send(Err(PublishError::Closed));
-        }
+        // A store that hangs must not hang the application.
+        _ = tokio::time::timeout(CLOSE_GRACE, self.flush()).await;
+        self.answer();
         while self.closing.join_next().await.is_some() {}
         // `Closed` promises that nothing of the application's is called or held any more: a foreign token provider must
-        // not be released after its language's runtime is gone.
-        drop(self.tokens);
-        self.ends
-            .status
-            .send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
+        // not be released after its language's runtime is gone, and a store can be opened again.
+        let Self { tokens, saver, ends, .. } = self;
+        drop((tokens, saver));
+        ends.close().await;
+    }
+
+    async fn flush(&mut self) {
+        loop {
+            if self.saver.is_busy() {
+                let outcome = self.saver.outcome().await;
+                self.core.handle_saved(now(), outcome);
+            }
+            let Some(batch) = self.core.poll_save(now()) else { return };
+            self.saver.save(batch);
+        }
     }
 }
 
@@ -255,11 +303,11 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// How many publishes wait for the driver's attention. The core has a queue of its own; this one only bridges a
-/// moment.
-pub(super) const PUBLISH_CHANNEL: usize = 64;
+/// How many publishes and questions wait for the driver's attention. The core has a queue of its own; this one only
+/// bridges a moment.
+pub(super) const COMMAND_CHANNEL: usize = 64;
 
-/// How long a closing client waits for the answers to what was published before.
+/// How long a closing client waits for the answers to what was published before, and for its store.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// When there is nothing to wait for.

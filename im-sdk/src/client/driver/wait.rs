@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::{Driver, Publish};
+use super::{Command, Driver};
 use crate::client::{
-    TokenError,
+    StoreError, TokenError,
     core::Ended,
     transport::{Link, Reader, Won, Writer},
 };
@@ -32,12 +32,14 @@ pub(super) enum Input {
     Raced(Result<Box<Won>, String>),
     Token(Result<String, TokenError>),
     Room,
-    Publish(Publish),
+    Saved(Result<(), StoreError>),
+    Acked,
+    Command(Command),
 }
 
 impl Driver {
     pub(super) async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
-        let Self { tokens, activity, ends, undelivered, .. } = self;
+        let Self { tokens, saver, activity, ends, undelivered, .. } = self;
         let full = undelivered.is_some();
         let (race, reader, writer) = activity.parts();
         tokio::select! {
@@ -53,9 +55,12 @@ impl Driver {
             read = read(reader), if !full => Input::Read(read),
             raced = race_on(race) => Input::Raced(raced),
             token = tokens.answer() => Input::Token(token),
+            // What is saved may travel.
+            outcome = saver.outcome() => Input::Saved(outcome),
             permit = ends.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
-            // Last, since every turn takes a batch of them anyway: see `take_publishes`.
-            Some(publish) = ends.publishes.recv() => Input::Publish(publish),
+            // Last, since every turn takes all of them anyway, or many: see `take_acks` and `take_commands`.
+            () = ends.acks.changed() => Input::Acked,
+            Some(command) = ends.commands.recv() => Input::Command(command),
         }
     }
 }

@@ -209,7 +209,7 @@ fn messages_become_events_and_nonsense_is_skipped() {
     test.receive(push(5, "bob"));
     test.receive(push(0, "bob"));
     test.receive(push(6, "not a user"));
-    test.receive(pb::frame::Body::Push(pb::Push { message: None }));
+    test.receive(pb::frame::Body::Push(pb::Push::default()));
     test.receive(push(7, ""));
     let messages: Vec<_> = test
         .events()

@@ -1,26 +1,35 @@
 //! The core under a clock that the test holds.
 
 mod connection;
+mod logs;
 mod publish;
 mod random;
+mod send;
 
 use std::sync::Arc;
 
 use rand::SeedableRng as _;
 
 use super::*;
-use crate::{
-    client::{Published, config::STABLE_AFTER},
-    proto::{frame, limits, pb},
+use crate::client::{
+    Log, MemoryStore, PublishError, Published, SendState, Store as _, StoreError, config::STABLE_AFTER,
+    store::SavedCursor,
 };
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HEARTBEAT_MS: u32 = 10_000;
 
+/// The ticket of a send, so that it is told from a publish.
+const SEND: u32 = 1 << 31;
+
 struct Harness {
     core: Core<u32>,
     now: Instant,
+    store: MemoryStore,
+    /// Why the store does not save.
+    broken_store: Option<StoreError>,
+    taken: Vec<(u32, Taken)>,
 }
 
 impl Harness {
@@ -29,11 +38,30 @@ impl Harness {
     }
 
     fn seeded(seed: u64) -> Self {
+        Self::with_store(seed, MemoryStore::new(), Instant::now())
+    }
+
+    fn with_store(seed: u64, store: MemoryStore, now: Instant) -> Self {
         let endpoints =
             ["quic://a:1", "ws://a:2", "quic://b:1", "ws://b:2"].map(|text| text.parse().unwrap());
         let device = "desktop/d1".parse().unwrap();
         let config = ClientConfig::new(endpoints.to_vec(), device, Arc::new("token"));
-        Self { core: Core::new(&config, StdRng::seed_from_u64(seed)), now: Instant::now() }
+        let core = Core::new(&config, store.load().unwrap(), StdRng::seed_from_u64(seed), 1);
+        Self { core, now, store, broken_store: None, taken: Vec::new() }
+    }
+
+    /// The process ends without a warning, and a new one starts.
+    fn crash(self) -> Self {
+        Self::with_store(7, self.store, self.now)
+    }
+
+    /// Saves what there is to save, as a driver does all along.
+    fn save(&mut self) {
+        while let Some(batch) = self.core.poll_save(self.now) {
+            let outcome = self.broken_store.clone().map_or_else(|| self.store.save(&batch), Err);
+            self.core.handle_saved(self.now, outcome);
+        }
+        self.taken.extend(std::iter::from_fn(|| self.core.poll_taken()));
     }
 
     /// Connected over the first WebSocket endpoint, with nothing left to send.
@@ -41,20 +69,22 @@ impl Harness {
         let mut harness = Self::new();
         harness.core.handle_connect(harness.now);
         harness.connect_all_the_way();
+        harness.receive(sync_done(&[]));
         harness.drain();
         harness
     }
 
     /// From the question for a token to the welcome.
-    fn connect_all_the_way(&mut self) {
+    fn connect_all_the_way(&mut self) -> pb::Hello {
         assert!(matches!(self.action(), Action::AskToken(_)));
         self.core.handle_token(self.now, Ok("token".to_owned()));
         let Action::Connect(rounds) = self.action() else { panic!("no race") };
         let endpoint = rounds[0].websocket.clone().unwrap();
         self.core.handle_established(self.now, Via { transport: Transport::WebSocket, endpoint }, 0);
-        assert!(matches!(self.sent(), pb::frame::Body::Hello(_)));
+        let pb::frame::Body::Hello(hello) = self.sent() else { panic!("no hello") };
         self.receive(welcome());
         assert_eq!(self.core.state(), State::Connected);
+        hello
     }
 
     /// The next action that is not just letting go of something.
@@ -79,7 +109,12 @@ impl Harness {
     }
 
     fn try_sent(&mut self) -> Option<pb::frame::Body> {
-        let bytes = self.core.poll_transmit(self.now)?;
+        self.save();
+        let bytes = self.core.poll_transmit(self.now).or_else(|| {
+            // What was resolved instead may let another one go.
+            self.save();
+            self.core.poll_transmit(self.now)
+        })?;
         let frame = frame::split(bytes, usize::MAX).next().unwrap().unwrap();
         Some(frame::decode(frame).unwrap().unwrap())
     }
@@ -121,6 +156,17 @@ impl Harness {
         self.core.handle_publish(self.now, ticket, UserId::parse(to).unwrap(), Content::text("hi"));
     }
 
+    fn send(&mut self, ticket: u32, to: &str) {
+        self.core.handle_send(self.now, ticket | SEND, UserId::parse(to).unwrap(), Content::text("hi"));
+    }
+
+    /// Sends, and takes the id.
+    fn taken(&mut self, to: &str) -> LocalId {
+        self.send(0, to);
+        self.save();
+        self.taken.pop().expect("an answer").1.expect("taken")
+    }
+
     fn resolved(&mut self) -> Vec<(u32, Result<Published, &'static str>)> {
         let outcomes = std::iter::from_fn(|| self.core.poll_resolved());
         outcomes.map(|(ticket, outcome)| (ticket, outcome.map_err(|error| error.code()))).collect()
@@ -132,7 +178,7 @@ impl Harness {
 
     fn drain(&mut self) {
         while self.core.poll_action().is_some() {}
-        while self.core.poll_transmit(self.now).is_some() {}
+        while self.try_sent().is_some() {}
         self.events();
         self.resolved();
     }
@@ -146,6 +192,14 @@ fn welcome() -> pb::frame::Body {
         limits: Some(pb::Limits { max_frame_bytes: 1000, max_inflight_publishes: 3 }),
         ..Default::default()
     })
+}
+
+fn cursor(channel: &str, seq: u64, id: u64) -> pb::Cursor {
+    pb::Cursor { channel: channel.to_owned(), seq, id }
+}
+
+fn sync_done(ends: &[pb::Cursor]) -> pb::frame::Body {
+    pb::frame::Body::SyncDone(pb::SyncDone { ends: ends.to_vec() })
 }
 
 fn accepted(number: u64) -> pb::frame::Body {
@@ -163,5 +217,5 @@ fn refused(number: u64, kind: pb::RefusalKind, retry_after_ms: u32) -> pb::frame
 fn push(id: u64, from: &str) -> pb::frame::Body {
     let content = Some(Content::text("hello").into());
     let message = pb::Message { id, from: from.to_owned(), to: "alice".to_owned(), content };
-    pb::frame::Body::Push(pb::Push { message: Some(message) })
+    pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }

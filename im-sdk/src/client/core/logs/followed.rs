@@ -1,0 +1,240 @@
+//! One log: which entry is the next.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{Log, Position, ResetReason},
+    id::MessageId,
+    proto::pb,
+};
+
+/// A place in a log, as it travels. An id of 0 is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::client::core) struct Mark {
+    pub(in crate::client::core) seq: u64,
+    pub(in crate::client::core) id: u64,
+}
+
+impl Mark {
+    pub(in crate::client::core) fn position(self, log: Log) -> Position {
+        Position { log, seq: self.seq, id: MessageId::from_u64(self.id) }
+    }
+
+    /// Whether another message is known to stand at the same place.
+    pub(super) fn differs(self, other: Self) -> bool {
+        self.seq == other.seq && self.id != 0 && other.id != 0 && self.id != other.id
+    }
+
+    pub(super) fn cursor(self, log: &Log) -> pb::Cursor {
+        pb::Cursor { channel: log.as_str().to_owned(), seq: self.seq, id: self.id }
+    }
+}
+
+/// What came for a place in a log.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::client::core) struct Entry {
+    pub(in crate::client::core) mark: Mark,
+    pub(in crate::client::core) message: pb::Message,
+}
+
+/// What this device knows of a log.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// `None`: nothing but entries that do not fit anywhere.
+    position: Option<Mark>,
+    /// The ids at the position and before it, newest first, to find out that the log was rolled back.
+    recent: VecDeque<u64>,
+    /// Entries beyond the next one.
+    held: BTreeMap<u64, Entry>,
+    /// When the entries in between should have come.
+    gap_until: Option<Instant>,
+    /// Since when only a sync can help.
+    needs_since: Option<Instant>,
+    /// What this connection's server was told last.
+    pub(super) told: Option<u64>,
+    /// What the application has dealt with since the last reset. Behind the position.
+    acked: Option<Mark>,
+}
+
+impl Followed {
+    pub(super) fn at(mark: Mark) -> Self {
+        let mut followed = Self { acked: Some(mark), ..Self::default() };
+        followed.set(mark);
+        followed
+    }
+
+    pub(super) fn position(&self) -> Option<Mark> {
+        self.position
+    }
+
+    /// What to ask with: 0 for a log that is not known.
+    pub(super) fn mark(&self) -> Mark {
+        self.position.unwrap_or_default()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// When to ask for a sync on behalf of this log.
+    pub(super) fn wants_sync_at(&self) -> Option<Instant> {
+        [self.gap_until, self.needs_since].into_iter().flatten().min()
+    }
+
+    /// Something is missing.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.wants_sync_at().is_some() || !self.held.is_empty()
+    }
+
+    pub(super) fn need_sync(&mut self, now: Instant) {
+        self.needs_since.get_or_insert(now);
+    }
+
+    /// A sync begins, and covers what was missing until now.
+    pub(super) fn begin_sync(&mut self) -> Mark {
+        let mark = self.mark();
+        self.needs_since = None;
+        self.gap_until = None;
+        self.told = Some(mark.seq);
+        mark
+    }
+
+    /// Puts what can be taken now, in order, into `taken`. Whether the entry was known before.
+    pub(super) fn handle_entry(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        room: bool,
+        taken: &mut Vec<Entry>,
+    ) -> bool {
+        let seq = self.mark().seq;
+        if entry.mark.seq <= seq {
+            self.check_known(now, entry.mark);
+            return true;
+        }
+        if entry.mark.seq > seq + 1 {
+            return self.hold(now, entry, room);
+        }
+        self.take(entry, taken);
+        self.take_held(now, taken);
+        false
+    }
+
+    /// Goes on elsewhere. False: that is where it is already.
+    pub(super) fn handle_reset(&mut self, now: Instant, mark: Mark, reason: ResetReason) -> bool {
+        if self.position == Some(mark) {
+            return false;
+        }
+        self.recent.clear();
+        self.set(mark);
+        self.acked = None;
+        self.told = self.told.map(|_| mark.seq);
+        let held = self.held.len();
+        let forked = reason == ResetReason::Forked;
+        self.held.retain(|seq, _| *seq > mark.seq && !forked);
+        if forked && held > 0 {
+            // Some of them may have been of the new branch.
+            self.need_sync(now);
+        }
+        true
+    }
+
+    /// Takes what was held and is next now.
+    pub(super) fn take_held(&mut self, now: Instant, taken: &mut Vec<Entry>) {
+        while let Some(entry) = self.held.remove(&self.mark().seq.saturating_add(1)) {
+            self.take(entry, taken);
+        }
+        self.gap_until = (!self.held.is_empty()).then(|| now + HOLD);
+    }
+
+    /// The server says where the log ended when the sync began.
+    pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
+        let mark = self.mark();
+        let rolled_back = self.told.is_some_and(|told| end.seq < told);
+        if end.seq > mark.seq || rolled_back || end.differs(mark) {
+            self.need_sync(now);
+        }
+    }
+
+    /// The application has dealt with everything up to here. Whether that is news.
+    pub(super) fn handle_ack(&mut self, mark: Mark) -> bool {
+        let ahead = self.acked.is_none_or(|acked| acked.seq < mark.seq);
+        let has_come = self.position.is_some_and(|position| mark.seq <= position.seq);
+        let is_other = self.recent(mark.seq).is_some_and(|known| known.differs(mark));
+        let news = has_come && ahead && !is_other;
+        if news {
+            self.acked = Some(mark);
+        }
+        news
+    }
+
+    pub(super) fn acked(&self) -> Option<Mark> {
+        self.acked
+    }
+
+    /// The connection is gone: the next one begins with a sync.
+    pub(super) fn handle_connection_lost(&mut self) {
+        self.held.clear();
+        self.gap_until = None;
+        self.needs_since = None;
+        self.told = None;
+    }
+
+    fn check_known(&mut self, now: Instant, mark: Mark) {
+        // An entry that is too old to compare is nothing that a server has a reason to send.
+        if self.recent(mark.seq).is_none_or(|known| known.differs(mark)) {
+            self.need_sync(now);
+        }
+    }
+
+    /// What stands at an earlier place, if that is remembered.
+    fn recent(&self, seq: u64) -> Option<Mark> {
+        let back = usize::try_from(self.mark().seq.checked_sub(seq)?).ok()?;
+        Some(Mark { seq, id: *self.recent.get(back)? })
+    }
+
+    fn hold(&mut self, now: Instant, entry: Entry, room: bool) -> bool {
+        self.gap_until.get_or_insert(now + HOLD);
+        if let Some(held) = self.held.get(&entry.mark.seq) {
+            if held.mark.differs(entry.mark) {
+                self.held.clear();
+                self.need_sync(now);
+            }
+            return true;
+        }
+        if room {
+            self.held.insert(entry.mark.seq, entry);
+        }
+        if !room || self.held.len() > MAX_HELD {
+            // The highest goes: it is the last to be needed. A sync brings it.
+            self.held.pop_last();
+            self.need_sync(now);
+        }
+        false
+    }
+
+    fn take(&mut self, entry: Entry, taken: &mut Vec<Entry>) {
+        self.set(entry.mark);
+        taken.push(entry);
+    }
+
+    fn set(&mut self, mark: Mark) {
+        self.position = Some(mark);
+        self.recent.truncate(MAX_RECENT - 1);
+        self.recent.push_front(mark.id);
+    }
+}
+
+/// How long a gap may last. Two back ends may publish neighbouring entries in the other order; then the missing one is a
+/// few milliseconds behind.
+pub(in crate::client::core) const HOLD: Duration = Duration::from_millis(200);
+
+/// How many entries of one log are held. A gap of two back ends' making is a few entries wide, whatever is larger is
+/// sent by a sync again.
+pub(in crate::client::core) const MAX_HELD: usize = 64;
+
+/// How many ids of a log are remembered: more than a failover loses.
+const MAX_RECENT: usize = 64;

@@ -1,0 +1,347 @@
+//! The logs that this device follows: every entry once and in order, or an explicit reset.
+//!
+//! ```text
+//!            next one                     +-----------+
+//!  entry --+--------> taken, and what was | position  | --> events
+//!          |          held and is next    +-----------+
+//!          +- later -> held --- 200 ms ---+
+//!          +- known, another id ----------+--> Sync, one at a time --> entries, Reset, SyncDone
+//!          +- known -> dropped            |
+//!             end beyond the position ----+
+//!             hint, long timer -----------+
+//! ```
+
+mod acks;
+mod followed;
+mod syncing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use rand::rngs::StdRng;
+
+pub(super) use self::followed::{Entry, Mark};
+use self::{acks::Acks, followed::Followed, syncing::Syncing};
+#[cfg(test)]
+pub(super) use self::{
+    acks::INTERVAL as ACK_INTERVAL,
+    followed::{HOLD, MAX_HELD},
+};
+use crate::{
+    client::{Log, Position, ResetReason, store::SavedCursor},
+    proto::pb,
+};
+
+/// What the application is told, in this order.
+#[derive(Debug, PartialEq)]
+pub(super) enum Change {
+    Entry(Log, Entry),
+    Reset(Log, Mark, ResetReason),
+}
+
+/// Every log that this device follows.
+#[derive(Debug)]
+pub(super) struct Logs {
+    followed: BTreeMap<Log, Followed>,
+    /// Those that want a sync, now or soon, or hold entries.
+    troubled: BTreeSet<Log>,
+    syncing: Syncing,
+    /// It is time to ask for a sync.
+    due: bool,
+    acks: Acks,
+    /// Those whose acknowledged cursor is not saved.
+    unsaved: BTreeSet<Log>,
+    repeated: u64,
+}
+
+impl Logs {
+    pub(super) fn new(saved: &[SavedCursor], check_every: Duration) -> Self {
+        let known = saved.iter().filter_map(|cursor| {
+            let mark = Mark { seq: cursor.seq, id: cursor.id };
+            Some((Log::parse(&cursor.channel).ok()?, Followed::at(mark)))
+        });
+        Self {
+            followed: known.collect(),
+            troubled: BTreeSet::new(),
+            syncing: Syncing::new(check_every),
+            due: false,
+            acks: Acks::default(),
+            unsaved: BTreeSet::new(),
+            repeated: 0,
+        }
+    }
+
+    /// How many entries came that were known.
+    pub(super) fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
+    /// Where a log stands.
+    #[cfg(test)]
+    pub(super) fn position(&self, log: &Log) -> u64 {
+        self.followed.get(log).map_or(0, |followed| followed.mark().seq)
+    }
+
+    /// The cursors for a `Hello` that has room for as many bytes, the inbox first.
+    pub(super) fn hello(&mut self, room: usize) -> Vec<pb::Cursor> {
+        let mut cursors = Cursors::new(room);
+        for (log, followed) in &mut self.followed {
+            if !cursors.push(followed.mark().cursor(log)) {
+                break;
+            }
+            followed.begin_sync();
+        }
+        cursors.list
+    }
+
+    pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
+        self.syncing.handle_connected(now, rng);
+        self.acks.handle_connected(now);
+        // Those that `Hello` had no room for.
+        for (log, followed) in self.followed.iter_mut().filter(|(_, followed)| followed.told.is_none()) {
+            followed.need_sync(now);
+            self.troubled.insert(log.clone());
+        }
+    }
+
+    pub(super) fn handle_connection_lost(&mut self) {
+        self.followed.retain(|_, followed| followed.position().is_some());
+        self.followed.values_mut().for_each(Followed::handle_connection_lost);
+        self.troubled.clear();
+        self.due = false;
+        self.syncing.handle_connection_lost();
+        self.acks.handle_connection_lost();
+    }
+
+    pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
+        self.syncing.handle_reading(now, reading);
+    }
+
+    pub(super) fn handle_entry(&mut self, now: Instant, log: &Log, entry: Entry) -> Vec<Change> {
+        let room = self.has_room();
+        let Some(followed) = self.follow(log) else { return Vec::new() };
+        let mut taken = Vec::new();
+        let known = followed.handle_entry(now, entry, room, &mut taken);
+        self.repeated += u64::from(known);
+        self.note(log);
+        self.tell(now, log, taken)
+    }
+
+    pub(super) fn handle_reset(
+        &mut self,
+        now: Instant,
+        log: &Log,
+        mark: Mark,
+        reason: ResetReason,
+    ) -> Vec<Change> {
+        self.syncing.handle_sign(now);
+        let Some(followed) = self.follow(log) else { return Vec::new() };
+        let unasked = followed.told.is_none() && followed.position().is_some();
+        if reason == ResetReason::New && unasked {
+            // The server thinks that there was no cursor, because it was not told: it will be.
+            if followed.mark().seq != mark.seq || followed.mark().differs(mark) {
+                followed.need_sync(now);
+            }
+            self.note(log);
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        let news = followed.handle_reset(now, mark, reason);
+        followed.take_held(now, &mut taken);
+        self.note(log);
+        let mut changes: Vec<Change> =
+            news.then(|| Change::Reset(log.clone(), mark, reason)).into_iter().collect();
+        changes.extend(self.tell(now, log, taken));
+        changes
+    }
+
+    /// The server has sent what there was when the sync began.
+    pub(super) fn handle_sync_done(&mut self, now: Instant, rng: &mut StdRng, ends: Vec<(Log, Mark)>) {
+        self.syncing.handle_done(now, rng);
+        for (log, end) in ends {
+            // An empty log has nothing to miss.
+            if (end.seq > 0 || self.followed.contains_key(&log))
+                && let Some(followed) = self.follow(&log)
+            {
+                followed.handle_end(now, end);
+                self.note(&log);
+            }
+        }
+    }
+
+    pub(super) fn handle_hint(&mut self, now: Instant, rng: &mut StdRng, within: Duration) {
+        self.syncing.handle_hint(now, rng, within);
+    }
+
+    /// The application has dealt with everything up to a position.
+    pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
+        let mark = Mark { seq: position.seq, id: position.id.map_or(0, |id| id.as_u64()) };
+        let Some(followed) = self.followed.get_mut(&position.log) else { return };
+        if followed.handle_ack(mark) {
+            self.unsaved.insert(position.log.clone());
+            self.acks.handle_ack(now, position.log);
+        }
+    }
+
+    /// What was acknowledged goes out at once.
+    pub(super) fn flush_acks(&mut self) {
+        self.acks.flush();
+    }
+
+    /// Acknowledgements wait that could be sent.
+    pub(super) fn has_unsent_acks(&self) -> bool {
+        self.acks.is_pending()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut StdRng) {
+        self.syncing.handle_timeout(now, rng);
+        self.due |= self.sync_at().is_some_and(|at| at <= now);
+        self.acks.handle_timeout(now);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let sync = if self.due { None } else { self.sync_at() };
+        [sync, self.syncing.lost_at(), self.acks.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next frame to send, of at most `room` bytes.
+    pub(super) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        rng: &mut StdRng,
+        room: usize,
+    ) -> Option<pb::frame::Body> {
+        // The gap may have closed since it was due.
+        if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
+            self.syncing.begin(now, rng);
+            return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));
+        }
+        self.ack(now, room).map(pb::frame::Body::Ack)
+    }
+
+    /// The cursors that the application's acknowledgements have moved. They count as saved.
+    pub(super) fn poll_save(&mut self) -> Vec<SavedCursor> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let acked = |log: &Log| self.followed.get(log).and_then(Followed::acked);
+        unsaved
+            .into_iter()
+            .filter_map(|log| {
+                let Mark { seq, id } = acked(&log)?;
+                Some(SavedCursor { channel: log.as_str().to_owned(), seq, id })
+            })
+            .collect()
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// They were not saved after all.
+    pub(super) fn handle_not_saved(&mut self, cursors: &[SavedCursor]) {
+        self.unsaved.extend(cursors.iter().filter_map(|cursor| Log::parse(&cursor.channel).ok()));
+    }
+
+    fn sync_at(&self) -> Option<Instant> {
+        let wanted = self.troubled.iter().filter_map(|log| self.followed.get(log)?.wants_sync_at()).min();
+        self.syncing.due_at(wanted)
+    }
+
+    /// All cursors that fit, those first that something is missing of.
+    fn sync(&mut self, room: usize) -> Vec<pb::Cursor> {
+        let mut cursors = Cursors::new(room);
+        let troubled = std::mem::take(&mut self.troubled);
+        let others = self.followed.keys().filter(|log| !troubled.contains(log));
+        let order: Vec<Log> = troubled.iter().chain(others).cloned().collect();
+        for log in order {
+            let Some(followed) = self.followed.get_mut(&log) else { continue };
+            if cursors.push(followed.mark().cursor(&log)) {
+                followed.begin_sync();
+            }
+            self.note(&log);
+        }
+        cursors.list
+    }
+
+    fn ack(&mut self, now: Instant, room: usize) -> Option<pb::Ack> {
+        self.acks.peek()?;
+        let mut cursors = Cursors::new(room);
+        while let Some(log) = self.acks.peek() {
+            let acked = self.followed.get(log).and_then(Followed::acked);
+            if acked.is_some_and(|acked| !cursors.push(acked.cursor(log))) {
+                break;
+            }
+            self.acks.pop();
+        }
+        self.acks.end(now);
+        let something = !cursors.list.is_empty();
+        something.then_some(pb::Ack { cursors: cursors.list })
+    }
+
+    fn tell(&mut self, now: Instant, log: &Log, taken: Vec<Entry>) -> Vec<Change> {
+        if !taken.is_empty() {
+            self.syncing.handle_fruit(now);
+        }
+        taken.into_iter().map(|entry| Change::Entry(log.clone(), entry)).collect()
+    }
+
+    /// The log, known or new; `None` when there are too many.
+    fn follow(&mut self, log: &Log) -> Option<&mut Followed> {
+        if !self.followed.contains_key(log) {
+            if self.followed.len() >= MAX_LOGS {
+                tracing::warn!(%log, "too many logs to follow: passed over");
+                return None;
+            }
+            self.followed.insert(log.clone(), Followed::default());
+        }
+        self.followed.get_mut(log)
+    }
+
+    fn note(&mut self, log: &Log) {
+        if self.followed.get(log).is_some_and(Followed::is_troubled) {
+            self.troubled.insert(log.clone());
+        } else {
+            self.troubled.remove(log);
+        }
+    }
+
+    /// Whether another entry may be held.
+    fn has_room(&self) -> bool {
+        let held = |log| self.followed.get(log).map_or(0, Followed::held);
+        self.troubled.iter().map(held).sum::<usize>() < MAX_HELD_IN_ALL
+    }
+}
+
+/// Cursors that fit into a frame.
+struct Cursors {
+    list: Vec<pb::Cursor>,
+    room: usize,
+}
+
+impl Cursors {
+    fn new(room: usize) -> Self {
+        Self { list: Vec::new(), room: room.saturating_sub(FRAME_OVERHEAD) }
+    }
+
+    fn push(&mut self, cursor: pb::Cursor) -> bool {
+        // The longest cursor takes less than 128 bytes, so its tag and its length take one byte each.
+        let bytes = cursor.encoded_len() + 2;
+        let fits = bytes <= self.room;
+        if fits {
+            self.room -= bytes;
+            self.list.push(cursor);
+        }
+        fits
+    }
+}
+
+/// A user in more groups than this follows those that came first. What a log takes here is some hundred bytes.
+const MAX_LOGS: usize = 4096;
+
+/// How many entries are held in all: a bound to what gaps in many logs at once can take.
+const MAX_HELD_IN_ALL: usize = 1024;
+
+/// Tag and length of a frame's body.
+const FRAME_OVERHEAD: usize = 16;

@@ -1,0 +1,111 @@
+//! One publish that is not settled.
+
+use std::time::Instant;
+
+use prost::Message as _;
+
+use super::wire;
+use crate::{
+    client::{LocalId, PublishError, SendState, store::SavedPublish},
+    id::UserId,
+    proto::pb,
+};
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) waiter: Waiter<T>,
+    pub(super) to: UserId,
+    pub(super) content: pb::Content,
+    /// Given when it becomes the first of its conversation, and kept for all tries.
+    pub(super) number: Option<u64>,
+    /// When to give up. `None`: never.
+    pub(super) deadline: Option<Instant>,
+    /// It was handed to a connection, by this process or an earlier one.
+    pub(super) travelled: bool,
+    /// How often it was refused for the moment.
+    pub(super) refusals: u32,
+    /// The store has it.
+    pub(super) saved: bool,
+}
+
+/// Who wants to know.
+#[derive(Debug)]
+pub(in crate::client::core) enum Waiter<T> {
+    /// Someone waits for the outcome.
+    Outcome(T),
+    /// Someone waits for it to be saved; the outcome will be an event.
+    Taken(T),
+    /// Nobody waits; the outcome will be an event.
+    Nobody,
+}
+
+impl<T> Entry<T> {
+    pub(super) fn new(
+        waiter: Waiter<T>,
+        to: UserId,
+        content: pb::Content,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self { waiter, to, content, number: None, deadline, travelled: false, refusals: 0, saved: false }
+    }
+
+    /// What an earlier process left behind; `None` if it makes no sense.
+    pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
+        let number = (saved.number > 0).then_some(saved.number);
+        let content = pb::Content::decode(&saved.content[..]).ok()?;
+        Some(Self {
+            number,
+            // It may have.
+            travelled: number.is_some(),
+            saved: true,
+            ..Self::new(Waiter::Nobody, UserId::parse(&saved.to).ok()?, content, None)
+        })
+    }
+
+    pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {
+        SavedPublish {
+            local_id: local_id.as_u64(),
+            number: self.number.unwrap_or_default(),
+            to: self.to.to_string(),
+            content: self.content.encode_to_vec(),
+            failure: Vec::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> SendState {
+        if self.travelled { SendState::Sent } else { SendState::Pending }
+    }
+
+    /// What it comes to when it is given up.
+    pub(super) fn given_up(&self, error: &PublishError) -> PublishError {
+        if self.travelled { PublishError::Unconfirmed } else { error.clone() }
+    }
+}
+
+/// A publish that failed for good and that the application has not discarded.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) to: UserId,
+    pub(super) content: pb::Content,
+    pub(super) error: PublishError,
+}
+
+impl Failed {
+    pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
+        Some(Self {
+            to: UserId::parse(&saved.to).ok()?,
+            content: pb::Content::decode(&saved.content[..]).ok()?,
+            error: wire::decode_failure(&saved.failure),
+        })
+    }
+
+    pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {
+        SavedPublish {
+            local_id: local_id.as_u64(),
+            number: 0,
+            to: self.to.to_string(),
+            content: self.content.encode_to_vec(),
+            failure: wire::encode_failure(&self.error),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which publish may go: the first of each conversation, in the order of their numbers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::Instant,
+};
+
+use crate::{client::LocalId, id::UserId};
+
+/// The order of publishes. All numbers here belong to the first of a conversation.
+#[derive(Debug)]
+pub(super) struct Queues {
+    /// Each conversation's publishes, first come first.
+    conversations: HashMap<UserId, VecDeque<LocalId>>,
+    /// Everything that has a number.
+    numbered: BTreeMap<u64, LocalId>,
+    /// Saved, and neither sent nor delayed.
+    ready: BTreeSet<u64>,
+    /// Refused for now, with the time of the next try.
+    delayed: BTreeSet<(Instant, u64)>,
+    /// Sent and unanswered.
+    sent: BTreeSet<u64>,
+    next_number: u64,
+}
+
+impl Queues {
+    pub(super) fn new(next_number: u64) -> Self {
+        Self {
+            conversations: HashMap::new(),
+            numbered: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            next_number,
+        }
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// A number that was saved by an earlier process.
+    pub(super) fn load(&mut self, number: u64, local_id: LocalId) {
+        self.numbered.insert(number, local_id);
+        self.ready.insert(number);
+        self.next_number = self.next_number.max(number + 1);
+    }
+
+    /// Whether it is the first of its conversation.
+    pub(super) fn push(&mut self, to: &UserId, local_id: LocalId) -> bool {
+        let conversation = self.conversations.entry(to.clone()).or_default();
+        conversation.push_back(local_id);
+        conversation.len() == 1
+    }
+
+    /// A new number, not to be used before it is saved.
+    pub(super) fn number(&mut self, local_id: LocalId) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.numbered.insert(number, local_id);
+        number
+    }
+
+    /// A number was saved. Some are saved more than once.
+    pub(super) fn saved(&mut self, number: u64) {
+        let waits = self.sent.contains(&number) || self.delayed.iter().any(|(_, delayed)| *delayed == number);
+        if self.numbered.contains_key(&number) && !waits {
+            self.ready.insert(number);
+        }
+    }
+
+    /// What may go next, when no more than `max_inflight` may be unanswered.
+    pub(super) fn next_ready(&self, max_inflight: usize) -> Option<(u64, LocalId)> {
+        let number = self.ready.first().filter(|_| self.sent.len() < max_inflight)?;
+        Some((*number, *self.numbered.get(number)?))
+    }
+
+    pub(super) fn sent(&mut self, number: u64) {
+        self.ready.remove(&number);
+        self.sent.insert(number);
+    }
+
+    /// An answer came; whom it is for, if anyone.
+    pub(super) fn answered(&mut self, number: u64) -> Option<LocalId> {
+        self.sent.remove(&number).then(|| self.numbered.get(&number).copied())?
+    }
+
+    pub(super) fn delay(&mut self, number: u64, until: Instant) {
+        self.delayed.insert((until, number));
+    }
+
+    pub(super) fn handle_connection_lost(&mut self) {
+        self.ready.append(&mut self.sent);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, number)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
+            self.delayed.pop_first();
+            self.ready.insert(number);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Takes one out. If another one is the first of its conversation now, that comes back.
+    pub(super) fn remove(&mut self, to: &UserId, local_id: LocalId, number: Option<u64>) -> Option<LocalId> {
+        if let Some(number) = number {
+            self.numbered.remove(&number);
+            self.ready.remove(&number);
+            self.sent.remove(&number);
+            self.delayed.retain(|(_, delayed)| *delayed != number);
+        }
+        let conversation = self.conversations.get_mut(to)?;
+        conversation.retain(|other| *other != local_id);
+        let first = conversation.front().copied();
+        if first.is_none() {
+            self.conversations.remove(to);
+        }
+        first
+    }
+}

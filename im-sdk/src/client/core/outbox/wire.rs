@@ -1,0 +1,90 @@
+//! Publishes and their results as they travel and as they are stored.
+
+use std::time::Duration;
+
+use prost::Message as _;
+
+use super::Outcome;
+use crate::{
+    client::{PublishError, Published, RefusalKind, SendError, core::session::Limits},
+    id::{MessageId, UserId},
+    proto::pb,
+};
+
+pub(super) fn publish(number: u64, to: &UserId, content: pb::Content) -> pb::frame::Body {
+    pb::frame::Body::Publish(pb::Publish { number, to: to.to_string(), content: Some(content) })
+}
+
+/// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
+pub(super) fn check(to: &UserId, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
+    if content.body.is_none() {
+        return Err(SendError::NoContent);
+    }
+    match fit(publish(u64::MAX, to, content), limits)? {
+        pb::frame::Body::Publish(pb::Publish { content: Some(content), .. }) => Ok(content),
+        _ => Err(SendError::NoContent),
+    }
+}
+
+/// The frame back, if the server takes its size.
+pub(super) fn fit(body: pb::frame::Body, limits: Limits) -> Result<pb::frame::Body, SendError> {
+    let frame = pb::Frame { body: Some(body) };
+    let bytes = frame.encoded_len();
+    match frame.body {
+        Some(body) if bytes <= limits.max_frame_bytes => Ok(body),
+        _ => Err(SendError::TooLarge { bytes, limit: limits.max_frame_bytes }),
+    }
+}
+
+pub(super) fn outcome(result: pb::PublishResult) -> Outcome {
+    match result.outcome {
+        Some(pb::publish_result::Outcome::Accepted(accepted)) => {
+            Ok(Published { message_id: MessageId::from_u64(accepted.message_id), answer: accepted.answer })
+        }
+        Some(pb::publish_result::Outcome::Refused(refused)) => Err(refusal(refused)),
+        None => Err(PublishError::Unconfirmed),
+    }
+}
+
+fn refusal(refused: pb::Refused) -> PublishError {
+    let kind = pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from);
+    let retry_after =
+        (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
+    PublishError::Refused { kind, reason: refused.reason, code: refused.code, retry_after }
+}
+
+/// Why a publish failed, as it is stored.
+pub(super) fn encode_failure(error: &PublishError) -> Vec<u8> {
+    let refused = match error {
+        PublishError::Refused { kind, reason, code, retry_after } => pb::Refused {
+            kind: pb::RefusalKind::from(*kind).into(),
+            reason: reason.clone(),
+            code: *code,
+            retry_after_ms: retry_after.map_or(0, |delay| delay.as_millis().try_into().unwrap_or(u32::MAX)),
+        },
+        other => pb::Refused {
+            kind: pb::RefusalKind::Invalid.into(),
+            reason: other.to_string(),
+            ..Default::default()
+        },
+    };
+    refused.encode_to_vec()
+}
+
+pub(super) fn decode_failure(failure: &[u8]) -> PublishError {
+    refusal(pb::Refused::decode(failure).unwrap_or_default())
+}
+
+/// When to try again without asking the application: `attempts` is how often it was refused before.
+pub(super) fn retry_delay(error: &PublishError, attempts: u32) -> Option<Duration> {
+    match error {
+        PublishError::Refused { retry_after: Some(delay), .. } => {
+            let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));
+            Some(grown.min(LONGEST_DELAY).max(*delay))
+        }
+        _ => None,
+    }
+}
+
+/// A back end that is away for long is not asked more often than this, unless it says so itself.
+const LONGEST_DELAY: Duration = Duration::from_secs(15);

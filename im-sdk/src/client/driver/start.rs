@@ -1,0 +1,83 @@
+//! Before anything else: what the device remembers.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Driver, Ends, Status, saver::Saver};
+use crate::client::{ClientConfig, Event, SendError, State, StoreError, store::Saved, transport::Connector};
+
+/// Runs a client from the loading of its store to its end.
+pub(in crate::client) async fn run(config: ClientConfig, connector: Connector, mut ends: Ends) {
+    let saver = Saver::new(config.store.clone());
+    match load(&saver, &mut ends).await {
+        Some(saved) => {
+            let driver = Driver::new(&config, saved, first_number(), saver, connector, ends);
+            drop(config);
+            driver.run().await;
+        }
+        None => {
+            drop((saver, config));
+            ends.close().await;
+        }
+    }
+}
+
+/// `None`: the application closed the client before its store could be loaded.
+async fn load(saver: &Saver, ends: &mut Ends) -> Option<Saved> {
+    loop {
+        match saver.load().await {
+            Ok(saved) => return Some(saved),
+            Err(error) => {
+                let stopped = Status { state: State::Stopped, ..Status::INITIAL };
+                ends.status.send_replace(stopped);
+                // If it is full, the application knows.
+                _ = ends.events.try_send(Event::Stopped { code: None, reason: error.to_string() });
+                wait_for_connect(ends, &error).await?;
+            }
+        }
+    }
+}
+
+/// Until the application asks for a connection again; `None` when it closes the client instead.
+async fn wait_for_connect(ends: &mut Ends, error: &StoreError) -> Option<()> {
+    // What it wished before is what failed.
+    let before = *ends.wishes.borrow_and_update();
+    if before.closing {
+        return None;
+    }
+    loop {
+        tokio::select! {
+            biased;
+            // What the application wants goes before what it sends.
+            wish = ends.wishes.changed() => {
+                wish.ok()?;
+                let wish = *ends.wishes.borrow_and_update();
+                if wish.closing {
+                    return None;
+                }
+                if wish.online {
+                    return Some(());
+                }
+            }
+            Some(command) = ends.commands.recv() => command.refuse(&SendError::Store(error.clone())),
+        }
+    }
+}
+
+/// Where a device starts that may have forgotten its numbers: nobody publishes more than once in a millisecond for long,
+/// so this is above all that it used before.
+fn first_number() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1).max(1)
+}
+
+impl Ends {
+    /// Answers whoever waits, and tells the end.
+    pub(super) async fn close(mut self) {
+        self.commands.close();
+        while let Some(command) = self.commands.recv().await {
+            command.refuse(&SendError::Closed);
+        }
+        self.status
+            .send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
+    }
+}

@@ -1,0 +1,136 @@
+//! What every [`Store`] must do, as one check to call from a test.
+#![allow(clippy::missing_panics_doc, clippy::panic, clippy::unwrap_used, reason = "all of this is a test")]
+
+use std::sync::Arc;
+
+use super::{Batch, Saved, SavedCursor, SavedPublish, Store};
+
+/// Opens the same store again, after whoever had it open before is gone.
+pub type Reopen = Box<dyn Fn() -> Arc<dyn Store>>;
+
+/// Checks a kind of store. `make` makes a new, empty one each time.
+pub fn check(make: impl Fn() -> Reopen) {
+    a_new_store_is_empty(&make());
+    what_was_saved_is_loaded(&make());
+    a_batch_replaces_what_it_names_and_nothing_else(&make());
+    order_is_by_local_id(&make());
+    every_value_fits(&make());
+    many_batches_add_up(&make());
+}
+
+fn a_new_store_is_empty(reopen: &Reopen) {
+    assert_eq!(reopen().load(), Ok(Saved::default()));
+    assert_eq!(reopen().load(), Ok(Saved::default()));
+}
+
+fn what_was_saved_is_loaded(reopen: &Reopen) {
+    let batch = Batch {
+        user: "alice".to_owned(),
+        cursors: vec![cursor("", 42, 7), cursor("team", 0, 0)],
+        put: vec![publish(1, 10), publish(2, 0)],
+        remove: vec![],
+        next_local_id: 3,
+        next_number: 11,
+    };
+    let store = reopen();
+    store.save(&batch).unwrap();
+    let expected = Saved {
+        user: batch.user,
+        cursors: batch.cursors,
+        outbox: batch.put,
+        next_local_id: 3,
+        next_number: 11,
+    };
+    assert_eq!(load(&store), expected);
+    drop(store);
+    assert_eq!(load(&reopen()), expected);
+}
+
+fn a_batch_replaces_what_it_names_and_nothing_else(reopen: &Reopen) {
+    let store = reopen();
+    let first = Batch {
+        cursors: vec![cursor("", 42, 7), cursor("team", 3, 8)],
+        put: vec![publish(1, 0), publish(2, 0), publish(3, 0)],
+        next_local_id: 4,
+        ..Batch::default()
+    };
+    store.save(&first).unwrap();
+    let failed = SavedPublish { failure: vec![1, 0, 255], ..publish(2, 9) };
+    let second = Batch {
+        // Backwards too: a log that was rolled back.
+        cursors: vec![cursor("", 5, 9)],
+        put: vec![failed.clone()],
+        // 77 was never there.
+        remove: vec![1, 77],
+        next_local_id: 4,
+        next_number: 10,
+        ..Batch::default()
+    };
+    store.save(&second).unwrap();
+    let saved = load(&store);
+    assert_eq!(saved.cursors, [cursor("", 5, 9), cursor("team", 3, 8)]);
+    assert_eq!(saved.outbox, [failed, publish(3, 0)]);
+    assert_eq!((saved.next_local_id, saved.next_number), (4, 10));
+    drop(store);
+    assert_eq!(load(&reopen()), saved);
+}
+
+fn order_is_by_local_id(reopen: &Reopen) {
+    let store = reopen();
+    let put = vec![publish(300, 0), publish(2, 0), publish(10, 0)];
+    store.save(&Batch { put, ..Batch::default() }).unwrap();
+    store.save(&Batch { put: vec![publish(2, 1)], ..Batch::default() }).unwrap();
+    let ids: Vec<u64> = load(&store).outbox.iter().map(|publish| publish.local_id).collect();
+    assert_eq!(ids, [2, 10, 300]);
+}
+
+fn every_value_fits(reopen: &Reopen) {
+    let store = reopen();
+    let large =
+        SavedPublish { content: vec![0xa5; 1 << 20], to: "x".repeat(64), ..publish(u64::MAX >> 1, 1) };
+    let batch = Batch {
+        cursors: vec![cursor(&"c".repeat(64), u64::MAX, u64::MAX)],
+        put: vec![large],
+        next_local_id: u64::MAX,
+        next_number: u64::MAX,
+        ..Batch::default()
+    };
+    store.save(&batch).unwrap();
+    drop(store);
+    let saved = load(&reopen());
+    assert_eq!((saved.cursors, saved.outbox), (batch.cursors, batch.put));
+    assert_eq!((saved.next_local_id, saved.next_number), (u64::MAX, u64::MAX));
+}
+
+fn many_batches_add_up(reopen: &Reopen) {
+    for round in 0..20 {
+        let store = reopen();
+        for id in round * 10 + 1..=round * 10 + 10 {
+            let remove = if id % 2 == 0 { vec![id - 1] } else { vec![] };
+            let put = vec![publish(id, id)];
+            let cursors = vec![cursor("", id, id)];
+            let (next_local_id, next_number) = (id + 1, id + 1);
+            let batch = Batch { cursors, put, remove, next_local_id, next_number, ..Batch::default() };
+            store.save(&batch).unwrap();
+        }
+    }
+    let saved = load(&reopen());
+    let ids: Vec<u64> = saved.outbox.iter().map(|publish| publish.local_id).collect();
+    assert_eq!(ids, (1..=100).map(|half| half * 2).collect::<Vec<u64>>());
+    assert_eq!((saved.cursors, saved.next_number), (vec![cursor("", 200, 200)], 201));
+}
+
+/// With the cursors in a known order.
+fn load(store: &Arc<dyn Store>) -> Saved {
+    let mut saved = store.load().unwrap();
+    saved.cursors.sort_by(|one, other| one.channel.cmp(&other.channel));
+    saved
+}
+
+fn cursor(channel: &str, seq: u64, id: u64) -> SavedCursor {
+    SavedCursor { channel: channel.to_owned(), seq, id }
+}
+
+fn publish(local_id: u64, number: u64) -> SavedPublish {
+    SavedPublish { local_id, number, to: "bob".to_owned(), content: vec![0, 1, 2, 255], failure: vec![] }
+}

@@ -1,0 +1,68 @@
+//! A store that lasts as long as its owner holds it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Batch, Saved, Store, StoreError};
+
+/// Keeps everything in memory: for tests, for bots that live in one process, and until the application chooses.
+///
+/// A new process starts with a `Reset` of each log, and what was not sent is lost. A clone of the `Arc` that holds it,
+/// given to a later client, goes on where the first one was.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    saved: Mutex<Saved>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A store that holds this.
+    pub fn with(saved: Saved) -> Self {
+        Self { saved: Mutex::new(saved) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Saved> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self) -> Result<Saved, StoreError> {
+        Ok(self.lock().clone())
+    }
+
+    fn save(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut saved = self.lock();
+        saved.user.clone_from(&batch.user);
+        saved.next_local_id = batch.next_local_id;
+        saved.next_number = batch.next_number;
+        for cursor in &batch.cursors {
+            saved.cursors.retain(|old| old.channel != cursor.channel);
+            saved.cursors.push(cursor.clone());
+        }
+        let gone = |id: u64| batch.remove.contains(&id) || batch.put.iter().any(|put| put.local_id == id);
+        saved.outbox.retain(|old| !gone(old.local_id));
+        saved.outbox.extend(batch.put.iter().cloned());
+        saved.outbox.sort_by_key(|publish| publish.local_id);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::store::conformance;
+
+    #[test]
+    fn conforms() {
+        conformance::check(|| {
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+            Box::new(move || store.clone())
+        });
+    }
+}

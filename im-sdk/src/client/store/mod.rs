@@ -1,0 +1,123 @@
+//! What a device must not forget: its place in each log, what it has not sent yet, and its numbers.
+//!
+//! ```text
+//!  send()  --> outbox --+                        +--> send() returns: it is taken
+//!  ack()   --> cursors -+--> save(one batch) ----+--> the publish may travel, under its number
+//!  answers --> outbox --+     (atomic)           +
+//! ```
+//!
+//! The client saves one batch at a time; what happens meanwhile is in the next. So a slow disk makes larger batches,
+//! not a longer queue.
+
+#[cfg(any(test, feature = "store-conformance"))]
+pub mod conformance;
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use self::memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
+
+/// Keeps what a device must not forget. One store belongs to one user on one device, and to one client at a time.
+///
+/// All methods are called on threads that may block, never two at once for one client. Records are plain, so that
+/// an implementation can live in another language.
+pub trait Store: Send + Sync + 'static {
+    /// Everything that was saved; [`Saved::default`] if nothing was.
+    ///
+    /// # Errors
+    /// [`StoreError`]. The client then does not start: without its numbers it could send twice.
+    fn load(&self) -> Result<Saved, StoreError>;
+
+    /// Saves all of the batch or nothing of it. `Ok` means that it survives the end of the process, and, if the store
+    /// is on a disk, a loss of power.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was saved. The client tries again later with whatever is true then.
+    fn save(&self, batch: &Batch) -> Result<(), StoreError>;
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// The user that all of this belongs to; empty until the first connection.
+    pub user: String,
+    /// How far the application has dealt with each log, at most one for each, in any order.
+    pub cursors: Vec<SavedCursor>,
+    /// What is not settled, in order of `local_id`.
+    pub outbox: Vec<SavedPublish>,
+    /// The next local id; 0: none was given yet.
+    pub next_local_id: u64,
+    /// The next publish number; 0: none was given yet.
+    pub next_number: u64,
+}
+
+/// Changes that belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Replaces the user.
+    pub user: String,
+    /// Replace those of the same channel; the others stay.
+    pub cursors: Vec<SavedCursor>,
+    /// New, or replace those of the same `local_id`.
+    pub put: Vec<SavedPublish>,
+    /// Local ids of publishes to forget; not all of them need to be there. None of them is in `put`.
+    pub remove: Vec<u64>,
+    /// Replaces the next local id.
+    pub next_local_id: u64,
+    /// Replaces the next publish number.
+    pub next_number: u64,
+}
+
+/// How far the application has dealt with a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedCursor {
+    /// The channel; empty: the inbox.
+    pub channel: String,
+    /// The last entry; 0: before the first.
+    pub seq: u64,
+    /// The id of the message there.
+    pub id: u64,
+}
+
+/// A publish that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedPublish {
+    /// Its [`LocalId`](crate::client::LocalId).
+    pub local_id: u64,
+    /// The number that it travels under; 0: none yet, so it never did.
+    pub number: u64,
+    /// The receiver.
+    pub to: String,
+    /// What it carries, encoded as the protocol's `Content`.
+    pub content: Vec<u8>,
+    /// Why it failed for good, encoded as the protocol's `Refused`; empty: it has not.
+    pub failure: Vec<u8>,
+}
+
+/// Why a store could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another client has it open.
+    #[error("the store is in use")]
+    InUse,
+    /// What is there was not written by this version or an earlier one.
+    #[error("the store cannot be understood: {0}")]
+    Unreadable(String),
+    /// No room, no permission, or a broken disk.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+impl StoreError {
+    /// A name that stays the same over versions and languages, such as `in_use`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Unreadable(_) => "unreadable",
+            Self::Failed(_) => "failed",
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! A store in a file.
+
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, Row, Transaction, named_params};
+
+use super::{Batch, Saved, SavedCursor, SavedPublish, Store, StoreError};
+
+/// Keeps everything in one SQLite file, which survives the process, and power failures as far as the disk does.
+///
+/// SQLite because it is what phones and desktops trust with exactly this: small atomic writes that must not tear. It is
+/// compiled in, so every device has the same one.
+///
+/// What is in it is not encrypted: message texts that are not sent yet stand there as they are. Put it where only the
+/// application can read.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Mutex<Connection>,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it. It blocks for as long as the disk does.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another client has it open: two would send everything twice.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.execute_batch(SETTINGS)?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        migrate(&transaction)?;
+        transaction.commit()?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&self) -> Result<Saved, StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let mut saved = transaction.query_row(SELECT_STATE, [], state)?;
+        saved.cursors =
+            collect(&transaction, "SELECT channel, seq, id FROM cursor ORDER BY channel", cursor)?;
+        saved.outbox = collect(&transaction, SELECT_OUTBOX, publish)?;
+        Ok(saved)
+    }
+
+    fn save(&self, batch: &Batch) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        save_state(&transaction, batch)?;
+        batch.cursors.iter().try_for_each(|cursor| save_cursor(&transaction, cursor))?;
+        batch.remove.iter().try_for_each(|id| remove(&transaction, *id))?;
+        batch.put.iter().try_for_each(|publish| put(&transaction, publish))?;
+        Ok(transaction.commit()?)
+    }
+}
+
+fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match version {
+        0 => Ok(transaction.execute_batch(SCHEMA)?),
+        1 => Ok(()),
+        newer => Err(StoreError::Unreadable(format!("its version is {newer}"))),
+    }
+}
+
+fn collect<T>(
+    transaction: &Transaction<'_>,
+    query: &str,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    transaction.prepare(query)?.query_map([], read)?.collect()
+}
+
+fn state(row: &Row<'_>) -> rusqlite::Result<Saved> {
+    Ok(Saved {
+        user: row.get(0)?,
+        next_local_id: unsigned(row, 1)?,
+        next_number: unsigned(row, 2)?,
+        ..Saved::default()
+    })
+}
+
+fn cursor(row: &Row<'_>) -> rusqlite::Result<SavedCursor> {
+    Ok(SavedCursor { channel: row.get(0)?, seq: unsigned(row, 1)?, id: unsigned(row, 2)? })
+}
+
+fn publish(row: &Row<'_>) -> rusqlite::Result<SavedPublish> {
+    Ok(SavedPublish {
+        local_id: unsigned(row, 0)?,
+        number: unsigned(row, 1)?,
+        to: row.get(2)?,
+        content: row.get(3)?,
+        failure: row.get(4)?,
+    })
+}
+
+fn save_state(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    transaction.execute(
+        UPDATE_STATE,
+        named_params! {
+            ":user": batch.user,
+            ":local": signed(batch.next_local_id),
+            ":number": signed(batch.next_number),
+        },
+    )?;
+    Ok(())
+}
+
+fn save_cursor(transaction: &Transaction<'_>, cursor: &SavedCursor) -> rusqlite::Result<()> {
+    let values = (&cursor.channel, signed(cursor.seq), signed(cursor.id));
+    transaction.execute("REPLACE INTO cursor (channel, seq, id) VALUES (?, ?, ?)", values)?;
+    Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, publish: &SavedPublish) -> rusqlite::Result<()> {
+    let SavedPublish { local_id, number, to, content, failure } = publish;
+    transaction.execute(PUT, (signed(*local_id), signed(*number), to, content, failure))?;
+    Ok(())
+}
+
+fn remove(transaction: &Transaction<'_>, local_id: u64) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM outbox WHERE local_id = ?", [signed(local_id)])?;
+    Ok(())
+}
+
+/// SQLite's integers are signed: the same 64 bits.
+fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(i64::cast_unsigned)
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Unreadable(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// A write-ahead log needs one flush per batch instead of two. `FULL` makes that flush happen at each commit: a number
+/// that was used and then forgotten in a power failure would make a later message look like a repetition. The
+/// exclusive lock keeps a second client out, and the log's index in memory.
+const SETTINGS: &str = "
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+";
+
+const SCHEMA: &str = "
+CREATE TABLE state (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    user TEXT NOT NULL,
+    next_local_id INTEGER NOT NULL,
+    next_number INTEGER NOT NULL
+) STRICT;
+INSERT INTO state VALUES (1, '', 0, 0);
+CREATE TABLE cursor (
+    channel TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    local_id INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
+    receiver TEXT NOT NULL,
+    content BLOB NOT NULL,
+    failure BLOB NOT NULL
+) STRICT;
+PRAGMA user_version = 1;
+";
+
+const SELECT_STATE: &str = "SELECT user, next_local_id, next_number FROM state";
+
+const SELECT_OUTBOX: &str =
+    "SELECT local_id, number, receiver, content, failure FROM outbox ORDER BY local_id";
+
+const UPDATE_STATE: &str = "UPDATE state SET user = :user, next_local_id = :local, next_number = :number";
+
+const PUT: &str = "REPLACE INTO outbox (local_id, number, receiver, content, failure) VALUES (?, ?, ?, ?, ?)";
+
+/// How long an earlier process may take to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::store::conformance;
+
+    #[test]
+    fn conforms() {
+        conformance::check(|| {
+            let folder = tempfile::tempdir().unwrap();
+            Box::new(move || Arc::new(SqliteStore::open(folder.path().join("store.db")).unwrap()))
+        });
+    }
+
+    #[test]
+    fn a_second_client_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let first = SqliteStore::open(&path).unwrap();
+        assert_eq!(SqliteStore::open(&path).unwrap_err(), StoreError::InUse);
+        drop(first);
+        assert!(SqliteStore::open(&path).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_a_store_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, "something else altogether, and long enough for a header".repeat(100)).unwrap();
+        assert_eq!(SqliteStore::open(&path).unwrap_err().code(), "unreadable");
+
+        let newer = folder.path().join("newer.db");
+        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+        assert_eq!(SqliteStore::open(&newer).unwrap_err().code(), "unreadable");
+    }
+
+    #[test]
+    fn a_batch_that_was_not_committed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
+        store
+            .lock()
+            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .unwrap();
+        let put = SavedPublish { local_id: 1, number: 1, to: "bob".into(), content: vec![], failure: vec![] };
+        let cursors = vec![SavedCursor { channel: String::new(), seq: 1, id: 1 }];
+        let batch = Batch { cursors, put: vec![put], next_number: 2, ..Batch::default() };
+        assert_eq!(store.save(&batch).unwrap_err().code(), "failed");
+        assert_eq!(store.load(), Ok(Saved::default()));
+    }
+}
