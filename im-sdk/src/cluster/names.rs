@@ -1,10 +1,11 @@
 //! The only place that builds a Redis key or a bus subject.
 //!
-//! Keys of one user share the hash tag `{u:<user>}`, so a script over them stays in one slot of a Redis Cluster; the
-//! servers' keys share `{servers}`, the node numbers' `{nodes}`.
+//! Keys of one user share the hash tag `{u:<user>}` and those of one channel `{c:<channel>}`, so a script over them stays
+//! in one slot of a Redis Cluster; the servers' keys share `{servers}`, the node numbers' `{nodes}`.
 
 use std::{fmt, sync::Arc};
 
+use super::log::LogId;
 use crate::id::{ServerId, UserId};
 
 /// Builds a deployment's Redis keys and bus subjects. Opaque outside this crate; an implementer of [`super::Bus`] keeps
@@ -33,6 +34,20 @@ impl Names {
     /// Hash: device -> `<server>:<connection>`.
     pub fn routes(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:routes", self.prefix)
+    }
+
+    /// Stream: a log's entries under the ids `0-<seq>`, each with the message's id as `i` and its payload as `p`.
+    pub fn log(&self, log: &LogId) -> String {
+        let kind = match log {
+            LogId::Inbox(_) => "inbox",
+            LogId::Channel(_) => "channel",
+        };
+        format!("{}:{{{log}}}:{kind}", self.prefix)
+    }
+
+    /// String: what a log remembers of an append that may be retried.
+    pub fn log_record(&self, log: &LogId, record: &str) -> String {
+        format!("{}:{record}", self.log(log))
     }
 
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
@@ -174,6 +189,12 @@ mod tests {
         for user in ["bob", "a:b", "servers", "u:x", "nodes"] {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
+            let channel = LogId::Channel(user.as_str().parse().unwrap());
+            assert_eq!(hash_tag(&names.log(&channel)), format!("c:{user}"));
+            let inbox = LogId::Inbox(user.clone());
+            for key in [names.log(&inbox), names.log_record(&inbox, "producer:{x}")] {
+                assert_eq!(hash_tag(&key), hash_tag(&names.routes(&user)), "{key}");
+            }
         }
         assert_eq!(hash_tag(&names.server_leases()), hash_tag(&names.server_infos()));
         let nodes = [names.node_leases(), names.node_owners(), names.node_floors()];

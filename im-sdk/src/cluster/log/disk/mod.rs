@@ -1,0 +1,156 @@
+//! Logs in a file, for a back end that runs embedded.
+//!
+//! One thread writes, and whatever queued while it wrote goes to the disk together with one `fsync`. Readers see what is
+//! committed and never wait for it.
+
+mod open;
+mod reader;
+mod tables;
+mod trim;
+mod writer;
+
+use std::{path::Path, sync::Arc, thread};
+
+use async_trait::async_trait;
+use redb::Database;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
+
+pub use self::open::OpenLogError;
+use self::{
+    reader::{Found, Reader},
+    writer::{Job, Writer},
+};
+use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
+use crate::id::MessageId;
+
+/// How many requests wait for the writer; further ones wait to be let in. Two full transactions.
+const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
+
+/// Logs in one file. Ok from an append means that the entry is on the disk (`fsync`), so it survives a crash of the
+/// process and of the machine. Only one process, and only one `DiskLog` in it, can have a file open.
+///
+/// Opening after a crash reads the whole file once. Dropping waits for what is being written.
+#[derive(Debug)]
+pub struct DiskLog {
+    database: Arc<Database>,
+    bounds: LogBounds,
+    /// Taken when dropped, which ends the writer.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+impl DiskLog {
+    /// Opens a file, or creates it. Blocks, as any work on files does.
+    ///
+    /// # Errors
+    /// [`OpenLogError`].
+    pub fn open(path: impl AsRef<Path>, bounds: LogBounds) -> Result<Self, OpenLogError> {
+        let database = Arc::new(open::open(path.as_ref())?);
+        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let writer = Writer::new(database.clone(), bounds);
+        let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));
+        let writer = writer.map_err(|source| open::no_writer(path.as_ref(), source))?;
+        Ok(Self { database, bounds, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// Hands a job to the writer and waits for its answer. `None`: it was not taken.
+    async fn write<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<T>) -> Job,
+    ) -> Option<Result<T, oneshot::error::RecvError>> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.as_ref()?.send(job(done)).await.ok()?;
+        Some(answer.await)
+    }
+
+    async fn append_all(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+        let count = entries.len();
+        match self.write(|done| Job::Append { entries, done }).await {
+            Some(Ok(results)) => results,
+            Some(Err(source)) => vec![Err(LogError::OutcomeUnknown { source: Arc::new(source) }); count],
+            None => vec![Err(LogError::NotAppended { source: Arc::new(WriterEnded) }); count],
+        }
+    }
+
+    /// Reads; if there is something too old in the way, has it trimmed and reads again.
+    async fn look<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        look: impl Fn(&Reader) -> Result<Found<T>, redb::Error> + Send + Sync + 'static,
+    ) -> Result<T, LogError> {
+        let look = Arc::new(look);
+        loop {
+            let oldest = self.bounds.oldest_id();
+            let (database, look) = (self.database.clone(), look.clone());
+            let looking = spawn_blocking(move || look(&Reader::new(&database, oldest)?));
+            let found = looking.await.map_err(|error| unavailable(action, error))?;
+            match found.map_err(|error| unavailable(action, error))? {
+                Found::Fresh(found) => return Ok(found),
+                Found::TooOld(logs) => {
+                    let trimmed = self.write(|done| Job::Trim { logs, oldest, done }).await;
+                    let trimmed =
+                        trimmed.and_then(Result::ok).ok_or_else(|| unavailable(action, WriterEnded))?;
+                    trimmed.map_err(|error| unavailable(action, error))?;
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LogStore for DiskLog {
+    async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
+        let mut results = self.append_all(vec![(log.clone(), entry)]).await;
+        results.pop().unwrap_or_else(|| Err(LogError::OutcomeUnknown { source: Arc::new(WriterEnded) }))
+    }
+
+    async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+        self.append_all(entries).await
+    }
+
+    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+        let log = log.clone();
+        self.look("read a log", move |reader| reader.read(&log, after, limit)).await
+    }
+
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+        let log = log.clone();
+        self.look("read a log back", move |reader| reader.read_back(&log, before, limit)).await
+    }
+
+    async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
+        let log = log.clone();
+        self.look("look up an id", move |reader| reader.id_at(&log, seq)).await
+    }
+
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+        let logs = logs.to_vec();
+        self.look("look where logs end", move |reader| reader.ends(&logs)).await
+    }
+}
+
+impl Drop for DiskLog {
+    /// Waits for the writer, so that the file can be opened again at once.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so already.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// The thread that writes is gone, which only a bug or a damaged file can cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that writes the logs has ended")]
+struct WriterEnded;
+
+fn unavailable(action: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> LogError {
+    LogError::Unavailable { action, source: Arc::new(source) }
+}
+
+#[cfg(test)]
+mod tests;

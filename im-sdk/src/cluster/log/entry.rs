@@ -1,0 +1,144 @@
+//! What goes into a log and what comes out.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+
+use super::Once;
+use crate::id::{ChannelId, MessageId, UserId};
+
+/// Which log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogId {
+    /// What a user's devices receive.
+    Inbox(UserId),
+    /// What a channel's members receive.
+    Channel(ChannelId),
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inbox(user) => write!(formatter, "u:{user}"),
+            Self::Channel(channel) => write!(formatter, "c:{channel}"),
+        }
+    }
+}
+
+/// An entry on its way into a log.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// The message's id.
+    pub message_id: MessageId,
+    /// What it says. The log never looks into it.
+    pub payload: Bytes,
+    /// What a retry is known by.
+    pub once: Option<Once>,
+}
+
+impl NewEntry {
+    /// An entry that a retry would append again.
+    pub fn new(message_id: MessageId, payload: Bytes) -> Self {
+        Self { message_id, payload, once: None }
+    }
+
+    /// The same, to be appended once.
+    #[must_use]
+    pub fn once(self, once: Once) -> Self {
+        Self { once: Some(once), ..self }
+    }
+}
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its place in the log.
+    pub seq: u64,
+    /// The message's id. With [`Appended::repeated`], the first one.
+    pub message_id: MessageId,
+    /// The entry was there already, from an earlier attempt.
+    pub repeated: bool,
+}
+
+/// An entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the log.
+    pub seq: u64,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// What it says.
+    pub payload: Bytes,
+}
+
+/// Some entries of a log, and where the log began and ended when they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Neighbours: no seq between them is left out.
+    pub entries: Vec<Entry>,
+    /// See [`Ends::first`].
+    pub first: u64,
+    /// See [`Ends::last`].
+    pub last: u64,
+}
+
+impl Page {
+    pub(super) fn new(entries: Vec<Entry>, ends: Ends) -> Self {
+        Self { entries, first: ends.first, last: ends.last }
+    }
+}
+
+/// Where a log begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The seq of the oldest entry that is still there. When there is none, `last + 1`.
+    pub first: u64,
+    /// The last seq that was ever used; 0 before the first append.
+    pub last: u64,
+}
+
+impl Ends {
+    /// Before the first append.
+    pub(super) const EMPTY: Self = Self { first: 1, last: 0 };
+}
+
+/// How much a log keeps. What is beyond either bound is trimmed from its old end, by and by.
+///
+/// ```
+/// use im_sdk::cluster::LogBounds;
+/// let bounds = LogBounds { max_entries: 1_000, ..LogBounds::default() };
+/// assert_eq!(bounds.max_age.as_secs(), 30 * 24 * 60 * 60);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// How many entries a log keeps at least, unless they are too old. Default 10,000. A store that trims in blocks may
+    /// keep some hundred more.
+    pub max_entries: u64,
+    /// How old an entry gets, by the time in its message id. Default 30 days. Older ones are never read. A producer
+    /// that has appended nothing for that long is forgotten (see [`Once::Producer`]).
+    pub max_age: Duration,
+}
+
+impl Default for LogBounds {
+    fn default() -> Self {
+        Self { max_entries: 10_000, max_age: Duration::from_secs(30 * 24 * 60 * 60) }
+    }
+}
+
+impl LogBounds {
+    /// Messages with lower ids are too old now.
+    pub(super) fn oldest_id(&self) -> MessageId {
+        MessageId::first_at(unix_ms().saturating_sub(milliseconds(self.max_age)))
+    }
+}
+
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds)
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

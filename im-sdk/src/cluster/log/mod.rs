@@ -1,0 +1,118 @@
+//! Logs: ordered, bounded, durable. What an implementation must do is told by its conformance suite.
+//!
+//! Every entry of a log has a `seq`: 1, 2, 3 and so on, without a gap and never used twice, also after the oldest entries,
+//! or all of them, have been trimmed away.
+
+#[cfg(feature = "backend")]
+mod disk;
+mod entry;
+mod memory;
+mod once;
+mod redis;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+#[cfg(feature = "backend")]
+pub use self::disk::{DiskLog, OpenLogError};
+pub use self::{
+    entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page},
+    memory::MemoryLog,
+    once::Once,
+    redis::RedisLog,
+};
+use crate::id::MessageId;
+
+/// Keeps logs.
+#[async_trait]
+pub trait LogStore: Send + Sync + fmt::Debug + 'static {
+    /// Appends an entry. Ok means that it is there, at the durability that the implementation stands for. With
+    /// [`NewEntry::once`] a retry gets the first result.
+    ///
+    /// # Errors
+    /// [`LogError`] says what became of the entry. Dropping the future does not take the entry back.
+    async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError>;
+
+    /// Appends entries together, each on its own: the results are in their order, and some may fail where others do not.
+    /// Entries for the same log get into it in any order.
+    async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>>;
+
+    /// Up to `limit` entries behind a seq, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], [`LogError::Malformed`].
+    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError>;
+
+    /// Up to `limit` entries before a seq, or the last ones, newest first.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], [`LogError::Malformed`].
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError>;
+
+    /// The id of the message at a seq. `None`: it has been trimmed, or is yet to come.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], [`LogError::Malformed`].
+    async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError>;
+
+    /// Where logs begin and end, in their order.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], [`LogError::Malformed`].
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError>;
+}
+
+/// What a library said, shared by all whom it concerns.
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// The log store did not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The producer has appended with a higher number since. Nothing was appended now.
+    #[error("the producer has appended with number {last} already")]
+    Stale {
+        /// The producer's last number.
+        last: u64,
+    },
+    /// The same number or key came with something else before. Nothing was appended now.
+    #[error("the same number or key was used for something else")]
+    Conflict,
+    /// Nothing was appended.
+    #[error("nothing was appended: {source}")]
+    NotAppended {
+        /// Why.
+        source: Cause,
+    },
+    /// The entry may have been appended, or may yet be.
+    #[error("it is unknown whether the entry was appended: {source}")]
+    OutcomeUnknown {
+        /// Why.
+        source: Cause,
+    },
+    /// The entry was appended, but a failure of the store's first server may still lose it.
+    #[error("the entry was appended, but only {acknowledged} of {wanted} replicas acknowledged it in time")]
+    Unconfirmed {
+        /// How many replicas have the entry for certain.
+        acknowledged: usize,
+        /// How many should.
+        wanted: usize,
+    },
+    /// The store did not answer, or not in time.
+    #[error("the log store could not {action}: {source}")]
+    Unavailable {
+        /// What was asked.
+        action: &'static str,
+        /// Why.
+        source: Cause,
+    },
+    /// The store holds something that this version cannot read.
+    #[error("the log store holds a {what} that cannot be read: {place}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// Where it is. What it says is nobody's business.
+        place: String,
+    },
+}
