@@ -104,15 +104,15 @@ text_id! {
 }
 
 text_id! {
-    /// A device's own name, chosen by it: as a [`UserId`], and without `/`, which joins it to its terminal in a route.
-    DeviceId, "device id", limits::MAX_DEVICE_ID_BYTES,
-    "it takes 1-64 printable ASCII characters without space, '{', '}' and '/'", b'{' | b'}' | b'/'
+    /// A channel, which is a group or a room: as a [`UserId`].
+    ChannelId, "channel id", limits::MAX_CHANNEL_ID_BYTES,
+    "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
 }
 
 text_id! {
-    /// A group or room: as a [`UserId`].
-    ChannelId, "channel id", limits::MAX_CHANNEL_ID_BYTES,
-    "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
+    /// A device's own name, chosen by it: as a [`UserId`], and without `/`, which joins it to its terminal in a route.
+    DeviceId, "device id", limits::MAX_DEVICE_ID_BYTES,
+    "it takes 1-64 printable ASCII characters without space, '{', '}' and '/'", b'{' | b'}' | b'/'
 }
 
 text_id! {
@@ -300,6 +300,11 @@ impl MessageId {
         Self(time << (NODE_BITS + SEQUENCE_BITS) | u64::from(node.0) << SEQUENCE_BITS | sequence)
     }
 
+    /// The lowest id with this time: every id below it is older.
+    pub fn first_at(unix_ms: u64) -> Self {
+        Self::from_parts(unix_ms, NodeId(0), 0)
+    }
+
     /// The id that travels as this number; `None` for 0 and for numbers with the top bit set, which are no ids.
     pub fn from_u64(number: u64) -> Option<Self> {
         (number != 0 && number >> 63 == 0).then_some(Self(number))
@@ -361,6 +366,14 @@ mod tests {
     }
 
     #[test]
+    fn channel_ids_follow_the_rules_of_user_ids() {
+        assert_eq!(ChannelId::parse("room:1").unwrap().as_str(), "room:1");
+        for wrong in ["", "a b", "a{b", "a}b", &"x".repeat(65)] {
+            assert!(ChannelId::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn an_error_says_what_is_wrong_and_stays_short() {
         let error = UserId::parse(&"x".repeat(10_000)).unwrap_err().to_string();
         assert!(error.contains("user id") && error.contains("1-64"), "{error}");
@@ -394,6 +407,8 @@ mod tests {
         assert!(id < MessageId::from_parts(EPOCH_MS + 123_457, NodeId::new(0).unwrap(), 0));
         assert_eq!(id.to_string().parse::<MessageId>().unwrap(), id);
         assert!(MessageId::from_parts(u64::MAX, node, 1023).as_u64() <= i64::MAX as u64);
+        let first = MessageId::first_at(EPOCH_MS + 123_456);
+        assert!(first <= id && MessageId::from_parts(EPOCH_MS + 123_455, node, 1023) < first);
         assert_eq!(NodeId::new(4096), None);
         assert_eq!(MessageId::from_u64(0), None);
     }

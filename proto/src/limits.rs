@@ -14,11 +14,11 @@ pub const MAX_PREFIX_BYTES: usize = 5;
 /// The longest user id. Fixed.
 pub const MAX_USER_ID_BYTES: usize = 64;
 
-/// The longest device id. Fixed.
-pub const MAX_DEVICE_ID_BYTES: usize = 64;
-
 /// The longest channel id. Fixed.
 pub const MAX_CHANNEL_ID_BYTES: usize = 64;
+
+/// The longest device id. Fixed.
+pub const MAX_DEVICE_ID_BYTES: usize = 64;
 
 /// The longest server id. Fixed.
 pub const MAX_SERVER_ID_BYTES: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Client, RedisResult, aio::MultiplexedConnection};
+use redis::{Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
 use crate::{
@@ -65,6 +65,30 @@ impl RedisServer {
         } else {
             Err(process.output())
         }
+    }
+
+    /// Starts a replica of it and waits until it has everything.
+    pub async fn start_replica(&self) -> Self {
+        let arguments = ["--replicaof", "127.0.0.1", &self.ports.clients.to_string()].map(String::from);
+        let replica =
+            Self::start_with(RedisOptions { arguments: arguments.into(), ..self.options.clone() }).await;
+        self.wait_until_replicated_to(&replica).await;
+        replica
+    }
+
+    /// Waits until a replica acknowledges what this master writes.
+    async fn wait_until_replicated_to(&self, replica: &Self) {
+        let mut connection = self.connection().await;
+        let line = format!("port={},state=online", replica.ports.clients);
+        wait_until("the replica acknowledges writes", AGREE_TIMEOUT, async || {
+            let mut asking = redis::pipe();
+            asking.cmd("INFO").arg("replication");
+            // A write that needs no key, and how many have it.
+            asking.cmd("FUNCTION").arg("FLUSH").cmd("WAIT").arg(1).arg(100);
+            let answers: RedisResult<(String, (), u32)> = asking.query_async(&mut connection).await;
+            answers.is_ok_and(|(info, (), acknowledged)| info.contains(&line) && acknowledged > 0)
+        })
+        .await;
     }
 
     /// Where it is.
@@ -157,15 +181,31 @@ impl RedisCluster {
         }
     }
 
+    /// Starts a replica of one of its masters and waits until it has everything.
+    ///
+    /// # Panics
+    /// When it cannot be made one.
+    pub async fn start_replica(&self, master: usize) -> RedisServer {
+        let (master, replica) = (&self.nodes[master], RedisServer::start_node().await);
+        let bus = master.ports.cluster.expect("a node of a cluster").to_string();
+        let meet = ["MEET", "127.0.0.1", &master.ports.clients.to_string(), &bus];
+        replica.cluster::<()>(&meet).await.expect("to meet the master");
+        let id: String = master.cluster(&["MYID"]).await.expect("the master's id");
+        wait_until("the replica knows its master", AGREE_TIMEOUT, async || {
+            replica.cluster::<()>(&["REPLICATE", &id]).await.is_ok()
+        })
+        .await;
+        master.wait_until_replicated_to(&replica).await;
+        replica
+    }
+
     async fn join(&self) {
         let first = self.nodes[0].ports;
         let bus = first.cluster.expect("a node of a cluster");
         for (index, node) in self.nodes.iter().enumerate() {
             let (start, end) = (index * SLOTS / MASTERS, (index + 1) * SLOTS / MASTERS - 1);
-            let mut connection = node.connection().await;
-            let mut order = async |arguments: &[&str]| {
-                let done: RedisResult<()> =
-                    redis::cmd("CLUSTER").arg(arguments).query_async(&mut connection).await;
+            let order = async |arguments: &[&str]| {
+                let done: RedisResult<()> = node.cluster(arguments).await;
                 done.unwrap_or_else(|error| panic!("CLUSTER {arguments:?}: {error}"));
             };
             order(&["ADDSLOTSRANGE", &start.to_string(), &end.to_string()]).await;
@@ -179,12 +219,13 @@ impl RedisCluster {
 }
 
 impl RedisServer {
+    async fn cluster<T: FromRedisValue>(&self, arguments: &[&str]) -> RedisResult<T> {
+        let mut connection = connect(self.ports).await?;
+        redis::cmd("CLUSTER").arg(arguments).query_async(&mut connection).await
+    }
+
     async fn is_in_cluster(&self) -> bool {
-        let info: RedisResult<String> = async {
-            let mut connection = connect(self.ports).await?;
-            redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await
-        }
-        .await;
+        let info: RedisResult<String> = self.cluster(&["INFO"]).await;
         info.is_ok_and(|info| {
             let has = |line: &str| info.lines().any(|other| other == line);
             has("cluster_state:ok") && has("cluster_known_nodes:3") && has("cluster_size:3")
@@ -195,7 +236,8 @@ impl RedisServer {
 fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
     let mut arguments = vec!["--bind".into(), "127.0.0.1".into(), "--port".into(), ports.clients.to_string()];
     let mut set = |texts: &[&str]| arguments.extend(texts.iter().copied().map(String::from));
-    set(&["--save", ""]);
+    // A replica's copy is made at once, not after a while in which others may want one too.
+    set(&["--save", "", "--repl-diskless-sync-delay", "0"]);
     if options.append_only {
         set(&["--appendonly", "yes", "--appendfsync", "always"]);
     }

@@ -1,9 +1,9 @@
-//! The suites that every implementation of `Routes` and `Bus` must pass, on real servers.
+//! The suites that every implementation of `Routes`, `Bus` and `LogStore` must pass, on real servers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 use im_sdk::cluster::{
-    ClusterConfig, NatsBus, RedisRoutes,
-    conformance::{check_bus, check_routes},
+    ClusterConfig, NatsBus, RedisLog, RedisRoutes,
+    conformance::{check_bus, check_log, check_routes},
 };
 use im_tests::{NatsServer, RedisCluster, RedisServer};
 
@@ -29,4 +29,38 @@ async fn bus_on_nats() {
     let config = ClusterConfig::new(NONE, [nats.address()]);
     let (near, far) = (NatsBus::connect(&config).await.unwrap(), NatsBus::connect(&config).await.unwrap());
     check_bus(&near, &far).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_in_redis() {
+    let redis = RedisServer::start().await;
+    check_log(async |bounds| {
+        let mut config = ClusterConfig::new([redis.address()], NONE);
+        config.log_bounds = bounds;
+        RedisLog::connect(&config).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_in_a_redis_cluster() {
+    let redis = RedisCluster::start().await;
+    check_log(async |bounds| {
+        let mut config = ClusterConfig::new(redis.addresses(), NONE);
+        config.log_bounds = bounds;
+        RedisLog::connect(&config).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_that_waits_for_a_replica() {
+    let redis = RedisServer::start().await;
+    let _replica = redis.start_replica().await;
+    check_log(async |bounds| {
+        let mut config = ClusterConfig::new([redis.address()], NONE);
+        (config.log_bounds, config.min_replicas) = (bounds, 1);
+        RedisLog::connect(&config).await.unwrap()
+    })
+    .await;
 }

@@ -27,8 +27,13 @@ fn check(package: &str, features: &str, with: &[&str], without: &[&str]) {
 
 #[test]
 fn a_device_links_no_cluster() {
-    check("im-sdk", "client", &["quinn", "tokio-tungstenite"], &["redis", "async-nats", "jsonwebtoken"]);
-    check("im-ffi", "", &["quinn", "uniffi"], &["redis", "async-nats", "jsonwebtoken"]);
+    check(
+        "im-sdk",
+        "client",
+        &["quinn", "tokio-tungstenite"],
+        &["redis", "async-nats", "jsonwebtoken", "redb"],
+    );
+    check("im-ffi", "", &["quinn", "uniffi"], &["redis", "async-nats", "jsonwebtoken", "redb"]);
 }
 
 #[test]

@@ -70,6 +70,7 @@ async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> boo
         number: 1,
         answer_to: names.answers("test").to_string(),
         records: vec![pb::Record { connections: vec![connection], effect: Some(frames) }],
+        goodbye: false,
     };
     let payload: Bytes = envelope.encode_to_vec().into();
     let publication = Publication { subject: names.server(server), return_to: None, payload };

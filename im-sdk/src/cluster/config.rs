@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::names::Names;
+use super::{log::LogBounds, names::Names};
 
 /// What [`ClusterConfig::prefix`] is unless it is set.
 pub(crate) const DEFAULT_PREFIX: &str = "im";
@@ -29,6 +29,13 @@ pub struct ClusterConfig {
     pub request_timeout: Duration,
     /// How long the first connection may take. Default 5 s.
     pub connect_timeout: Duration,
+    /// How much each log keeps. All back ends of one deployment should agree on it.
+    pub log_bounds: LogBounds,
+    /// How many replicas of a Redis master must acknowledge an entry before it counts as appended. Default 0: the
+    /// master alone decides, and a failover may lose what it had not passed on yet. What a master with
+    /// `appendfsync everysec` answers may be lost for up to a second if its machine fails; `appendfsync always` closes
+    /// that gap too.
+    pub min_replicas: usize,
 }
 
 impl ClusterConfig {
@@ -44,6 +51,8 @@ impl ClusterConfig {
             prefix: DEFAULT_PREFIX.into(),
             request_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(5),
+            log_bounds: LogBounds::default(),
+            min_replicas: 0,
         }
     }
 

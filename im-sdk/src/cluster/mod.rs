@@ -15,12 +15,15 @@ mod routes;
 
 use std::sync::Arc;
 
+use self::redis::Redis;
 pub use bus::{
     Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
     Subscription,
 };
 pub use config::{ClusterConfig, ConnectError};
-pub use log::{Appended, Ends, Entry, LogBounds, LogError, LogId, LogStore, MemoryLog, NewEntry, Once, Page};
+pub use log::{
+    Appended, Ends, Entry, LogBounds, LogError, LogId, LogStore, MemoryLog, NewEntry, Once, Page, RedisLog,
+};
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};
 pub use names::{Names, QueueGroup, Subject};
@@ -61,9 +64,10 @@ impl Cluster {
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and why.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
-        let routes = RedisRoutes::connect(&config).await?;
+        let redis = Redis::connect(&config).await?;
+        let log = RedisLog::on(redis.clone(), &config).await?;
+        let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
-        let log = MemoryLog::new(LogBounds::default());
         Ok(Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)))
     }
 

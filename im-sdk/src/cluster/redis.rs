@@ -1,18 +1,21 @@
 //! The connection to Redis, the same for a single server and a Redis Cluster.
 
+mod unrepeated;
+
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    ProtocolVersion, RedisError, RedisResult, ServerErrorKind,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClient,
+    Pipeline, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
+    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+    cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     io::tcp::TcpSettings,
 };
 use tokio::time::timeout;
 
+pub(crate) use self::unrepeated::{SendError, Unrepeated};
 use super::config::{ClusterConfig, ConnectError, without_credentials};
 
 const SERVICE: &str = "Redis";
@@ -46,17 +49,8 @@ enum Link {
 impl Redis {
     /// Connects to the first address that answers, and finds out whether a Redis Cluster is behind it.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        let mut failure = ConnectError::NoAddress { service: SERVICE };
-        // Shared out, so that the first address cannot use up the time of the others.
-        let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
-        for address in &config.redis {
-            let connecting = within(share, link(config, address));
-            match connecting.await {
-                Ok(link) => return Ok(Self { link, request_timeout: config.request_timeout }),
-                Err(source) => failure = unreachable(address, source),
-            }
-        }
-        Err(failure)
+        let link = connect(config, cluster_client).await?;
+        Ok(Self { link, request_timeout: config.request_timeout })
     }
 
     /// Sends commands together; the answers are in their order. One round trip for each Redis node.
@@ -65,6 +59,16 @@ impl Redis {
         T: FromRedisValue + Send,
     {
         within(self.request_timeout, self.link.query_all(commands)).await
+    }
+
+    /// Sends commands together and lets each have its own error among the answers. One round trip for each Redis node.
+    pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
+        within(self.request_timeout, self.link.ask_all(commands)).await
+    }
+
+    /// The same, as one step. Their keys must share a slot.
+    pub(crate) async fn ask_at_once(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
+        within(self.request_timeout, self.link.ask_at_once(commands)).await
     }
 
     /// Runs a script. Its keys must share a slot.
@@ -83,13 +87,7 @@ impl Link {
 
     async fn query_all<T: FromRedisValue + Send>(&self, commands: Vec<Cmd>) -> RedisResult<Vec<T>> {
         match self {
-            Self::Single(connection) => {
-                let mut pipeline = redis::pipe();
-                for command in commands {
-                    pipeline.add_command(command);
-                }
-                pipeline.query_async(&mut connection.clone()).await
-            }
+            Self::Single(connection) => pipeline(commands).query_async(&mut connection.clone()).await,
             // A pipeline would have to stay in one slot; the commands are pipelined on each node's connection.
             Self::Cluster(_) => {
                 let queries = stream::iter(commands).map(async |command| self.query(&command).await);
@@ -98,15 +96,41 @@ impl Link {
         }
     }
 
-    async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> RedisResult<T> {
-        match self.query(&call.command("EVALSHA", &call.script.hash)).await {
-            // Not `SCRIPT LOAD`: on a Redis Cluster that needs every node, also those that this call does not.
-            Err(error) if is_unknown_script(&error) => {
-                self.query(&call.command("EVAL", call.script.code)).await
+    async fn ask_all(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Single(connection) => send(&mut connection.clone(), &pipeline(commands)).await,
+            Self::Cluster(connection) => {
+                let ask = async |command: Cmd| connection.clone().req_packed_command(&command).await;
+                let answers = stream::iter(commands).map(ask);
+                answers.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await
             }
+        }
+    }
+
+    async fn ask_at_once(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let mut pipeline = pipeline(commands);
+        pipeline.atomic().ignore_errors();
+        match self {
+            Self::Single(connection) => pipeline.query_async(&mut connection.clone()).await,
+            Self::Cluster(connection) => pipeline.query_async(&mut connection.clone()).await,
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> RedisResult<T> {
+        match self.query(&call.command(Sent::AsHash)).await {
+            // Not `SCRIPT LOAD`: on a Redis Cluster that needs every node, also those that this call does not.
+            Err(error) if is_unknown_script(&error) => self.query(&call.command(Sent::InFull)).await,
             answer => answer,
         }
     }
+}
+
+/// How a script gets to Redis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sent {
+    /// By a name that Redis knows it by once it has run it.
+    AsHash,
+    InFull,
 }
 
 /// A Lua script.
@@ -119,6 +143,16 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn new(code: &'static str) -> Self {
         Self { code, hash: redis::Script::new(code).get_hash().into() }
+    }
+
+    /// A command that runs it, for a caller that adds the number of keys, the keys and the arguments.
+    pub(crate) fn command(&self, sent: Sent) -> Cmd {
+        let mut command = Cmd::new();
+        match sent {
+            Sent::AsHash => command.arg("EVALSHA").arg(&self.hash),
+            Sent::InFull => command.arg("EVAL").arg(self.code),
+        };
+        command
     }
 
     pub(crate) fn on<'a>(&'a self, keys: &'a [&'a str]) -> ScriptCall<'a> {
@@ -140,9 +174,9 @@ impl ScriptCall<'_> {
         self
     }
 
-    fn command(&self, verb: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(verb);
-        command.arg(script).arg(self.keys.len()).arg(self.keys).arg(&self.arguments);
+    fn command(&self, sent: Sent) -> Cmd {
+        let mut command = self.script.command(sent);
+        command.arg(self.keys.len()).arg(self.keys).arg(&self.arguments);
         command
     }
 }
@@ -153,7 +187,36 @@ impl std::fmt::Debug for Redis {
     }
 }
 
-async fn link(config: &ClusterConfig, address: &str) -> RedisResult<Link> {
+fn pipeline(commands: Vec<Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    pipeline
+}
+
+/// Sends a pipeline; errors stay among the answers.
+async fn send(connection: &mut impl ConnectionLike, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+    connection.req_packed_commands(pipeline, 0, pipeline.len()).await
+}
+
+/// How to reach a Redis Cluster, when it turns out to be one.
+type ClusterSettings = fn(&ClusterConfig) -> RedisResult<ClusterClientBuilder>;
+
+async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<Link, ConnectError> {
+    let mut failure = ConnectError::NoAddress { service: SERVICE };
+    // Shared out, so that the first address cannot use up the time of the others.
+    let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
+    for address in &config.redis {
+        match within(share, link(config, address, cluster)).await {
+            Ok(link) => return Ok(link),
+            Err(source) => failure = unreachable(address, source),
+        }
+    }
+    Err(failure)
+}
+
+async fn link(config: &ClusterConfig, address: &str, cluster: ClusterSettings) -> RedisResult<Link> {
     let client = Client::open(connection_info(config, address)?)?;
     let probe_config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(config.connect_timeout))
@@ -161,22 +224,19 @@ async fn link(config: &ClusterConfig, address: &str) -> RedisResult<Link> {
     let mut probe = client.get_multiplexed_async_connection_with_config(&probe_config).await?;
     let info: String = redis::cmd("INFO").arg("cluster").query_async(&mut probe).await?;
     if info.contains("cluster_enabled:1") {
-        Ok(Link::Cluster(cluster(config).await?))
+        Ok(Link::Cluster(cluster(config)?.build()?.get_async_connection().await?))
     } else {
         let connection = ConnectionManager::new_with_config(client, manager_config(config)).await?;
         Ok(Link::Single(connection))
     }
 }
 
-async fn cluster(config: &ClusterConfig) -> RedisResult<ClusterConnection> {
+fn cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {
     let nodes = config.redis.iter().map(|address| connection_info(config, address));
-    ClusterClient::builder(nodes.collect::<RedisResult<Vec<_>>>()?)
+    Ok(ClusterClient::builder(nodes.collect::<RedisResult<Vec<_>>>()?)
         .tcp_settings(tcp_settings(config))
         .connection_timeout(config.connect_timeout)
-        .response_timeout(config.request_timeout)
-        .build()?
-        .get_async_connection()
-        .await
+        .response_timeout(config.request_timeout))
 }
 
 fn connection_info(config: &ClusterConfig, address: &str) -> RedisResult<ConnectionInfo> {

@@ -8,6 +8,7 @@ mod disk;
 mod entry;
 mod memory;
 mod once;
+mod redis;
 
 use std::{fmt, sync::Arc};
 
@@ -19,6 +20,7 @@ pub use self::{
     entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page},
     memory::MemoryLog,
     once::Once,
+    redis::RedisLog,
 };
 use crate::id::MessageId;
 
@@ -106,11 +108,11 @@ pub enum LogError {
         source: Cause,
     },
     /// The store holds something that this version cannot read.
-    #[error("the log store holds a {what} that cannot be read: {text:?}")]
+    #[error("the log store holds a {what} that cannot be read: {place}")]
     Malformed {
         /// What it should be.
         what: &'static str,
-        /// The beginning of what it is.
-        text: String,
+        /// Where it is. What it says is nobody's business.
+        place: String,
     },
 }

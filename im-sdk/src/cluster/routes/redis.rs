@@ -32,8 +32,14 @@ impl RedisRoutes {
     /// # Errors
     /// [`ConnectError`], after `connect_timeout` at the latest.
     pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        let names = config.names()?;
-        Ok(Self { redis: Redis::connect(config).await?, names })
+        // First: a prefix that is wrong is no reason to wait for Redis.
+        config.names()?;
+        Self::on(Redis::connect(config).await?, config)
+    }
+
+    /// On a connection that others use too.
+    pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { redis, names: config.names()? })
     }
 
     /// Removes what cannot be read, unless it was replaced meanwhile.

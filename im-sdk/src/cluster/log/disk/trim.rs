@@ -48,11 +48,14 @@ fn remove_until(entries: &mut Entries<'_>, log: &mut Log, first: u64) -> Result<
     Ok(())
 }
 
+/// Log and record name.
+type RecordKey = (u64, String);
+
 /// Walks round all records, a few steps with each transaction, and removes those that ran out. As it takes several steps
 /// for each new record, those that ran out stay fewer than those that last.
 #[derive(Default)]
 pub(super) struct Sweep {
-    next: (u64, String),
+    next: RecordKey,
 }
 
 impl Sweep {
@@ -80,7 +83,7 @@ impl Sweep {
         records: &Records<'_>,
         steps: usize,
         now_ms: u64,
-    ) -> Result<(Vec<(u64, String)>, (u64, String)), redb::Error> {
+    ) -> Result<(Vec<RecordKey>, RecordKey), redb::Error> {
         let mut ran_out = Vec::new();
         let mut range = records.range((self.next.0, &*self.next.1)..)?;
         for entry in range.by_ref().take(steps) {

@@ -1,0 +1,96 @@
+//! Logs in Redis.
+//!
+//! A log is a stream whose ids are `0-1`, `0-2` and so on: `XADD <key> 0-*` numbers it without a gap, and goes on where it
+//! was when entries, or all of them, have been trimmed away. Redis 7.0 is the first that can do this.
+
+mod append;
+mod confirm;
+mod read;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::confirm::Confirming;
+use super::{Appended, Cause, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
+use crate::{
+    cluster::{
+        config::{ClusterConfig, ConnectError},
+        names::Names,
+        redis::{Redis, Unrepeated},
+    },
+    id::MessageId,
+};
+
+/// Logs in a single Redis or a Redis Cluster. Ok from an append means what Redis is set up for (`appendfsync`), on as many
+/// replicas as [`ClusterConfig::min_replicas`] says.
+///
+/// What is too old leaves a log when the log is read, or now and then when it is appended to.
+#[derive(Debug)]
+pub struct RedisLog {
+    redis: Redis,
+    way: Way,
+    names: Names,
+    bounds: LogBounds,
+    request_timeout: Duration,
+}
+
+/// The way of an append to Redis.
+#[derive(Debug)]
+enum Way {
+    /// On a connection that all requests share.
+    Shared(Unrepeated),
+    /// On connections that wait for replicas.
+    Confirming(Confirming),
+}
+
+impl RedisLog {
+    /// Connects to Redis; whether it is a Redis Cluster is found out.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after twice the `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        // First: a prefix that is wrong is no reason to wait for Redis.
+        config.names()?;
+        Self::on(Redis::connect(config).await?, config).await
+    }
+
+    /// On a connection that others use too.
+    pub(crate) async fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        let way = if config.min_replicas == 0 {
+            Way::Shared(Unrepeated::beside(&redis, config).await?)
+        } else {
+            Way::Confirming(Confirming::connect(config).await?)
+        };
+        let names = config.names()?;
+        Ok(Self { redis, way, names, bounds: config.log_bounds, request_timeout: config.request_timeout })
+    }
+}
+
+#[async_trait]
+impl LogStore for RedisLog {
+    async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
+        let mut results = self.append_batch(&[(log, &entry)]).await;
+        results.pop().unwrap_or_else(|| Err(append::no_answer()))
+    }
+
+    async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+        self.append_batches(&entries).await
+    }
+
+    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+        self.page("read a log", log, self.range_after(log, after, limit)).await
+    }
+
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+        self.page("read a log back", log, self.range_before(log, before, limit)).await
+    }
+
+    async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
+        self.find_id(log, seq).await
+    }
+
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+        self.find_ends(logs).await
+    }
+}

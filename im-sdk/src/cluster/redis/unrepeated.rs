@@ -1,0 +1,151 @@
+//! A connection for requests that must not be carried out twice.
+
+use std::time::Duration;
+
+use redis::{
+    ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    cluster::ClusterClientBuilder,
+    cluster_async::ClusterConnection,
+    cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr},
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Link, Redis, RequestError, cluster_client, connect, send};
+use crate::cluster::config::{ClusterConfig, ConnectError};
+
+/// Between two attempts while a Redis Cluster moves a slot or elects a master.
+const REDIRECT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Sends requests again only where Redis said that it did nothing. [`Redis`] on a Redis Cluster also does when a
+/// connection broke, and then the first attempt may have been carried out. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Unrepeated {
+    link: Link,
+}
+
+/// What became of commands that have no answers.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// None of them was carried out.
+    NotDone(RequestError),
+    /// They may have been carried out, or may yet be.
+    Unknown(RequestError),
+}
+
+impl Unrepeated {
+    /// A connection of its own.
+    pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { link: connect(config, unrepeated_cluster_client).await? })
+    }
+
+    /// The same connection, where it repeats nothing by itself: what both send goes out together.
+    pub(crate) async fn beside(redis: &Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        match &redis.link {
+            Link::Single(_) => Ok(Self { link: redis.link.clone() }),
+            Link::Cluster(_) => Self::connect(config).await,
+        }
+    }
+
+    /// Whether commands whose keys lie in different slots must be sent apart.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.link, Link::Cluster(_))
+    }
+
+    /// Sends commands one behind the other on one connection. Errors of single commands are among the answers.
+    ///
+    /// On a Redis Cluster they go to the master of `key`, and only the first may have keys: when a slot is moving, one
+    /// command can be carried out and the next be refused, and the client library tells no more than that one was.
+    pub(crate) async fn send(
+        &self,
+        key: &str,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, SendError> {
+        match &self.link {
+            Link::Single(connection) => {
+                let sending = timeout_at(deadline, send(&mut connection.clone(), commands)).await;
+                sending.map_err(unknown)?.map_err(unknown)
+            }
+            Link::Cluster(connection) => {
+                send_to_master(&mut connection.clone(), key, commands, deadline).await
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Unrepeated {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Unrepeated").finish_non_exhaustive()
+    }
+}
+
+fn unrepeated_cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {
+    Ok(cluster_client(config)?.retries(0))
+}
+
+/// Follows redirections, which the client library without repetitions leaves to its user.
+async fn send_to_master(
+    connection: &mut ClusterConnection,
+    key: &str,
+    pipeline: &Pipeline,
+    deadline: Instant,
+) -> Result<Vec<Value>, SendError> {
+    let route = Route::with_key(key, SlotAddr::Master);
+    let mut asked = None;
+    loop {
+        let sending = timeout_at(deadline, send_once(connection, route, asked.take(), pipeline));
+        match sending.await.map_err(unknown)? {
+            Err(error) if says_not_done(&error) => {
+                if Instant::now() + REDIRECT_PAUSE > deadline {
+                    return Err(SendError::NotDone(error.into()));
+                }
+                asked = asked_node(&error);
+                // The client library learns meanwhile where the slot is now.
+                sleep(REDIRECT_PAUSE).await;
+            }
+            answer => return answer.map_err(unknown),
+        }
+    }
+}
+
+/// Sends a pipeline to the master of a slot, or to the node that is taking the slot over.
+async fn send_once(
+    connection: &mut ClusterConnection,
+    master: Route,
+    taking_over: Option<SingleNodeRoutingInfo>,
+    pipeline: &Pipeline,
+) -> RedisResult<Vec<Value>> {
+    let Some(node) = taking_over else {
+        let master = SingleNodeRoutingInfo::SpecificNode(master);
+        return connection.route_pipeline(pipeline.clone(), 0, pipeline.len(), master).await;
+    };
+    let mut asking = Pipeline::with_capacity(pipeline.len() + 1);
+    asking.cmd("ASKING");
+    for command in pipeline.cmd_iter() {
+        asking.add_command(command.clone());
+    }
+    let count = asking.len();
+    let mut answers = connection.route_pipeline(asking, 0, count, node).await?;
+    answers.remove(0);
+    Ok(answers)
+}
+
+/// Whether an error can only mean that a command was refused. The client library reports its own errors about the cluster
+/// for requests that are under way too, so what it may have said itself does not count.
+fn says_not_done(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, ClusterDown, Moved, ReadOnly, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(Ask | ClusterDown | Moved | ReadOnly | TryAgain))
+}
+
+/// The node to ask once, while a slot is moving there.
+fn asked_node(error: &RedisError) -> Option<SingleNodeRoutingInfo> {
+    if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
+        return None;
+    }
+    let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+    Some(SingleNodeRoutingInfo::ByAddress { host: host.into(), port: port.parse().ok()? })
+}
+
+fn unknown(error: impl Into<RequestError>) -> SendError {
+    SendError::Unknown(error.into())
+}
