@@ -5,7 +5,8 @@ use std::sync::Arc;
 use im_sdk::{client as sdk, id::UserId};
 
 use crate::{
-    ClientConfig, Content, Event, OpenError, PublishError, State, TokenProvider, Transport, runtime,
+    ClientConfig, Content, Event, OpenError, Position, PublishError, QueuedSend, SendError, State,
+    TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -60,10 +61,44 @@ impl Client {
         self.inner.skipped_messages()
     }
 
+    /// How many entries of logs came although they were known. They were dropped.
+    pub fn repeated_messages(&self) -> u64 {
+        self.inner.repeated_messages()
+    }
+
     /// The next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
     /// client is closed and everything was taken. The application has to keep calling this.
     pub async fn next_events(&self, max: u32) -> Vec<Event> {
         self.inner.next_events(max as usize).await.into_iter().map(Event::from).collect()
+    }
+
+    /// Tells that the application has dealt with everything in a log up to a position. Returns at once. After a
+    /// restart of the process the log goes on behind it.
+    ///
+    /// A position that did not come with an event is passed over.
+    pub fn ack(&self, position: Position) {
+        if let Some(position) = position.parse() {
+            self.inner.ack(&position);
+        }
+    }
+
+    /// Sends a message; returns its local id when the store has it. `Published` or `PublishFailed` tells how it ends.
+    ///
+    /// # Errors
+    /// [`SendError`]: it was not taken, and nothing will be sent.
+    pub async fn send(&self, to: String, content: Content) -> Result<u64, SendError> {
+        Ok(self.inner.send(UserId::parse(&to)?, content.into()).await?.as_u64())
+    }
+
+    /// Everything that was sent, now or by an earlier process, and is not settled, in order.
+    pub async fn queued(&self) -> Vec<QueuedSend> {
+        self.inner.queued().await.into_iter().map(QueuedSend::from).collect()
+    }
+
+    /// Forgets a send that failed, or that was never handed to a connection. False: it may be on its way, or it is not
+    /// there any more.
+    pub async fn discard(&self, local_id: u64) -> bool {
+        self.inner.discard(sdk::LocalId::from_u64(local_id)).await
     }
 
     /// Sends a message and waits until the back end has taken it.

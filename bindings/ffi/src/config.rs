@@ -24,7 +24,11 @@ pub struct ClientConfig {
     /// Which servers to believe. The public certificate authorities unless set.
     #[uniffi(default = None)]
     pub trust: Option<Trust>,
-    /// How long a publish may take, waiting for a connection included. 30 s unless set.
+    /// The file in which the device keeps its place in each log, what it has not sent yet, and its numbers. Without
+    /// one it forgets all that when the process ends. One file belongs to one user.
+    #[uniffi(default = None)]
+    pub store_path: Option<String>,
+    /// How long a publish waits, for a connection included. 30 s unless set.
     #[uniffi(default = None)]
     pub publish_timeout_ms: Option<u64>,
     /// How long one endpoint may take until its transport is established. 10 s unless set.
@@ -45,6 +49,9 @@ impl ClientConfig {
         let mut config = sdk::ClientConfig::new(endpoints, device, Arc::new(Foreign(tokens)));
         if let Some(trust) = self.trust {
             config.trust = trust.parse()?;
+        }
+        if let Some(path) = self.store_path {
+            config.store = Arc::new(sdk::SqliteStore::open(path)?);
         }
         set(&mut config.publish_timeout, self.publish_timeout_ms.map(Duration::from_millis));
         set(&mut config.connect_timeout, self.connect_timeout_ms.map(Duration::from_millis));

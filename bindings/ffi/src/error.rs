@@ -26,6 +26,12 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// The store's file cannot be opened, or is in use.
+    #[error("{reason}")]
+    Store {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 #[uniffi::export]
@@ -37,6 +43,7 @@ impl OpenError {
             Self::InvalidConfig { .. } => "invalid_config",
             Self::NoRuntime { .. } => "no_runtime",
             Self::Tls { .. } => "tls",
+            Self::Store { .. } => "store",
         };
         code.to_owned()
     }
@@ -55,6 +62,82 @@ impl From<sdk::OpenError> for OpenError {
             sdk::OpenError::NoEndpoints => Self::NoEndpoints,
             sdk::OpenError::NoRuntime => Self::NoRuntime { reason },
             _ => Self::Tls { reason },
+        }
+    }
+}
+
+impl From<sdk::StoreError> for OpenError {
+    fn from(error: sdk::StoreError) -> Self {
+        Self::Store { reason: error.to_string() }
+    }
+}
+
+/// Why a send was not taken. Nothing was sent, and nothing will be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum SendError {
+    /// The receiver is not a user id.
+    #[error("{reason}")]
+    InvalidUser {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too many publishes wait already.
+    #[error("too many publishes wait to be sent")]
+    QueueFull,
+    /// It does not fit into a frame.
+    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Its content cannot be sent.
+    #[error("the message has no content")]
+    NoContent,
+    /// The store could not keep it.
+    #[error("{reason}")]
+    Store {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+#[uniffi::export]
+impl SendError {
+    /// A name that stays the same over versions and languages, such as `queue_full`.
+    pub fn code(&self) -> String {
+        let code = match self {
+            Self::InvalidUser { .. } => "invalid_user",
+            Self::QueueFull => "queue_full",
+            Self::TooLarge { .. } => "too_large",
+            Self::NoContent => "no_content",
+            Self::Store { .. } => "store",
+            Self::Closed => "closed",
+        };
+        code.to_owned()
+    }
+}
+
+impl From<InvalidId> for SendError {
+    fn from(error: InvalidId) -> Self {
+        Self::InvalidUser { reason: error.to_string() }
+    }
+}
+
+impl From<sdk::SendError> for SendError {
+    fn from(error: sdk::SendError) -> Self {
+        match error {
+            sdk::SendError::QueueFull => Self::QueueFull,
+            sdk::SendError::TooLarge { bytes, limit } => {
+                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
+            }
+            sdk::SendError::NoContent => Self::NoContent,
+            sdk::SendError::Closed => Self::Closed,
+            other => Self::Store { reason: other.to_string() },
         }
     }
 }
@@ -100,6 +183,12 @@ pub enum PublishError {
         /// When the same message may be tried again; none: never.
         retry_after_ms: Option<u64>,
     },
+    /// The store could not keep it. Nothing was sent.
+    #[error("{reason}")]
+    Store {
+        /// What is wrong.
+        reason: String,
+    },
     /// The client is stopped. Nothing was sent.
     #[error("the client is stopped")]
     Stopped,
@@ -120,6 +209,7 @@ impl PublishError {
             Self::TimedOut => "timed_out",
             Self::Unconfirmed => "unconfirmed",
             Self::Refused { .. } => "refused",
+            Self::Store { .. } => "store",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         };
@@ -146,6 +236,7 @@ impl From<sdk::PublishError> for PublishError {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
+            sdk::PublishError::Store(error) => Self::Store { reason: error.to_string() },
             sdk::PublishError::Stopped => Self::Stopped,
             sdk::PublishError::Closed => Self::Closed,
             // Whatever comes to be known later: assume nothing.

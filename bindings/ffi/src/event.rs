@@ -1,6 +1,8 @@
 //! What the client tells the application.
 
-use im_sdk::client as sdk;
+use im_sdk::{client as sdk, id::MessageId};
+
+use crate::RefusalKind;
 
 /// What happened, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -28,6 +30,37 @@ pub enum Event {
         /// The message.
         message: ReceivedMessage,
     },
+    /// A log goes on elsewhere: what the application has of it does not lead on to what comes next.
+    Reset {
+        /// The next entry is the one after this.
+        position: Position,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// The back end has taken a send.
+    Published {
+        /// What the send returned.
+        local_id: u64,
+        /// The id that the message got. None: the back end handled it without sending a message.
+        message_id: Option<u64>,
+        /// Whatever the back end answers, often nothing.
+        answer: Vec<u8>,
+    },
+    /// A send failed for good. It stays among what is queued until it is discarded.
+    PublishFailed {
+        /// What the send returned.
+        local_id: u64,
+        /// The stable name of the error, such as `refused`.
+        code: String,
+        /// Why, in words.
+        reason: String,
+        /// What a server refused it with, if one did.
+        kind: Option<RefusalKind>,
+        /// The application's own code for a `Rule`, else 0.
+        rule_code: i32,
+        /// Whether the same may succeed if it is sent anew.
+        retryable: bool,
+    },
     /// The client stays away until it is told to connect again.
     Stopped {
         /// The close code; none when the token provider was the reason.
@@ -52,6 +85,54 @@ pub struct ReceivedMessage {
     pub content: Content,
     /// What it came over.
     pub transport: Transport,
+    /// Its place in a log, to acknowledge. None: it is in no log.
+    pub position: Option<Position>,
+}
+
+/// A place in a log.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Position {
+    /// The channel; empty: the user's inbox.
+    pub channel: String,
+    /// Counted from 1, without holes. 0: before the first entry.
+    pub seq: u64,
+    /// The message there, if it is known.
+    pub id: Option<u64>,
+}
+
+/// Why a log goes on elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum ResetReason {
+    /// The device did not follow the log before.
+    New,
+    /// The log no longer reaches back to what the device has.
+    Trimmed,
+    /// The log was rolled back.
+    Forked,
+}
+
+/// A send that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct QueuedSend {
+    /// What the send returned.
+    pub local_id: u64,
+    /// The receiver.
+    pub to_user: String,
+    /// What it carries.
+    pub content: Content,
+    /// How far it got.
+    pub state: SendState,
+}
+
+/// How far a send got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum SendState {
+    /// It waits for a connection, or for an earlier one to the same user.
+    Pending,
+    /// It was handed to a connection, and no answer has come.
+    Sent,
+    /// It failed for good.
+    Failed,
 }
 
 /// What a message carries.
@@ -113,10 +194,76 @@ impl From<sdk::Event> for Event {
                 retry_in_ms: retry_in.map(|delay| delay.as_millis() as u64),
             },
             sdk::Event::Message(message) => Self::Message { message: message.into() },
+            sdk::Event::Reset { position, reason } => {
+                Self::Reset { position: position.into(), reason: reason.into() }
+            }
+            sdk::Event::Published { local_id, message_id, answer } => Self::Published {
+                local_id: local_id.as_u64(),
+                message_id: message_id.map(|id| id.as_u64()),
+                answer: answer.into(),
+            },
+            sdk::Event::PublishFailed { local_id, error, retryable } => failed(local_id, &error, retryable),
             sdk::Event::Stopped { code, reason } => {
                 Self::Stopped { code: code.map(sdk::CloseCode::code), reason }
             }
             _ => Self::Unknown,
+        }
+    }
+}
+
+fn failed(local_id: sdk::LocalId, error: &sdk::PublishError, retryable: bool) -> Event {
+    let (kind, rule_code) = match error {
+        sdk::PublishError::Refused { kind, code, .. } => (Some((*kind).into()), *code),
+        _ => (None, 0),
+    };
+    Event::PublishFailed {
+        local_id: local_id.as_u64(),
+        code: error.code().to_owned(),
+        reason: error.to_string(),
+        kind,
+        rule_code,
+        retryable,
+    }
+}
+
+impl Position {
+    pub(crate) fn parse(self) -> Option<sdk::Position> {
+        let log = sdk::Log::parse(&self.channel).ok()?;
+        Some(sdk::Position { log, seq: self.seq, id: self.id.and_then(MessageId::from_u64) })
+    }
+}
+
+impl From<sdk::Position> for Position {
+    fn from(position: sdk::Position) -> Self {
+        Self {
+            channel: position.log.as_str().to_owned(),
+            seq: position.seq,
+            id: position.id.map(|id| id.as_u64()),
+        }
+    }
+}
+
+impl From<sdk::ResetReason> for ResetReason {
+    fn from(reason: sdk::ResetReason) -> Self {
+        match reason {
+            sdk::ResetReason::New => Self::New,
+            sdk::ResetReason::Forked => Self::Forked,
+            _ => Self::Trimmed,
+        }
+    }
+}
+
+impl From<sdk::QueuedSend> for QueuedSend {
+    fn from(queued: sdk::QueuedSend) -> Self {
+        Self {
+            local_id: queued.local_id.as_u64(),
+            to_user: queued.to.to_string(),
+            content: queued.content.into(),
+            state: match queued.state {
+                sdk::SendState::Sent => SendState::Sent,
+                sdk::SendState::Failed => SendState::Failed,
+                _ => SendState::Pending,
+            },
         }
     }
 }
@@ -129,6 +276,7 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
             to_user: message.to.map(|user| user.to_string()),
             content: message.content.into(),
             transport: message.transport.into(),
+            position: message.position.map(Position::from),
         }
     }
 }

@@ -21,8 +21,10 @@ mod token;
 pub use self::{
     client::{Client, Published},
     config::{ClientConfig, Terminal, Trust},
-    error::{OpenError, PublishError, RefusalKind, TokenError},
-    event::{Content, Event, ReceivedMessage, State, Transport},
+    error::{OpenError, PublishError, RefusalKind, SendError, TokenError},
+    event::{
+        Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
+    },
     runtime::shutdown,
     token::{TokenProvider, TokenRequest},
 };

@@ -11,13 +11,16 @@
 
 mod terminal;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use im_sdk::{
     Content,
-    client::{Client, ClientConfig, Endpoint, Event, PublishError, Published, TokenProvider, Trust},
+    client::{
+        Client, ClientConfig, Endpoint, Event, PublishError, Published, ResetReason, SqliteStore,
+        TokenProvider, Trust,
+    },
     id::{Device, DeviceId, Terminal, UserId},
     token::{SigningKey, TokenMinter},
 };
@@ -42,6 +45,10 @@ struct Arguments {
     /// Believe the server with this certificate, by its SHA-256 fingerprint.
     #[arg(long, value_name = "HEX", value_parser = Trust::sha256_hex)]
     trust_sha256: Option<Trust>,
+
+    /// Where to remember what was read and what is not sent yet, for the next time. One file for each user.
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
 
     /// This device's name.
     #[arg(long, value_name = "NAME", default_value = "cli-chat")]
@@ -74,7 +81,10 @@ async fn run(arguments: Arguments) -> Result<bool, Failure> {
         tokio::select! {
             biased;
             // What others say.
-            events = client.next_events(100) => events.iter().for_each(|event| show(&mut screen, event)),
+            events = client.next_events(100) => for event in events {
+                show(&mut screen, &event);
+                settle(&client, &event).await;
+            },
             // What became of earlier lines.
             Some((to, outcome)) = sending.next() => all_sent &= report(&mut screen, &to, outcome),
             // What is to be said; `None` at the end of the input.
@@ -96,6 +106,9 @@ fn config(arguments: Arguments) -> Result<ClientConfig, Failure> {
     let device = Device::new(Terminal::Desktop, arguments.device);
     let mut config = ClientConfig::new(arguments.endpoints, device, tokens);
     config.trust = arguments.trust_sha256.unwrap_or_default();
+    if let Some(path) = arguments.store {
+        config.store = Arc::new(SqliteStore::open(path)?);
+    }
     config.client_name = concat!("cli-chat/", env!("CARGO_PKG_VERSION")).to_owned();
     Ok(config)
 }
@@ -145,6 +158,16 @@ fn report(screen: &mut Screen, to: &UserId, outcome: Result<Published, PublishEr
     outcome.is_ok()
 }
 
+/// What was shown needs not come again.
+async fn settle(client: &Client, event: &Event) {
+    match event {
+        Event::Message(message) => message.position.iter().for_each(|position| client.ack(position)),
+        Event::Reset { position, .. } => client.ack(position),
+        Event::PublishFailed { local_id, .. } => _ = client.discard(*local_id).await,
+        _ => {}
+    }
+}
+
 fn show(screen: &mut Screen, event: &Event) {
     screen.print(&match event {
         Event::Connected { user, endpoint, .. } => format!("* connected as {user} to {endpoint}"),
@@ -157,6 +180,14 @@ fn show(screen: &mut Screen, event: &Event) {
             let from = message.from.as_ref().map_or("(back end)", |user| user.as_str());
             format!("{from}: {}", message.content.as_text().unwrap_or("(something that is not text)"))
         }
+        // Nothing is missing that was here before.
+        Event::Reset { reason: ResetReason::New, .. } => return,
+        Event::Reset { position, reason } => {
+            format!("* {} goes on after message {} ({})", position.log, position.seq, reason.as_str())
+        }
+        // Left behind by an earlier run: this one waits for the outcome of what it sends.
+        Event::Published { local_id, .. } => format!("* sent what was left behind ({local_id})"),
+        Event::PublishFailed { local_id, error, .. } => format!("* not sent ({local_id}): {error}"),
         _ => return,
     });
 }

@@ -3,12 +3,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "all of this is a test")]
 
 mod connecting;
+mod logs;
 mod messages;
 mod server;
 
 use std::sync::{Arc, Mutex};
 
-use im_sdk::client::{Client, ClientConfig, Event, TokenError, TokenRequest, Trust};
+use im_sdk::client::{Client, ClientConfig, Event, MemoryStore, Store, TokenError, TokenRequest, Trust};
 use server::PATIENCE;
 
 /// A client that has been told to connect, and why it asked for tokens.
@@ -19,6 +20,10 @@ struct Device {
 
 impl Device {
     fn connecting(urls: &[String], trust: Trust) -> Self {
+        Self::with_store(urls, trust, Arc::new(MemoryStore::new()))
+    }
+
+    fn with_store(urls: &[String], trust: Trust, store: Arc<dyn Store>) -> Self {
         let endpoints = urls.iter().map(|url| url.parse().unwrap()).collect();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
@@ -28,6 +33,7 @@ impl Device {
         };
         let mut config = ClientConfig::new(endpoints, "desktop/test".parse().unwrap(), Arc::new(tokens));
         config.trust = trust;
+        config.store = store;
         let client = Client::open(config).unwrap();
         client.connect();
         Self { client, asked }

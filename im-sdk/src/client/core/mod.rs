@@ -355,7 +355,7 @@ impl<T> Core<T> {
                 let room = self.limits.max_frame_bytes;
                 self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
             })
-            .or_else(|| if open { self.outbox.poll_transmit(self.limits) } else { None })?;
+            .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })?;
         session.heartbeat.handle_sent(now);
         Some(frame)
     }

@@ -113,13 +113,13 @@ impl<T> Outbox<T> {
     }
 
     /// The next frame to send, which counts as sent from here on.
-    pub(super) fn poll_transmit(&mut self, limits: Limits) -> Option<Bytes> {
+    pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;
             match wire::fit(wire::publish(number, &entry.to, entry.content.clone()), limits) {
                 Ok(body) => {
                     entry.travelled = true;
-                    self.queues.sent(number);
+                    self.queues.sent(now, number);
                     return Some(frame::encode(body));
                 }
                 // The limit shrank with another server.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{client::LocalId, id::UserId};
@@ -18,8 +18,8 @@ pub(super) struct Queues {
     ready: BTreeSet<u64>,
     /// Refused for now, with the time of the next try.
     delayed: BTreeSet<(Instant, u64)>,
-    /// Sent and unanswered.
-    sent: BTreeSet<u64>,
+    /// Sent and unanswered, with the time of the next try.
+    sent: BTreeMap<u64, Instant>,
     next_number: u64,
 }
 
@@ -30,7 +30,7 @@ impl Queues {
             numbered: BTreeMap::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
-            sent: BTreeSet::new(),
+            sent: BTreeMap::new(),
             next_number,
         }
     }
@@ -63,7 +63,8 @@ impl Queues {
 
     /// A number was saved. Some are saved more than once.
     pub(super) fn saved(&mut self, number: u64) {
-        let waits = self.sent.contains(&number) || self.delayed.iter().any(|(_, delayed)| *delayed == number);
+        let waits =
+            self.sent.contains_key(&number) || self.delayed.iter().any(|(_, delayed)| *delayed == number);
         if self.numbered.contains_key(&number) && !waits {
             self.ready.insert(number);
         }
@@ -75,14 +76,15 @@ impl Queues {
         Some((*number, *self.numbered.get(number)?))
     }
 
-    pub(super) fn sent(&mut self, number: u64) {
+    pub(super) fn sent(&mut self, now: Instant, number: u64) {
         self.ready.remove(&number);
-        self.sent.insert(number);
+        self.sent.insert(number, now + REPEAT_AFTER);
     }
 
     /// An answer came; whom it is for, if anyone.
     pub(super) fn answered(&mut self, number: u64) -> Option<LocalId> {
-        self.sent.remove(&number).then(|| self.numbered.get(&number).copied())?
+        self.sent.remove(&number)?;
+        self.numbered.get(&number).copied()
     }
 
     pub(super) fn delay(&mut self, number: u64, until: Instant) {
@@ -90,7 +92,7 @@ impl Queues {
     }
 
     pub(super) fn handle_connection_lost(&mut self) {
-        self.ready.append(&mut self.sent);
+        self.ready.extend(std::mem::take(&mut self.sent).into_keys());
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -98,10 +100,13 @@ impl Queues {
             self.delayed.pop_first();
             self.ready.insert(number);
         }
+        if self.repeat_at().is_some_and(|at| at <= now) {
+            self.ready.extend(self.sent.extract_if(.., |_, at| *at <= now).map(|(number, _)| number));
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.delayed.first().map(|(at, _)| *at)
+        [self.delayed.first().map(|(at, _)| *at), self.repeat_at()].into_iter().flatten().min()
     }
 
     pub(super) fn is_unanswered(&self) -> bool {
@@ -124,4 +129,13 @@ impl Queues {
         }
         first
     }
+
+    /// As many as the server allows at once: few.
+    fn repeat_at(&self) -> Option<Instant> {
+        self.sent.values().min().copied()
+    }
 }
+
+/// A server answers everything, with a refusal at the latest after its own time is up. Should it not, a publish is sent
+/// again after this: under the same number, so that it does no harm.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);

@@ -178,6 +178,20 @@ fn a_send_waits_as_long_as_it_takes() {
 }
 
 #[test]
+fn what_a_server_forgets_is_sent_again() {
+    let mut test = Harness::connected();
+    test.taken("bob");
+    let sent = pb::frame::Body::Publish(test.sent_publish());
+    for _ in 0..59 {
+        test.pass(SECOND);
+        test.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
+        assert!(!std::iter::from_fn(|| test.try_sent()).any(|body| body == sent));
+    }
+    test.pass(SECOND);
+    assert!(std::iter::from_fn(|| test.try_sent()).any(|body| body == sent));
+}
+
+#[test]
 fn a_failure_stays_until_it_is_discarded() {
     let mut test = Harness::connected();
     let local_id = test.taken("bob");
