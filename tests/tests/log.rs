@@ -191,7 +191,7 @@ async fn replicas_confirm_in_a_cluster_too() {
         at_replicas += redis::from_redis_value::<u64>(size).unwrap();
     }
     assert_eq!(at_replicas, 30, "Ok means that a replica has it");
-    replicas.each_ref().map(RedisServer::stop);
+    replicas.iter().for_each(RedisServer::stop);
     for result in log.append_many(entries().take(8).collect()).await {
         assert!(matches!(result, Err(LogError::Unconfirmed { acknowledged: 0, wanted: 1 })), "{result:?}");
     }
