@@ -4,6 +4,7 @@
 use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
     backend::{Durability, Im, Incoming, Message, Receipt, SendError, Service, user, users},
+    client::Event,
     cluster::Publication,
     id::UserId,
 };
@@ -22,6 +23,7 @@ everywhere!(
     a_send_under_one_key_has_one_effect,
     live_messages_are_kept_nowhere,
     a_hole_on_the_bus_is_hinted,
+    a_client_that_was_away_misses_nothing,
 );
 
 async fn serve(im: &Im) -> Service {
@@ -234,4 +236,25 @@ async fn a_hole_on_the_bus_is_hinted(setup: Setup, via: Via) {
     // The third is lost on the way.
     say(4).await;
     assert!(matches!(bob.heard().await, Heard::Frame(Body::SyncHint(hint)) if hint.within_ms > 0));
+}
+
+async fn a_client_that_was_away_misses_nothing(setup: Setup, via: Via) {
+    const COUNT: u64 = 100;
+    let stack = Stack::start(setup, 2).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let mut bob = stack.connect("bob", "web/tab", 0, via).await;
+    bob.next("the inbox has begun", |event| matches!(event, Event::Reset { .. }).then_some(())).await;
+    for seq in 1..=COUNT {
+        // Away and back again and again, while messages go on.
+        match seq % 20 {
+            5 => bob.client().disconnect(),
+            15 => bob.client().connect(),
+            _ => {}
+        }
+        text_to(&im, "bob", &format!("message {seq}")).await;
+    }
+    for seq in 1..=COUNT {
+        assert_eq!(bob.text().await, format!("message {seq}"));
+    }
 }
