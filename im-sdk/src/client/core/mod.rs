@@ -18,6 +18,7 @@ mod inbound;
 mod logs;
 mod order;
 mod outbox;
+mod poll;
 mod saving;
 mod session;
 #[cfg(test)]
@@ -29,7 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use prost::Message as _;
 use rand::rngs::StdRng;
 
@@ -48,10 +48,7 @@ pub(super) use self::{
 };
 use crate::{
     Content,
-    client::{
-        ClientConfig, Event, LocalId, Position, QueuedSend, SendError, State, TokenError, TokenRequest,
-        Transport, store::Saved,
-    },
+    client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
     id::{Device, UserId},
     proto::{close::CloseCode, frame, limits, pb},
 };
@@ -241,11 +238,6 @@ impl<T> Core<T> {
         self.outbox.discard(local_id)
     }
 
-    /// What was sent and is not settled.
-    pub(super) fn queued(&self) -> Vec<QueuedSend> {
-        self.outbox.list()
-    }
-
     /// The application has dealt with everything up to a position.
     pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
         self.logs.handle_ack(now, position);
@@ -268,96 +260,6 @@ impl<T> Core<T> {
             _ => {}
         }
         self.close_if_done(now);
-    }
-
-    pub(super) fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// The next frame to send. It counts as sent.
-    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        let frame = self.next_frame(now);
-        if frame.is_none() && self.closing.is_some() {
-            // That was the last acknowledgement.
-            self.close_if_done(now);
-        }
-        frame
-    }
-
-    pub(super) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front().or_else(|| self.outbox.poll_event())
-    }
-
-    pub(super) fn poll_resolved(&mut self) -> Option<(T, Outcome)> {
-        self.outbox.poll_resolved()
-    }
-
-    pub(super) fn poll_taken(&mut self) -> Option<(T, Taken)> {
-        self.outbox.poll_taken()
-    }
-
-    /// When to call [`Core::handle_timeout`].
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let phase = match &self.phase {
-            Phase::Waiting { until } => self.reading.then_some(*until),
-            Phase::Greeting(greeting) => Some(greeting.deadline),
-            Phase::Connected(session) => session.poll_timeout(),
-            _ => None,
-        };
-        let closing = self.closing.filter(|_| !self.is_closed());
-        let parts = [self.outbox.poll_timeout(), self.logs.poll_timeout(), self.save_at()];
-        [phase, closing].into_iter().chain(parts).flatten().min()
-    }
-
-    pub(super) fn state(&self) -> State {
-        match self.phase {
-            Phase::Disconnected => State::Disconnected,
-            Phase::Waiting { .. } => State::Waiting,
-            Phase::Asking | Phase::Racing { .. } | Phase::Greeting(_) => State::Connecting,
-            Phase::Connected(_) => State::Connected,
-            Phase::Stopped => State::Stopped,
-            Phase::Closed => State::Closed,
-        }
-    }
-
-    /// What the connection runs over, while there is one.
-    pub(super) fn transport(&self) -> Option<Transport> {
-        match &self.phase {
-            Phase::Connected(session) => Some(session.via.transport),
-            _ => None,
-        }
-    }
-
-    /// How many received messages made no sense.
-    pub(super) fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    /// How many entries of logs came that were known.
-    pub(super) fn repeated(&self) -> u64 {
-        self.logs.repeated()
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
-    fn next_frame(&mut self, now: Instant) -> Option<Bytes> {
-        let session = match &mut self.phase {
-            Phase::Greeting(greeting) => return greeting.poll_transmit(),
-            Phase::Connected(session) => session,
-            _ => return None,
-        };
-        let open = !session.is_leaving();
-        let frame = session
-            .poll_transmit(now)
-            .or_else(|| {
-                let room = self.limits.max_frame_bytes;
-                self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
-            })
-            .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })?;
-        session.heartbeat.handle_sent(now);
-        Some(frame)
     }
 }
 

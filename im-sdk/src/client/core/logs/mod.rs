@@ -13,6 +13,7 @@
 
 mod acks;
 mod followed;
+mod frames;
 mod syncing;
 
 use std::{
@@ -20,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prost::Message as _;
 use rand::rngs::StdRng;
 
 pub(super) use self::followed::{Entry, Mark};
@@ -30,10 +30,7 @@ pub(super) use self::{
     acks::INTERVAL as ACK_INTERVAL,
     followed::{HOLD, MAX_HELD},
 };
-use crate::{
-    client::{Log, Position, ResetReason, store::SavedCursor},
-    proto::pb,
-};
+use crate::client::{Log, Position, ResetReason, store::SavedCursor};
 
 /// What the application is told, in this order.
 #[derive(Debug, PartialEq)]
@@ -83,18 +80,6 @@ impl Logs {
     #[cfg(test)]
     pub(super) fn position(&self, log: &Log) -> u64 {
         self.followed.get(log).map_or(0, |followed| followed.mark().seq)
-    }
-
-    /// The cursors for a `Hello` that has room for as many bytes, the inbox first.
-    pub(super) fn hello(&mut self, room: usize) -> Vec<pb::Cursor> {
-        let mut cursors = Cursors::new(room);
-        for (log, followed) in &mut self.followed {
-            if !cursors.push(followed.mark().cursor(log)) {
-                break;
-            }
-            followed.begin_sync();
-        }
-        cursors.list
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
@@ -207,21 +192,6 @@ impl Logs {
         [sync, self.syncing.lost_at(), self.acks.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// The next frame to send, of at most `room` bytes.
-    pub(super) fn poll_transmit(
-        &mut self,
-        now: Instant,
-        rng: &mut StdRng,
-        room: usize,
-    ) -> Option<pb::frame::Body> {
-        // The gap may have closed since it was due.
-        if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
-            self.syncing.begin(now, rng);
-            return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));
-        }
-        self.ack(now, room).map(pb::frame::Body::Ack)
-    }
-
     /// The cursors that the application's acknowledgements have moved. They count as saved.
     pub(super) fn poll_save(&mut self) -> Vec<SavedCursor> {
         let unsaved = std::mem::take(&mut self.unsaved);
@@ -247,37 +217,6 @@ impl Logs {
     fn sync_at(&self) -> Option<Instant> {
         let wanted = self.troubled.iter().filter_map(|log| self.followed.get(log)?.wants_sync_at()).min();
         self.syncing.due_at(wanted)
-    }
-
-    /// All cursors that fit, those first that something is missing of.
-    fn sync(&mut self, room: usize) -> Vec<pb::Cursor> {
-        let mut cursors = Cursors::new(room);
-        let troubled = std::mem::take(&mut self.troubled);
-        let others = self.followed.keys().filter(|log| !troubled.contains(log));
-        let order: Vec<Log> = troubled.iter().chain(others).cloned().collect();
-        for log in order {
-            let Some(followed) = self.followed.get_mut(&log) else { continue };
-            if cursors.push(followed.mark().cursor(&log)) {
-                followed.begin_sync();
-            }
-            self.note(&log);
-        }
-        cursors.list
-    }
-
-    fn ack(&mut self, now: Instant, room: usize) -> Option<pb::Ack> {
-        self.acks.peek()?;
-        let mut cursors = Cursors::new(room);
-        while let Some(log) = self.acks.peek() {
-            let acked = self.followed.get(log).and_then(Followed::acked);
-            if acked.is_some_and(|acked| !cursors.push(acked.cursor(log))) {
-                break;
-            }
-            self.acks.pop();
-        }
-        self.acks.end(now);
-        let something = !cursors.list.is_empty();
-        something.then_some(pb::Ack { cursors: cursors.list })
     }
 
     fn tell(&mut self, now: Instant, log: &Log, taken: Vec<Entry>) -> Vec<Change> {
@@ -314,34 +253,8 @@ impl Logs {
     }
 }
 
-/// Cursors that fit into a frame.
-struct Cursors {
-    list: Vec<pb::Cursor>,
-    room: usize,
-}
-
-impl Cursors {
-    fn new(room: usize) -> Self {
-        Self { list: Vec::new(), room: room.saturating_sub(FRAME_OVERHEAD) }
-    }
-
-    fn push(&mut self, cursor: pb::Cursor) -> bool {
-        // The longest cursor takes less than 128 bytes, so its tag and its length take one byte each.
-        let bytes = cursor.encoded_len() + 2;
-        let fits = bytes <= self.room;
-        if fits {
-            self.room -= bytes;
-            self.list.push(cursor);
-        }
-        fits
-    }
-}
-
 /// A user in more groups than this follows those that came first. What a log takes here is some hundred bytes.
 const MAX_LOGS: usize = 4096;
 
 /// How many entries are held in all: a bound to what gaps in many logs at once can take.
 const MAX_HELD_IN_ALL: usize = 1024;
-
-/// Tag and length of a frame's body.
-const FRAME_OVERHEAD: usize = 16;

@@ -9,12 +9,13 @@ mod send;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rand::SeedableRng as _;
 
 use super::*;
 use crate::client::{
-    Log, MemoryStore, PublishError, Published, SendState, Store as _, StoreError, config::STABLE_AFTER,
-    store::SavedCursor,
+    Log, MemoryStore, PublishError, Published, SendState, State, Store as _, StoreError, Transport,
+    config::STABLE_AFTER, store::SavedCursor,
 };
 
 const MS: Duration = Duration::from_millis(1);

@@ -1,0 +1,108 @@
+//! What there is to do, to send and to tell.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Action, Core, Outcome, Phase, Taken};
+use crate::{
+    client::{Event, QueuedSend, State, Transport},
+    proto::frame,
+};
+
+impl<T> Core<T> {
+    pub(in crate::client) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next frame to send. It counts as sent.
+    pub(in crate::client) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        let frame = self.next_frame(now);
+        if frame.is_none() && self.closing.is_some() {
+            // That was the last acknowledgement.
+            self.close_if_done(now);
+        }
+        frame
+    }
+
+    pub(in crate::client) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front().or_else(|| self.outbox.poll_event())
+    }
+
+    pub(in crate::client) fn poll_resolved(&mut self) -> Option<(T, Outcome)> {
+        self.outbox.poll_resolved()
+    }
+
+    pub(in crate::client) fn poll_taken(&mut self) -> Option<(T, Taken)> {
+        self.outbox.poll_taken()
+    }
+
+    /// When to call [`Core::handle_timeout`].
+    pub(in crate::client) fn poll_timeout(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Waiting { until } => self.reading.then_some(*until),
+            Phase::Greeting(greeting) => Some(greeting.deadline),
+            Phase::Connected(session) => session.poll_timeout(),
+            _ => None,
+        };
+        let closing = self.closing.filter(|_| !self.is_closed());
+        let parts = [self.outbox.poll_timeout(), self.logs.poll_timeout(), self.save_at()];
+        [phase, closing].into_iter().chain(parts).flatten().min()
+    }
+
+    pub(in crate::client) fn state(&self) -> State {
+        match self.phase {
+            Phase::Disconnected => State::Disconnected,
+            Phase::Waiting { .. } => State::Waiting,
+            Phase::Asking | Phase::Racing { .. } | Phase::Greeting(_) => State::Connecting,
+            Phase::Connected(_) => State::Connected,
+            Phase::Stopped => State::Stopped,
+            Phase::Closed => State::Closed,
+        }
+    }
+
+    /// What was sent and is not settled.
+    pub(in crate::client) fn queued(&self) -> Vec<QueuedSend> {
+        self.outbox.list()
+    }
+
+    /// What the connection runs over, while there is one.
+    pub(in crate::client) fn transport(&self) -> Option<Transport> {
+        match &self.phase {
+            Phase::Connected(session) => Some(session.via.transport),
+            _ => None,
+        }
+    }
+
+    /// How many received messages made no sense.
+    pub(in crate::client) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// How many entries of logs came that were known.
+    pub(in crate::client) fn repeated(&self) -> u64 {
+        self.logs.repeated()
+    }
+
+    pub(in crate::client) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    fn next_frame(&mut self, now: Instant) -> Option<Bytes> {
+        let session = match &mut self.phase {
+            Phase::Greeting(greeting) => return greeting.poll_transmit(),
+            Phase::Connected(session) => session,
+            _ => return None,
+        };
+        let open = !session.is_leaving();
+        let frame = session
+            .poll_transmit(now)
+            .or_else(|| {
+                let room = self.limits.max_frame_bytes;
+                self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
+            })
+            .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })?;
+        session.heartbeat.handle_sent(now);
+        Some(frame)
+    }
+}
