@@ -104,8 +104,9 @@ async fn a_publish_goes_to_the_back_ends_queue() {
     let upstream = pb::Upstream::decode(message.payload).unwrap();
     assert_eq!((upstream.server.as_str(), upstream.publishes.len()), (server.as_str(), 1));
     let publish = &upstream.publishes[0];
-    assert_eq!((publish.user.as_str(), publish.number), ("bob", 1));
-    assert_eq!(pb::Publish::decode(publish.publish.clone()).unwrap().to, "alice");
+    let passed_on = pb::Publish::decode(publish.publish.clone()).unwrap();
+    assert_eq!((publish.user.as_str(), publish.number), ("bob", passed_on.number));
+    assert_eq!(passed_on.to, "alice");
 }
 
 /// A server may subscribe to its own subject and publish to `im.up.*` and `im.srv.*`; back ends may do everything.
