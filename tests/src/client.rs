@@ -57,6 +57,12 @@ impl TestClient {
         .await
     }
 
+    /// Waits until it has everything that was there when it connected. Before that, a new device's place in its logs is
+    /// not settled.
+    pub async fn up_to_date(&mut self) {
+        self.next("up to date", |event| matches!(event, Event::UpToDate).then_some(())).await;
+    }
+
     /// The next message.
     pub async fn message(&mut self) -> ReceivedMessage {
         self.next("a message", |event| match event {

@@ -137,6 +137,7 @@ async fn publishes_keep_their_order_over_two_back_ends(setup: Setup, via: Via) {
     let (first, second) = (stack.backend().await, stack.backend().await);
     let _services = [relay(&first, &handled[0]).await, relay(&second, &handled[1]).await];
     let mut alice = stack.connect("alice", "web/tab", 0, via).await;
+    alice.up_to_date().await;
     let bob = stack.connect("bob", "web/tab", 1, via).await;
 
     let texts: Vec<String> = (0..COUNT).map(|number| format!("message {number}")).collect();
@@ -284,6 +285,7 @@ async fn websocket_works_behind_tls() {
     let _service = relay(&im, &Arc::default()).await;
     assert!(stack.servers[0].endpoint(Via::WebSocket).starts_with("wss://"));
     let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
+    bob.up_to_date().await;
     let data: Vec<u8> = (0..60_000_u32).map(|index| index as u8).collect();
     let content = Content::custom("large", data);
     im.send(Message::to(user("bob")).content(content.clone())).await.unwrap();

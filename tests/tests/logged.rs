@@ -23,6 +23,7 @@ everywhere!(
     a_send_under_one_key_has_one_effect,
     live_messages_are_kept_nowhere,
     a_hole_on_the_bus_is_hinted,
+    a_new_device_gets_what_is_sent_to_it_at_once,
     a_client_that_was_away_misses_nothing,
 );
 
@@ -257,4 +258,14 @@ async fn a_client_that_was_away_misses_nothing(setup: Setup, via: Via) {
     for seq in 1..=COUNT {
         assert_eq!(bob.text().await, format!("message {seq}"));
     }
+}
+
+async fn a_new_device_gets_what_is_sent_to_it_at_once(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    // The message is in the log before anybody answers the new device's sync.
+    let mut bob = stack.connect("bob", "web/tab", 0, via).await;
+    text_to(&im, "bob", "welcome").await;
+    let _service = serve(&im).await;
+    assert_eq!(bob.text().await, "welcome");
 }

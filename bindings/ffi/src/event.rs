@@ -30,6 +30,8 @@ pub enum Event {
         /// The message.
         message: ReceivedMessage,
     },
+    /// Everything that was in the logs when the connection began has come. Once for each connection.
+    UpToDate,
     /// A log goes on elsewhere: what the application has of it does not lead on to what comes next.
     Reset {
         /// The next entry is the one after this.
@@ -194,6 +196,7 @@ impl From<sdk::Event> for Event {
                 retry_in_ms: retry_in.map(|delay| delay.as_millis() as u64),
             },
             sdk::Event::Message(message) => Self::Message { message: message.into() },
+            sdk::Event::UpToDate => Self::UpToDate,
             sdk::Event::Reset { position, reason } => {
                 Self::Reset { position: position.into(), reason: reason.into() }
             }

@@ -1,6 +1,9 @@
 //! Bringing a device up to date: what its inbox has after the device's cursor, as frames to its connection.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
@@ -10,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{im::Im, message::push_frame, publisher::Outcome};
 use crate::{
     cluster::{BusEvent, Entry, LogError, LogId, Page, Subscription},
-    id::{ServerId, UserId},
+    id::{MessageId, ServerId, UserId},
     proto::{frame, pb, pb::ResetReason},
 };
 
@@ -23,6 +26,9 @@ const PART_BYTES: usize = 64 * 1024;
 
 /// How many devices are brought up to date at once; others wait on the bus, and ask again.
 const CONCURRENCY: usize = 256;
+
+/// How far back a new device begins. Longer than a sync takes, shorter than what a person calls the past.
+const NEW_DEVICE_LOOKBACK_MS: u64 = 10_000;
 
 /// A device that is being brought up to date.
 struct Sync {
@@ -112,10 +118,7 @@ impl Sync {
     /// Where the device goes on, and the first entries from there.
     async fn start(&self) -> Result<(Option<pb::Reset>, Page), SyncError> {
         let Some(known) = &self.cursor else {
-            let mut page = self.read(u64::MAX).await?;
-            page.entries.clear();
-            let id = self.id_at(page.last).await?;
-            return Ok((Some(reset(page.last, id, ResetReason::New)), page));
+            return self.start_new().await;
         };
         let page = self.read(known.seq).await?;
         let reason = if known.seq + 1 < page.first {
@@ -128,6 +131,17 @@ impl Sync {
         // From the oldest entry that there still is.
         let before = page.first.saturating_sub(1);
         Ok((Some(reset(before, 0, reason)), self.read(before).await?))
+    }
+
+    /// A new device begins at the end of the log, and with what has come in the last moments: what is sent to it as soon as
+    /// it is connected must not get lost because this sync comes a little later.
+    async fn start_new(&self) -> Result<(Option<pb::Reset>, Page), SyncError> {
+        let newest = self.im.inner.cluster.log().read_back(&self.log, None, PAGE).await?;
+        let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS));
+        let recent = newest.entries.iter().take_while(|entry| entry.message_id >= since);
+        let before = recent.last().map_or(newest.last, |oldest| oldest.seq - 1);
+        let id = self.id_at(before).await?;
+        Ok((Some(reset(before, id, ResetReason::New)), self.read(before).await?))
     }
 
     /// Whether the log has the cursor's message at the cursor's place, as far as either still knows.
@@ -175,6 +189,11 @@ impl Sync {
             _ => Err(SyncError::Gone),
         }
     }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn cursor(seq: u64, id: u64) -> pb::Cursor {

@@ -35,6 +35,11 @@ pub enum Event {
     },
     /// A message arrived.
     Message(ReceivedMessage),
+    /// Everything that was in the logs when the connection began has come. Once for each connection.
+    ///
+    /// A device without a cursor starts each log at its end: where that is is settled by now, so that what is sent from
+    /// here on arrives.
+    UpToDate,
     /// A log goes on elsewhere: what the application has of it does not lead on to what comes next. Entries up to the
     /// position, as far as they matter, have to come from the history.
     Reset {

@@ -139,7 +139,9 @@ impl<T> Core<T> {
 
     fn handle_sync_done(&mut self, now: Instant, done: pb::SyncDone) {
         let ends = done.ends.into_iter().filter_map(|end| place(end).ok()).collect();
-        self.logs.handle_sync_done(now, &mut self.rng, ends);
+        if self.logs.handle_sync_done(now, &mut self.rng, ends) {
+            self.events.push_back(Event::UpToDate);
+        }
     }
 
     fn tell(&mut self, changes: Vec<Change>) {

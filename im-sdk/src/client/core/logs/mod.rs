@@ -52,6 +52,8 @@ pub(super) struct Logs {
     /// Those whose acknowledged cursor is not saved.
     unsaved: BTreeSet<Log>,
     repeated: u64,
+    /// On this connection everything has come that was there at its beginning.
+    up_to_date: bool,
 }
 
 impl Logs {
@@ -68,6 +70,7 @@ impl Logs {
             acks: Acks::default(),
             unsaved: BTreeSet::new(),
             repeated: 0,
+            up_to_date: false,
         }
     }
 
@@ -97,6 +100,7 @@ impl Logs {
         self.followed.values_mut().for_each(Followed::handle_connection_lost);
         self.troubled.clear();
         self.due = false;
+        self.up_to_date = false;
         self.syncing.handle_connection_lost();
         self.acks.handle_connection_lost();
     }
@@ -143,8 +147,14 @@ impl Logs {
         changes
     }
 
-    /// The server has sent what there was when the sync began.
-    pub(super) fn handle_sync_done(&mut self, now: Instant, rng: &mut StdRng, ends: Vec<(Log, Mark)>) {
+    /// The server has sent what there was when the sync began. Whether nothing is missing any more, for the first time
+    /// on this connection.
+    pub(super) fn handle_sync_done(
+        &mut self,
+        now: Instant,
+        rng: &mut StdRng,
+        ends: Vec<(Log, Mark)>,
+    ) -> bool {
         self.syncing.handle_done(now, rng);
         for (log, end) in ends {
             // An empty log has nothing to miss.
@@ -155,6 +165,8 @@ impl Logs {
                 self.note(&log);
             }
         }
+        let complete = self.troubled.is_empty();
+        complete && !std::mem::replace(&mut self.up_to_date, complete)
     }
 
     pub(super) fn handle_hint(&mut self, now: Instant, rng: &mut StdRng, within: Duration) {

@@ -40,6 +40,7 @@ fn shown(event: &Event) -> String {
         Event::Message(ReceivedMessage { position: Some(position), .. }) => place(position),
         Event::Message(_) => "live".to_owned(),
         Event::Reset { position, reason } => format!("reset {} {}", place(position), reason.as_str()),
+        Event::UpToDate => "up to date".to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -58,7 +59,7 @@ impl Harness {
     }
 
     fn shown(&mut self) -> Vec<String> {
-        self.events().iter().map(shown).collect()
+        self.events().iter().filter(|event| **event != Event::UpToDate).map(shown).collect()
     }
 
     fn sent_sync(&mut self) -> Vec<(String, u64)> {
@@ -103,6 +104,28 @@ fn places(cursors: Vec<pb::Cursor>) -> Vec<(String, u64)> {
 
 fn all_at(inbox: u64, team: u64) -> Vec<(String, u64)> {
     vec![(String::new(), inbox), (TEAM.to_owned(), team)]
+}
+
+#[test]
+fn being_up_to_date_is_told_once_for_each_connection() {
+    let mut test = Harness::following();
+    for _ in 0..2 {
+        test.broken();
+        test.pass(SECOND);
+        test.connect_all_the_way();
+        test.drain();
+        let next = test.core.logs.position(&Log::Inbox) + 1;
+        test.receive(entry("", next));
+        test.receive(sync_done(&[at("", 90)]));
+        assert_eq!(test.shown().len(), 1);
+        assert!(test.time_to_sync(SECOND).is_some());
+        test.receive(reset(at("", 90), pb::ResetReason::Trimmed));
+        test.receive(sync_done(&[at("", 90)]));
+        test.receive(sync_done(&[at("", 90)]));
+        assert_eq!(test.events()[1..], [Event::UpToDate]);
+        test.receive(reset(at("", 10), pb::ResetReason::Trimmed));
+        test.drain();
+    }
 }
 
 #[test]
