@@ -154,6 +154,10 @@ impl<T> Core<T> {
         }
         self.drop_connection(CloseCode::ClientClosed, "");
         self.phase = Phase::Disconnected;
+        // Without a connection there is nothing that a close could wait for.
+        if self.closing.is_some() {
+            self.close_now();
+        }
     }
 
     /// The application wants to end it all. What it has published may take up to `grace` on an existing connection.

@@ -140,6 +140,10 @@ impl<T> Core<T> {
         if connected && unfinished && now < by {
             return;
         }
+        self.close_now();
+    }
+
+    pub(super) fn close_now(&mut self) {
         self.drop_connection(CloseCode::ClientClosed, "");
         self.outbox.fail_waiting(&PublishError::Closed);
         self.phase = Phase::Closed;

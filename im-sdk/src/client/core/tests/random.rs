@@ -149,3 +149,27 @@ proptest! {
         prop_assert_eq!(test.core.poll_timeout(), None);
     }
 }
+
+/// Found by the property above.
+#[test]
+fn a_disconnect_while_closing_leaves_no_publish_behind() {
+    let steps = [
+        Step::Connect,
+        Step::Token(2),
+        Step::Established(false),
+        Step::Welcome(0),
+        Step::Publish(0),
+        Step::Close,
+        Step::Disconnect,
+        Step::Drain,
+    ];
+    let mut test = Harness::seeded(0);
+    let mut watch = Watch::default();
+    for step in steps {
+        take(&mut test, &mut watch, step);
+        watch.collect(&mut test);
+    }
+    test.pass(31 * SECOND);
+    watch.collect(&mut test);
+    assert!(watch.is_complete());
+}
