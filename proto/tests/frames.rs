@@ -10,7 +10,7 @@
 //!
 //! [`no_field_is_missing`] fails when a message, a field or an enum value is in no vector.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
 use std::{collections::BTreeSet, env, fs, sync::LazyLock};
 
