@@ -28,10 +28,10 @@ impl Im {
     pub(super) async fn append(
         &self,
         id: MessageId,
+        message: Bytes,
         prepared: &Prepared,
         once: Option<Once>,
     ) -> Result<Logged, SendError> {
-        let message = prepared.encode(id);
         let inboxes = inboxes(prepared);
         match once {
             None => self.append_all(id, message, inboxes, None).await,

@@ -134,13 +134,16 @@ impl Im {
         once: Option<Once>,
     ) -> Result<Receipt, SendError> {
         let once = once.or_else(|| prepared.once());
-        check_size(push_frame(prepared.encode(id), u64::MAX).len())?;
-        let logged = self.append(id, &prepared, once).await?;
+        let message = prepared.encode(id);
+        check_size(push_frame(message.clone(), u64::MAX).len())?;
+        let logged = self.append(id, message, &prepared, once).await?;
         let reached = self.push_logged(&logged).await;
         let mut receipt = Receipt::new(logged.message_id, Durability::Logged);
         receipt.repeated = logged.repeated;
         receipt.logged = logged.seqs;
-        let recipient = |user: &UserId| prepared.users.contains(user);
+        // A sender who is no recipient has an entry as well, of which the receipt does not speak.
+        let sender = prepared.from.filter(|sender| !prepared.users.contains(sender));
+        let recipient = |user: &UserId| Some(user) != sender.as_ref();
         receipt.logged.retain(|(user, _)| recipient(user));
         let reached = reached.into_iter().filter(|(located, _)| recipient(&located.owner.user)).collect();
         Ok(receipt.delivered(prepared.users, reached))

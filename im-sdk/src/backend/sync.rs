@@ -1,16 +1,13 @@
 //! Bringing a device up to date: what its inbox has after the device's cursor, as frames to its connection.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{im::Im, message::push_frame, publisher::Outcome};
+use super::{ids::unix_ms, im::Im, message::push_frame, publisher::Outcome};
 use crate::{
     cluster::{BusEvent, Entry, LogError, LogId, Page, Subscription},
     id::{MessageId, ServerId, UserId},
@@ -189,11 +186,6 @@ impl Sync {
             _ => Err(SyncError::Gone),
         }
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn cursor(seq: u64, id: u64) -> pb::Cursor {
