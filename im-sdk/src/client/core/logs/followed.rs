@@ -55,6 +55,8 @@ pub(super) struct Followed {
     needs_since: Option<Instant>,
     /// What this connection's server was told last.
     pub(super) told: Option<u64>,
+    /// The highest entry that had come when the last sync began: a log that ended before it has been rolled back.
+    seen: u64,
     /// What the application has dealt with since the last reset. Behind the position.
     acked: Option<Mark>,
 }
@@ -99,6 +101,7 @@ impl Followed {
         self.needs_since = None;
         self.gap_until = None;
         self.told = Some(mark.seq);
+        self.seen = self.held.last_key_value().map_or(mark.seq, |(seq, _)| mark.seq.max(*seq));
         mark
     }
 
@@ -132,6 +135,7 @@ impl Followed {
         self.set(mark);
         self.acked = None;
         self.told = self.told.map(|_| mark.seq);
+        self.seen = mark.seq;
         let held = self.held.len();
         let forked = reason == ResetReason::Forked;
         self.held.retain(|seq, _| *seq > mark.seq && !forked);
@@ -153,7 +157,12 @@ impl Followed {
     /// The server says where the log ended when the sync began.
     pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
         let mark = self.mark();
-        let rolled_back = self.told.is_some_and(|told| end.seq < told);
+        let rolled_back = self.told.is_some() && end.seq < self.seen;
+        if rolled_back {
+            // What was held may be of the lost branch. Once only: the next sync has less to go by.
+            self.held.clear();
+            self.gap_until = None;
+        }
         if end.seq > mark.seq || rolled_back || end.differs(mark) {
             self.need_sync(now);
         }

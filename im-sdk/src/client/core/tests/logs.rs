@@ -344,6 +344,27 @@ fn a_fork_drops_what_was_held_and_syncs_again() {
 }
 
 #[test]
+fn what_is_held_beyond_the_end_is_of_a_branch_that_was_lost() {
+    let mut test = Harness::following();
+    // 11 and 12 are lost on the way, and then the log falls back to 10.
+    test.receive(entry("", 13));
+    test.pass(HOLD);
+    assert_eq!(test.sent_sync(), all_at(10, 20));
+    test.receive(sync_done(&[at("", 10), at(TEAM, 20)]));
+    for seq in [11, 12, 13] {
+        test.receive(entry_of("", seq, 2));
+    }
+    assert_eq!(test.shown(), ["inbox 11", "inbox 12", "inbox 13"]);
+    assert_eq!(test.core.logs.position(&Log::Inbox), 13);
+    test.receive(entry_of("", 13, 2));
+    assert_eq!(test.core.logs.repeated(), 1);
+    // What was dropped may have been of the new branch, so one more sync follows, and no third.
+    assert!(test.time_to_sync(2 * SECOND).is_some());
+    test.receive(sync_done(&[cursor("", 13, id(13, 2)), at(TEAM, 20)]));
+    assert_eq!(test.time_to_sync(60 * SECOND), None);
+}
+
+#[test]
 fn a_log_without_its_reset_is_asked_for_from_its_start() {
     let mut test = Harness::following();
     test.receive(entry("new", 500));
