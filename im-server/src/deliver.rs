@@ -138,6 +138,7 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
             connection.outbox.close(Close::new(code, kick.reason.clone()));
             true
         }
+        Effect::Join(_) | Effect::Leave(_) => false,
     }
 }
 

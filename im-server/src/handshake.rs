@@ -146,8 +146,11 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
 fn kick(shared: &Shared, route: &Route) -> pb::Envelope {
     let reason = "another connection of this user took its place".to_owned();
     let kick = pb::Kick { code: CloseCode::Replaced.code().into(), reason };
-    let record =
-        pb::Record { connections: vec![route.connection.0], effect: Some(pb::record::Effect::Kick(kick)) };
+    let record = pb::Record {
+        connections: vec![route.connection.0],
+        channel: String::new(),
+        effect: Some(pb::record::Effect::Kick(kick)),
+    };
     pb::Envelope { publisher: shared.id.to_string(), records: vec![record], ..pb::Envelope::default() }
 }
 

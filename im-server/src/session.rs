@@ -160,7 +160,7 @@ impl<L: Link> Session<'_, L> {
             Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
-            Some(Body::Pong(_)) | None => {}
+            Some(Body::Pong(_) | Body::Ack(_) | Body::Request(_)) | None => {}
         }
         Ok(())
     }

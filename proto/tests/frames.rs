@@ -22,7 +22,7 @@ use im_proto::{
     limits::MAX_FRAME_BYTES,
     pb::{
         self, RefusalKind, ResetReason, Terminal, content, device_frame, frame::Body,
-        publish_result::Outcome, record::Effect,
+        history_request::Conversation, publish_result::Outcome, record::Effect, request, response,
     },
 };
 use prost::Message;
@@ -59,9 +59,11 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("reset.trimmed", reset(cursor("team", 900, NEXT_ID), ResetReason::Trimmed)),
         ("reset.forked", reset(cursor("team", 5, NEXT_ID), ResetReason::Forked)),
         ("sync_hint", Body::SyncHint(pb::SyncHint { within_ms: 2000 })),
+        ("reset.left", reset(cursor("team", 0, 0), ResetReason::Left)),
         ("ack", Body::Ack(pb::Ack { cursors: vec![inbox_42()] })),
         ("publish.text", publish(1, "bob", text("hi"))),
         ("publish.custom", publish(300, "bob", custom("typing", b""))),
+        ("publish.channel", publish_to_channel(2, "team", text("hi, all"))),
         ("publish_result.accepted", result(1, accepted(message_id(), b""))),
         ("publish_result.answered", result(300, accepted(0, b"ok"))),
         ("publish_result.rule", result(2, refused(RefusalKind::Rule, "blocked by bob", -17, 0))),
@@ -69,6 +71,12 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("publish_result.invalid", result(2, refused(RefusalKind::Invalid, "no content", 0, 0))),
         ("publish_result.too_many", result(66, refused(RefusalKind::TooMany, "64 are waiting", 0, 200))),
         ("publish_result.internal", result(2, refused(RefusalKind::Internal, "", 0, 1000))),
+        ("request.history.user", history_request(1, Conversation::User("bob".into()), 42, 0)),
+        ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, 7)),
+        ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, 0)),
+        ("response.history", response(1, response::Outcome::History(history()))),
+        ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
+        ("response.refused", response_refused()),
         ("go_away", Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
     ]
 }
@@ -95,10 +103,22 @@ fn messages() -> Vec<Vector> {
             "record.answer",
             record(Effect::Answer(pb::PublishAnswer { number: 1, frames: ping_bytes() })),
         ),
+        message(
+            "record.channel",
+            pb::Record {
+                channel: "team".into(),
+                connections: vec![],
+                ..record(Effect::Frames(ping_bytes()))
+            },
+        ),
+        message("record.join", record(Effect::Join(channels()))),
+        message("record.leave", record(Effect::Leave(channels()))),
         message("delivered", delivered()),
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
         message("upstream_sync", upstream_sync()),
+        message("upstream_request", upstream_request()),
+        message("upstream_acks", upstream_acks()),
         message("raw_push", raw_push()),
         message("raw_frame", pb::RawFrame { push: Some(raw_push()) }),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
@@ -106,6 +126,8 @@ fn messages() -> Vec<Vector> {
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
         message("device_frame.publish", device_frame(device_frame::Body::Publish(publish_bytes()))),
         message("device_frame.sync", device_frame(device_frame::Body::Sync(sync_bytes()))),
+        message("device_frame.ack", device_frame(device_frame::Body::Ack(ack_bytes()))),
+        message("device_frame.request", device_frame(device_frame::Body::Request(request_bytes()))),
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
     ]
@@ -116,8 +138,8 @@ fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
     vec![
         ("no_body", "00", None),
-        ("unknown_body", "05 72 03 01 02 03", None),
-        ("unknown_body.last_reserved", "02 7a 00", None),
+        ("unknown_body", "06 82 01 03 01 02 03", None),
+        ("unknown_body.last_reserved", "03 fa 01 00", None),
         ("unknown_field_in_body", "06 1a 04 08 07 10 01", ping()),
         ("unknown_field_beside_body", "07 1a 02 08 07 a0 01 05", ping()),
         ("prefix_longer_than_needed", "84 80 00 1a 02 08 07", ping()),
@@ -240,8 +262,10 @@ fn device_frames_read_what_frames_write() {
             Body::Pong(pong) => Some(device_frame::Body::Pong(pong)),
             Body::Publish(publish) => Some(device_frame::Body::Publish(publish.encode_to_vec().into())),
             Body::Sync(sync) => Some(device_frame::Body::Sync(sync.encode_to_vec().into())),
+            Body::Ack(ack) => Some(device_frame::Body::Ack(ack.encode_to_vec().into())),
+            Body::Request(request) => Some(device_frame::Body::Request(request.encode_to_vec().into())),
             Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
-            Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) | Body::Ack(_) => None,
+            Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) | Body::Response(_) => None,
         };
         assert_eq!(read.body, expected, "{name}");
         if let Some(device_frame::Body::Publish(publish)) = read.body {
@@ -464,7 +488,39 @@ fn reset(cursor: pb::Cursor, reason: ResetReason) -> Body {
 }
 
 fn publish(number: u64, to: &str, content: pb::Content) -> Body {
-    Body::Publish(pb::Publish { number, to: to.into(), content: Some(content) })
+    Body::Publish(pb::Publish { number, to: to.into(), content: Some(content), channel: String::new() })
+}
+
+fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body {
+    let channel = channel.to_owned();
+    Body::Publish(pb::Publish { number, to: String::new(), content: Some(content), channel })
+}
+
+fn history_request(number: u64, conversation: Conversation, before: u64, after: u64) -> Body {
+    let history = pb::HistoryRequest { conversation: Some(conversation), before, after, limit: 50 };
+    Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
+}
+
+fn response(number: u64, outcome: response::Outcome) -> Body {
+    Body::Response(pb::Response { number, outcome: Some(outcome) })
+}
+
+fn response_refused() -> Body {
+    let Outcome::Refused(refused) = refused(RefusalKind::Unavailable, "no back end", 0, 1000) else {
+        panic!("not refused")
+    };
+    response(3, response::Outcome::Refused(refused))
+}
+
+fn history() -> pb::History {
+    let Body::Push(push) = entry("", 41, push("bob", "alice", text("hello, alice"))) else {
+        panic!("no push")
+    };
+    pb::History { entries: vec![push], more: true }
+}
+
+fn channels() -> pb::Channels {
+    pb::Channels { channels: vec!["team".into(), "lobby".into()] }
 }
 
 fn result(number: u64, outcome: Outcome) -> Body {
@@ -506,7 +562,7 @@ fn goodbye() -> pb::Envelope {
 }
 
 fn record(effect: Effect) -> pb::Record {
-    pb::Record { connections: vec![7, 1 << 40], effect: Some(effect) }
+    pb::Record { connections: vec![7, 1 << 40], channel: String::new(), effect: Some(effect) }
 }
 
 fn delivered() -> pb::Delivered {
@@ -535,6 +591,25 @@ fn upstream_sync() -> pb::UpstreamSync {
     }
 }
 
+fn upstream_request() -> pb::UpstreamRequest {
+    pb::UpstreamRequest {
+        server: "edge-1_a01b".into(),
+        connection: 7,
+        user: "alice".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        request: request_bytes(),
+    }
+}
+
+fn upstream_acks() -> pb::UpstreamAcks {
+    let ack = pb::UpstreamAck {
+        user: "alice".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        ack: ack_bytes(),
+    };
+    pb::UpstreamAcks { acks: vec![ack] }
+}
+
 fn raw_push() -> pb::RawPush {
     pb::RawPush { message: message_bytes(), channel: "team".into(), seq: 7 }
 }
@@ -553,11 +628,24 @@ fn ping_bytes() -> Bytes {
 }
 
 fn publish_bytes() -> Bytes {
-    pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")) }.encode_to_vec().into()
+    pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")), channel: String::new() }
+        .encode_to_vec()
+        .into()
 }
 
 fn sync_bytes() -> Bytes {
     pb::Sync { cursors: cursors() }.encode_to_vec().into()
+}
+
+fn ack_bytes() -> Bytes {
+    pb::Ack { cursors: cursors() }.encode_to_vec().into()
+}
+
+fn request_bytes() -> Bytes {
+    let Body::Request(request) = history_request(1, Conversation::User("bob".into()), 42, 0) else {
+        panic!("no request")
+    };
+    request.encode_to_vec().into()
 }
 
 fn message_bytes() -> Bytes {

@@ -275,7 +275,7 @@ fn message() -> impl Strategy<Value = pb::Message> {
 
 fn publish() -> impl Strategy<Value = pb::Publish> {
     (any::<u64>(), "\\PC{0,20}", proptest::option::of(content()))
-        .prop_map(|(number, to, content)| pb::Publish { number, to, content })
+        .prop_map(|(number, to, content)| pb::Publish { number, to, content, channel: String::new() })
 }
 
 fn publish_result() -> impl Strategy<Value = pb::PublishResult> {

@@ -40,7 +40,12 @@ fn pong(echo: u64) -> Heard {
 
 fn publish(number: u64) -> Body {
     let text = pb::content::Body::Text(pb::Text { text: "hi".into() });
-    Body::Publish(pb::Publish { number, to: "alice".into(), content: Some(pb::Content { body: Some(text) }) })
+    Body::Publish(pb::Publish {
+        number,
+        to: "alice".into(),
+        content: Some(pb::Content { body: Some(text) }),
+        channel: String::new(),
+    })
 }
 
 /// Somebody who behaves, and who must still be served when others did not.

@@ -151,7 +151,13 @@ async fn the_senders_devices_see_what_it_sent(setup: Setup, via: Via) {
 
 async fn publish(raw: &mut Raw, number: u64, text: &str) -> Outcome {
     let content = pb::Content { body: Some(pb::content::Body::Text(pb::Text { text: text.into() })) };
-    raw.send_frame(Body::Publish(pb::Publish { number, to: "bob".into(), content: Some(content) })).await;
+    raw.send_frame(Body::Publish(pb::Publish {
+        number,
+        to: "bob".into(),
+        content: Some(content),
+        channel: String::new(),
+    }))
+    .await;
     loop {
         match raw.heard().await {
             Heard::Frame(Body::PublishResult(result)) => return result.outcome.unwrap(),

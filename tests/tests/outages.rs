@@ -69,7 +69,11 @@ async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> boo
         publisher: "test".into(),
         number: 1,
         answer_to: names.answers("test").to_string(),
-        records: vec![pb::Record { connections: vec![connection], effect: Some(frames) }],
+        records: vec![pb::Record {
+            connections: vec![connection],
+            channel: String::new(),
+            effect: Some(frames),
+        }],
         goodbye: false,
     };
     let payload: Bytes = envelope.encode_to_vec().into();

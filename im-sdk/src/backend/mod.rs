@@ -21,7 +21,6 @@ mod publisher;
 mod receipt;
 mod send;
 mod service;
-mod sync;
 
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};

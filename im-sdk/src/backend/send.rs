@@ -204,7 +204,7 @@ impl Im {
         for (server, located) in by_server.into_iter().flat_map(split) {
             for (effect, located) in by_effect(located, &effect) {
                 let connections = located.iter().map(|located| located.connection.0).collect();
-                let record = pb::Record { connections, effect: Some(effect) };
+                let record = pb::Record { connections, channel: String::new(), effect: Some(effect) };
                 let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
                 asked.push((server.clone(), located, submitted.ok()));
             }

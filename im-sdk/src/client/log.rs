@@ -62,6 +62,8 @@ pub enum ResetReason {
     Trimmed,
     /// The log was rolled back: messages that the application has may have been replaced by others.
     Forked,
+    /// The user is not a member of the channel any more. The device has stopped following the log.
+    Left,
 }
 
 impl ResetReason {
@@ -71,6 +73,7 @@ impl ResetReason {
             Self::New => "new",
             Self::Trimmed => "trimmed",
             Self::Forked => "forked",
+            Self::Left => "left",
         }
     }
 }
@@ -80,6 +83,7 @@ impl From<pb::ResetReason> for ResetReason {
         match reason {
             pb::ResetReason::New => Self::New,
             pb::ResetReason::Forked => Self::Forked,
+            pb::ResetReason::Left => Self::Left,
             pb::ResetReason::Unspecified | pb::ResetReason::Trimmed => Self::Trimmed,
         }
     }

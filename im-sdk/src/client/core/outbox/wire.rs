@@ -12,7 +12,12 @@ use crate::{
 };
 
 pub(super) fn publish(number: u64, to: &UserId, content: pb::Content) -> pb::frame::Body {
-    pb::frame::Body::Publish(pb::Publish { number, to: to.to_string(), content: Some(content) })
+    pb::frame::Body::Publish(pb::Publish {
+        number,
+        to: to.to_string(),
+        content: Some(content),
+        channel: String::new(),
+    })
 }
 
 /// The content, if it is one and fits under the longest number, so that what is taken here fits later too.

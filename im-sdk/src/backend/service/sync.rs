@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
-use tokio::{sync::Semaphore, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::timeout;
 
-use super::{ids::unix_ms, im::Im, message::push_frame, publisher::Outcome};
+use super::responder::Responder;
 use crate::{
-    cluster::{BusEvent, Entry, LogError, LogId, Page, Subscription},
+    backend::{ids::unix_ms, im::Im, message::push_frame, publisher::Outcome},
+    cluster::{Entry, LogError, LogId, Page},
     id::{MessageId, ServerId, UserId},
     proto::{frame, pb, pb::ResetReason},
 };
@@ -47,33 +47,26 @@ enum SyncError {
     Gone,
 }
 
-/// Answers devices' syncs until `stop`.
-pub(super) async fn serve(
-    im: Im,
-    mut subscription: Subscription,
-    running: TaskTracker,
-    stop: CancellationToken,
-) {
-    let places = Arc::new(Semaphore::new(CONCURRENCY));
-    loop {
-        let event = tokio::select! {
-            biased; // A stopping service begins nothing.
-            () = stop.cancelled() => return,
-            event = subscription.next() => event,
-        };
-        let payload = match event {
-            Some(BusEvent::Message(message)) => message.payload,
-            Some(_) => continue,
-            None => return,
-        };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let im = im.clone();
-        running.spawn(async move {
-            if let Err(error) = Sync::run(im, payload).await {
-                tracing::debug!(%error, "a sync ended early");
-            }
-            drop(place);
-        });
+/// Brings devices up to date.
+pub(super) struct Syncs {
+    pub(super) im: Im,
+}
+
+impl Responder for Syncs {
+    type Request = Bytes;
+
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
+    }
+
+    fn parse(&self, payload: Bytes) -> Vec<Bytes> {
+        vec![payload]
+    }
+
+    async fn handle(self: Arc<Self>, payload: Bytes) {
+        if let Err(error) = Sync::run(self.im.clone(), payload).await {
+            tracing::debug!(%error, "a sync ended early");
+        }
     }
 }
 
@@ -178,6 +171,7 @@ impl Sync {
     async fn push(&self, frames: Bytes) -> Result<(), SyncError> {
         let record = pb::Record {
             connections: vec![self.connection],
+            channel: String::new(),
             effect: Some(pb::record::Effect::Frames(frames)),
         };
         let outcome = self.im.inner.publisher.submit(&self.server, record).await;

@@ -1,0 +1,165 @@
+//! Serving what devices publish: a handler accepts, changes, refuses or answers.
+
+mod publish;
+mod responder;
+mod sync;
+
+use std::future::Future;
+
+use bytes::Bytes;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{publish::Publishes, responder::Responders, sync::Syncs};
+use super::{
+    im::Im,
+    message::{Message, user},
+};
+use crate::{
+    Content,
+    cluster::BusError,
+    id::{Device, UserId},
+};
+
+/// What a device published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// The user whose device it is, as its token says.
+    pub from: UserId,
+    /// The device.
+    pub device: Device,
+    /// Whom it is meant for.
+    pub to: UserId,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Incoming {
+    /// Takes it as it is: it is sent to whom it is meant for.
+    pub fn accept(self) -> Acceptance {
+        let message = Message::to(user(&self.to)).from(&self.from).content(self.content);
+        Acceptance::send(message)
+    }
+}
+
+/// A publish that was taken, and what is to be done with it.
+#[derive(Clone, Debug)]
+pub struct Acceptance {
+    message: Option<Message>,
+    answer: Bytes,
+}
+
+impl Acceptance {
+    /// Sends this message. Without a sender it comes from the user that published.
+    pub fn send(message: Message) -> Self {
+        Self { message: Some(message), answer: Bytes::new() }
+    }
+
+    /// Sends nothing: the handler did what there was to do.
+    pub fn handled() -> Self {
+        Self { message: None, answer: Bytes::new() }
+    }
+
+    /// The device gets these bytes with the result.
+    pub fn with_answer(mut self, answer: impl Into<Bytes>) -> Self {
+        self.answer = answer.into();
+        self
+    }
+}
+
+/// A publish that was not taken. The device sees the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: String,
+    code: i32,
+}
+
+impl Refusal {
+    /// A refusal for a reason that people can read.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), code: 0 }
+    }
+
+    /// The application's own code, for programs to read.
+    pub fn with_code(mut self, code: i32) -> Self {
+        self.code = code;
+        self
+    }
+}
+
+/// Decides what becomes of what devices publish. Closures are handlers:
+///
+/// ```no_run
+/// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+/// use im_sdk::backend::{Incoming, Refusal};
+///
+/// let service = im.serve(|incoming: Incoming| async move {
+///     match incoming.content.as_text() {
+///         Some(text) if text.contains("spam") => Err(Refusal::new("no spam, please")),
+///         _ => Ok(incoming.accept()),
+///     }
+/// }).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Decides. Several run at once, also for one user; those of one device and recipient come one after another.
+    fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
+}
+
+impl<F, D> Handler for F
+where
+    F: Fn(Incoming) -> D + Send + Sync + 'static,
+    D: Future<Output = Result<Acceptance, Refusal>> + Send,
+{
+    fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send {
+        self(incoming)
+    }
+}
+
+/// Publishes cannot be received.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve publishes: {0}")]
+pub struct ServeError(#[from] BusError);
+
+/// A running service. Dropping it stops receiving at once; [`Service::shutdown`] also waits for what was begun.
+#[derive(Debug)]
+#[must_use = "dropping the service stops it"]
+pub struct Service {
+    stop: CancellationToken,
+    running: TaskTracker,
+}
+
+impl Service {
+    /// Receives nothing more and waits until everything that was begun is answered.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Im {
+    /// Receives this back end's share of what devices publish, from now until the service is dropped or shut down.
+    /// Any number of back ends may serve; each publish goes to one of them.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the bus does not take the subscription.
+    pub async fn serve<H: Handler>(&self, handler: H) -> Result<Service, ServeError> {
+        let names = self.inner.cluster.names();
+        let (stop, running) = (self.inner.stop.child_token(), TaskTracker::new());
+        let responders = Responders { im: self.clone(), running: running.clone(), stop: stop.clone() };
+        // From here on what was begun ends with an error too.
+        let service = Service { stop, running };
+        let publishes = Publishes { im: self.clone(), handler };
+        responders.start(names.upstream_publish(), publishes).await?;
+        responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
+        Ok(service)
+    }
+}

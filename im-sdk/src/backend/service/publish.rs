@@ -1,0 +1,149 @@
+//! What devices publish: the handler decides, and what it accepts is sent.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use prost::Message as _;
+
+use super::{Handler, Incoming, Refusal, responder::Responder};
+use crate::{
+    Content,
+    backend::{
+        im::Im,
+        message::{Message, digest},
+        send::{SendError, check_size},
+    },
+    cluster::{LogError, Once},
+    id::{Device, MessageId, ServerId, UserId},
+    proto::{frame, pb},
+};
+
+/// When a device may try again what failed here.
+const RETRY_MS: u32 = 1000;
+
+/// Asks the handler, and sends what it accepts.
+pub(super) struct Publishes<H> {
+    pub(super) im: Im,
+    pub(super) handler: H,
+}
+
+/// A publish and the server that its answer goes to.
+pub(super) struct Request {
+    server: ServerId,
+    publish: pb::UpstreamPublish,
+}
+
+impl<H: Handler> Responder for Publishes<H> {
+    type Request = Request;
+
+    fn concurrency(&self) -> usize {
+        self.im.inner.config.handler_concurrency
+    }
+
+    fn parse(&self, payload: Bytes) -> Vec<Request> {
+        let upstream = pb::Upstream::decode(payload).ok();
+        let server = upstream.as_ref().and_then(|upstream| ServerId::parse(&upstream.server).ok());
+        let (Some(upstream), Some(server)) = (upstream, server) else {
+            tracing::warn!("a batch of publishes is not valid and was dropped");
+            return Vec::new();
+        };
+        let request = |publish| Request { server: server.clone(), publish };
+        upstream.publishes.into_iter().map(request).collect()
+    }
+
+    async fn handle(self: Arc<Self>, request: Request) {
+        let Request { server, publish } = request;
+        let (connection, number) = (publish.connection, publish.number);
+        let decision = AssertUnwindSafe(self.decide(publish)).catch_unwind().await;
+        let outcome = decision.unwrap_or_else(|_| {
+            tracing::error!("the handler panicked");
+            Err(refused(pb::RefusalKind::Internal, "the back end failed", 0))
+        });
+        let outcome = match outcome {
+            Ok(accepted) => pb::publish_result::Outcome::Accepted(accepted),
+            Err(refused) => pb::publish_result::Outcome::Refused(refused),
+        };
+        let mut frames = result(number, outcome);
+        // It would be lost, and with it what travels in the same envelope.
+        if let Err(error) = check_size(frames.len()) {
+            tracing::error!(%error, "the handler's answer is too large");
+            let refused = refused(pb::RefusalKind::Internal, "the back end's answer is too large", 0);
+            frames = result(number, pb::publish_result::Outcome::Refused(refused));
+        }
+        let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
+        let record =
+            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(answer) };
+        self.im.inner.publisher.submit_and_forget(&server, record).await;
+    }
+}
+
+impl<H: Handler> Publishes<H> {
+    async fn decide(&self, publish: pb::UpstreamPublish) -> Result<pb::Accepted, pb::Refused> {
+        let (number, digest) = (publish.number, digest([&publish.publish[..]]));
+        let incoming = parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
+        let from = incoming.from.clone();
+        // A device has one unanswered publish per conversation, so that in each log these numbers only rise.
+        let name = format!("{from}/{}>{}", incoming.device, incoming.to);
+        let once = Once::Producer { name, number, digest };
+        let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
+        let message_id = match acceptance.message {
+            Some(message) => self.send_for(&from, message, once).await?.as_u64(),
+            None => 0,
+        };
+        Ok(pb::Accepted { message_id, answer: acceptance.answer })
+    }
+
+    async fn send_for(&self, from: &UserId, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
+        let message = if message.has_sender() { message } else { message.from(from) };
+        match self.im.send_once(message, Some(once)).await {
+            Ok(receipt) => Ok(receipt.message_id),
+            Err(error) => {
+                tracing::warn!(%from, %error, "an accepted publish could not be sent");
+                Err(not_sent(&error))
+            }
+        }
+    }
+}
+
+fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
+    let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
+    let device = publish.device.ok_or("the device is missing")?;
+    let device = Device::try_from(device).map_err(|error| error.to_string())?;
+    let body = pb::Publish::decode(publish.publish).map_err(|error| error.to_string())?;
+    let to = UserId::parse(&body.to).map_err(|error| error.to_string())?;
+    let content = Content::from(body.content);
+    if content == Content::Unknown {
+        return Err("the content is empty or of a kind that this back end does not know".into());
+    }
+    Ok(Incoming { from, device, to, content })
+}
+
+fn not_sent(error: &SendError) -> pb::Refused {
+    let internal =
+        |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
+    match error {
+        SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
+        SendError::Conflict | SendError::NotLogged { source: LogError::Stale { .. }, .. } => {
+            let reason = "the number was used for another message";
+            refused(pb::RefusalKind::Invalid, reason, 0)
+        }
+        SendError::Id(_) | SendError::Routes(_) | SendError::NotLogged { .. } => internal(RETRY_MS),
+        // What the handler made of it makes no sense, and will not the next time.
+        _ => internal(0),
+    }
+}
+
+fn result(number: u64, outcome: pb::publish_result::Outcome) -> Bytes {
+    let result = pb::PublishResult { number, outcome: Some(outcome) };
+    frame::encode(pb::frame::Body::PublishResult(result))
+}
+
+fn rule(refusal: Refusal) -> pb::Refused {
+    let code = refusal.code;
+    pb::Refused { code, ..refused(pb::RefusalKind::Rule, &refusal.reason, 0) }
+}
+
+fn refused(kind: pb::RefusalKind, reason: &str, retry_after_ms: u32) -> pb::Refused {
+    pb::Refused { kind: kind.into(), reason: reason.to_owned(), code: 0, retry_after_ms }
+}
