@@ -91,13 +91,9 @@ impl ImServer {
 /// When it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    // target/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).expect("the target folder");
-    let binary = folder.join(name);
-    assert!(
-        binary.is_file(),
-        "{} is not built: run `cargo build -p {name}` or ./tests/run.sh",
-        binary.display()
-    );
-    binary
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let binary = test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|file| file.is_file());
+    binary.unwrap_or_else(|| {
+        panic!("{name} is not built beside {}: run `cargo build -p {name}` or ./tests/run.sh", test.display())
+    })
 }

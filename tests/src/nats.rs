@@ -49,6 +49,11 @@ impl NatsServer {
         format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it printed so far.
     pub fn output(&self) -> String {
         self.process.output()

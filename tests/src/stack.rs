@@ -247,12 +247,18 @@ impl Stack {
         im.expect("the back end starts")
     }
 
-    /// The id of the server that advertises this address.
+    /// The id of the server that advertises these addresses, as soon as it has registered itself.
     pub async fn server_id(&self, server: &StackServer) -> ServerId {
         let endpoints = server.endpoints();
-        let live = self.cluster.routes().live_servers().await.expect("the route store");
-        let found = live.into_iter().find(|candidate| candidate.info.endpoints == endpoints);
-        found.expect("the server is registered").id
+        let mut id = None;
+        wait_until("the server is registered", PATIENCE, async || {
+            let live = self.cluster.routes().live_servers().await.expect("the route store");
+            let found = live.into_iter().find(|candidate| candidate.info.endpoints == endpoints);
+            id = found.map(|server| server.id);
+            id.is_some()
+        })
+        .await;
+        id.expect("it was found")
     }
 
     /// A device that connects to a server.

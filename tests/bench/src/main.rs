@@ -1,0 +1,36 @@
+//! `im-bench`: a load tool that verifies every delivery, and measures peers with the same client in the same run.
+
+mod cli;
+mod compare;
+mod fleet;
+mod login;
+mod pace;
+mod report;
+mod scenario;
+mod stamp;
+mod tally;
+mod target;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("im-bench: deliveries were lost, doubled, shuffled or refused; see \"verified\"");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("im-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a choice is called on the command line.
+fn name<T: ValueEnum>(choice: T) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,116 @@
+//! What arrived: whether it was right, and how long it took.
+
+use std::collections::BTreeSet;
+
+use hdrhistogram::Histogram;
+
+use crate::stamp::Stamp;
+
+/// What one connection has received.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// The sequence number that comes next.
+    next: u32,
+    /// Earlier ones that have not come. Empty unless something is wrong.
+    missing: BTreeSet<u32>,
+}
+
+/// What is wrong. All zero after a good run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// Came again.
+    pub(crate) duplicated: u64,
+    /// Came after a later one.
+    pub(crate) reordered: u64,
+    /// Came to somebody else.
+    pub(crate) misdelivered: u64,
+}
+
+impl std::ops::AddAssign for Faults {
+    fn add_assign(&mut self, other: Self) {
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.misdelivered += other.misdelivered;
+    }
+}
+
+impl Received {
+    /// Takes a message of the expected audience. True: it is the first time that it comes.
+    pub(crate) fn take(&mut self, expected: u32, stamp: Stamp, faults: &mut Faults) -> bool {
+        if stamp.audience != expected {
+            faults.misdelivered += 1;
+            return false;
+        }
+        if stamp.sequence >= self.next {
+            self.missing.extend(self.next..stamp.sequence);
+            self.next = stamp.sequence + 1;
+            return true;
+        }
+        let late = self.missing.remove(&stamp.sequence);
+        faults.reordered += u64::from(late);
+        faults.duplicated += u64::from(!late);
+        late
+    }
+}
+
+/// Latencies in nanoseconds, up to a minute, to three digits.
+#[derive(Debug)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    #[allow(clippy::expect_used, reason = "the bounds are constants")]
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("valid bounds"))
+    }
+}
+
+impl Latencies {
+    /// Adds one.
+    pub(crate) fn record(&mut self, nanoseconds: u64) {
+        self.0.saturating_record(nanoseconds);
+    }
+
+    /// Adds all of another.
+    pub(crate) fn add(&mut self, other: &Self) {
+        // Both have the same bounds.
+        _ = self.0.add(&other.0);
+    }
+
+    /// The latency that this share of all is not above, in microseconds.
+    pub(crate) fn quantile_us(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+const LONGEST_NS: u64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take_all(sequences: &[u32]) -> (u64, Faults) {
+        let (mut received, mut faults) = (Received::default(), Faults::default());
+        let take = |sequence: &u32| {
+            let stamp = Stamp { time: 0, audience: 3, sequence: *sequence };
+            received.take(3, stamp, &mut faults)
+        };
+        let new = sequences.iter().map(take).filter(|new| *new).count() as u64;
+        (new, faults)
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_seen() {
+        assert_eq!(take_all(&[0, 1, 2]), (3, Faults::default()));
+        assert_eq!(take_all(&[0, 2, 1, 3]), (4, Faults { reordered: 1, ..Faults::default() }));
+        assert_eq!(take_all(&[0, 1, 1, 0]), (2, Faults { duplicated: 2, ..Faults::default() }));
+        assert_eq!(take_all(&[0, 5]).0, 2, "what is lost is missing from the count");
+        let (mut received, mut faults) = (Received::default(), Faults::default());
+        assert!(!received.take(1, Stamp { time: 0, audience: 2, sequence: 0 }, &mut faults));
+        assert_eq!(faults.misdelivered, 1);
+    }
+}
