@@ -198,9 +198,9 @@ impl Flow {
     fn delivery(&self, audience: Audience) -> Delivery {
         let options =
             TargetOptions { path: self.path, payload: self.payload, audience, ..self.base.options() };
-        let rate = match (self.rate, self.window) {
-            (Rate::Max { .. }, Some(window)) => Rate::Max { window },
-            (rate, _) => rate,
+        let rate = match self.rate {
+            Rate::Max { .. } => Rate::Max { window: self.window },
+            rate => rate,
         };
         Delivery {
             kind: self.base.target,

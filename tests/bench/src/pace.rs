@@ -19,10 +19,10 @@ use crate::{
 pub(crate) enum Rate {
     /// As many messages a second, spread evenly. What is late is sent late, and its latency counts from when it was due.
     PerSecond(u64),
-    /// As many as the target delivers, with this many deliveries outstanding at most.
+    /// As many as the target delivers, with a bounded number of deliveries outstanding.
     Max {
-        /// The bound.
-        window: u64,
+        /// The bound; `None`: one that suits the audience.
+        window: Option<u64>,
     },
 }
 
@@ -31,7 +31,7 @@ impl std::str::FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "max" => Ok(Self::Max { window: DEFAULT_WINDOW }),
+            "max" => Ok(Self::Max { window: None }),
             number => number
                 .parse()
                 .map(Self::PerSecond)
@@ -142,13 +142,15 @@ impl<D: Fn() -> u64> Sending<D> {
         self.publish()
     }
 
-    fn send_window(&mut self, window: u64) -> Result<(), String> {
+    fn send_window(&mut self, window: Option<u64>) -> Result<(), String> {
         let each = match self.plan.audience {
             Audience::One => 1,
             Audience::All => u64::from(self.plan.connections.max(1)),
         };
         let outstanding = (self.messages * each).saturating_sub((self.deliveries)());
-        let room = (window.max(each) / each).saturating_sub(outstanding.div_ceil(each)).min(BATCH as u64);
+        let default = if each == 1 { UNICAST_WINDOW } else { CHANNEL_WINDOW * each };
+        let window = window.unwrap_or(default).max(each);
+        let room = (window / each).saturating_sub(outstanding.div_ceil(each)).min(BATCH as u64);
         if room == 0 {
             thread::sleep(Duration::from_micros(50));
             return Ok(());
@@ -177,7 +179,10 @@ impl<D: Fn() -> u64> Sending<D> {
 
 /// With 5,000 connections in turn, a connection has at most one message outstanding: what is measured is single
 /// deliveries.
-const DEFAULT_WINDOW: u64 = 4096;
+const UNICAST_WINDOW: u64 = 4096;
+
+/// Messages that a channel may have on their way: enough that a target that can merge them does.
+const CHANNEL_WINDOW: u64 = 256;
 
 /// How many messages are handed to a target at once, at most.
 const BATCH: usize = 128;
@@ -225,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_window_bounds_deliveries() {
-        assert_eq!(stamps(Rate::Max { window: 5 }, Audience::One, 0, 5).len(), 5);
-        assert_eq!(stamps(Rate::Max { window: 5 }, Audience::One, 2, 7).len(), 7);
-        let all = stamps(Rate::Max { window: 6 }, Audience::All, 0, 2);
+        assert_eq!(stamps(Rate::Max { window: Some(5) }, Audience::One, 0, 5).len(), 5);
+        assert_eq!(stamps(Rate::Max { window: Some(5) }, Audience::One, 2, 7).len(), 7);
+        let all = stamps(Rate::Max { window: Some(6) }, Audience::All, 0, 2);
         assert_eq!(
             all.iter().map(|stamp| (stamp.audience, stamp.sequence)).collect::<Vec<_>>(),
             [(0, 0), (0, 1)]

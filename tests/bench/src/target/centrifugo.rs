@@ -15,11 +15,19 @@ use crate::{
     stamp::Stamp,
 };
 
-/// No history, no presence, no recovery: delivery alone, as everywhere here.
+/// No history, no presence, no recovery: delivery alone, as everywhere here. Version 5 reads the flat keys, version 6 the
+/// sections; each warns of the other's.
 const CONFIG: &str = r#"{
+  "address": "127.0.0.1",
+  "port": "PORT",
+  "api_insecure": true,
+  "client_insecure": true,
+  "allow_subscribe_for_client": true,
+  "ping_interval": "3600s",
+  "log_level": "error",
   "http_server": { "address": "127.0.0.1", "port": "PORT" },
   "http_api": { "insecure": true },
-  "client": { "insecure": true, "ping_interval": "3600s", "concurrency": 0, "channel_limit": 10 },
+  "client": { "insecure": true, "ping_interval": "3600s" },
   "channel": { "without_namespace": { "allow_subscribe_for_client": true } },
   "log": { "level": "error" }
 }"#;
