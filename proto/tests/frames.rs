@@ -113,6 +113,10 @@ fn messages() -> Vec<Vector> {
         ),
         message("record.join", record(Effect::Join(channels()))),
         message("record.leave", record(Effect::Leave(channels()))),
+        message(
+            "record.response",
+            record(Effect::Response(pb::RequestAnswer { number: 1, frames: ping_bytes() })),
+        ),
         message("delivered", delivered()),
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
@@ -130,6 +134,7 @@ fn messages() -> Vec<Vector> {
         message("device_frame.request", device_frame(device_frame::Body::Request(request_bytes()))),
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
+        message("archive_record", archive_record()),
     ]
 }
 
@@ -599,6 +604,20 @@ fn upstream_request() -> pb::UpstreamRequest {
         device: Some(device(Terminal::Ios, "4f1c")),
         request: request_bytes(),
     }
+}
+
+fn archive_record() -> pb::ArchiveRecord {
+    let message = pb::Message {
+        id: message_id(),
+        from: "bob".into(),
+        to: "alice".into(),
+        content: Some(text("hello, alice")),
+    };
+    let inbox = |user: &str| Some(pb::archive_place::Log::Inbox(user.into()));
+    let channel = Some(pb::archive_place::Log::Channel("team".into()));
+    let places = [(inbox("bob"), 9), (inbox("alice"), 42), (channel, 7)];
+    let places = places.into_iter().map(|(log, seq)| pb::ArchivePlace { log, seq }).collect();
+    pb::ArchiveRecord { message: message.encode_to_vec().into(), places }
 }
 
 fn upstream_acks() -> pb::UpstreamAcks {
