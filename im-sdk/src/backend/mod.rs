@@ -12,6 +12,7 @@
 //! ```
 
 mod append;
+mod archive;
 mod directory;
 mod ids;
 mod im;
@@ -21,7 +22,9 @@ mod publisher;
 mod receipt;
 mod send;
 mod service;
+pub mod store;
 
+pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, user, users};
@@ -29,5 +32,11 @@ pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{Receipt, UserDevice};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
+#[cfg(feature = "sql")]
+pub use store::SqlMessageStore;
+pub use store::{
+    HistoryRange, MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery,
+    StoredEntry,
+};
 
 pub use crate::token::{SigningKey, TokenMinter};
