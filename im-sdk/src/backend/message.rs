@@ -235,7 +235,7 @@ impl Prepared {
 /// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
 pub(super) fn push_frame(message: Bytes, seq: u64) -> Bytes {
     let push = pb::RawPush { message, channel: String::new(), seq };
-    pb::RawFrame { push: Some(push) }.encode_length_delimited_to_vec().into()
+    pb::RawFrame { push: Some(push), response: None }.encode_length_delimited_to_vec().into()
 }
 
 #[cfg(test)]

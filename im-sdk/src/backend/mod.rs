@@ -14,6 +14,7 @@
 mod append;
 mod archive;
 mod directory;
+mod history;
 mod ids;
 mod im;
 mod message;
@@ -25,6 +26,7 @@ mod service;
 pub mod store;
 
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, user, users};
@@ -35,8 +37,10 @@ pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
-    HistoryRange, MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery,
-    StoredEntry,
+    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery, StoredEntry,
 };
 
-pub use crate::token::{SigningKey, TokenMinter};
+pub use crate::{
+    Conversation, HistoryRange,
+    token::{SigningKey, TokenMinter},
+};

@@ -20,6 +20,7 @@ pub use self::{
     entry::{NotAMessage, StoredEntry},
     memory::MemoryMessageStore,
 };
+pub use crate::HistoryRange;
 use crate::{cluster::LogId, id::UserId};
 
 /// Keeps entries of logs for good. What an implementation must do is told by its conformance suite.
@@ -64,17 +65,6 @@ impl StoreQuery {
     pub fn with_peer(self, peer: Option<UserId>) -> Self {
         Self { peer, ..self }
     }
-}
-
-/// Which part of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryRange {
-    /// The last entries.
-    Newest,
-    /// Those with lower seqs, the highest of them first.
-    Before(u64),
-    /// Those with higher seqs, the lowest of them first.
-    After(u64),
 }
 
 /// A page of entries.
