@@ -119,15 +119,13 @@ async fn without_an_archive_nothing_is_sent() {
     assert!(matches!(error, SendError::NoArchive), "{error}");
     assert_eq!(cluster.log().ends(&[inbox("bob")]).await.unwrap()[0].last, 0);
     assert!(im.archiver(Arc::new(MemoryMessageStore::new())).is_err());
-    let mut config = ImConfig::default();
-    config.default_durability = Durability::Archived;
+    let config = ImConfig { default_durability: Durability::Archived, ..ImConfig::default() };
     assert!(Im::start(cluster, config).await.is_err(), "a default that cannot work");
 }
 
 #[tokio::test]
 async fn the_default_durability_is_for_messages_that_name_none() {
-    let mut config = ImConfig::default();
-    config.default_durability = Durability::Archived;
+    let config = ImConfig { default_durability: Durability::Archived, ..ImConfig::default() };
     let im = Im::start(Cluster::embedded(), config).await.unwrap();
     let durability = async |message| im.send(message).await.unwrap().durability;
     let plain = || Message::to(user("bob")).text("hi");
