@@ -13,10 +13,12 @@ if [ "${1:-}" = --full ]; then
 fi
 
 say() { printf '\n== %s\n' "$*"; }
-has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+has() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
 
 # Program and the package that has it (Debian, Ubuntu).
-needed=("redis-server redis-server" "nats-server nats-server" "python3 python3" "cc gcc")
+needed=("redis-server redis-server" "nats-server nats-server" "python3 python3" "cc gcc" "postgres postgresql")
 
 missing=()
 packages=()

@@ -124,6 +124,11 @@ async def exchange(im, arguments):
         if message.from_user != arguments.from_user or message.id != published.message_id:
             raise Failure(f"the message is not what was sent: {message}")
         print(f"  received {message.id} from {message.from_user}")
+        conversation = im.Conversation.USER(arguments.from_user)
+        page = await receiver.history(conversation, im.HistoryRange.NEWEST(), 1)
+        if [entry.id for entry in page.messages] != [message.id]:
+            raise Failure(f"the history is not what was received: {page}")
+        print(f"  and found {message.id} in the history")
     finally:
         await asyncio.gather(sender.close(), receiver.close())
     if sender.state() != im.State.CLOSED or await receiver.next_events(1) != []:
@@ -140,6 +145,8 @@ async def offline(im, arguments):
     if client.state() != im.State.CLOSED or await client.next_events(1) != []:
         raise Failure("the client is not closed")
     await expect_code("closed", client.publish("bob", im.Content.TEXT("hi")), im.PublishError)
+    inbox, newest = im.Conversation.INBOX(), im.HistoryRange.NEWEST()
+    await expect_code("closed", client.history(inbox, newest, 1), im.HistoryError)
     arguments.endpoints = ["http://127.0.0.1"]
     try:
         open_client(im, arguments, "token", "smoke")

@@ -47,7 +47,9 @@ pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod content;
+mod history;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
+pub use history::{Conversation, HistoryRange};

@@ -49,7 +49,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
                 }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
-            Some(BusEvent::Undelivered(_)) => shared.upstream.unavailable(),
+            Some(BusEvent::Undelivered(_)) => {
+                shared.upstream.unavailable();
+                shared.requests.unavailable();
+            }
             Some(BusEvent::Disrupted(why)) => {
                 tracing::warn!(?why, "envelopes may have been lost");
                 hints.wanted = true;
@@ -131,6 +134,10 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
         Effect::Frames(frames) => connection.outbox.try_push(frames.clone()) == Pushed::Queued,
         Effect::Answer(answer) => {
             shared.upstream.answered(id, answer.clone());
+            true
+        }
+        Effect::Response(response) => {
+            shared.requests.answered(id, response.clone());
             true
         }
         Effect::Kick(kick) => {

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
-/// Silent connections and unanswered publishes are looked for this often: one timer for all of them.
+/// Silent connections and unanswered publishes and requests are looked for this often: one timer for all of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Renews the lease at a third of its length until the server has stopped. Returns early when the lease was lost:
@@ -73,5 +73,6 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
         }
         shared.registry.close_idle(shared.config.idle_timeout());
         shared.upstream.expire(shared.config.publish_timeout);
+        shared.requests.expire(shared.config.publish_timeout);
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     listen::{Addresses, ListenError, Listeners},
     outbox::Close,
     registry::{Connection, Registry},
+    requests::{self, Requests},
     shared::Shared,
     sync::{self, Syncs},
     upstream::{self, Upstream},
@@ -93,11 +94,13 @@ impl Server {
         let subscription = cluster.bus().subscribe(cluster.names().server(&id)).await?;
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();
+        let (requests, request_queue) = Requests::new(&id);
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
             syncs,
+            requests,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -112,9 +115,11 @@ impl Server {
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
+        let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
         let mut others = vec![
             tokio::spawn(forward),
             tokio::spawn(forward_syncs),
+            tokio::spawn(forward_requests),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);

@@ -55,6 +55,7 @@ async fn leave<L: Link>(shared: &Shared, link: L, registration: Registration, en
     let connection = Arc::clone(&registration.connection);
     drop(registration);
     shared.upstream.forget(&connection);
+    shared.requests.forget(&connection);
     let close = match end {
         End::Closed | End::Failed(LinkError::Lost) => None,
         End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
@@ -158,9 +159,10 @@ impl<L: Link> Session<'_, L> {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
             Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
+            Some(Body::Request(request)) => self.request(request)?,
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
-            Some(Body::Pong(_) | Body::Ack(_) | Body::Request(_)) | None => {}
+            Some(Body::Pong(_) | Body::Ack(_)) | None => {}
         }
         Ok(())
     }
@@ -189,6 +191,12 @@ impl<L: Link> Session<'_, L> {
                 return Err(LinkError::protocol(reason));
             }
         }
+        Ok(())
+    }
+
+    fn request(&self, request: Bytes) -> Result<(), LinkError> {
+        let head = pb::PublishHead::decode(request.clone()).map_err(frame::FrameError::from)?;
+        self.shared.requests.try_forward(self.connection, head.number, request);
         Ok(())
     }
 

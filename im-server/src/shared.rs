@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::ServerConfig,
     registry::{Connection, Registry},
+    requests::Requests,
     sync::Syncs,
     upstream::Upstream,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
+    pub(crate) requests: Requests,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,

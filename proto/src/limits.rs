@@ -26,6 +26,9 @@ pub const MAX_SERVER_ID_BYTES: usize = 64;
 /// How many publishes of one connection may wait for their results at once.
 pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
 
+/// How many requests of one connection may wait for their responses at once. Fixed.
+pub const MAX_INFLIGHT_REQUESTS: usize = 8;
+
 /// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 

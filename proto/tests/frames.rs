@@ -71,9 +71,10 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("publish_result.invalid", result(2, refused(RefusalKind::Invalid, "no content", 0, 0))),
         ("publish_result.too_many", result(66, refused(RefusalKind::TooMany, "64 are waiting", 0, 200))),
         ("publish_result.internal", result(2, refused(RefusalKind::Internal, "", 0, 1000))),
-        ("request.history.user", history_request(1, Conversation::User("bob".into()), 42, 0)),
-        ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, 7)),
-        ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, 0)),
+        ("request.history.user", history_request(1, Conversation::User("bob".into()), 42, None)),
+        ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, Some(7))),
+        ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, None)),
+        ("request.history.beginning", history_request(3, Conversation::Inbox(true), 0, Some(0))),
         ("response.history", response(1, response::Outcome::History(history()))),
         ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
         ("response.refused", response_refused()),
@@ -113,6 +114,10 @@ fn messages() -> Vec<Vector> {
         ),
         message("record.join", record(Effect::Join(channels()))),
         message("record.leave", record(Effect::Leave(channels()))),
+        message(
+            "record.response",
+            record(Effect::Response(pb::RequestAnswer { number: 1, frames: ping_bytes() })),
+        ),
         message("delivered", delivered()),
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
@@ -120,7 +125,8 @@ fn messages() -> Vec<Vector> {
         message("upstream_request", upstream_request()),
         message("upstream_acks", upstream_acks()),
         message("raw_push", raw_push()),
-        message("raw_frame", pb::RawFrame { push: Some(raw_push()) }),
+        message("raw_frame", pb::RawFrame { push: Some(raw_push()), response: None }),
+        message("raw_frame.response", raw_response()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
@@ -130,6 +136,7 @@ fn messages() -> Vec<Vector> {
         message("device_frame.request", device_frame(device_frame::Body::Request(request_bytes()))),
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
+        message("archive_record", archive_record()),
     ]
 }
 
@@ -294,9 +301,15 @@ fn a_publish_is_passed_on_byte_for_byte() {
 /// A back end writes entries as `RawFrame`, with the message as it stands in the log: devices read a `Frame`.
 #[test]
 fn raw_frames_read_as_frames() {
-    let raw = pb::RawFrame { push: Some(raw_push()) }.encode_to_vec();
+    let raw = pb::RawFrame { push: Some(raw_push()), response: None }.encode_to_vec();
     let read = frame::decode(raw.into()).unwrap();
-    assert_eq!(read, Some(entry("team", 7, push("bob", "", text("to the team")))));
+    let push = entry("team", 7, push("bob", "", text("to the team")));
+    assert_eq!(read, Some(push.clone()));
+
+    let Body::Push(push) = push else { panic!("{push:?}") };
+    let history = pb::History { entries: vec![push], more: true };
+    let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(3, response::Outcome::History(history))));
 }
 
 #[test]
@@ -496,7 +509,7 @@ fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body 
     Body::Publish(pb::Publish { number, to: String::new(), content: Some(content), channel })
 }
 
-fn history_request(number: u64, conversation: Conversation, before: u64, after: u64) -> Body {
+fn history_request(number: u64, conversation: Conversation, before: u64, after: Option<u64>) -> Body {
     let history = pb::HistoryRequest { conversation: Some(conversation), before, after, limit: 50 };
     Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
 }
@@ -601,6 +614,20 @@ fn upstream_request() -> pb::UpstreamRequest {
     }
 }
 
+fn archive_record() -> pb::ArchiveRecord {
+    let message = pb::Message {
+        id: message_id(),
+        from: "bob".into(),
+        to: "alice".into(),
+        content: Some(text("hello, alice")),
+    };
+    let inbox = |user: &str| Some(pb::archive_place::Log::Inbox(user.into()));
+    let channel = Some(pb::archive_place::Log::Channel("team".into()));
+    let places = [(inbox("bob"), 9), (inbox("alice"), 42), (channel, 7)];
+    let places = places.into_iter().map(|(log, seq)| pb::ArchivePlace { log, seq }).collect();
+    pb::ArchiveRecord { message: message.encode_to_vec().into(), places }
+}
+
 fn upstream_acks() -> pb::UpstreamAcks {
     let ack = pb::UpstreamAck {
         user: "alice".into(),
@@ -612,6 +639,11 @@ fn upstream_acks() -> pb::UpstreamAcks {
 
 fn raw_push() -> pb::RawPush {
     pb::RawPush { message: message_bytes(), channel: "team".into(), seq: 7 }
+}
+
+fn raw_response() -> pb::RawFrame {
+    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true });
+    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history }) }
 }
 
 fn server_info() -> pb::ServerInfo {
@@ -642,7 +674,7 @@ fn ack_bytes() -> Bytes {
 }
 
 fn request_bytes() -> Bytes {
-    let Body::Request(request) = history_request(1, Conversation::User("bob".into()), 42, 0) else {
+    let Body::Request(request) = history_request(1, Conversation::User("bob".into()), 42, None) else {
         panic!("no request")
     };
     request.encode_to_vec().into()

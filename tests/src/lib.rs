@@ -19,6 +19,7 @@
 mod client;
 mod im_server;
 mod nats;
+mod postgres;
 mod process;
 pub mod raw;
 mod redis;
@@ -28,6 +29,7 @@ mod wait;
 pub use client::TestClient;
 pub use im_server::{ImServer, binary};
 pub use nats::NatsServer;
+pub use postgres::PostgresServer;
 pub use redis::{RedisCluster, RedisOptions, RedisServer};
 pub use stack::{Setup, Stack, Via};
 pub use wait::wait_until;

@@ -1,4 +1,4 @@
-//! NATS for tests.
+//! NATS for tests, with JetStream.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf};
 
@@ -87,10 +87,13 @@ impl NatsServer {
 }
 
 const CONFIG_FILE: &str = "nats.conf";
+const STORE: &str = "jetstream";
 
 fn start(port: u16, directory: &TempDir) -> Process {
     let port = port.to_string();
-    let arguments = ["-a", "127.0.0.1", "-p", &port, "-n", &name(directory), "-c", CONFIG_FILE];
+    // What JetStream stores is there again after a restart.
+    let arguments =
+        ["-a", "127.0.0.1", "-p", &port, "-n", &name(directory), "-c", CONFIG_FILE, "-js", "-sd", STORE];
     Process::start(&find_program("nats-server"), &arguments.map(Into::into), directory.path())
 }
 

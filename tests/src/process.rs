@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -40,9 +41,33 @@ impl Process {
         directory: &Path,
         variables: &[(String, String)],
     ) -> Self {
+        Self::spawn(program, arguments, directory, variables, None)
+    }
+
+    /// Starts a program in a directory as a user and a group, if they are given.
+    pub(crate) fn start_as(
+        program: &Path,
+        arguments: &[String],
+        directory: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Self {
+        Self::spawn(program, arguments, directory, &[], owner)
+    }
+
+    fn spawn(
+        program: &Path,
+        arguments: &[String],
+        directory: &Path,
+        variables: &[(String, String)],
+        owner: Option<(u32, u32)>,
+    ) -> Self {
         let log = directory.join("output.log");
         let output = File::options().create(true).append(true).open(&log).expect("a log file");
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some((user, group)) = owner {
+            command.uid(user).gid(group);
+        }
+        let child = command
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(directory)
@@ -83,6 +108,14 @@ impl Process {
         // It may have ended by itself.
         let _ = self.child.kill();
         self.child.wait().expect("the child's end");
+    }
+
+    /// Asks it to end at once (`SIGQUIT`), and waits for that.
+    pub(crate) fn quit(&mut self) {
+        if self.child.try_wait().expect("the state of the child").is_none() {
+            self.signal(Signal::QUIT);
+            self.child.wait().expect("the child's end");
+        }
     }
 
     /// Asks it to end (`SIGTERM`).
@@ -145,8 +178,13 @@ fn free_port() -> u16 {
 pub(crate) fn find_program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    program_in(name, name, folders)
+}
+
+/// Finds a program of a package in folders.
+pub(crate) fn program_in(name: &str, package: &str, folders: impl Iterator<Item = PathBuf>) -> PathBuf {
     let program = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
     program.unwrap_or_else(|| {
-        panic!("{name} is not installed: run `apt-get install {name}` or ./tests/run.sh");
+        panic!("{name} is not installed: run `apt-get install {package}` or ./tests/run.sh");
     })
 }

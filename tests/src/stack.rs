@@ -3,9 +3,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use im_sdk::{
-    backend::{Im, SigningKey, TokenMinter},
+    backend::{Im, ImConfig, SigningKey, TokenMinter},
     client::{Client, ClientConfig, Trust},
-    cluster::{Cluster, ClusterConfig, LoginPolicy},
+    cluster::{
+        ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchive, MemoryBus, MemoryLog,
+        MemoryRoutes,
+    },
     id::{Device, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
 };
@@ -174,6 +177,16 @@ pub struct Stack {
     pub certificate: Certificate,
     cluster: Cluster,
     services: Option<Services>,
+    keeping: Option<Keeping>,
+}
+
+/// What a deployment keeps, where it is not the default.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// How much each log keeps.
+    pub log_bounds: LogBounds,
+    /// Settings of the archive.
+    pub archive: ArchiveConfig,
 }
 
 /// The processes that a clustered stack stands on.
@@ -193,6 +206,20 @@ impl Stack {
 
     /// Starts a deployment whose servers have these options.
     pub async fn start_with(setup: Setup, servers: usize, options: ServerOptions) -> Self {
+        Self::start_all(setup, servers, options, None).await
+    }
+
+    /// Starts a deployment with an archive.
+    pub async fn start_keeping(setup: Setup, servers: usize, keeping: Keeping) -> Self {
+        Self::start_all(setup, servers, ServerOptions::default(), Some(keeping)).await
+    }
+
+    async fn start_all(
+        setup: Setup,
+        servers: usize,
+        options: ServerOptions,
+        keeping: Option<Keeping>,
+    ) -> Self {
         let services = match setup {
             Setup::Embedded => None,
             Setup::Clustered => {
@@ -200,10 +227,11 @@ impl Stack {
             }
         };
         let cluster = match &services {
-            None => Cluster::embedded(),
-            Some(services) => Cluster::connect(services.config()).await.expect("Redis and NATS"),
+            None => keeping.map_or_else(Cluster::embedded, embedded),
+            Some(services) => Cluster::connect(config(services, keeping)).await.expect("Redis and NATS"),
         };
-        let mut stack = Self { servers: Vec::new(), certificate: Certificate::make(), cluster, services };
+        let mut stack =
+            Self { servers: Vec::new(), certificate: Certificate::make(), cluster, services, keeping };
         for _ in 0..servers {
             stack.add_server(&options).await;
         }
@@ -240,11 +268,16 @@ impl Stack {
 
     /// A new back end, with connections of its own where the stack is clustered.
     pub async fn backend(&self) -> Im {
-        let im = match &self.services {
-            None => Im::with_cluster(self.cluster.clone()).await,
-            Some(services) => Im::connect(services.config()).await,
+        self.backend_with(ImConfig::default()).await
+    }
+
+    /// The same with settings.
+    pub async fn backend_with(&self, settings: ImConfig) -> Im {
+        let cluster = match &self.services {
+            None => self.cluster.clone(),
+            Some(services) => Cluster::connect(config(services, self.keeping)).await.expect("Redis and NATS"),
         };
-        im.expect("the back end starts")
+        Im::start(cluster, settings).await.expect("the back end starts")
     }
 
     /// The id of the server that advertises these addresses, as soon as it has registered itself.
@@ -296,6 +329,21 @@ impl Services {
     pub fn config(&self) -> ClusterConfig {
         ClusterConfig::new([self.redis.address()], [self.nats.address()])
     }
+}
+
+fn config(services: &Services, keeping: Option<Keeping>) -> ClusterConfig {
+    let mut config = services.config();
+    if let Some(keeping) = keeping {
+        config.log_bounds = keeping.log_bounds;
+        config.archive = Some(keeping.archive);
+    }
+    config
+}
+
+fn embedded(keeping: Keeping) -> Cluster {
+    let log = Arc::new(MemoryLog::new(keeping.log_bounds));
+    let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
+    cluster.with_archive(Arc::new(MemoryArchive::new(keeping.archive)))
 }
 
 /// A good token for a user.

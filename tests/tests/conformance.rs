@@ -1,11 +1,14 @@
-//! The suites that every implementation of `Routes`, `Bus` and `LogStore` must pass, on real servers.
+//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Archive` and `MessageStore` must pass, on real servers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use im_sdk::backend::{SqlMessageStore, store::conformance::check_message_store};
 use im_sdk::cluster::{
-    ClusterConfig, NatsBus, RedisLog, RedisRoutes,
-    conformance::{check_bus, check_log, check_routes},
+    ClusterConfig, JetStreamArchive, NatsBus, RedisLog, RedisRoutes,
+    conformance::{check_archive, check_bus, check_log, check_routes},
 };
-use im_tests::{NatsServer, RedisCluster, RedisServer};
+use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
 
 const NONE: [&str; 0] = [];
 
@@ -63,4 +66,27 @@ async fn log_that_waits_for_a_replica() {
         RedisLog::connect(&config).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archive_in_jetstream() {
+    let nats = NatsServer::start().await;
+    let deployments = AtomicU32::new(0);
+    check_archive(async |settings| {
+        let mut config = ClusterConfig::new(NONE, [nats.address()]);
+        config.prefix = format!("im{}", deployments.fetch_add(1, Ordering::Relaxed));
+        config.archive = Some(settings);
+        JetStreamArchive::connect(&config).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_in_postgresql() {
+    let postgres = PostgresServer::start().await;
+    let url = postgres.url();
+    // Several at once, as several processes would start.
+    let (first, second) = tokio::join!(SqlMessageStore::connect(&url), SqlMessageStore::connect(&url));
+    check_message_store(&first.unwrap()).await;
+    check_message_store(&second.unwrap()).await;
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use im_sdk::{client as sdk, id::UserId};
 
 use crate::{
-    ClientConfig, Content, Event, OpenError, Position, PublishError, QueuedSend, SendError, State,
-    TokenProvider, Transport, runtime,
+    ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange, OpenError, Position,
+    PublishError, QueuedSend, SendError, State, TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -109,6 +109,20 @@ impl Client {
         let published = self.inner.publish(UserId::parse(&to)?, content.into()).await?;
         let message_id = published.message_id.map(|id| id.as_u64());
         Ok(Published { message_id, answer: published.answer.into() })
+    }
+
+    /// A page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may
+    /// always send fewer than asked for.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn history(
+        &self,
+        conversation: Conversation,
+        range: HistoryRange,
+        limit: u32,
+    ) -> Result<HistoryPage, HistoryError> {
+        Ok(self.inner.history(conversation.parse()?, range.into(), limit).await?.into())
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most.

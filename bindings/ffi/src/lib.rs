@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod error;
 mod event;
+mod history;
 mod runtime;
 mod token;
 
@@ -25,6 +26,7 @@ pub use self::{
     event::{
         Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
     },
+    history::{Conversation, HistoryError, HistoryPage, HistoryRange},
     runtime::shutdown,
     token::{TokenProvider, TokenRequest},
 };

@@ -35,7 +35,7 @@ impl Im {
         let inboxes = inboxes(prepared);
         match once {
             None => self.append_all(id, message, inboxes, None).await,
-            Some(once) => self.append_once(id, message, inboxes, once).await,
+            Some(once) => self.append_once(id, message, prepared, inboxes, once).await,
         }
     }
 
@@ -43,14 +43,21 @@ impl Im {
         &self,
         id: MessageId,
         message: Bytes,
+        prepared: &Prepared,
         mut inboxes: Vec<UserId>,
         once: Once,
     ) -> Result<Logged, SendError> {
         let deciding = inboxes.remove(0);
         let decided =
             self.append_to(&deciding, NewEntry::new(id, message.clone()).once(once.clone())).await?;
-        let message =
-            if decided.message_id == id { message } else { self.decided(&deciding, decided).await? };
+        let message = if decided.message_id == id {
+            message
+        } else {
+            // A log that was trimmed since does not have it any more. Then the other logs had their entries long ago, and
+            // the archive gets what the same send makes of it now.
+            let first = self.decided(&deciding, decided).await?;
+            first.unwrap_or_else(|| prepared.encode(decided.message_id))
+        };
         let mut logged = self.append_all(decided.message_id, message, inboxes, Some(once)).await?;
         logged.seqs.insert(0, (deciding, decided.seq));
         logged.repeated = decided.repeated;
@@ -58,12 +65,11 @@ impl Im {
     }
 
     /// What an earlier try appended.
-    async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Bytes, SendError> {
+    async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Option<Bytes>, SendError> {
         let log = LogId::Inbox(inbox.clone());
         let page = self.inner.cluster.log().read(&log, decided.seq.saturating_sub(1), 1).await;
         let entry = page.map_err(|error| SendError::not_logged(inbox, error))?.entries.pop();
-        // The log may have been trimmed since: then the other logs had their entries long ago.
-        Ok(entry.filter(|entry| entry.seq == decided.seq).map(|entry| entry.payload).unwrap_or_default())
+        Ok(entry.filter(|entry| entry.seq == decided.seq).map(|entry| entry.payload))
     }
 
     async fn append_all(

@@ -12,7 +12,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{directory::Directory, ids::Ids, publisher::Publisher};
+use super::{directory::Directory, ids::Ids, message::Durability, publisher::Publisher, store::MessageStore};
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
 /// How long a back end waits for things, with defaults.
@@ -35,6 +35,11 @@ pub struct ImConfig {
     pub node_lease: Duration,
     /// How many publishes of devices are handled at once; further ones wait on the bus. Default 1024.
     pub handler_concurrency: usize,
+    /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
+    /// [`Durability::Logged`].
+    pub default_durability: Durability,
+    /// Where history goes on that the logs do not reach back to. Default `None`: it ends there.
+    pub message_store: Option<Arc<dyn MessageStore>>,
 }
 
 impl Default for ImConfig {
@@ -44,6 +49,8 @@ impl Default for ImConfig {
             directory_refresh: Duration::from_secs(1),
             node_lease: Duration::from_secs(30),
             handler_concurrency: 1024,
+            default_durability: Durability::default(),
+            message_store: None,
         }
     }
 }
@@ -133,6 +140,9 @@ impl Im {
     /// [`StartError`].
     pub async fn start(cluster: Cluster, config: ImConfig) -> Result<Self, StartError> {
         config.check()?;
+        if config.default_durability == Durability::Archived && cluster.archive().is_none() {
+            return Err(StartError::Config("default_durability is Archived, but the cluster has no archive"));
+        }
         let name = format!("be-{:016x}", rand::rng().random::<u64>());
         let ids = Ids::lease(&cluster, &name, config.node_lease).await?.ok_or(StartError::NoNode)?;
         let tasks = TaskTracker::new();

@@ -21,6 +21,9 @@ pub enum Durability {
     /// In the inboxes of its recipients and its sender before the send is Ok. Devices get it when they connect.
     #[default]
     Logged,
+    /// The same, and in the archive before the send is Ok, from where an [archiver](super::Im::archiver) brings it to a
+    /// database. Needs a cluster with an archive.
+    Archived,
 }
 
 /// Whom a message is for. Made by [`user`] and [`users`].
@@ -51,7 +54,8 @@ where
 #[derive(Clone, Debug)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message {
-    durability: Durability,
+    /// `None`: as the back end is set.
+    durability: Option<Durability>,
     idempotency_key: Option<String>,
     to: Target,
     from: Option<Result<UserId, InvalidId>>,
@@ -63,7 +67,7 @@ impl Message {
     /// A message for somebody, without a sender and without content so far.
     pub fn to(target: Target) -> Self {
         Self {
-            durability: Durability::default(),
+            durability: None,
             idempotency_key: None,
             to: target,
             from: None,
@@ -89,9 +93,9 @@ impl Message {
         self
     }
 
-    /// How well it is kept; [`Durability::Logged`] unless set.
+    /// How well it is kept; [`super::ImConfig::default_durability`] unless set.
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.durability = Some(durability);
         self
     }
 
@@ -110,6 +114,12 @@ impl Message {
         self
     }
 
+    /// The same with a durability if it has none.
+    pub(super) fn or_durability(mut self, default: Durability) -> Self {
+        self.durability.get_or_insert(default);
+        self
+    }
+
     pub(super) fn has_sender(&self) -> bool {
         self.from.is_some()
     }
@@ -124,7 +134,8 @@ impl Message {
         if self.content == Content::Unknown {
             return Err(InvalidMessage::NoContent);
         }
-        if !self.terminals.is_empty() && self.durability != Durability::Live {
+        let durability = self.durability.unwrap_or_default();
+        if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
         }
         if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
@@ -135,7 +146,7 @@ impl Message {
             from: self.from.transpose()?,
             content: self.content,
             terminals: self.terminals,
-            durability: self.durability,
+            durability,
             idempotency_key: self.idempotency_key,
         })
     }
@@ -224,7 +235,7 @@ impl Prepared {
 /// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
 pub(super) fn push_frame(message: Bytes, seq: u64) -> Bytes {
     let push = pb::RawPush { message, channel: String::new(), seq };
-    pb::RawFrame { push: Some(push) }.encode_length_delimited_to_vec().into()
+    pb::RawFrame { push: Some(push), response: None }.encode_length_delimited_to_vec().into()
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@
 //! ```
 
 mod append;
+mod archive;
 mod directory;
+mod history;
 mod ids;
 mod im;
 mod message;
@@ -21,7 +23,10 @@ mod publisher;
 mod receipt;
 mod send;
 mod service;
+pub mod store;
 
+pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, user, users};
@@ -29,5 +34,13 @@ pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{Receipt, UserDevice};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
+#[cfg(feature = "sql")]
+pub use store::SqlMessageStore;
+pub use store::{
+    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery, StoredEntry,
+};
 
-pub use crate::token::{SigningKey, TokenMinter};
+pub use crate::{
+    Conversation, HistoryRange,
+    token::{SigningKey, TokenMinter},
+};

@@ -1,12 +1,13 @@
 //! HOT PATH 1: append -> locate -> group by server -> encode once -> publish.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant, time::timeout_at};
 
 use super::{
     append::Logged,
+    archive::archive_all,
     ids::IdError,
     im::Im,
     message::{Durability, InvalidMessage, Message, Prepared, push_frame},
@@ -14,13 +15,16 @@ use super::{
     receipt::{Receipt, UserDevice},
 };
 use crate::{
-    cluster::{LogError, Once, Route, RoutesError},
+    cluster::{Archive, ArchiveError, LogError, Once, Route, RoutesError},
     id::{ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
 /// The most connections in one record: 128 KiB. With what else goes into an envelope it stays below what NATS takes.
 const MAX_CONNECTIONS: usize = 16 * 1024;
+
+/// What an entry takes more as part of a page of history than alone. What is logged must fit into such a page too.
+const HISTORY_OVERHEAD: usize = 64;
 
 /// A message was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,18 @@ pub enum SendError {
         /// Why.
         source: LogError,
     },
+    /// The message is in its logs and is delivered, but it is not known to be in the archive. Send it again with the same
+    /// idempotency key, which has one effect in every log and in the archive.
+    #[error("message {message_id} is in its logs but not known to be archived: {source}")]
+    NotArchived {
+        /// The id that the message got.
+        message_id: MessageId,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
+    #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]
+    NoArchive,
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -110,11 +126,15 @@ impl Im {
 
     /// The same for a device's publish, which has a number that makes it one effect.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let prepared = message.prepare()?;
+        let prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
         let id = self.inner.ids.next()?;
         match prepared.durability {
             Durability::Live => self.send_live(id, prepared).await,
-            Durability::Logged => self.send_logged(id, prepared, once).await,
+            Durability::Logged => self.send_logged(id, prepared, once, None).await,
+            Durability::Archived => {
+                let archive = self.inner.cluster.archive().ok_or(SendError::NoArchive)?;
+                self.send_logged(id, prepared, once, Some(archive)).await
+            }
         }
     }
 
@@ -132,13 +152,16 @@ impl Im {
         id: MessageId,
         prepared: Prepared,
         once: Option<Once>,
+        archive: Option<&Arc<dyn Archive>>,
     ) -> Result<Receipt, SendError> {
         let once = once.or_else(|| prepared.once());
         let message = prepared.encode(id);
-        check_size(push_frame(message.clone(), u64::MAX).len())?;
+        check_size(push_frame(message.clone(), u64::MAX).len() + HISTORY_OVERHEAD)?;
         let logged = self.append(id, message, &prepared, once).await?;
-        let reached = self.push_logged(&logged).await;
-        let mut receipt = Receipt::new(logged.message_id, Durability::Logged);
+        // It is in the logs, so devices get it whatever the archive says.
+        let (reached, archived) = tokio::join!(self.push_logged(&logged), archive_all(archive, &logged));
+        archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
+        let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
         receipt.logged = logged.seqs;
         // A sender who is no recipient has an entry as well, of which the receipt does not speak.

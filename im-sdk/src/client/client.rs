@@ -9,14 +9,14 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, LocalId, MAX_QUEUED_EVENTS, OpenError, Position, PublishError, QueuedSend,
-    SendError, State, Transport,
+    ClientConfig, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
+    PublishError, QueuedSend, SendError, State, Transport,
     acks::AckQueue,
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
 use crate::{
-    Content,
+    Content, Conversation, HistoryRange,
     id::{MessageId, UserId},
 };
 
@@ -178,6 +178,24 @@ impl Client {
         let command = Command::Publish { to, content, outcome };
         self.commands.send(command).await.map_err(|_| PublishError::Closed)?;
         answer.await.unwrap_or(Err(PublishError::Unconfirmed))
+    }
+
+    /// A page of the past, of the user's inbox or of a channel: what came before a position that the application knows, or
+    /// what a [reset](Event::Reset) left out. Waits for [`ClientConfig::request_timeout`] at most, over changes of the
+    /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn history(
+        &self,
+        conversation: Conversation,
+        range: HistoryRange,
+        limit: u32,
+    ) -> Result<HistoryPage, HistoryError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::History { conversation, range, limit, answer };
+        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
+        answered.await.unwrap_or(Err(HistoryError::Closed))
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most: what was published before

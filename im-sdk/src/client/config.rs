@@ -39,6 +39,8 @@ pub struct ClientConfig {
     pub store: Arc<dyn Store>,
     /// How long [`Client::publish`](crate::client::Client::publish) waits, for a connection included. 30 s unless set.
     pub publish_timeout: Duration,
+    /// How long [`Client::history`](crate::client::Client::history) waits, for a connection included. 15 s unless set.
+    pub request_timeout: Duration,
     /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
     /// set.
     pub cursor_check: Duration,
@@ -58,6 +60,7 @@ impl ClientConfig {
             trust: Trust::default(),
             store: Arc::new(MemoryStore::new()),
             publish_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(15),
             cursor_check: Duration::from_secs(5 * 60),
             connect_timeout: Duration::from_secs(10),
             client_name: CLIENT_NAME.to_owned(),
@@ -74,6 +77,7 @@ impl fmt::Debug for ClientConfig {
             .field("device", &self.device)
             .field("trust", &self.trust)
             .field("publish_timeout", &self.publish_timeout)
+            .field("request_timeout", &self.request_timeout)
             .field("cursor_check", &self.cursor_check)
             .field("connect_timeout", &self.connect_timeout)
             .field("client_name", &self.client_name)
@@ -92,6 +96,9 @@ pub const MAX_QUEUED_EVENTS: usize = 256;
 /// How many publishes wait, sent ones included. An application that produces faster than this for as long as a
 /// publish may take has to be told.
 pub const MAX_QUEUED_PUBLISHES: usize = 1024;
+
+/// How many requests wait, sent ones included.
+pub const MAX_QUEUED_REQUESTS: usize = 64;
 
 /// How many failed sends are kept until they are discarded. The oldest is forgotten first.
 pub const MAX_FAILED_SENDS: usize = 256;

@@ -51,6 +51,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod event;
+mod history;
 mod log;
 mod queued;
 pub mod store;
@@ -64,15 +65,16 @@ pub use self::{
     client::{Client, Published},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
-        STABLE_AFTER, WEBSOCKET_DELAY,
+        MAX_QUEUED_REQUESTS, STABLE_AFTER, WEBSOCKET_DELAY,
     },
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
+    history::{HistoryError, HistoryPage},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},
     store::{MemoryStore, Store, StoreError},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
-pub use crate::proto::close::CloseCode;
+pub use crate::{Conversation, HistoryRange, proto::close::CloseCode};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{log::LogBounds, names::Names};
+use super::{archive::ArchiveConfig, log::LogBounds, names::Names};
 
 /// What [`ClusterConfig::prefix`] is unless it is set.
 pub(crate) const DEFAULT_PREFIX: &str = "im";
@@ -36,6 +36,9 @@ pub struct ClusterConfig {
     /// `appendfsync everysec` answers may be lost for up to a second if its machine fails; `appendfsync always` closes
     /// that gap too.
     pub min_replicas: usize,
+    /// Settings of the archive, which `Durability::Archived` needs. It lies in a JetStream stream of the same NATS
+    /// servers, which is created if it is missing. Default `None`: there is no archive, and NATS needs no JetStream.
+    pub archive: Option<ArchiveConfig>,
 }
 
 impl ClusterConfig {
@@ -53,12 +56,21 @@ impl ClusterConfig {
             connect_timeout: Duration::from_secs(5),
             log_bounds: LogBounds::default(),
             min_replicas: 0,
+            archive: None,
         }
     }
 
     pub(crate) fn names(&self) -> Result<Names, ConnectError> {
         Names::new(&self.prefix).ok_or_else(|| ConnectError::InvalidPrefix { prefix: self.prefix.clone() })
     }
+}
+
+/// The archive's stream cannot be used.
+pub(crate) fn unreachable_archive(
+    stream: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> ConnectError {
+    ConnectError::Archive { stream: stream.to_owned(), source: source.into() }
 }
 
 /// The host and port of an address, for error messages.
@@ -96,6 +108,16 @@ pub enum ConnectError {
     InvalidPrefix {
         /// What was configured.
         prefix: String,
+    },
+    /// JetStream has no stream for the archive, and none could be made.
+    #[error(
+        "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
+    )]
+    Archive {
+        /// The stream's name.
+        stream: String,
+        /// What the client library says.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The connection failed.
     #[error("cannot connect to {service} at {address}: {source}")]

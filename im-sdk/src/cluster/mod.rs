@@ -1,9 +1,10 @@
-//! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there, and
-//! [`LogStore`] keeps what must not be lost.
+//! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there,
+//! [`LogStore`] keeps what must not be lost, and [`Archive`] what is to be kept for good until it is in a database.
 //!
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
 //! that belong together, so everything above runs the same code in both.
 
+mod archive;
 mod bus;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
@@ -16,6 +17,12 @@ mod routes;
 use std::sync::Arc;
 
 use self::redis::Redis;
+#[cfg(feature = "backend")]
+pub use archive::DiskArchive;
+pub use archive::{
+    Archive, ArchiveConfig, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
+    JetStreamArchive, MemoryArchive,
+};
 pub use bus::{
     Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
     Subscription,
@@ -32,31 +39,42 @@ pub use routes::{
     RoutesError,
 };
 
-/// The routes, the bus and the logs that a back end and its servers share. Cloning is cheap. A server uses the first two
-/// alone.
+/// The routes, the bus, the logs and the archive that a back end and its servers share. Cloning is cheap. A server uses
+/// the first two alone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     routes: Arc<dyn Routes>,
     bus: Arc<dyn Bus>,
     log: Arc<dyn LogStore>,
+    archive: Option<Arc<dyn Archive>>,
 }
+
+/// How much an archive in memory holds: it is for tests and for what may be lost.
+const MEMORY_ARCHIVE_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Cluster {
     /// Everything in this process: no service to install, nothing kept over a restart. Clones share it, so give one
     /// clone to the server and one to the back end.
     pub fn embedded() -> Self {
+        let archive = ArchiveConfig { max_bytes: MEMORY_ARCHIVE_BYTES, ..ArchiveConfig::default() };
         Self::embedded_with(Arc::new(MemoryLog::new(LogBounds::default())))
+            .with_archive(Arc::new(MemoryArchive::new(archive)))
     }
 
-    /// The same, with the logs in a file that is there again after a restart or a crash. It is created if it is missing.
-    /// For other bounds than the default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
+    /// The same, with the logs in a file that is there again after a restart or a crash, and the archive in another one
+    /// beside it, whose name has `.archive` at its end. Both are created if they are missing. For other bounds than the
+    /// default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
     ///
     /// # Errors
     /// [`OpenLogError`].
     #[cfg(feature = "backend")]
     pub fn embedded_at(path: impl AsRef<std::path::Path>) -> Result<Self, OpenLogError> {
+        let path = path.as_ref();
         let log = DiskLog::open(path, LogBounds::default())?;
-        Ok(Self::embedded_with(Arc::new(log)))
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".archive");
+        let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
+        Ok(Self::embedded_with(Arc::new(log)).with_archive(Arc::new(archive)))
     }
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
@@ -68,12 +86,23 @@ impl Cluster {
         let log = RedisLog::on(redis.clone(), &config).await?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
-        Ok(Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)))
+        let archive = JetStreamArchive::of(&bus, &config).await?;
+        let cluster = Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log));
+        Ok(match archive {
+            Some(archive) => cluster.with_archive(Arc::new(archive)),
+            None => cluster,
+        })
     }
 
-    /// A cluster of your own parts.
+    /// A cluster of your own parts, without an archive.
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log }
+        Self { routes, bus, log, archive: None }
+    }
+
+    /// The same with an archive.
+    #[must_use]
+    pub fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+        Self { archive: Some(archive), ..self }
     }
 
     fn embedded_with(log: Arc<dyn LogStore>) -> Self {
@@ -98,5 +127,10 @@ impl Cluster {
     /// What keeps the logs.
     pub fn log(&self) -> &Arc<dyn LogStore> {
         &self.log
+    }
+
+    /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.
+    pub fn archive(&self) -> Option<&Arc<dyn Archive>> {
+        self.archive.as_ref()
     }
 }

@@ -90,6 +90,26 @@ impl Names {
         Subject::new(format!("{}.up.sync", self.prefix))
     }
 
+    /// What devices ask, for the back ends' queue group.
+    pub fn upstream_request(&self) -> Subject {
+        Subject::new(format!("{}.up.request", self.prefix))
+    }
+
+    /// JetStream's stream of messages on their way into the archive.
+    pub fn archive_stream(&self) -> String {
+        format!("{}-archive", self.prefix)
+    }
+
+    /// What that stream stores. Not below `up` or `srv`: a server must not be able to write it.
+    pub fn archive(&self) -> Subject {
+        Subject::new(format!("{}.archive", self.prefix))
+    }
+
+    /// The durable consumer that all archivers share.
+    pub fn archivers(&self) -> String {
+        format!("{}-archivers", self.prefix)
+    }
+
     /// Servers' answers to one back end or server. Below `up` and of one token, so that a server needs no more rights
     /// than publishing to `<prefix>.up.*` and `<prefix>.srv.*`.
     pub fn answers(&self, publisher: &str) -> Subject {
@@ -209,9 +229,11 @@ mod tests {
     #[test]
     fn every_name_carries_the_prefix() {
         let names = Names::new("other").unwrap();
-        let subjects = [names.server(&server()), names.upstream_publish(), names.answers("b1")];
+        let subjects =
+            [names.server(&server()), names.upstream_publish(), names.answers("b1"), names.archive()];
         assert!(subjects.iter().all(|subject| subject.as_str().starts_with("other.")));
         assert!(names.backends().as_str().starts_with("other-"));
+        assert!(names.archive_stream().starts_with("other-") && names.archivers().starts_with("other-"));
         assert!(names.server_leases().starts_with("other:") && names.node_floors().starts_with("other:"));
     }
 
@@ -226,10 +248,12 @@ mod tests {
     #[test]
     fn a_server_publishes_to_one_token_below_up_and_srv() {
         let names = Names::default();
-        for subject in [names.upstream_publish(), names.answers("b1"), names.server(&server())] {
+        let upstream = [names.upstream_publish(), names.upstream_sync(), names.upstream_request()];
+        for subject in upstream.into_iter().chain([names.answers("b1"), names.server(&server())]) {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");
         }
+        assert_eq!(names.archive().as_str(), "im.archive", "and nobody but a back end into the archive");
     }
 
     #[test]

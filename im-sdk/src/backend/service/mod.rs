@@ -1,6 +1,7 @@
 //! Serving what devices publish: a handler accepts, changes, refuses or answers.
 
 mod publish;
+mod request;
 mod responder;
 mod sync;
 
@@ -9,7 +10,7 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{publish::Publishes, responder::Responders, sync::Syncs};
+use self::{publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
 use super::{
     im::Im,
     message::{Message, user},
@@ -160,6 +161,7 @@ impl Im {
         let publishes = Publishes { im: self.clone(), handler };
         responders.start(names.upstream_publish(), publishes).await?;
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
+        responders.start(names.upstream_request(), Requests { im: self.clone() }).await?;
         Ok(service)
     }
 }

@@ -128,7 +128,10 @@ fn not_sent(error: &SendError) -> pb::Refused {
             let reason = "the number was used for another message";
             refused(pb::RefusalKind::Invalid, reason, 0)
         }
-        SendError::Id(_) | SendError::Routes(_) | SendError::NotLogged { .. } => internal(RETRY_MS),
+        SendError::Id(_)
+        | SendError::Routes(_)
+        | SendError::NotLogged { .. }
+        | SendError::NotArchived { .. } => internal(RETRY_MS),
         // What the handler made of it makes no sense, and will not the next time.
         _ => internal(0),
     }

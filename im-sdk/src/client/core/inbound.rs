@@ -11,7 +11,7 @@ use super::{
     session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    client::{Event, Log, Position, ReceivedMessage, Transport},
+    client::{Event, HistoryPage, Log, Position, ReceivedMessage, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -98,6 +98,7 @@ impl<T> Core<T> {
             pb::frame::Body::PublishResult(result) => {
                 self.outbox.handle_result(now, &mut self.rng, result);
             }
+            pb::frame::Body::Response(response) => self.handle_response(now, response),
             pb::frame::Body::GoAway(go_away) => self.handle_go_away(now, go_away),
             pb::frame::Body::SyncDone(done) => self.handle_sync_done(now, done),
             pb::frame::Body::Reset(reset) => self.handle_reset(now, reset),
@@ -123,6 +124,31 @@ impl<T> Core<T> {
             }
             (Some(_), Err(error)) => self.skip(&error.to_string()),
         }
+    }
+
+    fn handle_response(&mut self, now: Instant, response: pb::Response) {
+        match response.outcome {
+            Some(pb::response::Outcome::History(history)) => {
+                let page = self.page(history);
+                self.requests.handle_page(response.number, page);
+            }
+            Some(pb::response::Outcome::Refused(refused)) => {
+                self.requests.handle_refused(now, &mut self.rng, response.number, refused);
+            }
+            // A kind of answer to something that this version cannot ask.
+            None => {}
+        }
+    }
+
+    fn page(&mut self, history: pb::History) -> HistoryPage {
+        let mut messages = Vec::with_capacity(history.entries.len());
+        for push in history.entries {
+            match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
+                Ok(message) => messages.extend(message),
+                Err(error) => self.skip(&error.to_string()),
+            }
+        }
+        HistoryPage { messages, more: history.more }
     }
 
     fn handle_reset(&mut self, now: Instant, reset: pb::Reset) {
@@ -184,6 +210,13 @@ impl<T> Core<T> {
 
 fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
+}
+
+/// A message as an entry of a log.
+fn entry(push: pb::Push, transport: Transport) -> Result<Option<ReceivedMessage>, InvalidId> {
+    let Some(message) = push.message else { return Ok(None) };
+    let position = Mark { seq: push.seq, id: message.id }.position(Log::parse(&push.channel)?);
+    received(message, transport, Some(position)).map(Some)
 }
 
 fn received(

@@ -19,6 +19,7 @@ mod logs;
 mod order;
 mod outbox;
 mod poll;
+mod requests;
 mod saving;
 mod session;
 #[cfg(test)]
@@ -38,17 +39,22 @@ use self::{
     logs::Logs,
     order::Order,
     outbox::{Outbox, Waiter},
+    requests::Requests,
     saving::Saving,
     session::{Greeting, Limits, Session},
 };
 pub(super) use self::{
     order::Round,
     outbox::{Outcome, Taken},
+    requests::Answer,
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content,
-    client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
+    Content, Conversation, HistoryRange,
+    client::{
+        ClientConfig, Event, HistoryError, LocalId, Position, SendError, TokenError, TokenRequest,
+        store::Saved,
+    },
     id::{Device, UserId},
     proto::{close::CloseCode, frame, limits, pb},
 };
@@ -92,6 +98,7 @@ pub(super) struct Core<T> {
     /// What the next question for a token says.
     request: TokenRequest,
     outbox: Outbox<T>,
+    requests: Requests<T>,
     logs: Logs,
     saving: Saving,
     limits: Limits,
@@ -127,6 +134,7 @@ impl<T> Core<T> {
             rng,
             request: TokenRequest::First,
             outbox: Outbox::new(config.publish_timeout, &saved, first_number),
+            requests: Requests::new(config.request_timeout),
             logs: Logs::new(&saved.cursors, config.cursor_check),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
@@ -237,6 +245,22 @@ impl<T> Core<T> {
         }
     }
 
+    /// The application asks for a page of the past, which comes out of [`Core::poll_answered`].
+    pub(super) fn handle_history(
+        &mut self,
+        now: Instant,
+        ticket: T,
+        conversation: Conversation,
+        range: HistoryRange,
+        limit: u32,
+    ) {
+        match self.phase {
+            _ if self.closing.is_some() => self.requests.refuse(ticket, HistoryError::Closed),
+            Phase::Stopped => self.requests.refuse(ticket, HistoryError::Stopped),
+            _ => self.requests.ask(now, ticket, requests::question(conversation, range, limit)),
+        }
+    }
+
     /// The application has no further use for a send. False: it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
@@ -250,6 +274,7 @@ impl<T> Core<T> {
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
+        self.requests.handle_timeout(now);
         self.logs.handle_timeout(now, &mut self.rng);
         self.handle_save_timeout(now);
         match &mut self.phase {

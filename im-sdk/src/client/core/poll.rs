@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Action, Core, Outcome, Phase, Taken};
+use super::{Action, Answer, Core, Outcome, Phase, Taken};
 use crate::{
     client::{Event, QueuedSend, State, Transport},
     proto::frame,
@@ -33,6 +33,10 @@ impl<T> Core<T> {
         self.outbox.poll_resolved()
     }
 
+    pub(in crate::client) fn poll_answered(&mut self) -> Option<(T, Answer)> {
+        self.requests.poll_answered()
+    }
+
     pub(in crate::client) fn poll_taken(&mut self) -> Option<(T, Taken)> {
         self.outbox.poll_taken()
     }
@@ -46,7 +50,12 @@ impl<T> Core<T> {
             _ => None,
         };
         let closing = self.closing.filter(|_| !self.is_closed());
-        let parts = [self.outbox.poll_timeout(), self.logs.poll_timeout(), self.save_at()];
+        let parts = [
+            self.outbox.poll_timeout(),
+            self.requests.poll_timeout(),
+            self.logs.poll_timeout(),
+            self.save_at(),
+        ];
         [phase, closing].into_iter().chain(parts).flatten().min()
     }
 
@@ -101,7 +110,8 @@ impl<T> Core<T> {
                 let room = self.limits.max_frame_bytes;
                 self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
             })
-            .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })?;
+            .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })
+            .or_else(|| if open { self.requests.poll_transmit() } else { None })?;
         session.heartbeat.handle_sent(now);
         Some(frame)
     }

@@ -9,7 +9,7 @@ use super::{
     session::{Greeting, Session},
 };
 use crate::{
-    client::{Event, PublishError, TokenRequest, config::STABLE_AFTER},
+    client::{Event, HistoryError, PublishError, TokenRequest, config::STABLE_AFTER},
     proto::{
         self,
         close::{CloseCode, ReconnectPolicy},
@@ -112,6 +112,7 @@ impl<T> Core<T> {
     pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
         self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
         self.outbox.fail_waiting(&PublishError::Stopped);
+        self.requests.fail_all(&HistoryError::Stopped);
         self.backoff.reset();
         self.phase = Phase::Stopped;
         self.events.push_back(Event::Stopped { code, reason });
@@ -119,6 +120,7 @@ impl<T> Core<T> {
 
     pub(super) fn drop_connection(&mut self, code: CloseCode, reason: &str) {
         self.outbox.handle_connection_lost();
+        self.requests.handle_connection_lost();
         self.logs.handle_connection_lost();
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
@@ -146,6 +148,7 @@ impl<T> Core<T> {
     pub(super) fn close_now(&mut self) {
         self.drop_connection(CloseCode::ClientClosed, "");
         self.outbox.fail_waiting(&PublishError::Closed);
+        self.requests.fail_all(&HistoryError::Closed);
         self.phase = Phase::Closed;
     }
 }

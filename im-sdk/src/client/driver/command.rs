@@ -3,10 +3,10 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Content,
+    Content, Conversation, HistoryRange,
     client::{
-        LocalId, QueuedSend, SendError,
-        core::{Outcome, Taken},
+        HistoryError, LocalId, QueuedSend, SendError,
+        core::{Answer, Outcome, Taken},
     },
     id::UserId,
 };
@@ -17,6 +17,8 @@ pub(in crate::client) enum Command {
     Publish { to: UserId, content: Content, outcome: oneshot::Sender<Outcome> },
     /// Send, and answer when it is saved.
     Send { to: UserId, content: Content, taken: oneshot::Sender<Taken> },
+    /// Ask for a page of the past.
+    History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.
@@ -29,16 +31,23 @@ impl Command {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
+            Self::History { answer, .. } => _ = answer.send(Err(refused(error))),
             Self::Queued(list) => _ = list.send(Vec::new()),
             Self::Discard(_, done) => _ = done.send(false),
         }
     }
 }
 
+/// A question needs no store, but a client that has none yet does not get to asking.
+fn refused(error: &SendError) -> HistoryError {
+    if matches!(error, SendError::Closed) { HistoryError::Closed } else { HistoryError::Stopped }
+}
+
 /// Where the core's answer goes.
 pub(super) enum Ticket {
     Outcome(oneshot::Sender<Outcome>),
     Taken(oneshot::Sender<Taken>),
+    Answer(oneshot::Sender<Answer>),
 }
 
 impl Ticket {
@@ -46,6 +55,13 @@ impl Ticket {
     pub(super) fn resolve(self, outcome: Outcome) {
         if let Self::Outcome(waiter) = self {
             _ = waiter.send(outcome);
+        }
+    }
+
+    /// Tells the answer to a question.
+    pub(super) fn answer(self, answer: Answer) {
+        if let Self::Answer(waiter) = self {
+            _ = waiter.send(answer);
         }
     }
 

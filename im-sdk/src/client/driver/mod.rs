@@ -177,6 +177,9 @@ impl Driver {
             Command::Send { to, content, taken } => {
                 self.core.handle_send(now, Ticket::Taken(taken), to, content);
             }
+            Command::History { conversation, range, limit, answer } => {
+                self.core.handle_history(now, Ticket::Answer(answer), conversation, range, limit);
+            }
             Command::Queued(list) => _ = list.send(self.core.queued()),
             Command::Discard(local_id, done) => _ = done.send(self.core.handle_discard(local_id)),
         }
@@ -215,6 +218,9 @@ impl Driver {
     fn answer(&mut self) {
         while let Some((ticket, outcome)) = self.core.poll_resolved() {
             ticket.resolve(outcome);
+        }
+        while let Some((ticket, answer)) = self.core.poll_answered() {
+            ticket.answer(answer);
         }
         while let Some((ticket, taken)) = self.core.poll_taken() {
             ticket.take(taken);

@@ -58,6 +58,11 @@ impl NatsBus {
         Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
     }
 
+    /// The connection, for what else lies on the same servers.
+    pub(in crate::cluster) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn subscription(&self, subscriber: Subscriber) -> Subscription {
         Subscription::new(Disruptable::new(subscriber.map(event), self.listeners.add()))
     }

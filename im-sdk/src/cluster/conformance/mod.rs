@@ -1,16 +1,18 @@
-//! What every [`Routes`](super::Routes), every [`Bus`](super::Bus) and every [`LogStore`](super::LogStore) must do, for
-//! implementers of these traits: call [`check_routes`], [`check_bus`] and [`check_log`] from a test. They panic with what
-//! is wrong.
+//! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore) and
+//! [`Archive`](super::Archive) must do, for implementers of these traits: call [`check_routes`], [`check_bus`],
+//! [`check_log`] and [`check_archive`] from a test. They panic with what is wrong.
 //!
 //! This crate runs them on each of its own implementations.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
+mod archive;
 mod bus;
 mod log;
 mod routes;
 
 use std::time::Duration;
 
+pub use archive::check_archive;
 pub use bus::check_bus;
 pub use log::check_log;
 pub use routes::check_routes;

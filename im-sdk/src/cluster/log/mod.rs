@@ -15,6 +15,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 #[cfg(feature = "backend")]
+pub(super) use self::disk::open as disk_file;
+#[cfg(feature = "backend")]
 pub use self::disk::{DiskLog, OpenLogError};
 pub use self::{
     entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page},

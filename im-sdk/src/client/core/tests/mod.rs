@@ -5,6 +5,7 @@ mod delivery;
 mod logs;
 mod publish;
 mod random;
+mod requests;
 mod send;
 
 use std::sync::Arc;

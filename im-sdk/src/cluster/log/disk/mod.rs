@@ -3,7 +3,7 @@
 //! One thread writes, and whatever queued while it wrote goes to the disk together with one `fsync`. Readers see what is
 //! committed and never wait for it.
 
-mod open;
+pub(in crate::cluster) mod open;
 mod reader;
 mod tables;
 mod trim;
@@ -48,7 +48,7 @@ impl DiskLog {
     /// # Errors
     /// [`OpenLogError`].
     pub fn open(path: impl AsRef<Path>, bounds: LogBounds) -> Result<Self, OpenLogError> {
-        let database = Arc::new(open::open(path.as_ref())?);
+        let database = Arc::new(open::open(path.as_ref(), tables::create)?);
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let writer = Writer::new(database.clone(), bounds);
         let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));

@@ -8,12 +8,10 @@ use std::{
 
 use redb::{Database, DatabaseError, StorageError};
 
-use super::tables;
-
 /// How much of the file is kept in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The logs' file could not be opened.
+/// The logs' file, or the archive's, could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenLogError {
@@ -41,15 +39,19 @@ pub enum OpenLogError {
     },
 }
 
-pub(super) fn open(path: &Path) -> Result<Database, OpenLogError> {
+/// Opens a file, or creates it, with its tables.
+pub(in crate::cluster) fn open(
+    path: &Path,
+    create_tables: impl FnOnce(&Database) -> Result<(), redb::Error>,
+) -> Result<Database, OpenLogError> {
     let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
     let database = opened.map_err(|error| explain(path, error))?;
-    tables::create(&database).map_err(|error| unreadable(path, error))?;
+    create_tables(&database).map_err(|error| unreadable(path, error))?;
     sync_folder(path).map_err(|source| OpenLogError::Inaccessible { path: path.into(), source })?;
     Ok(database)
 }
 
-pub(super) fn no_writer(path: &Path, source: io::Error) -> OpenLogError {
+pub(in crate::cluster) fn no_writer(path: &Path, source: io::Error) -> OpenLogError {
     OpenLogError::Inaccessible { path: path.into(), source }
 }
 

@@ -1,0 +1,169 @@
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{
+    backend::{
+        Durability, HistoryRange, ImConfig, MemoryMessageStore, Message, MessageStoreError, SendError,
+        StorePage, StoreQuery, user, users,
+    },
+    cluster::{ArchiveConfig, Cluster, MemoryArchive, MemoryBus, MemoryLog, MemoryRoutes},
+};
+
+fn message(text: &str) -> Message {
+    Message::to(user("bob")).from("alice").text(text).durability(Durability::Archived)
+}
+
+fn inbox(name: &str) -> LogId {
+    LogId::Inbox(name.parse().unwrap())
+}
+
+async fn stored(store: &MemoryMessageStore, owner: &str) -> Vec<(u64, u64)> {
+    let page = store.read(&inbox(owner), &StoreQuery::new(HistoryRange::Newest, 1_000)).await.unwrap();
+    page.entries.into_iter().map(|entry| (entry.seq, entry.message_id.as_u64())).collect()
+}
+
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+}
+
+/// With an archive that gives what was not acknowledged out again soon.
+async fn im(max_bytes: u64) -> Im {
+    let config =
+        ArchiveConfig { max_bytes, redeliver_after: Duration::from_millis(50), ..Default::default() };
+    let parts = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
+    let cluster = Cluster::new(parts.0, parts.1, parts.2);
+    Im::with_cluster(cluster.with_archive(Arc::new(MemoryArchive::new(config)))).await.unwrap()
+}
+
+/// Fails as often as it is told to, and is slow to tell of success.
+#[derive(Debug, Default)]
+struct Shaky {
+    inner: MemoryMessageStore,
+    broken: AtomicBool,
+    hangs_after_writing: AtomicBool,
+    tries: AtomicU64,
+}
+
+#[async_trait]
+impl MessageStore for Shaky {
+    async fn write(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError> {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(MessageStoreError::unavailable("write", "broken"));
+        }
+        self.inner.write(entries).await?;
+        if self.hangs_after_writing.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
+        self.inner.read(log, query).await
+    }
+}
+
+#[tokio::test]
+async fn one_entry_for_each_log() {
+    let im = im(u64::MAX).await;
+    let receipt = im.send(message("hi")).await.unwrap();
+    assert_eq!(receipt.durability, Durability::Archived);
+    let several =
+        Message::to(users(["bob", "carol"])).from("alice").text("all").durability(Durability::Archived);
+    let second = im.send(several).await.unwrap();
+    im.send(message("not this").durability(Durability::Logged)).await.unwrap();
+    let store = MemoryMessageStore::new();
+    let archiver = im.archiver(Arc::new(store.clone())).unwrap().start();
+    until("five entries", async || archiver.written() == 5).await;
+    let (first, second) = (receipt.message_id.as_u64(), second.message_id.as_u64());
+    assert_eq!(stored(&store, "alice").await, [(1, first), (2, second)]);
+    assert_eq!(stored(&store, "bob").await, [(1, first), (2, second)]);
+    assert_eq!(stored(&store, "carol").await, [(1, second)]);
+    until("an empty archive", async || archiver.lag().await.unwrap().total() == 0).await;
+    archiver.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_retry_archives_what_the_first_try_only_logged() {
+    // Room for one record, so that the second is in its logs alone.
+    let im = im(90).await;
+    im.send(message("fills it")).await.unwrap();
+    let keyed = || message("hi").idempotency_key("key");
+    let error = im.send(keyed()).await.unwrap_err();
+    let SendError::NotArchived { message_id, source: ArchiveError::Full } = error else { panic!("{error}") };
+    let store = MemoryMessageStore::new();
+    let archiver = im.archiver(Arc::new(store.clone())).unwrap().start();
+    until("room", async || archiver.lag().await.unwrap().total() == 0).await;
+    for _ in 0..2 {
+        let receipt = im.send(keyed()).await.unwrap();
+        assert_eq!((receipt.message_id, receipt.repeated), (message_id, true));
+    }
+    until("the retried message", async || stored(&store, "bob").await.len() == 2).await;
+    until("nothing left", async || archiver.lag().await.unwrap().total() == 0).await;
+    assert_eq!(stored(&store, "bob").await[1], (2, message_id.as_u64()), "once in log and archive");
+}
+
+#[tokio::test]
+async fn without_an_archive_nothing_is_sent() {
+    let parts = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
+    let cluster = Cluster::new(parts.0, parts.1, parts.2);
+    let im = Im::with_cluster(cluster.clone()).await.unwrap();
+    let error = im.send(message("hi")).await.unwrap_err();
+    assert!(matches!(error, SendError::NoArchive), "{error}");
+    assert_eq!(cluster.log().ends(&[inbox("bob")]).await.unwrap()[0].last, 0);
+    assert!(im.archiver(Arc::new(MemoryMessageStore::new())).is_err());
+    let config = ImConfig { default_durability: Durability::Archived, ..ImConfig::default() };
+    assert!(Im::start(cluster, config).await.is_err(), "a default that cannot work");
+}
+
+#[tokio::test]
+async fn the_default_durability_is_for_messages_that_name_none() {
+    let config = ImConfig { default_durability: Durability::Archived, ..ImConfig::default() };
+    let im = Im::start(Cluster::embedded(), config).await.unwrap();
+    let durability = async |message| im.send(message).await.unwrap().durability;
+    let plain = || Message::to(user("bob")).text("hi");
+    assert_eq!(durability(plain()).await, Durability::Archived);
+    assert_eq!(durability(plain().durability(Durability::Logged)).await, Durability::Logged);
+    assert_eq!(durability(plain().durability(Durability::Live)).await, Durability::Live);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_waited_for() {
+    let im = im(u64::MAX).await;
+    let store = Arc::new(Shaky::default());
+    store.broken.store(true, Ordering::Relaxed);
+    let archiver = im.archiver(store.clone()).unwrap().start();
+    im.send(message("hi")).await.unwrap();
+    until("three tries", async || store.tries.load(Ordering::Relaxed) >= 3).await;
+    assert_eq!(archiver.lag().await.unwrap().total(), 1, "not acknowledged before it is written");
+    store.broken.store(false, Ordering::Relaxed);
+    until("both entries", async || archiver.written() >= 2).await;
+    until("an empty archive", async || archiver.lag().await.unwrap().total() == 0).await;
+    assert_eq!(stored(&store.inner, "bob").await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_written_and_not_acknowledged_is_there_once() {
+    let im = im(u64::MAX).await;
+    for number in 0..10 {
+        im.send(message(&number.to_string())).await.unwrap();
+    }
+    let store = Arc::new(Shaky::default());
+    store.hangs_after_writing.store(true, Ordering::Relaxed);
+    let killed = im.archiver(store.clone()).unwrap().start();
+    until("it has written", async || stored(&store.inner, "bob").await.len() == 10).await;
+    killed.task.abort();
+    store.hangs_after_writing.store(false, Ordering::Relaxed);
+    assert_eq!(im.cluster().archive().unwrap().lag().await.unwrap().total(), 10, "none is acknowledged");
+    let next = im.archiver(store.clone()).unwrap().start();
+    until("an empty archive", async || next.lag().await.unwrap().total() == 0).await;
+    assert_eq!(next.written(), 20, "two entries each came again");
+    assert_eq!(stored(&store.inner, "bob").await.len(), 10);
+}

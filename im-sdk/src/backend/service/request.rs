@@ -1,0 +1,244 @@
+//! What devices ask: history so far.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::responder::Responder;
+use crate::{
+    Conversation, HistoryRange,
+    backend::{
+        history::{RawEntry, RawPage},
+        im::Im,
+    },
+    id::{ChannelId, ServerId, UserId},
+    proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
+};
+
+/// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
+const CONCURRENCY: usize = 64;
+
+/// How many entries a device gets that names no limit, and the most that it gets.
+const USUAL_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+/// When a device may ask again what failed here.
+const RETRY_MS: u32 = 1000;
+
+/// What a frame takes beside its entries, and an entry beside its own bytes.
+const FRAME_OVERHEAD: usize = 64;
+const ENTRY_OVERHEAD: usize = 8;
+
+/// Answers what devices ask.
+pub(super) struct Requests {
+    pub(super) im: Im,
+}
+
+impl Responder for Requests {
+    type Request = Bytes;
+
+    fn concurrency(&self) -> usize {
+        CONCURRENCY
+    }
+
+    fn parse(&self, payload: Bytes) -> Vec<Bytes> {
+        vec![payload]
+    }
+
+    async fn handle(self: Arc<Self>, payload: Bytes) {
+        let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
+            let request = pb::Request::decode(upstream.request).ok()?;
+            let server = ServerId::parse(&upstream.server).ok()?;
+            Some((server, upstream.connection, UserId::parse(&upstream.user).ok()?, request))
+        });
+        let Some((server, connection, user, request)) = parsed else {
+            return tracing::warn!("a request is not valid and was dropped");
+        };
+        let number = request.number;
+        let frames = match self.answer(&user, request).await {
+            Ok(history) => answer(number, history),
+            Err(refused) => refusal(number, refused),
+        };
+        let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
+        let record =
+            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(effect) };
+        self.im.inner.publisher.submit_and_forget(&server, record).await;
+    }
+}
+
+impl Requests {
+    async fn answer(&self, user: &UserId, request: pb::Request) -> Result<pb::RawHistory, pb::Refused> {
+        let Some(pb::request::Question::History(asked)) = request.question else {
+            let reason = "the question is missing or of a kind that this back end does not know";
+            return Err(refused(RefusalKind::Invalid, reason.to_owned(), 0));
+        };
+        let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
+        let conversation = conversation(&asked).map_err(invalid)?;
+        if let Conversation::Channel(channel) = &conversation
+            && !self.may_read(user, channel).await?
+        {
+            let reason = "the user is not a member of the channel".to_owned();
+            return Err(refused(RefusalKind::Rule, reason, 0));
+        }
+        let (range, limit) = (range(&asked), limit(asked.limit));
+        match self.im.raw_history(user, &conversation, range, limit).await {
+            Ok(page) => Ok(fit(page, &conversation, matches!(range, HistoryRange::After(_)))),
+            Err(error) => {
+                tracing::warn!(%user, %error, "history could not be read");
+                let reason = "the history could not be read".to_owned();
+                Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
+            }
+        }
+    }
+
+    /// Whether the user may read a channel.
+    ///
+    /// PLUG IN HERE: ask `Membership::is_member(channel, user)`, and answer `Err` with `UNAVAILABLE` and `RETRY_MS` where it
+    /// does not answer. There are no members so far, so nobody may.
+    async fn may_read(&self, _user: &UserId, _channel: &ChannelId) -> Result<bool, pb::Refused> {
+        Ok(false)
+    }
+}
+
+fn conversation(asked: &pb::HistoryRequest) -> Result<Conversation, String> {
+    use pb::history_request::Conversation as Asked;
+    let invalid = |error: crate::id::InvalidId| error.to_string();
+    match &asked.conversation {
+        Some(Asked::User(user)) => UserId::parse(user).map(Conversation::User).map_err(invalid),
+        Some(Asked::Channel(channel)) => {
+            ChannelId::parse(channel).map(Conversation::Channel).map_err(invalid)
+        }
+        Some(Asked::Inbox(_)) => Ok(Conversation::Inbox),
+        None => Err("the conversation is missing".into()),
+    }
+}
+
+fn range(asked: &pb::HistoryRequest) -> HistoryRange {
+    match (asked.before, asked.after) {
+        (0, Some(after)) => HistoryRange::After(after),
+        (0, None) => HistoryRange::Newest,
+        (before, _) => HistoryRange::Before(before),
+    }
+}
+
+fn limit(asked: u32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) => USUAL_LIMIT,
+        Ok(asked) => asked.min(MAX_LIMIT),
+        Err(_) => MAX_LIMIT,
+    }
+}
+
+/// As much as fits into a frame, the nearest to where the device asked.
+fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHistory {
+    let channel = match conversation {
+        Conversation::Channel(channel) => channel.to_string(),
+        _ => String::new(),
+    };
+    let mut pushes: Vec<pb::RawPush> = page.entries.into_iter().map(|entry| push(entry, &channel)).collect();
+    if !forward {
+        pushes.reverse();
+    }
+    let all = pushes.len();
+    let mut bytes = FRAME_OVERHEAD;
+    let fits = |push: &&pb::RawPush| {
+        bytes += push.encoded_len() + ENTRY_OVERHEAD;
+        bytes <= MAX_FRAME_BYTES
+    };
+    let mut count = pushes.iter().take_while(fits).count();
+    // Entries with one seq stay together, since the next page begins behind a seq.
+    let same_seq = |count: usize| pushes.get(count).map(|push| push.seq) == Some(pushes[count - 1].seq);
+    let whole = (1..=count).rev().find(|count| !same_seq(*count));
+    count = whole.unwrap_or(count);
+    pushes.truncate(count);
+    if !forward {
+        pushes.reverse();
+    }
+    pb::RawHistory { entries: pushes, more: page.more || count < all }
+}
+
+/// An entry that alone is too large, which nothing that is sent today can be, shows without its content: else nobody would
+/// get past it.
+fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
+    let push = pb::RawPush { message: entry.message, channel: channel.to_owned(), seq: entry.seq };
+    if FRAME_OVERHEAD + ENTRY_OVERHEAD + push.encoded_len() <= MAX_FRAME_BYTES {
+        return push;
+    }
+    let message = pb::Message::decode(push.message.clone()).unwrap_or_default();
+    let message = pb::Message { id: entry.message_id.as_u64(), content: None, ..message };
+    pb::RawPush { message: message.encode_to_vec().into(), ..push }
+}
+
+fn answer(number: u64, history: pb::RawHistory) -> Bytes {
+    let response = pb::RawResponse { number, history: Some(history) };
+    pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
+}
+
+fn refusal(number: u64, refused: pb::Refused) -> Bytes {
+    let outcome = Some(pb::response::Outcome::Refused(refused));
+    frame::encode(pb::frame::Body::Response(pb::Response { number, outcome }))
+}
+
+fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
+    pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::MessageId;
+
+    fn page(sizes: &[(u64, usize)]) -> RawPage {
+        let entry = |(seq, bytes): &(u64, usize)| RawEntry {
+            seq: *seq,
+            message_id: MessageId::from_u64(7).unwrap(),
+            message: vec![0; *bytes].into(),
+        };
+        RawPage { entries: sizes.iter().map(entry).collect(), more: false }
+    }
+
+    fn fitted(sizes: &[(u64, usize)], forward: bool) -> (Vec<u64>, bool) {
+        let history = fit(page(sizes), &Conversation::Inbox, forward);
+        let frame = answer(u64::MAX, history.clone());
+        assert!(frame.len() <= MAX_FRAME_BYTES + 5, "{} bytes", frame.len());
+        (history.entries.iter().map(|push| push.seq).collect(), history.more)
+    }
+
+    #[test]
+    fn what_fits_is_nearest_to_where_it_was_asked() {
+        let large = [(1, 20_000), (2, 20_000), (3, 20_000), (4, 20_000)];
+        assert_eq!(fitted(&large, true), (vec![1, 2, 3], true));
+        assert_eq!(fitted(&large, false), (vec![2, 3, 4], true));
+        assert_eq!(fitted(&large[..3], false), (vec![1, 2, 3], false));
+        assert_eq!(fitted(&[], true), (vec![], false));
+        let small: Vec<_> = (1..=200).map(|seq| (seq, 100)).collect();
+        assert_eq!(fitted(&small, true).0.len(), 200);
+        let tiny: Vec<_> = (1..=20_000).map(|seq| (seq, 0)).collect();
+        assert!(fitted(&tiny, false).1);
+    }
+
+    #[test]
+    fn entries_with_one_seq_stay_together() {
+        assert_eq!(fitted(&[(1, 20_000), (2, 20_000), (2, 20_000), (2, 20_000)], true), (vec![1], true));
+        assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (2, 30_000)], false), (vec![2], true));
+        // One seq alone that fits into no frame: some of it is better than nothing.
+        assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (1, 30_000)], true), (vec![1, 1], true));
+    }
+
+    #[test]
+    fn what_is_too_large_shows_without_content() {
+        let (seqs, more) = fitted(&[(1, 10), (2, MAX_FRAME_BYTES), (3, 10)], true);
+        assert_eq!((seqs, more), (vec![1, 2, 3], false));
+    }
+
+    #[test]
+    fn ranges_are_as_the_protocol_says() {
+        let asked = |before, after| range(&pb::HistoryRequest { before, after, ..Default::default() });
+        assert_eq!(asked(0, None), HistoryRange::Newest);
+        assert_eq!(asked(7, None), HistoryRange::Before(7));
+        assert_eq!(asked(7, Some(3)), HistoryRange::Before(7));
+        assert_eq!(asked(0, Some(0)), HistoryRange::After(0));
+        assert_eq!((limit(0), limit(7), limit(u32::MAX)), (USUAL_LIMIT, 7, MAX_LIMIT));
+    }
+}

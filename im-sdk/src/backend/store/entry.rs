@@ -1,0 +1,158 @@
+//! An entry as it stays.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    Content,
+    cluster::{ArchiveRecord, LogId},
+    id::{InvalidId, MessageId, UserId},
+    proto::pb,
+};
+
+/// The longest [`StoredEntry::kind`], in bytes.
+const MAX_KIND_BYTES: usize = 128;
+
+/// An entry of a log, for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredEntry {
+    /// Which log.
+    pub log: LogId,
+    /// Its place there.
+    pub seq: u64,
+    /// The message's id, which also says when it was sent.
+    pub message_id: MessageId,
+    /// In an inbox: the other user of the conversation that the message belongs to, if it is between two.
+    pub peer: Option<UserId>,
+    /// Who sent it. `None`: the back end itself.
+    pub from: Option<UserId>,
+    /// What its content is, for queries: `text`, or the application's name for it without control characters and cut at
+    /// 128 bytes; empty where this version does not know it.
+    pub kind: String,
+    /// The message: an encoded `im.v1.Message`.
+    pub message: Bytes,
+}
+
+/// The archive holds something else than a message.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("what was archived is no message: {reason}")]
+pub struct NotAMessage {
+    reason: String,
+}
+
+impl NotAMessage {
+    fn because(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string() }
+    }
+}
+
+impl From<InvalidId> for NotAMessage {
+    fn from(error: InvalidId) -> Self {
+        Self::because(error)
+    }
+}
+
+impl StoredEntry {
+    /// The entries of a record, one for each of its places.
+    ///
+    /// # Errors
+    /// [`NotAMessage`].
+    pub fn of(record: &ArchiveRecord) -> Result<Vec<Self>, NotAMessage> {
+        let message = pb::Message::decode(record.message.clone()).map_err(NotAMessage::because)?;
+        let id = MessageId::from_u64(message.id).ok_or_else(|| NotAMessage::because("it has no valid id"))?;
+        let from = if message.from.is_empty() { None } else { Some(UserId::parse(&message.from)?) };
+        let kind = kind(message.content.as_ref());
+        let entries = record.places.iter().map(|place| Self {
+            log: place.log.clone(),
+            seq: place.seq,
+            message_id: id,
+            peer: match &place.log {
+                LogId::Inbox(owner) => peer(owner, &message),
+                LogId::Channel(_) => None,
+            },
+            from: from.clone(),
+            kind: kind.clone(),
+            message: record.message.clone(),
+        });
+        Ok(entries.collect())
+    }
+
+    /// When it was sent, in milliseconds since the Unix epoch.
+    pub fn sent_at_ms(&self) -> u64 {
+        self.message_id.unix_ms()
+    }
+}
+
+/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
+pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
+    let other = if message.from == owner.as_str() { &message.to } else { &message.from };
+    UserId::parse(other).ok()
+}
+
+fn kind(content: Option<&pb::Content>) -> String {
+    match Content::from(content.cloned()) {
+        Content::Text(_) => "text".to_owned(),
+        // A device chooses it: PostgreSQL would not take a NUL, for example.
+        Content::Custom { kind, .. } => {
+            let mut kind: String = kind.chars().filter(|char| !char.is_control()).collect();
+            kind.truncate(kind.floor_char_boundary(MAX_KIND_BYTES));
+            kind
+        }
+        Content::Unknown => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ArchivePlace;
+
+    fn message(from: &str, to: &str, content: Content) -> pb::Message {
+        let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;
+        pb::Message { id, from: from.into(), to: to.into(), content: Some(content.into()) }
+    }
+
+    fn entries(message: &pb::Message, owners: &[&str]) -> Vec<StoredEntry> {
+        let place = |owner: &&str| ArchivePlace::new(LogId::Inbox(owner.parse().unwrap()), 1);
+        let places = owners.iter().map(place).collect();
+        StoredEntry::of(&ArchiveRecord::new(message.encode_to_vec().into(), places)).unwrap()
+    }
+
+    #[test]
+    fn each_side_sees_the_other() {
+        let peers = |from, to, owners: &[&str]| -> Vec<Option<String>> {
+            let entries = entries(&message(from, to, Content::text("hi")), owners);
+            entries.into_iter().map(|entry| entry.peer.map(|peer| peer.to_string())).collect()
+        };
+        let bob = || Some("bob".to_owned());
+        assert_eq!(peers("alice", "bob", &["alice", "bob"]), [bob(), Some("alice".to_owned())]);
+        assert_eq!(peers("bob", "bob", &["bob"]), [bob()], "notes to oneself");
+        assert_eq!(peers("", "bob", &["bob"]), [None], "from the back end");
+        assert_eq!(peers("bob", "", &["bob", "carol"]), [None, bob()], "to several");
+    }
+
+    #[test]
+    fn kinds_fit_into_any_database() {
+        let kind =
+            |kind: &str| entries(&message("", "bob", Content::custom(kind, "")), &["bob"]).remove(0).kind;
+        assert_eq!(kind("order.paid"), "order.paid");
+        assert_eq!(kind("a\0b\n"), "ab");
+        assert_eq!(kind(&"é".repeat(100)), "é".repeat(64));
+        assert_eq!(entries(&message("", "bob", Content::text("x")), &["bob"])[0].kind, "text");
+        assert_eq!(
+            entries(&message("", "bob", Content::text("x")), &["bob"])[0].sent_at_ms(),
+            1_800_000_000_000
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let without_id = pb::Message { id: 0, ..message("", "bob", Content::text("hi")) };
+        let from_nobody = message("not a user", "bob", Content::text("hi"));
+        let broken = Bytes::from_static(b"\xff");
+        for wrong in [without_id.encode_to_vec().into(), from_nobody.encode_to_vec().into(), broken] {
+            assert!(StoredEntry::of(&ArchiveRecord::new(wrong, Vec::new())).is_err());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Questions: limits, refusals, lost connections and every outcome.
+
+use super::*;
+use crate::{
+    Conversation, HistoryRange,
+    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, core::Answer},
+};
+
+impl Harness {
+    fn ask(&mut self, ticket: u32) {
+        let bob = Conversation::User("bob".parse().unwrap());
+        self.core.handle_history(self.now, ticket, bob, HistoryRange::Before(42), 20);
+    }
+
+    fn sent_request(&mut self) -> pb::Request {
+        match self.sent() {
+            pb::frame::Body::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answers(&mut self) -> Vec<(u32, Answer)> {
+        std::iter::from_fn(|| self.core.poll_answered()).collect()
+    }
+}
+
+fn page(number: u64, seqs: &[u64]) -> pb::frame::Body {
+    let entry = |seq: &u64| {
+        let pb::frame::Body::Push(push) = push(*seq, "bob") else { panic!() };
+        pb::Push { seq: *seq, ..push }
+    };
+    let history = pb::History { entries: seqs.iter().map(entry).collect(), more: true };
+    let outcome = Some(pb::response::Outcome::History(history));
+    pb::frame::Body::Response(pb::Response { number, outcome })
+}
+
+fn no(number: u64, kind: pb::RefusalKind, retry_after_ms: u32) -> pb::frame::Body {
+    let refused = pb::Refused { kind: kind.into(), reason: "test".to_owned(), code: 0, retry_after_ms };
+    let outcome = Some(pb::response::Outcome::Refused(refused));
+    pb::frame::Body::Response(pb::Response { number, outcome })
+}
+
+fn error(code: &'static str) -> impl Fn(&(u32, Answer)) -> bool {
+    move |(_, answer)| answer.as_ref().is_err_and(|error| error.code() == code)
+}
+
+#[test]
+fn a_page_comes_with_positions() {
+    let mut test = Harness::connected();
+    test.ask(7);
+    let request = test.sent_request();
+    let Some(pb::request::Question::History(asked)) = request.question else { panic!() };
+    assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
+    test.receive(page(request.number, &[40, 41]));
+    test.receive(page(request.number, &[1]));
+    let [(7, Ok(HistoryPage { messages, more: true }))] = &test.answers()[..] else { panic!() };
+    let positions: Vec<_> = messages.iter().map(|message| message.position.clone().unwrap()).collect();
+    assert!(
+        positions
+            .iter()
+            .map(|position| (&position.log, position.seq))
+            .eq([(&Log::Inbox, 40), (&Log::Inbox, 41)])
+    );
+    assert_eq!(test.events(), [], "history is no event");
+    assert_eq!(test.core.logs.position(&Log::Inbox), 0, "and moves nothing");
+    assert!(test.core.requests.poll_timeout().is_none());
+}
+
+#[test]
+fn from_the_beginning_is_not_the_newest() {
+    let asked = |range| super::super::requests::question(Conversation::Inbox, range, 0);
+    assert_eq!((asked(HistoryRange::Newest).before, asked(HistoryRange::Newest).after), (0, None));
+    assert_eq!(asked(HistoryRange::After(0)).after, Some(0));
+    assert_eq!(asked(HistoryRange::Before(0)).before, 1, "nothing is before the first entry");
+}
+
+#[test]
+fn it_waits_for_a_connection_and_survives_one() {
+    let mut test = Harness::new();
+    test.ask(1);
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    let first = test.sent_request();
+    test.broken();
+    test.pass(SECOND);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_request(), first, "the same question over the next connection");
+    test.receive(page(first.number, &[1]));
+    assert!(test.answers()[0].1.is_ok());
+}
+
+#[test]
+fn its_time_ends() {
+    let mut test = Harness::new();
+    test.ask(1);
+    test.pass(20 * SECOND);
+    assert!(test.answers().iter().all(error("timed_out")));
+    let mut test = Harness::connected();
+    test.ask(1);
+    let number = test.sent_request().number;
+    test.pass(20 * SECOND);
+    assert!(error("timed_out")(&test.answers()[0]));
+    test.receive(page(number, &[1]));
+    assert_eq!(test.answers(), [], "an answer that is late means nothing");
+}
+
+#[test]
+fn what_passes_is_asked_again_and_what_stays_is_told() {
+    let mut test = Harness::connected();
+    test.ask(1);
+    let number = test.sent_request().number;
+    test.receive(no(number, pb::RefusalKind::Unavailable, 1000));
+    assert_eq!(test.try_sent(), None);
+    test.pass(3 * SECOND);
+    let again = std::iter::from_fn(|| test.try_sent());
+    let again = again.filter(|body| matches!(body, pb::frame::Body::Request(_))).count();
+    assert_eq!(again, 1);
+    test.receive(no(number, pb::RefusalKind::Rule, 0));
+    let refused =
+        HistoryError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
+    assert_eq!(test.answers(), [(1, Err(refused))]);
+    // One that passes too late is told as well.
+    test.ask(2);
+    let number = test.sent_request().number;
+    test.receive(no(number, pb::RefusalKind::Unavailable, 60_000));
+    assert!(error("refused")(&test.answers()[0]));
+}
+
+#[test]
+fn there_are_only_so_many() {
+    let mut test = Harness::connected();
+    for ticket in 0..=MAX_QUEUED_REQUESTS as u32 {
+        test.ask(ticket);
+    }
+    assert!(error("queue_full")(&test.answers()[0]));
+    let numbers: Vec<_> = (0..4).map(|_| test.sent_request().number).collect();
+    assert_eq!(test.try_sent(), None, "no more than a part of what servers allow");
+    test.receive(page(numbers[0], &[]));
+    test.sent_request();
+    test.closed_by_server(CloseCode::Kicked);
+    assert_eq!(
+        test.answers().iter().filter(|answer| error("stopped")(answer)).count(),
+        MAX_QUEUED_REQUESTS - 1
+    );
+    test.ask(1);
+    assert!(error("stopped")(&test.answers()[0]));
+    test.core.handle_close(test.now, SECOND);
+    test.ask(1);
+    assert!(error("closed")(&test.answers()[0]));
+}

@@ -1,0 +1,58 @@
+//! The past, as a device asks for it.
+
+use std::time::Duration;
+
+use super::{ReceivedMessage, RefusalKind};
+
+/// A page of the past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// In the order of the log, whatever the direction, each with its position. They do not move the device's own
+    /// position: what it [acknowledges](crate::client::Client::ack) is what came with events.
+    pub messages: Vec<ReceivedMessage>,
+    /// There are further ones in the direction that was asked for. A page may be shorter than asked for, and even empty,
+    /// where there are.
+    pub more: bool,
+}
+
+/// Why there is no page. Asking again is always safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// [`MAX_QUEUED_REQUESTS`](crate::client::MAX_QUEUED_REQUESTS) requests wait already.
+    #[error("too many requests wait to be answered")]
+    QueueFull,
+    /// There was no answer in time.
+    #[error("there was no answer in time")]
+    TimedOut,
+    /// The back end or the server did not answer the question.
+    #[error("the request was refused ({}): {reason}", kind.as_str())]
+    Refused {
+        /// Why, for programs. [`RefusalKind::Rule`]: the user may not see it.
+        kind: RefusalKind,
+        /// Why, for people.
+        reason: String,
+        /// When the same may be asked again; `None`: never.
+        retry_after: Option<Duration>,
+    },
+    /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
+    #[error("the client is stopped")]
+    Stopped,
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl HistoryError {
+    /// A name that stays the same over versions and languages, such as `timed_out`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TimedOut => "timed_out",
+            Self::Refused { .. } => "refused",
+            Self::Stopped => "stopped",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Devices' requests on their way to the back ends, and which of them still wait for their responses.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use im_proto::{frame, limits::MAX_INFLIGHT_REQUESTS, pb, pb::RefusalKind};
+use im_sdk::{
+    cluster::{Cluster, Publication},
+    id::{ConnectionId, ServerId},
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use crate::registry::Connection;
+
+/// Requests that wait to be put onto the bus; at some hundred bytes each.
+const QUEUE: usize = 8192;
+
+/// When a device may ask again what no back end answered, or what found no room.
+const RETRY_MS: u32 = 1000;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    queue: mpsc::Sender<pb::UpstreamRequest>,
+    server: String,
+    waiting: Mutex<AllWaiting>,
+}
+
+/// By connection and number. Ordered, so that a connection's requests stand together.
+type AllWaiting = BTreeMap<(ConnectionId, u64), Waiting>;
+
+#[derive(Debug)]
+struct Waiting {
+    connection: Arc<Connection>,
+    since: Instant,
+}
+
+impl Requests {
+    /// The receiver is for [`forward`].
+    pub(crate) fn new(server: &ServerId) -> (Self, mpsc::Receiver<pb::UpstreamRequest>) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Self { queue, server: server.to_string(), waiting: Mutex::default() }, receiver)
+    }
+
+    /// Queues a device's `Request` for the back ends, or tells the device why not. Never waits. One with a number that
+    /// waits already is the same one again, of a device that has lost patience: it gets the one response.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, request: Bytes) {
+        match self.admit(connection, number) {
+            Ok(Some(place)) => place.send(pb::UpstreamRequest {
+                server: self.server.clone(),
+                connection: connection.id.0,
+                user: connection.user.to_string(),
+                device: Some((&connection.device).into()),
+                request,
+            }),
+            Ok(None) => {}
+            Err((kind, reason)) => drop(connection.outbox.try_push(refusal(number, kind, reason))),
+        }
+    }
+
+    fn admit(
+        &self,
+        connection: &Arc<Connection>,
+        number: u64,
+    ) -> Result<Option<mpsc::Permit<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
+        let full = (RefusalKind::Unavailable, "the way to the back ends is full");
+        let place = self.queue.try_reserve().map_err(|_| full)?;
+        let mut waiting = self.lock();
+        let own = waiting.range(all_of(connection.id)).count();
+        match waiting.entry((connection.id, number)) {
+            Entry::Occupied(_) => Ok(None),
+            Entry::Vacant(_) if own >= MAX_INFLIGHT_REQUESTS => {
+                Err((RefusalKind::TooMany, "too many requests wait for their responses"))
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(Waiting { connection: Arc::clone(connection), since: Instant::now() });
+                Ok(Some(place))
+            }
+        }
+    }
+
+    /// Passes a back end's response on, unless the device was told something else meanwhile.
+    pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::RequestAnswer) {
+        let waiting = self.lock().remove(&(connection, answer.number));
+        if let Some(waiting) = waiting {
+            waiting.connection.outbox.try_push(answer.frames);
+        }
+    }
+
+    /// No back end is listening: tells every device that waits. As with publishes, the bus does not say which one it could
+    /// not deliver; a device that is hit without need asks again.
+    pub(crate) fn unavailable(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        refuse(all, "no back end is listening");
+    }
+
+    /// Tells the devices whose requests have waited for longer than this.
+    pub(crate) fn expire(&self, timeout: Duration) {
+        let expired = self.lock().extract_if(.., |_, waiting| waiting.since.elapsed() > timeout).collect();
+        refuse(expired, "no back end answered in time");
+    }
+
+    /// Forgets a connection that is gone.
+    pub(crate) fn forget(&self, connection: &Connection) {
+        self.lock().extract_if(all_of(connection.id), |_, _| true).for_each(drop);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AllWaiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn all_of(connection: ConnectionId) -> std::ops::RangeInclusive<(ConnectionId, u64)> {
+    (connection, 0)..=(connection, u64::MAX)
+}
+
+fn refuse(waiting: AllWaiting, reason: &str) {
+    for ((_, number), waiting) in waiting {
+        waiting.connection.outbox.try_push(refusal(number, RefusalKind::Unavailable, reason));
+    }
+}
+
+/// A `Response` that says no, for now.
+fn refusal(number: u64, kind: RefusalKind, reason: &str) -> Bytes {
+    let refused =
+        pb::Refused { kind: kind.into(), reason: reason.to_owned(), code: 0, retry_after_ms: RETRY_MS };
+    let outcome = Some(pb::response::Outcome::Refused(refused));
+    frame::encode(pb::frame::Body::Response(pb::Response { number, outcome }))
+}
+
+/// Puts queued requests onto the bus. Ends when every [`Requests`] is gone.
+pub(crate) async fn forward(
+    cluster: Cluster,
+    server: ServerId,
+    mut queue: mpsc::Receiver<pb::UpstreamRequest>,
+) {
+    let own = cluster.names().server(&server);
+    while let Some(request) = queue.recv().await {
+        let publication = Publication {
+            subject: cluster.names().upstream_request(),
+            return_to: Some(own.clone()),
+            payload: request.encode_to_vec().into(),
+        };
+        // The device is told when its time is over.
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::warn!(%error, "cannot pass a request on to the back ends");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! PostgreSQL for tests.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rustix::process::getuid;
+use std::os::unix::process::CommandExt as _;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::process::{Process, on_free_ports, program_in};
+
+/// Where Debian puts what is not for everybody's `PATH`: one folder for each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// Who owns the database.
+const OWNER: &str = "im";
+
+/// A PostgreSQL server. It starts empty.
+#[derive(Debug)]
+pub struct PostgresServer {
+    process: Process,
+    port: u16,
+    directory: TempDir,
+}
+
+impl PostgresServer {
+    /// Starts one.
+    pub async fn start() -> Self {
+        on_free_ports(async |[port]| {
+            let directory = tempfile::tempdir().expect("a directory");
+            if let Some((user, group)) = unprivileged() {
+                chown(directory.path(), Some(user), Some(group)).expect("another owner of the directory");
+            }
+            initialize(directory.path());
+            let mut process = start(port, directory.path());
+            if process.is_ready(async || answers(port, directory.path()).await).await {
+                Ok(Self { process, port, directory })
+            } else {
+                Err(process.output())
+            }
+        })
+        .await
+    }
+
+    /// Where it is, and the one database in it.
+    pub fn url(&self) -> String {
+        format!("postgres://{OWNER}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    /// Ends it at once, as a crash does (`SIGKILL`).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same port, after killing it if it still runs.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = start(self.port, self.directory.path());
+        let is_ready = self.process.is_ready(async || answers(self.port, self.directory.path()).await).await;
+        assert!(is_ready, "PostgreSQL does not come back:\n{}", self.process.output());
+    }
+}
+
+impl Drop for PostgresServer {
+    /// Without leaving shared memory behind, as a killed one does.
+    fn drop(&mut self) {
+        self.process.quit();
+    }
+}
+
+fn initialize(directory: &Path) {
+    let mut command = Command::new(program("initdb"));
+    command.args(["-D", "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+    if let Some((user, group)) = unprivileged() {
+        command.uid(user).gid(group);
+    }
+    let output = command.current_dir(directory).stdin(Stdio::null()).output().expect("initdb starts");
+    assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn start(port: u16, directory: &Path) -> Process {
+    let port = port.to_string();
+    let settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"];
+    let mut arguments = vec!["-D", "data", "-p", &port];
+    settings.iter().for_each(|setting| arguments.extend(["-c", setting]));
+    let arguments: Vec<String> = arguments.into_iter().map(Into::into).collect();
+    Process::start_as(&program("postgres"), &arguments, directory, unprivileged())
+}
+
+/// Whether this very server answers on the port: its file with the port is written when it listens.
+async fn answers(port: u16, directory: &Path) -> bool {
+    let written = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
+    written.contains("ready") && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+}
+
+/// PostgreSQL does not run as root: then it runs as its own user, or as `nobody`.
+fn unprivileged() -> Option<(u32, u32)> {
+    if !getuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("the list of users");
+    let find = |name: &str| {
+        let mut fields =
+            users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.split(':');
+        Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Some(find("postgres").or_else(|| find("nobody")).expect("a user that is not root"))
+}
+
+/// One of its programs, of the newest version that is installed.
+fn program(name: &str) -> PathBuf {
+    let mut folders: Vec<(u32, PathBuf)> = fs::read_dir(VERSIONS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let version = path.file_name()?.to_str()?.parse().ok()?;
+            path.metadata()
+                .is_ok_and(|metadata| metadata.mode() & 0o111 != 0)
+                .then(|| (version, path.join("bin")))
+        })
+        .collect();
+    folders.sort();
+    program_in(name, "postgresql", folders.into_iter().rev().map(|(_, folder)| folder))
+}
