@@ -1,9 +1,9 @@
-//! The suites that every implementation of `Routes`, `Bus` and `LogStore` must pass, on real servers.
+//! The suites that every implementation of `Routes`, `Bus`, `LogStore` and `Membership` must pass, on real servers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 use im_sdk::cluster::{
-    ClusterConfig, NatsBus, RedisLog, RedisRoutes,
-    conformance::{check_bus, check_log, check_routes},
+    ClusterConfig, NatsBus, RedisLog, RedisMembers, RedisRoutes,
+    conformance::{check_bus, check_log, check_members, check_routes},
 };
 use im_tests::{NatsServer, RedisCluster, RedisServer};
 
@@ -21,6 +21,19 @@ async fn routes_in_a_redis_cluster() {
     let redis = RedisCluster::start().await;
     let routes = RedisRoutes::connect(&ClusterConfig::new(redis.addresses(), NONE)).await.unwrap();
     check_routes(&routes).await;
+}
+
+#[tokio::test]
+async fn members_in_redis() {
+    let redis = RedisServer::start().await;
+    check_members(&RedisMembers::connect(&ClusterConfig::new([redis.address()], NONE)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn members_in_a_redis_cluster() {
+    let redis = RedisCluster::start().await;
+    let config = ClusterConfig::new(redis.addresses(), NONE);
+    check_members(&RedisMembers::connect(&config).await.unwrap()).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there, and
-//! [`LogStore`] keeps what must not be lost.
+//! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there,
+//! [`LogStore`] keeps what must not be lost, and [`Membership`] who is in which channel.
 //!
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
 //! that belong together, so everything above runs the same code in both.
@@ -9,6 +9,7 @@ mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod log;
+mod members;
 mod names;
 mod redis;
 mod routes;
@@ -26,19 +27,23 @@ pub use log::{
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};
+#[cfg(feature = "backend")]
+pub use members::DiskMembers;
+pub use members::{MembersError, Membership, MemoryMembers, RedisMembers};
 pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
     Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes,
     RoutesError,
 };
 
-/// The routes, the bus and the logs that a back end and its servers share. Cloning is cheap. A server uses the first two
-/// alone.
+/// The routes, the bus, the logs and the members that a back end and its servers share. Cloning is cheap. A server uses
+/// the first two alone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     routes: Arc<dyn Routes>,
     bus: Arc<dyn Bus>,
     log: Arc<dyn LogStore>,
+    members: Arc<dyn Membership>,
 }
 
 impl Cluster {
@@ -48,7 +53,7 @@ impl Cluster {
         Self::embedded_with(Arc::new(MemoryLog::new(LogBounds::default())))
     }
 
-    /// The same, with the logs in a file that is there again after a restart or a crash. It is created if it is missing.
+    /// The same, with logs and members in a file that is there again after a restart or a crash. It is created if it is missing.
     /// For other bounds than the default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
     ///
     /// # Errors
@@ -56,7 +61,8 @@ impl Cluster {
     #[cfg(feature = "backend")]
     pub fn embedded_at(path: impl AsRef<std::path::Path>) -> Result<Self, OpenLogError> {
         let log = DiskLog::open(path, LogBounds::default())?;
-        Ok(Self::embedded_with(Arc::new(log)))
+        let members = Arc::new(log.members());
+        Ok(Self::embedded_with(Arc::new(log)).with_members(members))
     }
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
@@ -66,14 +72,22 @@ impl Cluster {
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
         let log = RedisLog::on(redis.clone(), &config).await?;
+        let members = RedisMembers::on(redis.clone(), &config)?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
-        Ok(Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)))
+        let cluster = Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log));
+        Ok(cluster.with_members(Arc::new(members)))
     }
 
-    /// A cluster of your own parts.
+    /// A cluster of your own parts. Members are kept in this process: see [`Cluster::with_members`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log }
+        Self { routes, bus, log, members: Arc::new(MemoryMembers::new()) }
+    }
+
+    /// The same with another store of members, such as your own tables. All back ends must see the same.
+    #[must_use]
+    pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
+        Self { members, ..self }
     }
 
     fn embedded_with(log: Arc<dyn LogStore>) -> Self {
@@ -98,5 +112,10 @@ impl Cluster {
     /// What keeps the logs.
     pub fn log(&self) -> &Arc<dyn LogStore> {
         &self.log
+    }
+
+    /// Who is in which channel.
+    pub fn members(&self) -> &Arc<dyn Membership> {
+        &self.members
     }
 }

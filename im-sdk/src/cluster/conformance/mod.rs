@@ -1,18 +1,20 @@
-//! What every [`Routes`](super::Routes), every [`Bus`](super::Bus) and every [`LogStore`](super::LogStore) must do, for
-//! implementers of these traits: call [`check_routes`], [`check_bus`] and [`check_log`] from a test. They panic with what
-//! is wrong.
+//! What every [`Routes`](super::Routes), every [`Bus`](super::Bus), every [`LogStore`](super::LogStore) and every
+//! [`Membership`](super::Membership) must do, for implementers of these traits: call [`check_routes`], [`check_bus`],
+//! [`check_log`] and [`check_members`] from a test. They panic with what is wrong.
 //!
 //! This crate runs them on each of its own implementations.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
 mod bus;
 mod log;
+mod members;
 mod routes;
 
 use std::time::Duration;
 
 pub use bus::check_bus;
 pub use log::check_log;
+pub use members::check_members;
 pub use routes::check_routes;
 
 /// How long anything may take before a check fails. Long: it is waited for in full only on failure.
