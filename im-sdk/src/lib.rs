@@ -47,7 +47,9 @@ pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod content;
+mod recipient;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
+pub use recipient::Recipient;

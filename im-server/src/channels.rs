@@ -237,7 +237,7 @@ impl ChannelRoutes {
         if !shared.holds_lease() {
             return;
         }
-        let (mut left, mut old) = (Vec::new(), Vec::new());
+        let (mut left, mut old) = (HashSet::new(), Vec::new());
         for (channel, route) in &mut self.routes {
             if shared.registry.has_joined(channel) {
                 route.empty_since = None;
@@ -251,12 +251,13 @@ impl ChannelRoutes {
             {
                 // Whatever becomes of the request, who joins from here on has it written again.
                 route.written = None;
-                left.push(channel.clone());
+                left.insert(channel.clone());
             }
         }
         if !left.is_empty() {
-            match shared.cluster.routes().leave_channels(&shared.id, &left).await {
-                Ok(()) => left.iter().for_each(|channel| drop(self.routes.remove(channel))),
+            let channels: Vec<ChannelId> = left.iter().cloned().collect();
+            match shared.cluster.routes().leave_channels(&shared.id, &channels).await {
+                Ok(()) => self.routes.retain(|channel, _| !left.contains(channel)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot remove the routes of channels, tried again later")
                 }

@@ -12,7 +12,9 @@
 //! ```
 
 mod append;
+mod channel;
 mod directory;
+mod fanout;
 mod ids;
 mod im;
 mod message;
@@ -22,11 +24,12 @@ mod receipt;
 mod send;
 mod service;
 
+pub use channel::{Channel, ChannelError};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
-pub use message::{Durability, Message, Target, user, users};
+pub use message::{Durability, Message, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
-pub use receipt::{Receipt, UserDevice};
+pub use receipt::{ChannelReceipt, Receipt, UserDevice};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 

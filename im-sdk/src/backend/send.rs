@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cluster::{LogError, Once, Route, RoutesError},
-    id::{ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
+    id::{ChannelId, ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
@@ -29,6 +29,9 @@ pub enum SendError {
     /// A recipient or the sender is no valid user id.
     #[error(transparent)]
     InvalidUser(#[from] InvalidId),
+    /// The channel has no valid id.
+    #[error(transparent)]
+    InvalidChannel(InvalidId),
     /// There is nobody to send to.
     #[error("the message has no recipient")]
     NoRecipient,
@@ -48,6 +51,9 @@ pub enum SendError {
     /// A message for chosen terminals cannot be logged: a log has no holes.
     #[error("a message for chosen terminals must be sent with Durability::Live")]
     TerminalsNeedLive,
+    /// A channel's members are reached without looking at each of them.
+    #[error("a message to a channel cannot be for chosen terminals")]
+    TerminalsNeedUsers,
     /// The idempotency key is not one.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
@@ -63,6 +69,14 @@ pub enum SendError {
         /// Why.
         source: LogError,
     },
+    /// The channel's log did not take the message: send it again with the same idempotency key.
+    #[error("the message is not in the log of channel {channel}: {source}")]
+    NotInChannel {
+        /// Which channel.
+        channel: ChannelId,
+        /// Why.
+        source: LogError,
+    },
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -75,9 +89,11 @@ impl From<InvalidMessage> for SendError {
     fn from(error: InvalidMessage) -> Self {
         match error {
             InvalidMessage::User(error) => Self::InvalidUser(error),
+            InvalidMessage::Channel(error) => Self::InvalidChannel(error),
             InvalidMessage::NoRecipient => Self::NoRecipient,
             InvalidMessage::NoContent => Self::NoContent,
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
+            InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
             InvalidMessage::Key => Self::InvalidKey,
         }
     }
@@ -110,8 +126,11 @@ impl Im {
 
     /// The same for a device's publish, which has a number that makes it one effect.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let prepared = message.prepare()?;
+        let mut prepared = message.prepare()?;
         let id = self.inner.ids.next()?;
+        if let Some(channel) = prepared.channel.take() {
+            return self.send_to_channel(id, prepared, channel, once).await;
+        }
         match prepared.durability {
             Durability::Live => self.send_live(id, prepared).await,
             Durability::Logged => self.send_logged(id, prepared, once).await,
@@ -279,7 +298,8 @@ pub(super) fn check_size(bytes: usize) -> Result<(), SendError> {
     if bytes <= limit { Ok(()) } else { Err(SendError::TooLarge { bytes, limit }) }
 }
 
-async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: Instant) -> Outcome {
+/// An answer, or that there is none.
+pub(super) async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: Instant) -> Outcome {
     match outcome {
         Some(outcome) => timeout_at(deadline, outcome).await.ok().and_then(Result::ok),
         None => None,

@@ -1,0 +1,157 @@
+//! HOT PATH 1 for channels: one append, one envelope per server that holds members, whatever their number.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use futures_util::future::join;
+use tokio::{sync::oneshot, time::Instant, time::timeout_at};
+
+use super::{
+    im::Im,
+    message::{Durability, Prepared, channel_push_frame},
+    publisher::Outcome,
+    receipt::{ChannelReceipt, Receipt},
+    send::{SendError, check_size, wait},
+};
+use crate::{
+    cluster::{Appended, LogError, LogId, NewEntry, Once, RoutesError},
+    id::{ChannelId, MessageId, ServerId},
+    proto::pb,
+};
+
+/// A server that was asked to push, and its answer.
+type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
+
+impl Im {
+    /// Sends a message to the members of a channel.
+    pub(super) async fn send_to_channel(
+        &self,
+        id: MessageId,
+        prepared: Prepared,
+        channel: ChannelId,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
+        let message = prepared.encode(id);
+        check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len())?;
+        if prepared.durability == Durability::Live {
+            let servers = self.servers_of(&channel).await?;
+            let asked = self.push_to(&servers, &channel, channel_push_frame(message, &channel, 0)).await;
+            let receipt = Receipt::new(id, Durability::Live);
+            return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
+        }
+        let once = once.or_else(|| prepared.once());
+        self.log_to_channel(id, message, channel, once, prepared.durability).await
+    }
+
+    /// The servers are asked for together with the append. That may have been answered before the append, and a server
+    /// that has its first member since then, who has read the log before the append, would be passed over. So they are
+    /// asked for once more, while the first ones push already.
+    async fn log_to_channel(
+        &self,
+        id: MessageId,
+        message: Bytes,
+        channel: ChannelId,
+        once: Option<Once>,
+        durability: Durability,
+    ) -> Result<Receipt, SendError> {
+        let append = self.append_to_channel(&channel, NewEntry { message_id: id, payload: message, once });
+        let (appended, early) = join(append, self.servers_of(&channel)).await;
+        let (appended, message) = appended?;
+        let mut asked = Asked::new();
+        // A repetition of what is no longer in the log was pushed long ago.
+        if let Some(message) = message {
+            let frame = channel_push_frame(message, &channel, appended.seq);
+            let early = told(early);
+            asked = self.push_to(&early, &channel, frame.clone()).await;
+            let mut late = told(self.servers_of(&channel).await);
+            late.retain(|server| !early.contains(server));
+            asked.append(&mut self.push_to(&late, &channel, frame).await);
+        }
+        let mut receipt = Receipt::new(appended.message_id, durability);
+        receipt.repeated = appended.repeated;
+        receipt.channel = Some(self.reached(channel, appended.seq, asked).await);
+        Ok(receipt)
+    }
+
+    /// Where the message is, and what stands there: with an earlier attempt that one's. `None`: not any more.
+    async fn append_to_channel(
+        &self,
+        channel: &ChannelId,
+        entry: NewEntry,
+    ) -> Result<(Appended, Option<Bytes>), SendError> {
+        let (log, message) = (LogId::Channel(channel.clone()), entry.payload.clone());
+        let not_logged = |error| SendError::not_in_channel(channel, error);
+        let appended = self.inner.cluster.log().append(&log, entry).await.map_err(not_logged)?;
+        if !appended.repeated {
+            return Ok((appended, Some(message)));
+        }
+        let page = self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), 1).await;
+        let first = page.map_err(not_logged)?.entries.pop().filter(|entry| entry.seq == appended.seq);
+        Ok((appended, first.map(|entry| entry.payload)))
+    }
+
+    /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
+    async fn servers_of(&self, channel: &ChannelId) -> Result<HashSet<ServerId>, RoutesError> {
+        let mut live = HashSet::new();
+        for server in self.inner.cluster.routes().channel_servers(channel).await? {
+            if self.inner.directory.lives(&server).await? {
+                live.insert(server);
+            } else {
+                self.sweep_channel(server, channel.clone());
+            }
+        }
+        Ok(live)
+    }
+
+    fn sweep_channel(&self, dead: ServerId, channel: ChannelId) {
+        let routes = self.inner.cluster.routes().clone();
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = routes.leave_channels(&dead, std::slice::from_ref(&channel)).await {
+                tracing::debug!(%channel, %error, "cannot sweep a stale route of a channel");
+            }
+        });
+    }
+
+    async fn push_to(&self, servers: &HashSet<ServerId>, channel: &ChannelId, frame: Bytes) -> Asked {
+        let deadline = Instant::now() + self.inner.config.send_timeout;
+        let mut asked = Asked::with_capacity(servers.len());
+        for server in servers {
+            let effect = Some(pb::record::Effect::Frames(frame.clone()));
+            let record = pb::Record { connections: Vec::new(), channel: channel.to_string(), effect };
+            let submitted = timeout_at(deadline, self.inner.publisher.submit(server, record)).await;
+            asked.push((server.clone(), submitted.ok()));
+        }
+        asked
+    }
+
+    async fn reached(&self, channel: ChannelId, seq: u64, asked: Asked) -> ChannelReceipt {
+        let deadline = Instant::now() + self.inner.config.send_timeout;
+        let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
+        for (server, outcome) in asked {
+            match wait(outcome, deadline).await {
+                Outcome::Done { .. } => pushed.push(server),
+                // Its devices come back elsewhere, and get it there.
+                Outcome::ServerGone => {}
+                Outcome::Unknown => unconfirmed.push(server),
+            }
+        }
+        ChannelReceipt { channel, seq, pushed, unconfirmed }
+    }
+}
+
+impl SendError {
+    fn not_in_channel(channel: &ChannelId, error: LogError) -> Self {
+        match error {
+            LogError::Conflict => Self::Conflict,
+            source => Self::NotInChannel { channel: channel.clone(), source },
+        }
+    }
+}
+
+/// The message is safe: what fails from here on delays it until the devices' next sync.
+fn told(servers: Result<HashSet<ServerId>, RoutesError>) -> HashSet<ServerId> {
+    servers.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a message in a channel's log could not be pushed");
+        HashSet::new()
+    })
+}
