@@ -115,7 +115,7 @@ impl<T> Core<T> {
         let mark = |message: &pb::Message| Mark { seq: push.seq, id: message.id };
         match (push.message, Log::parse(&push.channel)) {
             (None, _) => self.skip("a push without a message"),
-            (Some(message), _) if push.seq == 0 => self.deliver(message, None),
+            (Some(message), Ok(log)) if push.seq == 0 => self.deliver(message, &log, None),
             (Some(message), Ok(log)) => {
                 let entry = Entry { mark: mark(&message), message };
                 let changes = self.logs.handle_entry(now, &log, entry);
@@ -147,7 +147,9 @@ impl<T> Core<T> {
     fn tell(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Entry(log, entry) => self.deliver(entry.message, Some(entry.mark.position(log))),
+                Change::Entry(log, entry) => {
+                    self.deliver(entry.message, &log.clone(), Some(entry.mark.position(log)));
+                }
                 Change::Reset(log, mark, reason) => {
                     self.events.push_back(Event::Reset { position: mark.position(log), reason });
                 }
@@ -155,9 +157,9 @@ impl<T> Core<T> {
         }
     }
 
-    fn deliver(&mut self, message: pb::Message, position: Option<Position>) {
+    fn deliver(&mut self, message: pb::Message, log: &Log, position: Option<Position>) {
         let Some(transport) = self.transport() else { return };
-        match received(message, transport, position) {
+        match received(message, log, transport, position) {
             Ok(message) => self.events.push_back(Event::Message(message)),
             Err(error) => self.skip(&error.to_string()),
         }
@@ -188,6 +190,7 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
 
 fn received(
     message: pb::Message,
+    log: &Log,
     transport: Transport,
     position: Option<Position>,
 ) -> Result<ReceivedMessage, InvalidId> {
@@ -198,6 +201,7 @@ fn received(
         },
         from: optional_user(&message.from)?,
         to: optional_user(&message.to)?,
+        channel: log.channel().cloned(),
         content: message.content.into(),
         transport,
         position,

@@ -47,9 +47,9 @@ pub(super) use self::{
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content,
+    Content, Recipient,
     client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
-    id::{Device, UserId},
+    id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
 
@@ -220,7 +220,7 @@ impl<T> Core<T> {
     }
 
     /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
-    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
         match self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
             Phase::Stopped => self.outbox.refuse_stopped(ticket),
@@ -230,7 +230,7 @@ impl<T> Core<T> {
 
     /// The application sends and does not wait: whether it is taken comes out of [`Core::poll_taken`], its end is an
     /// event.
-    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
             None => self.outbox.push(now, Waiter::Taken(ticket), to, content, self.limits),

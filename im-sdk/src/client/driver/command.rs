@@ -3,20 +3,19 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Content,
+    Content, Recipient,
     client::{
         LocalId, QueuedSend, SendError,
         core::{Outcome, Taken},
     },
-    id::UserId,
 };
 
 /// On its way to the driver.
 pub(in crate::client) enum Command {
     /// Send, and answer with the outcome.
-    Publish { to: UserId, content: Content, outcome: oneshot::Sender<Outcome> },
+    Publish { to: Recipient, content: Content, outcome: oneshot::Sender<Outcome> },
     /// Send, and answer when it is saved.
-    Send { to: UserId, content: Content, taken: oneshot::Sender<Taken> },
+    Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.
