@@ -131,7 +131,11 @@ async fn who_has_joined_gets_what_is_for_the_channel() {
     let server = Server::start(server_config("s"), cluster.clone()).await.unwrap();
     let mut teller = Teller::new(&cluster, server.id()).await;
     let ((mut one, one_id), (mut other, other_id)) = (log_in(&server, "a").await, log_in(&server, "b").await);
-    assert_eq!(teller.ask(vec![to_channel("red", 1)]).await, NO_RECORD, "a channel without anybody is no fault");
+    assert_eq!(
+        teller.ask(vec![to_channel("red", 1)]).await,
+        NO_RECORD,
+        "a channel without anybody is no fault"
+    );
     assert_eq!(teller.ask(vec![join(one_id, &["red", "blue"]), join(other_id, &["blue"])]).await, NO_RECORD);
     assert_eq!(teller.servers_of("red").await, [server.id().clone()]);
     assert_eq!(teller.ask(vec![to_channel("red", 2), to_channel("blue", 3)]).await, NO_RECORD);

@@ -155,3 +155,79 @@ fn told(servers: Result<HashSet<ServerId>, RoutesError>) -> HashSet<ServerId> {
         HashSet::new()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        backend::{ImConfig, Message, channel},
+        cluster::{
+            BusEvent, Cluster, Ends, LogBounds, LogStore, MemoryBus, MemoryLog, MemoryRoutes, Page, Routes,
+        },
+        proto::pb::ServerInfo,
+    };
+
+    /// A log during whose appends a server gets its first member of the channel.
+    #[derive(Debug)]
+    struct Meanwhile {
+        log: MemoryLog,
+        routes: MemoryRoutes,
+        server: ServerId,
+    }
+
+    #[async_trait]
+    impl LogStore for Meanwhile {
+        async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
+            // The servers are asked for now.
+            tokio::task::yield_now().await;
+            self.routes.join_channels(&self.server, &["team".parse().unwrap()]).await.unwrap();
+            self.log.append(log, entry).await
+        }
+
+        async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+            self.log.append_many(entries).await
+        }
+
+        async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+            self.log.read(log, after, limit).await
+        }
+
+        async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+            self.log.read_back(log, before, limit).await
+        }
+
+        async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
+            self.log.id_at(log, seq).await
+        }
+
+        async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+            self.log.ends(logs).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gets_its_first_member_while_a_message_is_appended_is_told() {
+        let (routes, server) = (MemoryRoutes::new(), ServerId::parse("s1").unwrap());
+        let lease = Duration::from_secs(60);
+        assert!(routes.lease_server(&server, &ServerInfo::default(), lease, true).await.unwrap());
+        let log = MemoryLog::new(LogBounds::default());
+        let log = Meanwhile { log, routes: routes.clone(), server: server.clone() };
+        let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(log));
+        let subject = cluster.names().server(&server);
+        let mut subscription = cluster.bus().subscribe(subject).await.unwrap();
+        let config = ImConfig { send_timeout: Duration::from_millis(50), ..ImConfig::default() };
+        let im = Im::start(cluster, config).await.unwrap();
+        let receipt = im.send(Message::to(channel("team")).text("hi")).await.unwrap();
+        let told = receipt.channel.unwrap();
+        assert_eq!((told.seq, told.unconfirmed), (1, vec![server]), "this one never answers");
+        let Some(BusEvent::Message(message)) = subscription.next().await else { panic!("an envelope") };
+        let envelope = pb::Envelope::decode(message.payload).unwrap();
+        let channels: Vec<&str> = envelope.records.iter().map(|record| &*record.channel).collect();
+        assert_eq!(channels, ["team"]);
+    }
+}
