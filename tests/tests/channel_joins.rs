@@ -1,14 +1,22 @@
 //! What a server does when back ends tell it that connections join and leave channels.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use im_proto::{frame, pb, pb::ResetReason, pb::frame::Body, pb::record::Effect};
 use im_sdk::{
     backend::{Im, Incoming, Message, channel},
     cluster::{
-        BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, Publication, RedisRoutes, Subscription,
+        BusEvent, Cluster, ClusterConfig, MembersError, Membership, MemoryBus, MemoryLog, Publication,
+        RedisRoutes, Subscription,
     },
     id::{ChannelId, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
@@ -247,6 +255,72 @@ async fn a_removal_that_did_not_arrive_is_made_up_for() {
     im.send(Message::to(channel("team")).text("too late")).await.unwrap();
     bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
     assert_eq!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
+}
+
+/// An application's own members: one user is a member of one channel until it has been asked for so often.
+#[derive(Debug)]
+struct Fickle {
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl Membership for Fickle {
+    async fn channels(&self, _: &UserId) -> Result<Vec<ChannelId>, MembersError> {
+        let is_member = |left: usize| left.checked_sub(1);
+        let answer = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_member);
+        Ok(answer.map(|_| ChannelId::parse("team").unwrap()).into_iter().collect())
+    }
+
+    async fn is_member(&self, _: &ChannelId, _: &UserId) -> Result<bool, MembersError> {
+        Ok(self.left.load(Ordering::Relaxed) > 0)
+    }
+
+    async fn members(
+        &self,
+        _: &ChannelId,
+        _: Option<&UserId>,
+        _: usize,
+    ) -> Result<Vec<UserId>, MembersError> {
+        Ok(Vec::new())
+    }
+
+    async fn add(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
+        Ok(())
+    }
+
+    async fn remove(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
+        Ok(())
+    }
+}
+
+/// Before the sync, after the channels were looked up, and while entries are sent. What tells the connection to leave has
+/// come too early then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_removed_during_a_sync_has_left_at_its_end() {
+    for times in 0..=3 {
+        let cluster = Cluster::embedded().with_members(Arc::new(Fickle { left: times.into() }));
+        let server = Server::start(server_config("s"), cluster.clone()).await.unwrap();
+        let im = Im::with_cluster(cluster).await.unwrap();
+        let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+        im.send(Message::to(channel("team")).text("one")).await.unwrap();
+        let mut bob = Raw::websocket(&format!("ws://{}", server.websocket_addr().unwrap())).await;
+        bob.log_in_with("bob", vec![pb::Cursor { channel: "team".into(), seq: 0, id: 0 }]).await;
+        let mut left = false;
+        let ends = loop {
+            match bob.heard().await {
+                Heard::Frame(Body::Reset(reset)) => left |= reset.reason() == ResetReason::Left,
+                Heard::Frame(Body::Push(_)) => assert!(!left && times > 1),
+                Heard::Frame(Body::SyncDone(done)) => break done.ends,
+                other => panic!("{other:?}"),
+            }
+        };
+        let stays = times == 3;
+        assert_eq!((left, ends.len()), (!stays, 1 + usize::from(stays)), "a member for {times} looks");
+        im.send(Message::to(channel("team")).text("two")).await.unwrap();
+        bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
+        let heard = bob.heard().await;
+        assert_eq!(matches!(heard, Heard::Frame(Body::Push(_))), stays, "{heard:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
