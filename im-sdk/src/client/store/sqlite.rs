@@ -265,7 +265,8 @@ mod tests {
             ..SavedPublish::default()
         };
         for _ in 0..2 {
-            assert_eq!(SqliteStore::open(&path).unwrap().load().unwrap().outbox, [expected.clone()]);
+            let saved = SqliteStore::open(&path).unwrap().load().unwrap();
+            assert_eq!(saved.outbox, std::slice::from_ref(&expected));
         }
     }
 
