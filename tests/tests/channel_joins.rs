@@ -1,29 +1,21 @@
 //! What a server does when back ends tell it that connections join and leave channels.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use im_proto::{frame, pb, pb::ResetReason, pb::frame::Body, pb::record::Effect};
 use im_sdk::{
     backend::{Im, Incoming, Message, channel},
     cluster::{
-        BusEvent, Cluster, ClusterConfig, MembersError, Membership, MemoryBus, MemoryLog, Publication,
-        RedisRoutes, Subscription,
+        BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, Publication, RedisRoutes, Subscription,
     },
-    id::{ChannelId, ServerId, UserId},
+    id::{ChannelId, ServerId},
     token::{TokenVerifier, VerificationKey},
 };
 use im_server::{Server, ServerConfig};
 use im_tests::{
-    NatsServer, RedisCluster, RedisServer, Setup, Stack, Via,
+    NatsServer, RedisCluster, RedisServer,
     raw::{Heard, Raw},
     stack::{AUDIENCE, ISSUER, KEY_ID, PATIENCE, SECRET},
     wait_until,
@@ -227,100 +219,28 @@ async fn a_join_whose_route_is_not_written_is_missed() {
     assert_eq!(teller.servers_of("red").await, [server.id().clone()]);
 }
 
-/// A removal is told to the devices, but the bus may lose it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_removal_that_did_not_arrive_is_made_up_for() {
-    let stack = Stack::start(Setup::Embedded, 1).await;
-    let im = stack.backend().await;
-    let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
-    im.channel("team").add_members(["bob"]).await.unwrap();
-    let mut bob = Raw::connect(&stack, 0, Via::WebSocket).await;
-    bob.log_in("bob").await;
-    while !matches!(bob.heard().await, Heard::Frame(Body::SyncDone(_))) {}
-    let (team, user) = (ChannelId::parse("team").unwrap(), UserId::parse("bob").unwrap());
-    stack.cluster().members().remove(&team, &[user]).await.unwrap();
-    im.send(Message::to(channel("team")).text("not told yet")).await.unwrap();
-    assert!(matches!(bob.heard().await, Heard::Frame(Body::Push(_))));
-    let cursor = pb::Cursor { channel: "team".into(), seq: 1, id: 0 };
-    bob.send_frame(Body::Sync(pb::Sync { cursors: vec![cursor] })).await;
-    let mut left = false;
-    loop {
-        match bob.heard().await {
-            Heard::Frame(Body::Reset(reset)) => left |= reset.reason() == ResetReason::Left,
-            Heard::Frame(Body::SyncDone(_)) => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(left);
-    im.send(Message::to(channel("team")).text("too late")).await.unwrap();
-    bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
-    assert_eq!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
-}
-
-/// An application's own members: one user is a member of one channel until it has been asked for so often.
-#[derive(Debug)]
-struct Fickle {
-    left: AtomicUsize,
-}
-
-#[async_trait]
-impl Membership for Fickle {
-    async fn channels(&self, _: &UserId) -> Result<Vec<ChannelId>, MembersError> {
-        let is_member = |left: usize| left.checked_sub(1);
-        let answer = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_member);
-        Ok(answer.map(|_| ChannelId::parse("team").unwrap()).into_iter().collect())
-    }
-
-    async fn is_member(&self, _: &ChannelId, _: &UserId) -> Result<bool, MembersError> {
-        Ok(self.left.load(Ordering::Relaxed) > 0)
-    }
-
-    async fn members(
-        &self,
-        _: &ChannelId,
-        _: Option<&UserId>,
-        _: usize,
-    ) -> Result<Vec<UserId>, MembersError> {
-        Ok(Vec::new())
-    }
-
-    async fn add(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
-        Ok(())
-    }
-
-    async fn remove(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
-        Ok(())
-    }
-}
-
-/// Before the sync, after the channels were looked up, and while entries are sent. What tells the connection to leave has
-/// come too early then.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_removed_during_a_sync_has_left_at_its_end() {
-    for times in 0..=3 {
-        let cluster = Cluster::embedded().with_members(Arc::new(Fickle { left: times.into() }));
-        let server = Server::start(server_config("s"), cluster.clone()).await.unwrap();
-        let im = Im::with_cluster(cluster).await.unwrap();
-        let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
-        im.send(Message::to(channel("team")).text("one")).await.unwrap();
-        let mut bob = Raw::websocket(&format!("ws://{}", server.websocket_addr().unwrap())).await;
-        bob.log_in_with("bob", vec![pb::Cursor { channel: "team".into(), seq: 0, id: 0 }]).await;
-        let mut left = false;
-        let ends = loop {
-            match bob.heard().await {
-                Heard::Frame(Body::Reset(reset)) => left |= reset.reason() == ResetReason::Left,
-                Heard::Frame(Body::Push(_)) => assert!(!left && times > 1),
-                Heard::Frame(Body::SyncDone(done)) => break done.ends,
-                other => panic!("{other:?}"),
-            }
-        };
-        let stays = times == 3;
-        assert_eq!((left, ends.len()), (!stays, 1 + usize::from(stays)), "a member for {times} looks");
-        im.send(Message::to(channel("team")).text("two")).await.unwrap();
-        bob.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
-        let heard = bob.heard().await;
-        assert_eq!(matches!(heard, Heard::Frame(Body::Push(_))), stays, "{heard:?}");
-    }
+async fn a_node_that_is_away_keeps_nobody_out_of_other_channels() {
+    let mut redis = RedisCluster::start().await;
+    let mut config = ClusterConfig::new(redis.addresses(), NONE);
+    config.request_timeout = Duration::from_millis(300);
+    let routes = RedisRoutes::connect(&config).await.unwrap();
+    let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
+    let mut config = server_config("s");
+    config.lease = PATIENCE * 2;
+    let server = Server::start(config, cluster.clone()).await.unwrap();
+    let mut teller = Teller::new(&cluster, server.id()).await;
+    let (_raw, id) = log_in(&server, "a").await;
+    redis.nodes()[0].stop();
+    let names: Vec<String> = (0..30).map(|number| format!("team-{number}")).collect();
+    // One request for all of them fails.
+    let missed = teller.ask(names.iter().map(|name| join(id, &[name])).collect()).await;
+    assert!(!missed.is_empty() && missed.len() < names.len(), "{missed:?}");
+    redis.nodes()[0].resume();
+    wait_until("all have joined", PATIENCE, async || {
+        teller.ask(names.iter().map(|name| join(id, &[name])).collect()).await.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
