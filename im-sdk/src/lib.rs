@@ -48,8 +48,10 @@ pub mod client;
 pub mod cluster;
 mod content;
 mod history;
+mod recipient;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
 pub use history::{Conversation, HistoryRange};
+pub use recipient::Recipient;

@@ -8,12 +8,13 @@ use std::{
 use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
     cluster::{BusEvent, Publication, Subject, Subscription},
-    id::ConnectionId,
+    id::{ChannelId, ConnectionId},
 };
 use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    channels::{self, Change, Changes},
     holes::Holes,
     outbox::{Close, Pushed},
     registry::Registry,
@@ -101,17 +102,27 @@ impl Hints {
 }
 
 async fn handle(shared: &Shared, envelope: pb::Envelope) {
-    let mut missed = Vec::new();
-    for (index, record) in envelope.records.into_iter().enumerate() {
+    let server = shared.id.to_string();
+    let mut answer = pb::Delivered { server, number: envelope.number, missed: Vec::new() };
+    let mut changes = Vec::new();
+    for (index, record) in (0..).zip(envelope.records) {
+        if let Some(change) = Change::of(index, &record) {
+            changes.push(change);
+            continue;
+        }
         let connections = apply(shared, record);
         if !connections.is_empty() {
-            let record = u32::try_from(index).unwrap_or(u32::MAX);
-            missed.push(pb::Missed { record, connections });
+            answer.missed.push(pb::Missed { record: index, connections });
         }
     }
-    if !envelope.answer_to.is_empty() {
-        let answer = pb::Delivered { server: shared.id.to_string(), number: envelope.number, missed };
-        send_answer(shared, &envelope.answer_to, &answer).await;
+    let answer_to = envelope.answer_to;
+    if changes.is_empty() {
+        return send_answer(shared, &answer_to, &answer).await;
+    }
+    // Routes are written elsewhere: deliveries do not wait for them.
+    let changes = Changes { changes, answer, answer_to: answer_to.clone() };
+    if let Err(changes) = shared.channels.try_change(changes) {
+        send_answer(shared, &answer_to, &channels::give_up(shared, changes)).await;
     }
 }
 
@@ -120,9 +131,24 @@ fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
     let Some(effect) = record.effect else {
         return Vec::new();
     };
+    if !record.channel.is_empty() {
+        apply_to_channel(shared, &record.channel, &effect);
+        return Vec::new();
+    }
     let mut connections = record.connections;
     connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect));
     connections
+}
+
+/// For all who have joined. Who has not, gets what was missed when it does.
+fn apply_to_channel(shared: &Shared, channel: &str, effect: &Effect) {
+    match (ChannelId::parse(channel), effect) {
+        (Ok(channel), Effect::Frames(frames)) => shared.registry.for_each_in(&channel, |connection| {
+            connection.outbox.try_push(frames.clone());
+        }),
+        (Ok(_), _) => tracing::warn!("a record for a channel that is no delivery was dropped"),
+        (Err(error), _) => tracing::warn!(%error, "a record for a channel was dropped"),
+    }
 }
 
 /// True when it reached the connection.
@@ -145,11 +171,16 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
             connection.outbox.close(Close::new(code, kick.reason.clone()));
             true
         }
+        // These do not come here.
         Effect::Join(_) | Effect::Leave(_) => false,
     }
 }
 
-async fn send_answer(shared: &Shared, answer_to: &str, answer: &pb::Delivered) {
+/// Answers an envelope that asked for it.
+pub(crate) async fn send_answer(shared: &Shared, answer_to: &str, answer: &pb::Delivered) {
+    if answer_to.is_empty() {
+        return;
+    }
     let Some(subject) = Subject::answer(shared.cluster.names(), answer_to) else {
         tracing::warn!("an envelope asks for an answer on a subject that is none for answers");
         return;

@@ -26,12 +26,14 @@
 //! # }
 //! ```
 
+mod channels;
 mod config;
 mod deliver;
 pub mod dev;
 pub mod file;
 mod handshake;
 mod holes;
+mod joined;
 mod lease;
 mod link;
 mod listen;

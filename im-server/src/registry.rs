@@ -10,9 +10,12 @@ use std::{
 };
 
 use im_proto::close::CloseCode;
-use im_sdk::id::{ConnectionId, Device, UserId};
+use im_sdk::id::{ChannelId, ConnectionId, Device, UserId};
 
-use crate::outbox::{Close, Outbox};
+use crate::{
+    joined::Joined,
+    outbox::{Close, Outbox},
+};
 
 /// What the rest of the server knows of a connection.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Registry {
     shards: [Shard; SHARDS],
+    /// Who has joined which channels.
+    pub(crate) joined: Joined,
     next: AtomicU64,
     count: AtomicUsize,
     capacity: usize,
@@ -48,6 +53,7 @@ impl Registry {
     pub(crate) fn new(capacity: usize, first: u64) -> Self {
         Self {
             shards: std::array::from_fn(|_| Shard::default()),
+            joined: Joined::default(),
             next: AtomicU64::new(first),
             count: AtomicUsize::new(0),
             capacity,
@@ -84,6 +90,27 @@ impl Registry {
 
     pub(crate) fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
         self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Joins a connection to channels. False: it is gone.
+    pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
+        self.joined.join(id, channels, || self.get(id))
+    }
+
+    /// Takes a connection out of channels. False: it is gone.
+    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
+        self.joined.leave(id, channels);
+        self.get(id).is_some()
+    }
+
+    /// Does something for every connection that has joined a channel.
+    pub(crate) fn for_each_in(&self, channel: &ChannelId, act: impl FnMut(&Arc<Connection>)) {
+        self.joined.for_each(channel, act);
+    }
+
+    /// Whether anybody here has joined a channel.
+    pub(crate) fn has_joined(&self, channel: &ChannelId) -> bool {
+        self.joined.has(channel)
     }
 
     /// How many there are.
@@ -142,6 +169,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let shard = self.registry.shard(self.connection.id);
         shard.write().unwrap_or_else(PoisonError::into_inner).remove(&self.connection.id);
+        // After it: a join that still found the connection there is undone here.
+        self.registry.joined.forget(self.connection.id);
         self.registry.count.fetch_sub(1, Ordering::Relaxed);
         // Whoever still holds the connection must learn that nothing reaches it any more.
         self.connection.outbox.close(Close::new(CloseCode::ClientClosed, ""));

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
     listen::{Addresses, ListenError, Listeners},
@@ -45,6 +46,7 @@ pub struct Server {
     addresses: Addresses,
     lease: JoinHandle<()>,
     deliver: JoinHandle<()>,
+    channels: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -95,15 +97,18 @@ impl Server {
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();
         let (requests, request_queue) = Requests::new(&id);
+        let (channels, changes) = Channels::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
             syncs,
             requests,
+            channels,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            leaving_channels: CancellationToken::new(),
             stopped: CancellationToken::new(),
             drain_announced: AtomicBool::new(false),
             leased_until: Mutex::new(Instant::now()),
@@ -112,6 +117,7 @@ impl Server {
         });
         register(&shared).await?;
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
+        let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
@@ -124,7 +130,7 @@ impl Server {
         ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);
-        Ok(Self { shared, addresses, lease, deliver, others })
+        Ok(Self { shared, addresses, lease, deliver, channels, others })
     }
 
     /// This run's id.
@@ -188,12 +194,14 @@ impl Server {
 
     /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes. For a
     /// server that has [`Server::stopped`].
-    pub async fn close(self) {
+    pub async fn close(mut self) {
         let shared = &self.shared;
         shared.draining.cancel();
         shared.tasks.close();
         close_all(&shared.registry.all());
         let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
+        shared.leaving_channels.cancel();
+        let _ = timeout(LAST_CLOSE, &mut self.channels).await;
         if let Err(error) = shared.cluster.routes().end_server_lease(&shared.id).await {
             tracing::warn!(%error, "cannot end the server's lease, it will run out");
         }
@@ -226,6 +234,7 @@ impl Drop for Server {
         self.shared.stopped.cancel();
         self.lease.abort();
         self.deliver.abort();
+        self.channels.abort();
         self.others.iter().for_each(JoinHandle::abort);
         close_all(&self.shared.registry.all());
     }

@@ -15,6 +15,7 @@ use im_sdk::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    channels::Channels,
     config::ServerConfig,
     registry::{Connection, Registry},
     requests::Requests,
@@ -32,11 +33,14 @@ pub(crate) struct Shared {
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
     pub(crate) requests: Requests,
+    pub(crate) channels: Channels,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when no new connections are taken.
     pub(crate) draining: CancellationToken,
+    /// Cancelled when the routes of channels are to be removed.
+    pub(crate) leaving_channels: CancellationToken,
     /// Cancelled when everything is over.
     pub(crate) stopped: CancellationToken,
     pub(crate) drain_announced: AtomicBool,

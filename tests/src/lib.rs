@@ -17,6 +17,7 @@
 )]
 
 mod client;
+pub mod group;
 mod im_server;
 mod nats;
 mod postgres;

@@ -1,12 +1,13 @@
-//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Archive` and `MessageStore` must pass, on real servers.
+//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Membership`, `Archive` and `MessageStore` must
+//! pass, on real servers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use im_sdk::backend::{SqlMessageStore, store::conformance::check_message_store};
 use im_sdk::cluster::{
-    ClusterConfig, JetStreamArchive, NatsBus, RedisLog, RedisRoutes,
-    conformance::{check_archive, check_bus, check_log, check_routes},
+    ClusterConfig, JetStreamArchive, NatsBus, RedisLog, RedisMembers, RedisRoutes,
+    conformance::{check_archive, check_bus, check_log, check_members, check_routes},
 };
 use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
 
@@ -24,6 +25,19 @@ async fn routes_in_a_redis_cluster() {
     let redis = RedisCluster::start().await;
     let routes = RedisRoutes::connect(&ClusterConfig::new(redis.addresses(), NONE)).await.unwrap();
     check_routes(&routes).await;
+}
+
+#[tokio::test]
+async fn members_in_redis() {
+    let redis = RedisServer::start().await;
+    check_members(&RedisMembers::connect(&ClusterConfig::new([redis.address()], NONE)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn members_in_a_redis_cluster() {
+    let redis = RedisCluster::start().await;
+    let config = ClusterConfig::new(redis.addresses(), NONE);
+    check_members(&RedisMembers::connect(&config).await.unwrap()).await;
 }
 
 #[tokio::test]

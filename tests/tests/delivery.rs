@@ -161,7 +161,7 @@ async fn decide(incoming: Incoming) -> Result<Acceptance, Refusal> {
         Some("panic") => panic!("the handler fails"),
         Some("ping") => Ok(Acceptance::handled().with_answer("pong")),
         Some(text) => {
-            let message = Message::to(user(&incoming.to)).text(format!("[{text}]"));
+            let message = Message::to(&incoming.to).text(format!("[{text}]"));
             Ok(Acceptance::send(message).with_answer(incoming.device.to_string()))
         }
         None => Ok(incoming.accept()),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use im_sdk::{client as sdk, id::UserId};
+use im_sdk::{
+    client as sdk,
+    id::{ChannelId, UserId},
+};
 
 use crate::{
     ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange, OpenError, Position,
@@ -16,6 +19,13 @@ pub struct Published {
     pub message_id: Option<u64>,
     /// Whatever the back end answers, often nothing.
     pub answer: Vec<u8>,
+}
+
+impl From<sdk::Published> for Published {
+    fn from(published: sdk::Published) -> Self {
+        let message_id = published.message_id.map(|id| id.as_u64());
+        Self { message_id, answer: published.answer.into() }
+    }
 }
 
 /// A device's connection to its servers: made, watched over and remade until told otherwise.
@@ -82,12 +92,20 @@ impl Client {
         }
     }
 
-    /// Sends a message; returns its local id when the store has it. `Published` or `PublishFailed` tells how it ends.
+    /// Sends a message to a user; returns its local id when the store has it. `Published` or `PublishFailed` tells how it ends.
     ///
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send(&self, to: String, content: Content) -> Result<u64, SendError> {
         Ok(self.inner.send(UserId::parse(&to)?, content.into()).await?.as_u64())
+    }
+
+    /// The same to the members of a channel.
+    ///
+    /// # Errors
+    /// [`SendError`]: it was not taken, and nothing will be sent.
+    pub async fn send_to_channel(&self, channel: String, content: Content) -> Result<u64, SendError> {
+        Ok(self.inner.send(ChannelId::parse(&channel)?, content.into()).await?.as_u64())
     }
 
     /// Everything that was sent, now or by an earlier process, and is not settled, in order.
@@ -101,14 +119,24 @@ impl Client {
         self.inner.discard(sdk::LocalId::from_u64(local_id)).await
     }
 
-    /// Sends a message and waits until the back end has taken it.
+    /// Sends a message to a user and waits until the back end has taken it.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
     pub async fn publish(&self, to: String, content: Content) -> Result<Published, PublishError> {
-        let published = self.inner.publish(UserId::parse(&to)?, content.into()).await?;
-        let message_id = published.message_id.map(|id| id.as_u64());
-        Ok(Published { message_id, answer: published.answer.into() })
+        Ok(self.inner.publish(UserId::parse(&to)?, content.into()).await?.into())
+    }
+
+    /// The same to the members of a channel. Whoever is none is refused.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether anything was sent.
+    pub async fn publish_to_channel(
+        &self,
+        channel: String,
+        content: Content,
+    ) -> Result<Published, PublishError> {
+        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.into()).await?.into())
     }
 
     /// A page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may

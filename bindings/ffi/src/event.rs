@@ -81,8 +81,10 @@ pub struct ReceivedMessage {
     pub id: u64,
     /// Who sent it. None: the back end itself.
     pub from_user: Option<String>,
-    /// Who it is addressed to. None: this user, as one of several.
+    /// Who it is addressed to. None: this user, as one of several or as a member of `channel`.
     pub to_user: Option<String>,
+    /// The channel that it was sent to.
+    pub channel: Option<String>,
     /// What it carries.
     pub content: Content,
     /// What it came over.
@@ -111,6 +113,8 @@ pub enum ResetReason {
     Trimmed,
     /// The log was rolled back.
     Forked,
+    /// The user is not a member of the channel any more. The device has stopped following the log.
+    Left,
 }
 
 /// A send that is not settled.
@@ -118,8 +122,10 @@ pub enum ResetReason {
 pub struct QueuedSend {
     /// What the send returned.
     pub local_id: u64,
-    /// The receiver.
-    pub to_user: String,
+    /// The user that it is for. None: it is for a channel.
+    pub to_user: Option<String>,
+    /// The channel that it is for. None: it is for a user.
+    pub to_channel: Option<String>,
     /// What it carries.
     pub content: Content,
     /// How far it got.
@@ -251,6 +257,7 @@ impl From<sdk::ResetReason> for ResetReason {
         match reason {
             sdk::ResetReason::New => Self::New,
             sdk::ResetReason::Forked => Self::Forked,
+            sdk::ResetReason::Left => Self::Left,
             _ => Self::Trimmed,
         }
     }
@@ -260,7 +267,8 @@ impl From<sdk::QueuedSend> for QueuedSend {
     fn from(queued: sdk::QueuedSend) -> Self {
         Self {
             local_id: queued.local_id.as_u64(),
-            to_user: queued.to.to_string(),
+            to_user: queued.to.as_user().map(ToString::to_string),
+            to_channel: queued.to.as_channel().map(ToString::to_string),
             content: queued.content.into(),
             state: match queued.state {
                 sdk::SendState::Sent => SendState::Sent,
@@ -277,6 +285,7 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
             id: message.id.as_u64(),
             from_user: message.from.map(|user| user.to_string()),
             to_user: message.to.map(|user| user.to_string()),
+            channel: message.channel.map(|channel| channel.to_string()),
             content: message.content.into(),
             transport: message.transport.into(),
             position: message.position.map(Position::from),

@@ -6,7 +6,7 @@
 //! cargo run -p cli-chat -- --dev-user bob
 //! ```
 //!
-//! Then `@bob hello` in Alice's. With a pipe instead of a keyboard it sends each line, waits for the results and
+//! Then `@bob hello` in Alice's; `#team hello` goes to a group that a back end has put her into. With a pipe instead of a keyboard it sends each line, waits for the results and
 //! exits.
 
 mod terminal;
@@ -16,12 +16,12 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use clap::Parser;
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use im_sdk::{
-    Content,
+    Content, Recipient,
     client::{
         Client, ClientConfig, Endpoint, Event, PublishError, Published, ResetReason, SqliteStore,
         TokenProvider, Trust,
     },
-    id::{Device, DeviceId, Terminal, UserId},
+    id::{ChannelId, Device, DeviceId, Terminal, UserId},
     token::{SigningKey, TokenMinter},
 };
 
@@ -56,7 +56,7 @@ struct Arguments {
 }
 
 type Failure = Box<dyn std::error::Error>;
-type Sending<'a> = BoxFuture<'a, (UserId, Result<Published, PublishError>)>;
+type Sending<'a> = BoxFuture<'a, (Recipient, Result<Published, PublishError>)>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -123,16 +123,19 @@ fn development_token(user: &UserId) -> Result<String, Failure> {
 fn say<'a>(
     client: &'a Client,
     screen: &mut Screen,
-    peer: &mut Option<UserId>,
+    peer: &mut Option<Recipient>,
     line: &str,
 ) -> Option<Sending<'a>> {
-    let text = match line.strip_prefix('@') {
-        Some(rest) => {
-            let (name, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            *peer = UserId::parse(name).map_err(|error| screen.print(&format!("* {error}"))).ok();
-            text.trim()
-        }
-        None => line,
+    let text = if line.starts_with(['@', '#']) {
+        let (name, text) = line.split_once(' ').unwrap_or((line, ""));
+        let to = match name.split_at(1) {
+            ("#", channel) => ChannelId::parse(channel).map(Recipient::from),
+            (_, user) => UserId::parse(user).map(Recipient::from),
+        };
+        *peer = to.map_err(|error| screen.print(&format!("* {error}"))).ok();
+        text.trim()
+    } else {
+        line
     };
     match (text, &*peer) {
         ("", _) => None,
@@ -146,11 +149,13 @@ fn say<'a>(
 }
 
 fn help<T>(screen: &mut Screen) -> Option<T> {
-    screen.print("* @bob hello: send to bob; hello: send to the same user again; /quit: leave");
+    screen.print(
+        "* @bob hello: send to bob; #team hello: to a group; hello: to the same one again; /quit: leave",
+    );
     None
 }
 
-fn report(screen: &mut Screen, to: &UserId, outcome: Result<Published, PublishError>) -> bool {
+fn report(screen: &mut Screen, to: &Recipient, outcome: Result<Published, PublishError>) -> bool {
     match &outcome {
         Ok(_) => screen.confirm(&format!("* sent to {to}")),
         Err(error) => screen.print(&format!("* not sent to {to}: {error}")),
@@ -178,10 +183,15 @@ fn show(screen: &mut Screen, event: &Event) {
         Event::Stopped { reason, .. } => format!("* stopped: {reason}"),
         Event::Message(message) => {
             let from = message.from.as_ref().map_or("(back end)", |user| user.as_str());
-            format!("{from}: {}", message.content.as_text().unwrap_or("(something that is not text)"))
+            let channel = message.channel.as_ref().map(|channel| format!("#{channel} ")).unwrap_or_default();
+            format!(
+                "{channel}{from}: {}",
+                message.content.as_text().unwrap_or("(something that is not text)")
+            )
         }
         // Nothing is missing that was here before.
         Event::Reset { reason: ResetReason::New, .. } => return,
+        Event::Reset { position, reason: ResetReason::Left } => format!("* you have left {}", position.log),
         Event::Reset { position, reason } => {
             format!("* {} goes on after message {} ({})", position.log, position.seq, reason.as_str())
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tokio::{
     task::JoinHandle,
@@ -17,12 +18,11 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    append::Logged,
     im::Im,
     store::{MessageStore, StoredEntry},
 };
 use crate::cluster::{
-    Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken, LogId,
+    Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
 };
 
 /// How many places one record names at most: a third of a megabyte, of which NATS takes one.
@@ -44,13 +44,13 @@ const LAST_WRITE: Duration = Duration::from_secs(30);
 /// Puts a message with all its places into the archive, if there is one to put it into.
 pub(super) async fn archive_all(
     archive: Option<&Arc<dyn Archive>>,
-    logged: &Logged,
+    message: &Bytes,
+    places: impl Iterator<Item = ArchivePlace>,
 ) -> Result<(), ArchiveError> {
     let Some(archive) = archive else { return Ok(()) };
-    let place = |(user, seq): &(_, u64)| ArchivePlace::new(LogId::Inbox(Clone::clone(user)), *seq);
-    let places: Vec<ArchivePlace> = logged.seqs.iter().map(place).collect();
+    let places: Vec<ArchivePlace> = places.collect();
     let records = places.chunks(PLACES).map(|places| {
-        let record = ArchiveRecord::new(logged.message.clone(), places.to_vec());
+        let record = ArchiveRecord::new(message.clone(), places.to_vec());
         archive.append(record)
     });
     try_join_all(records).await.map(drop)

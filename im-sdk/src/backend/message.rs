@@ -6,10 +6,10 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    Content,
+    Content, Recipient,
     cluster::Once,
-    id::{InvalidId, MessageId, Terminal, UserId},
-    proto::pb,
+    id::{ChannelId, InvalidId, MessageId, Terminal, UserId},
+    proto::{frame, pb},
 };
 
 /// How well a message is kept.
@@ -18,7 +18,8 @@ use crate::{
 pub enum Durability {
     /// Kept nowhere: for typing notices and signalling. Who is not connected does not get it.
     Live,
-    /// In the inboxes of its recipients and its sender before the send is Ok. Devices get it when they connect.
+    /// In the inboxes of its recipients and its sender, or in the channel's log, before the send is Ok. Devices get it
+    /// when they connect.
     #[default]
     Logged,
     /// The same, and in the archive before the send is Ok, from where an [archiver](super::Im::archiver) brings it to a
@@ -26,15 +27,27 @@ pub enum Durability {
     Archived,
 }
 
-/// Whom a message is for. Made by [`user`] and [`users`].
+/// Whom a message is for. Made by [`user`], [`users`] and [`channel`].
 #[derive(Clone, Debug)]
-pub struct Target(Result<Vec<UserId>, InvalidId>);
+pub struct Target(To);
+
+#[derive(Clone, Debug)]
+enum To {
+    Users(Result<Vec<UserId>, InvalidId>),
+    Channel(Result<ChannelId, InvalidId>),
+}
+
+impl Target {
+    pub(super) fn channel(id: Result<ChannelId, InvalidId>) -> Self {
+        Self(To::Channel(id))
+    }
+}
 
 /// One user.
 ///
 /// An id that is not valid shows when the message is sent, as [`super::SendError::InvalidUser`].
 pub fn user(id: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Target {
-    Target(id.try_into().map(|id| vec![id]).map_err(Into::into))
+    Target(To::Users(id.try_into().map(|id| vec![id]).map_err(Into::into)))
 }
 
 /// Several users; who is named twice counts once.
@@ -42,7 +55,29 @@ pub fn users<I>(ids: impl IntoIterator<Item = I>) -> Target
 where
     I: TryInto<UserId, Error: Into<InvalidId>>,
 {
-    Target(ids.into_iter().map(|id| id.try_into().map_err(Into::into)).collect())
+    Target(To::Users(ids.into_iter().map(|id| id.try_into().map_err(Into::into)).collect()))
+}
+
+/// The members of a group or room.
+///
+/// An id that is not valid shows when the message is sent, as [`super::SendError::InvalidChannel`].
+pub fn channel(id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Target {
+    Target::channel(id.try_into().map_err(Into::into))
+}
+
+impl From<Recipient> for Target {
+    fn from(recipient: Recipient) -> Self {
+        match recipient {
+            Recipient::User(user) => Self(To::Users(Ok(vec![user]))),
+            Recipient::Channel(channel) => Self::channel(Ok(channel)),
+        }
+    }
+}
+
+impl From<&Recipient> for Target {
+    fn from(recipient: &Recipient) -> Self {
+        recipient.clone().into()
+    }
 }
 
 /// A message to be sent by [`super::Im::send`].
@@ -64,12 +99,17 @@ pub struct Message {
 }
 
 impl Message {
+    /// A message for nobody, to be sent by [`super::Channel::send`].
+    pub fn new() -> Self {
+        Self::to(Target(To::Users(Ok(Vec::new()))))
+    }
+
     /// A message for somebody, without a sender and without content so far.
-    pub fn to(target: Target) -> Self {
+    pub fn to(target: impl Into<Target>) -> Self {
         Self {
             durability: None,
             idempotency_key: None,
-            to: target,
+            to: target.into(),
             from: None,
             content: Content::Unknown,
             terminals: Vec::new(),
@@ -120,15 +160,22 @@ impl Message {
         self
     }
 
+    /// The same for somebody else.
+    pub(super) fn retarget(self, to: Target) -> Self {
+        Self { to, ..self }
+    }
+
     pub(super) fn has_sender(&self) -> bool {
         self.from.is_some()
     }
 
     /// Everything parsed, nothing left to go wrong.
     pub(super) fn prepare(self) -> Result<Prepared, InvalidMessage> {
-        let mut users = self.to.0?;
-        dedup(&mut users);
-        if users.is_empty() {
+        let (users, channel) = match self.to.0 {
+            To::Users(users) => (dedup(users?), None),
+            To::Channel(channel) => (Vec::new(), Some(channel.map_err(InvalidMessage::Channel)?)),
+        };
+        if users.is_empty() && channel.is_none() {
             return Err(InvalidMessage::NoRecipient);
         }
         if self.content == Content::Unknown {
@@ -138,17 +185,27 @@ impl Message {
         if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
         }
+        if !self.terminals.is_empty() && channel.is_some() {
+            return Err(InvalidMessage::TerminalsNeedUsers);
+        }
         if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
             return Err(InvalidMessage::Key);
         }
         Ok(Prepared {
             users,
+            channel,
             from: self.from.transpose()?,
             content: self.content,
             terminals: self.terminals,
             durability,
             idempotency_key: self.idempotency_key,
         })
+    }
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -168,17 +225,20 @@ fn is_key(key: &str) -> bool {
 }
 
 /// Keeps the first of each, in order.
-fn dedup(users: &mut Vec<UserId>) {
+fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
     let mut seen = std::collections::HashSet::with_capacity(users.len());
     users.retain(|user| seen.insert(user.clone()));
+    users
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum InvalidMessage {
     User(InvalidId),
+    Channel(InvalidId),
     NoRecipient,
     NoContent,
     TerminalsNeedLive,
+    TerminalsNeedUsers,
     Key,
 }
 
@@ -191,7 +251,9 @@ impl From<InvalidId> for InvalidMessage {
 /// A message that is known to be valid.
 #[derive(Debug)]
 pub(super) struct Prepared {
+    /// None where a channel is.
     pub(super) users: Vec<UserId>,
+    pub(super) channel: Option<ChannelId>,
     pub(super) from: Option<UserId>,
     content: Content,
     terminals: Vec<Terminal>,
@@ -234,7 +296,23 @@ impl Prepared {
 
 /// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
 pub(super) fn push_frame(message: Bytes, seq: u64) -> Bytes {
-    let push = pb::RawPush { message, channel: String::new(), seq };
+    raw_push(message, String::new(), seq)
+}
+
+/// The same for the members of a channel.
+pub(super) fn channel_push_frame(message: Bytes, channel: &ChannelId, seq: u64) -> Bytes {
+    raw_push(message, channel.to_string(), seq)
+}
+
+/// The frame that tells a device that its user is no member of a channel.
+pub(super) fn left_frame(channel: &str) -> Bytes {
+    let cursor = pb::Cursor { channel: channel.to_owned(), seq: 0, id: 0 };
+    let reset = pb::Reset { cursor: Some(cursor), reason: pb::ResetReason::Left.into() };
+    frame::encode(pb::frame::Body::Reset(reset))
+}
+
+fn raw_push(message: Bytes, channel: String, seq: u64) -> Bytes {
+    let push = pb::RawPush { message, channel, seq };
     pb::RawFrame { push: Some(push), response: None }.encode_length_delimited_to_vec().into()
 }
 
@@ -252,6 +330,11 @@ mod tests {
         assert_eq!(nobody.err(), Some(InvalidMessage::NoRecipient));
         let nothing = Message::to(user("bob")).prepare();
         assert_eq!(nothing.err(), Some(InvalidMessage::NoContent));
+        let wrong_channel = Message::to(channel("no channel")).text("hi").prepare();
+        assert!(matches!(wrong_channel, Err(InvalidMessage::Channel(_))));
+        let some_of_a_channel =
+            Message::to(channel("g")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]);
+        assert_eq!(some_of_a_channel.prepare().err(), Some(InvalidMessage::TerminalsNeedUsers));
     }
 
     #[test]

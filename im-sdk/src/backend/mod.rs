@@ -13,7 +13,9 @@
 
 mod append;
 mod archive;
+mod channel;
 mod directory;
+mod fanout;
 mod history;
 mod ids;
 mod im;
@@ -26,12 +28,13 @@ mod service;
 pub mod store;
 
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use channel::{Channel, ChannelError};
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
-pub use message::{Durability, Message, Target, user, users};
+pub use message::{Durability, Message, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
-pub use receipt::{Receipt, UserDevice};
+pub use receipt::{ChannelReceipt, Receipt, UserDevice};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 #[cfg(feature = "sql")]

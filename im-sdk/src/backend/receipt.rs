@@ -6,7 +6,7 @@ use super::{
     message::Durability,
     send::{Located, Reach},
 };
-use crate::id::{Device, MessageId, UserId};
+use crate::id::{ChannelId, Device, MessageId, ServerId, UserId};
 
 /// A device and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +24,22 @@ impl UserDevice {
     }
 }
 
-/// What a send came to, per device and user. Every recipient is in at least one of the lists.
+/// What a send to a channel came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelReceipt {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Its place in the channel's log; 0 for [`Durability::Live`].
+    pub seq: u64,
+    /// Servers that have the message queued for all of the members that are connected to them.
+    pub pushed: Vec<ServerId>,
+    /// Servers that did not answer in time.
+    pub unconfirmed: Vec<ServerId>,
+}
+
+/// What a send came to, per device and user. Every recipient is in at least one of the lists; of a channel's members none
+/// is, see [`Receipt::channel`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
@@ -32,6 +47,8 @@ pub struct Receipt {
     pub message_id: MessageId,
     /// How well it is kept.
     pub durability: Durability,
+    /// What became of a send to a channel.
+    pub channel: Option<ChannelReceipt>,
     /// Its place in each recipient's inbox; empty for [`Durability::Live`].
     pub logged: Vec<(UserId, u64)>,
     /// It was sent before, under the same idempotency key: this is where it is.
@@ -49,6 +66,7 @@ impl Receipt {
         Self {
             message_id,
             durability,
+            channel: None,
             logged: Vec::new(),
             repeated: false,
             pushed: Vec::new(),

@@ -15,8 +15,8 @@ use super::{
     receipt::{Receipt, UserDevice},
 };
 use crate::{
-    cluster::{Archive, ArchiveError, LogError, Once, Route, RoutesError},
-    id::{ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
+    cluster::{Archive, ArchiveError, ArchivePlace, LogError, LogId, Once, Route, RoutesError},
+    id::{ChannelId, ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
 /// What an entry takes more as part of a page of history than alone. What is logged must fit into such a page too.
-const HISTORY_OVERHEAD: usize = 64;
+pub(super) const HISTORY_OVERHEAD: usize = 64;
 
 /// A message was not sent.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum SendError {
     /// A recipient or the sender is no valid user id.
     #[error(transparent)]
     InvalidUser(#[from] InvalidId),
+    /// The channel has no valid id.
+    #[error(transparent)]
+    InvalidChannel(InvalidId),
     /// There is nobody to send to.
     #[error("the message has no recipient")]
     NoRecipient,
@@ -52,6 +55,9 @@ pub enum SendError {
     /// A message for chosen terminals cannot be logged: a log has no holes.
     #[error("a message for chosen terminals must be sent with Durability::Live")]
     TerminalsNeedLive,
+    /// A channel's members are reached without looking at each of them.
+    #[error("a message to a channel cannot be for chosen terminals")]
+    TerminalsNeedUsers,
     /// The idempotency key is not one.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
@@ -79,6 +85,14 @@ pub enum SendError {
     /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
     #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]
     NoArchive,
+    /// The channel's log did not take the message: send it again with the same idempotency key.
+    #[error("the message is not in the log of channel {channel}: {source}")]
+    NotInChannel {
+        /// Which channel.
+        channel: ChannelId,
+        /// Why.
+        source: LogError,
+    },
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -91,9 +105,11 @@ impl From<InvalidMessage> for SendError {
     fn from(error: InvalidMessage) -> Self {
         match error {
             InvalidMessage::User(error) => Self::InvalidUser(error),
+            InvalidMessage::Channel(error) => Self::InvalidChannel(error),
             InvalidMessage::NoRecipient => Self::NoRecipient,
             InvalidMessage::NoContent => Self::NoContent,
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
+            InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
             InvalidMessage::Key => Self::InvalidKey,
         }
     }
@@ -126,15 +142,18 @@ impl Im {
 
     /// The same for a device's publish, which has a number that makes it one effect.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
+        let mut prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
         let id = self.inner.ids.next()?;
+        let archive = match prepared.durability {
+            Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
+            Durability::Live | Durability::Logged => None,
+        };
+        if let Some(channel) = prepared.channel.take() {
+            return self.send_to_channel(id, prepared, channel, once, archive).await;
+        }
         match prepared.durability {
             Durability::Live => self.send_live(id, prepared).await,
-            Durability::Logged => self.send_logged(id, prepared, once, None).await,
-            Durability::Archived => {
-                let archive = self.inner.cluster.archive().ok_or(SendError::NoArchive)?;
-                self.send_logged(id, prepared, once, Some(archive)).await
-            }
+            Durability::Logged | Durability::Archived => self.send_logged(id, prepared, once, archive).await,
         }
     }
 
@@ -159,7 +178,9 @@ impl Im {
         check_size(push_frame(message.clone(), u64::MAX).len() + HISTORY_OVERHEAD)?;
         let logged = self.append(id, message, &prepared, once).await?;
         // It is in the logs, so devices get it whatever the archive says.
-        let (reached, archived) = tokio::join!(self.push_logged(&logged), archive_all(archive, &logged));
+        let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
+        let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
+        let (reached, archived) = tokio::join!(self.push_logged(&logged), archived);
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
@@ -302,7 +323,8 @@ pub(super) fn check_size(bytes: usize) -> Result<(), SendError> {
     if bytes <= limit { Ok(()) } else { Err(SendError::TooLarge { bytes, limit }) }
 }
 
-async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: Instant) -> Outcome {
+/// An answer, or that there is none.
+pub(super) async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: Instant) -> Outcome {
     match outcome {
         Some(outcome) => timeout_at(deadline, outcome).await.ok().and_then(Result::ok),
         None => None,

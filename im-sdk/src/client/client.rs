@@ -15,10 +15,7 @@ use super::{
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{
-    Content, Conversation, HistoryRange,
-    id::{MessageId, UserId},
-};
+use crate::{Content, Conversation, HistoryRange, Recipient, id::MessageId};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,17 +128,17 @@ impl Client {
         self.acks.push(position);
     }
 
-    /// Sends a message. Returns when the [store](ClientConfig::store) has it: from there on it is sent until it is
+    /// Sends a message to a user or a channel. Returns when the [store](ClientConfig::store) has it: from there on it is sent until it is
     /// answered, over any number of connections, and processes if the store outlives them, and has one effect.
     /// [`Event::Published`] or [`Event::PublishFailed`] tells how it ends.
     ///
-    /// Messages to one user arrive in the order of these calls and of those of [`Client::publish`].
+    /// Messages to one user or channel arrive in the order of these calls and of those of [`Client::publish`].
     ///
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
-    pub async fn send(&self, to: UserId, content: Content) -> Result<LocalId, SendError> {
+    pub async fn send(&self, to: impl Into<Recipient>, content: Content) -> Result<LocalId, SendError> {
         let (taken, answer) = oneshot::channel();
-        let command = Command::Send { to, content, taken };
+        let command = Command::Send { to: to.into(), content, taken };
         self.commands.send(command).await.map_err(|_| SendError::Closed)?;
         // The driver answers everything that it has seen, unless the runtime was shut down under it.
         answer.await.unwrap_or(Err(SendError::Closed))
@@ -164,7 +161,7 @@ impl Client {
         asked.is_ok() && answer.await.unwrap_or(false)
     }
 
-    /// Sends a message and waits until the back end has taken it, for [`ClientConfig::publish_timeout`] at most.
+    /// Sends a message to a user or a channel and waits until the back end has taken it, for [`ClientConfig::publish_timeout`] at most.
     ///
     /// It is [`Client::send`] for those who can wait: it is saved first, and repeated over a change of the connection,
     /// and while the back end cannot take it for the moment. When time is up, or the client is closed or stopped, it is
@@ -173,9 +170,13 @@ impl Client {
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
-    pub async fn publish(&self, to: UserId, content: Content) -> Result<Published, PublishError> {
+    pub async fn publish(
+        &self,
+        to: impl Into<Recipient>,
+        content: Content,
+    ) -> Result<Published, PublishError> {
         let (outcome, answer) = oneshot::channel();
-        let command = Command::Publish { to, content, outcome };
+        let command = Command::Publish { to: to.into(), content, outcome };
         self.commands.send(command).await.map_err(|_| PublishError::Closed)?;
         answer.await.unwrap_or(Err(PublishError::Unconfirmed))
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     Content,
     client::{Endpoint, LocalId, Position, PublishError, ResetReason, Transport},
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };
 
@@ -86,8 +86,10 @@ pub struct ReceivedMessage {
     pub id: MessageId,
     /// Who sent it. `None`: the back end itself.
     pub from: Option<UserId>,
-    /// Who it is addressed to. `None`: this user, as one of several.
+    /// Who it is addressed to. `None`: this user, as one of several or as a member of `channel`.
     pub to: Option<UserId>,
+    /// The channel that it was sent to.
+    pub channel: Option<ChannelId>,
     /// What it carries.
     pub content: Content,
     /// What it came over.

@@ -25,6 +25,14 @@ impl Log {
         if name.is_empty() { Ok(Self::Inbox) } else { ChannelId::parse(name).map(Self::Channel) }
     }
 
+    /// The channel, if it is one.
+    pub fn channel(&self) -> Option<&ChannelId> {
+        match self {
+            Self::Inbox => None,
+            Self::Channel(channel) => Some(channel),
+        }
+    }
+
     /// The channel's name; empty for the inbox.
     pub fn as_str(&self) -> &str {
         match self {

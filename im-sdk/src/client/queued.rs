@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Content, id::UserId};
+use crate::{Content, Recipient};
 
 /// What this device calls a send until the back end has given the message an id. Unique in its store, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub struct QueuedSend {
     /// What [`Client::send`](crate::client::Client::send) returned.
     pub local_id: LocalId,
     /// The receiver.
-    pub to: UserId,
+    pub to: Recipient,
     /// What it carries.
     pub content: Content,
     /// How far it got.
@@ -44,7 +44,7 @@ pub struct QueuedSend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendState {
-    /// It waits for a connection, or for an earlier one to the same user.
+    /// It waits for a connection, or for an earlier one to the same receiver.
     Pending,
     /// It was handed to a connection, and no answer has come.
     Sent,

@@ -1,5 +1,6 @@
 //! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there,
-//! [`LogStore`] keeps what must not be lost, and [`Archive`] what is to be kept for good until it is in a database.
+//! [`LogStore`] keeps what must not be lost, [`Membership`] who is in which channel, and [`Archive`] what is to be kept for
+//! good until it is in a database.
 //!
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
 //! that belong together, so everything above runs the same code in both.
@@ -10,6 +11,7 @@ mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod log;
+mod members;
 mod names;
 mod redis;
 mod routes;
@@ -33,13 +35,16 @@ pub use log::{
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};
+#[cfg(feature = "backend")]
+pub use members::DiskMembers;
+pub use members::{MembersError, Membership, MemoryMembers, RedisMembers};
 pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
     Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes,
     RoutesError,
 };
 
-/// The routes, the bus, the logs and the archive that a back end and its servers share. Cloning is cheap. A server uses
+/// The routes, the bus, the logs, the members and the archive that a back end and its servers share. Cloning is cheap. A server uses
 /// the first two alone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -47,6 +52,7 @@ pub struct Cluster {
     bus: Arc<dyn Bus>,
     log: Arc<dyn LogStore>,
     archive: Option<Arc<dyn Archive>>,
+    members: Arc<dyn Membership>,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -61,7 +67,7 @@ impl Cluster {
             .with_archive(Arc::new(MemoryArchive::new(archive)))
     }
 
-    /// The same, with the logs in a file that is there again after a restart or a crash, and the archive in another one
+    /// The same, with logs and members in a file that is there again after a restart or a crash, and the archive in another one
     /// beside it, whose name has `.archive` at its end. Both are created if they are missing. For other bounds than the
     /// default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
     ///
@@ -71,10 +77,12 @@ impl Cluster {
     pub fn embedded_at(path: impl AsRef<std::path::Path>) -> Result<Self, OpenLogError> {
         let path = path.as_ref();
         let log = DiskLog::open(path, LogBounds::default())?;
+        let members = Arc::new(log.members());
         let mut beside = path.as_os_str().to_owned();
         beside.push(".archive");
         let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
-        Ok(Self::embedded_with(Arc::new(log)).with_archive(Arc::new(archive)))
+        let cluster = Self::embedded_with(Arc::new(log)).with_members(members);
+        Ok(cluster.with_archive(Arc::new(archive)))
     }
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
@@ -84,19 +92,28 @@ impl Cluster {
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
         let log = RedisLog::on(redis.clone(), &config).await?;
+        let members = RedisMembers::on(redis.clone(), &config)?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
-        let cluster = Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log));
+        let cluster =
+            Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
         })
     }
 
-    /// A cluster of your own parts, without an archive.
+    /// A cluster of your own parts, without an archive. Members are kept in this process: see
+    /// [`Cluster::with_members`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log, archive: None }
+        Self { routes, bus, log, members: Arc::new(MemoryMembers::new()), archive: None }
+    }
+
+    /// The same with another store of members, such as your own tables. All back ends must see the same.
+    #[must_use]
+    pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
+        Self { members, ..self }
     }
 
     /// The same with an archive.
@@ -127,6 +144,11 @@ impl Cluster {
     /// What keeps the logs.
     pub fn log(&self) -> &Arc<dyn LogStore> {
         &self.log
+    }
+
+    /// Who is in which channel.
+    pub fn members(&self) -> &Arc<dyn Membership> {
+        &self.members
     }
 
     /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc};
 
 use super::log::LogId;
-use crate::id::{ServerId, UserId};
+use crate::id::{ChannelId, ServerId, UserId};
 
 /// Builds a deployment's Redis keys and bus subjects. Opaque outside this crate; an implementer of [`super::Bus`] keeps
 /// one to return from `names`.
@@ -34,6 +34,21 @@ impl Names {
     /// Hash: device -> `<server>:<connection>`.
     pub fn routes(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:routes", self.prefix)
+    }
+
+    /// Sorted set: a channel's members, all with the score 0.
+    pub fn members(&self, channel: &ChannelId) -> String {
+        format!("{}:{{c:{channel}}}:members", self.prefix)
+    }
+
+    /// Set: the servers that hold connections of a channel's members.
+    pub fn channel_servers(&self, channel: &ChannelId) -> String {
+        format!("{}:{{c:{channel}}}:servers", self.prefix)
+    }
+
+    /// Set: the channels that a user is a member of.
+    pub fn user_channels(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:channels", self.prefix)
     }
 
     /// Stream: a log's entries under the ids `0-<seq>`, each with the message's id as `i` and its payload as `p`.
@@ -214,10 +229,15 @@ mod tests {
         for user in ["bob", "a:b", "servers", "u:x", "nodes"] {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
-            let channel = LogId::Channel(user.as_str().parse().unwrap());
-            assert_eq!(hash_tag(&names.log(&channel)), format!("c:{user}"));
+            let channel: ChannelId = user.as_str().parse().unwrap();
+            let log = LogId::Channel(channel.clone());
+            for key in [names.log(&log), names.members(&channel), names.channel_servers(&channel)] {
+                assert_eq!(hash_tag(&key), format!("c:{user}"), "{key}");
+            }
             let inbox = LogId::Inbox(user.clone());
-            for key in [names.log(&inbox), names.log_record(&inbox, "producer:{x}")] {
+            let keys =
+                [names.log(&inbox), names.log_record(&inbox, "producer:{x}"), names.user_channels(&user)];
+            for key in keys {
                 assert_eq!(hash_tag(&key), hash_tag(&names.routes(&user)), "{key}");
             }
         }

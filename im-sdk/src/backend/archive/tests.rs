@@ -8,6 +8,7 @@ use crate::{
         Durability, HistoryRange, ImConfig, MemoryMessageStore, Message, MessageStoreError, SendError,
         StorePage, StoreQuery, user, users,
     },
+    cluster::LogId,
     cluster::{ArchiveConfig, Cluster, MemoryArchive, MemoryBus, MemoryLog, MemoryRoutes},
 };
 

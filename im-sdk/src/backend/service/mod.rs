@@ -11,12 +11,9 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
-use super::{
-    im::Im,
-    message::{Message, user},
-};
+use super::{im::Im, message::Message};
 use crate::{
-    Content,
+    Content, Recipient,
     cluster::BusError,
     id::{Device, UserId},
 };
@@ -29,8 +26,8 @@ pub struct Incoming {
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// Whom it is meant for.
-    pub to: UserId,
+    /// Whom it is meant for. Where it is a channel, `from` is a member of it.
+    pub to: Recipient,
     /// What it says.
     pub content: Content,
 }
@@ -38,7 +35,7 @@ pub struct Incoming {
 impl Incoming {
     /// Takes it as it is: it is sent to whom it is meant for.
     pub fn accept(self) -> Acceptance {
-        let message = Message::to(user(&self.to)).from(&self.from).content(self.content);
+        let message = Message::to(self.to).from(&self.from).content(self.content);
         Acceptance::send(message)
     }
 }

@@ -8,14 +8,14 @@ use prost::Message as _;
 
 use super::{Handler, Incoming, Refusal, responder::Responder};
 use crate::{
-    Content,
+    Content, Recipient,
     backend::{
         im::Im,
         message::{Message, digest},
         send::{SendError, check_size},
     },
     cluster::{LogError, Once},
-    id::{Device, MessageId, ServerId, UserId},
+    id::{ChannelId, Device, MessageId, ServerId, UserId},
     proto::{frame, pb},
 };
 
@@ -84,7 +84,14 @@ impl<H: Handler> Publishes<H> {
         let incoming = parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
         let from = incoming.from.clone();
         // A device has one unanswered publish per conversation, so that in each log these numbers only rise.
-        let name = format!("{from}/{}>{}", incoming.device, incoming.to);
+        let name = match &incoming.to {
+            Recipient::User(user) => format!("{from}/{}>{user}", incoming.device),
+            // No user's name begins with a space.
+            Recipient::Channel(channel) => format!("{from}/{}> {channel}", incoming.device),
+        };
+        if let Recipient::Channel(channel) = &incoming.to {
+            self.check_member(channel, &from).await?;
+        }
         let once = Once::Producer { name, number, digest };
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
         let message_id = match acceptance.message {
@@ -92,6 +99,22 @@ impl<H: Handler> Publishes<H> {
             None => 0,
         };
         Ok(pb::Accepted { message_id, answer: acceptance.answer })
+    }
+
+    /// Whoever is no member may not send to a channel, whatever the handler would say.
+    async fn check_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), pb::Refused> {
+        match self.im.inner.cluster.members().is_member(channel, user).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let reason = format!("{user} is not a member of channel {channel}");
+                Err(refused(pb::RefusalKind::Rule, &reason, 0))
+            }
+            Err(error) => {
+                tracing::warn!(%channel, %user, %error, "cannot tell whether a publish may be taken");
+                let reason = "it could not be looked up who is a member of the channel";
+                Err(refused(pb::RefusalKind::Internal, reason, RETRY_MS))
+            }
+        }
     }
 
     async fn send_for(&self, from: &UserId, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
@@ -111,7 +134,7 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
     let device = publish.device.ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
     let body = pb::Publish::decode(publish.publish).map_err(|error| error.to_string())?;
-    let to = UserId::parse(&body.to).map_err(|error| error.to_string())?;
+    let to = recipient(&body)?;
     let content = Content::from(body.content);
     if content == Content::Unknown {
         return Err("the content is empty or of a kind that this back end does not know".into());
@@ -119,19 +142,30 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
     Ok(Incoming { from, device, to, content })
 }
 
+fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {
+    match (&*publish.to, &*publish.channel) {
+        (user, "") => UserId::parse(user).map(Recipient::User).map_err(|error| error.to_string()),
+        ("", channel) => ChannelId::parse(channel).map(Recipient::Channel).map_err(|error| error.to_string()),
+        _ => Err("the publish is meant for a user and a channel at once".into()),
+    }
+}
+
 fn not_sent(error: &SendError) -> pb::Refused {
     let internal =
         |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
     match error {
         SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
-        SendError::Conflict | SendError::NotLogged { source: LogError::Stale { .. }, .. } => {
+        SendError::Conflict
+        | SendError::NotLogged { source: LogError::Stale { .. }, .. }
+        | SendError::NotInChannel { source: LogError::Stale { .. }, .. } => {
             let reason = "the number was used for another message";
             refused(pb::RefusalKind::Invalid, reason, 0)
         }
         SendError::Id(_)
         | SendError::Routes(_)
         | SendError::NotLogged { .. }
-        | SendError::NotArchived { .. } => internal(RETRY_MS),
+        | SendError::NotArchived { .. }
+        | SendError::NotInChannel { .. } => internal(RETRY_MS),
         // What the handler made of it makes no sense, and will not the next time.
         _ => internal(0),
     }

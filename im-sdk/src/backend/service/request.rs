@@ -93,11 +93,12 @@ impl Requests {
     }
 
     /// Whether the user may read a channel.
-    ///
-    /// PLUG IN HERE: ask `Membership::is_member(channel, user)`, and answer `Err` with `UNAVAILABLE` and `RETRY_MS` where it
-    /// does not answer. There are no members so far, so nobody may.
-    async fn may_read(&self, _user: &UserId, _channel: &ChannelId) -> Result<bool, pb::Refused> {
-        Ok(false)
+    async fn may_read(&self, user: &UserId, channel: &ChannelId) -> Result<bool, pb::Refused> {
+        self.im.inner.cluster.members().is_member(channel, user).await.map_err(|error| {
+            tracing::warn!(%user, %channel, %error, "a channel's members could not be read");
+            let reason = "the channel's members could not be read".to_owned();
+            refused(RefusalKind::Unavailable, reason, RETRY_MS)
+        })
     }
 }
 

@@ -116,7 +116,7 @@ impl<T> Core<T> {
         let mark = |message: &pb::Message| Mark { seq: push.seq, id: message.id };
         match (push.message, Log::parse(&push.channel)) {
             (None, _) => self.skip("a push without a message"),
-            (Some(message), _) if push.seq == 0 => self.deliver(message, None),
+            (Some(message), Ok(log)) if push.seq == 0 => self.deliver(message, &log, None),
             (Some(message), Ok(log)) => {
                 let entry = Entry { mark: mark(&message), message };
                 let changes = self.logs.handle_entry(now, &log, entry);
@@ -173,7 +173,9 @@ impl<T> Core<T> {
     fn tell(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Entry(log, entry) => self.deliver(entry.message, Some(entry.mark.position(log))),
+                Change::Entry(log, entry) => {
+                    self.deliver(entry.message, &log.clone(), Some(entry.mark.position(log)));
+                }
                 Change::Reset(log, mark, reason) => {
                     self.events.push_back(Event::Reset { position: mark.position(log), reason });
                 }
@@ -181,9 +183,9 @@ impl<T> Core<T> {
         }
     }
 
-    fn deliver(&mut self, message: pb::Message, position: Option<Position>) {
+    fn deliver(&mut self, message: pb::Message, log: &Log, position: Option<Position>) {
         let Some(transport) = self.transport() else { return };
-        match received(message, transport, position) {
+        match received(message, log, transport, position) {
             Ok(message) => self.events.push_back(Event::Message(message)),
             Err(error) => self.skip(&error.to_string()),
         }
@@ -215,12 +217,14 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
 /// A message as an entry of a log.
 fn entry(push: pb::Push, transport: Transport) -> Result<Option<ReceivedMessage>, InvalidId> {
     let Some(message) = push.message else { return Ok(None) };
-    let position = Mark { seq: push.seq, id: message.id }.position(Log::parse(&push.channel)?);
-    received(message, transport, Some(position)).map(Some)
+    let log = Log::parse(&push.channel)?;
+    let position = Mark { seq: push.seq, id: message.id }.position(log.clone());
+    received(message, &log, transport, Some(position)).map(Some)
 }
 
 fn received(
     message: pb::Message,
+    log: &Log,
     transport: Transport,
     position: Option<Position>,
 ) -> Result<ReceivedMessage, InvalidId> {
@@ -231,6 +235,7 @@ fn received(
         },
         from: optional_user(&message.from)?,
         to: optional_user(&message.to)?,
+        channel: log.channel().cloned(),
         content: message.content.into(),
         transport,
         position,

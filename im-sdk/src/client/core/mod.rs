@@ -50,12 +50,12 @@ pub(super) use self::{
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content, Conversation, HistoryRange,
+    Content, Conversation, HistoryRange, Recipient,
     client::{
         ClientConfig, Event, HistoryError, LocalId, Position, SendError, TokenError, TokenRequest,
         store::Saved,
     },
-    id::{Device, UserId},
+    id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
 
@@ -228,7 +228,7 @@ impl<T> Core<T> {
     }
 
     /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
-    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
         match self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
             Phase::Stopped => self.outbox.refuse_stopped(ticket),
@@ -238,7 +238,7 @@ impl<T> Core<T> {
 
     /// The application sends and does not wait: whether it is taken comes out of [`Core::poll_taken`], its end is an
     /// event.
-    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: UserId, content: Content) {
+    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
             None => self.outbox.push(now, Waiter::Taken(ticket), to, content, self.limits),

@@ -38,6 +38,7 @@ impl<T> Core<T> {
         let (put, remove) = self.outbox.poll_save();
         let batch = Batch {
             user: self.saving.user.clone(),
+            left: self.logs.poll_left(),
             cursors: self.logs.poll_save(),
             put,
             remove,
@@ -83,7 +84,7 @@ impl<T> Core<T> {
         self.saving.failures = self.saving.failures.saturating_add(1);
         self.saving.retry_at = Some(now + ceiling / 2 + random_within(&mut self.rng, ceiling / 2));
         self.saving.user_unsaved = true;
-        self.logs.handle_not_saved(&batch.cursors);
+        self.logs.handle_not_saved(&batch.cursors, &batch.left);
         self.outbox.handle_not_saved(&batch.put, &batch.remove, &SendError::Store(error));
     }
 

@@ -3,20 +3,19 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, HistoryRange,
+    Content, Conversation, HistoryRange, Recipient,
     client::{
         HistoryError, LocalId, QueuedSend, SendError,
         core::{Answer, Outcome, Taken},
     },
-    id::UserId,
 };
 
 /// On its way to the driver.
 pub(in crate::client) enum Command {
     /// Send, and answer with the outcome.
-    Publish { to: UserId, content: Content, outcome: oneshot::Sender<Outcome> },
+    Publish { to: Recipient, content: Content, outcome: oneshot::Sender<Outcome> },
     /// Send, and answer when it is saved.
-    Send { to: UserId, content: Content, taken: oneshot::Sender<Taken> },
+    Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
     /// Ask for a page of the past.
     History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
     /// Tell what is not settled.

@@ -13,6 +13,7 @@ pub fn check(make: impl Fn() -> Reopen) {
     a_new_store_is_empty(&make());
     what_was_saved_is_loaded(&make());
     a_batch_replaces_what_it_names_and_nothing_else(&make());
+    cursors_of_channels_that_were_left_go(&make());
     order_is_by_local_id(&make());
     every_value_fits(&make());
     many_batches_add_up(&make());
@@ -27,7 +28,8 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
     let batch = Batch {
         user: "alice".to_owned(),
         cursors: vec![cursor("", 42, 7), cursor("team", 0, 0)],
-        put: vec![publish(1, 10), publish(2, 0)],
+        left: vec![],
+        put: vec![publish(1, 10), to_channel(publish(2, 0))],
         remove: vec![],
         next_local_id: 3,
         next_number: 11,
@@ -73,6 +75,23 @@ fn a_batch_replaces_what_it_names_and_nothing_else(reopen: &Reopen) {
     assert_eq!((saved.next_local_id, saved.next_number), (4, 10));
     drop(store);
     assert_eq!(load(&reopen()), saved);
+}
+
+fn cursors_of_channels_that_were_left_go(reopen: &Reopen) {
+    let store = reopen();
+    let cursors = vec![cursor("", 1, 1), cursor("blue", 2, 2), cursor("red", 3, 3)];
+    store.save(&Batch { cursors, ..Batch::default() }).unwrap();
+    // One that was never there does no harm.
+    let left = vec!["blue".to_owned(), "green".to_owned()];
+    store
+        .save(&Batch { left: left.clone(), cursors: vec![cursor("red", 4, 4)], ..Batch::default() })
+        .unwrap();
+    assert_eq!(load(&store).cursors, [cursor("", 1, 1), cursor("red", 4, 4)]);
+    drop(store);
+    let store = reopen();
+    assert_eq!(load(&store).cursors, [cursor("", 1, 1), cursor("red", 4, 4)]);
+    store.save(&Batch { cursors: vec![cursor("blue", 9, 9)], ..Batch::default() }).unwrap();
+    assert_eq!(load(&store).cursors.len(), 3, "it can be followed again");
 }
 
 fn order_is_by_local_id(reopen: &Reopen) {
@@ -132,5 +151,10 @@ fn cursor(channel: &str, seq: u64, id: u64) -> SavedCursor {
 }
 
 fn publish(local_id: u64, number: u64) -> SavedPublish {
-    SavedPublish { local_id, number, to: "bob".to_owned(), content: vec![0, 1, 2, 255], failure: vec![] }
+    let content = vec![0, 1, 2, 255];
+    SavedPublish { local_id, number, to: "bob".to_owned(), content, ..SavedPublish::default() }
+}
+
+fn to_channel(publish: SavedPublish) -> SavedPublish {
+    SavedPublish { to: String::new(), channel: "bob".to_owned(), ..publish }
 }

@@ -43,6 +43,7 @@ impl Store for MemoryStore {
             saved.cursors.retain(|old| old.channel != cursor.channel);
             saved.cursors.push(cursor.clone());
         }
+        saved.cursors.retain(|old| !batch.left.contains(&old.channel));
         let gone = |id: u64| batch.remove.contains(&id) || batch.put.iter().any(|put| put.local_id == id);
         saved.outbox.retain(|old| !gone(old.local_id));
         saved.outbox.extend(batch.put.iter().cloned());

@@ -18,6 +18,10 @@ mod sqlite;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+use crate::{
+    Recipient,
+    id::{ChannelId, UserId},
+};
 
 /// Keeps what a device must not forget. One store belongs to one user on one device, and to one client at a time.
 ///
@@ -60,6 +64,8 @@ pub struct Batch {
     pub user: String,
     /// Replace those of the same channel; the others stay.
     pub cursors: Vec<SavedCursor>,
+    /// Channels whose cursors are to be forgotten; not all of them need to be there. None of them is in `cursors`.
+    pub left: Vec<String>,
     /// New, or replace those of the same `local_id`.
     pub put: Vec<SavedPublish>,
     /// Local ids of publishes to forget; not all of them need to be there. None of them is in `put`.
@@ -82,18 +88,41 @@ pub struct SavedCursor {
 }
 
 /// A publish that is not settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedPublish {
     /// Its [`LocalId`](crate::client::LocalId).
     pub local_id: u64,
     /// The number that it travels under; 0: none yet, so it never did.
     pub number: u64,
-    /// The receiver.
+    /// The user that it is for; empty where it is for a channel.
     pub to: String,
+    /// The channel that it is for; empty where it is for a user.
+    pub channel: String,
     /// What it carries, encoded as the protocol's `Content`.
     pub content: Vec<u8>,
     /// Why it failed for good, encoded as the protocol's `Refused`; empty: it has not.
     pub failure: Vec<u8>,
+}
+
+impl SavedPublish {
+    /// One for this recipient, without anything else.
+    pub(crate) fn to(recipient: &Recipient) -> Self {
+        let name = |name: Option<&str>| name.map(str::to_owned).unwrap_or_default();
+        Self {
+            to: name(recipient.as_user().map(UserId::as_str)),
+            channel: name(recipient.as_channel().map(ChannelId::as_str)),
+            ..Self::default()
+        }
+    }
+
+    /// Whom it is for; `None` if that makes no sense.
+    pub(crate) fn recipient(&self) -> Option<Recipient> {
+        match (&*self.to, &*self.channel) {
+            (user, "") => UserId::parse(user).ok().map(Recipient::User),
+            ("", channel) => ChannelId::parse(channel).ok().map(Recipient::Channel),
+            _ => None,
+        }
+    }
 }
 
 /// Why a store could not do it.

@@ -58,6 +58,7 @@ impl Store for SqliteStore {
         let transaction = connection.transaction()?;
         save_state(&transaction, batch)?;
         batch.cursors.iter().try_for_each(|cursor| save_cursor(&transaction, cursor))?;
+        batch.left.iter().try_for_each(|channel| forget_cursor(&transaction, channel))?;
         batch.remove.iter().try_for_each(|id| remove(&transaction, *id))?;
         batch.put.iter().try_for_each(|publish| put(&transaction, publish))?;
         Ok(transaction.commit()?)
@@ -68,7 +69,8 @@ fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
         0 => Ok(transaction.execute_batch(SCHEMA)?),
-        1 => Ok(()),
+        1 => Ok(transaction.execute_batch(FROM_1_TO_2)?),
+        2 => Ok(()),
         newer => Err(StoreError::Unreadable(format!("its version is {newer}"))),
     }
 }
@@ -99,8 +101,9 @@ fn publish(row: &Row<'_>) -> rusqlite::Result<SavedPublish> {
         local_id: unsigned(row, 0)?,
         number: unsigned(row, 1)?,
         to: row.get(2)?,
-        content: row.get(3)?,
-        failure: row.get(4)?,
+        channel: row.get(3)?,
+        content: row.get(4)?,
+        failure: row.get(5)?,
     })
 }
 
@@ -122,9 +125,14 @@ fn save_cursor(transaction: &Transaction<'_>, cursor: &SavedCursor) -> rusqlite:
     Ok(())
 }
 
+fn forget_cursor(transaction: &Transaction<'_>, channel: &str) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM cursor WHERE channel = ?", [channel])?;
+    Ok(())
+}
+
 fn put(transaction: &Transaction<'_>, publish: &SavedPublish) -> rusqlite::Result<()> {
-    let SavedPublish { local_id, number, to, content, failure } = publish;
-    transaction.execute(PUT, (signed(*local_id), signed(*number), to, content, failure))?;
+    let SavedPublish { local_id, number, to, channel, content, failure } = publish;
+    transaction.execute(PUT, (signed(*local_id), signed(*number), to, channel, content, failure))?;
     Ok(())
 }
 
@@ -178,20 +186,27 @@ CREATE TABLE outbox (
     local_id INTEGER PRIMARY KEY,
     number INTEGER NOT NULL,
     receiver TEXT NOT NULL,
+    channel TEXT NOT NULL DEFAULT '',
     content BLOB NOT NULL,
     failure BLOB NOT NULL
 ) STRICT;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+";
+
+const FROM_1_TO_2: &str = "
+ALTER TABLE outbox ADD COLUMN channel TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 2;
 ";
 
 const SELECT_STATE: &str = "SELECT user, next_local_id, next_number FROM state";
 
 const SELECT_OUTBOX: &str =
-    "SELECT local_id, number, receiver, content, failure FROM outbox ORDER BY local_id";
+    "SELECT local_id, number, receiver, channel, content, failure FROM outbox ORDER BY local_id";
 
 const UPDATE_STATE: &str = "UPDATE state SET user = :user, next_local_id = :local, next_number = :number";
 
-const PUT: &str = "REPLACE INTO outbox (local_id, number, receiver, content, failure) VALUES (?, ?, ?, ?, ?)";
+const PUT: &str =
+    "REPLACE INTO outbox (local_id, number, receiver, channel, content, failure) VALUES (?, ?, ?, ?, ?, ?)";
 
 /// How long an earlier process may take to let go of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -229,8 +244,30 @@ mod tests {
         assert_eq!(SqliteStore::open(&path).unwrap_err().code(), "unreadable");
 
         let newer = folder.path().join("newer.db");
-        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
         assert_eq!(SqliteStore::open(&newer).unwrap_err().code(), "unreadable");
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let first = SCHEMA.replace("    channel TEXT NOT NULL DEFAULT '',\n", "");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&first.replace("user_version = 2", "user_version = 1")).unwrap();
+        old.execute_batch("INSERT INTO outbox VALUES (7, 8, 'bob', x'01', x'')").unwrap();
+        drop(old);
+        let expected = SavedPublish {
+            local_id: 7,
+            number: 8,
+            to: "bob".into(),
+            content: vec![1],
+            ..SavedPublish::default()
+        };
+        for _ in 0..2 {
+            let saved = SqliteStore::open(&path).unwrap().load().unwrap();
+            assert_eq!(saved.outbox, std::slice::from_ref(&expected));
+        }
     }
 
     #[test]
@@ -241,7 +278,7 @@ mod tests {
             .lock()
             .execute_batch("CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END")
             .unwrap();
-        let put = SavedPublish { local_id: 1, number: 1, to: "bob".into(), content: vec![], failure: vec![] };
+        let put = SavedPublish { local_id: 1, number: 1, to: "bob".into(), ..SavedPublish::default() };
         let cursors = vec![SavedCursor { channel: String::new(), seq: 1, id: 1 }];
         let batch = Batch { cursors, put: vec![put], next_number: 2, ..Batch::default() };
         assert_eq!(store.save(&batch).unwrap_err().code(), "failed");

@@ -1,6 +1,7 @@
-//! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore) and
-//! [`Archive`](super::Archive) must do, for implementers of these traits: call [`check_routes`], [`check_bus`],
-//! [`check_log`] and [`check_archive`] from a test. They panic with what is wrong.
+//! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore),
+//! [`Membership`](super::Membership) and [`Archive`](super::Archive) must do, for implementers of these traits: call
+//! [`check_routes`], [`check_bus`], [`check_log`], [`check_members`] and [`check_archive`] from a test. They panic with
+//! what is wrong.
 //!
 //! This crate runs them on each of its own implementations.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
@@ -8,6 +9,7 @@
 mod archive;
 mod bus;
 mod log;
+mod members;
 mod routes;
 
 use std::time::Duration;
@@ -15,6 +17,7 @@ use std::time::Duration;
 pub use archive::check_archive;
 pub use bus::check_bus;
 pub use log::check_log;
+pub use members::check_members;
 pub use routes::check_routes;
 
 /// How long anything may take before a check fails. Long: it is waited for in full only on failure.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::eventually;
 use crate::{
     cluster::{Claim, Displaced, LoginPolicy, NodeLease, Route, Routes},
-    id::{ConnectionId, Device, DeviceId, NodeId, ServerId, Terminal, UserId},
+    id::{ChannelId, ConnectionId, Device, DeviceId, NodeId, ServerId, Terminal, UserId},
     proto::pb::ServerInfo,
 };
 
@@ -31,6 +31,8 @@ pub async fn check_routes(routes: &dyn Routes) {
     concurrent_claims_leave_one(routes).await;
     only_the_owner_releases(routes).await;
     located_in_order(routes).await;
+    channels_have_the_servers_that_joined(routes).await;
+    channels_and_servers_in_numbers(routes).await;
     servers_have_one_first_lease(routes).await;
     server_leases_end_by_themselves(routes).await;
     server_leases_are_renewed(routes).await;
@@ -105,6 +107,54 @@ async fn only_the_owner_releases(routes: &dyn Routes) {
     assert!(release(routes, &user, &ipad(), 2).await);
     assert!(!release(routes, &user, &ipad(), 2).await, "a route is released once");
     assert_eq!(located(routes, &user).await, []);
+}
+
+async fn channels_have_the_servers_that_joined(routes: &dyn Routes) {
+    let (one, other) = (server("one"), server("other"));
+    let (red, blue) = (channel("red"), channel("blue"));
+    assert_eq!(servers_of(routes, &red).await, HashSet::new());
+    for _ in 0..2 {
+        // Repeating changes nothing.
+        routes.join_channels(&one, &[red.clone(), blue.clone()]).await.expect("join");
+    }
+    routes.join_channels(&other, std::slice::from_ref(&red)).await.expect("join");
+    routes.join_channels(&other, &[]).await.expect("join nothing");
+    assert_eq!(servers_of(routes, &red).await, HashSet::from([one.clone(), other.clone()]));
+    assert_eq!(servers_of(routes, &blue).await, HashSet::from([one.clone()]));
+    for _ in 0..2 {
+        routes.leave_channels(&one, std::slice::from_ref(&red)).await.expect("leave");
+        assert_eq!(servers_of(routes, &red).await, HashSet::from([other.clone()]));
+        assert_eq!(servers_of(routes, &blue).await, HashSet::from([one.clone()]), "the others stay");
+    }
+    routes.leave_channels(&one, &[red.clone(), blue.clone()]).await.expect("leave");
+    routes.leave_channels(&other, &[red.clone(), blue.clone()]).await.expect("leave");
+    assert_eq!(servers_of(routes, &red).await, HashSet::new());
+    routes.join_channels(&one, std::slice::from_ref(&red)).await.expect("join again");
+    assert_eq!(servers_of(routes, &red).await, HashSet::from([one.clone()]));
+    routes.leave_channels(&one, &[red]).await.expect("leave");
+}
+
+async fn channels_and_servers_in_numbers(routes: &dyn Routes) {
+    let channels: Vec<ChannelId> = (0..3_000).map(|number| channel(&format!("many-{number}"))).collect();
+    let servers: Vec<ServerId> = (0..20).map(|number| server(&format!("many-{number}"))).collect();
+    let joins = stream::iter(&servers).map(async |server| {
+        routes.join_channels(server, &channels[..1]).await.expect("join");
+    });
+    joins.buffer_unordered(CONCURRENCY).collect::<()>().await;
+    assert_eq!(servers_of(routes, &channels[0]).await, servers.iter().cloned().collect(), "none is lost");
+    routes.join_channels(&servers[0], &channels).await.expect("join");
+    for index in [1, 1_500, 2_999] {
+        assert_eq!(servers_of(routes, &channels[index]).await, HashSet::from([servers[0].clone()]));
+    }
+    routes.leave_channels(&servers[0], &channels).await.expect("leave");
+    assert_eq!(servers_of(routes, &channels[2_999]).await, HashSet::new());
+}
+
+async fn servers_of(routes: &dyn Routes, channel: &ChannelId) -> HashSet<ServerId> {
+    let listed = routes.channel_servers(channel).await.expect("locate a channel");
+    let set: HashSet<ServerId> = listed.iter().cloned().collect();
+    assert_eq!(set.len(), listed.len(), "each once");
+    set
 }
 
 async fn located_in_order(routes: &dyn Routes) {
@@ -267,6 +317,10 @@ fn device(terminal: Terminal, id: &str) -> Device {
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a user id")
+}
+
+fn channel(name: &str) -> ChannelId {
+    ChannelId::parse(name).expect("a channel id")
 }
 
 fn server(name: &str) -> ServerId {

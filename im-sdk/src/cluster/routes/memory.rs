@@ -1,7 +1,7 @@
 //! Routes inside one process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Claim, Displaced, LoginPolicy, NodeLease, RegisteredServer, Route, Routes, RoutesError};
 use crate::{
-    id::{Device, NodeId, ServerId, UserId},
+    id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
 };
 
@@ -24,6 +24,7 @@ pub struct MemoryRoutes {
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<UserId, BTreeMap<Device, Route>>,
+    channels: HashMap<ChannelId, HashSet<ServerId>>,
     servers: HashMap<ServerId, ServerLease>,
     nodes: HashMap<NodeId, NodeHolder>,
     /// Outlive the leases: see [`NodeLease::after_ms`].
@@ -67,6 +68,24 @@ impl Routes for MemoryRoutes {
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
         let state = self.state();
         Ok(users.iter().map(|user| state.locate(user)).collect())
+    }
+
+    async fn join_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
+        let mut state = self.state();
+        for channel in channels {
+            state.channels.entry(channel.clone()).or_default().insert(server.clone());
+        }
+        Ok(())
+    }
+
+    async fn leave_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
+        let mut state = self.state();
+        channels.iter().for_each(|channel| state.leave_channel(server, channel));
+        Ok(())
+    }
+
+    async fn channel_servers(&self, channel: &ChannelId) -> Result<Vec<ServerId>, RoutesError> {
+        Ok(self.state().channels.get(channel).into_iter().flatten().cloned().collect())
     }
 
     async fn lease_server(
@@ -146,6 +165,15 @@ impl State {
     fn locate(&self, user: &UserId) -> Vec<(Device, Route)> {
         let devices = self.users.get(user).into_iter().flatten();
         devices.map(|(device, route)| (device.clone(), route.clone())).collect()
+    }
+
+    fn leave_channel(&mut self, server: &ServerId, channel: &ChannelId) {
+        if let Some(servers) = self.channels.get_mut(channel) {
+            servers.remove(server);
+            if servers.is_empty() {
+                self.channels.remove(channel);
+            }
+        }
     }
 
     fn lease_server(&mut self, server: &ServerId, info: &ServerInfo, ttl: Duration, first: bool) -> bool {

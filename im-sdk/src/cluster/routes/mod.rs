@@ -1,4 +1,4 @@
-//! Where users' devices are, which servers live, and who holds which node number. What an implementation must do is
+//! Where users' devices and channels' members are, which servers live, and who holds which node number. What an implementation must do is
 //! told by its conformance suite.
 
 mod memory;
@@ -10,11 +10,11 @@ use async_trait::async_trait;
 
 pub use self::{memory::MemoryRoutes, redis::RedisRoutes};
 use crate::{
-    id::{ConnectionId, Device, NodeId, ServerId, UserId},
+    id::{ChannelId, ConnectionId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
 };
 
-/// Keeps routes and leases. Every method is one atomic step.
+/// Keeps routes and leases. Every method is one atomic step; those for several users or channels are one for each.
 #[async_trait]
 pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// Registers a device's route and removes those that the policy gives its place to. A device's own earlier route is
@@ -36,6 +36,25 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`RoutesError`].
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError>;
+
+    /// Says that a server holds connections of members of these channels. It may be repeated.
+    ///
+    /// # Errors
+    /// [`RoutesError`]; whether the routes are there is unknown then.
+    async fn join_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError>;
+
+    /// Says that it does not any more. Also for a server that has died.
+    ///
+    /// # Errors
+    /// [`RoutesError`]; whether the routes are gone is unknown then.
+    async fn leave_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError>;
+
+    /// The servers that hold connections of a channel's members, in any order. Dead servers are among them: the caller
+    /// knows who lives. What cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn channel_servers(&self, channel: &ChannelId) -> Result<Vec<ServerId>, RoutesError>;
 
     /// Registers a server or renews its lease for `ttl` from now, and says what it says of itself. `first` is true at the
     /// first call of a server's life. False: the lease ran out before (or, with `first`, the id is taken by a live

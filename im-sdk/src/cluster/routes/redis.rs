@@ -12,7 +12,7 @@ use crate::{
         names::Names,
         redis::{Redis, RequestError, Script},
     },
-    id::{Device, NodeId, ServerId, UserId},
+    id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
 };
 
@@ -22,6 +22,9 @@ pub struct RedisRoutes {
     redis: Redis,
     names: Names,
 }
+
+/// How many channels' routes are changed in one pipeline, which Redis is through with in a few milliseconds.
+const MAX_CHANNELS: usize = 1024;
 
 /// A field and a value as they are stored. Bytes: what another program wrote there need not be text.
 type Stored = (Vec<u8>, Vec<u8>);
@@ -56,6 +59,26 @@ impl RedisRoutes {
         let removed = self.redis.run(RELEASE.on(&keys).arg(device).arg(route)).await;
         removed.map_err(unavailable("release a route"))
     }
+
+    /// One command for each channel's set of servers.
+    async fn change_channels(
+        &self,
+        action: &'static str,
+        verb: &str,
+        server: &ServerId,
+        channels: &[ChannelId],
+    ) -> Result<(), RoutesError> {
+        for channels in channels.chunks(MAX_CHANNELS) {
+            let change = |channel: &ChannelId| {
+                let mut command = command(verb, &self.names.channel_servers(channel));
+                command.arg(server.as_str());
+                command
+            };
+            let changed = self.redis.query_all::<i64>(channels.iter().map(change).collect()).await;
+            changed.map_err(unavailable(action))?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -83,6 +106,21 @@ impl Routes for RedisRoutes {
         let found = self.redis.query_all(commands).await;
         let found: Vec<Vec<Stored>> = found.map_err(unavailable("locate users"))?;
         Ok(users.iter().zip(found).map(|(user, stored)| readable(user, stored)).collect())
+    }
+
+    async fn join_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
+        self.change_channels("join channels", "SADD", server, channels).await
+    }
+
+    async fn leave_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
+        self.change_channels("leave channels", "SREM", server, channels).await
+    }
+
+    async fn channel_servers(&self, channel: &ChannelId) -> Result<Vec<ServerId>, RoutesError> {
+        let commands = vec![command("SMEMBERS", &self.names.channel_servers(channel))];
+        let found = self.redis.query_all(commands).await;
+        let mut found: Vec<Vec<Vec<u8>>> = found.map_err(unavailable("locate a channel"))?;
+        Ok(found.pop().unwrap_or_default().iter().filter_map(|id| server_id(id)).collect())
     }
 
     async fn lease_server(
@@ -179,11 +217,16 @@ fn warn_malformed(user: &UserId, device: &[u8]) {
     tracing::warn!(%user, %device, "a stored route cannot be read and is ignored");
 }
 
-fn registered((id, info): &Stored) -> Option<RegisteredServer> {
-    let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok()) else {
+fn server_id(id: &[u8]) -> Option<ServerId> {
+    let parsed = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+    if parsed.is_none() {
         tracing::warn!(id = %String::from_utf8_lossy(id), "a stored server id cannot be read and is ignored");
-        return None;
-    };
+    }
+    parsed
+}
+
+fn registered((id, info): &Stored) -> Option<RegisteredServer> {
+    let id = server_id(id)?;
     // A server lives by its lease, whatever became of what it says of itself.
     let info = ServerInfo::decode(&**info).unwrap_or_else(|error| {
         tracing::warn!(%id, %error, "a server's information cannot be read");

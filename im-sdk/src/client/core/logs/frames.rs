@@ -46,6 +46,9 @@ impl Logs {
             let Some(followed) = self.followed.get_mut(&log) else { continue };
             if cursors.push(followed.mark().cursor(&log)) {
                 followed.begin_sync();
+            } else {
+                // The answer takes it for a log that is new here, which must not count.
+                followed.told = None;
             }
             self.note(&log);
         }

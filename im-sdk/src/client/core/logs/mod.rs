@@ -51,6 +51,8 @@ pub(super) struct Logs {
     acks: Acks,
     /// Those whose acknowledged cursor is not saved.
     unsaved: BTreeSet<Log>,
+    /// Those that are not followed any more, whose cursors are still in the store.
+    left: BTreeSet<Log>,
     repeated: u64,
     /// On this connection everything has come that was there at its beginning.
     up_to_date: bool,
@@ -69,6 +71,7 @@ impl Logs {
             due: false,
             acks: Acks::default(),
             unsaved: BTreeSet::new(),
+            left: BTreeSet::new(),
             repeated: 0,
             up_to_date: false,
         }
@@ -127,6 +130,9 @@ impl Logs {
         reason: ResetReason,
     ) -> Vec<Change> {
         self.syncing.handle_sign(now);
+        if reason == ResetReason::Left {
+            return self.leave(now, log, mark);
+        }
         let Some(followed) = self.follow(log) else { return Vec::new() };
         let unasked = followed.told.is_none() && followed.position().is_some();
         if reason == ResetReason::New && unasked {
@@ -137,14 +143,37 @@ impl Logs {
             self.note(log);
             return Vec::new();
         }
+        let begins = reason == ResetReason::New && followed.position().is_none();
         let mut taken = Vec::new();
         let news = followed.handle_reset(now, mark, reason);
         followed.take_held(now, &mut taken);
         self.note(log);
+        if begins {
+            // One who is added to many channels, one after the other, asks for each of them.
+            self.syncing.handle_fruit(now);
+        }
         let mut changes: Vec<Change> =
             news.then(|| Change::Reset(log.clone(), mark, reason)).into_iter().collect();
         changes.extend(self.tell(now, log, taken));
         changes
+    }
+
+    /// Stops following a channel. What comes of it later begins anew.
+    fn leave(&mut self, now: Instant, log: &Log, mark: Mark) -> Vec<Change> {
+        // Nobody leaves an inbox.
+        if *log == Log::Inbox {
+            return Vec::new();
+        }
+        let known = self.followed.remove(log).is_some_and(|followed| followed.position().is_some());
+        self.troubled.remove(log);
+        // Where nothing was known but entries that did not fit, there is nothing to leave.
+        if !known {
+            return Vec::new();
+        }
+        self.unsaved.remove(log);
+        self.left.insert(log.clone());
+        self.syncing.handle_fruit(now);
+        vec![Change::Reset(log.clone(), mark, ResetReason::Left)]
     }
 
     /// The server has sent what there was when the sync began. Whether nothing is missing any more, for the first time
@@ -217,12 +246,20 @@ impl Logs {
             .collect()
     }
 
+    /// The channels whose cursors are to be forgotten. They count as saved. To be asked for before the cursors.
+    pub(super) fn poll_left(&mut self) -> Vec<String> {
+        // A cursor that is saved now replaces the old one.
+        let left = std::mem::take(&mut self.left);
+        left.difference(&self.unsaved).map(|log| log.as_str().to_owned()).collect()
+    }
+
     pub(super) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
+        !self.unsaved.is_empty() || !self.left.is_empty()
     }
 
     /// They were not saved after all.
-    pub(super) fn handle_not_saved(&mut self, cursors: &[SavedCursor]) {
+    pub(super) fn handle_not_saved(&mut self, cursors: &[SavedCursor], left: &[String]) {
+        self.left.extend(left.iter().filter_map(|name| Log::parse(name).ok()));
         self.unsaved.extend(cursors.iter().filter_map(|cursor| Log::parse(&cursor.channel).ok()));
     }
 

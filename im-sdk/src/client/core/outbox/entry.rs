@@ -6,15 +6,15 @@ use prost::Message as _;
 
 use super::wire;
 use crate::{
+    Recipient,
     client::{LocalId, PublishError, SendState, store::SavedPublish},
-    id::UserId,
     proto::pb,
 };
 
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) waiter: Waiter<T>,
-    pub(super) to: UserId,
+    pub(super) to: Recipient,
     pub(super) content: pb::Content,
     /// Given when it becomes the first of its conversation, and kept for all tries.
     pub(super) number: Option<u64>,
@@ -42,7 +42,7 @@ pub(in crate::client::core) enum Waiter<T> {
 impl<T> Entry<T> {
     pub(super) fn new(
         waiter: Waiter<T>,
-        to: UserId,
+        to: Recipient,
         content: pb::Content,
         deadline: Option<Instant>,
     ) -> Self {
@@ -58,7 +58,7 @@ impl<T> Entry<T> {
             // It may have.
             travelled: number.is_some(),
             saved: true,
-            ..Self::new(Waiter::Nobody, UserId::parse(&saved.to).ok()?, content, None)
+            ..Self::new(Waiter::Nobody, saved.recipient()?, content, None)
         })
     }
 
@@ -66,9 +66,9 @@ impl<T> Entry<T> {
         SavedPublish {
             local_id: local_id.as_u64(),
             number: self.number.unwrap_or_default(),
-            to: self.to.to_string(),
             content: self.content.encode_to_vec(),
             failure: Vec::new(),
+            ..SavedPublish::to(&self.to)
         }
     }
 
@@ -85,7 +85,7 @@ impl<T> Entry<T> {
 /// A publish that failed for good and that the application has not discarded.
 #[derive(Debug)]
 pub(super) struct Failed {
-    pub(super) to: UserId,
+    pub(super) to: Recipient,
     pub(super) content: pb::Content,
     pub(super) error: PublishError,
 }
@@ -93,7 +93,7 @@ pub(super) struct Failed {
 impl Failed {
     pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
         Some(Self {
-            to: UserId::parse(&saved.to).ok()?,
+            to: saved.recipient()?,
             content: pb::Content::decode(&saved.content[..]).ok()?,
             error: wire::decode_failure(&saved.failure),
         })
@@ -103,9 +103,9 @@ impl Failed {
         SavedPublish {
             local_id: local_id.as_u64(),
             number: 0,
-            to: self.to.to_string(),
             content: self.content.encode_to_vec(),
             failure: wire::encode_failure(&self.error),
+            ..SavedPublish::to(&self.to)
         }
     }
 }

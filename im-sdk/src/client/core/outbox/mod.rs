@@ -26,14 +26,13 @@ use self::{
     queues::Queues,
 };
 use crate::{
-    Content,
+    Content, Recipient,
     client::{
         Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, QueuedSend,
         SendError, SendState,
         core::{backoff::random_within, session::Limits},
         store::Saved,
     },
-    id::UserId,
     proto::{frame, pb},
 };
 
@@ -86,7 +85,7 @@ impl<T> Outbox<T> {
         &mut self,
         now: Instant,
         waiter: Waiter<T>,
-        to: UserId,
+        to: Recipient,
         content: Content,
         limits: Limits,
     ) {
@@ -182,7 +181,7 @@ impl<T> Outbox<T> {
 
     /// What was sent without waiting for the outcome and is not settled.
     pub(super) fn list(&self) -> Vec<QueuedSend> {
-        let queued = |local_id: &LocalId, to: &UserId, content: &pb::Content, state| QueuedSend {
+        let queued = |local_id: &LocalId, to: &Recipient, content: &pb::Content, state| QueuedSend {
             local_id: *local_id,
             to: to.clone(),
             content: Some(content.clone()).into(),
@@ -232,7 +231,7 @@ impl<T> Outbox<T> {
         self.queues.next_number()
     }
 
-    fn insert(&mut self, now: Instant, waiter: Waiter<T>, to: UserId, content: pb::Content) {
+    fn insert(&mut self, now: Instant, waiter: Waiter<T>, to: Recipient, content: pb::Content) {
         let local_id = LocalId::from_u64(self.next_local_id);
         self.next_local_id += 1;
         let deadline = matches!(waiter, Waiter::Outcome(_)).then(|| now + self.timeout);
@@ -275,7 +274,7 @@ impl<T> Outbox<T> {
     }
 
     /// Tells the application what became of a send. A failure stays until it is discarded.
-    fn settle(&mut self, local_id: LocalId, to: UserId, content: pb::Content, outcome: Outcome) {
+    fn settle(&mut self, local_id: LocalId, to: Recipient, content: pb::Content, outcome: Outcome) {
         match outcome {
             Ok(Published { message_id, answer }) => {
                 self.events.push_back(Event::Published { local_id, message_id, answer });

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client::LocalId, id::UserId};
+use crate::{Recipient, client::LocalId};
 
 /// The order of publishes. All numbers here belong to the first of a conversation.
 #[derive(Debug)]
 pub(super) struct Queues {
     /// Each conversation's publishes, first come first.
-    conversations: HashMap<UserId, VecDeque<LocalId>>,
+    conversations: HashMap<Recipient, VecDeque<LocalId>>,
     /// Everything that has a number.
     numbered: BTreeMap<u64, LocalId>,
     /// Saved, and neither sent nor delayed.
@@ -47,7 +47,7 @@ impl Queues {
     }
 
     /// Whether it is the first of its conversation.
-    pub(super) fn push(&mut self, to: &UserId, local_id: LocalId) -> bool {
+    pub(super) fn push(&mut self, to: &Recipient, local_id: LocalId) -> bool {
         let conversation = self.conversations.entry(to.clone()).or_default();
         conversation.push_back(local_id);
         conversation.len() == 1
@@ -114,7 +114,12 @@ impl Queues {
     }
 
     /// Takes one out. If another one is the first of its conversation now, that comes back.
-    pub(super) fn remove(&mut self, to: &UserId, local_id: LocalId, number: Option<u64>) -> Option<LocalId> {
+    pub(super) fn remove(
+        &mut self,
+        to: &Recipient,
+        local_id: LocalId,
+        number: Option<u64>,
+    ) -> Option<LocalId> {
         if let Some(number) = number {
             self.numbered.remove(&number);
             self.ready.remove(&number);

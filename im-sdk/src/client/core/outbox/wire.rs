@@ -6,22 +6,22 @@ use prost::Message as _;
 
 use super::Outcome;
 use crate::{
+    Recipient,
     client::{PublishError, Published, RefusalKind, SendError, core::session::Limits},
-    id::{MessageId, UserId},
+    id::MessageId,
     proto::pb,
 };
 
-pub(super) fn publish(number: u64, to: &UserId, content: pb::Content) -> pb::frame::Body {
-    pb::frame::Body::Publish(pb::Publish {
-        number,
-        to: to.to_string(),
-        content: Some(content),
-        channel: String::new(),
-    })
+pub(super) fn publish(number: u64, to: &Recipient, content: pb::Content) -> pb::frame::Body {
+    let (to, channel) = match to {
+        Recipient::User(user) => (user.to_string(), String::new()),
+        Recipient::Channel(channel) => (String::new(), channel.to_string()),
+    };
+    pb::frame::Body::Publish(pb::Publish { number, to, content: Some(content), channel })
 }
 
 /// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
-pub(super) fn check(to: &UserId, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
+pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
     if content.body.is_none() {
         return Err(SendError::NoContent);
     }

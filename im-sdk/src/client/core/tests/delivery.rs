@@ -12,11 +12,13 @@ const CHANNELS: [&str; 3] = ["", "red", "blue"];
 /// What the back ends and Redis hold.
 struct Backend {
     logs: BTreeMap<&'static str, BackendLog>,
+    /// The logs that the user is not a member of.
+    left: BTreeSet<&'static str>,
     next_id: u64,
     /// The results of the last number of each conversation.
-    results: BTreeMap<String, (u64, u64)>,
+    results: BTreeMap<(String, String), (u64, u64)>,
     /// Which publishes had an effect, by conversation.
-    effects: BTreeMap<String, Vec<u32>>,
+    effects: BTreeMap<(String, String), Vec<u32>>,
 }
 
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl BackendLog {
 impl Backend {
     fn new() -> Self {
         let logs = CHANNELS.into_iter().map(|name| (name, BackendLog::default())).collect();
-        Self { logs, next_id: 1, results: BTreeMap::new(), effects: BTreeMap::new() }
+        Self { logs, left: BTreeSet::new(), next_id: 1, results: BTreeMap::new(), effects: BTreeMap::new() }
     }
 
     fn append(&mut self, channel: &'static str) -> pb::frame::Body {
@@ -67,15 +69,17 @@ impl Backend {
 
     /// The answer to a sync, with at most `page` entries of each log.
     fn sync(&self, cursors: &[pb::Cursor], page: usize) -> Vec<pb::frame::Body> {
-        let mut frames = Vec::new();
-        for (channel, log) in &self.logs {
+        let strange = cursors.iter().filter(|cursor| self.left.contains(&*cursor.channel));
+        let mut frames: Vec<_> = strange.map(|cursor| left(&cursor.channel)).collect();
+        let followed = || self.logs.iter().filter(|(channel, _)| !self.left.contains(*channel));
+        for (channel, log) in followed() {
             let cursor = cursors.iter().find(|cursor| cursor.channel == *channel);
             let from = self.start(channel, log, cursor, &mut frames);
             let entries = log.entries.range(from + 1..).take(page);
             frames.extend(entries.map(|(seq, id)| frame_of(channel, *seq, *id)));
         }
         let ends: Vec<_> =
-            self.logs.iter().map(|(channel, log)| cursor(channel, log.last, log.id_at(log.last))).collect();
+            followed().map(|(channel, log)| cursor(channel, log.last, log.id_at(log.last))).collect();
         frames.push(sync_done(&ends));
         frames
     }
@@ -102,7 +106,7 @@ impl Backend {
 
     fn publish(&mut self, publish: &pb::Publish) -> pb::frame::Body {
         let text = Content::from(publish.content.clone()).as_text().unwrap().parse().unwrap();
-        let last = self.results.get(&publish.to).copied();
+        let last = self.results.get(&conversation(publish)).copied();
         let id = match last {
             Some((number, id)) if number == publish.number => id,
             Some((number, _)) => {
@@ -118,10 +122,19 @@ impl Backend {
 
     fn take(&mut self, publish: &pb::Publish, text: u32) -> u64 {
         self.next_id += 1;
-        self.results.insert(publish.to.clone(), (publish.number, self.next_id));
-        self.effects.entry(publish.to.clone()).or_default().push(text);
+        self.results.insert(conversation(publish), (publish.number, self.next_id));
+        self.effects.entry(conversation(publish)).or_default().push(text);
         self.next_id
     }
+}
+
+fn conversation(publish: &pb::Publish) -> (String, String) {
+    (publish.to.clone(), publish.channel.clone())
+}
+
+fn left(channel: &str) -> pb::frame::Body {
+    let (cursor, reason) = (Some(cursor(channel, 0, 0)), pb::ResetReason::Left.into());
+    pb::frame::Body::Reset(pb::Reset { cursor, reason })
 }
 
 fn is_other(log: &BackendLog, known: &pb::Cursor) -> bool {
@@ -154,6 +167,11 @@ impl Application {
                 let next = at.map_or(1, |seq| seq + 1);
                 assert_eq!(position.seq, next, "{} stood at {at:?}", position.log);
                 self.at.insert(position.log.as_str().to_owned(), next);
+            }
+            Event::Reset { position, reason: ResetReason::Left } => {
+                let was_at = self.at.remove(position.log.as_str());
+                assert!(was_at.is_some(), "{} was left twice", position.log);
+                self.settled.remove(position.log.as_str());
             }
             Event::Reset { position, .. } => {
                 self.at.insert(position.log.as_str().to_owned(), position.seq);
@@ -272,6 +290,7 @@ impl World {
             self.application.see(&event);
             match event {
                 Event::Message(message) => self.seen.extend(message.position),
+                Event::Reset { reason: ResetReason::Left, .. } => {}
                 Event::Reset { position, .. } => self.seen.push(position),
                 _ => {}
             }
@@ -288,9 +307,29 @@ impl World {
         }
     }
 
+    /// What the back end has appended goes out, if the user is a member.
+    fn append(&mut self, channel: &'static str) {
+        let push = self.backend.append(channel);
+        if !self.backend.left.contains(channel) {
+            self.route(push);
+        }
+    }
+
+    fn leave(&mut self, channel: &'static str) {
+        if self.backend.left.insert(channel) {
+            self.route(left(channel));
+        }
+    }
+
+    fn rejoin(&mut self, channel: &'static str) {
+        if self.backend.left.remove(channel) {
+            self.route(hint());
+        }
+    }
+
     fn send(&mut self) {
         self.texts += 1;
-        let to = UserId::parse(["bob", "carol"][self.rng.random_range(0..2)]).unwrap();
+        let to = recipient(["bob", "carol", "#bob"][self.rng.random_range(0..3)]);
         self.test.core.handle_send(self.test.now, SEND, to, Content::text(self.texts.to_string()));
     }
 
@@ -300,10 +339,12 @@ impl World {
         self.test = test.crash();
         self.wire.clear();
         self.seen.clear();
+        let saved = self.test.store.load().unwrap().cursors;
+        // A channel that was left: the process died before it could tell.
+        self.application.settled.retain(|channel, _| saved.iter().any(|cursor| cursor.channel == *channel));
         let settled = self.application.settled.values();
         self.application.at =
             settled.map(|position| (position.log.as_str().to_owned(), position.seq)).collect();
-        let saved = self.test.store.load().unwrap().cursors;
         for cursor in saved {
             assert_eq!(self.application.at.get(&cursor.channel), Some(&cursor.seq));
         }
@@ -317,11 +358,10 @@ impl World {
     /// entry takes the lost one's place, then it fills the gap and only the entry after it (or the check) shows the fork.
     fn heal(&mut self) {
         self.faults = (0, 0, 0);
+        // What a server sends when it finds that the bus has lost something.
+        self.route(hint());
         for _ in 0..2 {
-            for channel in CHANNELS {
-                let push = self.backend.append(channel);
-                self.route(push);
-            }
+            CHANNELS.into_iter().for_each(|channel| self.append(channel));
             self.settle();
         }
     }
@@ -337,7 +377,10 @@ impl World {
 
     fn check(&self) {
         for (channel, log) in &self.backend.logs {
-            assert_eq!(self.application.at.get(*channel), Some(&log.last), "{channel:?}");
+            let expected = (!self.backend.left.contains(channel)).then_some(&log.last);
+            assert_eq!(self.application.at.get(*channel), expected, "{channel:?}");
+            let followed = self.test.core.logs.position(&Log::parse(channel).unwrap());
+            assert_eq!(followed, expected.copied().unwrap_or_default(), "{channel:?}");
         }
         assert_eq!(self.test.core.queued(), []);
         for effects in self.backend.effects.values() {
@@ -351,11 +394,17 @@ impl World {
     }
 }
 
+fn hint() -> pb::frame::Body {
+    pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 })
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(usize, u8),
     Trim(usize, usize),
     RollBack(usize, u64),
+    Leave(usize),
+    Rejoin(usize),
     Deliver(usize),
     Process(u32),
     Send,
@@ -371,6 +420,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (log.clone(), 1..20_u8).prop_map(|(log, count)| Step::Append(log, count)),
         1 => (log.clone(), 0..30_usize).prop_map(|(log, keep)| Step::Trim(log, keep)),
+        1 => (1..CHANNELS.len()).prop_map(Step::Leave),
+        2 => (1..CHANNELS.len()).prop_map(Step::Rejoin),
         1 => (log, 1..6_u64).prop_map(|(log, by)| Step::RollBack(log, by)),
         12 => (1..60_usize).prop_map(Step::Deliver),
         6 => (0..=100_u32).prop_map(Step::Process),
@@ -388,12 +439,13 @@ fn take(world: &mut World, step: Step) {
     match step {
         Step::Append(log, count) => {
             for _ in 0..count {
-                let push = world.backend.append(CHANNELS[log]);
-                world.route(push);
+                world.append(CHANNELS[log]);
             }
         }
         Step::Trim(log, keep) => world.backend.trim(CHANNELS[log], keep),
         Step::RollBack(log, by) => world.backend.roll_back(CHANNELS[log], by),
+        Step::Leave(log) => world.leave(CHANNELS[log]),
+        Step::Rejoin(log) => world.rejoin(CHANNELS[log]),
         Step::Deliver(count) => world.deliver(count),
         Step::Process(acknowledge) => world.process(acknowledge),
         Step::Send => world.send(),

@@ -14,9 +14,12 @@ use bytes::Bytes;
 use rand::SeedableRng as _;
 
 use super::*;
-use crate::client::{
-    Log, MemoryStore, PublishError, Published, SendState, State, Store as _, StoreError, Transport,
-    config::STABLE_AFTER, store::SavedCursor,
+use crate::{
+    client::{
+        Log, MemoryStore, PublishError, Published, ResetReason, SendState, State, Store as _, StoreError,
+        Transport, config::STABLE_AFTER, store::SavedCursor,
+    },
+    id::{ChannelId, UserId},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -156,11 +159,11 @@ impl Harness {
     }
 
     fn publish(&mut self, ticket: u32, to: &str) {
-        self.core.handle_publish(self.now, ticket, UserId::parse(to).unwrap(), Content::text("hi"));
+        self.core.handle_publish(self.now, ticket, recipient(to), Content::text("hi"));
     }
 
     fn send(&mut self, ticket: u32, to: &str) {
-        self.core.handle_send(self.now, ticket | SEND, UserId::parse(to).unwrap(), Content::text("hi"));
+        self.core.handle_send(self.now, ticket | SEND, recipient(to), Content::text("hi"));
     }
 
     /// Sends, and takes the id.
@@ -221,4 +224,12 @@ fn push(id: u64, from: &str) -> pb::frame::Body {
     let content = Some(Content::text("hello").into());
     let message = pb::Message { id, from: from.to_owned(), to: "alice".to_owned(), content };
     pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
+}
+
+/// A user, or a channel after a `#`.
+fn recipient(name: &str) -> Recipient {
+    match name.strip_prefix('#') {
+        Some(channel) => ChannelId::parse(channel).unwrap().into(),
+        None => UserId::parse(name).unwrap().into(),
+    }
 }

@@ -41,7 +41,7 @@ fn the_servers_limits_hold() {
     assert_eq!(test.try_sent(), None);
     test.receive(accepted(2));
     assert_eq!(test.sent_publish().number, 4);
-    let bob = UserId::parse("bob").unwrap();
+    let bob = recipient("bob");
     test.core.handle_publish(test.now, 9, bob.clone(), Content::text("x".repeat(1000)));
     test.core.handle_publish(test.now, 10, bob, Content::Unknown);
     assert_eq!(test.resolved()[1..], [(9, Err("too_large")), (10, Err("no_content"))]);
@@ -50,7 +50,7 @@ fn the_servers_limits_hold() {
 #[test]
 fn a_limit_that_shrank_refuses_what_waited() {
     let mut test = Harness::new();
-    test.core.handle_publish(test.now, 1, UserId::parse("bob").unwrap(), Content::text("x".repeat(1000)));
+    test.core.handle_publish(test.now, 1, recipient("bob"), Content::text("x".repeat(1000)));
     test.publish(2, "bob");
     test.core.handle_connect(test.now);
     test.connect_all_the_way();

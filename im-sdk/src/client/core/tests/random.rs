@@ -62,7 +62,7 @@ struct Watch {
 impl Watch {
     fn publish(&mut self, test: &mut Harness, to: u8) {
         let content = Content::text(self.published.to_string());
-        let to = UserId::parse(&format!("user{to}")).unwrap();
+        let to = recipient(&format!("user{to}"));
         test.core.handle_publish(test.now, self.published, to, content);
         self.published += 1;
     }

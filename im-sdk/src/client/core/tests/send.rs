@@ -121,7 +121,7 @@ fn numbers_never_go_back() {
     let mut test = Harness::connected();
     let mut seen = std::collections::BTreeMap::new();
     for round in 0..40 {
-        let to = UserId::parse("bob").unwrap();
+        let to = recipient("bob");
         test.core.handle_send(test.now, round, to, Content::text(round.to_string()));
         if round % 3 > 0 {
             test.save();
@@ -248,7 +248,7 @@ fn failures_are_bounded() {
 #[test]
 fn what_cannot_be_sent_is_not_taken() {
     let mut test = Harness::connected();
-    let bob = UserId::parse("bob").unwrap();
+    let bob = recipient("bob");
     test.core.handle_send(test.now, 1, bob.clone(), Content::text("x".repeat(1000)));
     test.core.handle_send(test.now, 2, bob.clone(), Content::Unknown);
     test.core.handle_close(test.now, Duration::ZERO);

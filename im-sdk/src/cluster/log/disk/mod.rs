@@ -24,7 +24,7 @@ use self::{
     writer::{Job, Writer},
 };
 use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
-use crate::id::MessageId;
+use crate::{cluster::members::DiskMembers, id::MessageId};
 
 /// How many requests wait for the writer; further ones wait to be let in. Two full transactions.
 const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
@@ -54,6 +54,11 @@ impl DiskLog {
         let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));
         let writer = writer.map_err(|source| open::no_writer(path.as_ref(), source))?;
         Ok(Self { database, bounds, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// The store of members in the same file. The file stays open as long as it is there.
+    pub fn members(&self) -> DiskMembers {
+        DiskMembers::new(self.database.clone())
     }
 
     /// Hands a job to the writer and waits for its answer. `None`: it was not taken.

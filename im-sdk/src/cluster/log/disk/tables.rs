@@ -3,7 +3,10 @@
 use redb::{Database, Table, TableDefinition};
 
 use crate::{
-    cluster::log::{Ends, once::Record},
+    cluster::{
+        log::{Ends, once::Record},
+        members,
+    },
     id::MessageId,
 };
 
@@ -72,6 +75,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(LOGS)?;
     transaction.open_table(ENTRIES)?;
     transaction.open_table(RECORDS)?;
+    members::create(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

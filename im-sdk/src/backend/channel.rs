@@ -1,0 +1,197 @@
+//! Channels: groups and rooms. Who is a member, and what is sent to all of them.
+
+use std::collections::HashMap;
+
+use super::{
+    im::Im,
+    message::{Message, Target, left_frame},
+    receipt::Receipt,
+    send::{Located, Reach, SendError},
+};
+use crate::{
+    cluster::{MembersError, RoutesError},
+    id::{ChannelId, InvalidId, ServerId, UserId},
+    proto::{frame, pb},
+};
+
+/// How many members are added or removed, and their devices told, in one step.
+const BATCH: usize = 1024;
+
+/// How many devices that have become members may sync in a second.
+const SYNCS_PER_SECOND: usize = 2000;
+
+/// Membership was not read, not changed, or not told to all devices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The channel or one of the users has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The store of members did not answer. Some of the users may have been added or removed: repeat it.
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    /// The membership is changed, but the users' devices could not be located: they learn of it when they sync the next
+    /// time. Repeat it to tell them.
+    #[error("the members' devices were not told: {0}")]
+    Routes(#[from] RoutesError),
+    /// The users are no members any more, but servers did not confirm that their connections have left: those may still
+    /// get messages of the channel. Repeat it to be sure.
+    #[error(
+        "the members were removed, but {connections} connections may still receive messages of the channel"
+    )]
+    Unconfirmed {
+        /// How many connections.
+        connections: usize,
+    },
+}
+
+/// A channel, by its name. It needs no creation: it is there as soon as somebody is a member or something was sent.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    im: Im,
+    id: Result<ChannelId, InvalidId>,
+}
+
+impl Im {
+    /// A group or room.
+    ///
+    /// An id that is not valid shows when something is done with it.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::backend::Message;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// let receipt = team.send(Message::new().from("alice").text("hi")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn channel(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Channel {
+        Channel { im: self.clone(), id: id.try_into().map_err(Into::into) }
+    }
+
+    /// The channels that a user is a member of, in any order.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    pub async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
+        self.inner.cluster.members().channels(user).await
+    }
+}
+
+impl Channel {
+    /// Sends a message to the members, whomever it was made for. The same as [`Im::send`] with
+    /// [`channel`](super::channel) as the target: one entry in the channel's log, whatever the number of members.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        self.im.send(message.retarget(Target::channel(self.id.clone()))).await
+    }
+
+    /// Adds members. Their connected devices start to follow the channel at once, near the end of its log.
+    ///
+    /// # Errors
+    /// [`ChannelError`]. Repeating it does no harm.
+    pub async fn add_members<I>(&self, users: impl IntoIterator<Item = I>) -> Result<(), ChannelError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let (channel, users) = (self.id()?, parse(users)?);
+        for users in users.chunks(BATCH) {
+            self.im.inner.cluster.members().add(channel, users).await?;
+            let devices = self.im.locate(users, |_| true).await?;
+            self.im.ask_to_sync(devices).await;
+        }
+        Ok(())
+    }
+
+    /// Removes members. Once it is Ok, nothing of the channel reaches their devices any more, and those that are connected
+    /// have been told.
+    ///
+    /// # Errors
+    /// [`ChannelError`]. Repeating it does no harm.
+    pub async fn remove_members<I>(&self, users: impl IntoIterator<Item = I>) -> Result<(), ChannelError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let (channel, users) = (self.id()?, parse(users)?);
+        let mut unconfirmed = 0;
+        for users in users.chunks(BATCH) {
+            self.im.inner.cluster.members().remove(channel, users).await?;
+            let devices = self.im.locate(users, |_| true).await?;
+            unconfirmed += self.im.take_out(channel, devices).await;
+        }
+        match unconfirmed {
+            0 => Ok(()),
+            connections => Err(ChannelError::Unconfirmed { connections }),
+        }
+    }
+
+    /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn members(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, ChannelError> {
+        Ok(self.im.inner.cluster.members().members(self.id()?, after, limit).await?)
+    }
+
+    /// Whether a user is a member.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn is_member(&self, user: &UserId) -> Result<bool, ChannelError> {
+        Ok(self.im.inner.cluster.members().is_member(self.id()?, user).await?)
+    }
+
+    fn id(&self) -> Result<&ChannelId, ChannelError> {
+        self.id.as_ref().map_err(|error| error.clone().into())
+    }
+}
+
+impl Im {
+    /// Has devices sync, which joins them to their channels. One that misses it learns of them at its next sync.
+    async fn ask_to_sync(&self, devices: HashMap<ServerId, Vec<Located>>) {
+        let count: usize = devices.values().map(Vec::len).sum();
+        let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
+        // A few at once need not wait for each other.
+        let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
+        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
+        self.deliver(devices, |_| pb::record::Effect::Frames(hint.clone())).await;
+    }
+
+    /// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
+    async fn take_out(&self, channel: &ChannelId, devices: HashMap<ServerId, Vec<Located>>) -> usize {
+        let channels = pb::Channels { channels: vec![channel.to_string()] };
+        let leave = pb::record::Effect::Leave(channels);
+        let left = self.deliver(devices.clone(), |_| leave.clone()).await;
+        let told = pb::record::Effect::Frames(left_frame(channel.as_str()));
+        self.deliver(devices, |_| told.clone()).await;
+        left.iter().filter(|(_, reach)| *reach == Reach::Unknown).count()
+    }
+}
+
+fn parse<I>(users: impl IntoIterator<Item = I>) -> Result<Vec<UserId>, InvalidId>
+where
+    I: TryInto<UserId, Error: Into<InvalidId>>,
+{
+    users.into_iter().map(|user| user.try_into().map_err(Into::into)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+
+    #[tokio::test]
+    async fn what_is_no_id_shows_when_it_is_used() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let wrong = im.channel("no channel");
+        assert!(matches!(wrong.add_members(["bob"]).await, Err(ChannelError::InvalidId(_))));
+        assert!(matches!(wrong.members(None, 10).await, Err(ChannelError::InvalidId(_))));
+        assert!(matches!(wrong.send(Message::new().text("hi")).await, Err(SendError::InvalidChannel(_))));
+        let team = im.channel("team");
+        assert!(matches!(team.add_members(["bob", "no user"]).await, Err(ChannelError::InvalidId(_))));
+        assert_eq!(team.members(None, 10).await.unwrap(), [], "nobody was added");
+    }
+}

@@ -1,0 +1,244 @@
+//! HOT PATH 1 for channels: one append, one envelope per server that holds members, whatever their number.
+
+use std::{collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::join;
+use tokio::{sync::oneshot, time::Instant, time::timeout_at};
+
+use super::{
+    archive::archive_all,
+    im::Im,
+    message::{Durability, Prepared, channel_push_frame},
+    publisher::Outcome,
+    receipt::{ChannelReceipt, Receipt},
+    send::{HISTORY_OVERHEAD, SendError, check_size, wait},
+};
+use crate::{
+    cluster::{Appended, Archive, ArchivePlace, LogError, LogId, NewEntry, Once, RoutesError},
+    id::{ChannelId, MessageId, ServerId},
+    proto::pb,
+};
+
+/// A server that was asked to push, and its answer.
+type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
+
+impl Im {
+    /// Sends a message to the members of a channel.
+    pub(super) async fn send_to_channel(
+        &self,
+        id: MessageId,
+        prepared: Prepared,
+        channel: ChannelId,
+        once: Option<Once>,
+        archive: Option<&Arc<dyn Archive>>,
+    ) -> Result<Receipt, SendError> {
+        let message = prepared.encode(id);
+        check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len() + HISTORY_OVERHEAD)?;
+        if prepared.durability == Durability::Live {
+            let servers = self.servers_of(&channel).await?;
+            let asked = self.push_to(&servers, &channel, channel_push_frame(message, &channel, 0)).await;
+            let receipt = Receipt::new(id, Durability::Live);
+            return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
+        }
+        let once = once.or_else(|| prepared.once());
+        let (appended, asked) = self.log_to_channel(id, message, &channel, once).await?;
+        // With an earlier attempt's id, it is what that one appended, also where the log does not have it any more.
+        let place = ArchivePlace::new(LogId::Channel(channel.clone()), appended.seq);
+        let archived = prepared.encode(appended.message_id);
+        let archived = archive_all(archive, &archived, std::iter::once(place));
+        let message_id = appended.message_id;
+        let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
+        archived.map_err(|source| SendError::NotArchived { message_id, source })?;
+        let mut receipt = Receipt::new(message_id, prepared.durability);
+        receipt.repeated = appended.repeated;
+        receipt.channel = Some(reached);
+        Ok(receipt)
+    }
+
+    /// Appends it, and has it pushed by every server that has members.
+    ///
+    /// The servers are asked for together with the append. That may have been answered before the append, and a server
+    /// that has its first member since then, who has read the log before the append, would be passed over. So they are
+    /// asked for once more, while the first ones push already.
+    async fn log_to_channel(
+        &self,
+        id: MessageId,
+        message: Bytes,
+        channel: &ChannelId,
+        once: Option<Once>,
+    ) -> Result<(Appended, Asked), SendError> {
+        let append = self.append_to_channel(channel, NewEntry { message_id: id, payload: message, once });
+        let (appended, early) = join(append, self.servers_of(channel)).await;
+        let (appended, message) = appended?;
+        let mut asked = Asked::new();
+        // A repetition of what is no longer in the log was pushed long ago.
+        if let Some(message) = message {
+            let frame = channel_push_frame(message, channel, appended.seq);
+            let early = told(early);
+            asked = self.push_to(&early, channel, frame.clone()).await;
+            let mut late = told(self.servers_of(channel).await);
+            late.retain(|server| !early.contains(server));
+            asked.append(&mut self.push_to(&late, channel, frame).await);
+        }
+        Ok((appended, asked))
+    }
+
+    /// Where the message is, and what stands there: with an earlier attempt that one's. `None`: not any more.
+    async fn append_to_channel(
+        &self,
+        channel: &ChannelId,
+        entry: NewEntry,
+    ) -> Result<(Appended, Option<Bytes>), SendError> {
+        let (log, message) = (LogId::Channel(channel.clone()), entry.payload.clone());
+        let not_logged = |error| SendError::not_in_channel(channel, error);
+        let appended = self.inner.cluster.log().append(&log, entry).await.map_err(not_logged)?;
+        if !appended.repeated {
+            return Ok((appended, Some(message)));
+        }
+        let page = self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), 1).await;
+        let first = page.map_err(not_logged)?.entries.pop().filter(|entry| entry.seq == appended.seq);
+        Ok((appended, first.map(|entry| entry.payload)))
+    }
+
+    /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
+    async fn servers_of(&self, channel: &ChannelId) -> Result<HashSet<ServerId>, RoutesError> {
+        let mut live = HashSet::new();
+        for server in self.inner.cluster.routes().channel_servers(channel).await? {
+            if self.inner.directory.lives(&server).await? {
+                live.insert(server);
+            } else {
+                self.sweep_channel(server, channel.clone());
+            }
+        }
+        Ok(live)
+    }
+
+    fn sweep_channel(&self, dead: ServerId, channel: ChannelId) {
+        let routes = self.inner.cluster.routes().clone();
+        self.inner.tasks.spawn(async move {
+            if let Err(error) = routes.leave_channels(&dead, std::slice::from_ref(&channel)).await {
+                tracing::debug!(%channel, %error, "cannot sweep a stale route of a channel");
+            }
+        });
+    }
+
+    async fn push_to(&self, servers: &HashSet<ServerId>, channel: &ChannelId, frame: Bytes) -> Asked {
+        let deadline = Instant::now() + self.inner.config.send_timeout;
+        let mut asked = Asked::with_capacity(servers.len());
+        for server in servers {
+            let effect = Some(pb::record::Effect::Frames(frame.clone()));
+            let record = pb::Record { connections: Vec::new(), channel: channel.to_string(), effect };
+            let submitted = timeout_at(deadline, self.inner.publisher.submit(server, record)).await;
+            asked.push((server.clone(), submitted.ok()));
+        }
+        asked
+    }
+
+    async fn reached(&self, channel: ChannelId, seq: u64, asked: Asked) -> ChannelReceipt {
+        let deadline = Instant::now() + self.inner.config.send_timeout;
+        let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
+        for (server, outcome) in asked {
+            match wait(outcome, deadline).await {
+                Outcome::Done { .. } => pushed.push(server),
+                // Its devices come back elsewhere, and get it there.
+                Outcome::ServerGone => {}
+                Outcome::Unknown => unconfirmed.push(server),
+            }
+        }
+        ChannelReceipt { channel, seq, pushed, unconfirmed }
+    }
+}
+
+impl SendError {
+    fn not_in_channel(channel: &ChannelId, error: LogError) -> Self {
+        match error {
+            LogError::Conflict => Self::Conflict,
+            source => Self::NotInChannel { channel: channel.clone(), source },
+        }
+    }
+}
+
+/// The message is safe: what fails from here on delays it until the devices' next sync.
+fn told(servers: Result<HashSet<ServerId>, RoutesError>) -> HashSet<ServerId> {
+    servers.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a message in a channel's log could not be pushed");
+        HashSet::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use async_trait::async_trait;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        backend::{ImConfig, Message, channel},
+        cluster::{
+            BusEvent, Cluster, Ends, LogBounds, LogStore, MemoryBus, MemoryLog, MemoryRoutes, Page, Routes,
+        },
+        proto::pb::ServerInfo,
+    };
+
+    /// A log during whose appends a server gets its first member of the channel.
+    #[derive(Debug)]
+    struct Meanwhile {
+        log: MemoryLog,
+        routes: MemoryRoutes,
+        server: ServerId,
+    }
+
+    #[async_trait]
+    impl LogStore for Meanwhile {
+        async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
+            // The servers are asked for now.
+            tokio::task::yield_now().await;
+            self.routes.join_channels(&self.server, &["team".parse().unwrap()]).await.unwrap();
+            self.log.append(log, entry).await
+        }
+
+        async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+            self.log.append_many(entries).await
+        }
+
+        async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+            self.log.read(log, after, limit).await
+        }
+
+        async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+            self.log.read_back(log, before, limit).await
+        }
+
+        async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
+            self.log.id_at(log, seq).await
+        }
+
+        async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+            self.log.ends(logs).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gets_its_first_member_while_a_message_is_appended_is_told() {
+        let (routes, server) = (MemoryRoutes::new(), ServerId::parse("s1").unwrap());
+        let lease = Duration::from_secs(60);
+        assert!(routes.lease_server(&server, &ServerInfo::default(), lease, true).await.unwrap());
+        let log = MemoryLog::new(LogBounds::default());
+        let log = Meanwhile { log, routes: routes.clone(), server: server.clone() };
+        let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(log));
+        let subject = cluster.names().server(&server);
+        let mut subscription = cluster.bus().subscribe(subject).await.unwrap();
+        let config = ImConfig { send_timeout: Duration::from_millis(50), ..ImConfig::default() };
+        let im = Im::start(cluster, config).await.unwrap();
+        let receipt = im.send(Message::to(channel("team")).text("hi")).await.unwrap();
+        let told = receipt.channel.unwrap();
+        assert_eq!((told.seq, told.unconfirmed), (1, vec![server]), "this one never answers");
+        let Some(BusEvent::Message(message)) = subscription.next().await else { panic!("an envelope") };
+        let envelope = pb::Envelope::decode(message.payload).unwrap();
+        let channels: Vec<&str> = envelope.records.iter().map(|record| &*record.channel).collect();
+        assert_eq!(channels, ["team"]);
+    }
+}

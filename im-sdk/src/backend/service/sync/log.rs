@@ -1,0 +1,140 @@
+//! One log of a device that is being brought up to date.
+
+use super::{Sync, SyncError, out::Out};
+use crate::{
+    backend::{
+        ids::unix_ms,
+        message::{channel_push_frame, push_frame},
+    },
+    cluster::{Entry, LogId, Page},
+    id::MessageId,
+    proto::{frame, pb, pb::ResetReason},
+};
+
+/// How many entries are read at once.
+const PAGE: usize = 256;
+
+/// How far back a new device begins. Longer than a sync takes, shorter than what a person calls the past.
+const NEW_DEVICE_LOOKBACK_MS: u64 = 10_000;
+
+/// Where a device goes on in a log, and the first entries from there.
+pub(super) struct Start {
+    log: LogId,
+    /// What the device knows of the log does not lead there.
+    reset: Option<pb::Reset>,
+    page: Page,
+}
+
+impl Start {
+    pub(super) async fn find(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
+        let Some(known) = sync.cursors.get(name(&log)) else {
+            return Self::find_new(sync, log).await;
+        };
+        let page = read(sync, &log, known.seq).await?;
+        let reason = if known.seq.saturating_add(1) < page.first {
+            ResetReason::Trimmed
+        } else if known.seq > page.last || !is_at(sync, &log, known).await? {
+            ResetReason::Forked
+        } else {
+            return Ok(Self { log, reset: None, page });
+        };
+        // From the oldest entry that there still is.
+        let before = page.first.saturating_sub(1);
+        let reset = Some(reset(&log, before, 0, reason));
+        Ok(Self { page: read(sync, &log, before).await?, log, reset })
+    }
+
+    /// A new device, or one whose user has just become a member, begins at the end of the log, and with what has come in the
+    /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
+    async fn find_new(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
+        let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS));
+        let store = sync.im.inner.cluster.log();
+        // Most logs are quiet: then the last entry is all that there is to see.
+        let mut newest = store.read_back(&log, None, 1).await?;
+        let last = newest.entries.pop();
+        if last.as_ref().is_none_or(|last| last.message_id < since) {
+            let id = last.map_or(0, |last| last.message_id.as_u64());
+            let reset = Some(reset(&log, newest.last, id, ResetReason::New));
+            return Ok(Self { log, reset, page: newest });
+        }
+        let newest = store.read_back(&log, None, PAGE).await?;
+        let recent = newest.entries.iter().take_while(|entry| entry.message_id >= since);
+        let before = recent.last().map_or(newest.last, |oldest| oldest.seq - 1);
+        let id = id_at(sync, &log, before).await?;
+        let reset = Some(reset(&log, before, id, ResetReason::New));
+        Ok(Self { page: read(sync, &log, before).await?, log, reset })
+    }
+
+    /// Sends everything up to the end; returns the end.
+    pub(super) async fn push(self, sync: &Sync, out: &mut Out<'_>) -> Result<pb::Cursor, SyncError> {
+        let Self { log, reset, mut page } = self;
+        let mut end = (page.last, 0);
+        if let Some(reset) = reset {
+            end.1 = reset.cursor.as_ref().filter(|cursor| cursor.seq == end.0).map_or(0, |cursor| cursor.id);
+            out.add(&frame::encode(pb::frame::Body::Reset(reset))).await?;
+        } else if let Some(known) = sync.cursors.get(name(&log)).filter(|known| known.seq == end.0) {
+            end.1 = known.id;
+        }
+        while let Some(last) = page.entries.last().map(|entry| (entry.seq, entry.message_id.as_u64())) {
+            push_entries(&log, page.entries, out).await?;
+            end = last;
+            if end.0 >= page.last {
+                break;
+            }
+            page = read(sync, &log, end.0).await?;
+        }
+        if end.1 == 0 && end.0 > 0 {
+            end.1 = id_at(sync, &log, end.0).await?;
+        }
+        Ok(cursor(&log, end.0, end.1))
+    }
+}
+
+async fn push_entries(log: &LogId, entries: Vec<Entry>, out: &mut Out<'_>) -> Result<(), SyncError> {
+    for Entry { payload, seq, .. } in entries {
+        let frame = match log {
+            LogId::Inbox(_) => push_frame(payload, seq),
+            LogId::Channel(channel) => channel_push_frame(payload, channel, seq),
+        };
+        out.add(&frame).await?;
+    }
+    Ok(())
+}
+
+/// Whether the log has the cursor's message at the cursor's place, as far as either still knows.
+async fn is_at(sync: &Sync, log: &LogId, cursor: &pb::Cursor) -> Result<bool, SyncError> {
+    if cursor.seq == 0 || cursor.id == 0 {
+        return Ok(true);
+    }
+    let found = id_at(sync, log, cursor.seq).await?;
+    Ok(found == 0 || found == cursor.id)
+}
+
+/// 0: there is none, or not any more.
+async fn id_at(sync: &Sync, log: &LogId, seq: u64) -> Result<u64, SyncError> {
+    if seq == 0 {
+        return Ok(0);
+    }
+    let id = sync.im.inner.cluster.log().id_at(log, seq).await?;
+    Ok(id.map_or(0, |id| id.as_u64()))
+}
+
+async fn read(sync: &Sync, log: &LogId, after: u64) -> Result<Page, SyncError> {
+    Ok(sync.im.inner.cluster.log().read(log, after, PAGE).await?)
+}
+
+/// As it travels: the inbox has no name.
+fn name(log: &LogId) -> &str {
+    match log {
+        LogId::Inbox(_) => "",
+        LogId::Channel(channel) => channel.as_str(),
+    }
+}
+
+fn cursor(log: &LogId, seq: u64, id: u64) -> pb::Cursor {
+    pb::Cursor { channel: name(log).to_owned(), seq, id }
+}
+
+fn reset(log: &LogId, seq: u64, id: u64, reason: ResetReason) -> pb::Reset {
+    pb::Reset { cursor: Some(cursor(log, seq, id)), reason: reason.into() }
+}

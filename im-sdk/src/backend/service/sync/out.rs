@@ -1,0 +1,36 @@
+//! Frames on their way to a device that is being brought up to date.
+
+use bytes::BytesMut;
+
+use super::{Sync, SyncError};
+use crate::proto::pb::record::Effect;
+
+/// Frames go out in parts of about this size, each after the one before has arrived at the server: a device that was away
+/// for long must not fill a queue that others need.
+const PART_BYTES: usize = 64 * 1024;
+
+/// See the module's description.
+pub(super) struct Out<'a> {
+    sync: &'a Sync,
+    part: BytesMut,
+}
+
+impl<'a> Out<'a> {
+    pub(super) fn new(sync: &'a Sync) -> Self {
+        Self { sync, part: BytesMut::new() }
+    }
+
+    /// Adds a frame; waits when a part is full.
+    pub(super) async fn add(&mut self, frame: &[u8]) -> Result<(), SyncError> {
+        self.part.extend_from_slice(frame);
+        if self.part.len() < PART_BYTES { Ok(()) } else { self.flush().await }
+    }
+
+    /// Waits until the server has everything queued for the connection.
+    pub(super) async fn flush(&mut self) -> Result<(), SyncError> {
+        if self.part.is_empty() {
+            return Ok(());
+        }
+        self.sync.ask(Effect::Frames(self.part.split().freeze())).await
+    }
+}

@@ -1,0 +1,173 @@
+//! Members in Redis.
+//!
+//! A channel's members and a user's channels are in two slots of a Redis Cluster, so no script can change both at once.
+//! What counts is the user's set; it is written last when a user is added, and first when one is removed. So a user's
+//! channels are always among those that list the user, and whoever repeats what broke off half-way completes it.
+
+use async_trait::async_trait;
+
+use super::{MembersError, Membership};
+use crate::{
+    cluster::{
+        config::{ClusterConfig, ConnectError},
+        names::Names,
+        redis::{Redis, RequestError},
+    },
+    id::{ChannelId, InvalidId, UserId},
+};
+
+/// How many users are added or removed in one step: a pipeline that Redis is through with in a millisecond.
+const BATCH: usize = 512;
+
+/// Members in a single Redis or a Redis Cluster.
+///
+/// When the same user is added and removed at the same time by two back ends, either may win, and the channel's list of
+/// members may tell the other: repeat what should have won.
+#[derive(Debug)]
+pub struct RedisMembers {
+    redis: Redis,
+    names: Names,
+}
+
+impl RedisMembers {
+    /// Connects to Redis; whether it is a Redis Cluster is found out.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        // First: a prefix that is wrong is no reason to wait for Redis.
+        config.names()?;
+        Self::on(Redis::connect(config).await?, config)
+    }
+
+    /// On a connection that others use too.
+    pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { redis, names: config.names()? })
+    }
+
+    /// One command for the channel's set of members.
+    async fn change_channel(
+        &self,
+        verb: Verb,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<(), RequestError> {
+        let mut command = redis::cmd(verb.on_members);
+        command.arg(self.names.members(channel));
+        for user in users {
+            if verb.with_scores {
+                // All the same: then the set is in the order of the names.
+                command.arg(0);
+            }
+            command.arg(user.as_str());
+        }
+        self.redis.query_all::<i64>(vec![command]).await.map(drop)
+    }
+
+    /// One command for each user's set of channels.
+    async fn change_users(
+        &self,
+        verb: Verb,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<(), RequestError> {
+        let command = |user: &UserId| {
+            let mut command = redis::cmd(verb.on_channels);
+            command.arg(self.names.user_channels(user)).arg(channel.as_str());
+            command
+        };
+        self.redis.query_all::<i64>(users.iter().map(command).collect()).await.map(drop)
+    }
+
+    /// Some names behind `after`, as they are stored.
+    async fn page(
+        &self,
+        channel: &ChannelId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, RequestError> {
+        let from = after.map_or_else(|| b"-".to_vec(), |after| [b"(", after].concat());
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        command.arg(self.names.members(channel)).arg(from).arg("+").arg("LIMIT").arg(0);
+        command.arg(limit.min(i64::MAX as usize));
+        Ok(self.redis.query_all(vec![command]).await?.pop().unwrap_or_default())
+    }
+}
+
+/// How sets are changed.
+#[derive(Clone, Copy)]
+struct Verb {
+    on_members: &'static str,
+    with_scores: bool,
+    on_channels: &'static str,
+}
+
+const ADD: Verb = Verb { on_members: "ZADD", with_scores: true, on_channels: "SADD" };
+const REMOVE: Verb = Verb { on_members: "ZREM", with_scores: false, on_channels: "SREM" };
+
+#[async_trait]
+impl Membership for RedisMembers {
+    async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
+        let mut command = redis::cmd("SMEMBERS");
+        command.arg(self.names.user_channels(user));
+        let found = self.redis.query_all::<Vec<Vec<u8>>>(vec![command]).await;
+        let found = found.map_err(failed("list a user's channels"))?.pop().unwrap_or_default();
+        Ok(found.iter().filter_map(|name| readable(name, ChannelId::parse)).collect())
+    }
+
+    async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, MembersError> {
+        let mut command = redis::cmd("SISMEMBER");
+        command.arg(self.names.user_channels(user)).arg(channel.as_str());
+        let found = self.redis.query_all::<bool>(vec![command]).await;
+        Ok(found.map_err(failed("look for a member"))?.pop().unwrap_or_default())
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, MembersError> {
+        let mut after = after.map(|user| user.as_str().as_bytes().to_vec());
+        let mut users = Vec::new();
+        loop {
+            let wanted = limit - users.len();
+            let page = self.page(channel, after.as_deref(), wanted).await;
+            let page = page.map_err(failed("list a channel's members"))?;
+            users.extend(page.iter().filter_map(|name| readable(name, UserId::parse)));
+            // A name that cannot be read must not make the page look like the last one.
+            if page.len() < wanted || users.len() >= limit {
+                return Ok(users);
+            }
+            after = page.into_iter().next_back();
+        }
+    }
+
+    async fn add(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError> {
+        for users in users.chunks(BATCH) {
+            self.change_channel(ADD, channel, users).await.map_err(failed("add members"))?;
+            self.change_users(ADD, channel, users).await.map_err(failed("add members"))?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError> {
+        for users in users.chunks(BATCH) {
+            self.change_users(REMOVE, channel, users).await.map_err(failed("remove members"))?;
+            self.change_channel(REMOVE, channel, users).await.map_err(failed("remove members"))?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(action: &'static str) -> impl FnOnce(RequestError) -> MembersError {
+    move |source| MembersError::new(action, source)
+}
+
+/// What another program wrote there need not be a name.
+fn readable<T>(name: &[u8], parse: impl FnOnce(&str) -> Result<T, InvalidId>) -> Option<T> {
+    let name = String::from_utf8_lossy(name);
+    parse(&name)
+        .inspect_err(|error| tracing::warn!(%error, "a stored name cannot be read and is ignored"))
+        .ok()
+}
