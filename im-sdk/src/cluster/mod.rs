@@ -22,7 +22,8 @@ pub use bus::{
 };
 pub use config::{ClusterConfig, ConnectError};
 pub use log::{
-    Appended, Ends, Entry, LogBounds, LogError, LogId, LogStore, MemoryLog, NewEntry, Once, Page, RedisLog,
+    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};

@@ -50,6 +50,16 @@ impl Names {
         format!("{}:{record}", self.log(log))
     }
 
+    /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has acknowledged.
+    pub fn acks(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:acks", self.prefix)
+    }
+
+    /// Sorted set: the same -> when it was said last, in milliseconds since the Unix epoch.
+    pub fn ack_times(&self, user: &UserId) -> String {
+        format!("{}:times", self.acks(user))
+    }
+
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
@@ -88,6 +98,16 @@ impl Names {
     /// Devices that want what came after their cursors, for the back ends' queue group.
     pub fn upstream_sync(&self) -> Subject {
         Subject::new(format!("{}.up.sync", self.prefix))
+    }
+
+    /// What devices have acknowledged, for the back ends' queue group.
+    pub fn upstream_ack(&self) -> Subject {
+        Subject::new(format!("{}.up.ack", self.prefix))
+    }
+
+    /// What back ends have stored of it, for every back end with somebody who waits.
+    pub fn acks_stored(&self) -> Subject {
+        Subject::new(format!("{}.acks", self.prefix))
     }
 
     /// Servers' answers to one back end or server. Below `up` and of one token, so that a server needs no more rights
@@ -194,6 +214,7 @@ mod tests {
         for user in ["bob", "a:b", "servers", "u:x", "nodes"] {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
+            assert_eq!(hash_tag(&names.ack_times(&user)), hash_tag(&names.acks(&user)));
             let channel = LogId::Channel(user.as_str().parse().unwrap());
             assert_eq!(hash_tag(&names.log(&channel)), format!("c:{user}"));
             let inbox = LogId::Inbox(user.clone());
@@ -226,7 +247,8 @@ mod tests {
     #[test]
     fn a_server_publishes_to_one_token_below_up_and_srv() {
         let names = Names::default();
-        for subject in [names.upstream_publish(), names.answers("b1"), names.server(&server())] {
+        let up = [names.upstream_publish(), names.upstream_ack(), names.answers("b1")];
+        for subject in up.into_iter().chain([names.server(&server())]) {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");
         }

@@ -2,6 +2,7 @@
 
 use redb::{Database, Table, TableDefinition};
 
+use super::acks::ACKS;
 use crate::{
     cluster::log::{Ends, once::Record},
     id::MessageId,
@@ -72,6 +73,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(LOGS)?;
     transaction.open_table(ENTRIES)?;
     transaction.open_table(RECORDS)?;
+    transaction.open_table(ACKS)?;
     transaction.commit()?;
     Ok(())
 }
