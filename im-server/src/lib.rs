@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! listen/{websocket,quic} -> handshake -> session  (one task per connection)
-//!                                            ^ outbox        | publishes
+//!                                            ^ outbox        | publishes, syncs, acknowledgements
 //!        bus: im.srv.<server> -> deliver -> registry         v
-//!                                                        upstream -> bus: im.up.publish
+//!                                                        upstream, sync, acks -> bus: im.up.*
 //! ```
 //!
 //! Embed it, for one process that does everything or for tests:
@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+mod acks;
+mod bounded;
 mod config;
 mod deliver;
 pub mod dev;

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acks::{self, Acks},
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
     listen::{Addresses, ListenError, Listeners},
@@ -93,11 +94,13 @@ impl Server {
         let subscription = cluster.bus().subscribe(cluster.names().server(&id)).await?;
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();
+        let (acks, ack_queue) = Acks::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
             syncs,
+            acks,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -115,6 +118,7 @@ impl Server {
         let mut others = vec![
             tokio::spawn(forward),
             tokio::spawn(forward_syncs),
+            tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);

@@ -15,6 +15,7 @@ use im_sdk::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acks::Acks,
     config::ServerConfig,
     registry::{Connection, Registry},
     sync::Syncs,
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
+    pub(crate) acks: Acks,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,

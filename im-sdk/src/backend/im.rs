@@ -12,7 +12,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{directory::Directory, ids::Ids, publisher::Publisher};
+use super::{acks::AckWatch, directory::Directory, ids::Ids, publisher::Publisher};
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
 /// How long a back end waits for things, with defaults.
@@ -104,6 +104,7 @@ pub(super) struct Inner {
     pub(super) ids: Arc<Ids>,
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) acks: Arc<AckWatch>,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -141,6 +142,7 @@ impl Im {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
+            acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             cluster,
             config,
             tasks,

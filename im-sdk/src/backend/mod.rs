@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod acks;
 mod append;
 mod directory;
 mod ids;
@@ -22,6 +23,7 @@ mod receipt;
 mod send;
 mod service;
 
+pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, user, users};
@@ -30,4 +32,5 @@ pub use receipt::{Receipt, UserDevice};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 
+pub use crate::cluster::{DeviceAck, LogId};
 pub use crate::token::{SigningKey, TokenMinter};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant, time::timeout_at};
 
 use super::{
+    acks::Origin,
     append::Logged,
     ids::IdError,
     im::Im,
@@ -112,10 +113,11 @@ impl Im {
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
         let prepared = message.prepare()?;
         let id = self.inner.ids.next()?;
-        match prepared.durability {
-            Durability::Live => self.send_live(id, prepared).await,
-            Durability::Logged => self.send_logged(id, prepared, once).await,
-        }
+        let receipt = match prepared.durability {
+            Durability::Live => self.send_live(id, prepared).await?,
+            Durability::Logged => self.send_logged(id, prepared, once).await?,
+        };
+        Ok(Receipt { origin: Origin::new(self), ..receipt })
     }
 
     async fn send_live(&self, id: MessageId, prepared: Prepared) -> Result<Receipt, SendError> {

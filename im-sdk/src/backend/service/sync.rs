@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::responder::Responder;
 use crate::{
     backend::{ids::unix_ms, im::Im, message::push_frame, publisher::Outcome},
-    cluster::{Entry, LogError, LogId, Page},
-    id::{MessageId, ServerId, UserId},
+    cluster::{DeviceAck, Entry, LogError, LogId, Page},
+    id::{Device, MessageId, ServerId, UserId},
     proto::{frame, pb, pb::ResetReason},
 };
 
@@ -32,6 +32,8 @@ struct Sync {
     im: Im,
     server: ServerId,
     connection: u64,
+    user: UserId,
+    device: Device,
     log: LogId,
     cursor: Option<pb::Cursor>,
 }
@@ -80,8 +82,11 @@ impl Sync {
         let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
         let server = ServerId::parse(&request.server).map_err(|error| error.to_string())?;
         let user = UserId::parse(&request.user).map_err(|error| error.to_string())?;
+        let device = request.device.ok_or("the device is missing")?;
+        let device = Device::try_from(device).map_err(|error| error.to_string())?;
         let cursor = sync.cursors.into_iter().find(|cursor| cursor.channel.is_empty());
-        Ok(Self { im, server, connection: request.connection, log: LogId::Inbox(user), cursor })
+        let (connection, log) = (request.connection, LogId::Inbox(user.clone()));
+        Ok(Self { im, server, connection, user, device, log, cursor })
     }
 
     async fn bring_up_to_date(self) -> Result<(), SyncError> {
@@ -120,7 +125,16 @@ impl Sync {
         };
         // From the oldest entry that there still is.
         let before = page.first.saturating_sub(1);
+        if reason == ResetReason::Forked {
+            self.forget_acks_after(before).await?;
+        }
         Ok((Some(reset(before, 0, reason)), self.read(before).await?))
+    }
+
+    /// What the device acknowledged on the branch that was lost says nothing of what is there instead.
+    async fn forget_acks_after(&self, seq: u64) -> Result<(), SyncError> {
+        let ack = DeviceAck::new(self.user.clone(), self.device.clone(), self.log.clone(), seq);
+        Ok(self.im.inner.cluster.log().lower_ack(&ack).await?)
     }
 
     /// A new device begins at the end of the log, and with what has come in the last moments: what is sent to it as soon as
