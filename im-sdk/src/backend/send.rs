@@ -64,6 +64,13 @@ pub enum SendError {
         /// Why.
         source: LogError,
     },
+    /// An earlier try under this number put the message into the first log, which has been trimmed since: what it said is
+    /// not known any more, and nothing was appended now.
+    #[error("an earlier try is not in the inbox of {user} any more, so that it cannot be finished")]
+    Trimmed {
+        /// Whose inbox.
+        user: UserId,
+    },
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
