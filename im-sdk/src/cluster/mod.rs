@@ -18,7 +18,7 @@ use std::sync::Arc;
 use self::redis::Redis;
 pub use bus::{
     Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
-    Subscription,
+    Source, Subscription,
 };
 pub use config::{ClusterConfig, ConnectError};
 pub use log::{
