@@ -1,4 +1,5 @@
-//! HOT PATH 2: what arrives on this server's subject goes to the connections that it names. It never waits for one.
+//! HOT PATH 2: what arrives on this server's subject goes to the connections that it names. It waits neither
+//! for them nor for the bus.
 
 use std::{
     sync::Arc,
@@ -7,7 +8,7 @@ use std::{
 
 use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
-    cluster::{BusEvent, Publication, Subject, Subscription},
+    cluster::{BusEvent, Subject, Subscription},
     id::ConnectionId,
 };
 use prost::Message as _;
@@ -45,7 +46,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
             Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
                 Ok(envelope) => {
                     hints.wanted |= holes.heard(&envelope, Instant::now());
-                    handle(&shared, envelope).await;
+                    handle(&shared, envelope);
                 }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
@@ -97,7 +98,7 @@ impl Hints {
     }
 }
 
-async fn handle(shared: &Shared, envelope: pb::Envelope) {
+fn handle(shared: &Shared, envelope: pb::Envelope) {
     let mut missed = Vec::new();
     for (index, record) in envelope.records.into_iter().enumerate() {
         let connections = apply(shared, record);
@@ -108,7 +109,7 @@ async fn handle(shared: &Shared, envelope: pb::Envelope) {
     }
     if !envelope.answer_to.is_empty() {
         let answer = pb::Delivered { server: shared.id.to_string(), number: envelope.number, missed };
-        send_answer(shared, &envelope.answer_to, &answer).await;
+        send_answer(shared, &envelope.answer_to, answer);
     }
 }
 
@@ -142,13 +143,9 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
     }
 }
 
-async fn send_answer(shared: &Shared, answer_to: &str, answer: &pb::Delivered) {
-    let Some(subject) = Subject::answer(shared.cluster.names(), answer_to) else {
-        tracing::warn!("an envelope asks for an answer on a subject that is none for answers");
-        return;
-    };
-    let publication = Publication { subject, return_to: None, payload: answer.encode_to_vec().into() };
-    if let Err(error) = shared.cluster.bus().publish(publication).await {
-        tracing::warn!(%error, "cannot answer an envelope");
+fn send_answer(shared: &Shared, answer_to: &str, answer: pb::Delivered) {
+    match Subject::answer(shared.cluster.names(), answer_to) {
+        Some(subject) => shared.answers.try_send(subject, answer),
+        None => tracing::warn!("an envelope asks for an answer on a subject that is none for answers"),
     }
 }

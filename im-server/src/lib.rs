@@ -27,6 +27,7 @@
 //! ```
 
 mod acks;
+mod answers;
 mod bounded;
 mod config;
 mod deliver;

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     acks::{self, Acks},
+    answers::{self, Answers},
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
     listen::{Addresses, ListenError, Listeners},
@@ -95,12 +96,14 @@ impl Server {
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();
         let (acks, ack_queue) = Acks::new();
+        let (answers, answer_queue) = Answers::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
             syncs,
             acks,
+            answers,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -119,6 +122,7 @@ impl Server {
             tokio::spawn(forward),
             tokio::spawn(forward_syncs),
             tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
+            tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);

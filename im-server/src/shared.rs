@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     acks::Acks,
+    answers::Answers,
     config::ServerConfig,
     registry::{Connection, Registry},
     sync::Syncs,
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
     pub(crate) acks: Acks,
+    pub(crate) answers: Answers,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,
