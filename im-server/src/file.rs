@@ -26,6 +26,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("server", "hello_timeout_ms", Kind::Number),
     ("server", "publish_timeout_ms", Kind::Number),
     ("server", "lease_ms", Kind::Number),
+    ("server", "route_audit_ms", Kind::Number),
     ("server", "drain_grace_ms", Kind::Number),
     ("cluster", "redis", Kind::List),
     ("cluster", "nats", Kind::List),
@@ -212,6 +213,7 @@ struct ServerSection {
     hello_timeout_ms: Option<u64>,
     publish_timeout_ms: Option<u64>,
     lease_ms: Option<u64>,
+    route_audit_ms: Option<u64>,
     drain_grace_ms: Option<u64>,
 }
 
@@ -341,6 +343,7 @@ impl ServerSection {
         put_ms(&mut config.hello_timeout, self.hello_timeout_ms);
         put_ms(&mut config.publish_timeout, self.publish_timeout_ms);
         put_ms(&mut config.lease, self.lease_ms);
+        put_ms(&mut config.route_audit, self.route_audit_ms);
         put_ms(&mut config.drain_grace, self.drain_grace_ms);
     }
 }

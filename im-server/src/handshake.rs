@@ -111,6 +111,7 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
     };
     match shared.cluster.routes().claim(&claim).await {
         Ok(displaced) => {
+            connection.set_routed();
             kick_all(shared, &connection.user, displaced).await;
             Ok(())
         }
@@ -136,7 +137,7 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
-        // A kick that is lost leaves a connection without a route: it gets nothing more until it connects again.
+        // A kick that is lost leaves a connection without a route: its server's audit finds it.
         if let Err(error) = shared.cluster.bus().publish(publication).await {
             tracing::warn!(%user, %device, server = %route.server, %error, "cannot kick a displaced device");
         }

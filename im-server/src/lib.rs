@@ -28,6 +28,7 @@
 
 mod acks;
 mod answers;
+mod audit;
 mod bounded;
 mod config;
 mod deliver;

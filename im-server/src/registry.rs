@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,14 +23,27 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     /// Publishes that wait for their results.
     pub(crate) inflight: AtomicU32,
+    /// Its route was registered.
+    routed: AtomicBool,
     /// Milliseconds after the registry's start.
     heard_at: AtomicU32,
+}
+
+impl Connection {
+    /// Notes that its route is registered.
+    pub(crate) fn set_routed(&self) {
+        self.routed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_routed(&self) -> bool {
+        self.routed.load(Ordering::Relaxed)
+    }
 }
 
 type Shard = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
 
 /// Enough that two threads rarely want the same one; a power of two.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -70,6 +83,7 @@ impl Registry {
             device,
             outbox,
             inflight: AtomicU32::new(0),
+            routed: AtomicBool::new(false),
             heard_at: AtomicU32::new(self.now()),
         });
         let shard = self.shard(id);
@@ -93,11 +107,13 @@ impl Registry {
 
     /// Everybody who is here now.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
-        let members = |shard: &Shard| {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard.values().cloned().collect::<Vec<_>>()
-        };
-        self.shards.iter().flat_map(members).collect()
+        (0..SHARDS).flat_map(|shard| self.in_shard(shard)).collect()
+    }
+
+    /// Those of them who are in one of the shards.
+    pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Connection>> {
+        let shard = self.shards[shard % SHARDS].read().unwrap_or_else(PoisonError::into_inner);
+        shard.values().cloned().collect()
     }
 
     /// Notes that something came from the device.

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     acks::{self, Acks},
     answers::{self, Answers},
+    audit,
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
     listen::{Addresses, ListenError, Listeners},
@@ -124,6 +125,7 @@ impl Server {
             tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
             tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
+            tokio::spawn(audit::run(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);

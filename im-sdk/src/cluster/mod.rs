@@ -29,8 +29,8 @@ pub use log::{
 pub use log::{DiskLog, OpenLogError};
 pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
-    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes,
-    RoutesError,
+    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, Reclaimed, RedisRoutes, RegisteredServer, Route,
+    Routes, RoutesError,
 };
 
 /// The routes, the bus and the logs that a back end and its servers share. Cloning is cheap. A server uses the first two
