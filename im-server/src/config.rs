@@ -32,6 +32,9 @@ pub struct ServerConfig {
     pub advertise: Vec<String>,
     /// What verifies devices' tokens.
     pub verifier: Arc<TokenVerifier>,
+    /// Whether a connection is closed when its token ends (plus what clocks may differ by), so that the device shows a fresh
+    /// one. Default true. Without it, a token lets a device stay for as long as its connection lasts.
+    pub close_expired: bool,
     /// How many devices of one user may be connected at once.
     pub login_policy: LoginPolicy,
     /// How much is allowed.
@@ -63,6 +66,7 @@ impl ServerConfig {
             tls: TlsConfig::SelfSigned,
             advertise: Vec::new(),
             verifier: Arc::new(verifier),
+            close_expired: true,
             login_policy: LoginPolicy::default(),
             limits: Limits::default(),
             heartbeat: Duration::from_secs(30),

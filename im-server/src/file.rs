@@ -40,6 +40,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("tls", "key", Kind::Text),
     ("auth", "issuer", Kind::Text),
     ("auth", "audience", Kind::Text),
+    ("auth", "close_expired", Kind::Flag),
     ("auth", "hs256_key_id", Kind::Text),
     ("auth", "hs256_secret", Kind::Text),
     ("limits", "max_connections", Kind::Number),
@@ -262,6 +263,7 @@ struct TlsSection {
 struct AuthSection {
     issuer: Option<String>,
     audience: Option<String>,
+    close_expired: Option<bool>,
     hs256_key_id: Option<String>,
     hs256_secret: Option<String>,
     keys: Vec<KeySection>,
@@ -311,6 +313,7 @@ impl File {
         let name = required(self.server.name.as_ref(), "server.name")?;
         let mut config = ServerConfig::new(name, self.auth.verifier()?);
         self.server.apply(&mut config);
+        put(&mut config.close_expired, self.auth.close_expired);
         self.limits.apply(&mut config);
         config.websocket = self.websocket.as_ref().map(WebSocketSection::listen).transpose()?;
         config.websocket_tls = self.websocket.as_ref().is_some_and(|section| section.tls);

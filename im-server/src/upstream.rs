@@ -184,7 +184,8 @@ mod tests {
         const LARGE: usize = 64 * 1024;
         let registry = Arc::new(Registry::new(1, 1));
         let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
-        let registration = registry.register(UserId::parse("u").unwrap(), device, Outbox::new(1000)).unwrap();
+        let registration =
+            registry.register(UserId::parse("u").unwrap(), device, 0, Outbox::new(1000)).unwrap();
         let connection = &registration.connection;
         let (upstream, mut queue) = Upstream::new();
         let large = Bytes::from(vec![0; LARGE]);
