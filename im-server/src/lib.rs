@@ -27,6 +27,7 @@
 //! ```
 
 mod acks;
+mod advice;
 mod answers;
 mod audit;
 mod bounded;
@@ -48,6 +49,7 @@ mod sync;
 mod tls;
 mod upstream;
 
+pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
 pub use listen::ListenError;
 pub use server::{Server, StartError, Stopped};
