@@ -139,7 +139,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut queue: mpsc::Receiver<Changes>
         routes.write(&shared, wanted(&batch)).await;
         for changes in batch {
             let answer = routes.apply(&shared, changes.changes, changes.answer);
-            send_answer(&shared, &changes.answer_to, &answer).await;
+            send_answer(&shared, &changes.answer_to, answer);
         }
     }
     queue.close();

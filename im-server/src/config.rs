@@ -32,6 +32,9 @@ pub struct ServerConfig {
     pub advertise: Vec<String>,
     /// What verifies devices' tokens.
     pub verifier: Arc<TokenVerifier>,
+    /// Whether a connection is closed when its token ends (plus what clocks may differ by), so that the device shows a fresh
+    /// one. Default true. Without it, a token lets a device stay for as long as its connection lasts.
+    pub close_expired: bool,
     /// How many devices of one user may be connected at once.
     pub login_policy: LoginPolicy,
     /// How much is allowed.
@@ -45,6 +48,8 @@ pub struct ServerConfig {
     pub publish_timeout: Duration,
     /// How long the routes of this server count after it was last heard of. Default 10 s; renewed at a third of it.
     pub lease: Duration,
+    /// Within which time every connection's route is looked at once, and restored where it got lost. Default 5 min.
+    pub route_audit: Duration,
     /// How long a shutdown may take; `GoAway` is spread over most of it. Default 20 s.
     pub drain_grace: Duration,
 }
@@ -61,12 +66,14 @@ impl ServerConfig {
             tls: TlsConfig::SelfSigned,
             advertise: Vec::new(),
             verifier: Arc::new(verifier),
+            close_expired: true,
             login_policy: LoginPolicy::default(),
             limits: Limits::default(),
             heartbeat: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(10),
+            route_audit: Duration::from_secs(300),
             drain_grace: Duration::from_secs(20),
         }
     }
@@ -78,6 +85,7 @@ impl ServerConfig {
             ("server.hello_timeout_ms", self.hello_timeout, 100),
             ("server.publish_timeout_ms", self.publish_timeout, 100),
             ("server.lease_ms", self.lease, 1000),
+            ("server.route_audit_ms", self.route_audit, 100),
             ("server.drain_grace_ms", self.drain_grace, 0),
         ];
         for (key, value, least) in durations {

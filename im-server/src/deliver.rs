@@ -1,4 +1,5 @@
-//! HOT PATH 2: what arrives on this server's subject goes to the connections that it names. It never waits for one.
+//! HOT PATH 2: what arrives on this server's subject goes to the connections that it names. It waits neither
+//! for them nor for the bus.
 
 use std::{
     sync::Arc,
@@ -7,7 +8,7 @@ use std::{
 
 use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
-    cluster::{BusEvent, Publication, Subject, Subscription},
+    cluster::{BusEvent, Subject, Subscription},
     id::{ChannelId, ConnectionId},
 };
 use prost::Message as _;
@@ -46,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
             Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
                 Ok(envelope) => {
                     hints.wanted |= holes.heard(&envelope, Instant::now());
-                    handle(&shared, envelope).await;
+                    handle(&shared, envelope);
                 }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
@@ -101,7 +102,7 @@ impl Hints {
     }
 }
 
-async fn handle(shared: &Shared, envelope: pb::Envelope) {
+fn handle(shared: &Shared, envelope: pb::Envelope) {
     let server = shared.id.to_string();
     let mut answer = pb::Delivered { server, number: envelope.number, missed: Vec::new() };
     let mut changes = Vec::new();
@@ -117,12 +118,12 @@ async fn handle(shared: &Shared, envelope: pb::Envelope) {
     }
     let answer_to = envelope.answer_to;
     if changes.is_empty() {
-        return send_answer(shared, &answer_to, &answer).await;
+        return send_answer(shared, &answer_to, answer);
     }
     // Routes are written elsewhere: deliveries do not wait for them.
     let changes = Changes { changes, answer, answer_to: answer_to.clone() };
     if let Err(changes) = shared.channels.try_change(changes) {
-        send_answer(shared, &answer_to, &channels::give_up(shared, changes)).await;
+        send_answer(shared, &answer_to, channels::give_up(shared, changes));
     }
 }
 
@@ -177,16 +178,12 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
 }
 
 /// Answers an envelope that asked for it.
-pub(crate) async fn send_answer(shared: &Shared, answer_to: &str, answer: &pb::Delivered) {
+pub(crate) fn send_answer(shared: &Shared, answer_to: &str, answer: pb::Delivered) {
     if answer_to.is_empty() {
         return;
     }
-    let Some(subject) = Subject::answer(shared.cluster.names(), answer_to) else {
-        tracing::warn!("an envelope asks for an answer on a subject that is none for answers");
-        return;
-    };
-    let publication = Publication { subject, return_to: None, payload: answer.encode_to_vec().into() };
-    if let Err(error) = shared.cluster.bus().publish(publication).await {
-        tracing::warn!(%error, "cannot answer an envelope");
+    match Subject::answer(shared.cluster.names(), answer_to) {
+        Some(subject) => shared.answers.try_send(subject, answer),
+        None => tracing::warn!("an envelope asks for an answer on a subject that is none for answers"),
     }
 }

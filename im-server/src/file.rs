@@ -26,6 +26,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("server", "hello_timeout_ms", Kind::Number),
     ("server", "publish_timeout_ms", Kind::Number),
     ("server", "lease_ms", Kind::Number),
+    ("server", "route_audit_ms", Kind::Number),
     ("server", "drain_grace_ms", Kind::Number),
     ("cluster", "redis", Kind::List),
     ("cluster", "nats", Kind::List),
@@ -39,6 +40,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("tls", "key", Kind::Text),
     ("auth", "issuer", Kind::Text),
     ("auth", "audience", Kind::Text),
+    ("auth", "close_expired", Kind::Flag),
     ("auth", "hs256_key_id", Kind::Text),
     ("auth", "hs256_secret", Kind::Text),
     ("limits", "max_connections", Kind::Number),
@@ -212,6 +214,7 @@ struct ServerSection {
     hello_timeout_ms: Option<u64>,
     publish_timeout_ms: Option<u64>,
     lease_ms: Option<u64>,
+    route_audit_ms: Option<u64>,
     drain_grace_ms: Option<u64>,
 }
 
@@ -260,6 +263,7 @@ struct TlsSection {
 struct AuthSection {
     issuer: Option<String>,
     audience: Option<String>,
+    close_expired: Option<bool>,
     hs256_key_id: Option<String>,
     hs256_secret: Option<String>,
     keys: Vec<KeySection>,
@@ -309,6 +313,7 @@ impl File {
         let name = required(self.server.name.as_ref(), "server.name")?;
         let mut config = ServerConfig::new(name, self.auth.verifier()?);
         self.server.apply(&mut config);
+        put(&mut config.close_expired, self.auth.close_expired);
         self.limits.apply(&mut config);
         config.websocket = self.websocket.as_ref().map(WebSocketSection::listen).transpose()?;
         config.websocket_tls = self.websocket.as_ref().is_some_and(|section| section.tls);
@@ -341,6 +346,7 @@ impl ServerSection {
         put_ms(&mut config.hello_timeout, self.hello_timeout_ms);
         put_ms(&mut config.publish_timeout, self.publish_timeout_ms);
         put_ms(&mut config.lease, self.lease_ms);
+        put_ms(&mut config.route_audit, self.route_audit_ms);
         put_ms(&mut config.drain_grace, self.drain_grace_ms);
     }
 }

@@ -38,10 +38,11 @@ pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
     let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
-    let user = shared.config.verifier.verify(&hello.token).map_err(refuse_token)?.user;
+    let token = shared.config.verifier.verify(&hello.token).map_err(refuse_token)?;
 
     let outbox = Outbox::new(shared.config.limits.outbox_bytes);
-    let registration = shared.registry.register(user, device, outbox).ok_or_else(overloaded)?;
+    let registration = shared.registry.register(token.user, device, token.expires_at, outbox);
+    let registration = registration.ok_or_else(overloaded)?;
     // Looked at after the registration: either the drain finds it there, or it finds the drain here.
     if shared.draining.is_cancelled() {
         return Err(going_away());
@@ -111,6 +112,7 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
     };
     match shared.cluster.routes().claim(&claim).await {
         Ok(displaced) => {
+            connection.set_routed();
             kick_all(shared, &connection.user, displaced).await;
             Ok(())
         }
@@ -136,7 +138,7 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
-        // A kick that is lost leaves a connection without a route: it gets nothing more until it connects again.
+        // A kick that is lost leaves a connection without a route: its server's audit finds it.
         if let Err(error) = shared.cluster.bus().publish(publication).await {
             tracing::warn!(%user, %device, server = %route.server, %error, "cannot kick a displaced device");
         }

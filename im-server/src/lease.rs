@@ -2,15 +2,17 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use im_proto::pb;
+use im_sdk::token::CLOCK_LEEWAY;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
-/// Silent connections and unanswered publishes and requests are looked for this often: one timer for all of them.
+/// Silent connections, those with old tokens, and unanswered publishes and requests are looked for this often: one timer
+/// for all of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Renews the lease at a third of its length until the server has stopped. Returns early when the lease was lost:
@@ -62,7 +64,16 @@ fn info(shared: &Shared, draining: bool) -> pb::ServerInfo {
     }
 }
 
-/// Closes what was silent for too long and answers what no back end answered, until the server has stopped.
+/// Tokens that ended before this, in seconds since the Unix epoch, would not be accepted any more.
+fn expired_before(shared: &Shared) -> u64 {
+    if !shared.config.close_expired {
+        return 0;
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(CLOCK_LEEWAY).as_secs()
+}
+
+/// Closes what was silent for too long or whose token has ended, and answers what no back end answered, until the server has stopped.
 pub(crate) async fn sweep(shared: Arc<Shared>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,7 +82,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
             () = shared.stopped.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        shared.registry.close_idle(shared.config.idle_timeout());
+        shared.registry.close_overdue(shared.config.idle_timeout(), expired_before(&shared));
         shared.upstream.expire(shared.config.publish_timeout);
         shared.requests.expire(shared.config.publish_timeout);
     }

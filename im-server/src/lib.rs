@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! listen/{websocket,quic} -> handshake -> session  (one task per connection)
-//!                                            ^ outbox        | publishes
+//!                                            ^ outbox        | publishes, syncs, acknowledgements
 //!        bus: im.srv.<server> -> deliver -> registry         v
-//!                                                        upstream -> bus: im.up.publish
+//!                                                        upstream, sync, acks -> bus: im.up.*
 //! ```
 //!
 //! Embed it, for one process that does everything or for tests:
@@ -26,6 +26,11 @@
 //! # }
 //! ```
 
+mod acks;
+mod advice;
+mod answers;
+mod audit;
+mod bounded;
 mod channels;
 mod config;
 mod deliver;
@@ -47,6 +52,7 @@ mod sync;
 mod tls;
 mod upstream;
 
+pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
 pub use listen::ListenError;
 pub use server::{Server, StartError, Stopped};

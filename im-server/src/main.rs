@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Server, ServerConfig, Stopped, dev, file};
+use im_server::{Server, ServerConfig, Stopped, advice, dev, file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -63,6 +63,9 @@ fn raise_descriptor_limit() {
 
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (config, cluster) = file::load(arguments.config.as_ref(), std::env::vars())?;
+    for advice in advice(&config) {
+        tracing::warn!("{advice}");
+    }
     let cluster = Cluster::connect(cluster).await?;
     serve(config, cluster, |server| {
         tracing::info!(id = %server.id(), endpoints = ?server.endpoints(), "serving");

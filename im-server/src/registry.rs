@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -26,14 +26,29 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     /// Publishes that wait for their results.
     pub(crate) inflight: AtomicU32,
+    /// Its route was registered.
+    routed: AtomicBool,
+    /// When its token ends, in seconds since the Unix epoch.
+    expires_at: u64,
     /// Milliseconds after the registry's start.
     heard_at: AtomicU32,
+}
+
+impl Connection {
+    /// Notes that its route is registered.
+    pub(crate) fn set_routed(&self) {
+        self.routed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_routed(&self) -> bool {
+        self.routed.load(Ordering::Relaxed)
+    }
 }
 
 type Shard = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
 
 /// Enough that two threads rarely want the same one; a power of two.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -66,6 +81,7 @@ impl Registry {
         self: &Arc<Self>,
         user: UserId,
         device: Device,
+        expires_at: u64,
         outbox: Outbox,
     ) -> Option<Registration> {
         self.admit()?;
@@ -76,6 +92,8 @@ impl Registry {
             device,
             outbox,
             inflight: AtomicU32::new(0),
+            routed: AtomicBool::new(false),
+            expires_at,
             heard_at: AtomicU32::new(self.now()),
         });
         let shard = self.shard(id);
@@ -120,11 +138,13 @@ impl Registry {
 
     /// Everybody who is here now.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
-        let members = |shard: &Shard| {
-            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard.values().cloned().collect::<Vec<_>>()
-        };
-        self.shards.iter().flat_map(members).collect()
+        (0..SHARDS).flat_map(|shard| self.in_shard(shard)).collect()
+    }
+
+    /// Those of them who are in one of the shards.
+    pub(crate) fn in_shard(&self, shard: usize) -> Vec<Arc<Connection>> {
+        let shard = self.shards[shard % SHARDS].read().unwrap_or_else(PoisonError::into_inner);
+        shard.values().cloned().collect()
     }
 
     /// Notes that something came from the device.
@@ -132,8 +152,8 @@ impl Registry {
         connection.heard_at.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Closes the connections from which nothing came for longer than this.
-    pub(crate) fn close_idle(&self, timeout: Duration) {
+    /// Closes the connections from which nothing came for longer than this, and those whose tokens ended before a time.
+    pub(crate) fn close_overdue(&self, timeout: Duration, expired_before: u64) {
         let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let now = self.now();
         for shard in &self.shards {
@@ -143,6 +163,8 @@ impl Registry {
                 // Another thread may have noted a moment after `now`: that wraps to far beyond any timeout.
                 if silent > timeout && silent < u32::MAX / 2 {
                     connection.outbox.close(Close::new(CloseCode::IdleTimeout, "nothing came in time"));
+                } else if connection.expires_at < expired_before {
+                    connection.outbox.close(Close::new(CloseCode::TokenExpired, "the token has expired"));
                 }
             }
         }
@@ -185,7 +207,7 @@ mod tests {
 
     fn register(registry: &Arc<Registry>) -> Option<Registration> {
         let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
-        registry.register(UserId::parse("u").unwrap(), device, Outbox::new(1000))
+        registry.register(UserId::parse("u").unwrap(), device, 1_000, Outbox::new(1000))
     }
 
     #[test]
@@ -214,11 +236,25 @@ mod tests {
         let registry = Arc::new(Registry::new(10, 0));
         let registration = register(&registry).unwrap();
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        registry.close_idle(Duration::from_secs(60));
+        registry.close_overdue(Duration::from_secs(60), 0);
         assert_eq!(registration.connection.outbox.poll_close(&mut context), None);
         registration.connection.heard_at.store(registry.now().wrapping_sub(61_000), Ordering::Relaxed);
-        registry.close_idle(Duration::from_secs(60));
+        registry.close_overdue(Duration::from_secs(60), 0);
         let close = registration.connection.outbox.poll_close(&mut context).unwrap();
         assert_eq!(close.code, CloseCode::IdleTimeout);
+    }
+
+    #[test]
+    fn only_connections_whose_token_has_ended_are_closed() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let registration = register(&registry).unwrap();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for before in [0, 999, 1_000] {
+            registry.close_overdue(Duration::from_secs(60), before);
+            assert_eq!(registration.connection.outbox.poll_close(&mut context), None);
+        }
+        registry.close_overdue(Duration::from_secs(60), 1_001);
+        let close = registration.connection.outbox.poll_close(&mut context).unwrap();
+        assert_eq!(close.code, CloseCode::TokenExpired);
     }
 }

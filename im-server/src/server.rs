@@ -19,6 +19,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acks::{self, Acks},
+    answers::{self, Answers},
+    audit,
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
@@ -98,6 +101,8 @@ impl Server {
         let (syncs, sync_queue) = Syncs::new();
         let (requests, request_queue) = Requests::new(&id);
         let (channels, changes) = Channels::new();
+        let (acks, ack_queue) = Acks::new();
+        let (answers, answer_queue) = Answers::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
@@ -105,6 +110,8 @@ impl Server {
             syncs,
             requests,
             channels,
+            acks,
+            answers,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -126,7 +133,10 @@ impl Server {
             tokio::spawn(forward),
             tokio::spawn(forward_syncs),
             tokio::spawn(forward_requests),
+            tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
+            tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
+            tokio::spawn(audit::run(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);

@@ -159,10 +159,11 @@ impl<L: Link> Session<'_, L> {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
             Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
+            Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection, ack),
             Some(Body::Request(request)) => self.request(request)?,
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
-            Some(Body::Pong(_) | Body::Ack(_)) | None => {}
+            Some(Body::Pong(_)) | None => {}
         }
         Ok(())
     }

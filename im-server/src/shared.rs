@@ -15,6 +15,8 @@ use im_sdk::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    acks::Acks,
+    answers::Answers,
     channels::Channels,
     config::ServerConfig,
     registry::{Connection, Registry},
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) syncs: Syncs,
     pub(crate) requests: Requests,
     pub(crate) channels: Channels,
+    pub(crate) acks: Acks,
+    pub(crate) answers: Answers,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
     pub(crate) tasks: TaskTracker,

@@ -9,40 +9,42 @@ use im_sdk::{
     id::ServerId,
 };
 use prost::Message as _;
-use tokio::sync::mpsc;
 
-use crate::registry::Connection;
+use crate::{
+    bounded::{self, Bounds},
+    registry::Connection,
+};
 
 /// Syncs that wait to be put onto the bus. A device whose sync finds it full asks again by itself.
-const QUEUE: usize = 8192;
+const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
+
+/// A connection and its `Sync`, byte for byte.
+type Waiting = (Arc<Connection>, Bytes);
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Syncs {
-    queue: mpsc::Sender<(Arc<Connection>, Bytes)>,
+    queue: bounded::Sender<Waiting>,
 }
 
 impl Syncs {
     /// The receiver is for [`forward`].
-    pub(crate) fn new() -> (Self, mpsc::Receiver<(Arc<Connection>, Bytes)>) {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+    pub(crate) fn new() -> (Self, bounded::Receiver<Waiting>) {
+        let (queue, receiver) = bounded::channel(QUEUE);
         (Self { queue }, receiver)
     }
 
     /// Queues a device's `Sync` for the back ends. Never waits.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, sync: Bytes) {
-        if self.queue.try_send((Arc::clone(connection), sync)).is_err() {
+        let bytes = sync.len();
+        if !self.queue.try_send((Arc::clone(connection), sync), bytes) {
             tracing::debug!(user = %connection.user, "the way to the back ends is full: the device asks again");
         }
     }
 }
 
 /// Puts queued syncs onto the bus. Ends when every [`Syncs`] is gone.
-pub(crate) async fn forward(
-    cluster: Cluster,
-    server: ServerId,
-    mut queue: mpsc::Receiver<(Arc<Connection>, Bytes)>,
-) {
+pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bounded::Receiver<Waiting>) {
     while let Some((connection, sync)) = queue.recv().await {
         let request = pb::UpstreamSync {
             server: server.to_string(),

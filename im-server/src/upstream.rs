@@ -13,12 +13,15 @@ use im_sdk::{
     id::{ConnectionId, ServerId},
 };
 use prost::Message as _;
-use tokio::sync::mpsc;
 
-use crate::{registry::Connection, session::refusal};
+use crate::{
+    bounded::{self, Bounds},
+    registry::Connection,
+    session::refusal,
+};
 
-/// Publishes that wait to be put onto the bus; at 1 KiB each, 8 MiB.
-const QUEUE: usize = 8192;
+/// Publishes that wait to be put onto the bus: as many as are of 1 KiB, fewer of larger ones.
+const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
 /// The most publishes, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
 const BATCH: usize = 512;
@@ -30,7 +33,7 @@ const UNAVAILABLE_RETRY_MS: u32 = 1000;
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    queue: mpsc::Sender<pb::UpstreamPublish>,
+    queue: bounded::Sender<pb::UpstreamPublish>,
     waiting: Mutex<AllWaiting>,
 }
 
@@ -56,14 +59,14 @@ pub(crate) enum Forward {
 
 impl Upstream {
     /// The receiver is for [`forward`].
-    pub(crate) fn new() -> (Self, mpsc::Receiver<pb::UpstreamPublish>) {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+    pub(crate) fn new() -> (Self, bounded::Receiver<pb::UpstreamPublish>) {
+        let (queue, receiver) = bounded::channel(QUEUE);
         (Self { queue, waiting: Mutex::default() }, receiver)
     }
 
     /// Queues a publish for the back ends. Never waits.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, publish: Bytes) -> Forward {
-        let Ok(place) = self.queue.try_reserve() else {
+        let Some(place) = self.queue.try_reserve(publish.len()) else {
             return Forward::Full;
         };
         match self.lock().entry((connection.id, number)) {
@@ -73,7 +76,7 @@ impl Upstream {
             }
         };
         connection.inflight.fetch_add(1, Ordering::Relaxed);
-        place.send(pb::UpstreamPublish {
+        place.fill(pb::UpstreamPublish {
             connection: connection.id.0,
             user: connection.user.to_string(),
             device: Some((&connection.device).into()),
@@ -138,7 +141,7 @@ fn refuse(waiting: AllWaiting, reason: &str) {
 pub(crate) async fn forward(
     cluster: Cluster,
     server: ServerId,
-    mut queue: mpsc::Receiver<pb::UpstreamPublish>,
+    mut queue: bounded::Receiver<pb::UpstreamPublish>,
 ) {
     let own = cluster.names().server(&server);
     while let Some(first) = queue.recv().await {
@@ -157,14 +160,46 @@ pub(crate) async fn forward(
 fn batch(
     server: &ServerId,
     first: pb::UpstreamPublish,
-    queue: &mut mpsc::Receiver<pb::UpstreamPublish>,
+    queue: &mut bounded::Receiver<pb::UpstreamPublish>,
 ) -> pb::Upstream {
     let mut bytes = first.publish.len();
     let mut publishes = vec![first];
     while publishes.len() < BATCH && bytes < BATCH_BYTES {
-        let Ok(next) = queue.try_recv() else { break };
+        let Some(next) = queue.try_recv() else { break };
         bytes += next.publish.len();
         publishes.push(next);
     }
     pb::Upstream { server: server.to_string(), publishes }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_sdk::id::{Device, DeviceId, Terminal, UserId};
+
+    use super::*;
+    use crate::{outbox::Outbox, registry::Registry};
+
+    #[tokio::test]
+    async fn large_publishes_fill_the_queue_sooner() {
+        const LARGE: usize = 64 * 1024;
+        let registry = Arc::new(Registry::new(1, 1));
+        let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
+        let registration =
+            registry.register(UserId::parse("u").unwrap(), device, 0, Outbox::new(1000)).unwrap();
+        let connection = &registration.connection;
+        let (upstream, mut queue) = Upstream::new();
+        let large = Bytes::from(vec![0; LARGE]);
+        let fit = (QUEUE.bytes / LARGE) as u64;
+        for number in 0..fit {
+            assert_eq!(upstream.try_forward(connection, number, large.clone()), Forward::Queued);
+        }
+        assert_eq!(upstream.try_forward(connection, fit, large.clone()), Forward::Full);
+        assert_eq!(connection.inflight.load(Ordering::Relaxed) as u64, fit, "it does not wait for a result");
+        assert!(queue.recv().await.is_some());
+        // A number that waits already takes no place.
+        for _ in 0..3 {
+            assert_eq!(upstream.try_forward(connection, 1, large.clone()), Forward::Repeated);
+        }
+        assert_eq!(upstream.try_forward(connection, fit, large), Forward::Queued, "a place came free");
+    }
 }

@@ -59,6 +59,8 @@ pub struct ServerOptions {
     pub hello_timeout: Duration,
     /// See [`ServerConfig::lease`].
     pub lease: Duration,
+    /// See [`ServerConfig::route_audit`].
+    pub route_audit: Duration,
     /// See [`ServerConfig::drain_grace`].
     pub drain_grace: Duration,
     /// See [`ServerConfig::websocket_tls`].
@@ -74,6 +76,7 @@ impl Default for ServerOptions {
             heartbeat: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(3),
+            route_audit: Duration::from_secs(300),
             drain_grace: Duration::from_secs(5),
             websocket_tls: false,
             max_inflight_publishes: 64,
@@ -365,6 +368,7 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.heartbeat = options.heartbeat;
     config.hello_timeout = options.hello_timeout;
     config.lease = options.lease;
+    config.route_audit = options.route_audit;
     config.drain_grace = options.drain_grace;
     config.limits.max_inflight_publishes = options.max_inflight_publishes;
     config
@@ -391,6 +395,7 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_SERVER_HEARTBEAT_MS", ms(options.heartbeat)),
         ("IM_SERVER_HELLO_TIMEOUT_MS", ms(options.hello_timeout)),
         ("IM_SERVER_LEASE_MS", ms(options.lease)),
+        ("IM_SERVER_ROUTE_AUDIT_MS", ms(options.route_audit)),
         ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
     ];

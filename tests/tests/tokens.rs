@@ -1,21 +1,32 @@
 //! Who gets in: good tokens only, and everybody else learns why.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use im_proto::{close::CloseCode, pb, pb::frame::Body};
 use im_sdk::{
+    backend::{Incoming, Message, user},
+    client::{Client, ClientConfig, TokenRequest},
     id::UserId,
-    token::{SigningKey, TokenMinter},
+    token::{CLOCK_LEEWAY, SigningKey, TokenMinter},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
+    Setup, Stack, TestClient, Via, everywhere,
     raw::{Heard, Raw, hello},
     stack::{AUDIENCE, ISSUER, KEY_ID, SECRET, token},
 };
 
-everywhere!(good_tokens_get_in, bad_tokens_do_not, versions_and_devices_are_checked);
+everywhere!(
+    good_tokens_get_in,
+    bad_tokens_do_not,
+    versions_and_devices_are_checked,
+    a_connection_ends_with_its_token,
+    a_client_goes_on_with_a_fresh_token,
+);
 
 const OTHER_SECRET: &str = "another secret that is long enough for HS256";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -85,6 +96,65 @@ async fn bad_tokens_do_not(setup: Setup, via: Via) {
     }
     let im = stack.backend().await;
     stack.wait_online(&im, "mallory", 0).await;
+}
+
+/// A token that ended, and that clocks which differ still accept for three seconds.
+fn short_lived() -> String {
+    let leeway = CLOCK_LEEWAY.as_secs() as i64;
+    sign(&format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#), &payload(3 - leeway))
+}
+
+async fn a_connection_ends_with_its_token(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let mut lasting = Raw::connect(&stack, 0, via).await;
+    lasting.log_in("alice").await;
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.hello(short_lived()).await;
+    assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))));
+    assert_eq!(raw.closed().await, CloseCode::TokenExpired);
+    lasting.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
+    assert_eq!(lasting.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
+}
+
+async fn a_client_goes_on_with_a_fresh_token(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) });
+    let _service = service.await.unwrap();
+    let (asked, mut why) = tokio::sync::mpsc::unbounded_channel();
+    let tokens = move |request: TokenRequest| {
+        let token = if request == TokenRequest::First { short_lived() } else { token("mallory") };
+        asked.send(request).unwrap();
+        Ok(token)
+    };
+    let endpoint = stack.servers[0].endpoint(via).parse().unwrap();
+    let mut config = ClientConfig::new(vec![endpoint], "web/tab".parse().unwrap(), Arc::new(tokens));
+    config.trust = stack.certificate.trust();
+    let client = Client::open(config).unwrap();
+    client.connect();
+    let mut client = TestClient::new(client);
+    client.up_to_date().await;
+    assert_eq!(why.recv().await.unwrap(), TokenRequest::First);
+
+    // While the connection ends and the next one comes, messages go on.
+    let mut sent = 0;
+    let again = loop {
+        sent += 1;
+        im.send(Message::to(user("mallory")).text(sent.to_string())).await.unwrap();
+        match tokio::time::timeout(Duration::from_millis(50), why.recv()).await {
+            Ok(again) => break again.unwrap(),
+            Err(_) => assert!(sent < 400, "the connection outlives its token"),
+        }
+    };
+    let code = CloseCode::TokenExpired;
+    assert!(matches!(again, TokenRequest::Rejected { code: found, .. } if found == code), "{again:?}");
+    for _ in 0..10 {
+        sent += 1;
+        im.send(Message::to(user("mallory")).text(sent.to_string())).await.unwrap();
+    }
+    for number in 1..=sent {
+        assert_eq!(client.text().await, number.to_string());
+    }
 }
 
 async fn versions_and_devices_are_checked(setup: Setup, via: Via) {

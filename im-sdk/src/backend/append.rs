@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 
 use super::{im::Im, message::Prepared, send::SendError};
 use crate::{
-    cluster::{Appended, LogError, LogId, NewEntry, Once},
+    cluster::{Appended, Entry, LogError, LogId, NewEntry, Once},
     id::{MessageId, UserId},
 };
 
@@ -52,11 +52,14 @@ impl Im {
             self.append_to(&deciding, NewEntry::new(id, message.clone()).once(once.clone())).await?;
         let message = if decided.message_id == id {
             message
+        } else if let Some(message) = self.decided(&deciding, decided).await? {
+            message
+        } else if let Once::Key { .. } = once {
+            // The log has been trimmed since. A key's digest is of the content: this is the message that it was.
+            prepared.encode(decided.message_id)
         } else {
-            // A log that was trimmed since does not have it any more. Then the other logs had their entries long ago, and
-            // the archive gets what the same send makes of it now.
-            let first = self.decided(&deciding, decided).await?;
-            first.unwrap_or_else(|| prepared.encode(decided.message_id))
+            // A handler may make something else of the same publish.
+            return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
         let mut logged = self.append_all(decided.message_id, message, inboxes, Some(once)).await?;
         logged.seqs.insert(0, (deciding, decided.seq));
@@ -64,12 +67,13 @@ impl Im {
         Ok(logged)
     }
 
-    /// What an earlier try appended.
+    /// What an earlier try appended, if it is still there.
     async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Option<Bytes>, SendError> {
         let log = LogId::Inbox(inbox.clone());
         let page = self.inner.cluster.log().read(&log, decided.seq.saturating_sub(1), 1).await;
         let entry = page.map_err(|error| SendError::not_logged(inbox, error))?.entries.pop();
-        Ok(entry.filter(|entry| entry.seq == decided.seq).map(|entry| entry.payload))
+        let is_it = |entry: &Entry| entry.seq == decided.seq && entry.message_id == decided.message_id;
+        Ok(entry.filter(is_it).map(|entry| entry.payload))
     }
 
     async fn append_all(
@@ -109,4 +113,77 @@ fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     let sender = prepared.from.iter();
     let others = prepared.users.iter().filter(|user| Some(*user) != prepared.from.as_ref());
     sender.chain(others).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        backend::{Message, users},
+        cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
+        proto::pb,
+    };
+
+    /// A log of one entry only, from which the next send pushes out what a first try has appended to it.
+    async fn back_end() -> Im {
+        let log = MemoryLog::new(LogBounds { max_entries: 1, ..LogBounds::default() });
+        let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(log));
+        Im::with_cluster(cluster).await.unwrap()
+    }
+
+    fn message() -> Message {
+        Message::to(users(["bob"])).from("alice").text("hi")
+    }
+
+    async fn inbox(im: &Im, user: &str) -> Vec<(MessageId, Bytes)> {
+        let log = LogId::Inbox(user.parse().unwrap());
+        let page = im.cluster().log().read(&log, 0, 10).await.unwrap();
+        page.entries.into_iter().map(|entry| (entry.message_id, entry.payload)).collect()
+    }
+
+    /// A try that ended between the first log and the others, long ago.
+    async fn half_a_try(im: &Im, once: Once) -> MessageId {
+        let (alice, id) = ("alice".parse().unwrap(), im.inner.ids.next().unwrap());
+        let payload = message().prepare().unwrap().encode(id);
+        im.append_to(&alice, NewEntry::new(id, payload).once(once)).await.unwrap();
+        im.send(Message::to(users(["alice"])).text("something else")).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn a_keyed_retry_after_a_trim_appends_the_same_message() {
+        let im = back_end().await;
+        let keyed = || message().idempotency_key("order-1");
+        let id = half_a_try(&im, keyed().prepare().unwrap().once().unwrap()).await;
+        let receipt = im.send(keyed()).await.unwrap();
+        assert_eq!((receipt.message_id, receipt.repeated), (id, true));
+        let entries = inbox(&im, "bob").await;
+        let [(found, payload)] = entries.as_slice() else { panic!("{entries:?}") };
+        assert_eq!(*found, id);
+        let found = <pb::Message as prost::Message>::decode(payload.clone()).unwrap();
+        assert_eq!((found.id, found.from.as_str()), (id.as_u64(), "alice"));
+        assert_eq!(found.content, Some(crate::Content::text("hi").into()));
+    }
+
+    #[tokio::test]
+    async fn a_retried_publish_after_a_trim_appends_nothing() {
+        let im = back_end().await;
+        let once = Once::Producer { name: "alice/web/tab>bob".into(), number: 1, digest: [7; 16] };
+        half_a_try(&im, once.clone()).await;
+        let error = im.send_once(message(), Some(once)).await.unwrap_err();
+        assert!(matches!(error, SendError::Trimmed { .. }), "{error}");
+        assert!(inbox(&im, "bob").await.is_empty(), "least of all an empty message");
+    }
+
+    #[tokio::test]
+    async fn a_retry_soon_after_appends_what_was_decided() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let once = Once::Key { key: "k".into(), ttl: Duration::from_secs(60), digest: [7; 16] };
+        let first = im.send_once(message(), Some(once.clone())).await.unwrap();
+        let again = im.send_once(message(), Some(once)).await.unwrap();
+        assert_eq!((first.message_id, first.logged), (again.message_id, again.logged));
+        assert_eq!(inbox(&im, "bob").await, inbox(&im, "alice").await);
+    }
 }

@@ -15,7 +15,7 @@ use super::{
     send::{HISTORY_OVERHEAD, SendError, check_size, wait},
 };
 use crate::{
-    cluster::{Appended, Archive, ArchivePlace, LogError, LogId, NewEntry, Once, RoutesError},
+    cluster::{Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, RoutesError},
     id::{ChannelId, MessageId, ServerId},
     proto::pb,
 };
@@ -42,10 +42,16 @@ impl Im {
             return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
         }
         let once = once.or_else(|| prepared.once());
-        let (appended, asked) = self.log_to_channel(id, message, &channel, once).await?;
-        // With an earlier attempt's id, it is what that one appended, also where the log does not have it any more.
+        // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
+        // same publish.
+        let same = matches!(once, Some(Once::Key { .. }));
+        let (appended, found, asked) = self.log_to_channel(id, message, &channel, once).await?;
         let place = ArchivePlace::new(LogId::Channel(channel.clone()), appended.seq);
-        let archived = prepared.encode(appended.message_id);
+        let archived = match found {
+            Some(message) => message,
+            None if same || archive.is_none() => prepared.encode(appended.message_id),
+            None => return Err(SendError::Trimmed { log: place.log }),
+        };
         let archived = archive_all(archive, &archived, std::iter::once(place));
         let message_id = appended.message_id;
         let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
@@ -67,21 +73,21 @@ impl Im {
         message: Bytes,
         channel: &ChannelId,
         once: Option<Once>,
-    ) -> Result<(Appended, Asked), SendError> {
+    ) -> Result<(Appended, Option<Bytes>, Asked), SendError> {
         let append = self.append_to_channel(channel, NewEntry { message_id: id, payload: message, once });
         let (appended, early) = join(append, self.servers_of(channel)).await;
         let (appended, message) = appended?;
         let mut asked = Asked::new();
         // A repetition of what is no longer in the log was pushed long ago.
-        if let Some(message) = message {
-            let frame = channel_push_frame(message, channel, appended.seq);
+        if let Some(message) = &message {
+            let frame = channel_push_frame(message.clone(), channel, appended.seq);
             let early = told(early);
             asked = self.push_to(&early, channel, frame.clone()).await;
             let mut late = told(self.servers_of(channel).await);
             late.retain(|server| !early.contains(server));
             asked.append(&mut self.push_to(&late, channel, frame).await);
         }
-        Ok((appended, asked))
+        Ok((appended, message, asked))
     }
 
     /// Where the message is, and what stands there: with an earlier attempt that one's. `None`: not any more.
@@ -97,7 +103,8 @@ impl Im {
             return Ok((appended, Some(message)));
         }
         let page = self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), 1).await;
-        let first = page.map_err(not_logged)?.entries.pop().filter(|entry| entry.seq == appended.seq);
+        let is_it = |entry: &Entry| entry.seq == appended.seq && entry.message_id == appended.message_id;
+        let first = page.map_err(not_logged)?.entries.pop().filter(is_it);
         Ok((appended, first.map(|entry| entry.payload)))
     }
 
@@ -178,8 +185,10 @@ mod tests {
     use crate::{
         backend::{ImConfig, Message, channel},
         cluster::{
-            BusEvent, Cluster, Ends, LogBounds, LogStore, MemoryBus, MemoryLog, MemoryRoutes, Page, Routes,
+            AckQuestion, AckStore, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogStore, MemoryBus,
+            MemoryLog, MemoryRoutes, Page, Routes,
         },
+        id::Device,
         proto::pb::ServerInfo,
     };
 
@@ -218,6 +227,21 @@ mod tests {
 
         async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
             self.log.ends(logs).await
+        }
+    }
+
+    #[async_trait]
+    impl AckStore for Meanwhile {
+        async fn note_acks(&self, acks: &[DeviceAck]) -> Result<Vec<bool>, LogError> {
+            self.log.note_acks(acks).await
+        }
+
+        async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+            self.log.acked(questions).await
+        }
+
+        async fn lower_ack(&self, ack: &DeviceAck) -> Result<(), LogError> {
+            self.log.lower_ack(ack).await
         }
     }
 

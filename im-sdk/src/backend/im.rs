@@ -12,7 +12,10 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{directory::Directory, ids::Ids, message::Durability, publisher::Publisher, store::MessageStore};
+use super::{
+    acks::AckWatch, directory::Directory, ids::Ids, message::Durability, publisher::Publisher,
+    store::MessageStore,
+};
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
 /// How long a back end waits for things, with defaults.
@@ -111,6 +114,7 @@ pub(super) struct Inner {
     pub(super) ids: Arc<Ids>,
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) acks: Arc<AckWatch>,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -151,6 +155,7 @@ impl Im {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
+            acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             cluster,
             config,
             tasks,

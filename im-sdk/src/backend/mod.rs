@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+mod acks;
 mod append;
 mod archive;
 mod channel;
@@ -27,6 +28,7 @@ mod send;
 mod service;
 pub mod store;
 
+pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use channel::{Channel, ChannelError};
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
@@ -45,5 +47,6 @@ pub use store::{
 
 pub use crate::{
     Conversation, HistoryRange,
+    cluster::{DeviceAck, LogId},
     token::{SigningKey, TokenMinter},
 };

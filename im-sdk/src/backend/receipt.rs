@@ -1,8 +1,12 @@
 //! What a send came to.
+//!
+//! A ladder: **accepted** (the message is in the recipients' logs, or the send is an error), **pushed** (a device's server has
+//! queued it for the device), **acked** (the device's application has dealt with it; [`Receipt::acked`] waits for that).
 
 use std::collections::HashSet;
 
 use super::{
+    acks::Origin,
     message::Durability,
     send::{Located, Reach},
 };
@@ -59,6 +63,8 @@ pub struct Receipt {
     pub offline: Vec<UserId>,
     /// Devices whose server did not answer in time: it may have pushed the message or not.
     pub unconfirmed: Vec<UserDevice>,
+    /// Whom to ask for acknowledgements.
+    pub(super) origin: Origin,
 }
 
 impl Receipt {
@@ -72,6 +78,7 @@ impl Receipt {
             pushed: Vec::new(),
             offline: Vec::new(),
             unconfirmed: Vec::new(),
+            origin: Origin::default(),
         }
     }
 

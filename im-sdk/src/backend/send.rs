@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant, time::timeout_at};
 
 use super::{
+    acks::Origin,
     append::Logged,
     archive::archive_all,
     ids::IdError,
@@ -93,6 +94,13 @@ pub enum SendError {
         /// Why.
         source: LogError,
     },
+    /// An earlier try under this number put the message into the first log, which has been trimmed since: what it said is
+    /// not known any more, and nothing was appended now.
+    #[error("an earlier try is not in the log {log} any more, so that it cannot be finished")]
+    Trimmed {
+        /// Which log.
+        log: LogId,
+    },
     /// No id could be issued.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -148,13 +156,12 @@ impl Im {
             Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
             Durability::Live | Durability::Logged => None,
         };
-        if let Some(channel) = prepared.channel.take() {
-            return self.send_to_channel(id, prepared, channel, once, archive).await;
-        }
-        match prepared.durability {
-            Durability::Live => self.send_live(id, prepared).await,
-            Durability::Logged | Durability::Archived => self.send_logged(id, prepared, once, archive).await,
-        }
+        let receipt = match (prepared.channel.take(), prepared.durability) {
+            (Some(channel), _) => self.send_to_channel(id, prepared, channel, once, archive).await?,
+            (None, Durability::Live) => self.send_live(id, prepared).await?,
+            (None, _) => self.send_logged(id, prepared, once, archive).await?,
+        };
+        Ok(Receipt { origin: Origin::new(self), ..receipt })
     }
 
     async fn send_live(&self, id: MessageId, prepared: Prepared) -> Result<Receipt, SendError> {

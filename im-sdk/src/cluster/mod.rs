@@ -27,11 +27,12 @@ pub use archive::{
 };
 pub use bus::{
     Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
-    Subscription,
+    Source, Subscription,
 };
 pub use config::{ClusterConfig, ConnectError};
 pub use log::{
-    Appended, Ends, Entry, LogBounds, LogError, LogId, LogStore, MemoryLog, NewEntry, Once, Page, RedisLog,
+    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};
@@ -40,8 +41,8 @@ pub use members::DiskMembers;
 pub use members::{MembersError, Membership, MemoryMembers, RedisMembers};
 pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
-    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, RedisRoutes, RegisteredServer, Route, Routes,
-    RoutesError,
+    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, Reclaimed, RedisRoutes, RegisteredServer, Route,
+    Routes, RoutesError,
 };
 
 /// The routes, the bus, the logs, the members and the archive that a back end and its servers share. Cloning is cheap. A server uses

@@ -65,6 +65,16 @@ impl Names {
         format!("{}:{record}", self.log(log))
     }
 
+    /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has acknowledged.
+    pub fn acks(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:acks", self.prefix)
+    }
+
+    /// Sorted set: the same -> when it was said last, in milliseconds since the Unix epoch.
+    pub fn ack_times(&self, user: &UserId) -> String {
+        format!("{}:times", self.acks(user))
+    }
+
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
@@ -108,6 +118,16 @@ impl Names {
     /// What devices ask, for the back ends' queue group.
     pub fn upstream_request(&self) -> Subject {
         Subject::new(format!("{}.up.request", self.prefix))
+    }
+
+    /// What devices have acknowledged, for the back ends' queue group.
+    pub fn upstream_ack(&self) -> Subject {
+        Subject::new(format!("{}.up.ack", self.prefix))
+    }
+
+    /// What back ends have stored of it, for every back end with somebody who waits.
+    pub fn acks_stored(&self) -> Subject {
+        Subject::new(format!("{}.acks", self.prefix))
     }
 
     /// JetStream's stream of messages on their way into the archive.
@@ -229,6 +249,7 @@ mod tests {
         for user in ["bob", "a:b", "servers", "u:x", "nodes"] {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
+            assert_eq!(hash_tag(&names.ack_times(&user)), hash_tag(&names.acks(&user)));
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
             for key in [names.log(&log), names.members(&channel), names.channel_servers(&channel)] {
@@ -268,7 +289,8 @@ mod tests {
     #[test]
     fn a_server_publishes_to_one_token_below_up_and_srv() {
         let names = Names::default();
-        let upstream = [names.upstream_publish(), names.upstream_sync(), names.upstream_request()];
+        let upstream =
+            [names.upstream_publish(), names.upstream_sync(), names.upstream_request(), names.upstream_ack()];
         for subject in upstream.into_iter().chain([names.answers("b1"), names.server(&server())]) {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");

@@ -44,7 +44,9 @@ fn the_example_is_valid_and_says_the_defaults() {
     assert_eq!(number("server", "hello_timeout_ms"), ms(defaults.hello_timeout));
     assert_eq!(number("server", "publish_timeout_ms"), ms(defaults.publish_timeout));
     assert_eq!(number("server", "lease_ms"), ms(defaults.lease));
+    assert_eq!(number("server", "route_audit_ms"), ms(defaults.route_audit));
     assert_eq!(number("server", "drain_grace_ms"), ms(defaults.drain_grace));
+    assert_eq!(table["auth"]["close_expired"].as_bool(), Some(defaults.close_expired));
     assert_eq!(number("limits", "max_connections"), defaults.limits.max_connections as i64);
     assert_eq!(number("limits", "max_frame_bytes"), defaults.limits.max_frame_bytes as i64);
     assert_eq!(number("limits", "outbox_bytes"), defaults.limits.outbox_bytes as i64);

@@ -1,20 +1,21 @@
 //! Serving what devices publish: a handler accepts, changes, refuses or answers.
 
+mod acks;
 mod publish;
 mod request;
 mod responder;
 mod sync;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
+use self::{acks::Acks, publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
 use super::{im::Im, message::Message};
 use crate::{
     Content, Recipient,
-    cluster::BusError,
+    cluster::{BusError, DeviceAck},
     id::{Device, UserId},
 };
 
@@ -103,6 +104,14 @@ impl Refusal {
 pub trait Handler: Send + Sync + 'static {
     /// Decides. Several run at once, also for one user; those of one device and recipient come one after another.
     fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
+
+    /// A device's application has dealt with everything in a log up to a place, which is further than what was told
+    /// before. Told once, to one of the back ends, if nothing is lost: an acknowledgement is no transaction, and the
+    /// next one says the same and more. Several run at once; those of one device may change places.
+    fn acked(&self, ack: DeviceAck) -> impl Future<Output = ()> + Send {
+        let _ = ack;
+        std::future::ready(())
+    }
 }
 
 impl<F, D> Handler for F
@@ -155,10 +164,12 @@ impl Im {
         let responders = Responders { im: self.clone(), running: running.clone(), stop: stop.clone() };
         // From here on what was begun ends with an error too.
         let service = Service { stop, running };
-        let publishes = Publishes { im: self.clone(), handler };
+        let handler = Arc::new(handler);
+        let publishes = Publishes { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_publish(), publishes).await?;
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
         responders.start(names.upstream_request(), Requests { im: self.clone() }).await?;
+        responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
         Ok(service)
     }
 }

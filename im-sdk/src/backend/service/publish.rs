@@ -25,7 +25,7 @@ const RETRY_MS: u32 = 1000;
 /// Asks the handler, and sends what it accepts.
 pub(super) struct Publishes<H> {
     pub(super) im: Im,
-    pub(super) handler: H,
+    pub(super) handler: Arc<H>,
 }
 
 /// A publish and the server that its answer goes to.

@@ -1,9 +1,9 @@
 //! The loop that every kind of request from servers runs through: receive, divide, handle several at once.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::ServeError;
@@ -11,6 +11,9 @@ use crate::{
     backend::im::Im,
     cluster::{BusEvent, Subject, Subscription},
 };
+
+/// How long a service that ends takes in what is on its way to it. Without a connection to the bus nothing comes.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// One kind of request: what arrives on one subject, shared among the back ends.
 pub(super) trait Responder: Send + Sync + 'static {
@@ -67,11 +70,24 @@ impl<R: Responder> Receiving<R> {
                 None => return,
             }
         }
-        // What the bus had handed over before the end would be lost with the subscription.
-        while let Some(event) = subscription.try_next() {
+        self.finish(subscription).await;
+    }
+
+    /// Others get what comes from here on; what is on its way here would be lost with the subscription.
+    async fn finish(&self, mut subscription: Subscription) {
+        let mut next = timeout(LAST_REQUESTS, async {
+            subscription.drain().await;
+            subscription.next().await
+        })
+        .await;
+        while let Ok(Some(event)) = next {
             if let BusEvent::Message(message) = event {
                 self.begin(message.payload).await;
             }
+            next = timeout(LAST_REQUESTS, subscription.next()).await;
+        }
+        if next.is_err() {
+            tracing::warn!("the bus did not end a subscription in time: devices may have to ask again");
         }
     }
 

@@ -9,9 +9,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::{Stream, task::AtomicWaker};
+use futures_util::{Stream, future::BoxFuture, task::AtomicWaker};
 
-use super::{BusEvent, Disruption};
+use super::{BusEvent, Disruption, Source};
 
 const RECONNECTED: u8 = 1;
 const OVERFLOW: u8 = 2;
@@ -76,5 +76,11 @@ impl<S: Stream<Item = BusEvent> + Unpin> Stream for Disruptable<S> {
             Poll::Pending => self.disruptions.poll(context).map(|told| Some(BusEvent::Disrupted(told))),
             ready => ready,
         }
+    }
+}
+
+impl<S: Source + Unpin> Source for Disruptable<S> {
+    fn drain(mut self: Pin<&mut Self>) -> BoxFuture<'_, ()> {
+        Box::pin(async move { Pin::new(&mut self.events).drain().await })
     }
 }

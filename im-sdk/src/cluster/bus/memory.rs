@@ -8,11 +8,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::Stream;
+use futures_util::{Stream, future::BoxFuture};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{
-    Bus, BusError, BusEvent, BusMessage, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
+    Bus, BusError, BusEvent, BusMessage, Disruption, Publication, SUBSCRIPTION_CAPACITY, Source,
+    Subscription,
     disruptions::{Disruptable, Disruptions},
 };
 use crate::cluster::names::{Names, QueueGroup, Subject};
@@ -39,7 +40,7 @@ impl MemoryBus {
         let subscriber = |id| Subscriber { id, sender, disruptions: disruptions.clone() };
         let id = lock(&self.topics).add(&subject, group, subscriber);
         let membership = Membership { topics: self.topics.clone(), subject, id };
-        Subscription::new(Disruptable::new(Events { receiver, _membership: membership }, disruptions))
+        Subscription::new(Disruptable::new(Events { receiver, membership }, disruptions))
     }
 }
 
@@ -75,7 +76,7 @@ impl Bus for MemoryBus {
 #[derive(Debug)]
 struct Events {
     receiver: mpsc::Receiver<BusEvent>,
-    _membership: Membership,
+    membership: Membership,
 }
 
 impl Stream for Events {
@@ -83,6 +84,14 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<BusEvent>> {
         self.receiver.poll_recv(context)
+    }
+}
+
+impl Source for Events {
+    fn drain(self: Pin<&mut Self>) -> BoxFuture<'_, ()> {
+        // With the subscriber goes the only sender, so that the queue ends behind what is in it.
+        self.membership.leave();
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -94,9 +103,15 @@ struct Membership {
     id: u64,
 }
 
+impl Membership {
+    fn leave(&self) {
+        lock(&self.topics).remove(&self.subject, self.id);
+    }
+}
+
 impl Drop for Membership {
     fn drop(&mut self) {
-        lock(&self.topics).remove(&self.subject, self.id);
+        self.leave();
     }
 }
 

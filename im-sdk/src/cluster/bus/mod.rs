@@ -8,7 +8,7 @@ use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
+use futures_util::{FutureExt, Stream, future::BoxFuture};
 use tokio::task::coop::unconstrained;
 
 pub use self::{memory::MemoryBus, nats::NatsBus};
@@ -100,28 +100,41 @@ pub enum Disruption {
     Overflow,
 }
 
+/// What an implementation of [`Bus`] makes a [`Subscription`] of. Dropping it must unsubscribe; its end says that the bus is
+/// closed, or that it is drained.
+pub trait Source: Stream<Item = BusEvent> + Send + Sync {
+    /// Unsubscribes. What was delivered before still comes, and then the end.
+    fn drain(self: Pin<&mut Self>) -> BoxFuture<'_, ()>;
+}
+
 /// A stream of events; dropping it unsubscribes.
 pub struct Subscription {
     // Boxed and not spawned: an implementation's own stream is read directly, without a task and a queue in between.
-    events: Pin<Box<dyn Stream<Item = BusEvent> + Send + Sync>>,
+    source: Pin<Box<dyn Source>>,
 }
 
 impl Subscription {
-    /// A subscription that reads `events`, for implementers of [`Bus`]. Dropping `events` must unsubscribe; its end
-    /// says that the bus is closed.
-    pub fn new(events: impl Stream<Item = BusEvent> + Send + Sync + 'static) -> Self {
-        Self { events: Box::pin(events) }
+    /// A subscription that reads `source`, for implementers of [`Bus`].
+    pub fn new(source: impl Source + 'static) -> Self {
+        Self { source: Box::pin(source) }
     }
 
-    /// The next event; `None` when the bus is closed. Nothing is lost when the future is dropped.
+    /// The next event; `None` when the bus is closed, or when everything was read after [`Subscription::drain`]. Nothing is
+    /// lost when the future is dropped.
     pub async fn next(&mut self) -> Option<BusEvent> {
-        poll_fn(|context| self.events.as_mut().poll_next(context)).await
+        poll_fn(|context| self.source.as_mut().poll_next(context)).await
     }
 
     /// The next event if one is there already.
     pub fn try_next(&mut self) -> Option<BusEvent> {
         // Unconstrained: "no budget left" must not look like "nothing there".
         unconstrained(self.next()).now_or_never().flatten()
+    }
+
+    /// Receives nothing new: from now on others of the queue group get it. What the bus had for this subscription before is
+    /// still to be read, up to the end. Without a connection the end comes with the next one.
+    pub async fn drain(&mut self) {
+        self.source.as_mut().drain().await;
     }
 }
 

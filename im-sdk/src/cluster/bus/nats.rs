@@ -3,22 +3,26 @@
 //! It needs no rights beyond the subjects that it is asked for: no inbox, no request. A message that nobody is
 //! subscribed to comes back by the server's no-responders status on the publisher's own subject.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering},
+mod events;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, Event, Message, PublishError, PublishErrorKind, ServerAddr, Statistics,
-    StatusCode, SubscribeError, SubscribeErrorKind, Subscriber,
+    Client, ConnectOptions, Event, PublishError, PublishErrorKind, ServerAddr, Statistics, SubscribeError,
+    SubscribeErrorKind, Subscriber,
 };
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use self::events::Events;
 use super::{
-    Bus, BusError, BusEvent, BusMessage, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
+    Bus, BusError, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
     disruptions::{Disruptable, Disruptions},
 };
 use crate::cluster::{
@@ -64,7 +68,8 @@ impl NatsBus {
     }
 
     fn subscription(&self, subscriber: Subscriber) -> Subscription {
-        Subscription::new(Disruptable::new(subscriber.map(event), self.listeners.add()))
+        let events = Events::new(subscriber, self.client.statistics());
+        Subscription::new(Disruptable::new(events, self.listeners.add()))
     }
 }
 
@@ -188,13 +193,6 @@ impl Listeners {
 
 fn native(subject: &Subject) -> async_nats::Subject {
     subject.as_str().into()
-}
-
-fn event(message: Message) -> BusEvent {
-    match message.status {
-        Some(StatusCode::NO_RESPONDERS) => BusEvent::Undelivered(Subject::received(&message.subject)),
-        _ => BusEvent::Message(BusMessage { payload: message.payload }),
-    }
 }
 
 fn parse(addresses: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub async fn check_bus(near: &dyn Bus, far: &dyn Bus) {
     says_when_nobody_listens(near, far).await;
     a_star_takes_one_token(near, far).await;
     dropping_unsubscribes(near, far).await;
+    draining_loses_nothing(near, far).await;
+    a_quiet_subscription_is_drained(near, far).await;
     says_when_it_overflows(near, far).await;
     refuses_what_is_too_large(near).await;
 }
@@ -145,6 +148,68 @@ async fn dropping_unsubscribes(near: &dyn Bus, far: &dyn Bus) {
         reports.try_next()
     })
     .await;
+}
+
+async fn draining_loses_nothing(near: &dyn Bus, far: &dyn Bus) {
+    const ROUNDS: u64 = 5;
+    const EACH: u64 = 2_000;
+    const PACE: Duration = Duration::from_millis(1);
+    let subject = fresh(near);
+    let group = near.names().backends();
+    let mut staying = far.queue_subscribe(subject.clone(), group.clone()).await.expect("subscribe");
+    let mut received = Vec::new();
+    for round in 0..ROUNDS {
+        let mut leaving = near.queue_subscribe(subject.clone(), group.clone()).await.expect("subscribe");
+        settle(near, far).await;
+        let publishing = async {
+            for number in 0..EACH {
+                publish(far, &subject, round * EACH + number).await;
+                if number % 32 == 0 {
+                    // As much as a busy deployment has, not as much as a loop can.
+                    far.flush().await.expect("flush");
+                    tokio::time::sleep(PACE).await;
+                }
+            }
+        };
+        let draining = async {
+            let mut share = vec![message(&mut leaving).await];
+            leaving.drain().await;
+            // Nothing else keeps it from ending.
+            let end = tokio::time::timeout(PATIENCE, async {
+                while let Some(event) = leaving.next().await {
+                    // On its way out, others of this handle go on.
+                    publish(near, &fresh(near), 0).await;
+                    share.push(numbered(event));
+                }
+            });
+            end.await.expect("the end of a drained subscription");
+            share
+        };
+        let ((), mut share) = tokio::join!(publishing, draining);
+        assert!(share.is_sorted(), "in order");
+        received.append(&mut share);
+    }
+    settle(far, near).await;
+    settle(near, far).await;
+    received.append(&mut taken(&mut staying));
+    received.sort_unstable();
+    assert!(received.into_iter().eq(0..ROUNDS * EACH), "each once: with who stays or with who left");
+}
+
+async fn a_quiet_subscription_is_drained(near: &dyn Bus, far: &dyn Bus) {
+    let subject = fresh(near);
+    let mut leaving = near.subscribe(subject.clone()).await.expect("subscribe");
+    settle(near, far).await;
+    for number in 0..10 {
+        publish(far, &subject, number).await;
+    }
+    settle(near, far).await;
+    leaving.drain().await;
+    for number in 0..10 {
+        assert_eq!(message(&mut leaving).await, number, "what was there already");
+    }
+    assert!(leaving.next().await.is_none(), "and then the end");
+    assert!(leaving.next().await.is_none() && leaving.try_next().is_none(), "it stays at its end");
 }
 
 async fn says_when_it_overflows(near: &dyn Bus, far: &dyn Bus) {

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::eventually;
 use crate::{
-    cluster::{Claim, Displaced, LoginPolicy, NodeLease, Route, Routes},
+    cluster::{Claim, Displaced, LoginPolicy, NodeLease, Reclaimed, Route, Routes},
     id::{ChannelId, ConnectionId, Device, DeviceId, NodeId, ServerId, Terminal, UserId},
     proto::pb::ServerInfo,
 };
@@ -29,6 +29,8 @@ pub async fn check_routes(routes: &dyn Routes) {
     a_device_displaces_its_own_route(routes).await;
     a_repeated_claim_displaces_nothing(routes).await;
     concurrent_claims_leave_one(routes).await;
+    a_lost_route_is_restored(routes).await;
+    a_place_that_is_taken_is_not_restored(routes).await;
     only_the_owner_releases(routes).await;
     located_in_order(routes).await;
     channels_have_the_servers_that_joined(routes).await;
@@ -91,6 +93,53 @@ async fn concurrent_claims_leave_one(routes: &dyn Routes) {
         let displaced = [first, second].concat();
         assert_eq!(displaced.len(), 1, "the loser is displaced once");
         assert_ne!(displaced[0].device, left[0].0);
+    }
+}
+
+async fn a_lost_route_is_restored(routes: &dyn Routes) {
+    let user = user("lost");
+    let claim = |number| Claim {
+        user: user.clone(),
+        device: ipad(),
+        route: route(number),
+        policy: LoginPolicy::OnePerTerminal,
+    };
+    assert_eq!(routes.reclaim(&claim(1)).await.expect("reclaim"), Reclaimed::Restored);
+    assert_eq!(routes.reclaim(&claim(1)).await.expect("reclaim"), Reclaimed::Held);
+    let browser = device(Terminal::Web, "tab");
+    take(routes, &user, &browser, 2, LoginPolicy::OnePerTerminal).await;
+    assert!(release(routes, &user, &ipad(), 1).await);
+    assert_eq!(
+        routes.reclaim(&claim(1)).await.expect("reclaim"),
+        Reclaimed::Restored,
+        "a browser does not mind"
+    );
+    assert_eq!(located(routes, &user).await.into_iter().collect::<HashSet<_>>().len(), 2);
+}
+
+async fn a_place_that_is_taken_is_not_restored(routes: &dyn Routes) {
+    let (phone, browser) = (device(Terminal::Ios, "phone"), device(Terminal::Web, "tab"));
+    for (policy, taken) in [
+        (LoginPolicy::OnePerTerminal, vec![&phone]),
+        (LoginPolicy::Single, vec![&phone, &browser]),
+        (LoginPolicy::Unlimited, vec![]),
+    ] {
+        let user = user(&format!("taken-{policy:?}"));
+        take(routes, &user, &phone, 1, LoginPolicy::Unlimited).await;
+        take(routes, &user, &browser, 2, LoginPolicy::Unlimited).await;
+        let claim = Claim { user: user.clone(), device: ipad(), route: route(3), policy };
+        let reclaimed = routes.reclaim(&claim).await.expect("reclaim");
+        if let Reclaimed::Taken(found) = &reclaimed {
+            let found: HashSet<&Device> = found.iter().map(|found| &found.device).collect();
+            assert_eq!(found, taken.iter().copied().collect(), "under {policy:?}");
+            assert_eq!(located(routes, &user).await.len(), 2, "nothing has changed");
+        }
+        assert_eq!(reclaimed == Reclaimed::Restored, taken.is_empty(), "under {policy:?}: {reclaimed:?}");
+        // Its own place, by a newer connection of its own.
+        take(routes, &user, &ipad(), 4, policy).await;
+        let reclaimed = routes.reclaim(&claim).await.expect("reclaim");
+        let newer = Displaced { device: ipad(), route: route(4) };
+        assert!(matches!(&reclaimed, Reclaimed::Taken(found) if found.contains(&newer)), "{reclaimed:?}");
     }
 }
 

@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    Appended, Ends, Entry, LogBounds, LogError, LogId, LogStore, NewEntry, Page,
+    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore, NewEntry,
+    Page,
+    acks::MemoryAcks,
     once::{Once, Record},
 };
-use crate::id::MessageId;
+use crate::id::{Device, MessageId};
 
 /// How many records a log has before those that ran out are looked for.
 const MIN_RECORDS_TO_SWEEP: usize = 64;
@@ -22,6 +24,7 @@ const MIN_RECORDS_TO_SWEEP: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
     logs: Arc<Mutex<HashMap<LogId, Log>>>,
+    acks: Arc<MemoryAcks>,
     bounds: LogBounds,
 }
 
@@ -36,7 +39,7 @@ struct Log {
 impl MemoryLog {
     /// Empty logs.
     pub fn new(bounds: LogBounds) -> Self {
-        Self { logs: Arc::default(), bounds }
+        Self { logs: Arc::default(), acks: Arc::default(), bounds }
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
@@ -102,6 +105,22 @@ impl LogStore for MemoryLog {
 
     async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
         Ok(logs.iter().map(|log| self.look(log, Log::ends)).collect())
+    }
+}
+
+#[async_trait]
+impl AckStore for MemoryLog {
+    async fn note_acks(&self, acks: &[DeviceAck]) -> Result<Vec<bool>, LogError> {
+        Ok(self.acks.note(acks, self.bounds.max_age))
+    }
+
+    async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+        Ok(self.acks.find(questions, self.bounds.max_age))
+    }
+
+    async fn lower_ack(&self, ack: &DeviceAck) -> Result<(), LogError> {
+        self.acks.lower(ack);
+        Ok(())
     }
 }
 

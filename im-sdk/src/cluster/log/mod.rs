@@ -3,6 +3,7 @@
 //! Every entry of a log has a `seq`: 1, 2, 3 and so on, without a gap and never used twice, also after the oldest entries,
 //! or all of them, have been trimmed away.
 
+mod acks;
 #[cfg(feature = "backend")]
 mod disk;
 mod entry;
@@ -19,6 +20,7 @@ pub(super) use self::disk::open as disk_file;
 #[cfg(feature = "backend")]
 pub use self::disk::{DiskLog, OpenLogError};
 pub use self::{
+    acks::{AckQuestion, AckStore, DeviceAck, MAX_ACKED_SEQ, MAX_ACKS_PER_USER},
     entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page},
     memory::MemoryLog,
     once::Once,
@@ -26,9 +28,9 @@ pub use self::{
 };
 use crate::id::MessageId;
 
-/// Keeps logs.
+/// Keeps logs, and beside them how far devices have acknowledged them.
 #[async_trait]
-pub trait LogStore: Send + Sync + fmt::Debug + 'static {
+pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
     /// Appends an entry. Ok means that it is there, at the durability that the implementation stands for. With
     /// [`NewEntry::once`] a retry gets the first result.
     ///

@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Claim, Displaced, LoginPolicy, NodeLease, RegisteredServer, Route, Routes, RoutesError};
+use super::{
+    Claim, Displaced, LoginPolicy, NodeLease, Reclaimed, RegisteredServer, Route, Routes, RoutesError,
+};
 use crate::{
     id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
@@ -59,6 +61,10 @@ impl MemoryRoutes {
 impl Routes for MemoryRoutes {
     async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError> {
         Ok(self.state().claim(claim))
+    }
+
+    async fn reclaim(&self, claim: &Claim) -> Result<Reclaimed, RoutesError> {
+        Ok(self.state().reclaim(claim))
     }
 
     async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError> {
@@ -146,6 +152,21 @@ impl State {
             .collect();
         devices.insert(claim.device.clone(), claim.route.clone());
         displaced
+    }
+
+    fn reclaim(&mut self, claim: &Claim) -> Reclaimed {
+        let devices = self.users.entry(claim.user.clone()).or_default();
+        if devices.get(&claim.device) == Some(&claim.route) {
+            return Reclaimed::Held;
+        }
+        let taken = devices.iter().filter(|(device, _)| makes_way(claim, device));
+        let taken: Vec<Displaced> =
+            taken.map(|(device, route)| Displaced { device: device.clone(), route: route.clone() }).collect();
+        if !taken.is_empty() {
+            return Reclaimed::Taken(taken);
+        }
+        devices.insert(claim.device.clone(), claim.route.clone());
+        Reclaimed::Restored
     }
 
     fn release(&mut self, user: &UserId, device: &Device, route: &Route) -> bool {

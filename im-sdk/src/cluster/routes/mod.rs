@@ -24,6 +24,13 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// [`RoutesError`]; whether the route is there is unknown then, so release it.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Displaced>, RoutesError>;
 
+    /// Registers a route again that may have got lost. Nobody is displaced: if the policy has given its place to others
+    /// meanwhile, nothing changes.
+    ///
+    /// # Errors
+    /// [`RoutesError`]; whether the route is there is unknown then.
+    async fn reclaim(&self, claim: &Claim) -> Result<Reclaimed, RoutesError>;
+
     /// Removes a device's route if it still is this one. True when it was.
     ///
     /// # Errors
@@ -174,6 +181,18 @@ pub struct Displaced {
     pub device: Device,
     /// Where it was.
     pub route: Route,
+}
+
+/// What became of a route that was claimed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reclaimed {
+    /// It was there.
+    Held,
+    /// It had got lost, and is there again.
+    Restored,
+    /// These have its place.
+    Taken(Vec<Displaced>),
 }
 
 /// A live server and what it says of itself.

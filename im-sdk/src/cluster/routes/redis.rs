@@ -1,11 +1,15 @@
 //! Routes in Redis.
 
+mod reclaim;
+
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use prost::Message as _;
 
-use super::{Claim, Displaced, LoginPolicy, NodeLease, RegisteredServer, Route, Routes, RoutesError};
+use super::{
+    Claim, Displaced, LoginPolicy, NodeLease, Reclaimed, RegisteredServer, Route, Routes, RoutesError,
+};
 use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
@@ -92,6 +96,10 @@ impl Routes for RedisRoutes {
         self.remove_malformed(&claim.user, &kept).await?;
         let routes = readable(&claim.user, displaced);
         Ok(routes.into_iter().map(|(device, route)| Displaced { device, route }).collect())
+    }
+
+    async fn reclaim(&self, claim: &Claim) -> Result<Reclaimed, RoutesError> {
+        self.claim_again(claim).await
     }
 
     async fn release(&self, user: &UserId, device: &Device, route: &Route) -> Result<bool, RoutesError> {

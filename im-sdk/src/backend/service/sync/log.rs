@@ -6,7 +6,7 @@ use crate::{
         ids::unix_ms,
         message::{channel_push_frame, push_frame},
     },
-    cluster::{Entry, LogId, Page},
+    cluster::{DeviceAck, Entry, LogId, Page},
     id::MessageId,
     proto::{frame, pb, pb::ResetReason},
 };
@@ -40,6 +40,11 @@ impl Start {
         };
         // From the oldest entry that there still is.
         let before = page.first.saturating_sub(1);
+        if reason == ResetReason::Forked {
+            // What the device acknowledged on the branch that was lost says nothing of what is there instead.
+            let ack = DeviceAck::new(sync.user.clone(), sync.device.clone(), log.clone(), before);
+            sync.im.inner.cluster.log().lower_ack(&ack).await?;
+        }
         let reset = Some(reset(&log, before, 0, reason));
         Ok(Self { page: read(sync, &log, before).await?, log, reset })
     }

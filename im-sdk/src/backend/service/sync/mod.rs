@@ -19,7 +19,7 @@ use super::responder::Responder;
 use crate::{
     backend::{im::Im, message::left_frame},
     cluster::{LogError, LogId, MembersError},
-    id::{ChannelId, ServerId, UserId},
+    id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
 };
 
@@ -38,6 +38,7 @@ struct Sync {
     server: ServerId,
     connection: u64,
     user: UserId,
+    device: Device,
     /// By channel; the inbox has no name.
     cursors: HashMap<String, pb::Cursor>,
 }
@@ -88,8 +89,10 @@ impl Sync {
         let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
         let server = ServerId::parse(&request.server).map_err(|error| error.to_string())?;
         let user = UserId::parse(&request.user).map_err(|error| error.to_string())?;
+        let device = request.device.ok_or("the device is missing")?;
+        let device = Device::try_from(device).map_err(|error| error.to_string())?;
         let cursors = sync.cursors.into_iter().map(|cursor| (cursor.channel.clone(), cursor)).collect();
-        Ok(Self { im, server, connection: request.connection, user, cursors })
+        Ok(Self { im, server, connection: request.connection, user, device, cursors })
     }
 
     async fn bring_up_to_date(self) -> Result<(), SyncError> {

@@ -37,6 +37,14 @@ impl Acks {
         self.unsent.insert(log);
     }
 
+    /// What was told may have been lost on the way: it is told again, soon.
+    pub(super) fn repeat(&mut self, now: Instant) {
+        self.unsent.append(&mut self.sent);
+        if !self.unsent.is_empty() {
+            self.at.get_or_insert(now + INTERVAL);
+        }
+    }
+
     /// The client closes.
     pub(super) fn flush(&mut self) {
         self.due = true;

@@ -31,6 +31,8 @@ impl Logs {
         // The gap may have closed since it was due.
         if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
             self.syncing.begin(now, rng);
+            // The reasons for a sync are reasons to think that acknowledgements were lost as well.
+            self.acks.repeat(now);
             return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));
         }
         self.ack(now, room).map(pb::frame::Body::Ack)

@@ -502,6 +502,24 @@ fn acknowledgements_are_collected_and_repeated_after_a_loss() {
 }
 
 #[test]
+fn acknowledgements_are_repeated_with_a_sync() {
+    let mut test = Harness::following();
+    test.receive(entry("", 11));
+    test.acknowledge("", 11);
+    test.pass(ACK_INTERVAL);
+    assert_eq!(test.sent_ack(), [(String::new(), 11)]);
+    // What makes a device sync may have swallowed it.
+    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+    test.pass(Duration::ZERO);
+    test.sent_sync();
+    assert!(test.try_sent().is_none(), "not at once");
+    test.pass(ACK_INTERVAL);
+    assert_eq!(test.sent_ack(), [(String::new(), 11)]);
+    test.pass(10 * ACK_INTERVAL);
+    assert!(test.try_sent().is_none(), "and once");
+}
+
+#[test]
 fn closing_sends_and_saves_what_was_acknowledged() {
     let mut test = Harness::following();
     test.receive(entry("", 11));

@@ -1,5 +1,6 @@
 //! What every implementation of [`LogStore`] must do.
 
+mod acks;
 mod bounds;
 mod once;
 mod pages;
@@ -33,6 +34,7 @@ pub async fn check_log<L: LogStore>(open: impl AsyncFn(LogBounds) -> L) {
     pages::check(&*log).await;
     once::check(&log).await;
     bounds::check(&open).await;
+    acks::check(&open).await;
 }
 
 async fn numbers_are_contiguous<L: LogStore>(log: &Arc<L>) {

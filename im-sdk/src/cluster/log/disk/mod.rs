@@ -3,6 +3,7 @@
 //! One thread writes, and whatever queued while it wrote goes to the disk together with one `fsync`. Readers see what is
 //! committed and never wait for it.
 
+mod acks;
 pub(in crate::cluster) mod open;
 mod reader;
 mod tables;

@@ -2,6 +2,7 @@
 
 use redb::{Database, Table, TableDefinition};
 
+use super::acks::ACKS;
 use crate::{
     cluster::{
         log::{Ends, once::Record},
@@ -76,6 +77,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(ENTRIES)?;
     transaction.open_table(RECORDS)?;
     members::create(&transaction)?;
+    transaction.open_table(ACKS)?;
     transaction.commit()?;
     Ok(())
 }

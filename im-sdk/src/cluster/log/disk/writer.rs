@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    acks::{self, ACKS, AckWriter, Acks},
     tables::{ENTRIES, Entries, LOGS, Log, RECORDS, Records, load_record, store_record},
     trim::{self, Sweep},
 };
 use crate::{
     cluster::log::{
-        Appended, LogBounds, LogError, LogId, NewEntry,
+        Appended, DeviceAck, LogBounds, LogError, LogId, NewEntry,
         entry::{milliseconds, unix_ms},
         once::{Once, Record},
     },
@@ -35,17 +36,43 @@ pub(super) enum Job {
         oldest: MessageId,
         done: oneshot::Sender<Result<(), LogError>>,
     },
+    NoteAcks {
+        acks: Vec<DeviceAck>,
+        done: oneshot::Sender<Result<Vec<bool>, LogError>>,
+    },
+    LowerAck {
+        ack: DeviceAck,
+        done: oneshot::Sender<Result<(), LogError>>,
+    },
+}
+
+/// What a job came to.
+enum Applied {
+    Appended(Results),
+    Noted(Vec<bool>),
+    Done,
 }
 
 impl Job {
     /// Says what became of it: results in the order of the entries, or one failure for all.
-    fn answer(self, outcome: Result<Results, LogError>) {
+    fn answer(self, outcome: Result<Applied, LogError>) {
         // Whoever does not wait any more does not want to know.
         match (self, outcome) {
-            (Self::Append { done, .. }, Ok(results)) => drop(done.send(results)),
+            (Self::Append { done, .. }, Ok(Applied::Appended(results))) => drop(done.send(results)),
             (Self::Append { entries, done }, Err(error)) => drop(done.send(vec![Err(error); entries.len()])),
-            (Self::Trim { done, .. }, outcome) => drop(done.send(outcome.map(drop))),
+            (Self::NoteAcks { done, .. }, Ok(Applied::Noted(forward))) => drop(done.send(Ok(forward))),
+            (Self::NoteAcks { done, .. }, Err(error)) => drop(done.send(Err(error))),
+            (Self::Trim { done, .. } | Self::LowerAck { done, .. }, outcome) => {
+                drop(done.send(outcome.map(drop)));
+            }
+            // No job comes to another's result; without an answer it counts as unknown.
+            (Self::Append { .. } | Self::NoteAcks { .. }, Ok(_)) => {}
         }
+    }
+
+    /// Whether what it writes may be lost in a crash.
+    fn may_be_lost(&self) -> bool {
+        matches!(self, Self::NoteAcks { .. } | Self::LowerAck { .. })
     }
 }
 
@@ -53,11 +80,12 @@ pub(super) struct Writer {
     database: Arc<Database>,
     bounds: LogBounds,
     sweep: Sweep,
+    acks: AckWriter,
 }
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>, bounds: LogBounds) -> Self {
-        Self { database, bounds, sweep: Sweep::default() }
+        Self { database, bounds, sweep: Sweep::default(), acks: AckWriter::default() }
     }
 
     /// Writes until nobody can hand in a job any more.
@@ -85,7 +113,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &[Job]) -> Result<Vec<Results>, LogError> {
+    fn commit(&mut self, batch: &[Job]) -> Result<Vec<Applied>, LogError> {
         // Without a commit nothing of a transaction is ever seen.
         let applied = self.apply(batch);
         let (transaction, results) =
@@ -95,10 +123,13 @@ impl Writer {
         Ok(results)
     }
 
-    fn apply(&mut self, batch: &[Job]) -> Result<(WriteTransaction, Vec<Results>), redb::Error> {
-        let transaction = self.database.begin_write()?;
+    fn apply(&mut self, batch: &[Job]) -> Result<(WriteTransaction, Vec<Applied>), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        if batch.iter().all(Job::may_be_lost) {
+            transaction.set_durability(Durability::None)?;
+        }
         let mut tables = Tables::open(&transaction, self.bounds)?;
-        let results = batch.iter().map(|job| tables.apply(job)).collect::<Result<_, _>>()?;
+        let results = batch.iter().map(|job| tables.apply(job, &mut self.acks)).collect::<Result<_, _>>()?;
         self.sweep.run(&mut tables.records, tables.new_records, tables.now_ms)?;
         drop(tables);
         Ok((transaction, results))
@@ -110,6 +141,7 @@ struct Tables<'a> {
     logs: Table<'a, &'static str, (u64, u64, u64)>,
     entries: Entries<'a>,
     records: Records<'a>,
+    acks: Acks<'a>,
     bounds: LogBounds,
     oldest: MessageId,
     now_ms: u64,
@@ -122,6 +154,7 @@ impl<'a> Tables<'a> {
             logs: transaction.open_table(LOGS)?,
             entries: transaction.open_table(ENTRIES)?,
             records: transaction.open_table(RECORDS)?,
+            acks: transaction.open_table(ACKS)?,
             bounds,
             oldest: bounds.oldest_id(),
             now_ms: unix_ms(),
@@ -129,16 +162,21 @@ impl<'a> Tables<'a> {
         })
     }
 
-    fn apply(&mut self, job: &Job) -> Result<Results, redb::Error> {
+    fn apply(&mut self, job: &Job, writer: &mut AckWriter) -> Result<Applied, redb::Error> {
         match job {
             Job::Append { entries, .. } => {
-                entries.iter().map(|(log, entry)| self.append(log, entry)).collect()
+                let appends = entries.iter().map(|(log, entry)| self.append(log, entry));
+                return appends.collect::<Result<_, _>>().map(Applied::Appended);
             }
-            Job::Trim { logs, oldest, .. } => {
-                logs.iter().try_for_each(|log| self.trim(log, *oldest))?;
-                Ok(Results::new())
+            Job::NoteAcks { acks, .. } => {
+                let oldest_ms = self.now_ms.saturating_sub(milliseconds(self.bounds.max_age));
+                let notes = acks.iter().map(|ack| writer.note(&mut self.acks, ack, self.now_ms, oldest_ms));
+                return notes.collect::<Result<_, _>>().map(Applied::Noted);
             }
+            Job::Trim { logs, oldest, .. } => logs.iter().try_for_each(|log| self.trim(log, *oldest))?,
+            Job::LowerAck { ack, .. } => acks::lower(&mut self.acks, ack)?,
         }
+        Ok(Applied::Done)
     }
 
     /// The inner result is the appender's, the outer one the file's.

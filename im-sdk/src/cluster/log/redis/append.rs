@@ -22,7 +22,7 @@ const MAX_BATCH: usize = 256;
 const APPENDS_PER_TRIM: u32 = 256;
 
 /// The longest time that something is remembered for: a century. Redis refuses much longer ones.
-const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What an attempt came to. `None`: Redis does not know the script, so nothing was done.
 type Attempt = Option<Result<Appended, LogError>>;

@@ -3,6 +3,7 @@
 //! A log is a stream whose ids are `0-1`, `0-2` and so on: `XADD <key> 0-*` numbers it without a gap, and goes on where it
 //! was when entries, or all of them, have been trimmed away. Redis 7.0 is the first that can do this.
 
+mod acks;
 mod append;
 mod confirm;
 mod read;
@@ -11,8 +12,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::confirm::Confirming;
-use super::{Appended, Cause, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
+use self::{append::MAX_TTL, confirm::Confirming};
+use super::{
+    AckQuestion, AckStore, Appended, Cause, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Page,
+};
 use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},

@@ -175,7 +175,7 @@ fn malformed(what: &'static str, place: &str) -> LogError {
     LogError::Malformed { what, place: place.into() }
 }
 
-fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> LogError {
+pub(super) fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> LogError {
     move |source| LogError::Unavailable { action, source: Cause::from(source) }
 }
 

@@ -1,0 +1,73 @@
+//! What a message came to with its recipients' devices.
+
+use std::collections::BTreeMap;
+
+use super::watch::MAX_WAITED_FOR;
+use crate::{backend::receipt::UserDevice, id::UserId};
+
+/// How far a message got with one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceState {
+    /// Its application has dealt with the message.
+    Acked,
+    /// Its server has queued the message for it, and it has not acknowledged it in time.
+    Pushed,
+    /// Its server did not say whether it queued the message, and the device has not acknowledged it in time.
+    Unconfirmed,
+    /// It was connected when the message was sent, is not any more, and has not acknowledged it. It gets the message when it
+    /// comes back.
+    Offline,
+}
+
+/// What a message came to, as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AckOutcome {
+    /// Every device that was waited for and is connected has acknowledged it, and at least one has.
+    Acked,
+    /// No recipient's device is connected, and none has acknowledged it.
+    Offline,
+    /// Some connected devices have not acknowledged it in time.
+    TimedOut,
+}
+
+/// What [`Receipt::acked`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AckReport {
+    /// As a whole.
+    pub outcome: AckOutcome,
+    /// The devices that were connected when the message was sent, and those that came later and acknowledged it while they
+    /// were waited for.
+    pub devices: BTreeMap<UserDevice, DeviceState>,
+    /// Recipients none of whose devices is among them.
+    pub offline: Vec<UserId>,
+}
+
+impl AckReport {
+    /// True when at least one device of the user has acknowledged the message.
+    pub fn acked_by(&self, user: &UserId) -> bool {
+        self.devices.iter().any(|(device, state)| device.user == *user && *state == DeviceState::Acked)
+    }
+
+    /// The devices in a state.
+    pub fn devices_in(&self, state: DeviceState) -> impl Iterator<Item = &UserDevice> {
+        self.devices.iter().filter(move |(_, other)| **other == state).map(|(device, _)| device)
+    }
+}
+
+/// Acknowledgements cannot be waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The message is in no log, so no device acknowledges it. What the receipt itself says is all there is.
+    #[error("a message that was sent live is not acknowledged: send it with Durability::Logged")]
+    Live,
+    /// Too many recipients are waited for by this process.
+    #[error("this process waits for {MAX_WAITED_FOR} recipients' acknowledgements already: try again later")]
+    TooMany,
+    /// The `Im` that sent the message was dropped or shut down.
+    #[error("the back end that sent the message has ended")]
+    Ended,
+}

@@ -1,0 +1,80 @@
+//! Devices' acknowledgements on their way to the back ends.
+//!
+//! One that is dropped does no harm: the device repeats it when it syncs or connects again, and every later one of that
+//! log says the same and more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use im_proto::pb;
+use im_sdk::cluster::{Cluster, Publication};
+use prost::Message as _;
+
+use crate::{
+    bounded::{self, Bounds},
+    registry::Connection,
+};
+
+/// Acknowledgements that wait to be put onto the bus; most are of some 20 bytes.
+const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
+
+/// The most acknowledgements, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by
+/// default).
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// A connection and its `Ack`, byte for byte.
+type Waiting = (Arc<Connection>, Bytes);
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    queue: bounded::Sender<Waiting>,
+}
+
+impl Acks {
+    /// The receiver is for [`forward`].
+    pub(crate) fn new() -> (Self, bounded::Receiver<Waiting>) {
+        let (queue, receiver) = bounded::channel(QUEUE);
+        (Self { queue }, receiver)
+    }
+
+    /// Queues a device's `Ack` for the back ends. Never waits.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, ack: Bytes) {
+        let bytes = ack.len();
+        if !self.queue.try_send((Arc::clone(connection), ack), bytes) {
+            tracing::debug!(user = %connection.user, "the way to the back ends is full: an acknowledgement is dropped");
+        }
+    }
+}
+
+/// Puts queued acknowledgements onto the bus, as many at once as have queued up while the last message went out. Ends
+/// when every [`Acks`] is gone.
+pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        let publication = Publication {
+            subject: cluster.names().upstream_ack(),
+            // Where no back end is listening, nobody wants to know.
+            return_to: None,
+            payload: batch(first, &mut queue).encode_to_vec().into(),
+        };
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::warn!(%error, "cannot pass acknowledgements on to the back ends");
+        }
+    }
+}
+
+fn batch(first: Waiting, queue: &mut bounded::Receiver<Waiting>) -> pb::UpstreamAcks {
+    let mut bytes = first.1.len();
+    let mut acks = vec![upstream(first)];
+    while acks.len() < BATCH && bytes < BATCH_BYTES {
+        let Some(next) = queue.try_recv() else { break };
+        bytes += next.1.len();
+        acks.push(upstream(next));
+    }
+    pb::UpstreamAcks { acks }
+}
+
+fn upstream((connection, ack): Waiting) -> pb::UpstreamAck {
+    pb::UpstreamAck { user: connection.user.to_string(), device: Some((&connection.device).into()), ack }
+}

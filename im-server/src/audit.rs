@@ -1,0 +1,136 @@
+//! Finds connections whose route got lost, as nobody reaches them: by a Redis that lost what was last written to it, a claim
+//! that counted as failed and took effect, a kick that did not arrive. Slowly: a part of the connections at a time, all of
+//! them within [`crate::ServerConfig::route_audit`].
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use im_proto::{close::CloseCode, frame, pb};
+use im_sdk::{
+    cluster::{Claim, Displaced, Reclaimed, Route, RoutesError},
+    id::{ServerId, UserId},
+};
+use tokio::time::sleep;
+
+use crate::{
+    outbox::Close,
+    registry::{Connection, SHARDS},
+    shared::Shared,
+};
+
+/// How many users' routes are read at once.
+const BATCH: usize = 256;
+
+/// Within which time a device syncs whose route is restored. Devices are found one after another, so short.
+const HINT_WINDOW_MS: u32 = 500;
+
+/// Looks at all connections again and again. Ends with the server.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let share = shared.config.route_audit / SHARDS as u32;
+    loop {
+        for shard in 0..SHARDS {
+            let connections = shared.registry.in_shard(shard);
+            let batches = connections.chunks(BATCH);
+            let pause = share / u32::try_from(batches.len()).unwrap_or(u32::MAX).max(1);
+            if batches.len() == 0 {
+                sleep(share).await;
+            }
+            for batch in batches {
+                look_at(&shared, batch, pause).await;
+            }
+        }
+    }
+}
+
+async fn look_at(shared: &Shared, batch: &[Arc<Connection>], pause: Duration) {
+    sleep(pause).await;
+    // Past its lease a server writes no route; on its way out it needs none.
+    if shared.draining.is_cancelled() || !shared.holds_lease() {
+        return;
+    }
+    if let Err(error) = check(shared, batch).await {
+        tracing::warn!(%error, "cannot check whether devices can still be reached");
+    }
+}
+
+async fn check(shared: &Shared, batch: &[Arc<Connection>]) -> Result<(), RoutesError> {
+    let users: Vec<UserId> = batch.iter().map(|connection| connection.user.clone()).collect();
+    let located = shared.cluster.routes().locate(&users).await?;
+    for (connection, routes) in batch.iter().zip(located) {
+        let route = route(shared, connection);
+        let is_there = routes.iter().any(|(device, other)| *device == connection.device && *other == route);
+        if !is_there && connection.is_routed() {
+            restore(shared, connection).await?;
+        }
+    }
+    Ok(())
+}
+
+fn route(shared: &Shared, connection: &Connection) -> Route {
+    Route { server: shared.id.clone(), connection: connection.id }
+}
+
+async fn restore(shared: &Shared, connection: &Connection) -> Result<(), RoutesError> {
+    let mut reclaimed = reclaim(shared, connection).await?;
+    if let Reclaimed::Taken(taken) = &reclaimed
+        && sweep(shared, connection, taken).await?
+    {
+        reclaimed = reclaim(shared, connection).await?;
+    }
+    match reclaimed {
+        Reclaimed::Restored => {
+            tracing::info!(user = %connection.user, device = %connection.device, "a lost route is restored");
+            // Nothing was pushed to it meanwhile.
+            let hint = pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS });
+            connection.outbox.try_push(frame::encode(hint));
+        }
+        Reclaimed::Taken(taken) => give_way(connection, &taken),
+        _ => {}
+    }
+    // It may have left meanwhile, and released its route before it was there again.
+    if shared.registry.get(connection.id).is_none() {
+        shared.release_route(connection).await;
+    }
+    Ok(())
+}
+
+async fn reclaim(shared: &Shared, connection: &Connection) -> Result<Reclaimed, RoutesError> {
+    let claim = Claim {
+        user: connection.user.clone(),
+        device: connection.device.clone(),
+        route: route(shared, connection),
+        policy: shared.config.login_policy,
+    };
+    shared.cluster.routes().reclaim(&claim).await
+}
+
+/// Removes those routes that lead nowhere. True when there were any.
+async fn sweep(shared: &Shared, connection: &Connection, taken: &[Displaced]) -> Result<bool, RoutesError> {
+    let routes = shared.cluster.routes();
+    let live: HashSet<ServerId> = routes.live_servers().await?.into_iter().map(|server| server.id).collect();
+    let mut swept = false;
+    for Displaced { device, route } in taken {
+        let here = route.server == shared.id;
+        let leads_nowhere = if here {
+            shared.registry.get(route.connection).is_none()
+        } else {
+            !live.contains(&route.server)
+        };
+        if leads_nowhere {
+            swept |= routes.release(&connection.user, device, route).await?;
+        }
+    }
+    Ok(swept)
+}
+
+/// Another connection has the place, and a kick was lost.
+fn give_way(connection: &Connection, taken: &[Displaced]) {
+    tracing::info!(user = %connection.user, device = %connection.device, "a connection without a route is closed");
+    let same_device = taken.iter().any(|taken| taken.device == connection.device);
+    let close = if same_device || taken.is_empty() {
+        // The device left this connection behind. Should it not have, it comes back.
+        Close::new(CloseCode::Internal, "the route of this connection was lost")
+    } else {
+        Close::new(CloseCode::Replaced, "another connection of this user took its place")
+    };
+    connection.outbox.close(close);
+}

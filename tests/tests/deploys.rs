@@ -1,0 +1,63 @@
+//! Back ends that come and go while devices go on.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use im_sdk::backend::{Im, Incoming, Service};
+use im_tests::{Setup, Stack, TestClient, Via, everywhere};
+
+everywhere!(a_rolling_deploy_makes_nobody_wait);
+
+/// What a device waits for a publish that a back end lost is the server's `publish_timeout`, 10 s.
+const MUCH_LESS: Duration = Duration::from_secs(5);
+
+async fn serve(im: &Im) -> Service {
+    im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap()
+}
+
+/// Publishes one after the other; tells how many there were and how long the slowest took.
+async fn publish(client: &TestClient, number: usize, done: &AtomicBool) -> (u32, Duration) {
+    let (mut count, mut slowest) = (0, Duration::ZERO);
+    while !done.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        client.publish(&format!("user-{number}"), "hi").await.unwrap();
+        slowest = slowest.max(started.elapsed());
+        count += 1;
+    }
+    (count, slowest)
+}
+
+async fn a_rolling_deploy_makes_nobody_wait(setup: Setup, via: Via) {
+    // Of each, as many publishes at once as may be.
+    const DEVICES: usize = 10;
+    const EACH: usize = 60;
+    let stack = Stack::start(setup, 1).await;
+    let mut ims = [stack.backend().await, stack.backend().await];
+    let mut services = [Some(serve(&ims[0]).await), Some(serve(&ims[1]).await)];
+    let mut clients = Vec::new();
+    for number in 0..DEVICES {
+        clients.push(stack.connect(&format!("device-{number}"), "web/tab", 0, via).await);
+    }
+    let done = AtomicBool::new(false);
+    let deploy = async {
+        for round in 0..6 {
+            let index = round % 2;
+            let new = stack.backend().await;
+            let service = serve(&new).await;
+            let old = services[index].replace(service).unwrap();
+            old.shutdown().await;
+            std::mem::replace(&mut ims[index], new).shutdown().await;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let publishing =
+        join_all(clients.iter().enumerate().map(|(number, client)| publish(client, number, &done)));
+    let (results, ()) = tokio::join!(publishing, deploy);
+    assert!(results.iter().all(|(count, _)| *count > 0));
+    let slowest = results.iter().map(|(_, slowest)| *slowest).max().unwrap();
+    assert!(slowest < MUCH_LESS, "a device waited {slowest:?}");
+}

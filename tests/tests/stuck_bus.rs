@@ -1,0 +1,82 @@
+//! A bus that takes nothing does not keep a server from delivering.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use im_proto::{frame, pb, pb::frame::Body};
+use im_sdk::{
+    cluster::{
+        Bus, BusError, Cluster, MemoryBus, MemoryLog, MemoryRoutes, Names, Publication, QueueGroup, Subject,
+        Subscription,
+    },
+    token::{TokenVerifier, VerificationKey},
+};
+use im_server::{Server, ServerConfig};
+use im_tests::{
+    raw::{Heard, Raw},
+    stack::{AUDIENCE, ISSUER, KEY_ID, SECRET},
+};
+use prost::Message as _;
+
+/// Its users hear what others publish, and publish in vain.
+#[derive(Debug)]
+struct StuckBus(MemoryBus);
+
+#[async_trait::async_trait]
+impl Bus for StuckBus {
+    async fn subscribe(&self, subject: Subject) -> Result<Subscription, BusError> {
+        self.0.subscribe(subject).await
+    }
+
+    async fn queue_subscribe(&self, subject: Subject, group: QueueGroup) -> Result<Subscription, BusError> {
+        self.0.queue_subscribe(subject, group).await
+    }
+
+    async fn publish(&self, _: Publication) -> Result<(), BusError> {
+        std::future::pending().await
+    }
+
+    async fn flush(&self) -> Result<(), BusError> {
+        std::future::pending().await
+    }
+
+    fn names(&self) -> &Names {
+        self.0.names()
+    }
+}
+
+#[tokio::test]
+async fn deliveries_go_on_while_answers_wait() {
+    let bus = MemoryBus::new();
+    let (routes, log) = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryLog::default()));
+    let cluster = Cluster::new(routes, Arc::new(StuckBus(bus.clone())), log);
+    let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes()).unwrap();
+    let mut config = ServerConfig::new("s1", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
+    config.websocket = Some(([127, 0, 0, 1], 0).into());
+    let server = Server::start(config, cluster.clone()).await.unwrap();
+    let mut bob = Raw::websocket(&server.endpoints()[0]).await;
+    let connection = bob.log_in("bob").await.connection;
+
+    for number in 1..=3 {
+        let frames = frame::encode(Body::Push(pb::Push { seq: number, ..pb::Push::default() }));
+        let record = pb::Record {
+            connections: vec![connection],
+            channel: String::new(),
+            effect: Some(pb::record::Effect::Frames(frames)),
+        };
+        let envelope = pb::Envelope {
+            publisher: "b1".into(),
+            number,
+            answer_to: cluster.names().answers("b1").to_string(),
+            records: vec![record],
+            goodbye: false,
+        };
+        let subject = cluster.names().server(server.id());
+        let payload = envelope.encode_to_vec().into();
+        bus.publish(Publication { subject, return_to: None, payload }).await.unwrap();
+        match bob.heard().await {
+            Heard::Frame(Body::Push(push)) => assert_eq!(push.seq, number),
+            other => panic!("{other:?}"),
+        }
+    }
+}
