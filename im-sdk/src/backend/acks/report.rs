@@ -32,7 +32,7 @@ pub enum AckOutcome {
     TimedOut,
 }
 
-/// What [`Receipt::acked`] found.
+/// What [`Receipt::acked`](crate::backend::Receipt::acked) found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AckReport {

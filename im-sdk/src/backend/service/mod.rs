@@ -138,7 +138,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Receives nothing more and waits until everything that was begun is answered.
+    /// Receives nothing more and waits until everything that was begun, or was on its way here, is answered. On NATS that takes
+    /// about a second where little comes in.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.running.close();

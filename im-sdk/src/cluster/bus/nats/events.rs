@@ -17,11 +17,12 @@ use crate::cluster::{
     names::Subject,
 };
 
-/// With how many further messages a subscription ends that is drained; more than are on the wire at once.
-const LAST_MESSAGES: u64 = 256;
+/// With how many further messages a subscription ends that is drained: more than are on the wire at once. If so many do not
+/// come within [`STEP`], fewer are on the wire, and fewer do.
+const LAST_MESSAGES: [u64; 4] = [256, 64, 16, 4];
 
-/// A subscription that did not get them in this time is quiet enough to be ended as it is.
-const QUIET: Duration = Duration::from_millis(500);
+/// See [`LAST_MESSAGES`]. Behind the last step there are less than 16 messages a second.
+const STEP: Duration = Duration::from_millis(250);
 
 pub(super) struct Events {
     subscriber: Subscriber,
@@ -50,16 +51,17 @@ impl Events {
     }
 
     /// The client library forgets a subscription at once when it unsubscribes, and drops what is on the wire. So the end
-    /// is agreed upon first: after some further messages, as server and client both count them. Where few messages come,
-    /// that end is not reached, and hardly anything is on the wire.
+    /// is agreed upon first: after some further messages, as server and client both count them.
     async fn end(&mut self) {
         while self.read().now_or_never() == Some(true) {}
-        // A server that is new counts from the beginning: it would go on when the client has ended.
-        if self.statistics.connects.load(Ordering::Relaxed) == self.connects {
-            let last = self.count + LAST_MESSAGES;
+        for further in LAST_MESSAGES {
+            // A server that is new counts from the beginning: it would go on when the client has ended.
+            if self.statistics.connects.load(Ordering::Relaxed) != self.connects {
+                break;
+            }
             // Fails only when the task that owns the connection is gone, and with it the subscription.
-            let _ = self.subscriber.unsubscribe_after(last).await;
-            if timeout(QUIET, async { while self.read().await {} }).await.is_ok() {
+            let _ = self.subscriber.unsubscribe_after(self.count + further).await;
+            if timeout(STEP, async { while self.read().await {} }).await.is_ok() {
                 return;
             }
         }
