@@ -5,7 +5,7 @@
 use std::{io::BufRead as _, process::ExitCode, sync::Arc};
 
 use im_sdk::{
-    backend::{Im, Incoming},
+    backend::{Im, ImConfig, Incoming},
     cluster::{Cluster, ClusterConfig},
 };
 use im_tests::chaos::{
@@ -20,7 +20,9 @@ async fn main() -> ExitCode {
         eprintln!("chaos-backend is started by the chaos tests");
         return ExitCode::FAILURE;
     };
-    let im = Im::with_cluster(cluster(&setup).await).await.expect("the back end starts");
+    let mut config = ImConfig::default();
+    config.send_timeout = setup.send_timeout;
+    let im = Im::start(cluster(&setup).await, config).await.expect("the back end starts");
     let service =
         im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.expect("it serves");
     let mut orders = orders();

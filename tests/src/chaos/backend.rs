@@ -35,6 +35,8 @@ pub struct BackendSetup {
     pub drop_percent: u32,
     /// See [`im_sdk::cluster::ClusterConfig::min_replicas`].
     pub min_replicas: usize,
+    /// See [`im_sdk::backend::ImConfig::send_timeout`].
+    pub send_timeout: Duration,
 }
 
 impl BackendSetup {
@@ -53,6 +55,7 @@ impl BackendSetup {
             share.seconds.to_string(),
             self.drop_percent.to_string(),
             self.min_replicas.to_string(),
+            self.send_timeout.as_millis().to_string(),
         ]
     }
 
@@ -76,6 +79,7 @@ impl BackendSetup {
             },
             drop_percent: next(words)?,
             min_replicas: next(words)?,
+            send_timeout: Duration::from_millis(next(words)?),
         })
     }
 }
@@ -222,6 +226,7 @@ mod tests {
             share,
             drop_percent: 5,
             min_replicas: 1,
+            send_timeout: Duration::from_millis(1500),
         };
         assert_eq!(BackendSetup::from_arguments(setup.to_arguments()), Some(setup));
         assert_eq!(BackendSetup::from_arguments(["redis://a".to_owned()]), None);

@@ -1,6 +1,9 @@
 //! Redis, NATS, three servers and two back ends, as processes.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use im_sdk::{
     Content,
@@ -35,6 +38,8 @@ pub struct DeploymentOptions {
     pub devices: usize,
     /// How many of them do not read.
     pub unread: usize,
+    /// How many processes have devices of their own, [`DEVICES_PER_PROCESS`](super::DEVICES_PER_PROCESS) each.
+    pub processes: usize,
     /// See [`BackendSetup::drop_percent`].
     pub drop_percent: u32,
     /// Whether Redis has a replica.
@@ -65,6 +70,7 @@ pub struct Deployment {
     /// The cluster as this process sees it.
     pub cluster: Cluster,
     options: DeploymentOptions,
+    send_timeout: Duration,
     total: Arc<AtomicU64>,
 }
 
@@ -78,6 +84,8 @@ impl Deployment {
         let defaults =
             ServerOptions { heartbeat: profile.heartbeat, lease: profile.lease, ..ServerOptions::default() };
         let mut environment = variables(&defaults, &certificate);
+        let timeout = profile.either(10.0, 1.0).as_millis().to_string();
+        environment.push(("IM_SERVER_PUBLISH_TIMEOUT_MS".into(), timeout));
         environment.extend(options.server_variables.iter().cloned());
         let mut servers = Vec::new();
         for number in 1..=SERVERS {
@@ -87,13 +95,30 @@ impl Deployment {
         let config = ClusterConfig::new([redis.address()], [nats.address()]);
         let cluster = Cluster::connect(config).await.expect("Redis and NATS");
         let (backends, dead) = (Vec::new(), Vec::new());
-        let mut deployment =
-            Self { redis, replica, nats, servers, backends, dead, certificate, cluster, options, total };
+        let send_timeout = profile.either(5.0, 1.0);
+        let mut deployment = Self {
+            redis,
+            replica,
+            nats,
+            servers,
+            backends,
+            dead,
+            certificate,
+            cluster,
+            options,
+            send_timeout,
+            total,
+        };
         for index in 0..BACKENDS {
             let backend = deployment.backend(index, 1, deployment.options.seconds).await;
             deployment.backends.push(backend);
         }
         deployment
+    }
+
+    /// What it was started with.
+    pub fn options(&self) -> &DeploymentOptions {
+        &self.options
     }
 
     /// A further run of a back end, which sends for so many seconds when told to go.
@@ -114,8 +139,16 @@ impl Deployment {
             share,
             drop_percent: options.drop_percent,
             min_replicas: options.min_replicas,
+            send_timeout: self.send_timeout,
         };
         Backend::start(setup, Arc::clone(&self.total)).await
+    }
+
+    /// Loses Redis to a replica, which answers in its place from then on, and gets a replica of its own.
+    pub async fn lose_redis_to(&mut self, mut replica: RedisServer) {
+        std::mem::swap(&mut self.redis, &mut replica);
+        self.redis.take_over(replica).await;
+        self.replica = Some(self.redis.start_replica().await);
     }
 
     /// Every server's addresses: QUIC, then WebSocket.

@@ -35,8 +35,10 @@ pub struct DeviceSetup {
     pub index: usize,
     /// How many users there are: it sends to the next one.
     pub users: usize,
-    /// Where to connect, best first.
-    pub endpoints: Vec<Endpoint>,
+    /// Every server's QUIC and WebSocket addresses. It knows all servers, and uses one transport at a time.
+    pub servers: Vec<[Endpoint; 2]>,
+    /// How often it has gone to the next server and the other transport.
+    pub turn: usize,
     /// Which servers to believe.
     pub trust: Trust,
     /// What survives its client.
@@ -54,7 +56,8 @@ pub struct Wish {
     pub send: bool,
     /// Leave events where they are.
     pub pause_reading: bool,
-    /// With each change the client is closed, and another one opened on its store, at the next endpoint.
+    /// With each change the client is closed, and another one opened on its store, at the next server
+    /// and over the other transport.
     pub flaps: u64,
     /// Wait for the answers to what was sent, and end.
     pub finish: bool,
@@ -95,7 +98,7 @@ impl DeviceSetup {
                     }
                     if new.flaps != wish.flaps {
                         repeated += self.close(client, &mut tell).await;
-                        self.endpoints.rotate_left(1);
+                        self.turn += 1;
                         client = self.open(&mut tell);
                     }
                     if new.send && !wish.send {
@@ -120,11 +123,18 @@ impl DeviceSetup {
         }
     }
 
+    /// Half of the devices begin with each transport, and a third with each server.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let (first, transport) = (self.index / 2 + self.turn, (self.index + self.turn) % 2);
+        let count = self.servers.len();
+        (0..count).map(|step| self.servers[(first + step) % count][transport].clone()).collect()
+    }
+
     /// A client on the store, told to connect.
     fn open(&self, tell: &mut impl FnMut(DeviceLine)) -> Client {
         let device: Device = "web/tab".parse().expect("a device");
         let token = Arc::new(token(self.user().as_str()));
-        let mut config = ClientConfig::new(self.endpoints.clone(), device, token);
+        let mut config = ClientConfig::new(self.endpoints(), device, token);
         config.trust = self.trust.clone();
         config.store = self.store.clone();
         let saved = self.store.load().expect("the store can be read");

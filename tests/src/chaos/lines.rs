@@ -156,6 +156,30 @@ impl FromStr for DeviceLine {
     }
 }
 
+/// A device's line, where several devices report together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The number of its user.
+    pub device: usize,
+    /// What it reports.
+    pub line: DeviceLine,
+}
+
+impl fmt::Display for Tagged {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.device, self.line)
+    }
+}
+
+impl FromStr for Tagged {
+    type Err = NoLine;
+
+    fn from_str(line: &str) -> Result<Self, NoLine> {
+        let (device, line) = line.split_once(' ').ok_or(NoLine)?;
+        Ok(Self { device: device.parse().map_err(|_| NoLine)?, line: line.parse()? })
+    }
+}
+
 /// A line that is none of these, such as what a library says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoLine;

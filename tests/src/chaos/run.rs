@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Allowed, Backend, Checker, Deployment, DeploymentOptions, Fleet, Profile, Verdict,
+    Allowed, Backend, Checker, Deployment, DeploymentOptions, DeviceState, Fleet, Profile, Verdict,
     lines::{DeviceLine, print},
 };
 
@@ -48,19 +48,27 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub struct Scenario {
     name: &'static str,
     seconds: f64,
+    surplus: f64,
     options: DeploymentOptions,
 }
 
 impl Scenario {
     /// A scenario with the profile's load.
     pub fn new(name: &'static str) -> Self {
-        Self { name, seconds: 0.0, options: DeploymentOptions::default() }
+        Self { name, seconds: 0.0, surplus: SURPLUS, options: DeploymentOptions::default() }
     }
 
     /// The load lasts so long, at least as long as the profile says.
     #[must_use]
     pub fn lasts(mut self, time: Duration) -> Self {
         self.seconds = time.as_secs_f64();
+        self
+    }
+
+    /// More is sent than usual, for what the disturbance costs: this many times the rate that must be reached.
+    #[must_use]
+    pub fn surplus(mut self, factor: f64) -> Self {
+        self.surplus = factor;
         self
     }
 
@@ -75,7 +83,7 @@ impl Scenario {
     pub async fn start(self) -> Chaos {
         let turn = TURN.lock().await;
         let profile = Profile::from_environment();
-        let (total, wanted) = (Arc::new(AtomicU64::new(0)), profile.rate * SURPLUS);
+        let (total, wanted) = (Arc::new(AtomicU64::new(0)), profile.rate * self.surplus);
         let seconds = self.seconds.max(profile.seconds);
         let options = DeploymentOptions {
             seconds,
@@ -85,24 +93,19 @@ impl Scenario {
         };
         let mut deployment = Deployment::start(&profile, options, Arc::clone(&total)).await;
         let every = Duration::from_secs_f64(profile.devices as f64 / (wanted * DEVICES_SHARE));
-        let fleet = Fleet::start(
-            0..profile.devices,
-            profile.devices,
-            &deployment.endpoints(),
-            &deployment.certificate,
-            every,
-            &total,
-        );
+        let mut fleet = Fleet::new(profile.devices, deployment.endpoints(), every, Arc::clone(&total));
+        fleet.start(&deployment.certificate, deployment.options().processes).await;
         fleet.up_to_date().await;
         deployment.backends.iter_mut().for_each(Backend::go);
-        fleet.wish_all(|wish| wish.send = true);
+        fleet.send(true);
         let started = Instant::now();
         let ends = started + Duration::from_secs_f64(seconds);
+        let acknowledged = Arc::clone(&total);
         let in_time = tokio::spawn(async move {
             sleep_until(ends).await;
-            total.load(Ordering::Relaxed)
+            acknowledged.load(Ordering::Relaxed)
         });
-        Chaos { name: self.name, profile, deployment, fleet, started, ends, in_time, _turn: turn }
+        Chaos { name: self.name, profile, deployment, fleet, started, ends, in_time, total, _turn: turn }
     }
 }
 
@@ -120,6 +123,7 @@ pub struct Chaos {
     ends: Instant,
     /// How much was acknowledged when the load's time was over.
     in_time: JoinHandle<u64>,
+    total: Arc<AtomicU64>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -140,8 +144,9 @@ pub struct Outcome {
     pub failed_publishes: u64,
     /// How often a connection was closed for being too slow.
     pub slow_consumers: u64,
+    /// How often servers have asked their devices to sync.
+    pub hints: usize,
     repeated: u64,
-    hints: usize,
 }
 
 impl Chaos {
@@ -153,6 +158,11 @@ impl Chaos {
     /// How long the load will last from now on.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// How many messages were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     /// How far the devices that `is_of_interest` are behind their logs: the one that is furthest.
@@ -221,7 +231,7 @@ impl Chaos {
 
     async fn load_is_over(&mut self) {
         sleep_until(self.ends).await;
-        self.fleet.wish_all(|wish| wish.send = false);
+        self.fleet.send(false);
         let deadline = Instant::now() + LATE;
         while !self.deployment.backends.iter_mut().all(Backend::is_done) {
             assert!(Instant::now() < deadline, "{}: the load is not over after {LATE:?} more", self.name);
@@ -264,7 +274,7 @@ impl Chaos {
     }
 }
 
-fn repeated(devices: &[Arc<super::fleet::DeviceState>]) -> u64 {
+fn repeated(devices: &[Arc<DeviceState>]) -> u64 {
     let sum = AtomicU64::new(0);
     for device in devices {
         device.count(|line| {

@@ -2,4 +2,7 @@
 //! release build is the full load (see `tests/run.sh --full`), anything else some seconds of it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a panic")]
 
+mod bus;
+mod devices;
 mod servers;
+mod store;
