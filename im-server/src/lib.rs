@@ -37,6 +37,7 @@ mod link;
 mod listen;
 mod outbox;
 mod registry;
+mod rollback;
 mod server;
 mod session;
 mod shared;

@@ -24,6 +24,7 @@ use crate::{
     listen::{Addresses, ListenError, Listeners},
     outbox::Close,
     registry::{Connection, Registry},
+    rollback::Watch,
     shared::Shared,
     sync::{self, Syncs},
     upstream::{self, Upstream},
@@ -107,10 +108,12 @@ impl Server {
             config,
             cluster,
         });
+        // Before any route is written: what is forgotten from here on is noticed.
+        let watch = Watch::start(&shared).await?;
         register(&shared).await?;
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
-        let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
+        let lease = tokio::spawn(lease::keep(Arc::clone(&shared), watch));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
         let mut others = vec![
             tokio::spawn(forward),

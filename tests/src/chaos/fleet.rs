@@ -32,7 +32,12 @@ pub struct Fleet {
 
 impl Fleet {
     /// A fleet without devices so far. Each will send `every` so often. `total` counts what they have published.
-    pub(super) fn new(users: usize, servers: Vec<[Endpoint; 2]>, every: Duration, total: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        users: usize,
+        servers: Vec<[Endpoint; 2]>,
+        every: Duration,
+        total: Arc<AtomicU64>,
+    ) -> Self {
         let devices = (0..users).map(|index| DeviceState::new(index, Arc::clone(&total))).collect();
         Self { devices, servers, every, wishes: Vec::new(), tasks: Vec::new(), processes: Vec::new() }
     }

@@ -78,7 +78,8 @@ async fn nothing_is_sent_while_redis_is_stopped() {
         chaos.go_on(Duration::from_millis(300)).await;
         let before = chaos.acknowledged();
         for _ in 0..2 {
-            let sends = (0..50).map(|number| im.send(Message::to(user(format!("nobody-{number}"))).text("hi")));
+            let sends =
+                (0..50).map(|number| im.send(Message::to(user(format!("nobody-{number}"))).text("hi")));
             let results = timeout(deadline, futures_util::future::join_all(sends)).await;
             for result in results.expect("every send ends within its deadline") {
                 assert!(result.is_err(), "{result:?}");
