@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 
 async fn cluster(setup: &BackendSetup) -> Cluster {
     let mut config = ClusterConfig::new([&*setup.redis], [&*setup.nats]);
-    config.min_replicas = setup.min_replicas;
+    (config.min_replicas, config.request_timeout) = (setup.min_replicas, setup.request_timeout);
     let cluster = Cluster::connect(config).await.expect("Redis and NATS");
     if setup.drop_percent == 0 {
         return cluster;

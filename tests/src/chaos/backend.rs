@@ -37,6 +37,8 @@ pub struct BackendSetup {
     pub min_replicas: usize,
     /// See [`im_sdk::backend::ImConfig::send_timeout`].
     pub send_timeout: Duration,
+    /// See [`im_sdk::cluster::ClusterConfig::request_timeout`].
+    pub request_timeout: Duration,
 }
 
 impl BackendSetup {
@@ -56,6 +58,7 @@ impl BackendSetup {
             self.drop_percent.to_string(),
             self.min_replicas.to_string(),
             self.send_timeout.as_millis().to_string(),
+            self.request_timeout.as_millis().to_string(),
         ]
     }
 
@@ -80,6 +83,7 @@ impl BackendSetup {
             drop_percent: next(words)?,
             min_replicas: next(words)?,
             send_timeout: Duration::from_millis(next(words)?),
+            request_timeout: Duration::from_millis(next(words)?),
         })
     }
 }
@@ -227,6 +231,7 @@ mod tests {
             drop_percent: 5,
             min_replicas: 1,
             send_timeout: Duration::from_millis(1500),
+            request_timeout: Duration::from_millis(700),
         };
         assert_eq!(BackendSetup::from_arguments(setup.to_arguments()), Some(setup));
         assert_eq!(BackendSetup::from_arguments(["redis://a".to_owned()]), None);

@@ -1,9 +1,6 @@
 //! Redis, NATS, three servers and two back ends, as processes.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use im_sdk::{
     Content,
@@ -70,7 +67,7 @@ pub struct Deployment {
     /// The cluster as this process sees it.
     pub cluster: Cluster,
     options: DeploymentOptions,
-    send_timeout: Duration,
+    profile: Profile,
     total: Arc<AtomicU64>,
 }
 
@@ -95,7 +92,6 @@ impl Deployment {
         let config = ClusterConfig::new([redis.address()], [nats.address()]);
         let cluster = Cluster::connect(config).await.expect("Redis and NATS");
         let (backends, dead) = (Vec::new(), Vec::new());
-        let send_timeout = profile.either(5.0, 1.0);
         let mut deployment = Self {
             redis,
             replica,
@@ -106,7 +102,7 @@ impl Deployment {
             certificate,
             cluster,
             options,
-            send_timeout,
+            profile: *profile,
             total,
         };
         for index in 0..BACKENDS {
@@ -139,7 +135,8 @@ impl Deployment {
             share,
             drop_percent: options.drop_percent,
             min_replicas: options.min_replicas,
-            send_timeout: self.send_timeout,
+            send_timeout: self.profile.send_timeout(),
+            request_timeout: self.profile.request_timeout(),
         };
         Backend::start(setup, Arc::clone(&self.total)).await
     }

@@ -44,10 +44,20 @@ impl Profile {
             full: false,
             devices: 30,
             rate: 200.0,
-            seconds: 3.0,
+            seconds: 2.5,
             lease: Duration::from_secs(1),
             heartbeat: Duration::from_millis(500),
         }
+    }
+
+    /// How long a send waits for servers: the default, or less.
+    pub fn send_timeout(&self) -> Duration {
+        self.either(5.0, 1.0)
+    }
+
+    /// How long a back end waits for Redis: the default, or less.
+    pub fn request_timeout(&self) -> Duration {
+        self.either(2.0, 0.5)
     }
 
     /// One time in the full profile, another one in the short one.

@@ -32,9 +32,6 @@ const LATE: Duration = Duration::from_secs(60);
 /// How long devices may take, after that, until they have everything.
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// For so long nothing may change before that counts as settled.
-const QUIET: Duration = Duration::from_secs(1);
-
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many violations are shown.
@@ -245,6 +242,8 @@ impl Chaos {
     /// Until nothing is on its way any more. Whatever is missing then, the checker says.
     async fn settle(&self) {
         let deadline = Instant::now() + SETTLE;
+        // For so long nothing may change before that counts as settled.
+        let quiet = self.profile.either(1.0, 0.3);
         let (mut last, mut since) = (Vec::new(), Instant::now());
         while Instant::now() < deadline {
             let ends = self.deployment.ends().await;
@@ -253,7 +252,7 @@ impl Chaos {
                 devices.into_iter().all(|(device, end)| device.position() >= *end && device.is_answered());
             if !complete || ends != last {
                 (last, since) = (ends, Instant::now());
-            } else if since.elapsed() > QUIET {
+            } else if since.elapsed() > quiet {
                 return;
             }
             sleep(POLL_INTERVAL).await;
