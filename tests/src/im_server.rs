@@ -130,7 +130,7 @@ pub fn binary(name: &str) -> PathBuf {
     let binary = folder.join(name);
     assert!(
         binary.is_file(),
-        "{} is not built: run `cargo build -p {name}` or ./tests/run.sh",
+        "{} is not built: run `cargo build --workspace --bins` (with this test's profile) or ./tests/run.sh",
         binary.display()
     );
     binary

@@ -7,14 +7,19 @@
 //!  devices: seen ------------+                 +--> nothing shuffled: seqs and each conversation's numbers rise
 //! ```
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry as MapEntry},
-    fmt,
-};
+mod verdict;
+mod view;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use im_sdk::{client::ResetReason, cluster::LogId, id::MessageId};
 
+pub use self::verdict::{Verdict, Violation};
+use self::view::{Once, View};
 use super::Stamp;
+
+/// What is at which place.
+type Entries = BTreeMap<u64, (MessageId, Option<Stamp>)>;
 
 /// What a publisher was told of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,50 +70,6 @@ pub struct Allowed {
     pub resets: bool,
 }
 
-/// Something that must not be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Violation {
-    /// Told Ok, and not in a log.
-    NotLogged(LogId, Stamp),
-    /// In a log, and not at a device that follows it.
-    Lost(String, LogId, u64),
-    /// One message twice in a log: the same stamp under two ids, or one id at two places.
-    Doubled(LogId, Stamp),
-    /// A device saw an entry again that it had, without a reset or a new client in between.
-    Repeated(String, LogId, u64),
-    /// A device saw an entry that was not the next.
-    Gap(String, LogId, u64),
-    /// A seq with two ids: at one device without a reset in between, or in a receipt.
-    TwoIds(String, LogId, u64),
-    /// A conversation's later message came before an earlier one.
-    OutOfOrder(String, LogId, Stamp),
-    /// Nobody sent it, or nobody sent it there.
-    Invented(LogId, Option<Stamp>),
-    /// A log was reset, and nothing had happened to it.
-    NeedlessReset(String, LogId, u64),
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// How many messages were told Ok.
-    pub acknowledged: u64,
-    /// How many were told to have failed.
-    pub failed: u64,
-    /// How many were never told: whoever waited was killed.
-    pub untold: u64,
-    /// Entries seen, repetitions included.
-    pub received: u64,
-    /// Resets, beside a log's first.
-    pub resets: u64,
-    /// Entries seen again by a new client on a store.
-    pub seen_again: u64,
-    /// Told Ok and lost with a log's tail, where that is [allowed](Allowed::lost_tail).
-    pub rolled_back: u64,
-    /// What must not be.
-    pub violations: Vec<Violation>,
-}
-
 /// A message on its way.
 #[derive(Debug)]
 struct Sent {
@@ -121,7 +82,7 @@ struct Sent {
 pub struct Checker {
     allowed: Allowed,
     sent: HashMap<Stamp, Sent>,
-    stored: HashMap<LogId, BTreeMap<u64, (MessageId, Option<Stamp>)>>,
+    stored: HashMap<LogId, Entries>,
     seen: BTreeMap<String, HashMap<LogId, Vec<Seen>>>,
 }
 
@@ -225,161 +186,11 @@ impl Checker {
     }
 
     fn check_device(&self, device: &str, log: &LogId, seen: &[Seen], verdict: &mut Verdict) {
-        let mut view = View { device, log, ..View::default_for(device, log) };
+        let mut view = View::new(device, log);
         for seen in seen {
             view.handle(seen, self.allowed, verdict);
         }
         view.check_against(self.stored.get(log), verdict);
-    }
-}
-
-/// Ids and stamps of one log, each once, and each conversation's numbers rising.
-#[derive(Debug, Default)]
-struct Once {
-    ids: HashSet<MessageId>,
-    stamps: HashSet<Stamp>,
-    last: HashMap<(String, String), u64>,
-}
-
-impl Once {
-    fn take(&mut self, whose: &str, log: &LogId, id: MessageId, stamp: &Stamp) -> Option<Violation> {
-        let new_id = self.ids.insert(id);
-        if !self.stamps.insert(stamp.clone()) || !new_id {
-            return Some(Violation::Doubled(log.clone(), stamp.clone()));
-        }
-        match self.last.entry((stamp.publisher.clone(), stamp.conversation.clone())) {
-            MapEntry::Occupied(last) if *last.get() >= stamp.number => {
-                Some(Violation::OutOfOrder(whose.to_owned(), log.clone(), stamp.clone()))
-            }
-            entry => {
-                entry.insert_entry(stamp.number);
-                None
-            }
-        }
-    }
-}
-
-/// What a device has of a log, as its application would: entries by place, thrown away at a reset.
-#[derive(Debug)]
-struct View<'a> {
-    device: &'a str,
-    log: &'a LogId,
-    entries: BTreeMap<u64, (MessageId, Option<Stamp>)>,
-    /// The place of the last entry, or where a reset led.
-    position: Option<u64>,
-    /// What is not above it was covered by a reset.
-    covered: u64,
-    /// What is not above it may come again: a new client began below.
-    again_until: u64,
-}
-
-impl<'a> View<'a> {
-    fn default_for(device: &'a str, log: &'a LogId) -> Self {
-        Self { device, log, entries: BTreeMap::new(), position: None, covered: 0, again_until: 0 }
-    }
-
-    fn handle(&mut self, seen: &Seen, allowed: Allowed, verdict: &mut Verdict) {
-        match seen {
-            Seen::Entry { seq, id, stamp } => self.entry(*seq, *id, stamp.as_ref(), verdict),
-            Seen::Reset { seq, reason } => self.reset(*seq, *reason, allowed, verdict),
-            Seen::Reopened { seq } => {
-                self.again_until = self.again_until.max(self.position.unwrap_or_default());
-                if *seq > self.position.unwrap_or_default() {
-                    // It would go on behind what the application has.
-                    verdict.violations.push(Violation::Gap(self.device.into(), self.log.clone(), *seq));
-                }
-                self.position = Some(*seq);
-            }
-        }
-    }
-
-    fn entry(&mut self, seq: u64, id: MessageId, stamp: Option<&Stamp>, verdict: &mut Verdict) {
-        verdict.received += 1;
-        let place = || (self.device.to_owned(), self.log.clone(), seq);
-        let position = self.position.unwrap_or_default();
-        let violation = |kind: fn(String, LogId, u64) -> Violation| {
-            let (device, log, seq) = place();
-            kind(device, log, seq)
-        };
-        if seq <= position {
-            verdict.violations.push(violation(Violation::Repeated));
-        } else if seq > position + 1 {
-            verdict.violations.push(violation(Violation::Gap));
-        }
-        if let Some((known, _)) = self.entries.get(&seq) {
-            if *known != id {
-                verdict.violations.push(violation(Violation::TwoIds));
-            } else if seq <= self.again_until {
-                verdict.seen_again += 1;
-            }
-        }
-        self.entries.insert(seq, (id, stamp.cloned()));
-        self.position = Some(seq.max(position));
-    }
-
-    fn reset(&mut self, seq: u64, reason: ResetReason, allowed: Allowed, verdict: &mut Verdict) {
-        let is_first = self.position.is_none() && reason == ResetReason::New;
-        if !is_first {
-            verdict.resets += 1;
-            if !allowed.resets && !allowed.lost_tail {
-                let violation = Violation::NeedlessReset(self.device.into(), self.log.clone(), seq);
-                verdict.violations.push(violation);
-            }
-        }
-        // What comes is told anew; what lies before it would come from the history.
-        self.entries.clear();
-        self.covered = seq;
-        self.again_until = 0;
-        self.position = Some(seq);
-    }
-
-    /// What the log holds is what the device has, from where it was reset to last.
-    fn check_against(
-        &self,
-        stored: Option<&BTreeMap<u64, (MessageId, Option<Stamp>)>>,
-        verdict: &mut Verdict,
-    ) {
-        let empty = BTreeMap::new();
-        let stored = stored.unwrap_or(&empty);
-        for (seq, (id, _)) in stored.range(self.covered + 1..) {
-            match self.entries.get(seq) {
-                None => verdict.violations.push(Violation::Lost(self.device.into(), self.log.clone(), *seq)),
-                Some((known, _)) if known != id => {
-                    verdict.violations.push(Violation::TwoIds(self.device.into(), self.log.clone(), *seq));
-                }
-                Some(_) => {}
-            }
-        }
-        let mut once = Once::default();
-        for (seq, (id, stamp)) in &self.entries {
-            if !stored.contains_key(seq) {
-                verdict.violations.push(Violation::Invented(self.log.clone(), stamp.clone()));
-            }
-            if let Some(stamp) = stamp {
-                verdict.violations.extend(once.take(self.device, self.log, *id, stamp));
-            }
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotLogged(log, stamp) => write!(formatter, "told Ok and not in {log}: {stamp}"),
-            Self::Lost(device, log, seq) => write!(formatter, "{device} never saw {seq} of {log}"),
-            Self::Doubled(log, stamp) => write!(formatter, "twice in {log}: {stamp}"),
-            Self::Repeated(device, log, seq) => write!(formatter, "{device} saw {seq} of {log} again"),
-            Self::Gap(device, log, seq) => write!(formatter, "{device} saw {seq} of {log} before its turn"),
-            Self::TwoIds(whose, log, seq) => write!(formatter, "{whose} has another id at {seq} of {log}"),
-            Self::OutOfOrder(whose, log, stamp) => {
-                write!(formatter, "{whose}: out of order in {log}: {stamp}")
-            }
-            Self::Invented(log, Some(stamp)) => write!(formatter, "in {log}, where it was not sent: {stamp}"),
-            Self::Invented(log, None) => write!(formatter, "in {log}, and nobody sent it"),
-            Self::NeedlessReset(device, log, seq) => {
-                write!(formatter, "{device} was reset to {seq} of {log} for no reason")
-            }
-        }
     }
 }
 
