@@ -1,6 +1,9 @@
 //! Redis, NATS, three servers and two back ends, as processes.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use im_sdk::{
     Content,
@@ -18,8 +21,11 @@ use crate::{
 const SERVERS: usize = 3;
 const BACKENDS: usize = 2;
 
-/// Conversations of each back end.
+/// Conversations of each back end, unless a scenario holds each of them up more than others do.
 const LANES: usize = 100;
+
+/// What back ends wait for Redis by default.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many entries are read at once.
 const PAGE: usize = 1000;
@@ -35,6 +41,12 @@ pub struct DeploymentOptions {
     pub devices: usize,
     /// How many of them do not read.
     pub unread: usize,
+    /// How many conversations each back end has; 0: as usual.
+    pub lanes: usize,
+    /// See [`BackendSetup::send_timeout`]. Unless set, the profile's.
+    pub send_timeout: Option<Duration>,
+    /// See [`BackendSetup::request_timeout`]. Unless set, the default.
+    pub request_timeout: Option<Duration>,
     /// How many processes have devices of their own, [`DEVICES_PER_PROCESS`](super::DEVICES_PER_PROCESS) each.
     pub processes: usize,
     /// See [`BackendSetup::drop_percent`].
@@ -124,7 +136,7 @@ impl Deployment {
             index,
             users: options.devices,
             unread: options.unread,
-            lanes: LANES,
+            lanes: if options.lanes == 0 { LANES } else { options.lanes },
             rate: options.rate / BACKENDS as f64,
             seconds,
         };
@@ -135,8 +147,8 @@ impl Deployment {
             share,
             drop_percent: options.drop_percent,
             min_replicas: options.min_replicas,
-            send_timeout: self.profile.send_timeout(),
-            request_timeout: self.profile.request_timeout(),
+            send_timeout: options.send_timeout.unwrap_or(self.profile.send_timeout()),
+            request_timeout: options.request_timeout.unwrap_or(REQUEST_TIMEOUT),
         };
         Backend::start(setup, Arc::clone(&self.total)).await
     }

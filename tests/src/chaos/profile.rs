@@ -55,11 +55,6 @@ impl Profile {
         self.either(5.0, 1.0)
     }
 
-    /// How long a back end waits for Redis: the default, or less.
-    pub fn request_timeout(&self) -> Duration {
-        self.either(2.0, 0.5)
-    }
-
     /// One time in the full profile, another one in the short one.
     pub fn either(&self, full: f64, short: f64) -> Duration {
         Duration::from_secs_f64(if self.full { full } else { short })

@@ -28,8 +28,10 @@ const SURPLUS: f64 = 1.05;
 /// How long after the load's time it may take until the last of it is sent.
 const LATE: Duration = Duration::from_secs(60);
 
-/// How long devices may take, after that, until they have everything.
-const SETTLE: Duration = Duration::from_secs(30);
+/// How long devices may take, after that, until they have everything. A client gives a sync that it hears nothing of up after
+/// ten seconds, and several may be lost; whatever takes longer than this was missed, and left to the slow check, which comes
+/// after minutes.
+const SETTLE: Duration = Duration::from_secs(90);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 

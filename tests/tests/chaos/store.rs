@@ -63,12 +63,15 @@ async fn a_replica_that_missed_writes_is_promoted_and_replicas_confirm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_sent_while_redis_is_stopped() {
-    let mut chaos = Scenario::new("Redis stopped").surplus(1.2).start().await;
+    let request_timeout = Profile::from_environment().either(2.0, 0.5);
+    let scenario =
+        Scenario::new("Redis stopped").with(|options| options.request_timeout = Some(request_timeout));
+    let mut chaos = scenario.start().await;
     chaos.go_on(chaos.profile.either(5.0, 0.5)).await;
     let mut config =
         ClusterConfig::new([chaos.deployment.redis.address()], [chaos.deployment.nats.address()]);
-    config.request_timeout = chaos.profile.request_timeout();
-    let deadline = config.request_timeout + Duration::from_secs(1);
+    config.request_timeout = request_timeout;
+    let deadline = request_timeout + Duration::from_secs(1);
     let im = Im::with_cluster(Cluster::connect(config).await.unwrap()).await.unwrap();
     for killed in [false, true] {
         if killed {
