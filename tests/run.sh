@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing and runs every test: ./tests/run.sh [--full] [arguments for `cargo test`]
 #
-# --full runs the long profile as well. Missing programs are installed with apt where that is possible; elsewhere the
+# --full runs the long profile as well: the chaos scenarios under their full load, in a release build, which takes about twenty
+# minutes on two cores (tests/CHAOS.md). Missing programs are installed with apt where that is possible; elsewhere the
 # script says what to install and fails. Nothing is skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,6 +64,14 @@ cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 
 say "testing ($profile profile)"
 TEST_PROFILE=$profile cargo test --locked --workspace --no-fail-fast "$@"
+
+# In a release build: a debug build cannot hold the rate beside everything that it starts.
+if [ "$profile" = full ]; then
+    say "building for the full load"
+    cargo build --locked --release -p im-server -p im-tests --bins
+    say "chaos under the full load"
+    TEST_PROFILE=full cargo test --locked --release -p im-tests --test chaos "$@"
+fi
 
 # Each half must also stand alone: a device has no cluster, a back end no client.
 say "testing the halves of im-sdk apart"

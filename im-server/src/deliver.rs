@@ -86,20 +86,25 @@ impl Hints {
         if !self.wanted || self.quiet_until.is_some_and(|until| now < until) {
             return;
         }
-        let window = Duration::from_millis(registry.len() as u64 * 1000 / SYNCS_PER_SECOND).max(MIN_WINDOW);
-        *self = Self { wanted: false, quiet_until: Some(now + window) };
-        let within_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
-        let connections = registry.all();
-        tracing::info!(
-            connections = connections.len(),
-            within_ms,
-            "envelopes may be missing: devices are asked to sync"
-        );
-        for connection in connections {
-            connection.outbox.try_push(hint.clone());
-        }
+        *self = Self { wanted: false, quiet_until: Some(now + ask_to_sync(registry)) };
     }
+}
+
+/// Asks all devices to sync, spread over a window, and tells how long that is.
+pub(crate) fn ask_to_sync(registry: &Registry) -> Duration {
+    let window = Duration::from_millis(registry.len() as u64 * 1000 / SYNCS_PER_SECOND).max(MIN_WINDOW);
+    let within_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
+    let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
+    let connections = registry.all();
+    tracing::info!(
+        connections = connections.len(),
+        within_ms,
+        "something may be missing: devices are asked to sync"
+    );
+    for connection in connections {
+        connection.outbox.try_push(hint.clone());
+    }
+    window
 }
 
 fn handle(shared: &Shared, envelope: pb::Envelope) {

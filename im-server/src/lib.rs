@@ -45,6 +45,7 @@ mod listen;
 mod outbox;
 mod registry;
 mod requests;
+mod rollback;
 mod server;
 mod session;
 mod shared;

@@ -29,6 +29,7 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registry},
     requests::{self, Requests},
+    rollback::Watch,
     shared::Shared,
     sync::{self, Syncs},
     upstream::{self, Upstream},
@@ -122,11 +123,13 @@ impl Server {
             config,
             cluster,
         });
+        // Before any route is written: what is forgotten from here on is noticed.
+        let watch = Watch::start(&shared).await?;
         register(&shared).await?;
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
-        let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
+        let lease = tokio::spawn(lease::keep(Arc::clone(&shared), watch));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
         let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
         let mut others = vec![

@@ -18,7 +18,9 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct ImServer {
     process: Process,
     endpoints: Vec<String>,
-    _directory: TempDir,
+    websocket: u16,
+    environment: Vec<(String, String)>,
+    directory: TempDir,
 }
 
 impl ImServer {
@@ -33,15 +35,15 @@ impl ImServer {
             set("IM_CLUSTER_NATS", nats.to_owned());
             set("IM_WEBSOCKET_LISTEN", format!("127.0.0.1:{websocket}"));
             set("IM_QUIC_LISTEN", format!("127.0.0.1:{quic}"));
-            let mut process = Process::start_with(&binary("im-server"), &[], directory.path(), &environment);
-            if !process.is_ready(async || TcpStream::connect(("127.0.0.1", websocket)).await.is_ok()).await {
+            let mut process = start(&directory, &environment);
+            if !is_ready(&mut process, websocket).await {
                 return Err(process.output());
             }
             let tls = environment.iter().any(|(name, value)| name == "IM_WEBSOCKET_TLS" && value == "true");
             let scheme = if tls { "wss" } else { "ws" };
             let endpoints =
                 vec![format!("quic://127.0.0.1:{quic}"), format!("{scheme}://127.0.0.1:{websocket}")];
-            Ok(Self { process, endpoints, _directory: directory })
+            Ok(Self { process, endpoints, websocket, environment, directory })
         })
         .await
     }
@@ -71,8 +73,32 @@ impl ImServer {
         self.process.output()
     }
 
+    /// Ends it at once, as a crash does (`SIGKILL`).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same ports, after killing it if it still runs.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub async fn restart(&mut self) {
+        self.process.kill();
+        self.process = start(&self.directory, &self.environment);
+        let is_ready = is_ready(&mut self.process, self.websocket).await;
+        assert!(is_ready, "im-server does not come back:\n{}", self.output());
+    }
+
     /// Sends `SIGTERM` and waits until it has exited with 0.
     pub async fn terminate(mut self) {
+        self.drain().await;
+    }
+
+    /// Sends `SIGTERM` and waits until it has exited with 0. It can be [restarted](ImServer::restart).
+    ///
+    /// # Panics
+    /// When it does not exit, or with something else.
+    pub async fn drain(&mut self) {
         self.process.terminate();
         let mut status = None;
         wait_until("im-server exits after SIGTERM", EXIT_TIMEOUT, async || {
@@ -85,6 +111,14 @@ impl ImServer {
     }
 }
 
+fn start(directory: &TempDir, environment: &[(String, String)]) -> Process {
+    Process::start_with(&binary("im-server"), &[], directory.path(), environment)
+}
+
+async fn is_ready(process: &mut Process, websocket: u16) -> bool {
+    process.is_ready(async || TcpStream::connect(("127.0.0.1", websocket)).await.is_ok()).await
+}
+
 /// A program of this workspace, built beside this test.
 ///
 /// # Panics
@@ -94,6 +128,9 @@ pub fn binary(name: &str) -> PathBuf {
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let binary = test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|file| file.is_file());
     binary.unwrap_or_else(|| {
-        panic!("{name} is not built beside {}: run `cargo build -p {name}` or ./tests/run.sh", test.display())
+        panic!(
+            "{name} is not built beside {}: run `cargo build --workspace --bins` (with the same profile) or ./tests/run.sh",
+            test.display()
+        )
     })
 }

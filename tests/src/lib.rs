@@ -16,6 +16,7 @@
     reason = "a failed step of a test is a panic"
 )]
 
+pub mod chaos;
 mod client;
 pub mod group;
 mod im_server;

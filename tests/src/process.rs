@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::TcpListener,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -71,7 +72,7 @@ impl Process {
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .current_dir(directory)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stderr(output.try_clone().expect("a second handle of the log file"))
             .stdout(output)
             .spawn()
@@ -97,6 +98,18 @@ impl Process {
     /// Everything that it printed.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where it is written.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("its standard input is a pipe");
+        // It may have ended.
+        let _ = writeln!(input, "{line}");
     }
 
     pub(crate) fn id(&self) -> u32 {

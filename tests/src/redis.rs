@@ -119,6 +119,33 @@ impl RedisServer {
         self.process.resume();
     }
 
+    /// Makes a replica a server by itself, which has what its master wrote until now.
+    ///
+    /// # Panics
+    /// When it does not become one.
+    pub async fn detach(&self) {
+        let mut connection = self.connection().await;
+        let detached = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut connection).await;
+        detached.expect("the replica becomes a server by itself");
+    }
+
+    /// Ends another one at once, as a crash does, and answers at its address from then on.
+    ///
+    /// # Panics
+    /// When the address cannot be had.
+    pub async fn take_over(&mut self, mut other: Self) {
+        other.kill();
+        let mut connection = self.connection().await;
+        let port = other.ports.clients;
+        wait_until("the port is free", AGREE_TIMEOUT, async || {
+            let mut order = redis::cmd("CONFIG");
+            order.arg("SET").arg("port").arg(port);
+            order.query_async::<()>(&mut connection).await.is_ok()
+        })
+        .await;
+        self.ports = other.ports;
+    }
+
     /// Starts it again on the same port, after killing it if it still runs. Without
     /// [`RedisOptions::append_only`] it comes back empty.
     ///

@@ -10,7 +10,7 @@ use im_sdk::{
     client::CloseCode,
     cluster::{
         BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, MemoryRoutes, NatsBus, Publication,
-        RedisRoutes, Subject,
+        RedisRoutes, Routes, Subject,
     },
     id::{ServerId, UserId},
 };
@@ -145,4 +145,29 @@ async fn publishing_ends_while_nats_is_away() {
         while cluster.bus().publish(publication()).await.is_ok() {}
     };
     timeout(PATIENCE, publishing).await.expect("at some point the way out is full, and says so");
+}
+
+/// A device that connected while a replica was behind has no route after the failover: it must not sit there in silence.
+#[tokio::test]
+async fn devices_whose_routes_a_failover_forgot_connect_again() {
+    let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);
+    let mut replica = redis.start_replica().await;
+    let cluster = Cluster::connect(ClusterConfig::new([redis.address()], [nats.address()])).await.unwrap();
+    let server = Server::start(server_config(), cluster.clone()).await.unwrap();
+    let (mut bob, _) = log_in(&server, "bob").await;
+    let known = [UserId::parse("bob").unwrap()];
+    let routes = RedisRoutes::connect(&ClusterConfig::new([replica.address()], NONE)).await.unwrap();
+    wait_until("the replica knows of bob", PATIENCE, async || {
+        !routes.locate(&known).await.unwrap()[0].is_empty()
+    })
+    .await;
+    replica.detach().await;
+    let (mut alice, _) = log_in(&server, "alice").await;
+    replica.take_over(redis).await;
+
+    assert_eq!(alice.heard().await, Heard::Closed(CloseCode::GoingAway), "her route is lost");
+    // His is there; what he has of his log may not be.
+    assert!(matches!(bob.heard().await, Heard::Frame(Body::SyncHint(_))));
+    assert_eq!(cluster.routes().locate(&known).await.unwrap()[0].len(), 1);
+    log_in(&server, "alice").await;
 }

@@ -2,7 +2,7 @@
 
 mod unrepeated;
 
-use std::{future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::{
@@ -11,6 +11,7 @@ use redis::{
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
     io::tcp::TcpSettings,
 };
 use tokio::time::timeout;
@@ -71,6 +72,11 @@ impl Redis {
         within(self.request_timeout, self.link.ask_at_once(commands)).await
     }
 
+    /// Asks every master something that has no key.
+    pub(crate) async fn ask_masters(&self, command: &Cmd) -> Result<Vec<String>, RequestError> {
+        within(self.request_timeout, self.link.ask_masters(command)).await
+    }
+
     /// Runs a script. Its keys must share a slot.
     pub(crate) async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> Result<T, RequestError> {
         within(self.request_timeout, self.link.run(call)).await
@@ -113,6 +119,18 @@ impl Link {
         match self {
             Self::Single(connection) => pipeline.query_async(&mut connection.clone()).await,
             Self::Cluster(connection) => pipeline.query_async(&mut connection.clone()).await,
+        }
+    }
+
+    async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<String>> {
+        match self {
+            Self::Single(_) => Ok(vec![self.query(command).await?]),
+            Self::Cluster(connection) => {
+                let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let answers = connection.clone().route_command(command.clone(), masters).await?;
+                let answers: HashMap<String, String> = redis::from_redis_value(answers)?;
+                Ok(answers.into_values().collect())
+            }
         }
     }
 

@@ -39,6 +39,12 @@ pub async fn check_routes(routes: &dyn Routes) {
     server_leases_end_by_themselves(routes).await;
     server_leases_are_renewed(routes).await;
     nodes_are_unique(routes).await;
+    lives_on(routes).await;
+}
+
+async fn lives_on(routes: &dyn Routes) {
+    let incarnation = routes.incarnation().await.expect("incarnation");
+    assert_eq!(routes.incarnation().await.expect("incarnation"), incarnation);
 }
 
 async fn claims_follow_the_policy(routes: &dyn Routes) {

@@ -119,6 +119,16 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`RoutesError`].
     async fn release_node(&self, owner: &str, node: NodeId) -> Result<(), RoutesError>;
+
+    /// Which life of the store this is. Another answer than before says that routes may have been forgotten since: the
+    /// store was restarted, or a replica that had less took over. Always the same for a store that forgets nothing
+    /// while others live.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn incarnation(&self) -> Result<String, RoutesError> {
+        Ok(String::new())
+    }
 }
 
 /// Where a device is connected. Stored as `<server>:<connection>`, the connection in hexadecimal.

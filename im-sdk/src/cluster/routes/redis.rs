@@ -2,7 +2,7 @@
 
 mod reclaim;
 
-use std::{sync::LazyLock, time::Duration};
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use prost::Message as _;
@@ -190,6 +190,18 @@ impl Routes for RedisRoutes {
         let keys = [&*self.names.node_leases(), &*self.names.node_owners()];
         let released = self.redis.run(RELEASE_NODE.on(&keys).arg(owner).arg(node.get())).await;
         released.map_err(unavailable("release a node number"))
+    }
+
+    /// By what masters call the history that they replicate: new at every start, and when a replica takes over.
+    async fn incarnation(&self) -> Result<String, RoutesError> {
+        let asked = self.redis.ask_masters(redis::cmd("INFO").arg("replication")).await;
+        let masters = asked.map_err(unavailable("tell which life of it this is"))?;
+        let history = |info: &String| {
+            let line = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
+            line.unwrap_or_default().to_owned()
+        };
+        let histories: BTreeSet<String> = masters.iter().map(history).collect();
+        Ok(histories.into_iter().collect::<Vec<_>>().join(" "))
     }
 }
 

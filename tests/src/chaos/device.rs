@@ -1,0 +1,230 @@
+//! A device of the load: a real client, an application that keeps what it saw, and a conversation of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use im_sdk::{
+    Content,
+    client::{
+        Client, ClientConfig, Endpoint, Event, Log, Trust,
+        store::{SavedCursor, Store},
+    },
+    cluster::LogId,
+    id::{Device, UserId},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Seen, Stamp, lines::DeviceLine, load_user};
+use crate::stack::token;
+
+/// How many events are taken at once.
+const EVENTS: usize = 100;
+
+/// Between two looks whether everything that was sent is answered.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long that may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(40);
+
+/// A device of the load.
+#[derive(Clone)]
+pub struct DeviceSetup {
+    /// The number of its user, whose only device it is.
+    pub index: usize,
+    /// How many users there are: it sends to the next one.
+    pub users: usize,
+    /// Every server's QUIC and WebSocket addresses. It knows all servers, and uses one transport at a time.
+    pub servers: Vec<[Endpoint; 2]>,
+    /// How often it has gone to the next server and the other transport.
+    pub turn: usize,
+    /// Which servers to believe.
+    pub trust: Trust,
+    /// What survives its client.
+    pub store: Arc<dyn Store>,
+    /// The number of its next message.
+    pub next_number: u64,
+    /// How often it sends.
+    pub every: Duration,
+}
+
+/// What a device is to do. The last one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Send messages.
+    pub send: bool,
+    /// Leave events where they are.
+    pub pause_reading: bool,
+    /// With each change the client is closed, and another one opened on its store, at the next server
+    /// and over the other transport.
+    pub flaps: u64,
+    /// Wait for the answers to what was sent, and end.
+    pub finish: bool,
+}
+
+impl DeviceSetup {
+    /// Its user.
+    pub fn user(&self) -> UserId {
+        load_user(self.index)
+    }
+
+    /// What its stamps say.
+    pub fn stamp(&self, number: u64) -> Stamp {
+        device_stamp(self.index, self.users, number)
+    }
+
+    fn peer(&self) -> UserId {
+        load_user(peer(self.index, self.users))
+    }
+
+    /// Runs it until it is told to finish, and tells everything that happens.
+    ///
+    /// # Panics
+    /// When the client does not open.
+    pub async fn run(mut self, mut wishes: watch::Receiver<Wish>, mut tell: impl FnMut(DeviceLine)) {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut wish = wishes.borrow_and_update().clone();
+        let mut client = self.open(&mut tell);
+        let mut repeated = 0;
+        loop {
+            tokio::select! {
+                biased;
+                changed = wishes.changed() => {
+                    let new = if changed.is_ok() { wishes.borrow_and_update().clone() } else { finish() };
+                    if new.finish {
+                        break;
+                    }
+                    if new.flaps != wish.flaps {
+                        repeated += self.close(client, &mut tell).await;
+                        self.turn += 1;
+                        client = self.open(&mut tell);
+                    }
+                    if new.send && !wish.send {
+                        ticks.reset();
+                    }
+                    wish = new;
+                }
+                _ = ticks.tick(), if wish.send => self.send(&client, &mut tell).await,
+                events = client.next_events(EVENTS), if !wish.pause_reading => take(&client, events, &mut tell),
+            }
+        }
+        let answered = async {
+            while !client.queued().await.is_empty() {
+                let Ok(events) = timeout(POLL_INTERVAL, client.next_events(EVENTS)).await else { continue };
+                take(&client, events, &mut tell);
+            }
+        };
+        let answered = timeout(LAST_ANSWERS, answered).await.is_ok();
+        repeated += self.close(client, &mut tell).await;
+        if answered {
+            tell(DeviceLine::Finished(repeated));
+        }
+    }
+
+    /// Half of the devices begin with each transport, and a third with each server.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let (first, transport) = (self.index / 2 + self.turn, (self.index + self.turn) % 2);
+        let count = self.servers.len();
+        (0..count).map(|step| self.servers[(first + step) % count][transport].clone()).collect()
+    }
+
+    /// A client on the store, told to connect.
+    fn open(&self, tell: &mut impl FnMut(DeviceLine)) -> Client {
+        let device: Device = "web/tab".parse().expect("a device");
+        let token = Arc::new(token(self.user().as_str()));
+        let mut config = ClientConfig::new(self.endpoints(), device, token);
+        config.trust = self.trust.clone();
+        config.store = self.store.clone();
+        let saved = self.store.load().expect("the store can be read");
+        if let Some(SavedCursor { seq, .. }) =
+            saved.cursors.into_iter().find(|cursor| cursor.channel.is_empty())
+        {
+            tell(DeviceLine::Seen(Seen::Reopened { seq }));
+        }
+        let client = Client::open(config).expect("the client opens");
+        client.connect();
+        client
+    }
+
+    /// Tells how many entries the client had known when they came. What it was sent and nobody has acknowledged comes
+    /// again to the next one.
+    async fn close(&self, client: Client, tell: &mut impl FnMut(DeviceLine)) -> u64 {
+        client.close().await;
+        loop {
+            let events = client.next_events(EVENTS).await;
+            if events.is_empty() {
+                return client.repeated_messages();
+            }
+            let is_entry = |event: &Event| matches!(event, Event::Message(_) | Event::Reset { .. });
+            events.into_iter().filter(|event| !is_entry(event)).for_each(|event| note(event, tell));
+        }
+    }
+
+    async fn send(&mut self, client: &Client, tell: &mut impl FnMut(DeviceLine)) {
+        let number = self.next_number;
+        tell(DeviceLine::Sending(number));
+        let text = self.stamp(number).to_string();
+        // What was not taken keeps its number: the next tick tries again.
+        if let Ok(local) = client.send(self.peer(), Content::text(text)).await {
+            self.next_number += 1;
+            tell(DeviceLine::Taken(number, local.as_u64()));
+        }
+    }
+}
+
+/// What the messages of a user's device say.
+pub fn device_stamp(index: usize, users: usize, number: u64) -> Stamp {
+    Stamp::new(format!("d{index}"), format!("u{index}>u{}", peer(index, users)), number)
+}
+
+/// Where they belong.
+pub fn device_logs(index: usize, users: usize) -> Vec<LogId> {
+    [index, peer(index, users)].map(load_user).map(LogId::Inbox).into()
+}
+
+fn peer(index: usize, users: usize) -> usize {
+    (index + 1) % users
+}
+
+fn finish() -> Wish {
+    Wish { finish: true, ..Wish::default() }
+}
+
+/// The application: it keeps what it saw, and acknowledges what it has kept.
+fn take(client: &Client, events: Vec<Event>, tell: &mut impl FnMut(DeviceLine)) {
+    let mut last = None;
+    for event in events {
+        match &event {
+            Event::Message(message) => last = message.position.clone().or(last),
+            Event::Reset { position, .. } => last = Some(position.clone()),
+            _ => {}
+        }
+        note(event, tell);
+    }
+    if let Some(position) = last {
+        client.ack(&position);
+    }
+}
+
+fn note(event: Event, tell: &mut impl FnMut(DeviceLine)) {
+    tell(match event {
+        Event::Message(message) => {
+            let Some(position) = message.position.filter(|position| position.log == Log::Inbox) else {
+                return;
+            };
+            let stamp = Stamp::of(message.content.as_text());
+            DeviceLine::Seen(Seen::Entry { seq: position.seq, id: message.id, stamp })
+        }
+        Event::Reset { position, reason } => DeviceLine::Seen(Seen::Reset { seq: position.seq, reason }),
+        Event::UpToDate => DeviceLine::UpToDate,
+        Event::Published { local_id, message_id, .. } => DeviceLine::Published(local_id.as_u64(), message_id),
+        Event::PublishFailed { local_id, error, .. } => {
+            DeviceLine::Failed(local_id.as_u64(), error.to_string())
+        }
+        Event::Disconnected { code, reason, .. } => DeviceLine::Disconnected(format!("{code:?} {reason}")),
+        Event::Stopped { code, reason } => DeviceLine::Disconnected(format!("stopped: {code:?} {reason}")),
+        _ => return,
+    });
+}

@@ -1,0 +1,274 @@
+//! What child processes report, a line each. Written in one piece, so a process that is killed has reported what it had
+//! done, but for the last step.
+
+use std::{fmt, io::Write as _, str::FromStr};
+
+use im_sdk::{client::ResetReason, id::MessageId};
+
+use super::{NoStamp, Seen, Stamp};
+
+/// What a back end reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackendLine {
+    /// It serves, and waits for the word to go.
+    Ready,
+    /// A message is about to be sent.
+    Sending {
+        /// The lane's number.
+        lane: usize,
+        /// The message's number in it.
+        number: u64,
+    },
+    /// `Im::send` said Ok.
+    Sent {
+        /// The lane's number.
+        lane: usize,
+        /// The message's number in it.
+        number: u64,
+        /// The message's id.
+        id: MessageId,
+        /// Users and the places in their inboxes.
+        places: Vec<(String, u64)>,
+    },
+    /// `Im::send` said no.
+    Failed {
+        /// The lane's number.
+        lane: usize,
+        /// The message's number in it.
+        number: u64,
+        /// Whether it is left at that.
+        last: bool,
+        /// Why.
+        error: String,
+    },
+    /// The load is over.
+    Done,
+}
+
+impl fmt::Display for BackendLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => formatter.write_str("ready"),
+            Self::Sending { lane, number } => write!(formatter, "s {lane} {number}"),
+            Self::Sent { lane, number, id, places } => {
+                write!(formatter, "a {lane} {number} {}", id.as_u64())?;
+                places.iter().try_for_each(|(user, seq)| write!(formatter, " {user}={seq}"))
+            }
+            Self::Failed { lane, number, last, error } => {
+                write!(formatter, "f {lane} {number} {} {}", u8::from(*last), error.replace('\n', " "))
+            }
+            Self::Done => formatter.write_str("done"),
+        }
+    }
+}
+
+impl FromStr for BackendLine {
+    type Err = NoLine;
+
+    fn from_str(line: &str) -> Result<Self, NoLine> {
+        let mut words = Words(line.split(' '));
+        Ok(match words.word()? {
+            "ready" => Self::Ready,
+            "done" => Self::Done,
+            "s" => Self::Sending { lane: words.read()?, number: words.read()? },
+            "a" => Self::Sent {
+                lane: words.read()?,
+                number: words.read()?,
+                id: words.id()?,
+                places: words.0.map(place).collect::<Result<_, _>>()?,
+            },
+            "f" => Self::Failed {
+                lane: words.read()?,
+                number: words.read()?,
+                last: words.word()? == "1",
+                error: words.0.collect::<Vec<_>>().join(" "),
+            },
+            _ => return Err(NoLine),
+        })
+    }
+}
+
+/// What a device reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceLine {
+    /// It has everything that was there when it connected.
+    UpToDate,
+    /// It saw something of its inbox.
+    Seen(Seen),
+    /// It is about to send its message with this number.
+    Sending(u64),
+    /// The client has taken it, under a local id.
+    Taken(u64, u64),
+    /// The back end has taken what has this local id.
+    Published(u64, Option<MessageId>),
+    /// What has this local id failed for good.
+    Failed(u64, String),
+    /// The connection ended.
+    Disconnected(String),
+    /// Nothing that was sent is unanswered, and how many entries had come that the client knew.
+    Finished(u64),
+}
+
+impl fmt::Display for DeviceLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UpToDate => formatter.write_str("up"),
+            Self::Seen(Seen::Entry { seq, id, stamp }) => {
+                write!(formatter, "e {seq} {}", id.as_u64())?;
+                stamp.iter().try_for_each(|stamp| write!(formatter, " {stamp}"))
+            }
+            Self::Seen(Seen::Reset { seq, reason }) => write!(formatter, "r {seq} {}", reason.as_str()),
+            Self::Seen(Seen::Reopened { seq }) => write!(formatter, "o {seq}"),
+            Self::Sending(number) => write!(formatter, "s {number}"),
+            Self::Taken(number, local) => write!(formatter, "q {number} {local}"),
+            Self::Published(local, id) => {
+                write!(formatter, "a {local} {}", id.map_or(0, MessageId::as_u64))
+            }
+            Self::Failed(local, error) => write!(formatter, "f {local} {}", error.replace('\n', " ")),
+            Self::Disconnected(why) => write!(formatter, "d {}", why.replace('\n', " ")),
+            Self::Finished(repeated) => write!(formatter, "z {repeated}"),
+        }
+    }
+}
+
+impl FromStr for DeviceLine {
+    type Err = NoLine;
+
+    fn from_str(line: &str) -> Result<Self, NoLine> {
+        let mut words = Words(line.split(' '));
+        Ok(match words.word()? {
+            "up" => Self::UpToDate,
+            "e" => {
+                let (seq, id) = (words.read()?, words.id()?);
+                let rest = words.0.collect::<Vec<_>>().join(" ");
+                Self::Seen(Seen::Entry { seq, id, stamp: rest.parse().ok() })
+            }
+            "r" => Self::Seen(Seen::Reset { seq: words.read()?, reason: reason(words.word()?)? }),
+            "o" => Self::Seen(Seen::Reopened { seq: words.read()? }),
+            "s" => Self::Sending(words.read()?),
+            "q" => Self::Taken(words.read()?, words.read()?),
+            "a" => Self::Published(words.read()?, MessageId::from_u64(words.read()?)),
+            "f" => Self::Failed(words.read()?, words.0.collect::<Vec<_>>().join(" ")),
+            "d" => Self::Disconnected(words.0.collect::<Vec<_>>().join(" ")),
+            "z" => Self::Finished(words.read()?),
+            _ => return Err(NoLine),
+        })
+    }
+}
+
+/// A device's line, where several devices report together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The number of its user.
+    pub device: usize,
+    /// What it reports.
+    pub line: DeviceLine,
+}
+
+impl fmt::Display for Tagged {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.device, self.line)
+    }
+}
+
+impl FromStr for Tagged {
+    type Err = NoLine;
+
+    fn from_str(line: &str) -> Result<Self, NoLine> {
+        let (device, line) = line.split_once(' ').ok_or(NoLine)?;
+        Ok(Self { device: device.parse().map_err(|_| NoLine)?, line: line.parse()? })
+    }
+}
+
+/// A line that is none of these, such as what a library says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoLine;
+
+impl From<NoStamp> for NoLine {
+    fn from(_: NoStamp) -> Self {
+        Self
+    }
+}
+
+/// Writes a line to standard output at once.
+///
+/// # Panics
+/// When nobody reads it any more.
+pub fn print(line: impl fmt::Display) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("the test reads this");
+}
+
+struct Words<'a>(std::str::Split<'a, char>);
+
+impl<'a> Words<'a> {
+    fn word(&mut self) -> Result<&'a str, NoLine> {
+        self.0.next().ok_or(NoLine)
+    }
+
+    fn read<T: FromStr>(&mut self) -> Result<T, NoLine> {
+        self.word()?.parse().map_err(|_| NoLine)
+    }
+
+    fn id(&mut self) -> Result<MessageId, NoLine> {
+        MessageId::from_u64(self.read()?).ok_or(NoLine)
+    }
+}
+
+fn place(word: &str) -> Result<(String, u64), NoLine> {
+    let (user, seq) = word.split_once('=').ok_or(NoLine)?;
+    Ok((user.to_owned(), seq.parse().map_err(|_| NoLine)?))
+}
+
+fn reason(word: &str) -> Result<ResetReason, NoLine> {
+    let reasons = [ResetReason::New, ResetReason::Trimmed, ResetReason::Forked, ResetReason::Left];
+    reasons.into_iter().find(|reason| reason.as_str() == word).ok_or(NoLine)
+}
+
+impl Stamp {
+    /// The stamp of a text, if it has one.
+    pub fn of(text: Option<&str>) -> Option<Self> {
+        text?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_read_back_what_they_write() {
+        let id = MessageId::from_u64(1_234_567).unwrap();
+        let places = vec![("u1".into(), 3), ("u2".into(), 9)];
+        for line in [
+            BackendLine::Ready,
+            BackendLine::Sending { lane: 3, number: 7 },
+            BackendLine::Sent { lane: 3, number: 7, id, places },
+            BackendLine::Sent { lane: 3, number: 7, id, places: vec![] },
+            BackendLine::Failed { lane: 3, number: 7, last: true, error: "no such luck".into() },
+            BackendLine::Done,
+        ] {
+            assert_eq!(line.to_string().parse(), Ok(line));
+        }
+        let stamp = Some(Stamp::new("d1", "u1>u2", 4));
+        for line in [
+            DeviceLine::UpToDate,
+            DeviceLine::Seen(Seen::Entry { seq: 4, id, stamp }),
+            DeviceLine::Seen(Seen::Entry { seq: 4, id, stamp: None }),
+            DeviceLine::Seen(Seen::Reset { seq: 4, reason: ResetReason::Forked }),
+            DeviceLine::Seen(Seen::Reopened { seq: 4 }),
+            DeviceLine::Sending(9),
+            DeviceLine::Taken(9, 12),
+            DeviceLine::Published(12, Some(id)),
+            DeviceLine::Published(12, None),
+            DeviceLine::Failed(12, "no such luck".into()),
+            DeviceLine::Disconnected("gone away".into()),
+            DeviceLine::Finished(2),
+        ] {
+            assert_eq!(line.to_string().parse(), Ok(line));
+        }
+        for nonsense in ["", "x", "a 1", "s one two"] {
+            assert_eq!(nonsense.parse::<BackendLine>(), Err(NoLine), "{nonsense}");
+            assert_eq!(nonsense.parse::<DeviceLine>(), Err(NoLine), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The load of back ends: lanes, each a conversation whose next message is sent when the one before was told, at a pace
+//! that makes up for what a disturbance held up.
+
+use std::time::Duration;
+
+use im_sdk::{
+    backend::{Im, Message, users},
+    cluster::LogId,
+    id::UserId,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{Stamp, lines::BackendLine};
+
+/// Between two tries of a send that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long after the load's end a send is still tried again.
+const LAST_RETRIES: Duration = Duration::from_secs(20);
+
+/// How much a message to a user who [does not read](Share::unread) takes: nearly all that a frame holds.
+const LARGE: usize = 60_000;
+
+/// How many of those a lane sends in a second.
+const LARGE_RATE: f64 = 30.0;
+
+/// The user with a number.
+///
+/// # Panics
+/// Never: the name is valid.
+pub fn load_user(number: usize) -> UserId {
+    UserId::parse(&format!("u{number}")).expect("a valid name")
+}
+
+/// One conversation of a back end.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Its name in stamps.
+    pub conversation: String,
+    /// Who sends; `None`: the back end itself.
+    pub from: Option<UserId>,
+    /// Who receives.
+    pub to: Vec<UserId>,
+    /// Whether what failed is tried again under its key until it is done. Otherwise it is left as it is.
+    pub keyed: bool,
+    /// How many bytes are added to each message.
+    pub padding: usize,
+}
+
+impl Lane {
+    /// The logs that its messages belong into.
+    pub fn logs(&self) -> Vec<LogId> {
+        self.from.iter().chain(&self.to).cloned().map(LogId::Inbox).collect()
+    }
+
+    fn message(&self, stamp: &Stamp) -> Message {
+        let mut text = stamp.to_string();
+        if self.padding > 0 {
+            text.push(' ');
+            text.extend(std::iter::repeat_n('x', self.padding));
+        }
+        let mut message = Message::to(users(&self.to)).text(text);
+        if let Some(from) = &self.from {
+            message = message.from(from);
+        }
+        if self.keyed { message.idempotency_key(stamp.to_string().replace(' ', ":")) } else { message }
+    }
+}
+
+/// One back end's share of the load. Both sides of the process boundary make the same lanes of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Share {
+    /// Which back end: 0, 1 and so on.
+    pub index: usize,
+    /// How many users there are.
+    pub users: usize,
+    /// The last so many of them do not read, and get messages that fill queues.
+    pub unread: usize,
+    /// How many conversations it has.
+    pub lanes: usize,
+    /// How many messages in a second, all lanes together.
+    pub rate: f64,
+    /// For how long.
+    pub seconds: f64,
+}
+
+impl Share {
+    /// Its conversations: from user to user, some to three at once, some from nobody, every other one with keys.
+    pub fn lanes(&self) -> Vec<Lane> {
+        let readers = self.users - self.unread;
+        let lane = |number: usize| {
+            let from = (self.index * 31 + number) % readers;
+            let other = |step: usize| load_user((from + step) % readers);
+            let step = 1 + number % (readers - 3);
+            let to = if number % 8 == 3 { (step..step + 3).map(other).collect() } else { vec![other(step)] };
+            let from = (number % 8 != 5).then(|| load_user(from));
+            let to = to.into_iter().filter(|to| Some(to) != from.as_ref()).collect();
+            let conversation = format!("l{number}");
+            Lane { conversation, from, to, keyed: number.is_multiple_of(2), padding: 0 }
+        };
+        let unread = |number: usize| Lane {
+            conversation: format!("large{number}"),
+            from: None,
+            to: vec![load_user(number)],
+            keyed: true,
+            padding: LARGE,
+        };
+        (0..self.lanes).map(lane).chain((readers..self.users).map(unread)).collect()
+    }
+
+    fn every(&self, lane: &Lane) -> Duration {
+        let rate = if lane.padding > 0 { LARGE_RATE } else { self.rate / self.lanes as f64 };
+        Duration::from_secs_f64(1.0 / rate)
+    }
+
+    /// Sends it, and tells how each message went. The publisher's name goes into the stamps.
+    pub async fn run(&self, im: &Im, publisher: &str, tell: fn(BackendLine)) {
+        let start = Instant::now();
+        let end = start + Duration::from_secs_f64(self.seconds);
+        let mut running = JoinSet::new();
+        for (number, lane) in self.lanes().into_iter().enumerate() {
+            let every = self.every(&lane);
+            let first = start + every.mul_f64(rand::random());
+            let lane = Running { im: im.clone(), publisher: publisher.to_owned(), number, lane, tell };
+            running.spawn(lane.run(first, every, end));
+        }
+        running.join_all().await;
+        tell(BackendLine::Done);
+    }
+}
+
+struct Running {
+    im: Im,
+    publisher: String,
+    number: usize,
+    lane: Lane,
+    tell: fn(BackendLine),
+}
+
+impl Running {
+    /// A message each time that one is due. Those that are overdue follow each other at once.
+    async fn run(self, first: Instant, every: Duration, end: Instant) {
+        for (count, number) in (0_u32..).zip(1_u64..) {
+            let due = first + every * count;
+            if due >= end {
+                return;
+            }
+            sleep_until(due).await;
+            let stamp = Stamp::new(&self.publisher, &self.lane.conversation, number);
+            (self.tell)(BackendLine::Sending { lane: self.number, number });
+            self.send(&stamp, end + LAST_RETRIES).await;
+        }
+    }
+
+    async fn send(&self, stamp: &Stamp, until: Instant) {
+        let (lane, number) = (self.number, stamp.number);
+        loop {
+            let error = match self.im.send(self.lane.message(stamp)).await {
+                Ok(receipt) => {
+                    let places = receipt.logged.into_iter().map(|(user, seq)| (user.to_string(), seq));
+                    let (id, places) = (receipt.message_id, places.collect());
+                    return (self.tell)(BackendLine::Sent { lane, number, id, places });
+                }
+                Err(error) => error.to_string(),
+            };
+            let last = !self.lane.keyed || Instant::now() > until;
+            (self.tell)(BackendLine::Failed { lane, number, last, error });
+            sleep(RETRY_PAUSE).await;
+            if last {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_distinct_and_make_sense() {
+        let share = Share { index: 1, users: 40, unread: 2, lanes: 60, rate: 100.0, seconds: 1.0 };
+        let lanes = share.lanes();
+        assert_eq!(lanes.len(), 62);
+        for lane in &lanes {
+            assert!(!lane.to.is_empty() && !lane.from.as_ref().is_some_and(|from| lane.to.contains(from)));
+            let unread = lane.to.iter().any(|to| *to == load_user(38) || *to == load_user(39));
+            assert_eq!(unread, lane.padding > 0, "{lane:?}");
+        }
+        assert!(lanes.iter().any(|lane| lane.to.len() == 3));
+        assert!(lanes.iter().any(|lane| lane.from.is_none() && lane.padding == 0));
+    }
+}

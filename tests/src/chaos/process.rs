@@ -1,0 +1,156 @@
+//! Devices in a process of their own, to be killed: their stores are files, and what their applications processed is what
+//! they reported.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use im_sdk::client::Endpoint;
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::sleep};
+
+use super::{DeviceState, lines::Tagged, tail::Tail};
+use crate::{binary, process::Process, wait_until};
+
+/// How many devices share a process.
+pub const DEVICES_PER_PROCESS: usize = 4;
+
+/// Between two looks at what they report.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long a process may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the devices of a process have in common. It travels as arguments.
+#[derive(Clone, Debug)]
+pub struct ProcessSetup {
+    /// How many users there are.
+    pub users: usize,
+    /// Every server's QUIC and WebSocket addresses.
+    pub servers: Vec<[Endpoint; 2]>,
+    /// What devices believe, a file.
+    pub certificate: PathBuf,
+    /// How often a device sends.
+    pub every: Duration,
+}
+
+/// A device of a process, as it travels: its number and the number of its next message.
+pub type DeviceArgument = (usize, u64);
+
+impl ProcessSetup {
+    fn to_arguments(&self, stores: &TempDir, devices: &[Arc<DeviceState>]) -> Vec<String> {
+        let servers: Vec<String> = self.servers.iter().flatten().map(ToString::to_string).collect();
+        let mut arguments = vec![
+            self.users.to_string(),
+            servers.join(","),
+            self.certificate.display().to_string(),
+            self.every.as_micros().to_string(),
+            stores.path().display().to_string(),
+        ];
+        arguments.extend(devices.iter().map(|device| format!("{}={}", device.index(), device.next_number())));
+        arguments
+    }
+
+    /// From the program's arguments, with the folder of the stores and the devices.
+    pub fn from_arguments(
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Option<(Self, PathBuf, Vec<DeviceArgument>)> {
+        let mut words = arguments.into_iter();
+        let users = words.next()?.parse().ok()?;
+        let endpoints: Vec<Endpoint> =
+            words.next()?.split(',').map(|endpoint| endpoint.parse().ok()).collect::<Option<_>>()?;
+        let servers = endpoints.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
+        let certificate = words.next()?.into();
+        let every = Duration::from_micros(words.next()?.parse().ok()?);
+        let stores = words.next()?.into();
+        let device = |word: String| {
+            let (index, next_number) = word.split_once('=')?;
+            Some((index.parse().ok()?, next_number.parse().ok()?))
+        };
+        let devices = words.map(device).collect::<Option<_>>()?;
+        Some((Self { users, servers, certificate, every }, stores, devices))
+    }
+}
+
+/// A process with devices, killed when dropped.
+#[derive(Debug)]
+pub struct DeviceProcess {
+    setup: ProcessSetup,
+    devices: Vec<Arc<DeviceState>>,
+    stores: TempDir,
+    running: Running,
+    sending: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    ended: Arc<AtomicBool>,
+    reading: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl DeviceProcess {
+    pub(super) async fn start(setup: ProcessSetup, devices: Vec<Arc<DeviceState>>) -> Self {
+        let stores = tempfile::tempdir().expect("a directory");
+        let running = Running::start(&setup, &stores, &devices);
+        Self { setup, devices, stores, running, sending: false }
+    }
+
+    pub(super) fn send(&mut self, send: bool) {
+        self.sending = send;
+        self.running.process.tell(if send { "send" } else { "hush" });
+    }
+
+    /// Ends it at once, as a crash does (`SIGKILL`), and starts it again on its stores.
+    pub async fn kill_and_restart(&mut self) {
+        self.running.process.kill();
+        self.running.read_all().await;
+        self.running = Running::start(&self.setup, &self.stores, &self.devices);
+        self.send(self.sending);
+    }
+
+    pub(super) async fn finish(&mut self) {
+        self.running.process.tell("finish");
+        let process = &mut self.running.process;
+        wait_until("the devices' process ends", END_TIMEOUT, async || process.exit_status().is_some()).await;
+        self.running.read_all().await;
+    }
+}
+
+impl Running {
+    fn start(setup: &ProcessSetup, stores: &TempDir, devices: &[Arc<DeviceState>]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let arguments = setup.to_arguments(stores, devices);
+        let process = Process::start(&binary("chaos-devices"), &arguments, directory.path());
+        let ended = Arc::new(AtomicBool::new(false));
+        let reading = keep_reading(Tail::follow(process.log()), devices.to_vec(), Arc::clone(&ended));
+        Self { process, ended, reading: tokio::spawn(reading), _directory: directory }
+    }
+
+    /// Waits until all that it reported before its end is read.
+    async fn read_all(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        (&mut self.reading).await.expect("reports are read");
+    }
+}
+
+async fn keep_reading(mut tail: Tail, devices: Vec<Arc<DeviceState>>, ended: Arc<AtomicBool>) {
+    loop {
+        let is_last = ended.load(Ordering::Relaxed);
+        for Tagged { device, line } in tail.read() {
+            if let Some(state) = devices.iter().find(|state| state.index() == device) {
+                state.tell(line);
+            }
+        }
+        if is_last {
+            return;
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}

@@ -1,0 +1,266 @@
+//! A scenario from its start to its verdict.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Allowed, Backend, Checker, Deployment, DeploymentOptions, DeviceState, Fleet, Outcome, Profile,
+    lines::{DeviceLine, print},
+};
+
+/// What of the load devices send themselves.
+const DEVICES_SHARE: f64 = 0.2;
+
+/// Somewhat more than the rate that must be reached is sent, for what a disturbance costs.
+const SURPLUS: f64 = 1.05;
+
+/// How long after the load's time it may take until the last of it is sent.
+const LATE: Duration = Duration::from_secs(60);
+
+/// How long devices may take, after that, until they have everything. A client gives a sync that it hears nothing of up after
+/// ten seconds, and several may be lost; whatever takes longer than this was missed, and left to the slow check, which comes
+/// after minutes.
+const SETTLE: Duration = Duration::from_secs(90);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How many violations are shown.
+const SHOWN: usize = 20;
+
+/// One at a time: they measure what the machine can do.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// What a scenario is called and needs.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    name: &'static str,
+    seconds: f64,
+    surplus: f64,
+    options: DeploymentOptions,
+}
+
+impl Scenario {
+    /// A scenario with the profile's load.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, seconds: 0.0, surplus: SURPLUS, options: DeploymentOptions::default() }
+    }
+
+    /// The load lasts so long, at least as long as the profile says.
+    #[must_use]
+    pub fn lasts(mut self, time: Duration) -> Self {
+        self.seconds = time.as_secs_f64();
+        self
+    }
+
+    /// More is sent than usual, for what the disturbance costs: this many times the rate that must be reached.
+    #[must_use]
+    pub fn surplus(mut self, factor: f64) -> Self {
+        self.surplus = factor;
+        self
+    }
+
+    /// Something differs.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut DeploymentOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    /// Starts everything, and the load. Scenarios of one process wait for each other.
+    pub async fn start(self) -> Chaos {
+        let turn = TURN.lock().await;
+        let profile = Profile::from_environment();
+        let (total, wanted) = (Arc::new(AtomicU64::new(0)), profile.rate * self.surplus);
+        let seconds = self.seconds.max(profile.seconds);
+        let options = DeploymentOptions {
+            seconds,
+            rate: wanted * (1.0 - DEVICES_SHARE),
+            devices: profile.devices,
+            ..self.options
+        };
+        let mut deployment = Deployment::start(&profile, options, Arc::clone(&total)).await;
+        let every = Duration::from_secs_f64(profile.devices as f64 / (wanted * DEVICES_SHARE));
+        let mut fleet = Fleet::new(profile.devices, deployment.endpoints(), every, Arc::clone(&total));
+        fleet.start(&deployment.certificate, deployment.options().processes).await;
+        fleet.up_to_date().await;
+        deployment.backends.iter_mut().for_each(Backend::go);
+        fleet.send(true);
+        let started = Instant::now();
+        let ends = started + Duration::from_secs_f64(seconds);
+        let acknowledged = Arc::clone(&total);
+        let in_time = tokio::spawn(async move {
+            sleep_until(ends).await;
+            acknowledged.load(Ordering::Relaxed)
+        });
+        Chaos { name: self.name, profile, deployment, fleet, started, ends, in_time, total, _turn: turn }
+    }
+}
+
+/// A scenario under way.
+#[derive(Debug)]
+pub struct Chaos {
+    name: &'static str,
+    /// How much load there is.
+    pub profile: Profile,
+    /// What it runs on.
+    pub deployment: Deployment,
+    /// Its devices.
+    pub fleet: Fleet,
+    started: Instant,
+    ends: Instant,
+    /// How much was acknowledged when the load's time was over.
+    in_time: JoinHandle<u64>,
+    total: Arc<AtomicU64>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Chaos {
+    /// Lets the load go on for a time.
+    pub async fn go_on(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    /// How long the load will last from now on.
+    pub fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// How many messages were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// How far the devices that `is_of_interest` are behind their logs: the one that is furthest.
+    pub async fn lag(&self, is_of_interest: impl Fn(usize) -> bool) -> u64 {
+        let ends = self.deployment.ends().await;
+        let devices = self.fleet.devices.iter().zip(ends).enumerate();
+        let devices = devices.filter(|(index, _)| is_of_interest(*index));
+        devices.map(|(_, (device, end))| end.saturating_sub(device.position())).max().unwrap_or(0)
+    }
+
+    /// Ends the load, waits until every device has everything, and holds all reports against each other.
+    ///
+    /// # Panics
+    /// When there is a violation, or the rate was not reached.
+    pub async fn finish(self, allowed: Allowed) -> Outcome {
+        self.end(allowed, true).await
+    }
+
+    /// The same for a scenario during which nothing can be sent.
+    ///
+    /// # Panics
+    /// When there is a violation.
+    pub async fn finish_at_any_rate(self, allowed: Allowed) -> Outcome {
+        self.end(allowed, false).await
+    }
+
+    async fn end(mut self, allowed: Allowed, rated: bool) -> Outcome {
+        self.load_is_over().await;
+        self.settle().await;
+        self.fleet.finish().await;
+        let mut checker = Checker::new(allowed);
+        self.fleet.devices.iter().for_each(|device| device.feed(self.profile.devices, &mut checker));
+        self.deployment.feed(&mut checker).await;
+        let seconds = (self.ends - self.started).as_secs_f64();
+        let devices = &self.fleet.devices;
+        let count =
+            |is_it: fn(&DeviceLine) -> bool| devices.iter().map(|device| device.count(is_it)).sum::<u64>();
+        let outcome = Outcome {
+            name: self.name,
+            seconds,
+            devices: self.profile.devices,
+            rate: (&mut self.in_time).await.expect("a number") as f64 / seconds,
+            wanted: (rated && self.profile.full).then_some(self.profile.rate),
+            verdict: checker.finish(),
+            failed_sends: self
+                .deployment
+                .backends
+                .iter()
+                .chain(&self.deployment.dead)
+                .map(Backend::failed)
+                .sum(),
+            failed_publishes: count(|line| matches!(line, DeviceLine::Failed(..))),
+            slow_consumers: count(
+                |line| matches!(line, DeviceLine::Disconnected(why) if why.contains("SlowConsumer")),
+            ),
+            repeated: repeated(devices),
+            hints: self.deployment.hints(),
+        };
+        print(&outcome);
+        self.show_what_failed(&outcome);
+        let unfinished = devices.len() as u64 - count(|line| matches!(line, DeviceLine::Finished(_)));
+        assert_eq!(unfinished, 0, "{}: devices whose publishes were never answered", self.name);
+        outcome.check();
+        outcome
+    }
+
+    async fn load_is_over(&mut self) {
+        sleep_until(self.ends).await;
+        self.fleet.send(false);
+        let deadline = Instant::now() + LATE;
+        while !self.deployment.backends.iter_mut().all(Backend::is_done) {
+            assert!(Instant::now() < deadline, "{}: the load is not over after {LATE:?} more", self.name);
+            sleep(POLL_INTERVAL).await;
+        }
+        for backend in &mut self.deployment.backends {
+            assert_eq!(backend.output(), "", "{}: a back end ended", self.name);
+        }
+    }
+
+    /// Until nothing is on its way any more. Whatever is missing then, the checker says.
+    async fn settle(&self) {
+        let deadline = Instant::now() + SETTLE;
+        // For so long nothing may change before that counts as settled.
+        let quiet = self.profile.either(1.0, 0.3);
+        let (mut last, mut since) = (Vec::new(), Instant::now());
+        while Instant::now() < deadline {
+            let ends = self.deployment.ends().await;
+            let devices = self.fleet.devices.iter().zip(&ends);
+            let complete =
+                devices.into_iter().all(|(device, end)| device.position() >= *end && device.is_answered());
+            if !complete || ends != last {
+                (last, since) = (ends, Instant::now());
+            } else if since.elapsed() > quiet {
+                return;
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    fn show_what_failed(&self, outcome: &Outcome) {
+        for violation in outcome.verdict.violations.iter().take(SHOWN) {
+            print(format_args!("  {violation}"));
+        }
+        for backend in self.deployment.backends.iter().chain(&self.deployment.dead) {
+            let mut failures: Vec<_> = backend.failures().into_iter().collect();
+            failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            for (error, count) in failures.into_iter().take(3) {
+                print(format_args!("  {} x {count}: {error}", backend.setup.publisher));
+            }
+        }
+    }
+}
+
+fn repeated(devices: &[Arc<DeviceState>]) -> u64 {
+    let sum = AtomicU64::new(0);
+    for device in devices {
+        device.count(|line| {
+            if let DeviceLine::Finished(repeated) = line {
+                sum.fetch_add(*repeated, Ordering::Relaxed);
+            }
+            false
+        });
+    }
+    sum.into_inner()
+}

@@ -1,0 +1,131 @@
+//! What a device has told so far, wherever it runs.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use im_sdk::cluster::LogId;
+
+use super::{Checker, Seen, Told, device_logs, device_stamp, lines::DeviceLine, load_user};
+
+/// What a device has told so far.
+#[derive(Debug)]
+pub struct DeviceState {
+    index: usize,
+    lines: Mutex<Vec<DeviceLine>>,
+    position: AtomicU64,
+    up_to_date: AtomicBool,
+    taken: AtomicU64,
+    answered: AtomicU64,
+    total: Arc<AtomicU64>,
+}
+
+impl DeviceState {
+    pub(super) fn new(index: usize, total: Arc<AtomicU64>) -> Arc<Self> {
+        let state = Self {
+            index,
+            total,
+            lines: Mutex::default(),
+            position: AtomicU64::new(0),
+            up_to_date: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+        };
+        Arc::new(state)
+    }
+
+    /// The number of its user.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its user's log.
+    pub fn log(&self) -> LogId {
+        LogId::Inbox(load_user(self.index))
+    }
+
+    /// How far it is in its log.
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was connected and had everything, once.
+    pub fn was_up_to_date(&self) -> bool {
+        self.up_to_date.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything that it sent was answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) >= self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How often something was told.
+    pub fn count(&self, is_it: impl Fn(&DeviceLine) -> bool) -> u64 {
+        let lines = self.lines.lock().expect("nobody panics with it");
+        lines.iter().filter(|line| is_it(line)).count() as u64
+    }
+
+    /// Takes a line in.
+    pub(super) fn tell(&self, line: DeviceLine) {
+        match &line {
+            DeviceLine::UpToDate => self.up_to_date.store(true, Ordering::Relaxed),
+            DeviceLine::Seen(Seen::Entry { seq, .. } | Seen::Reset { seq, .. } | Seen::Reopened { seq }) => {
+                self.position.store(*seq, Ordering::Relaxed);
+            }
+            DeviceLine::Taken(..) => _ = self.taken.fetch_add(1, Ordering::Relaxed),
+            DeviceLine::Published(..) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                self.total.fetch_add(1, Ordering::Relaxed);
+            }
+            DeviceLine::Failed(..) => _ = self.answered.fetch_add(1, Ordering::Relaxed),
+            DeviceLine::Sending(_) | DeviceLine::Disconnected(_) | DeviceLine::Finished(_) => {}
+        }
+        self.lines.lock().expect("nobody panics with it").push(line);
+    }
+
+    /// The number after its last message's.
+    pub(super) fn next_number(&self) -> u64 {
+        let lines = self.lines.lock().expect("nobody panics with it");
+        let number =
+            |line: &DeviceLine| if let DeviceLine::Sending(number) = line { Some(*number) } else { None };
+        lines.iter().filter_map(number).max().unwrap_or(0) + 1
+    }
+
+    /// Everything that it told.
+    pub(super) fn feed(&self, users: usize, checker: &mut Checker) {
+        let name = format!("u{}/web", self.index);
+        let stamp = |number| device_stamp(self.index, users, number);
+        let log = self.log();
+        checker.follows(&name, &log);
+        let lines = self.lines.lock().expect("nobody panics with it");
+        let mut taken = HashMap::new();
+        let mut told: HashMap<u64, Told> = HashMap::new();
+        for line in &*lines {
+            match line {
+                DeviceLine::Seen(seen) => checker.seen(&name, &log, seen.clone()),
+                DeviceLine::Sending(number) => checker.sent(stamp(*number), device_logs(self.index, users)),
+                DeviceLine::Taken(number, local) => _ = taken.insert(*local, *number),
+                DeviceLine::Published(local, id) => {
+                    told.insert(*local, Told::Ok { id: *id, places: Vec::new() });
+                }
+                DeviceLine::Failed(local, _) => _ = told.insert(*local, Told::Failed),
+                // What is not in the outbox any more was accepted, by an answer that a killed process took with it.
+                DeviceLine::Finished(_) => {
+                    for local in taken.keys() {
+                        told.entry(*local).or_insert(Told::Ok { id: None, places: Vec::new() });
+                    }
+                }
+                DeviceLine::UpToDate | DeviceLine::Disconnected(_) => {}
+            }
+        }
+        for (local, number) in taken {
+            if let Some(told) = told.remove(&local) {
+                checker.told(&stamp(number), told);
+            }
+        }
+    }
+}
