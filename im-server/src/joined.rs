@@ -159,7 +159,7 @@ mod tests {
         let [red, blue, none] = channels(["red", "blue", "none"]);
         let register = || {
             let (user, device, outbox) = device();
-            registry.register(user, device, outbox, u64::MAX).unwrap()
+            registry.register(user, device, u64::MAX, outbox).unwrap()
         };
         let (one, other) = (register(), register());
         for _ in 0..2 {
@@ -180,7 +180,7 @@ mod tests {
         let registry = Arc::new(Registry::new(10, 0));
         let names = channels(["red", "blue"]);
         let (user, device, outbox) = device();
-        let registration = registry.register(user, device, outbox, u64::MAX).unwrap();
+        let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
         let id = registration.connection.id;
         assert!(registry.join(id, &names));
         drop(registration);
@@ -195,7 +195,7 @@ mod tests {
         let names = channels(["red", "blue", "green"]);
         for _ in 0..500 {
             let (user, device, outbox) = device();
-            let registration = registry.register(user, device, outbox, u64::MAX).unwrap();
+            let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
             let id = registration.connection.id;
             std::thread::scope(|scope| {
                 scope.spawn(|| registry.join(id, &names));

@@ -12,10 +12,11 @@ use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::record::Effect};
 use im_sdk::{
     backend::{Im, Message, channel},
     cluster::{
-        Appended, BusEvent, Cluster, Ends, LogBounds, LogError, LogId, LogStore, MembersError, Membership,
-        MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, Publication, Routes, Subject,
+        AckQuestion, AckStore, Appended, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId,
+        LogStore, MembersError, Membership, MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, Publication,
+        Routes, Subject,
     },
-    id::{ChannelId, MessageId, ServerId, UserId},
+    id::{ChannelId, Device, MessageId, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
 };
 use im_server::{Server, ServerConfig};
@@ -44,6 +45,21 @@ impl Witness {
             self.reads.fetch_add(1, Ordering::Relaxed);
             self.early.fetch_add(is_early.into(), Ordering::Relaxed);
         }
+    }
+}
+
+#[async_trait]
+impl AckStore for Witness {
+    async fn note_acks(&self, acks: &[DeviceAck]) -> Result<Vec<bool>, LogError> {
+        self.log.note_acks(acks).await
+    }
+
+    async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+        self.log.acked(questions).await
+    }
+
+    async fn lower_ack(&self, ack: &DeviceAck) -> Result<(), LogError> {
+        self.log.lower_ack(ack).await
     }
 }
 
