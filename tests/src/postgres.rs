@@ -12,7 +12,11 @@ use std::os::unix::process::CommandExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::process::{Process, on_free_ports, program_in};
+use crate::{
+    process::{Process, on_free_ports, program_in},
+    stack::PATIENCE,
+    wait_until,
+};
 
 /// Where Debian puts what is not for everybody's `PATH`: one folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -38,7 +42,8 @@ impl PostgresServer {
             }
             initialize(directory.path());
             let mut process = start(port, directory.path());
-            if process.is_ready(async || answers(port, directory.path()).await).await {
+            let id = process.id();
+            if process.is_ready(async || answers(port, directory.path(), id).await).await {
                 Ok(Self { process, port, directory })
             } else {
                 Err(process.output())
@@ -63,9 +68,13 @@ impl PostgresServer {
     /// When it does not come back.
     pub async fn restart(&mut self) {
         self.process.kill();
-        self.process = start(self.port, self.directory.path());
-        let is_ready = self.process.is_ready(async || answers(self.port, self.directory.path()).await).await;
-        assert!(is_ready, "PostgreSQL does not come back:\n{}", self.process.output());
+        // It refuses to start while processes of the one before still end.
+        wait_until("PostgreSQL comes back", PATIENCE, async || {
+            self.process = start(self.port, self.directory.path());
+            let id = self.process.id();
+            self.process.is_ready(async || answers(self.port, self.directory.path(), id).await).await
+        })
+        .await;
     }
 }
 
@@ -95,10 +104,11 @@ fn start(port: u16, directory: &Path) -> Process {
     Process::start_as(&program("postgres"), &arguments, directory, unprivileged())
 }
 
-/// Whether this very server answers on the port: its file with the port is written when it listens.
-async fn answers(port: u16, directory: &Path) -> bool {
+/// Whether this very process answers on the port, and takes connections: it writes that into its file.
+async fn answers(port: u16, directory: &Path, id: u32) -> bool {
     let written = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
-    written.contains("ready") && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    let own = written.lines().next() == Some(&id.to_string());
+    own && written.contains("ready") && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
 }
 
 /// PostgreSQL does not run as root: then it runs as its own user, or as `nobody`.

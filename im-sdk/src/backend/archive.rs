@@ -28,8 +28,12 @@ use crate::cluster::{
 /// How many places one record names at most: a third of a megabyte, of which NATS takes one.
 const PLACES: usize = 4096;
 
-/// How many records an archiver takes out at once: one write to the database.
+/// How many records an archiver takes out at once.
 const BATCH: usize = 256;
+
+/// How many entries go to the database at once. A record can have thousands; what was written before a write that failed
+/// is written again, with no effect.
+const WRITE: usize = 1024;
 
 /// How long an archiver waits for records before it asks again.
 const WAIT: Duration = Duration::from_secs(5);
@@ -184,18 +188,28 @@ impl Work {
     /// Writes first and acknowledges then: whoever dies in between has it done again, with the same effect.
     async fn archive_batch(&mut self, deliveries: Vec<Delivery>) {
         let (entries, tokens) = entries(deliveries);
-        while let Err(error) = self.store.write(&entries).await {
+        for entries in entries.chunks(WRITE) {
+            if !self.write(entries).await {
+                return;
+            }
+        }
+        if let Err(error) = self.archive.acknowledge(tokens).await {
+            tracing::warn!(%error, "what was written could not be acknowledged and comes again");
+        }
+    }
+
+    /// Tries until it is done. False: told to stop.
+    async fn write(&mut self, entries: &[StoredEntry]) -> bool {
+        while let Err(error) = self.store.write(entries).await {
             tracing::warn!(%error, entries = entries.len(), "an archiver cannot write");
             self.pause().await;
             if self.stop.is_cancelled() {
-                return;
+                return false;
             }
         }
         self.retry = FIRST_RETRY;
         self.written.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        if let Err(error) = self.archive.acknowledge(tokens).await {
-            tracing::warn!(%error, "what was written could not be acknowledged and comes again");
-        }
+        true
     }
 
     /// Each longer than the one before, until something succeeds.

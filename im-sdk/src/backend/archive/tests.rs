@@ -92,6 +92,19 @@ async fn one_entry_for_each_log() {
 }
 
 #[tokio::test]
+async fn a_message_to_thousands_is_archived_for_all_of_them() {
+    const USERS: u64 = 5_000;
+    let im = im(u64::MAX).await;
+    let everybody = Message::to(users((0..USERS).map(|number| format!("user{number}"))));
+    im.send(everybody.text("all").durability(Durability::Archived)).await.unwrap();
+    let store = MemoryMessageStore::new();
+    let archiver = im.archiver(Arc::new(store.clone())).unwrap().start();
+    until("an empty archive", async || archiver.lag().await.unwrap().total() == 0).await;
+    assert_eq!(archiver.written(), USERS);
+    assert_eq!(stored(&store, "user4999").await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_retry_archives_what_the_first_try_only_logged() {
     // Room for one record, so that the second is in its logs alone.
     let im = im(90).await;

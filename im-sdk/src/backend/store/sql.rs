@@ -1,5 +1,7 @@
 //! Messages in SQLite or PostgreSQL. Both understand the same statements, so there is one of each.
 
+mod schema;
+
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
@@ -23,23 +25,6 @@ const CONNECTIONS: u32 = 8;
 
 /// How many entries one statement writes. At 8 values each, far below what either database takes.
 const ROWS: usize = 128;
-
-/// What each version added to the tables; never changed, only continued. `{blob}` is the database's type for bytes.
-const MIGRATIONS: [&[&str]; 1] = [&[
-    "CREATE TABLE im_messages (
-        log TEXT NOT NULL,
-        seq BIGINT NOT NULL,
-        id BIGINT NOT NULL,
-        peer TEXT NOT NULL,
-        sender TEXT NOT NULL,
-        sent_at_ms BIGINT NOT NULL,
-        kind TEXT NOT NULL,
-        message {blob} NOT NULL,
-        PRIMARY KEY (log, id)
-    )",
-    "CREATE INDEX im_messages_seq ON im_messages (log, seq, id)",
-    "CREATE INDEX im_messages_peer ON im_messages (log, peer, seq, id)",
-]];
 
 /// A message store in SQLite or PostgreSQL.
 ///
@@ -77,65 +62,8 @@ impl SqlMessageStore {
         let store = Self { pool, dialect };
         timeout(PATIENCE, store.migrate())
             .await
-            .map_err(|error| MessageStoreError::unavailable(MIGRATE, error))??;
+            .map_err(|error| MessageStoreError::unavailable(schema::MIGRATE, error))??;
         Ok(store)
-    }
-
-    /// Several processes may do this at once.
-    async fn migrate(&self) -> Result<(), MessageStoreError> {
-        let failed = |error: sqlx::Error| MessageStoreError::unavailable(MIGRATE, error);
-        if self.dialect == Dialect::Sqlite {
-            // Readers then do not wait for the archiver.
-            sqlx::query("PRAGMA journal_mode = WAL").execute(&self.pool).await.map_err(failed)?;
-            sqlx::query(VERSIONS).execute(&self.pool).await.map_err(failed)?;
-        }
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        match self.dialect {
-            // A write, so that nobody else reads the version meanwhile.
-            Dialect::Sqlite => {
-                sqlx::query("DELETE FROM im_schema WHERE version < 0")
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(failed)?;
-            }
-            Dialect::Postgres => {
-                sqlx::query("SELECT pg_advisory_xact_lock(7303014)::text")
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(failed)?;
-                sqlx::query(VERSIONS).execute(&mut *transaction).await.map_err(failed)?;
-            }
-        }
-        let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM im_schema")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let known = MIGRATIONS.len() as i64;
-        if found > known {
-            return Err(MessageStoreError::Newer { found, known });
-        }
-        for (version, statements) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default()) {
-            self.apply(&mut transaction, version, statements).await.map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)
-    }
-
-    async fn apply(
-        &self,
-        transaction: &mut Transaction<'_, Any>,
-        version: i64,
-        statements: &[&str],
-    ) -> Result<(), sqlx::Error> {
-        let blob = match self.dialect {
-            Dialect::Sqlite => "BLOB",
-            Dialect::Postgres => "BYTEA",
-        };
-        for statement in statements {
-            let statement = statement.replace("{blob}", blob);
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut **transaction).await?;
-        }
-        let insert = sqlx::query("INSERT INTO im_schema (version) VALUES ($1)");
-        insert.bind(version).execute(&mut **transaction).await.map(drop)
     }
 
     async fn write_all(&self, entries: &[StoredEntry]) -> Result<(), sqlx::Error> {
@@ -191,10 +119,8 @@ impl SqlMessageStore {
 }
 
 const CONNECT: &str = "connect";
-const MIGRATE: &str = "prepare its tables";
 const WRITE: &str = "write entries";
 const READ: &str = "read entries";
-const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS im_schema (version BIGINT NOT NULL)";
 const COLUMNS: &str = "seq, id, peer, sender, kind, message";
 
 #[async_trait]

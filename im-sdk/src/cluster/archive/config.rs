@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Settings of the archive's queue.
+/// Settings of the archive's queue. JetStream takes them when its stream and consumer are created: those that are there
+/// stay as they are, and are changed with NATS's own tools.
 ///
 /// ```
 /// use im_sdk::cluster::ArchiveConfig;
@@ -12,8 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchiveConfig {
     /// On how many NATS servers each record lies, 1 to 5. Default 1: what a machine that fails for good had not passed
-    /// on to an archiver is then gone; 3 survive the loss of one. Used when the stream is created; a stream that is there
-    /// stays as it is.
+    /// on to an archiver is then gone; 3 survive the loss of one.
     pub replicas: usize,
     /// How much may lie there, in bytes. Then [`super::ArchiveError::Full`], so that nothing is dropped in silence.
     /// Default 1 GiB. JetStream reserves it.
