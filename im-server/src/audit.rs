@@ -52,6 +52,17 @@ async fn look_at(shared: &Shared, batch: &[Arc<Connection>], pause: Duration) {
     }
 }
 
+/// Looks at all connections at once, for when many routes may have got lost.
+///
+/// # Errors
+/// [`RoutesError`]; some may have been looked at then.
+pub(crate) async fn check_all(shared: &Shared) -> Result<(), RoutesError> {
+    for batch in shared.registry.all().chunks(BATCH) {
+        check(shared, batch).await?;
+    }
+    Ok(())
+}
+
 async fn check(shared: &Shared, batch: &[Arc<Connection>]) -> Result<(), RoutesError> {
     let users: Vec<UserId> = batch.iter().map(|connection| connection.user.clone()).collect();
     let located = shared.cluster.routes().locate(&users).await?;

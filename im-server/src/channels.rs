@@ -6,7 +6,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,8 @@ const ALONE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Channels {
     queue: mpsc::Sender<Changes>,
+    /// Routes that were written may not be there any more.
+    doubted: AtomicBool,
 }
 
 /// What an envelope wants, and the answer that waits for it.
@@ -88,7 +93,12 @@ impl Channels {
     /// The receiver is for [`keep`].
     pub(crate) fn new() -> (Self, mpsc::Receiver<Changes>) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue }, receiver)
+        (Self { queue, doubted: AtomicBool::new(false) }, receiver)
+    }
+
+    /// The route store may have forgotten routes: each is written again, by whoever joins next or within moments.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
     }
 
     /// Queues joins and leaves. When there is no place, they come back.
@@ -124,11 +134,13 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut queue: mpsc::Receiver<Changes>
             biased; // The end first. Ticks are rare, and must not starve while joins come.
             () = shared.leaving_channels.cancelled() => break,
             _ = ticks.tick() => {
+                routes.doubt_if_asked(&shared);
                 routes.tidy(&shared, Instant::now()).await;
                 continue;
             }
             first = queue.recv() => first,
         };
+        routes.doubt_if_asked(&shared);
         let Some(first) = first else { return };
         let mut batch = vec![first];
         while batch.len() < BATCH
@@ -167,6 +179,12 @@ struct ChannelRoute {
 }
 
 impl ChannelRoutes {
+    fn doubt_if_asked(&mut self, shared: &Shared) {
+        if shared.channels.doubted.swap(false, Ordering::Relaxed) {
+            self.routes.values_mut().for_each(|route| route.written = None);
+        }
+    }
+
     /// Writes the routes that are not there yet.
     async fn write(&mut self, shared: &Shared, mut wanted: HashSet<ChannelId>) {
         wanted.retain(|channel| !self.is_written(channel));
@@ -241,7 +259,7 @@ impl ChannelRoutes {
         for (channel, route) in &mut self.routes {
             if shared.registry.has_joined(channel) {
                 route.empty_since = None;
-                if route.written.is_some_and(|written| now.duration_since(written) >= REFRESH)
+                if route.written.is_none_or(|written| now.duration_since(written) >= REFRESH)
                     && old.len() < TIDIED
                 {
                     old.push(channel.clone());

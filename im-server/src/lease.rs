@@ -9,16 +9,15 @@ use im_proto::pb;
 use im_sdk::token::CLOCK_LEEWAY;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{rollback::Watch, shared::Shared};
+use crate::shared::Shared;
 
 /// Silent connections, those with old tokens, and unanswered publishes and requests are looked for this often: one timer
 /// for all of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Renews the lease at a third of its length until the server has stopped. Returns early when the lease was lost:
-/// then routes of this server may have been swept already, and it must not go on under this id. As often, it looks whether
-/// the route store is still the same.
-pub(crate) async fn keep(shared: Arc<Shared>, mut watch: Watch) {
+/// then routes of this server may have been swept already, and it must not go on under this id.
+pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut ticks = interval(shared.config.lease / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -33,7 +32,6 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut watch: Watch) {
         if !renew(&shared).await {
             return;
         }
-        watch.look(&shared).await;
     }
 }
 

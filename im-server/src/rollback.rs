@@ -1,18 +1,15 @@
-//! A route store that has forgotten some routes: after a failover to a replica that had less, a device whose route was among
-//! them would be connected and get nothing, and logs may have been rolled back with it.
+//! A route store that has begun another life: it was restarted, or a replica that had less took over. Routes may be forgotten,
+//! and logs may have been rolled back with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use im_proto::close::CloseCode;
-use im_sdk::{
-    cluster::{Route, RoutesError},
-    id::UserId,
-};
+use im_sdk::cluster::RoutesError;
+use tokio::time::sleep;
 
-use crate::{deliver, outbox::Close, registry::Connection, shared::Shared};
+use crate::{audit, deliver, shared::Shared};
 
-/// How many users' routes are looked up at once.
-const CHUNK: usize = 256;
+/// How often it is asked for, which costs every master of the store one small request of each server.
+const INTERVAL: Duration = Duration::from_secs(3);
 
 /// Notices that the route store has begun another life.
 #[derive(Debug)]
@@ -27,45 +24,32 @@ impl Watch {
         Ok(Self { incarnation: shared.cluster.routes().incarnation().await? })
     }
 
-    /// If it has: closes the devices whose routes are not there any more, so that they connect again, and asks all others
-    /// to sync. What fails is tried again with the next look.
-    pub(crate) async fn look(&mut self, shared: &Shared) {
-        match shared.cluster.routes().incarnation().await {
-            Ok(incarnation) if incarnation == self.incarnation => {}
-            Ok(incarnation) => match close_unrouted(shared).await {
-                Ok(closed) => {
-                    tracing::warn!(
-                        closed,
-                        "the route store may have forgotten routes: devices without one are closed"
-                    );
-                    deliver::ask_to_sync(&shared.registry);
-                    self.incarnation = incarnation;
-                }
-                Err(error) => tracing::warn!(%error, "cannot look which routes were forgotten"),
-            },
-            Err(error) => tracing::debug!(%error, "cannot look whether the route store is still the same"),
+    /// Looks now and then, until the server ends.
+    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+        loop {
+            sleep(INTERVAL).await;
+            self.look(&shared).await;
         }
     }
-}
 
-/// Closed rather than written again: whether the device is still there, and which of its connections counts, is for the
-/// device to say.
-async fn close_unrouted(shared: &Shared) -> Result<usize, RoutesError> {
-    let mut closed = 0;
-    for connections in shared.registry.all().chunks(CHUNK) {
-        let users: Vec<UserId> = connections.iter().map(|connection| connection.user.clone()).collect();
-        let located = shared.cluster.routes().locate(&users).await?;
-        for (connection, routes) in connections.iter().zip(located) {
-            let route = Route { server: shared.id.clone(), connection: connection.id };
-            if !routes.iter().any(|(device, found)| *device == connection.device && *found == route) {
-                close(connection);
-                closed += 1;
+    /// If it has: writes the routes again that are not there any more, and asks all devices to sync. What fails is tried
+    /// again with the next look.
+    async fn look(&mut self, shared: &Shared) {
+        let incarnation = match shared.cluster.routes().incarnation().await {
+            Ok(incarnation) => incarnation,
+            Err(error) => {
+                return tracing::debug!(%error, "cannot look whether the route store is still the same");
             }
+        };
+        if incarnation == self.incarnation {
+            return;
         }
+        tracing::warn!("the route store may have forgotten routes: they are looked for");
+        shared.channels.doubt();
+        if let Err(error) = audit::check_all(shared).await {
+            return tracing::warn!(%error, "cannot look which routes were forgotten");
+        }
+        deliver::ask_to_sync(&shared.registry);
+        self.incarnation = incarnation;
     }
-    Ok(closed)
-}
-
-fn close(connection: &Arc<Connection>) {
-    connection.outbox.close(Close::new(CloseCode::GoingAway, "the route was lost, connect again"));
 }

@@ -129,7 +129,7 @@ impl Server {
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
-        let lease = tokio::spawn(lease::keep(Arc::clone(&shared), watch));
+        let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
         let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
         let mut others = vec![
@@ -140,6 +140,7 @@ impl Server {
             tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
             tokio::spawn(audit::run(Arc::clone(&shared))),
+            tokio::spawn(watch.run(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);
