@@ -1,11 +1,18 @@
 //! The tables, and how they came to be.
 
+use std::time::Duration;
+
 use sqlx::{Any, AssertSqlSafe, Transaction};
+use tokio::time::sleep;
 
 use super::{Dialect, SqlMessageStore};
 use crate::backend::store::MessageStoreError;
 
 pub(super) const MIGRATE: &str = "prepare its tables";
+
+/// `SQLITE_BUSY`, and when to try again. The caller limits how often.
+const BUSY: &str = "5";
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS im_schema (version BIGINT NOT NULL)";
 
@@ -31,8 +38,7 @@ impl SqlMessageStore {
     pub(super) async fn migrate(&self) -> Result<(), MessageStoreError> {
         let failed = |error: sqlx::Error| MessageStoreError::unavailable(MIGRATE, error);
         if self.dialect == Dialect::Sqlite {
-            // Readers then do not wait for the archiver.
-            sqlx::query("PRAGMA journal_mode = WAL").execute(&self.pool).await.map_err(failed)?;
+            self.use_wal().await.map_err(failed)?;
             sqlx::query(VERSIONS).execute(&self.pool).await.map_err(failed)?;
         }
         let mut transaction = self.pool.begin().await.map_err(failed)?;
@@ -64,6 +70,19 @@ impl SqlMessageStore {
             self.apply(&mut transaction, version, statements).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    /// Readers then do not wait for the archiver. SQLite refuses at once, and does not wait, where another connection does
+    /// the same at the same time.
+    async fn use_wal(&self) -> Result<(), sqlx::Error> {
+        loop {
+            match sqlx::query("PRAGMA journal_mode = WAL").execute(&self.pool).await {
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(BUSY) => {
+                    sleep(BUSY_PAUSE).await;
+                }
+                result => return result.map(drop),
+            }
+        }
     }
 
     async fn apply(

@@ -30,7 +30,8 @@ impl Logs {
     ) -> Option<pb::frame::Body> {
         // The gap may have closed since it was due.
         if std::mem::take(&mut self.due) && self.sync_at().is_some_and(|at| at <= now) {
-            self.syncing.begin(now, rng);
+            let wanted = self.wanted_at().is_some_and(|at| at <= now);
+            self.syncing.begin(now, rng, wanted);
             // The reasons for a sync are reasons to think that acknowledgements were lost as well.
             self.acks.repeat(now);
             return Some(pb::frame::Body::Sync(pb::Sync { cursors: self.sync(room) }));

@@ -264,8 +264,12 @@ impl Logs {
     }
 
     fn sync_at(&self) -> Option<Instant> {
-        let wanted = self.troubled.iter().filter_map(|log| self.followed.get(log)?.wants_sync_at()).min();
-        self.syncing.due_at(wanted)
+        self.syncing.due_at(self.wanted_at())
+    }
+
+    /// When a log wants a sync.
+    fn wanted_at(&self) -> Option<Instant> {
+        self.troubled.iter().filter_map(|log| self.followed.get(log)?.wants_sync_at()).min()
     }
 
     fn tell(&mut self, now: Instant, log: &Log, taken: Vec<Entry>) -> Vec<Change> {

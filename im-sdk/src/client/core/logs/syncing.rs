@@ -1,4 +1,7 @@
 //! When to ask for a sync: one at a time, and never in a loop.
+//!
+//! Syncs without a reason of this device's own, such as hints, which are for all devices of a server, mostly bring nothing, and
+//! then they get rarer. That must not hold up a log of which something is known to be missing, so the two are paced apart.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +16,15 @@ pub(super) struct Syncing {
     every: Duration,
     /// Asked and not answered.
     outstanding: Option<Outstanding>,
-    /// When the next one may follow, after those that brought nothing.
-    not_before: Option<Instant>,
-    /// How many in a row brought nothing.
-    fruitless: u32,
+    /// Of those that a log wants.
+    wanted: Pace,
+    /// Of hints and checks.
+    routine: Pace,
+    /// When to ask again because one that a log wanted was lost.
+    again_at: Option<Instant>,
     /// When to check without any reason. `None`: there is no connection.
     check_at: Option<Instant>,
-    /// When to ask because the server said so, or because the last one was lost.
+    /// When to ask because the server said so, or because one without another reason was lost.
     hint_at: Option<Instant>,
     /// While nothing is read, silence says nothing about the server.
     reading: bool,
@@ -31,6 +36,35 @@ struct Outstanding {
     /// When something came for it last.
     heard: Instant,
     fruitful: bool,
+    /// A log wanted it.
+    wanted: bool,
+}
+
+/// How often to ask.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the next one may follow, after those that brought nothing.
+    not_before: Option<Instant>,
+    /// How many in a row brought nothing.
+    fruitless: u32,
+}
+
+impl Pace {
+    fn allow(&self, at: Instant) -> Instant {
+        self.not_before.map_or(at, |earliest| earliest.max(at))
+    }
+
+    fn forget_what_is_long_ago(&mut self, now: Instant) {
+        if self.not_before.is_some_and(|at| at + LONGEST_DELAY < now) {
+            self.fruitless = 0;
+        }
+    }
+
+    fn back_off(&mut self, now: Instant, rng: &mut StdRng) {
+        let ceiling = SHORTEST_DELAY.saturating_mul(2_u32.saturating_pow(self.fruitless)).min(LONGEST_DELAY);
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.not_before = Some(now + ceiling / 2 + random_within(rng, ceiling / 2));
+    }
 }
 
 impl Outstanding {
@@ -44,8 +78,9 @@ impl Syncing {
         Self {
             every,
             outstanding: None,
-            not_before: None,
-            fruitless: 0,
+            wanted: Pace::default(),
+            routine: Pace::default(),
+            again_at: None,
             check_at: None,
             hint_at: None,
             reading: true,
@@ -55,9 +90,8 @@ impl Syncing {
     /// A connection is there, and its `Hello` began a sync.
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
         // Reconnecting has a backoff of its own.
-        self.not_before = None;
-        self.fruitless = 0;
-        self.begin(now, rng);
+        self.all_is_well();
+        self.begin(now, rng, false);
         // Being up to date is no fault.
         self.handle_fruit(now);
     }
@@ -66,6 +100,7 @@ impl Syncing {
         self.outstanding = None;
         self.check_at = None;
         self.hint_at = None;
+        self.again_at = None;
     }
 
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
@@ -94,21 +129,18 @@ impl Syncing {
     }
 
     pub(super) fn handle_done(&mut self, now: Instant, rng: &mut StdRng) {
-        match self.outstanding.take() {
-            Some(done) if done.fruitful => {
-                self.fruitless = 0;
-                self.not_before = None;
-            }
-            Some(_) => self.back_off(now, rng),
-            None => {}
+        if let Some(done) = self.outstanding.take() {
+            self.learn(now, rng, &done);
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, rng: &mut StdRng) {
-        if self.lost_at().is_some_and(|at| at <= now) {
-            self.outstanding = None;
-            self.hint_at = Some(now);
-            self.back_off(now, rng);
+        if self.lost_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if let Some(lost) = self.outstanding.take() {
+            *(if lost.wanted { &mut self.again_at } else { &mut self.hint_at }) = Some(now);
+            self.learn(now, rng, &lost);
         }
     }
 
@@ -118,8 +150,13 @@ impl Syncing {
             return None;
         }
         let check = self.check_at?;
-        let at = [self.hint_at, wanted].into_iter().flatten().fold(check, Instant::min);
-        Some(self.not_before.map_or(at, |earliest| earliest.max(at)))
+        let routine = self.routine.allow(self.hint_at.map_or(check, |hint| hint.min(check)));
+        Some(self.wanted_at(wanted).map_or(routine, |wanted| wanted.min(routine)))
+    }
+
+    fn wanted_at(&self, wanted: Option<Instant>) -> Option<Instant> {
+        let at = [wanted, self.again_at].into_iter().flatten().min()?;
+        Some(self.wanted.allow(at))
     }
 
     /// When to give the outstanding one up.
@@ -127,20 +164,30 @@ impl Syncing {
         self.outstanding.as_ref().filter(|_| self.reading).map(Outstanding::lost_at)
     }
 
-    /// One is asked for.
-    pub(super) fn begin(&mut self, now: Instant, rng: &mut StdRng) {
-        if self.not_before.is_some_and(|at| at + LONGEST_DELAY < now) {
-            self.fruitless = 0;
-        }
-        self.outstanding = Some(Outstanding { since: now, heard: now, fruitful: false });
+    /// One is asked for; `wanted`: some log wants it.
+    pub(super) fn begin(&mut self, now: Instant, rng: &mut StdRng, wanted: bool) {
+        self.wanted.forget_what_is_long_ago(now);
+        self.routine.forget_what_is_long_ago(now);
+        let wanted = wanted || self.again_at.is_some();
+        self.outstanding = Some(Outstanding { since: now, heard: now, fruitful: false, wanted });
         self.hint_at = None;
+        self.again_at = None;
         self.check_at = Some(now + self.every * 3 / 4 + random_within(rng, self.every / 2));
     }
 
-    fn back_off(&mut self, now: Instant, rng: &mut StdRng) {
-        let ceiling = SHORTEST_DELAY.saturating_mul(2_u32.saturating_pow(self.fruitless)).min(LONGEST_DELAY);
-        self.fruitless = self.fruitless.saturating_add(1);
-        self.not_before = Some(now + ceiling / 2 + random_within(rng, ceiling / 2));
+    fn learn(&mut self, now: Instant, rng: &mut StdRng, ended: &Outstanding) {
+        if ended.fruitful {
+            return self.all_is_well();
+        }
+        self.routine.back_off(now, rng);
+        if ended.wanted {
+            self.wanted.back_off(now, rng);
+        }
+    }
+
+    fn all_is_well(&mut self) {
+        self.wanted = Pace::default();
+        self.routine = Pace::default();
     }
 }
 

@@ -236,6 +236,24 @@ fn a_server_cannot_make_the_device_sync_in_a_loop() {
 }
 
 #[test]
+fn hints_that_concern_others_do_not_hold_up_a_gap() {
+    let mut test = Harness::following();
+    // Again and again something is lost on the bus that was for others.
+    for _ in 0..20 {
+        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+        if test.time_to_sync(10 * SECOND).is_some() {
+            test.receive(sync_done(&[at("", 10), at(TEAM, 20)]));
+        }
+    }
+    test.receive(entry("", 12));
+    let gap = test.time_to_sync(60 * SECOND).unwrap();
+    assert!(gap <= HOLD + 10 * MS, "{gap:?}");
+    // Its answer is lost.
+    let again = test.time_to_sync(60 * SECOND).unwrap();
+    assert!((10 * SECOND..12 * SECOND).contains(&again), "{again:?}");
+}
+
+#[test]
 fn an_end_behind_what_the_server_was_told_means_that_the_log_was_rolled_back() {
     for end in [at("", 9), cursor("", 10, id(10, 2))] {
         let mut test = Harness::following();
