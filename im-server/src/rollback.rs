@@ -1,15 +1,12 @@
 //! A route store that has begun another life: it was restarted, or a replica that had less took over. Routes may be forgotten,
 //! and logs may have been rolled back with them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use im_sdk::cluster::RoutesError;
 use tokio::time::sleep;
 
 use crate::{audit, deliver, shared::Shared};
-
-/// How often it is asked for, which costs every master of the store one small request of each server.
-const INTERVAL: Duration = Duration::from_secs(3);
 
 /// Notices that the route store has begun another life.
 #[derive(Debug)]
@@ -24,10 +21,11 @@ impl Watch {
         Ok(Self { incarnation: shared.cluster.routes().incarnation().await? })
     }
 
-    /// Looks now and then, until the server ends.
+    /// Looks as often as the lease is renewed, until the server ends. That costs every master of the store one small
+    /// request.
     pub(crate) async fn run(mut self, shared: Arc<Shared>) {
         loop {
-            sleep(INTERVAL).await;
+            sleep(shared.config.lease / 3).await;
             self.look(&shared).await;
         }
     }

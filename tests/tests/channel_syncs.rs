@@ -140,6 +140,7 @@ async fn a_sync_ends_when_the_join_is_not_confirmed() {
             server: server.to_string(),
             connection,
             user: "bob".into(),
+            device: Some(pb::Device { terminal: pb::Terminal::Web.into(), id: "tab".into() }),
             ..Default::default()
         };
         let payload = sync.encode_to_vec().into();

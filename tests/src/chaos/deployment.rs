@@ -12,7 +12,7 @@ use im_sdk::{
 };
 use prost::Message as _;
 
-use super::{Backend, BackendSetup, Checker, Profile, Share, Stamp, load_user};
+use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_user};
 use crate::{
     ImServer, NatsServer, RedisOptions, RedisServer,
     stack::{Certificate, ServerOptions, variables},
@@ -180,6 +180,18 @@ impl Deployment {
     pub async fn ends(&self) -> Vec<u64> {
         let ends = self.cluster.log().ends(&self.logs()).await.expect("the logs' ends");
         ends.into_iter().map(|ends| ends.last).collect()
+    }
+
+    /// Whether what each device saw last stands where its log ends.
+    pub async fn agrees_with(&self, devices: &[Arc<DeviceState>], ends: &[u64]) -> bool {
+        for ((log, device), end) in self.logs().iter().zip(devices).zip(ends) {
+            let Some(seen) = device.last_id() else { continue };
+            match self.cluster.log().id_at(log, *end).await {
+                Ok(Some(id)) if id == seen => {}
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// How often servers have asked their devices to sync.

@@ -228,7 +228,9 @@ impl Chaos {
             let ends = self.deployment.ends().await;
             let devices = self.fleet.devices.iter().zip(&ends);
             let complete =
-                devices.into_iter().all(|(device, end)| device.position() >= *end && device.is_answered());
+                devices.into_iter().all(|(device, end)| device.position() == *end && device.is_answered());
+            // A log that was rolled back may have grown anew to where a device is that has not noticed.
+            let complete = complete && self.deployment.agrees_with(&self.fleet.devices, &ends).await;
             if !complete || ends != last {
                 (last, since) = (ends, Instant::now());
             } else if since.elapsed() > quiet {

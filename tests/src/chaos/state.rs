@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use im_sdk::cluster::LogId;
+use im_sdk::{cluster::LogId, id::MessageId};
 
 use super::{Checker, Seen, Told, device_logs, device_stamp, lines::DeviceLine, load_user};
 
@@ -51,6 +51,19 @@ impl DeviceState {
     /// How far it is in its log.
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
+    }
+
+    /// What it saw last, if that was an entry.
+    pub fn last_id(&self) -> Option<MessageId> {
+        let lines = self.lines.lock().expect("nobody panics with it");
+        let last = lines.iter().rev().find_map(|line| match line {
+            DeviceLine::Seen(seen) => Some(seen),
+            _ => None,
+        });
+        match last {
+            Some(Seen::Entry { id, .. }) => Some(*id),
+            _ => None,
+        }
     }
 
     /// Whether it was connected and had everything, once.
