@@ -91,7 +91,8 @@ async fn restore(shared: &Shared, connection: &Connection) -> Result<(), RoutesE
         Reclaimed::Restored => {
             tracing::info!(user = %connection.user, device = %connection.device, "a lost route is restored");
             // Nothing was pushed to it meanwhile.
-            let hint = pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS });
+            let hint =
+                pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS, rolled_back: false });
             connection.outbox.try_push(frame::encode(hint));
         }
         Reclaimed::Taken(taken) => give_way(connection, &taken),

@@ -86,15 +86,15 @@ impl Hints {
         if !self.wanted || self.quiet_until.is_some_and(|until| now < until) {
             return;
         }
-        *self = Self { wanted: false, quiet_until: Some(now + ask_to_sync(registry)) };
+        *self = Self { wanted: false, quiet_until: Some(now + ask_to_sync(registry, false)) };
     }
 }
 
 /// Asks all devices to sync, spread over a window, and tells how long that is.
-pub(crate) fn ask_to_sync(registry: &Registry) -> Duration {
+pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
     let window = Duration::from_millis(registry.len() as u64 * 1000 / SYNCS_PER_SECOND).max(MIN_WINDOW);
     let within_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-    let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
+    let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back }));
     let connections = registry.all();
     tracing::info!(
         connections = connections.len(),

@@ -47,7 +47,8 @@ impl Watch {
         if let Err(error) = audit::check_all(shared).await {
             return tracing::warn!(%error, "cannot look which routes were forgotten");
         }
-        deliver::ask_to_sync(&shared.registry);
+        shared.note_rollback();
+        deliver::ask_to_sync(&shared.registry, true);
         self.incarnation = incarnation;
     }
 }

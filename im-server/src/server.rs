@@ -120,6 +120,7 @@ impl Server {
             stopped: CancellationToken::new(),
             drain_announced: AtomicBool::new(false),
             leased_until: Mutex::new(Instant::now()),
+            rolled_back_at: Mutex::new(None),
             config,
             cluster,
         });

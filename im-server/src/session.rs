@@ -29,6 +29,9 @@ const READ_BUDGET: usize = 64;
 /// When a device may try again what found a queue full.
 const BUSY_RETRY_MS: u32 = 1000;
 
+/// Within which time a device compares its logs that connects right after a rollback.
+const ROLLBACK_HINT_MS: u32 = 2000;
+
 /// Serves a device from its first frame to its last.
 pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
     // Boxed: the handshake's state is gone once it is done, while this task lives on.
@@ -36,6 +39,10 @@ pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
         Ok(Admitted { registration, welcome, sync }) => {
             shared.syncs.try_forward(&registration.connection, sync);
             let welcome = frame::encode(pb::frame::Body::Welcome(welcome));
+            if shared.was_rolled_back() {
+                let hint = pb::SyncHint { within_ms: ROLLBACK_HINT_MS, rolled_back: true };
+                registration.connection.outbox.try_push(frame::encode(pb::frame::Body::SyncHint(hint)));
+            }
             let end = run(&shared, &mut link, &registration.connection, welcome).await;
             Box::pin(leave(&shared, link, registration, end)).await;
         }

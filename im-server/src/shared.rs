@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use im_sdk::{
@@ -50,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) drain_announced: AtomicBool,
     /// Until when the lease surely runs, by a clock that goes on while the process is frozen.
     pub(crate) leased_until: Mutex<Instant>,
+    pub(crate) rolled_back_at: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -60,6 +61,17 @@ impl Shared {
 
     pub(crate) fn set_leased_until(&self, until: Instant) {
         *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// The route store has begun another life, and logs may have been rolled back with it.
+    pub(crate) fn note_rollback(&self) {
+        *self.rolled_back_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether that was a moment ago: a device that connects now may have heard nothing of it.
+    pub(crate) fn was_rolled_back(&self) -> bool {
+        let at = *self.rolled_back_at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.is_some_and(|at| at.elapsed() < ROLLBACK_MEMORY)
     }
 
     pub(crate) fn drain_announced(&self) -> bool {
@@ -80,3 +92,6 @@ impl Shared {
         }
     }
 }
+
+/// Devices that lost their connection in a failover are back by then, or come with a cursor of before it.
+const ROLLBACK_MEMORY: Duration = Duration::from_secs(60);

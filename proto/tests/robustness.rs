@@ -213,7 +213,8 @@ fn body() -> impl Strategy<Value = Body> {
         cursors().prop_map(|ends| Body::SyncDone(pb::SyncDone { ends })),
         (proptest::option::of(cursor()), any::<i32>())
             .prop_map(|(cursor, reason)| Body::Reset(pb::Reset { cursor, reason })),
-        any::<u32>().prop_map(|within_ms| Body::SyncHint(pb::SyncHint { within_ms })),
+        any::<(u32, bool)>()
+            .prop_map(|(within_ms, rolled_back)| Body::SyncHint(pb::SyncHint { within_ms, rolled_back })),
         cursors().prop_map(|cursors| Body::Ack(pb::Ack { cursors })),
         publish().prop_map(Body::Publish),
         publish_result().prop_map(Body::PublishResult),

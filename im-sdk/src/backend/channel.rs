@@ -156,7 +156,7 @@ impl Im {
         let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
         // A few at once need not wait for each other.
         let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
-        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms }));
+        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back: false }));
         self.deliver(devices, |_| pb::record::Effect::Frames(hint.clone())).await;
     }
 

@@ -103,7 +103,8 @@ impl<T> Core<T> {
             pb::frame::Body::SyncDone(done) => self.handle_sync_done(now, done),
             pb::frame::Body::Reset(reset) => self.handle_reset(now, reset),
             pb::frame::Body::SyncHint(hint) => {
-                self.logs.handle_hint(now, &mut self.rng, Duration::from_millis(hint.within_ms.into()));
+                let within = Duration::from_millis(hint.within_ms.into());
+                self.logs.handle_hint(now, &mut self.rng, within, hint.rolled_back);
             }
             // A pong has done its work by coming; the rest means nothing from a server.
             _ => {}

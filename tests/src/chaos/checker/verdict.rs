@@ -44,7 +44,7 @@ pub struct Verdict {
     pub resets: u64,
     /// Entries seen again by a new client on a store.
     pub seen_again: u64,
-    /// Told Ok and lost with a log's tail, where that is [allowed](Allowed::lost_tail).
+    /// Told Ok and lost with a log's tail, where that is [allowed](crate::chaos::Allowed::lost_tail).
     pub rolled_back: u64,
     /// What must not be.
     pub violations: Vec<Violation>,

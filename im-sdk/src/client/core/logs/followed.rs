@@ -1,7 +1,7 @@
 //! One log: which entry is the next.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -57,8 +57,26 @@ pub(super) struct Followed {
     pub(super) told: Option<u64>,
     /// The highest entry that had come when the last sync began: a log that ended before it has been rolled back.
     seen: u64,
+    /// Where to ask from instead of the position.
+    back: Option<Back>,
+    /// Where the last sync began, while its end has not come: what was to be said of that place may be lost.
+    unanswered: Option<Mark>,
     /// What the application has dealt with since the last reset. Behind the position.
     acked: Option<Mark>,
+}
+
+/// An earlier place to ask from.
+#[derive(Debug)]
+struct Back {
+    from: Mark,
+    /// Another message came for that place.
+    contradicted: bool,
+    /// Otherwise the places behind it that are still to be compared.
+    compare: BTreeSet<u64>,
+    /// A sync has asked from there.
+    asked: bool,
+    /// How many syncs may still be asked for because of it.
+    tries: u8,
 }
 
 impl Followed {
@@ -75,6 +93,31 @@ impl Followed {
     /// What to ask with: 0 for a log that is not known.
     pub(super) fn mark(&self) -> Mark {
         self.position.unwrap_or_default()
+    }
+
+    /// Where the next sync asks from: 0 for a log that is not known.
+    pub(super) fn ask_from(&self) -> Mark {
+        self.back.as_ref().map(|back| back.from).or(self.unanswered).unwrap_or_else(|| self.mark())
+    }
+
+    /// The log may have been rolled back below the position, and grown anew to beyond it: the next sync asks from the first
+    /// place that is remembered, and what comes is compared.
+    pub(super) fn go_back(&mut self) {
+        if self.back.is_none() {
+            self.compare_all(MAX_TRIES);
+        }
+    }
+
+    /// Known entries are of use.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.back.as_ref().is_some_and(|back| back.asked)
+    }
+
+    fn compare_all(&mut self, tries: u8) {
+        let oldest = self.mark().seq.saturating_sub(self.recent.len().saturating_sub(1) as u64);
+        let compare: BTreeSet<u64> = (oldest + 1..=self.mark().seq).collect();
+        let from = self.recent(oldest).filter(|_| !compare.is_empty() && tries > 0);
+        self.back = from.map(|from| Back { from, contradicted: false, compare, asked: false, tries });
     }
 
     pub(super) fn held(&self) -> usize {
@@ -101,6 +144,10 @@ impl Followed {
         self.needs_since = None;
         self.gap_until = None;
         self.told = Some(mark.seq);
+        self.unanswered = self.position.and(self.unanswered).or(self.position);
+        if let Some(back) = &mut self.back {
+            back.asked = true;
+        }
         self.seen = self.held.last_key_value().map_or(mark.seq, |(seq, _)| mark.seq.max(*seq));
         mark
     }
@@ -128,10 +175,19 @@ impl Followed {
 
     /// Goes on elsewhere. False: that is where it is already.
     pub(super) fn handle_reset(&mut self, now: Instant, mark: Mark, reason: ResetReason) -> bool {
-        if self.position == Some(mark) {
+        let contradicted = self.back.as_ref().is_some_and(|back| back.contradicted);
+        let has_it = self.position.is_some_and(|position| mark.seq <= position.seq);
+        // It was asked from further back than the log reaches, and nothing is missing.
+        let needless = has_it && reason == ResetReason::Trimmed && !contradicted;
+        if needless && let Some(back) = &mut self.back {
+            back.compare.retain(|seq| *seq > mark.seq);
+        }
+        if needless || self.position == Some(mark) {
             return false;
         }
         self.recent.clear();
+        self.back = None;
+        self.unanswered = None;
         self.set(mark);
         self.acked = None;
         self.told = self.told.map(|_| mark.seq);
@@ -157,13 +213,46 @@ impl Followed {
     /// The server says where the log ended when the sync began.
     pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
         let mark = self.mark();
+        self.unanswered = None;
+        self.end_going_back(now);
         let rolled_back = self.told.is_some() && end.seq < self.seen;
         if rolled_back {
             // What was held may be of the lost branch. Once only: the next sync has less to go by.
             self.held.clear();
             self.gap_until = None;
+            // By the time of the next sync it may have grown to the position, and beyond.
+            if let Some(lost) = self.recent(end.seq + 1) {
+                self.contradict(lost);
+            }
         }
         if end.seq > mark.seq || rolled_back || end.differs(mark) {
+            self.need_sync(now);
+        }
+    }
+
+    /// The log has another message there, or none. The server says so when it is asked from there.
+    fn contradict(&mut self, known: Mark) {
+        let is_first = |back: &Back| !back.contradicted || known.seq < back.from.seq;
+        if self.back.as_ref().is_none_or(is_first) {
+            let tries = self.back.as_ref().map_or(MAX_TRIES, |back| back.tries);
+            let compare = BTreeSet::new();
+            self.back = Some(Back { from: known, contradicted: true, compare, asked: false, tries });
+        }
+    }
+
+    /// What was asked for has come, or was lost on the way.
+    fn end_going_back(&mut self, now: Instant) {
+        let Some(back) = self.back.take_if(|back| back.asked) else { return };
+        let tries = back.tries - 1;
+        if back.contradicted {
+            // Without a reset: it was lost, or what differed was the older one, late. Comparing shows which.
+            self.compare_all(tries);
+        } else if let Some(first) = back.compare.first()
+            && let Some(from) = self.recent(first - 1).filter(|_| tries > 0)
+        {
+            self.back = Some(Back { from, asked: false, tries, ..back });
+        }
+        if self.back.is_some() {
             self.need_sync(now);
         }
     }
@@ -193,9 +282,18 @@ impl Followed {
     }
 
     fn check_known(&mut self, now: Instant, mark: Mark) {
-        // An entry that is too old to compare is nothing that a server has a reason to send.
-        if self.recent(mark.seq).is_none_or(|known| known.differs(mark)) {
-            self.need_sync(now);
+        match self.recent(mark.seq) {
+            Some(known) if known.differs(mark) => {
+                self.contradict(known);
+                self.need_sync(now);
+            }
+            Some(_) => {
+                if let Some(back) = &mut self.back {
+                    back.compare.remove(&mark.seq);
+                }
+            }
+            // Too old to compare: nothing that a server has a reason to send.
+            None => self.need_sync(now),
         }
     }
 
@@ -245,5 +343,8 @@ pub(in crate::client::core) const HOLD: Duration = Duration::from_millis(200);
 /// sent by a sync again.
 pub(in crate::client::core) const MAX_HELD: usize = 64;
 
-/// How many ids of a log are remembered: more than a failover loses.
-const MAX_RECENT: usize = 64;
+/// How many syncs are asked for because a log may be another one: a server sends pages, and a bus may lose some.
+const MAX_TRIES: u8 = 20;
+
+/// How many ids of a log are remembered: more than come between a failover and the hint that follows it, in most logs.
+const MAX_RECENT: usize = 256;

@@ -13,7 +13,7 @@ impl Logs {
     pub(in crate::client::core) fn hello(&mut self, room: usize) -> Vec<pb::Cursor> {
         let mut cursors = Cursors::new(room);
         for (log, followed) in &mut self.followed {
-            if !cursors.push(followed.mark().cursor(log)) {
+            if !cursors.push(followed.ask_from().cursor(log)) {
                 break;
             }
             followed.begin_sync();
@@ -47,7 +47,7 @@ impl Logs {
         let order: Vec<Log> = troubled.iter().chain(others).cloned().collect();
         for log in order {
             let Some(followed) = self.followed.get_mut(&log) else { continue };
-            if cursors.push(followed.mark().cursor(&log)) {
+            if cursors.push(followed.ask_from().cursor(&log)) {
                 followed.begin_sync();
             } else {
                 // The answer takes it for a log that is new here, which must not count.

@@ -117,7 +117,11 @@ impl Logs {
         let Some(followed) = self.follow(log) else { return Vec::new() };
         let mut taken = Vec::new();
         let known = followed.handle_entry(now, entry, room, &mut taken);
+        let of_use = known && followed.is_comparing();
         self.repeated += u64::from(known);
+        if of_use {
+            self.syncing.handle_fruit(now);
+        }
         self.note(log);
         self.tell(now, log, taken)
     }
@@ -198,7 +202,16 @@ impl Logs {
         complete && !std::mem::replace(&mut self.up_to_date, complete)
     }
 
-    pub(super) fn handle_hint(&mut self, now: Instant, rng: &mut StdRng, within: Duration) {
+    pub(super) fn handle_hint(
+        &mut self,
+        now: Instant,
+        rng: &mut StdRng,
+        within: Duration,
+        rolled_back: bool,
+    ) {
+        if rolled_back {
+            self.followed.values_mut().for_each(Followed::go_back);
+        }
         self.syncing.handle_hint(now, rng, within);
     }
 

@@ -152,6 +152,8 @@ fn frame_of(channel: &str, seq: u64, id: u64) -> pb::frame::Body {
 struct Application {
     /// Where each log stands; `None` before its first reset.
     at: BTreeMap<String, u64>,
+    /// The ids of what it has of each log since its last reset.
+    ids: BTreeMap<String, BTreeMap<u64, u64>>,
     /// What it has acknowledged, which survives a crash.
     settled: BTreeMap<String, Position>,
     sent: BTreeSet<u64>,
@@ -167,14 +169,18 @@ impl Application {
                 let next = at.map_or(1, |seq| seq + 1);
                 assert_eq!(position.seq, next, "{} stood at {at:?}", position.log);
                 self.at.insert(position.log.as_str().to_owned(), next);
+                let ids = self.ids.entry(position.log.as_str().to_owned()).or_default();
+                ids.insert(next, message.id.as_u64());
             }
             Event::Reset { position, reason: ResetReason::Left } => {
                 let was_at = self.at.remove(position.log.as_str());
                 assert!(was_at.is_some(), "{} was left twice", position.log);
                 self.settled.remove(position.log.as_str());
+                self.ids.remove(position.log.as_str());
             }
             Event::Reset { position, .. } => {
                 self.at.insert(position.log.as_str().to_owned(), position.seq);
+                self.ids.remove(position.log.as_str());
             }
             Event::Published { local_id, .. } => _ = self.ended.insert(local_id.as_u64()),
             Event::PublishFailed { .. } => panic!("nothing is refused here"),
@@ -195,6 +201,10 @@ struct World {
     /// How many of a hundred frames are lost, doubled, and overtaken.
     faults: (u32, u32, u32),
     texts: u32,
+    /// Logs that were rolled back, and how many entries they have got since, until the devices are told.
+    rolled_back: BTreeMap<&'static str, u32>,
+    /// Logs of which the device cannot know any more whether it saw what stands there.
+    unsure: BTreeSet<&'static str>,
 }
 
 impl World {
@@ -210,6 +220,23 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
             faults: (10, 10, 20),
             texts: 0,
+            rolled_back: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+        }
+    }
+
+    fn roll_back(&mut self, channel: &'static str, by: u64) {
+        self.backend.roll_back(channel, by);
+        self.rolled_back.entry(channel).or_default();
+    }
+
+    /// The server that the device is connected to finds that logs may have been rolled back.
+    fn tell_of_rollbacks(&mut self) {
+        if !self.rolled_back.is_empty() && matches!(self.test.core.phase, Phase::Connected(_)) {
+            // Seconds later: nothing of before is on its way any more.
+            self.deliver(usize::MAX);
+            self.test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: true }));
+            self.rolled_back.clear();
         }
     }
 
@@ -291,7 +318,10 @@ impl World {
             match event {
                 Event::Message(message) => self.seen.extend(message.position),
                 Event::Reset { reason: ResetReason::Left, .. } => {}
-                Event::Reset { position, .. } => self.seen.push(position),
+                Event::Reset { position, .. } => {
+                    self.unsure.retain(|channel| *channel != position.log.as_str());
+                    self.seen.push(position);
+                }
                 _ => {}
             }
         }
@@ -310,6 +340,12 @@ impl World {
     /// What the back end has appended goes out, if the user is a member.
     fn append(&mut self, channel: &'static str) {
         let push = self.backend.append(channel);
+        if let Some(since) = self.rolled_back.get_mut(channel) {
+            *since += 1;
+            if *since > REMEMBERED {
+                self.unsure.insert(channel);
+            }
+        }
         if !self.backend.left.contains(channel) {
             self.route(push);
         }
@@ -335,6 +371,8 @@ impl World {
 
     /// The process dies. The application goes on from what it had acknowledged.
     fn crash(&mut self) {
+        // A new process remembers one id of each log.
+        self.unsure.extend(CHANNELS);
         let test = std::mem::replace(&mut self.test, Harness::new());
         self.test = test.crash();
         self.wire.clear();
@@ -358,6 +396,7 @@ impl World {
     /// entry takes the lost one's place, then it fills the gap and only the entry after it (or the check) shows the fork.
     fn heal(&mut self) {
         self.faults = (0, 0, 0);
+        self.tell_of_rollbacks();
         // What a server sends when it finds that the bus has lost something.
         self.route(hint());
         for _ in 0..2 {
@@ -372,6 +411,7 @@ impl World {
             self.process(100);
             self.test.pass(200 * MS);
             self.serve();
+            self.tell_of_rollbacks();
         }
     }
 
@@ -381,6 +421,10 @@ impl World {
             assert_eq!(self.application.at.get(*channel), expected, "{channel:?}");
             let followed = self.test.core.logs.position(&Log::parse(channel).unwrap());
             assert_eq!(followed, expected.copied().unwrap_or_default(), "{channel:?}");
+            if let Some(ids) = self.application.ids.get(*channel).filter(|_| !self.unsure.contains(channel)) {
+                let differs = |(seq, id): (&u64, &u64)| log.entries.get(seq).is_some_and(|found| found != id);
+                assert!(!ids.iter().any(differs), "{channel:?}: {ids:?} and {:?}", log.entries);
+            }
         }
         assert_eq!(self.test.core.queued(), []);
         for effects in self.backend.effects.values() {
@@ -394,8 +438,11 @@ impl World {
     }
 }
 
+/// A device remembers a few more ids of a log.
+const REMEMBERED: u32 = 200;
+
 fn hint() -> pb::frame::Body {
-    pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 })
+    pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false })
 }
 
 #[derive(Clone, Debug)]
@@ -443,17 +490,20 @@ fn take(world: &mut World, step: Step) {
             }
         }
         Step::Trim(log, keep) => world.backend.trim(CHANNELS[log], keep),
-        Step::RollBack(log, by) => world.backend.roll_back(CHANNELS[log], by),
+        Step::RollBack(log, by) => world.roll_back(CHANNELS[log], by),
         Step::Leave(log) => world.leave(CHANNELS[log]),
         Step::Rejoin(log) => world.rejoin(CHANNELS[log]),
         Step::Deliver(count) => world.deliver(count),
         Step::Process(acknowledge) => world.process(acknowledge),
         Step::Send => world.send(),
         Step::Pass(millis) => {
+            world.tell_of_rollbacks();
             world.test.pass(MS * millis);
             world.serve();
         }
-        Step::Hint => world.test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 500 })),
+        Step::Hint => {
+            world.test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 500, rolled_back: false }))
+        }
         Step::Break => {
             world.test.broken();
             world.wire.clear();

@@ -123,7 +123,7 @@ fn being_up_to_date_is_told_once_for_each_connection() {
         test.receive(sync_done(&[at("", 90)]));
         test.receive(sync_done(&[at("", 90)]));
         assert_eq!(test.events()[1..], [Event::UpToDate]);
-        test.receive(reset(at("", 10), pb::ResetReason::Trimmed));
+        test.receive(reset(at("", 10), pb::ResetReason::Forked));
         test.drain();
     }
 }
@@ -228,7 +228,7 @@ fn a_server_cannot_make_the_device_sync_in_a_loop() {
             // Resets bring nothing, however many.
             test.receive(reset(cursor("", 5 + syncs, 1), pb::ResetReason::Forked));
             test.receive(sync_done(&[at("", 99)]));
-            test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+            test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
         }
     }
     // 1, 2, 4, ... 60 s apart, each between half and all of that.
@@ -240,7 +240,7 @@ fn hints_that_concern_others_do_not_hold_up_a_gap() {
     let mut test = Harness::following();
     // Again and again something is lost on the bus that was for others.
     for _ in 0..20 {
-        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
         if test.time_to_sync(10 * SECOND).is_some() {
             test.receive(sync_done(&[at("", 10), at(TEAM, 20)]));
         }
@@ -257,7 +257,7 @@ fn hints_that_concern_others_do_not_hold_up_a_gap() {
 fn an_end_behind_what_the_server_was_told_means_that_the_log_was_rolled_back() {
     for end in [at("", 9), cursor("", 10, id(10, 2))] {
         let mut test = Harness::following();
-        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
         test.pass(Duration::ZERO);
         test.sent_sync();
         test.receive(sync_done(&[end, at(TEAM, 20)]));
@@ -274,7 +274,7 @@ fn a_hint_means_a_random_moment_within_its_window() {
         test.connect_all_the_way();
         test.receive(sync_done(&[]));
         test.drain();
-        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 4000 }));
+        test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 4000, rolled_back: false }));
         moments.push(test.time_to_sync(5 * SECOND).unwrap());
     }
     assert!(moments.iter().any(|moment| *moment < 500 * MS));
@@ -287,7 +287,7 @@ fn a_hint_during_a_sync_leads_to_one_after_it() {
     let mut test = Harness::new();
     test.core.handle_connect(test.now);
     test.connect_all_the_way();
-    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 10 }));
+    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 10, rolled_back: false }));
     test.pass(SECOND);
     assert_eq!(test.try_sent(), None);
     test.receive(sync_done(&[]));
@@ -310,7 +310,7 @@ fn another_id_at_a_known_place_is_a_fork() {
     test.receive(entry("", 11));
     test.receive(entry("", 12));
     test.receive(entry_of("", 11, 2));
-    assert_eq!(test.sent_sync_soon(), all_at(12, 20));
+    assert_eq!(test.sent_sync_soon(), all_at(11, 20), "from what differs");
     test.receive(reset(at("", 10), pb::ResetReason::Forked));
     for seq in [11, 12, 13] {
         test.receive(entry_of("", seq, 2));
@@ -359,6 +359,72 @@ fn a_fork_drops_what_was_held_and_syncs_again() {
     assert_eq!(test.shown(), ["reset team 30 forked"]);
     test.pass(Duration::ZERO);
     assert_eq!(test.sent_sync()[0], (TEAM.to_owned(), 30));
+}
+
+fn rolled_back() -> pb::frame::Body {
+    pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: true })
+}
+
+#[test]
+fn after_a_rollback_what_was_built_on_a_lost_entry_is_found() {
+    let mut test = Harness::following();
+    for seq in [11, 12] {
+        test.receive(entry("", seq));
+    }
+    // The log falls back to 11, and what replaces 12 is lost on the way.
+    test.receive(entry_of("", 13, 2));
+    assert_eq!(test.shown(), ["inbox 11", "inbox 12", "inbox 13"]);
+    test.receive(rolled_back());
+    assert_eq!(test.sent_sync_soon()[0], (String::new(), 10), "as far back as it remembers");
+    test.receive(entry("", 11));
+    test.receive(entry_of("", 12, 2));
+    test.receive(entry_of("", 13, 2));
+    test.receive(sync_done(&[cursor("", 13, id(13, 2)), at(TEAM, 20)]));
+    assert!(test.time_to_sync_from(12), "the one that differs");
+    test.receive(reset(at("", 9), pb::ResetReason::Forked));
+    for seq in [10, 11] {
+        test.receive(entry("", seq));
+    }
+    for seq in [12, 13] {
+        test.receive(entry_of("", seq, 2));
+    }
+    test.receive(sync_done(&[cursor("", 13, id(13, 2)), at(TEAM, 20)]));
+    let shown = ["reset inbox 9 forked", "inbox 10", "inbox 11", "inbox 12", "inbox 13"];
+    assert_eq!(test.shown(), shown);
+    assert_eq!(test.time_to_sync(60 * SECOND), None);
+}
+
+#[test]
+fn comparing_resets_nothing_that_is_only_trimmed() {
+    let mut test = Harness::following();
+    for seq in [11, 12, 13] {
+        test.receive(entry("", seq));
+    }
+    test.receive(rolled_back());
+    assert_eq!(test.sent_sync_soon()[0].1, 10);
+    test.receive(reset(at("", 12), pb::ResetReason::Trimmed));
+    test.receive(entry("", 13));
+    test.receive(sync_done(&[at("", 13), at(TEAM, 20)]));
+    assert_eq!(test.shown(), ["inbox 11", "inbox 12", "inbox 13"]);
+    test.receive(entry("", 14));
+    assert_eq!(test.shown(), ["inbox 14"]);
+    assert_eq!(test.time_to_sync(60 * SECOND), None);
+}
+
+impl Harness {
+    /// Whether a sync that follows asks for the inbox from there.
+    fn time_to_sync_from(&mut self, seq: u64) -> bool {
+        for _ in 0..300 {
+            self.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
+            while let Some(body) = self.try_sent() {
+                if let pb::frame::Body::Sync(sync) = body {
+                    return sync.cursors.iter().any(|cursor| cursor.channel.is_empty() && cursor.seq == seq);
+                }
+            }
+            self.pass(10 * MS);
+        }
+        false
+    }
 }
 
 #[test]
@@ -527,7 +593,7 @@ fn acknowledgements_are_repeated_with_a_sync() {
     test.pass(ACK_INTERVAL);
     assert_eq!(test.sent_ack(), [(String::new(), 11)]);
     // What makes a device sync may have swallowed it.
-    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0 }));
+    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false }));
     test.pass(Duration::ZERO);
     test.sent_sync();
     assert!(test.try_sent().is_none(), "not at once");
