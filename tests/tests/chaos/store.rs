@@ -18,8 +18,10 @@ async fn redis_killed_and_restarted() {
         chaos.go_on(chaos.profile.either(1.5, 0.3)).await;
         chaos.deployment.redis.restart().await;
     }
+    let profile = chaos.profile;
     let outcome = chaos.finish(Allowed::default()).await;
-    assert!(outcome.failed_sends > 0, "nothing was sent while Redis was away");
+    // Under little load, that can be.
+    assert!(!profile.full || outcome.failed_sends > 0, "nothing was sent while Redis was away");
 }
 
 /// The primary goes on alone for a while, then it is lost, and its replica answers in its place.
