@@ -97,7 +97,10 @@ impl Followed {
 
     /// Where the next sync asks from: 0 for a log that is not known.
     pub(super) fn ask_from(&self) -> Mark {
-        self.back.as_ref().map(|back| back.from).or(self.unanswered).unwrap_or_else(|| self.mark())
+        // Further back is too much to send again, over a slow link for ever.
+        let is_near = |begun: &Mark| begun.seq + MAX_RECENT as u64 > self.mark().seq;
+        let back = self.back.as_ref().map(|back| back.from);
+        back.or(self.unanswered.filter(is_near)).unwrap_or_else(|| self.mark())
     }
 
     /// The log may have been rolled back below the position, and grown anew to beyond it: the next sync asks from the first
@@ -276,6 +279,7 @@ impl Followed {
     /// The connection is gone: the next one begins with a sync.
     pub(super) fn handle_connection_lost(&mut self) {
         self.held.clear();
+        self.unanswered = None;
         self.gap_until = None;
         self.needs_since = None;
         self.told = None;
