@@ -13,7 +13,7 @@ use std::{
 use im_sdk::{
     backend::{
         Durability, HistoryRange, Im, MemoryMessageStore, Message, MessageStore, SendError, SqlMessageStore,
-        StoreQuery, user,
+        StoreQuery, channel, user,
     },
     cluster::{Archive, ArchiveConfig, Cluster, ClusterConfig, LogId},
 };
@@ -48,6 +48,26 @@ async fn wait_until_archived(archive: &dyn Archive) {
         archive.lag().await.is_ok_and(|lag| lag.total() == 0)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_to_a_channel_is_stored_once() {
+    let (redis, nats) = tokio::join!(RedisServer::start(), NatsServer::start());
+    let im = Im::connect(config(&redis, &nats)).await.unwrap();
+    let send = || Message::to(channel("team")).from("alice").text("hi").idempotency_key("k");
+    let mut receipts = Vec::new();
+    for _ in 0..2 {
+        receipts.push(im.send(send().durability(Durability::Archived)).await.unwrap());
+    }
+    let store = Arc::new(MemoryMessageStore::new());
+    let archiver = im.archiver(store.clone()).unwrap().start();
+    wait_until_archived(im.cluster().archive().unwrap().as_ref()).await;
+    archiver.shutdown().await;
+    let log = LogId::Channel("team".parse().unwrap());
+    let page = store.read(&log, &StoreQuery::new(HistoryRange::Newest, 10)).await.unwrap();
+    let stored: Vec<_> = page.entries.iter().map(|entry| (entry.seq, entry.message_id)).collect();
+    assert_eq!(stored, [(1, receipts[0].message_id)]);
+    assert_eq!(receipts[0].message_id, receipts[1].message_id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

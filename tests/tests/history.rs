@@ -86,8 +86,15 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
     assert!(page.entries.iter().map(|entry| entry.content.as_text().unwrap()).eq(["1", "2", "4"]));
 
     let channel = Conversation::Channel("team".parse().unwrap());
-    let refused = bob.client().history(channel, HistoryRange::Newest, 10).await.unwrap_err();
+    let refused = bob.client().history(channel.clone(), HistoryRange::Newest, 10).await.unwrap_err();
     assert!(matches!(refused, HistoryError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
+    im.channel("team").add_members(["bob"]).await.unwrap();
+    for text in ["5", "6"] {
+        im.channel("team").send(Message::new().from("carol").text(text)).await.unwrap();
+    }
+    let team = ask(&bob, &channel, HistoryRange::Newest, 10).await;
+    assert_eq!((texts(&team), seqs(&team), team.more), (vec!["5", "6"], vec![1, 2], false));
+    assert_eq!(team.messages[0].channel.as_ref().map(|channel| channel.as_str()), Some("team"));
 }
 
 /// Logs that keep ten entries, and some: Redis trims in blocks. What is archived is in a store before this returns.

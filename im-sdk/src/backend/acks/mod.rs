@@ -83,6 +83,9 @@ impl Receipt {
     pub async fn acked(&self, within: Duration) -> Result<AckReport, AckError> {
         let deadline = Instant::now() + within.min(LONGEST);
         let watch = Arc::clone(&self.origin.im().ok_or(AckError::Ended)?.inner.acks);
+        if self.channel.is_some() {
+            return Err(AckError::Channel);
+        }
         let wants = self.wants();
         if wants.is_empty() {
             return Err(AckError::Live);

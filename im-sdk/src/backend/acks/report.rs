@@ -64,6 +64,9 @@ pub enum AckError {
     /// The message is in no log, so no device acknowledges it. What the receipt itself says is all there is.
     #[error("a message that was sent live is not acknowledged: send it with Durability::Logged")]
     Live,
+    /// A channel's members are not waited for: [`Handler::acked`](crate::backend::Handler::acked) hears of each.
+    #[error("a message to a channel is not waited for: Handler::acked hears what its members acknowledge")]
+    Channel,
     /// Too many recipients are waited for by this process.
     #[error("this process waits for {MAX_WAITED_FOR} recipients' acknowledgements already: try again later")]
     TooMany,
