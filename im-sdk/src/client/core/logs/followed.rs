@@ -98,7 +98,7 @@ impl Followed {
     /// Where the next sync asks from: 0 for a log that is not known.
     pub(super) fn ask_from(&self) -> Mark {
         // Further back is too much to send again, over a slow link for ever.
-        let is_near = |begun: &Mark| begun.seq + MAX_RECENT as u64 > self.mark().seq;
+        let is_near = |begun: &Mark| self.mark().seq.saturating_sub(begun.seq) < MAX_RECENT as u64;
         let back = self.back.as_ref().map(|back| back.from);
         back.or(self.unanswered.filter(is_near)).unwrap_or_else(|| self.mark())
     }
@@ -118,7 +118,7 @@ impl Followed {
 
     fn compare_all(&mut self, tries: u8) {
         let oldest = self.mark().seq.saturating_sub(self.recent.len().saturating_sub(1) as u64);
-        let compare: BTreeSet<u64> = (oldest + 1..=self.mark().seq).collect();
+        let compare: BTreeSet<u64> = (oldest..=self.mark().seq).skip(1).collect();
         let from = self.recent(oldest).filter(|_| !compare.is_empty() && tries > 0);
         self.back = from.map(|from| Back { from, contradicted: false, compare, asked: false, tries });
     }
@@ -142,17 +142,16 @@ impl Followed {
     }
 
     /// A sync begins, and covers what was missing until now.
-    pub(super) fn begin_sync(&mut self) -> Mark {
+    pub(super) fn begin_sync(&mut self) {
         let mark = self.mark();
         self.needs_since = None;
         self.gap_until = None;
         self.told = Some(mark.seq);
-        self.unanswered = self.position.and(self.unanswered).or(self.position);
+        self.unanswered = self.unanswered.or(self.position);
         if let Some(back) = &mut self.back {
             back.asked = true;
         }
         self.seen = self.held.last_key_value().map_or(mark.seq, |(seq, _)| mark.seq.max(*seq));
-        mark
     }
 
     /// Puts what can be taken now, in order, into `taken`. Whether the entry was known before.

@@ -395,6 +395,16 @@ fn after_a_rollback_what_was_built_on_a_lost_entry_is_found() {
 }
 
 #[test]
+fn the_last_place_that_there_is_can_be_compared() {
+    let mut test = Harness::following();
+    test.receive(reset(cursor("", u64::MAX, 7), pb::ResetReason::Forked));
+    test.receive(rolled_back());
+    assert_eq!(test.sent_sync_soon()[0], (String::new(), u64::MAX));
+    test.receive(rolled_back());
+    assert!(test.time_to_sync(20 * SECOND).is_some());
+}
+
+#[test]
 fn comparing_resets_nothing_that_is_only_trimmed() {
     let mut test = Harness::following();
     for seq in [11, 12, 13] {
