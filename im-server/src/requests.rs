@@ -13,12 +13,14 @@ use im_sdk::{
     id::{ConnectionId, ServerId},
 };
 use prost::Message as _;
-use tokio::sync::mpsc;
 
-use crate::registry::Connection;
+use crate::{
+    bounded::{self, Bounds, Place},
+    registry::Connection,
+};
 
-/// Requests that wait to be put onto the bus; at some hundred bytes each.
-const QUEUE: usize = 8192;
+/// Requests that wait to be put onto the bus; at some hundred bytes each, but a device may fill a frame.
+const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
 /// When a device may ask again what no back end answered, or what found no room.
 const RETRY_MS: u32 = 1000;
@@ -26,7 +28,7 @@ const RETRY_MS: u32 = 1000;
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    queue: mpsc::Sender<pb::UpstreamRequest>,
+    queue: bounded::Sender<pb::UpstreamRequest>,
     server: String,
     waiting: Mutex<AllWaiting>,
 }
@@ -42,16 +44,16 @@ struct Waiting {
 
 impl Requests {
     /// The receiver is for [`forward`].
-    pub(crate) fn new(server: &ServerId) -> (Self, mpsc::Receiver<pb::UpstreamRequest>) {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+    pub(crate) fn new(server: &ServerId) -> (Self, bounded::Receiver<pb::UpstreamRequest>) {
+        let (queue, receiver) = bounded::channel(QUEUE);
         (Self { queue, server: server.to_string(), waiting: Mutex::default() }, receiver)
     }
 
     /// Queues a device's `Request` for the back ends, or tells the device why not. Never waits. One with a number that
     /// waits already is the same one again, of a device that has lost patience: it gets the one response.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, request: Bytes) {
-        match self.admit(connection, number) {
-            Ok(Some(place)) => place.send(pb::UpstreamRequest {
+        match self.admit(connection, number, request.len()) {
+            Ok(Some(place)) => place.fill(pb::UpstreamRequest {
                 server: self.server.clone(),
                 connection: connection.id.0,
                 user: connection.user.to_string(),
@@ -67,9 +69,10 @@ impl Requests {
         &self,
         connection: &Arc<Connection>,
         number: u64,
-    ) -> Result<Option<mpsc::Permit<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
+        bytes: usize,
+    ) -> Result<Option<Place<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
         let full = (RefusalKind::Unavailable, "the way to the back ends is full");
-        let place = self.queue.try_reserve().map_err(|_| full)?;
+        let place = self.queue.try_reserve(bytes).ok_or(full)?;
         let mut waiting = self.lock();
         let own = waiting.range(all_of(connection.id)).count();
         match waiting.entry((connection.id, number)) {
@@ -137,7 +140,7 @@ fn refusal(number: u64, kind: RefusalKind, reason: &str) -> Bytes {
 pub(crate) async fn forward(
     cluster: Cluster,
     server: ServerId,
-    mut queue: mpsc::Receiver<pb::UpstreamRequest>,
+    mut queue: bounded::Receiver<pb::UpstreamRequest>,
 ) {
     let own = cluster.names().server(&server);
     while let Some(request) = queue.recv().await {
