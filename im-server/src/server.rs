@@ -8,9 +8,10 @@ use std::{
 
 use im_proto::{close::CloseCode, frame, pb};
 use im_sdk::{
-    cluster::{BusError, Cluster, RoutesError},
+    cluster::{BusError, Cluster, Publication, RoutesError, Subject, Subscription},
     id::{InvalidId, ServerId},
 };
+use prost::Message as _;
 use rand::RngExt as _;
 use tokio::{
     task::JoinHandle,
@@ -37,6 +38,9 @@ use crate::{
 
 /// The share of the drain's time over which `GoAway` is spread; the rest is for the last devices to leave.
 const SPREAD: f64 = 0.8;
+
+/// How long what a server says to itself may take.
+const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
 
 /// After the grace period, how long each of the last steps may take: connections that hand over their close codes, what
 /// was published and has not left.
@@ -70,6 +74,12 @@ pub enum StartError {
     /// The server's subject cannot be subscribed to.
     #[error("cannot subscribe to the server's subject: {0}")]
     Bus(#[from] BusError),
+    /// What the server publishes on its own subject does not come back.
+    #[error(
+        "nothing comes in on the server's subject {0}: the bus is out of reach, or does not let this user publish and \
+         subscribe there"
+    )]
+    Deaf(Subject),
     /// The lease cannot be taken.
     #[error("cannot register the server: {0}")]
     Routes(#[from] RoutesError),
@@ -97,7 +107,7 @@ impl Server {
         config.check()?;
         let id = server_id(&config)?;
         let listeners = Listeners::bind(&config).await?;
-        let subscription = cluster.bus().subscribe(cluster.names().server(&id)).await?;
+        let subscription = subscribe(&cluster, &id).await?;
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();
         let (requests, request_queue) = Requests::new(&id);
@@ -265,6 +275,22 @@ fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
     let random = || format!("{:08x}", rand::rng().random::<u32>());
     let incarnation = config.incarnation.clone().unwrap_or_else(random);
     ServerId::parse(&format!("{}-{incarnation}", config.name))
+}
+
+/// Subscribes to the server's subject, and waits until something came in on it: the first device's back end may be quicker
+/// than the subscription, and would take the server for dead.
+async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, StartError> {
+    let subject = cluster.names().server(id);
+    let mut subscription = cluster.bus().subscribe(subject.clone()).await?;
+    let nothing = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
+    let publication =
+        Publication { subject: subject.clone(), return_to: None, payload: nothing.encode_to_vec().into() };
+    cluster.bus().publish(publication).await?;
+    match timeout(FIRST_ENVELOPE, subscription.next()).await {
+        Ok(Some(_)) => Ok(subscription),
+        Ok(None) => Err(BusError::Closed.into()),
+        Err(_) => Err(StartError::Deaf(subject)),
+    }
 }
 
 async fn register(shared: &Shared) -> Result<(), StartError> {

@@ -237,6 +237,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn the_bus_confirms_what_it_was_asked_for() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let publisher = &im.inner.publisher;
+        for _ in 0..3 {
+            assert!(publisher.settle(Duration::from_secs(5)).await);
+        }
+        im.inner.stop.cancel();
+        im.inner.tasks.close();
+        im.inner.tasks.wait().await;
+        assert!(!publisher.settle(Duration::from_millis(10)).await, "nobody listens any more");
+    }
+
+    #[tokio::test]
     async fn settings_that_make_no_sense_are_refused() {
         let wrong: [fn(&mut ImConfig); 4] = [
             |config| config.directory_refresh = Duration::ZERO,

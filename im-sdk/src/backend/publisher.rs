@@ -3,14 +3,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use prost::Message as _;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,6 +32,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// How often a link that has nothing to publish says what its last number was.
 const LAST_NUMBER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// No server has this id: theirs end with what is new at every boot.
+const NOBODY: &str = "nobody";
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub(super) struct Publisher {
     /// `None` once closed.
     links: Mutex<Option<HashMap<ServerId, mpsc::Sender<Job>>>>,
     in_flight: Mutex<HashMap<(ServerId, u64), InFlight>>,
+    /// How often [`Publisher::settle`] has asked.
+    settles: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -71,7 +79,8 @@ impl std::fmt::Debug for Publisher {
 impl Publisher {
     /// `name` must be unique among all publishers. The tracker owns the tasks.
     pub(super) fn new(cluster: Cluster, name: String, tasks: TaskTracker) -> Self {
-        Self { cluster, name, links: Mutex::new(Some(HashMap::new())), in_flight: Mutex::default(), tasks }
+        let links = Mutex::new(Some(HashMap::new()));
+        Self { cluster, name, links, in_flight: Mutex::default(), settles: AtomicU64::new(0), tasks }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -82,6 +91,18 @@ impl Publisher {
     pub(super) fn subjects(&self) -> [Subject; 2] {
         let names = self.cluster.names();
         [names.answers(&self.name), names.all_undelivered(&self.name)]
+    }
+
+    /// Waits until the bus has done everything that this process asked it for before, such as subscribing: an envelope to a
+    /// server that cannot be comes back undelivered, behind all that. False: it did not within this time.
+    ///
+    /// Only for a bus that [`Publisher::listen`] listens to.
+    pub(super) async fn settle(&self, limit: Duration) -> bool {
+        let Ok(nobody) = ServerId::parse(NOBODY) else { return false };
+        let (done, outcome) = oneshot::channel();
+        let number = self.settles.fetch_add(1, Ordering::Relaxed);
+        self.publish(&nobody, number, Vec::new(), vec![Some(done)]).await;
+        matches!(timeout(limit, outcome).await, Ok(Ok(Outcome::ServerGone)))
     }
 
     /// Queues a record, waiting while the queue is full; the outcome comes by the receiver.

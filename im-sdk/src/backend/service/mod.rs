@@ -154,7 +154,8 @@ impl Drop for Service {
 }
 
 impl Im {
-    /// Receives this back end's share of what devices publish, from now until the service is dropped or shut down.
+    /// Receives this back end's share of what devices publish, from now until the service is dropped or shut down. Where
+    /// the bus is out of reach, from when it is back; this waits for it for [`super::ImConfig::send_timeout`].
     /// Any number of back ends may serve; each publish goes to one of them.
     ///
     /// # Errors
@@ -171,6 +172,11 @@ impl Im {
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
         responders.start(names.upstream_request(), Requests { im: self.clone() }).await?;
         responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
+        if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
+            tracing::warn!(
+                "the bus has not confirmed that it knows this back end: devices may have to ask again"
+            );
+        }
         Ok(service)
     }
 }
