@@ -47,11 +47,13 @@ pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod content;
+mod conversation;
 mod history;
 mod recipient;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
+pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
 pub use history::{Conversation, HistoryRange};
 pub use recipient::Recipient;

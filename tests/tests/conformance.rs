@@ -1,4 +1,4 @@
-//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Membership`, `Archive` and `MessageStore` must
+//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Membership`, `Conversations`, `Archive` and `MessageStore` must
 //! pass, on real servers.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use im_sdk::backend::{SqlMessageStore, store::conformance::check_message_store};
 use im_sdk::cluster::{
-    ClusterConfig, JetStreamArchive, NatsBus, RedisLog, RedisMembers, RedisRoutes,
-    conformance::{check_archive, check_bus, check_log, check_members, check_routes},
+    ClusterConfig, JetStreamArchive, NatsBus, RedisConversations, RedisLog, RedisMembers, RedisRoutes,
+    conformance::{check_archive, check_bus, check_conversations, check_log, check_members, check_routes},
 };
 use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
 
@@ -38,6 +38,20 @@ async fn members_in_a_redis_cluster() {
     let redis = RedisCluster::start().await;
     let config = ClusterConfig::new(redis.addresses(), NONE);
     check_members(&RedisMembers::connect(&config).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn conversations_in_redis() {
+    let redis = RedisServer::start().await;
+    let config = ClusterConfig::new([redis.address()], NONE);
+    check_conversations(&RedisConversations::connect(&config).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn conversations_in_a_redis_cluster() {
+    let redis = RedisCluster::start().await;
+    let config = ClusterConfig::new(redis.addresses(), NONE);
+    check_conversations(&RedisConversations::connect(&config).await.unwrap()).await;
 }
 
 #[tokio::test]

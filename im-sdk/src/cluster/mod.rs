@@ -1,5 +1,6 @@
 //! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there,
-//! [`LogStore`] keeps what must not be lost, [`Membership`] who is in which channel, and [`Archive`] what is to be kept for
+//! [`LogStore`] keeps what must not be lost, [`Membership`] who is in which channel, [`Conversations`] what users have read
+//! and set, and [`Archive`] what is to be kept for
 //! good until it is in a database.
 //!
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
@@ -10,6 +11,7 @@ mod bus;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod conversations;
 mod log;
 mod members;
 mod names;
@@ -35,6 +37,12 @@ pub use log::{
     MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
 };
 #[cfg(feature = "backend")]
+pub use conversations::DiskConversations;
+pub use conversations::{
+    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError, MAX_CONVERSATIONS,
+    MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
+};
+#[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};
 #[cfg(feature = "backend")]
 pub use members::DiskMembers;
@@ -45,7 +53,7 @@ pub use routes::{
     Routes, RoutesError,
 };
 
-/// The routes, the bus, the logs, the members and the archive that a back end and its servers share. Cloning is cheap. A server uses
+/// The routes, the bus, the logs, the members, the conversations and the archive that a back end and its servers share. Cloning is cheap. A server uses
 /// the first two alone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -54,6 +62,7 @@ pub struct Cluster {
     log: Arc<dyn LogStore>,
     archive: Option<Arc<dyn Archive>>,
     members: Arc<dyn Membership>,
+    conversations: Arc<dyn Conversations>,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -68,7 +77,7 @@ impl Cluster {
             .with_archive(Arc::new(MemoryArchive::new(archive)))
     }
 
-    /// The same, with logs and members in a file that is there again after a restart or a crash, and the archive in another one
+    /// The same, with logs, members and conversations in a file that is there again after a restart or a crash, and the archive in another one
     /// beside it, whose name has `.archive` at its end. Both are created if they are missing. For other bounds than the
     /// default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
     ///
@@ -78,11 +87,12 @@ impl Cluster {
     pub fn embedded_at(path: impl AsRef<std::path::Path>) -> Result<Self, OpenLogError> {
         let path = path.as_ref();
         let log = DiskLog::open(path, LogBounds::default())?;
-        let members = Arc::new(log.members());
+        let (members, conversations) = (Arc::new(log.members()), Arc::new(log.conversations()));
         let mut beside = path.as_os_str().to_owned();
         beside.push(".archive");
         let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
         let cluster = Self::embedded_with(Arc::new(log)).with_members(members);
+        let cluster = cluster.with_conversations(conversations);
         Ok(cluster.with_archive(Arc::new(archive)))
     }
 
@@ -94,27 +104,36 @@ impl Cluster {
         let redis = Redis::connect(&config).await?;
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
+        let conversations = RedisConversations::on(redis.clone(), &config)?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
         let cluster =
             Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
+        let cluster = cluster.with_conversations(Arc::new(conversations));
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
         })
     }
 
-    /// A cluster of your own parts, without an archive. Members are kept in this process: see
-    /// [`Cluster::with_members`].
+    /// A cluster of your own parts, without an archive. Members and conversations are kept in this process: see
+    /// [`Cluster::with_members`] and [`Cluster::with_conversations`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log, members: Arc::new(MemoryMembers::new()), archive: None }
+        let (members, conversations) = (Arc::new(MemoryMembers::new()), Arc::new(MemoryConversations::new()));
+        Self { routes, bus, log, members, conversations, archive: None }
     }
 
     /// The same with another store of members, such as your own tables. All back ends must see the same.
     #[must_use]
     pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
         Self { members, ..self }
+    }
+
+    /// The same with another store of conversations. All back ends must see the same.
+    #[must_use]
+    pub fn with_conversations(self, conversations: Arc<dyn Conversations>) -> Self {
+        Self { conversations, ..self }
     }
 
     /// The same with an archive.
@@ -150,6 +169,11 @@ impl Cluster {
     /// Who is in which channel.
     pub fn members(&self) -> &Arc<dyn Membership> {
         &self.members
+    }
+
+    /// What users have read and set in their conversations.
+    pub fn conversations(&self) -> &Arc<dyn Conversations> {
+        &self.conversations
     }
 
     /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.

@@ -75,6 +75,21 @@ impl Names {
         format!("{}:times", self.acks(user))
     }
 
+    /// Hash: `u:<user>` or `c:<channel>` -> what the user has set in this conversation; `version` -> the last version.
+    pub fn conversations(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:conversations", self.prefix)
+    }
+
+    /// Sorted set: conversation -> its version.
+    pub fn conversation_versions(&self, user: &UserId) -> String {
+        format!("{}:versions", self.conversations(user))
+    }
+
+    /// Sorted set: user -> how far the user has read the channel.
+    pub fn readers(&self, channel: &ChannelId) -> String {
+        format!("{}:{{c:{channel}}}:readers", self.prefix)
+    }
+
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
@@ -250,9 +265,14 @@ mod tests {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
             assert_eq!(hash_tag(&names.ack_times(&user)), hash_tag(&names.acks(&user)));
+            let conversations = hash_tag(&names.conversations(&user)).to_owned();
+            assert_eq!(hash_tag(&names.conversation_versions(&user)), conversations);
+            assert_eq!(conversations, hash_tag(&names.routes(&user)));
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
-            for key in [names.log(&log), names.members(&channel), names.channel_servers(&channel)] {
+            let keys =
+                [names.log(&log), names.members(&channel), names.channel_servers(&channel), names.readers(&channel)];
+            for key in keys {
                 assert_eq!(hash_tag(&key), format!("c:{user}"), "{key}");
             }
             let inbox = LogId::Inbox(user.clone());

@@ -172,7 +172,7 @@ fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
 }
 
 fn answer(number: u64, history: pb::RawHistory) -> Bytes {
-    let response = pb::RawResponse { number, history: Some(history) };
+    let response = pb::RawResponse { number, history: Some(history), conversations: None };
     pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
 }
 

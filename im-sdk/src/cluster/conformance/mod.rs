@@ -1,13 +1,14 @@
 //! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore),
-//! [`Membership`](super::Membership) and [`Archive`](super::Archive) must do, for implementers of these traits: call
-//! [`check_routes`], [`check_bus`], [`check_log`], [`check_members`] and [`check_archive`] from a test. They panic with
-//! what is wrong.
+//! [`Membership`](super::Membership), [`Conversations`](super::Conversations) and [`Archive`](super::Archive) must do, for
+//! implementers of these traits: call [`check_routes`], [`check_bus`], [`check_log`], [`check_members`],
+//! [`check_conversations`] and [`check_archive`] from a test. They panic with what is wrong.
 //!
 //! This crate runs them on each of its own implementations.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
 mod archive;
 mod bus;
+mod conversations;
 mod log;
 mod members;
 mod routes;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use archive::check_archive;
 pub use bus::check_bus;
+pub use conversations::check_conversations;
 pub use log::check_log;
 pub use members::check_members;
 pub use routes::check_routes;

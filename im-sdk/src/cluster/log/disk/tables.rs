@@ -5,6 +5,7 @@ use redb::{Database, Table, TableDefinition};
 use super::acks::ACKS;
 use crate::{
     cluster::{
+        conversations,
         log::{Ends, once::Record},
         members,
     },
@@ -77,6 +78,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(ENTRIES)?;
     transaction.open_table(RECORDS)?;
     members::create(&transaction)?;
+    conversations::create(&transaction)?;
     transaction.open_table(ACKS)?;
     transaction.commit()?;
     Ok(())

@@ -1,0 +1,242 @@
+//! What every [`Conversations`] must do.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use crate::{
+    ConversationState, ReadMark, Recipient,
+    cluster::{ChangedConversation, ConversationPatch, Conversations, MAX_CONVERSATIONS},
+    id::{ChannelId, MessageId, UserId},
+};
+
+/// Checks an implementation on a store that nothing else uses.
+///
+/// # Panics
+/// When a rule is broken.
+pub async fn check_conversations(store: &dyn Conversations) {
+    nothing_is_set_at_first(store).await;
+    marks_never_go_back(store).await;
+    of_the_rest_the_last_change_counts(store).await;
+    a_lost_mark_can_be_replaced(store).await;
+    versions_number_the_changes(store).await;
+    users_and_conversations_are_apart(store).await;
+    changes_at_once_all_count(store).await;
+    the_oldest_are_forgotten(store).await;
+    readers_are_counted(store).await;
+}
+
+async fn nothing_is_set_at_first(store: &dyn Conversations) {
+    let (user, team) = (user(), channel());
+    let states = store.states(&user, &[team.clone()]).await.expect("states");
+    assert_eq!(states, [ConversationState::new(team.clone())]);
+    assert_eq!(store.states(&user, &[]).await.expect("states"), []);
+    let page = store.changed_since(&user, 0, 10).await.expect("changes");
+    assert_eq!((page.states.len(), page.more, page.version), (0, false, 0));
+    let nothing = change(store, &user, &team, ConversationPatch::default()).await;
+    assert!(!nothing.changed && nothing.state.version == 0, "{nothing:?}");
+}
+
+async fn marks_never_go_back(store: &dyn Conversations) {
+    let (user, bob) = (user(), Recipient::User(user()));
+    let first = change(store, &user, &bob, read(5)).await;
+    assert_eq!((first.changed, first.read_before, first.state.read), (true, 0, mark(5)));
+    let earlier = change(store, &user, &bob, read(3)).await;
+    assert_eq!((earlier.changed, earlier.read_before, earlier.state.read), (false, 5, mark(5)));
+    let again = change(store, &user, &bob, read(5)).await;
+    assert_eq!((again.changed, again.state.version), (false, first.state.version));
+    let further = change(store, &user, &bob, read(9)).await;
+    assert_eq!((further.changed, further.read_before, further.state.read), (true, 5, mark(9)));
+
+    let deleted = |seq| ConversationPatch { deleted: Some(seq), ..Default::default() };
+    change(store, &user, &bob, deleted(7)).await;
+    assert!(!change(store, &user, &bob, deleted(4)).await.changed);
+    let peer = |seq| ConversationPatch { peer_read: Some(mark(seq)), ..Default::default() };
+    change(store, &user, &bob, peer(8)).await;
+    assert!(!change(store, &user, &bob, peer(6)).await.changed);
+    let state = state(store, &user, &bob).await;
+    assert_eq!((state.read, state.deleted, state.peer_read), (mark(9), 7, mark(8).id));
+}
+
+async fn of_the_rest_the_last_change_counts(store: &dyn Conversations) {
+    let (user, team) = (user(), channel());
+    let all = ConversationPatch {
+        pinned: Some(true),
+        muted: Some(true),
+        draft: Some("Grüße, \u{1F642} \"'\r\n\0".into()),
+        hidden: Some(4),
+        ..Default::default()
+    };
+    let set = change(store, &user, &team, all.clone()).await;
+    assert!(set.state.pinned && set.state.muted && set.state.hidden == 4);
+    assert_eq!(Some(&set.state.draft), all.draft.as_ref());
+    assert!(!change(store, &user, &team, all).await.changed, "said again");
+    let back = ConversationPatch {
+        pinned: Some(false),
+        draft: Some(String::new()),
+        hidden: Some(0),
+        ..Default::default()
+    };
+    change(store, &user, &team, back).await;
+    let state = state(store, &user, &team).await;
+    assert!(!state.pinned && state.muted && state.draft.is_empty() && state.hidden == 0, "{state:?}");
+}
+
+/// After a log was rolled back.
+async fn a_lost_mark_can_be_replaced(store: &dyn Conversations) {
+    let (user, team) = (user(), channel());
+    change(store, &user, &team, read(9)).await;
+    let replace = |lost, seq| ConversationPatch { lost: Some(lost), ..read(seq) };
+    assert!(!change(store, &user, &team, replace(mark(8), 3)).await.changed, "it stood elsewhere");
+    let other = ReadMark::new(9, MessageId::from_u64(4711));
+    assert!(!change(store, &user, &team, replace(other, 3)).await.changed, "at another message");
+    let replaced = change(store, &user, &team, replace(mark(9), 3)).await;
+    assert_eq!((replaced.changed, replaced.state.read), (true, mark(3)));
+}
+
+async fn versions_number_the_changes(store: &dyn Conversations) {
+    let user = user();
+    let names: Vec<Recipient> = (0..5).map(|_| channel()).collect();
+    for (index, name) in names.iter().enumerate() {
+        let changed = change(store, &user, name, read(1)).await;
+        assert_eq!(changed.state.version, index as u64 + 1);
+    }
+    assert_eq!(change(store, &user, &names[1], read(2)).await.state.version, 6);
+    let listed = async |since, limit| {
+        let page = store.changed_since(&user, since, limit).await.expect("changes");
+        assert_eq!(page.version, 6);
+        let states = page.states.into_iter().map(|state| (state.version, state.conversation));
+        (states.collect::<Vec<_>>(), page.more)
+    };
+    let expected: Vec<_> =
+        [(1, 0), (3, 2), (4, 3), (5, 4), (6, 1)].map(|(version, at)| (version, names[at].clone())).into();
+    assert_eq!(listed(0, 10).await, (expected.clone(), false));
+    assert_eq!(listed(0, 5).await, (expected.clone(), false));
+    assert_eq!(listed(0, 2).await, (expected[..2].to_vec(), true));
+    assert_eq!(listed(3, 2).await, (expected[2..4].to_vec(), true));
+    assert_eq!(listed(5, 2).await, (expected[4..].to_vec(), false));
+    assert_eq!(listed(6, 2).await, (vec![], false));
+    assert_eq!(listed(99, 2).await, (vec![], false));
+}
+
+async fn users_and_conversations_are_apart(store: &dyn Conversations) {
+    let (one, other, name) = (user(), user(), unique());
+    let (as_user, as_channel): (Recipient, Recipient) = (
+        Recipient::User(name.parse().expect("a user id")),
+        Recipient::Channel(name.parse().expect("a channel id")),
+    );
+    change(store, &one, &as_user, read(3)).await;
+    assert_eq!(state(store, &one, &as_channel).await.read.seq, 0);
+    assert_eq!(state(store, &other, &as_user).await.read.seq, 0);
+    let states = store.states(&one, &[as_channel, as_user]).await.expect("states");
+    assert!(states.iter().map(|state| state.read.seq).eq([0, 3]), "in the order of the question");
+}
+
+async fn changes_at_once_all_count(store: &dyn Conversations) {
+    let (user, team, bob) = (user(), channel(), Recipient::User(user()));
+    let marks = (1..=10).map(|seq| change(store, &user, &team, read(seq)));
+    let others = [
+        ConversationPatch { pinned: Some(true), ..Default::default() },
+        ConversationPatch { muted: Some(true), ..Default::default() },
+        ConversationPatch { draft: Some("a".into()), ..Default::default() },
+    ];
+    let others = others.map(|patch| change(store, &user, &team, patch));
+    let peers = (1..=5).map(|seq| change(store, &user, &bob, read(seq)));
+    let (marks, others, peers) = futures_util::join!(join_all(marks), join_all(others), join_all(peers));
+    let outcomes: Vec<_> = marks.into_iter().chain(others).chain(peers).collect();
+    let changed: Vec<_> = outcomes.iter().filter(|outcome| outcome.changed).collect();
+    let versions: BTreeSet<u64> = changed.iter().map(|outcome| outcome.state.version).collect();
+    assert!(versions.iter().copied().eq(1..=changed.len() as u64), "each its own, without a gap");
+    let state = state(store, &user, &team).await;
+    assert!(state.read == mark(10) && state.pinned && state.muted && state.draft == "a", "{state:?}");
+}
+
+async fn the_oldest_are_forgotten(store: &dyn Conversations) {
+    let user = user();
+    let name = |index: usize| Recipient::Channel(format!("c-{index}").parse().expect("a channel id"));
+    let pin = ConversationPatch { pinned: Some(true), ..Default::default() };
+    change(store, &user, &name(0), pin).await;
+    for index in 1..3 {
+        change(store, &user, &name(index), read(1)).await;
+    }
+    for index in 3..MAX_CONVERSATIONS {
+        change(store, &user, &name(index), read(1)).await;
+    }
+    // The oldest, but for what is said of it now.
+    change(store, &user, &name(1), read(2)).await;
+    change(store, &user, &name(MAX_CONVERSATIONS), read(1)).await;
+    let page = store.changed_since(&user, 0, usize::MAX).await.expect("changes");
+    assert_eq!(page.states.len(), MAX_CONVERSATIONS);
+    assert!(state(store, &user, &name(0)).await.pinned, "what is pinned stays");
+    assert_eq!(state(store, &user, &name(1)).await.read, mark(2), "what was changed lately stays");
+    assert_eq!(state(store, &user, &name(2)).await.version, 0, "the oldest is forgotten");
+    assert_eq!(state(store, &user, &name(3)).await.read, mark(1));
+    assert_eq!(state(store, &user, &name(MAX_CONVERSATIONS)).await.read, mark(1));
+}
+
+async fn readers_are_counted(store: &dyn Conversations) {
+    let (team, other): (ChannelId, ChannelId) =
+        (unique().parse().expect("a channel id"), unique().parse().expect("a channel id"));
+    let users: Vec<UserId> = (0..4).map(|_| user()).collect();
+    for (user, seq) in users.iter().zip([2, 4, 4, 7]) {
+        store.note_reader(&team, user, seq).await.expect("note");
+    }
+    store.note_reader(&team, &users[3], 5).await.expect("note");
+    store.note_reader(&other, &users[0], 9).await.expect("note");
+    let readers = async |seq, limit| {
+        let readers = store.readers(&team, seq, limit).await.expect("readers");
+        let named: BTreeSet<UserId> = readers.users.iter().cloned().collect();
+        assert_eq!(named.len(), readers.users.len(), "each once");
+        (readers.count, named)
+    };
+    let all: BTreeSet<UserId> = users.iter().cloned().collect();
+    assert_eq!(readers(1, 10).await, (4, all.clone()));
+    assert_eq!(readers(4, 10).await, (3, users[1..].iter().cloned().collect()));
+    assert_eq!(readers(7, 10).await, (1, [users[3].clone()].into()), "it did not go back");
+    assert_eq!(readers(8, 10).await, (0, BTreeSet::new()));
+    let (count, named) = readers(1, 2).await;
+    assert!(count == 4 && named.len() == 2 && named.is_subset(&all));
+    assert_eq!(readers(1, 0).await, (4, BTreeSet::new()));
+    for _ in 0..2 {
+        store.remove_readers(&team, &[users[1].clone(), user()]).await.expect("remove");
+        assert_eq!(readers(3, 10).await, (2, users[2..].iter().cloned().collect()));
+    }
+    store.remove_readers(&team, &[]).await.expect("remove nobody");
+    store.remove_readers(&team, &users).await.expect("remove all");
+    assert_eq!(readers(0, 10).await, (0, BTreeSet::new()));
+}
+
+async fn change(
+    store: &dyn Conversations,
+    user: &UserId,
+    conversation: &Recipient,
+    patch: ConversationPatch,
+) -> ChangedConversation {
+    let changed = store.change(user, conversation, &patch).await.expect("change");
+    assert_eq!(&changed.state.conversation, conversation);
+    changed
+}
+
+async fn state(store: &dyn Conversations, user: &UserId, conversation: &Recipient) -> ConversationState {
+    store.states(user, std::slice::from_ref(conversation)).await.expect("states").remove(0)
+}
+
+fn read(seq: u64) -> ConversationPatch {
+    ConversationPatch { read: Some(mark(seq)), ..Default::default() }
+}
+
+fn mark(seq: u64) -> ReadMark {
+    ReadMark::new(seq, MessageId::from_u64((1 << 60) + seq))
+}
+
+fn user() -> UserId {
+    unique().parse().expect("a user id")
+}
+
+fn channel() -> Recipient {
+    Recipient::Channel(unique().parse().expect("a channel id"))
+}
+
+fn unique() -> String {
+    format!("{:x}", rand::random::<u128>())
+}

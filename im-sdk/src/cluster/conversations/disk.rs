@@ -1,0 +1,285 @@
+//! Conversations in the file that holds the logs, for a back end that runs embedded.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::task::spawn_blocking;
+
+use super::{
+    CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    LIST, LOOK, MAX_CONVERSATIONS, NOTE, REMOVE, Readers, name, patch::Stored,
+};
+use crate::{
+    ConversationState, Recipient,
+    id::{ChannelId, UserId},
+};
+
+/// User and conversation -> version and state.
+const STATES: TableDefinition<(&str, &str), (u64, &[u8])> = TableDefinition::new("conversations");
+
+/// User and version -> conversation.
+const VERSIONS: TableDefinition<(&str, u64), &str> = TableDefinition::new("conversation_versions");
+
+/// User -> the last version, and how many conversations there are.
+const USERS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("conversation_users");
+
+/// Channel and user -> how far the user has read.
+const READERS: TableDefinition<(&str, &str), u64> = TableDefinition::new("readers");
+
+/// Conversations in the file of a [`DiskLog`](crate::cluster::DiskLog), see
+/// [`DiskLog::conversations`](crate::cluster::DiskLog::conversations). Ok from a change means that it is on the disk
+/// (`fsync`).
+#[derive(Clone, Debug)]
+pub struct DiskConversations {
+    database: Arc<Database>,
+}
+
+impl DiskConversations {
+    /// In a file in which [`create`] has made the tables.
+    pub(in crate::cluster) fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, ConversationsError> {
+        let database = self.database.clone();
+        let done = spawn_blocking(move || work(&database)).await;
+        done.map_err(|error| ConversationsError::new(action, error))?
+            .map_err(|error| ConversationsError::new(action, error))
+    }
+}
+
+/// Makes the tables, so that a reader finds them.
+pub(in crate::cluster) fn create(transaction: &redb::WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(STATES)?;
+    transaction.open_table(VERSIONS)?;
+    transaction.open_table(USERS)?;
+    transaction.open_table(READERS)?;
+    Ok(())
+}
+
+#[async_trait]
+impl Conversations for DiskConversations {
+    async fn change(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        patch: &ConversationPatch,
+    ) -> Result<ChangedConversation, ConversationsError> {
+        let (user, conversation, patch) = (user.clone(), conversation.clone(), patch.clone());
+        self.run(CHANGE, move |database| change(database, &user, conversation, &patch)).await
+    }
+
+    async fn states(
+        &self,
+        user: &UserId,
+        conversations: &[Recipient],
+    ) -> Result<Vec<ConversationState>, ConversationsError> {
+        let (user, conversations) = (user.clone(), conversations.to_vec());
+        self.run(LOOK, move |database| {
+            let table = database.begin_read()?.open_table(STATES)?;
+            let find = |conversation: Recipient| {
+                let found = table.get((user.as_str(), &*name(&conversation)))?;
+                Ok(read(found.as_ref().map(redb::AccessGuard::value), conversation).state)
+            };
+            conversations.into_iter().map(find).collect()
+        })
+        .await
+    }
+
+    async fn changed_since(
+        &self,
+        user: &UserId,
+        version: u64,
+        limit: usize,
+    ) -> Result<ChangedPage, ConversationsError> {
+        let user = user.clone();
+        self.run(LIST, move |database| {
+            let transaction = database.begin_read()?;
+            let (states, versions) = (transaction.open_table(STATES)?, transaction.open_table(VERSIONS)?);
+            let last = transaction.open_table(USERS)?.get(user.as_str())?.map_or(0, |user| user.value().0);
+            let mut page = ChangedPage { version: last, ..ChangedPage::default() };
+            let from = (user.as_str(), version.saturating_add(1));
+            for entry in versions.range(from..=(user.as_str(), u64::MAX))? {
+                let (_, conversation) = entry?;
+                if page.states.len() >= limit {
+                    page.more = true;
+                    break;
+                }
+                let found = states.get((user.as_str(), conversation.value()))?;
+                let stored = found.and_then(|found| Stored::decode(found.value().1, found.value().0));
+                page.states.extend(stored.map(|stored| stored.state));
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    async fn note_reader(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        let (channel, user) = (channel.clone(), user.clone());
+        self.run(NOTE, move |database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut readers = transaction.open_table(READERS)?;
+                let key = (channel.as_str(), user.as_str());
+                let known = readers.get(key)?.map_or(0, |known| known.value());
+                readers.insert(key, seq.max(known))?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn readers(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Readers, ConversationsError> {
+        let channel = channel.clone();
+        self.run(COUNT, move |database| {
+            let table = database.begin_read()?.open_table(READERS)?;
+            let mut found = Readers::default();
+            for entry in table.range((channel.as_str(), "")..)? {
+                let (key, read) = entry?;
+                let (of, user) = key.value();
+                if of != channel.as_str() {
+                    break;
+                }
+                if read.value() >= seq {
+                    found.count += 1;
+                    let room = found.users.len() < limit;
+                    found.users.extend(UserId::parse(user).ok().filter(|_| room));
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError> {
+        let (channel, users) = (channel.clone(), users.to_vec());
+        self.run(REMOVE, move |database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut readers = transaction.open_table(READERS)?;
+                for user in &users {
+                    readers.remove((channel.as_str(), user.as_str()))?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+}
+
+fn read(found: Option<(u64, &[u8])>, conversation: Recipient) -> Stored {
+    let stored = found.and_then(|(version, bytes)| Stored::decode(bytes, version));
+    stored.unwrap_or_else(|| Stored::new(ConversationState::new(conversation)))
+}
+
+fn change(
+    database: &Database,
+    user: &UserId,
+    conversation: Recipient,
+    patch: &ConversationPatch,
+) -> Result<ChangedConversation, redb::Error> {
+    let transaction = database.begin_write()?;
+    let name = name(&conversation);
+    let outcome = {
+        let mut states = transaction.open_table(STATES)?;
+        let key = (user.as_str(), &*name);
+        let found = states.get(key)?.map(|found| (found.value().0, found.value().1.to_vec()));
+        let is_new = found.is_none();
+        let found = found.as_ref().map(|(version, bytes)| (*version, &**bytes));
+        let mut stored = read(found, conversation);
+        let (read_before, version_before) = (stored.state.read.seq, stored.state.version);
+        let changed = stored.apply(patch);
+        if changed {
+            let mut users = transaction.open_table(USERS)?;
+            let mut versions = transaction.open_table(VERSIONS)?;
+            let (last, mut count) = users.get(user.as_str())?.map_or((0, 0), |known| known.value());
+            stored.state.version = last + 1;
+            versions.remove((user.as_str(), version_before))?;
+            versions.insert((user.as_str(), stored.state.version), &*name)?;
+            states.insert(key, (stored.state.version, &*stored.encode()))?;
+            count += u64::from(is_new);
+            if count > MAX_CONVERSATIONS as u64 {
+                forget_oldest(user, &name, &mut states, &mut versions)?;
+                count -= 1;
+            }
+            users.insert(user.as_str(), (stored.state.version, count))?;
+        }
+        ChangedConversation { state: stored.state, read_before, changed }
+    };
+    if outcome.changed {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
+    }
+    Ok(outcome)
+}
+
+type States<'a> = redb::Table<'a, (&'static str, &'static str), (u64, &'static [u8])>;
+type Versions<'a> = redb::Table<'a, (&'static str, u64), &'static str>;
+
+fn forget_oldest(
+    user: &UserId,
+    but: &str,
+    states: &mut States<'_>,
+    versions: &mut Versions<'_>,
+) -> Result<(), redb::Error> {
+    let mut oldest: Option<(u64, String)> = None;
+    for entry in versions.range((user.as_str(), 0)..=(user.as_str(), u64::MAX))? {
+        let (key, conversation) = entry?;
+        let (version, name) = (key.value().1, conversation.value().to_owned());
+        if name == but {
+            continue;
+        }
+        let state = states.get((user.as_str(), &*name))?;
+        let is_pinned = state.is_some_and(|state| state.value().1.first() == Some(&super::patch::PINNED));
+        if !is_pinned {
+            oldest = Some((version, name));
+            break;
+        }
+        oldest.get_or_insert((version, name));
+    }
+    if let Some((version, name)) = oldest {
+        versions.remove((user.as_str(), version))?;
+        states.remove((user.as_str(), &*name))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{DiskLog, LogBounds, conformance::check_conversations};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        check_conversations(&log.conversations()).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_set_is_there_when_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let (bob, team): (UserId, ChannelId) = ("bob".parse().unwrap(), "team".parse().unwrap());
+        let pin = ConversationPatch { pinned: Some(true), ..Default::default() };
+        open().conversations().change(&bob, &team.clone().into(), &pin).await.unwrap();
+        let page = open().conversations().changed_since(&bob, 0, 10).await.unwrap();
+        assert!(page.version == 1 && page.states[0].pinned && page.states[0].conversation == team);
+    }
+}

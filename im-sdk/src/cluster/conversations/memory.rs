@@ -1,0 +1,181 @@
+//! Conversations inside one process.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use super::{
+    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError, MAX_CONVERSATIONS,
+    Readers, patch::Stored,
+};
+use crate::{
+    ConversationState, Recipient,
+    id::{ChannelId, UserId},
+};
+
+/// Conversations inside this process, gone when it ends. Clones share them. It never fails.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryConversations {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<UserId, OfUser>,
+    readers: HashMap<ChannelId, BTreeMap<UserId, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct OfUser {
+    version: u64,
+    conversations: HashMap<Recipient, Stored>,
+    /// The same by their versions.
+    versions: BTreeMap<u64, Recipient>,
+}
+
+impl MemoryConversations {
+    /// Nothing was set, and nobody has read anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Conversations for MemoryConversations {
+    async fn change(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        patch: &ConversationPatch,
+    ) -> Result<ChangedConversation, ConversationsError> {
+        let mut state = self.lock();
+        let of_user = state.users.entry(user.clone()).or_default();
+        Ok(of_user.change(conversation, patch))
+    }
+
+    async fn states(
+        &self,
+        user: &UserId,
+        conversations: &[Recipient],
+    ) -> Result<Vec<ConversationState>, ConversationsError> {
+        let state = self.lock();
+        let of_user = state.users.get(user);
+        let find = |conversation: &Recipient| {
+            let stored = of_user.and_then(|of_user| of_user.conversations.get(conversation));
+            stored.map_or_else(|| ConversationState::new(conversation.clone()), |stored| stored.state.clone())
+        };
+        Ok(conversations.iter().map(find).collect())
+    }
+
+    async fn changed_since(
+        &self,
+        user: &UserId,
+        version: u64,
+        limit: usize,
+    ) -> Result<ChangedPage, ConversationsError> {
+        let state = self.lock();
+        let Some(of_user) = state.users.get(user) else { return Ok(ChangedPage::default()) };
+        let mut later = of_user.versions.range((Bound::Excluded(version), Bound::Unbounded));
+        let found = later.by_ref().take(limit).filter_map(|(_, conversation)| {
+            Some(of_user.conversations.get(conversation)?.state.clone())
+        });
+        let states = found.collect();
+        Ok(ChangedPage { states, more: later.next().is_some(), version: of_user.version })
+    }
+
+    async fn note_reader(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        let mut state = self.lock();
+        let known = state.readers.entry(channel.clone()).or_default().entry(user.clone()).or_default();
+        *known = seq.max(*known);
+        Ok(())
+    }
+
+    async fn readers(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Readers, ConversationsError> {
+        let state = self.lock();
+        let readers = state.readers.get(channel).into_iter().flatten().filter(|(_, read)| **read >= seq);
+        let mut found = Readers::default();
+        for (user, _) in readers {
+            found.count += 1;
+            if found.users.len() < limit {
+                found.users.push(user.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError> {
+        let mut state = self.lock();
+        if let Some(readers) = state.readers.get_mut(channel) {
+            users.iter().for_each(|user| _ = readers.remove(user));
+            if readers.is_empty() {
+                state.readers.remove(channel);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OfUser {
+    fn change(&mut self, conversation: &Recipient, patch: &ConversationPatch) -> ChangedConversation {
+        let known = self.conversations.get(conversation).cloned();
+        let mut stored =
+            known.unwrap_or_else(|| Stored::new(ConversationState::new(conversation.clone())));
+        let (read_before, version_before) = (stored.state.read.seq, stored.state.version);
+        let changed = stored.apply(patch);
+        if changed {
+            self.version += 1;
+            stored.state.version = self.version;
+            self.versions.remove(&version_before);
+            self.versions.insert(self.version, conversation.clone());
+            self.conversations.insert(conversation.clone(), stored.clone());
+            self.forget_oldest(conversation);
+        }
+        ChangedConversation { state: stored.state, read_before, changed }
+    }
+
+    fn forget_oldest(&mut self, but: &Recipient) {
+        if self.conversations.len() <= MAX_CONVERSATIONS {
+            return;
+        }
+        let is_pinned = |conversation: &Recipient| {
+            self.conversations.get(conversation).is_some_and(|stored| stored.state.pinned)
+        };
+        let mut candidates = self.versions.iter().filter(|(_, conversation)| *conversation != but);
+        let oldest = candidates.clone().find(|(_, conversation)| !is_pinned(conversation));
+        let oldest = oldest.or_else(|| candidates.next());
+        if let Some((version, conversation)) = oldest.map(|(version, name)| (*version, name.clone())) {
+            self.versions.remove(&version);
+            self.conversations.remove(&conversation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::conformance::check_conversations;
+
+    #[tokio::test]
+    async fn conforms() {
+        check_conversations(&MemoryConversations::new()).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! What users have set in their conversations, and how far members have read channels. What an implementation must do is
+//! told by its conformance suite.
+
+#[cfg(feature = "backend")]
+mod disk;
+mod memory;
+mod patch;
+mod redis;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+#[cfg(feature = "backend")]
+pub use self::disk::DiskConversations;
+#[cfg(feature = "backend")]
+pub(super) use self::disk::create;
+pub use self::{memory::MemoryConversations, patch::ConversationPatch, redis::RedisConversations};
+use crate::{
+    ConversationState, Recipient,
+    id::{ChannelId, UserId},
+};
+
+/// Of how many conversations of a user the state is kept. Beyond, the one that is not pinned and was changed the longest
+/// time ago is forgotten, or just the oldest if all are pinned. More than anybody keeps an eye on.
+pub const MAX_CONVERSATIONS: usize = 1024;
+
+/// The highest place that a mark may name: a store may count in floating point. No log gets there.
+pub const MAX_MARKED_SEQ: u64 = (1 << 53) - 1;
+
+/// Keeps what users have set in their conversations. Back ends alone use it.
+#[async_trait]
+pub trait Conversations: Send + Sync + fmt::Debug + 'static {
+    /// Changes what a user has set in a conversation, by the rules of [`ConversationPatch`]. A change that makes a
+    /// difference gets the user's next version: 1, 2, 3 and so on. Of several at once, each sees those before it.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]: it may have been made. Repeating it does no harm.
+    async fn change(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        patch: &ConversationPatch,
+    ) -> Result<ChangedConversation, ConversationsError>;
+
+    /// What a user has set in these conversations, in their order. Nothing was set: as
+    /// [`ConversationState::new`] has it.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn states(
+        &self,
+        user: &UserId,
+        conversations: &[Recipient],
+    ) -> Result<Vec<ConversationState>, ConversationsError>;
+
+    /// Up to `limit` states that were changed after a version, in the order of their versions.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn changed_since(
+        &self,
+        user: &UserId,
+        version: u64,
+        limit: usize,
+    ) -> Result<ChangedPage, ConversationsError>;
+
+    /// A member has read a channel up to a seq. It never goes back.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]. Repeating it does no harm.
+    async fn note_reader(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), ConversationsError>;
+
+    /// How many have read a channel up to a seq or further, and up to `limit` of them, in any order.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn readers(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Readers, ConversationsError>;
+
+    /// Forgets how far these users have read a channel.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]. Repeating it does no harm.
+    async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError>;
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangedConversation {
+    /// The state from here on.
+    pub state: ConversationState,
+    /// How far the user had read before.
+    pub read_before: u64,
+    /// It made a difference.
+    pub changed: bool,
+}
+
+/// Some of what was changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangedPage {
+    /// In the order of their versions.
+    pub states: Vec<ConversationState>,
+    /// There are others, behind the version of the last one.
+    pub more: bool,
+    /// The user's last version; 0: nothing was ever set.
+    pub version: u64,
+}
+
+/// Who has read a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Readers {
+    /// How many.
+    pub count: u64,
+    /// Some of them, or all.
+    pub users: Vec<UserId>,
+}
+
+/// The store of conversations did not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the store of conversations could not {action}: {source}")]
+pub struct ConversationsError {
+    action: &'static str,
+    source: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl ConversationsError {
+    /// What was asked, such as `change a conversation`, and why it was not done.
+    pub fn new(action: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { action, source: source.into().into() }
+    }
+}
+
+/// What was to be done, in errors.
+const CHANGE: &str = "change a conversation";
+const LOOK: &str = "look conversations up";
+const LIST: &str = "list what was changed";
+const NOTE: &str = "note a reader";
+const COUNT: &str = "count readers";
+const REMOVE: &str = "remove readers";
+
+/// A conversation's name in a store.
+fn name(conversation: &Recipient) -> String {
+    match conversation {
+        Recipient::User(user) => format!("u:{user}"),
+        Recipient::Channel(channel) => format!("c:{channel}"),
+    }
+}

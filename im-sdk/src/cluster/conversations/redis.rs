@@ -1,0 +1,258 @@
+//! Conversations in Redis: of each user a hash with the states and a sorted set with their versions, of each channel a
+//! sorted set with how far its members have read.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+
+use super::{
+    CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    LIST, LOOK, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE, REMOVE, Readers, name,
+    patch::Stored,
+};
+use crate::{
+    ConversationState, Recipient,
+    cluster::{
+        config::{ClusterConfig, ConnectError},
+        names::Names,
+        redis::{Redis, RequestError, Script},
+    },
+    id::{ChannelId, UserId},
+};
+
+/// How often a change is tried anew because another one came in between. A user's devices are few.
+const ATTEMPTS: usize = 32;
+
+/// How many users are removed in one command.
+const BATCH: usize = 512;
+
+/// Conversations in a single Redis or a Redis Cluster.
+#[derive(Debug)]
+pub struct RedisConversations {
+    redis: Redis,
+    names: Names,
+}
+
+impl RedisConversations {
+    /// Connects to Redis; whether it is a Redis Cluster is found out.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        config.names()?;
+        Self::on(Redis::connect(config).await?, config)
+    }
+
+    /// On a connection that others use too.
+    pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { redis, names: config.names()? })
+    }
+
+    async fn load(&self, user: &UserId, names: &[String]) -> Result<Vec<Found>, RequestError> {
+        let (states, versions) = (self.names.conversations(user), self.names.conversation_versions(user));
+        let keys = [&*states, &*versions];
+        let call = LOAD.on(&keys).arg(names);
+        let found: Vec<(Option<Vec<u8>>, Option<u64>)> = self.redis.run(call).await?;
+        Ok(found.into_iter().map(|(bytes, version)| Found { bytes, version: version.unwrap_or(0) }).collect())
+    }
+
+    /// The version that it got. `None`: it was changed meanwhile.
+    async fn swap(
+        &self,
+        user: &UserId,
+        name: &str,
+        before: &Found,
+        after: &Stored,
+    ) -> Result<Option<u64>, RequestError> {
+        let (states, versions) = (self.names.conversations(user), self.names.conversation_versions(user));
+        let keys = [&*states, &*versions];
+        let call = SWAP.on(&keys).arg(name).arg(before.version).arg(after.encode());
+        self.redis.run(call.arg(MAX_CONVERSATIONS)).await
+    }
+}
+
+/// What stands in Redis of a conversation.
+struct Found {
+    bytes: Option<Vec<u8>>,
+    version: u64,
+}
+
+impl Found {
+    /// What another program wrote there counts as nothing.
+    fn read(&self, conversation: &Recipient) -> Stored {
+        let stored = self.bytes.as_ref().and_then(|bytes| Stored::decode(bytes, self.version));
+        stored.unwrap_or_else(|| Stored::new(ConversationState::new(conversation.clone())))
+    }
+}
+
+#[async_trait]
+impl Conversations for RedisConversations {
+    async fn change(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        patch: &ConversationPatch,
+    ) -> Result<ChangedConversation, ConversationsError> {
+        let name = name(conversation);
+        for _ in 0..ATTEMPTS {
+            let found = self.load(user, std::slice::from_ref(&name)).await.map_err(failed(CHANGE))?;
+            let Some(found) = found.into_iter().next() else { continue };
+            let mut stored = found.read(conversation);
+            let read_before = stored.state.read.seq;
+            if !stored.apply(patch) {
+                return Ok(ChangedConversation { state: stored.state, read_before, changed: false });
+            }
+            if let Some(version) = self.swap(user, &name, &found, &stored).await.map_err(failed(CHANGE))? {
+                stored.state.version = version;
+                return Ok(ChangedConversation { state: stored.state, read_before, changed: true });
+            }
+        }
+        Err(ConversationsError::new(CHANGE, "it was changed again and again meanwhile"))
+    }
+
+    async fn states(
+        &self,
+        user: &UserId,
+        conversations: &[Recipient],
+    ) -> Result<Vec<ConversationState>, ConversationsError> {
+        if conversations.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = conversations.iter().map(name).collect();
+        let found = self.load(user, &names).await.map_err(failed(LOOK))?;
+        Ok(conversations.iter().zip(found).map(|(name, found)| found.read(name).state).collect())
+    }
+
+    async fn changed_since(
+        &self,
+        user: &UserId,
+        version: u64,
+        limit: usize,
+    ) -> Result<ChangedPage, ConversationsError> {
+        let (states, versions) = (self.names.conversations(user), self.names.conversation_versions(user));
+        // One more, which says whether there are others.
+        let wanted = limit.min(MAX_CONVERSATIONS) + 1;
+        let keys = [&*states, &*versions];
+        let call = SINCE.on(&keys).arg(version).arg(wanted);
+        let (last, found): (u64, Vec<(u64, Vec<u8>)>) = self.redis.run(call).await.map_err(failed(LIST))?;
+        let more = found.len() == wanted;
+        let states = found.iter().take(wanted - 1).filter_map(|(version, bytes)| {
+            let stored = Stored::decode(bytes, *version);
+            if stored.is_none() {
+                tracing::warn!(%user, "a stored conversation cannot be read and is ignored");
+            }
+            stored.map(|stored| stored.state)
+        });
+        Ok(ChangedPage { states: states.collect(), more, version: last })
+    }
+
+    async fn note_reader(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        let mut command = redis::cmd("ZADD");
+        command.arg(self.names.readers(channel)).arg("GT").arg(seq.min(MAX_MARKED_SEQ)).arg(user.as_str());
+        self.redis.query_all::<i64>(vec![command]).await.map(drop).map_err(failed(NOTE))
+    }
+
+    async fn readers(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Readers, ConversationsError> {
+        let readers = self.names.readers(channel);
+        let keys = [&*readers];
+        let limit = limit.min(i64::MAX as usize);
+        let call = COUNT_READERS.on(&keys).arg(seq.min(MAX_MARKED_SEQ)).arg(limit);
+        let (count, users): (u64, Vec<Vec<u8>>) = self.redis.run(call).await.map_err(failed(COUNT))?;
+        let users = users.iter().filter_map(|user| UserId::parse(std::str::from_utf8(user).ok()?).ok());
+        Ok(Readers { count, users: users.collect() })
+    }
+
+    async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError> {
+        let commands = users.chunks(BATCH).map(|users| {
+            let mut command = redis::cmd("ZREM");
+            command.arg(self.names.readers(channel));
+            users.iter().for_each(|user| _ = command.arg(user.as_str()));
+            command
+        });
+        self.redis.query_all::<i64>(commands.collect()).await.map(drop).map_err(failed(REMOVE))
+    }
+}
+
+fn failed(action: &'static str) -> impl FnOnce(RequestError) -> ConversationsError {
+    move |source| ConversationsError::new(action, source)
+}
+
+/// `KEYS`: states, versions. `ARGV`: conversations. Answers the state and the version of each.
+static LOAD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local found = {}
+for i, name in ipairs(ARGV) do
+  found[i] = { redis.call('HGET', KEYS[1], name), redis.call('ZSCORE', KEYS[2], name) }
+end
+return found
+",
+    )
+});
+
+/// `KEYS`: states, versions. `ARGV`: conversation, the version that it has (0: none), its new state, how many conversations
+/// there may be. Answers its new version, or nothing if it has another version by now.
+///
+/// The last version stands among the states, under a name that is no conversation's. A state that begins with `1` is
+/// pinned, see [`Stored::encode`].
+static SWAP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+if tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then
+  return false
+end
+local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[2], version, ARGV[1])
+if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[4]) then
+  local names = redis.call('ZRANGE', KEYS[2], 0, -2)
+  local oldest = names[1]
+  for _, name in ipairs(names) do
+    if string.sub(redis.call('HGET', KEYS[1], name) or '', 1, 1) ~= '1' then
+      oldest = name
+      break
+    end
+  end
+  redis.call('ZREM', KEYS[2], oldest)
+  redis.call('HDEL', KEYS[1], oldest)
+end
+return version
+",
+    )
+});
+
+/// `KEYS`: states, versions. `ARGV`: a version, how many. Answers the last version, and version and state of those that
+/// were changed after the given one.
+static SINCE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local last = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
+local found = {}
+local changed = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+for i = 1, #changed, 2 do
+  found[#found + 1] = { tonumber(changed[i + 1]), redis.call('HGET', KEYS[1], changed[i]) or '' }
+end
+return { last, found }
+",
+    )
+});
+
+/// `KEYS`: readers. `ARGV`: a seq, how many to name. Answers how many have read so far, and names.
+static COUNT_READERS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local count = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf')
+return { count, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'LIMIT', 0, ARGV[2]) }
+",
+    )
+});
