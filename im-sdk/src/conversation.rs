@@ -236,6 +236,20 @@ impl TryFrom<pb::ConversationState> for ConversationState {
     }
 }
 
+/// Whether a message mentions a user. To be fed by the mentions of its content; no kind of content carries any yet.
+#[cfg(any(feature = "backend", feature = "client"))]
+pub(crate) fn mentions(content: &pb::Content, user: &UserId) -> bool {
+    let _ = (content, user);
+    false
+}
+
+/// Whether a message counts as unread to somebody who has not sent it: those with content do. Changes of other messages,
+/// once there are any, do not.
+#[cfg(any(feature = "backend", feature = "client"))]
+pub(crate) fn counts(message: &pb::Message, user: &UserId) -> bool {
+    message.from != user.as_str()
+}
+
 /// Whom a conversation is with, from the two names that it travels as.
 pub(crate) fn recipient(user: &str, channel: &str) -> Result<Recipient, InvalidId> {
     if channel.is_empty() {

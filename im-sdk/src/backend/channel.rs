@@ -9,7 +9,7 @@ use super::{
     send::{Located, Reach, SendError},
 };
 use crate::{
-    cluster::{MembersError, RoutesError},
+    cluster::{ConversationsError, MembersError, RoutesError},
     id::{ChannelId, InvalidId, ServerId, UserId},
     proto::{frame, pb},
 };
@@ -30,6 +30,9 @@ pub enum ChannelError {
     /// The store of members did not answer. Some of the users may have been added or removed: repeat it.
     #[error(transparent)]
     Members(#[from] MembersError),
+    /// The users are no members any more, but still count among those who have read: repeat it.
+    #[error(transparent)]
+    Readers(#[from] ConversationsError),
     /// The membership is changed, but the users' devices could not be located: they learn of it when they sync the next
     /// time. Repeat it to tell them.
     #[error("the members' devices were not told: {0}")]
@@ -119,6 +122,7 @@ impl Channel {
         let mut unconfirmed = 0;
         for users in users.chunks(BATCH) {
             self.im.inner.cluster.members().remove(channel, users).await?;
+            self.forget_readers(users).await?;
             let devices = self.im.locate(users, |_| true).await?;
             unconfirmed += self.im.take_out(channel, devices).await;
         }
@@ -145,7 +149,11 @@ impl Channel {
     }
 
     fn id(&self) -> Result<&ChannelId, ChannelError> {
-        self.id.as_ref().map_err(|error| error.clone().into())
+        Ok(self.parts()?.1)
+    }
+
+    pub(super) fn parts(&self) -> Result<(&Im, &ChannelId), InvalidId> {
+        Ok((&self.im, self.id.as_ref().map_err(Clone::clone)?))
     }
 }
 

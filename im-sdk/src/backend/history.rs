@@ -16,8 +16,8 @@ use super::{
     store::{MessageStore, MessageStoreError, StoreQuery, StoredEntry, peer},
 };
 use crate::{
-    Content, Conversation, HistoryRange,
-    cluster::{Entry, LogError, LogId},
+    Content, Conversation, HistoryRange, Recipient,
+    cluster::{ConversationsError, Entry, LogError, LogId},
     id::{MessageId, UserId},
     proto::pb,
 };
@@ -64,13 +64,16 @@ pub enum HistoryError {
     /// The message store did not answer.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
+    /// The store of conversations, which knows what the user has deleted, did not answer.
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
 }
 
 impl Im {
     /// A page of what a user sees of a conversation: of the user's inbox, or of a channel. It goes on in
     /// [`super::ImConfig::message_store`] where the log does not reach back any more. `limit` is cut to
     /// [`MAX_HISTORY_PAGE`], and 0 counts as 1; entries that share a seq are never on different pages, so a page can be a
-    /// little shorter or longer.
+    /// little shorter or longer. What the user has deleted of a conversation is not shown; the inbox as a whole shows all.
     ///
     /// It does not ask whether the user is a member of the channel: that is for whoever answers the user.
     ///
@@ -101,12 +104,28 @@ impl Im {
             Conversation::Inbox => (LogId::Inbox(user.clone()), None),
             Conversation::Channel(channel) => (LogId::Channel(channel.clone()), None),
         };
+        let deleted = self.deleted(user, conversation).await?;
         let reading = Reading { im: self, owner: user, log, peer, limit: limit.clamp(1, MAX_HISTORY_PAGE) };
-        match range {
+        let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
-            HistoryRange::After(seq) => reading.forward(seq).await,
-        }
+            HistoryRange::After(seq) => return reading.forward(seq.max(deleted)).await,
+        }?;
+        let count = page.entries.len();
+        page.entries.retain(|entry| entry.seq > deleted);
+        page.more &= page.entries.len() == count;
+        Ok(page)
+    }
+
+    /// Up to where the user has deleted a conversation.
+    async fn deleted(&self, user: &UserId, conversation: &Conversation) -> Result<u64, ConversationsError> {
+        let name = match conversation {
+            Conversation::User(peer) => Recipient::User(peer.clone()),
+            Conversation::Channel(channel) => Recipient::Channel(channel.clone()),
+            Conversation::Inbox => return Ok(0),
+        };
+        let states = self.inner.cluster.conversations().states(user, std::slice::from_ref(&name)).await?;
+        Ok(states.first().map_or(0, |state| state.deleted))
     }
 }
 
@@ -118,10 +137,10 @@ pub(super) struct RawPage {
 }
 
 #[derive(Debug)]
-pub(super) struct RawEntry {
-    pub(super) seq: u64,
-    pub(super) message_id: MessageId,
-    pub(super) message: Bytes,
+pub(crate) struct RawEntry {
+    pub(crate) seq: u64,
+    pub(crate) message_id: MessageId,
+    pub(crate) message: Bytes,
 }
 
 struct Reading<'a> {

@@ -15,6 +15,7 @@ mod acks;
 mod append;
 mod archive;
 mod channel;
+mod conversations;
 mod directory;
 mod fanout;
 mod history;
@@ -31,6 +32,10 @@ pub mod store;
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use channel::{Channel, ChannelError};
+pub use conversations::{
+    ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE, MAX_NAMED_READERS,
+    MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
+};
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
@@ -46,7 +51,7 @@ pub use store::{
 };
 
 pub use crate::{
-    Conversation, HistoryRange,
-    cluster::{DeviceAck, LogId},
+    Conversation, ConversationChange, ConversationState, HistoryRange, ReadMark, Recipient,
+    cluster::{DeviceAck, LogId, Readers},
     token::{SigningKey, TokenMinter},
 };

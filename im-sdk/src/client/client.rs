@@ -9,13 +9,18 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, Transport,
+    ClientConfig, ConversationPage, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, MarkError,
+    OpenError, Position, PublishError, QueuedSend, Readers, RefusalKind, SendError, State, Transport,
     acks::AckQueue,
+    core::Reply,
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{Content, Conversation, HistoryRange, Recipient, id::MessageId};
+use crate::{
+    Content, Conversation, ConversationChange, HistoryRange, ReadMark, Recipient,
+    id::{ChannelId, MessageId},
+    proto::pb,
+};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +201,77 @@ impl Client {
         let (answer, answered) = oneshot::channel();
         let command = Command::History { conversation, range, limit, answer };
         self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
+        match answered.await.unwrap_or(Err(HistoryError::Closed))? {
+            Reply::History(page) => Ok(page),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
+    /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
+    /// comes reliably as [`Event::ConversationsChanged`]; a [`ConversationList`](super::ConversationList) keeps the list up
+    /// to date with it.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, HistoryError> {
+        let question = pb::ConversationsRequest { since: None, limit, skip };
+        match self.ask(pb::request::Question::Conversations(question)).await? {
+            Reply::Conversations(page) => Ok(*page),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
+    /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, HistoryError> {
+        let question = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
+        match self.ask(pb::request::Question::Readers(question)).await? {
+            Reply::Readers(readers) => Ok(readers),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns when it is
+    /// taken, which is at once.
+    ///
+    /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
+    /// it is sent again, over any number of connections, but not by another process. [`Event::ConversationsChanged`] tells
+    /// when it stands.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn mark_read(
+        &self,
+        conversation: impl Into<Recipient>,
+        position: &Position,
+    ) -> Result<(), MarkError> {
+        let mark = ReadMark::new(position.seq, position.id);
+        self.set_conversation(conversation, ConversationChange::new().read(mark)).await
+    }
+
+    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. It travels as [`Client::mark_read`] does.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn set_conversation(
+        &self,
+        conversation: impl Into<Recipient>,
+        change: ConversationChange,
+    ) -> Result<(), MarkError> {
+        let (taken, answer) = oneshot::channel();
+        let command = Command::Mark { conversation: conversation.into(), change, taken };
+        self.commands.send(command).await.map_err(|_| MarkError::Closed)?;
+        answer.await.unwrap_or(Err(MarkError::Closed))
+    }
+
+    async fn ask(&self, question: pb::request::Question) -> Result<Reply, HistoryError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Ask { question, answer };
+        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
         answered.await.unwrap_or(Err(HistoryError::Closed))
     }
 
@@ -209,6 +285,12 @@ impl Client {
         // An error means that the driver is gone, and that is as closed as can be.
         _ = self.status.clone().wait_for(|status| status.state == State::Closed).await;
     }
+}
+
+/// An answer to another question.
+fn unexpected() -> HistoryError {
+    let reason = "the answer is of another kind than the question".to_owned();
+    HistoryError::Refused { kind: RefusalKind::Unknown, reason, retry_after: None }
 }
 
 fn channels() -> (Client, Ends) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Content,
-    client::{Endpoint, LocalId, Position, PublishError, ResetReason, Transport},
+    Content, ConversationState,
+    client::{Endpoint, LocalId, Position, PublishError, ReadReceipt, ResetReason, Transport},
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };
@@ -48,6 +48,12 @@ pub enum Event {
         /// Why.
         reason: ResetReason,
     },
+    /// Something was set in conversations, by this device, another one of the user or the back end, or the other user has
+    /// read further. Each state is complete, and replaces an earlier one with a lower version.
+    ConversationsChanged(Vec<ConversationState>),
+    /// A member has read further in a channel of few members; in others, [`Client::readers`](crate::client::Client::readers)
+    /// tells. It may get lost.
+    ChannelRead(ReadReceipt),
     /// The back end has taken a [send](crate::client::Client::send).
     Published {
         /// What the send returned.

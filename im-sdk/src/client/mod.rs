@@ -46,6 +46,7 @@ mod acks;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
+mod conversations;
 mod core;
 mod driver;
 mod endpoint;
@@ -67,6 +68,10 @@ pub use self::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
         MAX_QUEUED_REQUESTS, STABLE_AFTER, WEBSOCKET_DELAY,
     },
+    conversations::{
+        ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, ReadReceipt, Readers,
+        Unread,
+    },
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
@@ -77,4 +82,7 @@ pub use self::{
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
-pub use crate::{Conversation, HistoryRange, proto::close::CloseCode};
+pub use crate::{
+    Conversation, ConversationChange, ConversationState, HistoryRange, ReadMark, Recipient,
+    proto::close::CloseCode,
+};

@@ -1,6 +1,7 @@
 //! Serving what devices publish: a handler accepts, changes, refuses or answers.
 
 mod acks;
+mod conversations;
 mod publish;
 mod request;
 mod responder;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{acks::Acks, publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
-use super::{im::Im, message::Message};
+use super::{Marked, im::Im, message::Message};
 use crate::{
     Content, Recipient,
     cluster::{BusError, DeviceAck},
@@ -112,6 +113,13 @@ pub trait Handler: Send + Sync + 'static {
         let _ = ack;
         std::future::ready(())
     }
+
+    /// A user has read further, or has set something in a conversation, on a device. Told once, to one of the back ends,
+    /// if nothing is lost; several run at once.
+    fn marked(&self, marked: Marked) -> impl Future<Output = ()> + Send {
+        let _ = marked;
+        std::future::ready(())
+    }
 }
 
 impl<F, D> Handler for F
@@ -170,7 +178,8 @@ impl Im {
         let publishes = Publishes { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_publish(), publishes).await?;
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
-        responders.start(names.upstream_request(), Requests { im: self.clone() }).await?;
+        let requests = Requests { im: self.clone(), handler: Arc::clone(&handler) };
+        responders.start(names.upstream_request(), requests).await?;
         responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
         if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
             tracing::warn!(

@@ -1,18 +1,18 @@
-//! What devices ask: history so far.
+//! What devices ask: history, and their conversations.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::responder::Responder;
+use super::{Handler, conversations, responder::Responder};
 use crate::{
     Conversation, HistoryRange,
     backend::{
         history::{RawEntry, RawPage},
         im::Im,
     },
-    id::{ChannelId, ServerId, UserId},
+    id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
@@ -24,18 +24,25 @@ const USUAL_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
 /// When a device may ask again what failed here.
-const RETRY_MS: u32 = 1000;
+pub(super) const RETRY_MS: u32 = 1000;
 
 /// What a frame takes beside its entries, and an entry beside its own bytes.
-const FRAME_OVERHEAD: usize = 64;
-const ENTRY_OVERHEAD: usize = 8;
+pub(super) const FRAME_OVERHEAD: usize = 64;
+pub(super) const ENTRY_OVERHEAD: usize = 8;
 
 /// Answers what devices ask.
-pub(super) struct Requests {
+pub(super) struct Requests<H> {
     pub(super) im: Im,
+    pub(super) handler: Arc<H>,
 }
 
-impl Responder for Requests {
+/// Who asks.
+pub(super) struct Asker {
+    pub(super) user: UserId,
+    pub(super) device: Option<Device>,
+}
+
+impl<H: Handler> Responder for Requests<H> {
     type Request = Bytes;
 
     fn concurrency(&self) -> usize {
@@ -50,14 +57,16 @@ impl Responder for Requests {
         let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
             let request = pb::Request::decode(upstream.request).ok()?;
             let server = ServerId::parse(&upstream.server).ok()?;
-            Some((server, upstream.connection, UserId::parse(&upstream.user).ok()?, request))
+            let device = upstream.device.and_then(|device| Device::try_from(device).ok());
+            let asker = Asker { user: UserId::parse(&upstream.user).ok()?, device };
+            Some((server, upstream.connection, asker, request))
         });
-        let Some((server, connection, user, request)) = parsed else {
+        let Some((server, connection, asker, request)) = parsed else {
             return tracing::warn!("a request is not valid and was dropped");
         };
         let number = request.number;
-        let frames = match self.answer(&user, request).await {
-            Ok(history) => answer(number, history),
+        let frames = match self.answer(&asker, number, request).await {
+            Ok(frames) => frames,
             Err(refused) => refusal(number, refused),
         };
         let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
@@ -67,19 +76,41 @@ impl Responder for Requests {
     }
 }
 
-impl Requests {
-    async fn answer(&self, user: &UserId, request: pb::Request) -> Result<pb::RawHistory, pb::Refused> {
-        let Some(pb::request::Question::History(asked)) = request.question else {
-            let reason = "the question is missing or of a kind that this back end does not know";
-            return Err(refused(RefusalKind::Invalid, reason.to_owned(), 0));
-        };
+impl<H: Handler> Requests<H> {
+    async fn answer(&self, asker: &Asker, number: u64, request: pb::Request) -> Result<Bytes, pb::Refused> {
+        use pb::request::Question;
+        let (im, handler) = (&self.im, &*self.handler);
+        match request.question {
+            Some(Question::History(asked)) => {
+                self.history(&asker.user, asked).await.map(|history| answer(number, history))
+            }
+            Some(Question::Conversations(asked)) => {
+                conversations::list(im, &asker.user, &asked).await.map(|list| conversations::answer(number, list))
+            }
+            Some(Question::Mark(asked)) => {
+                let marked = conversations::mark(im, handler, asker, asked).await?;
+                Ok(response(number, pb::response::Outcome::Marked(marked)))
+            }
+            Some(Question::Readers(asked)) => {
+                let readers = conversations::readers(im, &asker.user, &asked).await?;
+                Ok(response(number, pb::response::Outcome::Readers(readers)))
+            }
+            None => {
+                let reason = "the question is missing or of a kind that this back end does not know";
+                Err(refused(RefusalKind::Invalid, reason.to_owned(), 0))
+            }
+        }
+    }
+
+    async fn history(
+        &self,
+        user: &UserId,
+        asked: pb::HistoryRequest,
+    ) -> Result<pb::RawHistory, pb::Refused> {
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let conversation = conversation(&asked).map_err(invalid)?;
-        if let Conversation::Channel(channel) = &conversation
-            && !self.may_read(user, channel).await?
-        {
-            let reason = "the user is not a member of the channel".to_owned();
-            return Err(refused(RefusalKind::Rule, reason, 0));
+        if let Conversation::Channel(channel) = &conversation {
+            may_read(&self.im, user, channel).await?;
         }
         let (range, limit) = (range(&asked), limit(asked.limit));
         match self.im.raw_history(user, &conversation, range, limit).await {
@@ -91,14 +122,21 @@ impl Requests {
             }
         }
     }
+}
 
-    /// Whether the user may read a channel.
-    async fn may_read(&self, user: &UserId, channel: &ChannelId) -> Result<bool, pb::Refused> {
-        self.im.inner.cluster.members().is_member(channel, user).await.map_err(|error| {
+/// Refuses what is for members alone.
+pub(super) async fn may_read(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
+    match im.inner.cluster.members().is_member(channel, user).await {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let reason = "the user is not a member of the channel".to_owned();
+            Err(refused(RefusalKind::Rule, reason, 0))
+        }
+        Err(error) => {
             tracing::warn!(%user, %channel, %error, "a channel's members could not be read");
             let reason = "the channel's members could not be read".to_owned();
-            refused(RefusalKind::Unavailable, reason, RETRY_MS)
-        })
+            Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
+        }
     }
 }
 
@@ -161,7 +199,7 @@ fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHist
 
 /// An entry that alone is too large, which nothing that is sent today can be, shows without its content: else nobody would
 /// get past it.
-fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
+pub(super) fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
     let push = pb::RawPush { message: entry.message, channel: channel.to_owned(), seq: entry.seq };
     if FRAME_OVERHEAD + ENTRY_OVERHEAD + push.encoded_len() <= MAX_FRAME_BYTES {
         return push;
@@ -177,11 +215,14 @@ fn answer(number: u64, history: pb::RawHistory) -> Bytes {
 }
 
 fn refusal(number: u64, refused: pb::Refused) -> Bytes {
-    let outcome = Some(pb::response::Outcome::Refused(refused));
-    frame::encode(pb::frame::Body::Response(pb::Response { number, outcome }))
+    response(number, pb::response::Outcome::Refused(refused))
 }
 
-fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
+fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
+    frame::encode(pb::frame::Body::Response(pb::Response { number, outcome: Some(outcome) }))
+}
+
+pub(super) fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
     pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms }
 }
 

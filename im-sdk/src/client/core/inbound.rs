@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{
-    Core, Ended, Phase,
+    Core, Ended, Phase, Reply,
     backoff::random_within,
     logs::{Change, Entry, Mark},
     session::{Greeting, Leave, Limits, Session},
@@ -102,7 +102,9 @@ impl<T> Core<T> {
             pb::frame::Body::GoAway(go_away) => self.handle_go_away(now, go_away),
             pb::frame::Body::SyncDone(done) => self.handle_sync_done(now, done),
             pb::frame::Body::Reset(reset) => self.handle_reset(now, reset),
+            pb::frame::Body::ConversationsChanged(changed) => self.handle_changed(now, changed),
             pb::frame::Body::SyncHint(hint) => {
+                self.conversations.handle_hint(hint.rolled_back);
                 let within = Duration::from_millis(hint.within_ms.into());
                 self.logs.handle_hint(now, &mut self.rng, within, hint.rolled_back);
             }
@@ -131,7 +133,18 @@ impl<T> Core<T> {
         match response.outcome {
             Some(pb::response::Outcome::History(history)) => {
                 let page = self.page(history);
-                self.requests.handle_page(response.number, page);
+                self.requests.handle_reply(response.number, Reply::History(page));
+            }
+            Some(pb::response::Outcome::Conversations(list)) => {
+                let page = self.conversation_page(list);
+                self.requests.handle_reply(response.number, Reply::Conversations(Box::new(page)));
+            }
+            Some(pb::response::Outcome::Readers(readers)) => {
+                self.requests.handle_reply(response.number, Reply::Readers(readers.into()));
+            }
+            Some(pb::response::Outcome::Marked(marked)) => {
+                let states = self.states(marked.states);
+                self.requests.handle_reply(response.number, Reply::Marked(states));
             }
             Some(pb::response::Outcome::Refused(refused)) => {
                 self.requests.handle_refused(now, &mut self.rng, response.number, refused);
@@ -139,6 +152,7 @@ impl<T> Core<T> {
             // A kind of answer to something that this version cannot ask.
             None => {}
         }
+        self.sort_answers(now);
     }
 
     fn page(&mut self, history: pb::History) -> HistoryPage {
@@ -165,6 +179,7 @@ impl<T> Core<T> {
     }
 
     fn handle_sync_done(&mut self, now: Instant, done: pb::SyncDone) {
+        self.conversations.handle_synced(now);
         let ends = done.ends.into_iter().filter_map(|end| place(end).ok()).collect();
         if self.logs.handle_sync_done(now, &mut self.rng, ends) {
             self.events.push_back(Event::UpToDate);
@@ -192,7 +207,7 @@ impl<T> Core<T> {
         }
     }
 
-    fn skip(&mut self, reason: &str) {
+    pub(super) fn skip(&mut self, reason: &str) {
         self.skipped += 1;
         tracing::warn!(reason, "skipped a received message");
     }
@@ -216,7 +231,7 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
 }
 
 /// A message as an entry of a log.
-fn entry(push: pb::Push, transport: Transport) -> Result<Option<ReceivedMessage>, InvalidId> {
+pub(in crate::client) fn entry(push: pb::Push, transport: Transport) -> Result<Option<ReceivedMessage>, InvalidId> {
     let Some(message) = push.message else { return Ok(None) };
     let log = Log::parse(&push.channel)?;
     let position = Mark { seq: push.seq, id: message.id }.position(log.clone());

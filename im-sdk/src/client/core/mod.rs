@@ -13,6 +13,7 @@
 //! ```
 
 mod backoff;
+mod conversations;
 mod heartbeat;
 mod inbound;
 mod logs;
@@ -36,6 +37,7 @@ use rand::rngs::StdRng;
 
 use self::{
     backoff::Backoff,
+    conversations::{Asked, Conversations},
     logs::Logs,
     order::Order,
     outbox::{Outbox, Waiter},
@@ -46,7 +48,7 @@ use self::{
 pub(super) use self::{
     order::Round,
     outbox::{Outcome, Taken},
-    requests::Answer,
+    requests::{Answer, Reply},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
@@ -98,7 +100,10 @@ pub(super) struct Core<T> {
     /// What the next question for a token says.
     request: TokenRequest,
     outbox: Outbox<T>,
-    requests: Requests<T>,
+    requests: Requests<Asked<T>>,
+    conversations: Conversations,
+    /// To the application's questions.
+    answers: VecDeque<(T, Answer)>,
     logs: Logs,
     saving: Saving,
     limits: Limits,
@@ -135,6 +140,8 @@ impl<T> Core<T> {
             request: TokenRequest::First,
             outbox: Outbox::new(config.publish_timeout, &saved, first_number),
             requests: Requests::new(config.request_timeout),
+            conversations: Conversations::default(),
+            answers: VecDeque::new(),
             logs: Logs::new(&saved.cursors, config.cursor_check),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
@@ -173,6 +180,7 @@ impl<T> Core<T> {
         let by = now + grace;
         self.closing = Some(self.closing.map_or(by, |earlier| earlier.min(by)));
         self.logs.flush_acks();
+        self.conversations.flush(now);
         self.close_if_done(now);
     }
 
@@ -254,10 +262,15 @@ impl<T> Core<T> {
         range: HistoryRange,
         limit: u32,
     ) {
+        self.ask(now, ticket, requests::question(conversation, range, limit));
+    }
+
+    fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
+        let ticket = Asked::ByApplication(ticket);
         match self.phase {
             _ if self.closing.is_some() => self.requests.refuse(ticket, HistoryError::Closed),
             Phase::Stopped => self.requests.refuse(ticket, HistoryError::Stopped),
-            _ => self.requests.ask(now, ticket, requests::question(conversation, range, limit)),
+            _ => self.requests.ask(now, ticket, question),
         }
     }
 
@@ -275,6 +288,7 @@ impl<T> Core<T> {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
         self.requests.handle_timeout(now);
+        self.sort_answers(now);
         self.logs.handle_timeout(now, &mut self.rng);
         self.handle_save_timeout(now);
         match &mut self.phase {

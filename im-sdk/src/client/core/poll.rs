@@ -33,8 +33,9 @@ impl<T> Core<T> {
         self.outbox.poll_resolved()
     }
 
-    pub(in crate::client) fn poll_answered(&mut self) -> Option<(T, Answer)> {
-        self.requests.poll_answered()
+    pub(in crate::client) fn poll_answered(&mut self, now: Instant) -> Option<(T, Answer)> {
+        self.sort_answers(now);
+        self.answers.pop_front()
     }
 
     pub(in crate::client) fn poll_taken(&mut self) -> Option<(T, Taken)> {
@@ -53,6 +54,7 @@ impl<T> Core<T> {
         let parts = [
             self.outbox.poll_timeout(),
             self.requests.poll_timeout(),
+            self.conversations_at(),
             self.logs.poll_timeout(),
             self.save_at(),
         ];
@@ -98,6 +100,7 @@ impl<T> Core<T> {
     }
 
     fn next_frame(&mut self, now: Instant) -> Option<Bytes> {
+        self.ask_for_conversations(now);
         let session = match &mut self.phase {
             Phase::Greeting(greeting) => return greeting.poll_transmit(),
             Phase::Connected(session) => session,

@@ -1,5 +1,5 @@
 //! Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered
-//! or their time is up. They change nothing, so that asking twice does no harm.
+//! or their time is up. Asking twice does no harm.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,13 +11,22 @@ use rand::rngs::StdRng;
 
 use super::backoff::random_within;
 use crate::{
-    Conversation, HistoryRange,
-    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS},
+    Conversation, ConversationState, HistoryRange,
+    client::{ConversationPage, HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, Readers},
     proto::{frame, pb},
 };
 
 /// What became of a question.
-pub(crate) type Answer = Result<HistoryPage, HistoryError>;
+pub(crate) type Answer = Result<Reply, HistoryError>;
+
+/// An answer, of the kind that the question asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    History(HistoryPage),
+    Conversations(Box<ConversationPage>),
+    Readers(Readers),
+    Marked(Vec<ConversationState>),
+}
 
 /// All questions that are not answered yet. `T` is how the owner knows again who waits.
 #[derive(Debug)]
@@ -31,7 +40,7 @@ pub(super) struct Requests<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     ticket: T,
-    question: pb::HistoryRequest,
+    question: pb::request::Question,
     deadline: Instant,
     state: State,
 }
@@ -54,10 +63,15 @@ impl<T> Requests<T> {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: pb::HistoryRequest) {
+    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
         if self.waiting.len() >= MAX_QUEUED_REQUESTS {
             return self.refuse(ticket, HistoryError::QueueFull);
         }
+        self.ask_anyway(now, ticket, question);
+    }
+
+    /// The core's own questions, of which there are few.
+    pub(super) fn ask_anyway(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
         self.last_number += 1;
         let waiting = Waiting { ticket, question, deadline: now + self.timeout, state: State::Ready };
         self.waiting.insert(self.last_number, waiting);
@@ -76,14 +90,14 @@ impl<T> Requests<T> {
         }
         let (number, waiting) = self.waiting.iter_mut().find(|(_, waiting)| waiting.state == State::Ready)?;
         waiting.state = State::Sent;
-        let question = Some(pb::request::Question::History(waiting.question.clone()));
+        let question = Some(waiting.question.clone());
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number: *number, question })))
     }
 
     /// An answer that is no refusal, unless nobody waits for it any more.
-    pub(super) fn handle_page(&mut self, number: u64, page: HistoryPage) {
+    pub(super) fn handle_reply(&mut self, number: u64, reply: Reply) {
         if let Some(waiting) = self.waiting.remove(&number) {
-            self.answered.push_back((waiting.ticket, Ok(page)));
+            self.answered.push_back((waiting.ticket, Ok(reply)));
         }
     }
 
@@ -152,7 +166,11 @@ impl<T> Requests<T> {
 }
 
 /// The question as it travels.
-pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u32) -> pb::HistoryRequest {
+pub(super) fn question(
+    conversation: Conversation,
+    range: HistoryRange,
+    limit: u32,
+) -> pb::request::Question {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
         Conversation::User(user) => Asked::User(user.to_string()),
@@ -165,5 +183,6 @@ pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u
         HistoryRange::Before(seq) => (seq.max(1), None),
         HistoryRange::After(seq) => (0, Some(seq)),
     };
-    pb::HistoryRequest { conversation: Some(conversation), before, after, limit }
+    let conversation = Some(conversation);
+    pb::request::Question::History(pb::HistoryRequest { conversation, before, after, limit })
 }

@@ -121,6 +121,7 @@ impl<T> Core<T> {
     pub(super) fn drop_connection(&mut self, code: CloseCode, reason: &str) {
         self.outbox.handle_connection_lost();
         self.requests.handle_connection_lost();
+        self.conversations.handle_connection_lost();
         self.logs.handle_connection_lost();
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
@@ -138,7 +139,9 @@ impl<T> Core<T> {
     pub(super) fn close_if_done(&mut self, now: Instant) {
         let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
         let connected = matches!(self.phase, Phase::Connected(_));
-        let unfinished = !self.outbox.is_empty() || self.logs.has_unsent_acks();
+        let unfinished = !self.outbox.is_empty()
+            || self.logs.has_unsent_acks()
+            || self.conversations.has_marks();
         if connected && unfinished && now < by {
             return;
         }

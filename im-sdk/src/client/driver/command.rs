@@ -3,11 +3,12 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
+    Content, Conversation, ConversationChange, HistoryRange, Recipient,
     client::{
-        HistoryError, LocalId, QueuedSend, SendError,
+        HistoryError, LocalId, MarkError, QueuedSend, SendError,
         core::{Answer, Outcome, Taken},
     },
+    proto::pb,
 };
 
 /// On its way to the driver.
@@ -18,6 +19,10 @@ pub(in crate::client) enum Command {
     Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
     /// Ask for a page of the past.
     History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
+    /// Ask something else.
+    Ask { question: pb::request::Question, answer: oneshot::Sender<Answer> },
+    /// Set something in a conversation, and answer when that is taken.
+    Mark { conversation: Recipient, change: ConversationChange, taken: oneshot::Sender<Result<(), MarkError>> },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.
@@ -31,6 +36,8 @@ impl Command {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
             Self::History { answer, .. } => _ = answer.send(Err(refused(error))),
+            Self::Ask { answer, .. } => _ = answer.send(Err(refused(error))),
+            Self::Mark { taken, .. } => _ = taken.send(Err(MarkError::Closed)),
             Self::Queued(list) => _ = list.send(Vec::new()),
             Self::Discard(_, done) => _ = done.send(false),
         }

@@ -180,6 +180,10 @@ impl Driver {
             Command::History { conversation, range, limit, answer } => {
                 self.core.handle_history(now, Ticket::Answer(answer), conversation, range, limit);
             }
+            Command::Ask { question, answer } => self.core.handle_ask(now, Ticket::Answer(answer), question),
+            Command::Mark { conversation, change, taken } => {
+                _ = taken.send(self.core.handle_mark(now, conversation, change));
+            }
             Command::Queued(list) => _ = list.send(self.core.queued()),
             Command::Discard(local_id, done) => _ = done.send(self.core.handle_discard(local_id)),
         }
@@ -219,7 +223,7 @@ impl Driver {
         while let Some((ticket, outcome)) = self.core.poll_resolved() {
             ticket.resolve(outcome);
         }
-        while let Some((ticket, answer)) = self.core.poll_answered() {
+        while let Some((ticket, answer)) = self.core.poll_answered(now()) {
             ticket.answer(answer);
         }
         while let Some((ticket, taken)) = self.core.poll_taken() {

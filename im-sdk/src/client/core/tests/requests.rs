@@ -20,7 +20,7 @@ impl Harness {
     }
 
     fn answers(&mut self) -> Vec<(u32, Answer)> {
-        std::iter::from_fn(|| self.core.poll_answered()).collect()
+        std::iter::from_fn(|| self.core.poll_answered(self.now)).collect()
     }
 }
 

@@ -1,0 +1,148 @@
+//! Carrying out what users set.
+
+use prost::Message as _;
+
+use super::ConversationError;
+use crate::{
+    ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
+    backend::{im::Im, store::peer},
+    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId},
+    id::{ChannelId, UserId},
+    proto::pb,
+};
+
+/// The most marks in one request. With drafts as long as they may be, the answer fits into a frame.
+pub(in crate::backend) const MAX_MARKS: usize = 32;
+
+impl Im {
+    /// Changes a user's conversation, and tells others what they may know of it, but not the user's devices.
+    pub(in crate::backend) async fn change_conversation(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        change: ConversationChange,
+    ) -> Result<ChangedConversation, ConversationError> {
+        if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
+            return Err(ConversationError::DraftTooLong { bytes });
+        }
+        if let Recipient::Channel(channel) = conversation
+            && !self.inner.cluster.members().is_member(channel, user).await?
+        {
+            return Err(ConversationError::NotAMember);
+        }
+        let (patch, entry) = self.patch(&log_of(user, conversation), change).await?;
+        let store = self.inner.cluster.conversations();
+        let mut outcome = store.change(user, conversation, &patch).await?;
+        if let Some(read) = patch.read {
+            let standing = outcome.state.read;
+            if standing != read && self.is_lost(&log_of(user, conversation), standing).await? {
+                let patch = ConversationPatch { lost: Some(standing), ..patch };
+                outcome = store.change(user, conversation, &patch).await?;
+            }
+            // Also when it was repeated: the first attempt may have ended here.
+            if outcome.state.read == read {
+                self.note_read(user, conversation, read, entry, &outcome).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What to change, with places that the log has, and the entry that was read last, if the log still has it.
+    async fn patch(
+        &self,
+        log: &LogId,
+        change: ConversationChange,
+    ) -> Result<(ConversationPatch, Option<Entry>), LogError> {
+        let ConversationChange { read, pinned, muted, draft, hidden, deleted } = change;
+        let mut patch = ConversationPatch { pinned, muted, draft, ..ConversationPatch::default() };
+        if read.is_none() && hidden.is_none_or(|seq| seq == 0) && deleted.is_none() {
+            patch.hidden = hidden;
+            return Ok((patch, None));
+        }
+        let ends = self.inner.cluster.log().ends(std::slice::from_ref(log)).await?;
+        let last = ends.first().map_or(0, |ends| ends.last);
+        patch.hidden = hidden.map(|seq| seq.min(last));
+        patch.deleted = deleted.map(|seq| seq.min(last)).filter(|seq| *seq > 0);
+        let Some(claimed) = read.filter(|read| read.seq.min(last) > 0) else { return Ok((patch, None)) };
+        let seq = claimed.seq.min(last);
+        let page = self.inner.cluster.log().read(log, seq - 1, 1).await?;
+        let entry = page.entries.into_iter().next().filter(|entry| entry.seq == seq);
+        patch.read = match &entry {
+            // What was read there was lost with a rollback: it says nothing about what stands there now.
+            Some(entry) if claimed.seq == seq && claimed.id.is_some_and(|id| id != entry.message_id) => None,
+            Some(entry) => Some(ReadMark::new(seq, Some(entry.message_id))),
+            None => Some(ReadMark::new(seq, claimed.id.filter(|_| claimed.seq == seq))),
+        };
+        Ok((patch, entry))
+    }
+
+    /// Whether a mark is of a branch of the log that a rollback took away.
+    async fn is_lost(&self, log: &LogId, mark: ReadMark) -> Result<bool, LogError> {
+        let store = self.inner.cluster.log();
+        match (store.id_at(log, mark.seq).await?, mark.id) {
+            (Some(found), Some(known)) => Ok(found != known),
+            (Some(_), None) => Ok(false),
+            (None, _) => Ok(store.ends(std::slice::from_ref(log)).await?.iter().any(|ends| mark.seq > ends.last)),
+        }
+    }
+
+    /// Lets others know that something was read.
+    async fn note_read(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        read: ReadMark,
+        entry: Option<Entry>,
+        outcome: &ChangedConversation,
+    ) -> Result<(), ConversationError> {
+        match conversation {
+            Recipient::Channel(channel) => {
+                self.note_reader(channel, user, read.seq).await?;
+                if outcome.read_before != read.seq {
+                    self.tell_readers(channel, user, read).await;
+                }
+            }
+            Recipient::User(other) => self.note_peer(user, other, read, entry).await?,
+        }
+        Ok(())
+    }
+
+    async fn note_reader(&self, channel: &ChannelId, user: &UserId, seq: u64) -> Result<(), ConversationError> {
+        let cluster = &self.inner.cluster;
+        cluster.conversations().note_reader(channel, user, seq).await?;
+        // One who was removed meanwhile may have been forgotten before.
+        if !cluster.members().is_member(channel, user).await? {
+            cluster.conversations().remove_readers(channel, std::slice::from_ref(user)).await?;
+        }
+        Ok(())
+    }
+
+    /// Only of a message between the two: else anybody could get into anybody's conversations.
+    async fn note_peer(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        read: ReadMark,
+        entry: Option<Entry>,
+    ) -> Result<(), ConversationError> {
+        let message = entry.and_then(|entry| pb::Message::decode(entry.payload).ok());
+        if message.and_then(|message| peer(user, &message)).as_ref() != Some(other) {
+            return Ok(());
+        }
+        let patch = ConversationPatch { peer_read: Some(read), ..ConversationPatch::default() };
+        let store = self.inner.cluster.conversations();
+        let outcome = store.change(other, &Recipient::User(user.clone()), &patch).await?;
+        if outcome.changed {
+            self.tell_changes(other, None, vec![outcome.state]).await;
+        }
+        Ok(())
+    }
+}
+
+/// The log that a user's conversation stands in.
+pub(super) fn log_of(user: &UserId, conversation: &Recipient) -> LogId {
+    match conversation {
+        Recipient::User(_) => LogId::Inbox(user.clone()),
+        Recipient::Channel(channel) => LogId::Channel(channel.clone()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Telling devices what was set. What is lost on the way, they ask for.
+
+use super::MAX_TOLD_MEMBERS;
+use crate::{
+    ConversationState, ReadMark,
+    backend::im::Im,
+    id::{ChannelId, Device, MessageId, UserId},
+    proto::{frame, pb},
+};
+
+impl Im {
+    /// Tells the user's devices, but for the one that said it.
+    pub(in crate::backend) async fn tell_changes(
+        &self,
+        user: &UserId,
+        but: Option<&Device>,
+        states: Vec<ConversationState>,
+    ) {
+        if states.is_empty() {
+            return;
+        }
+        let mut states: Vec<pb::ConversationState> = states.into_iter().map(Into::into).collect();
+        states.sort_by_key(|state| state.version);
+        let changed = pb::ConversationsChanged { states, receipts: Vec::new() };
+        self.tell(std::slice::from_ref(user), but, changed).await;
+    }
+
+    /// Tells the other members of a channel, if they are few, how far a user has read.
+    pub(super) async fn tell_readers(&self, channel: &ChannelId, user: &UserId, read: ReadMark) {
+        let members = self.inner.cluster.members().members(channel, None, MAX_TOLD_MEMBERS + 1).await;
+        let mut members = match members {
+            Ok(members) if members.len() <= MAX_TOLD_MEMBERS => members,
+            Ok(_) => return,
+            Err(error) => {
+                return tracing::debug!(%channel, %error, "members cannot be told what was read");
+            }
+        };
+        members.retain(|member| member != user);
+        let receipt = pb::ReadReceipt {
+            channel: channel.to_string(),
+            user: user.to_string(),
+            seq: read.seq,
+            id: read.id.map_or(0, MessageId::as_u64),
+        };
+        self.tell(&members, None, pb::ConversationsChanged { states: Vec::new(), receipts: vec![receipt] }).await;
+    }
+
+    async fn tell(&self, users: &[UserId], but: Option<&Device>, changed: pb::ConversationsChanged) {
+        let located = match self.locate(users, |device| Some(device) != but).await {
+            Ok(located) => located,
+            Err(error) => return tracing::debug!(%error, "devices cannot be told what was set"),
+        };
+        let frames = frame::encode(pb::frame::Body::ConversationsChanged(changed));
+        for (server, located) in located {
+            let connections = located.iter().map(|located| located.connection.0).collect();
+            let effect = Some(pb::record::Effect::Frames(frames.clone()));
+            let record = pb::Record { connections, channel: String::new(), effect };
+            self.inner.publisher.submit_and_forget(&server, record).await;
+        }
+    }
+}

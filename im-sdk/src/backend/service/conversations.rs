@@ -1,0 +1,186 @@
+//! What devices ask about their conversations, and set in them.
+
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use prost::Message as _;
+
+use super::{
+    Handler,
+    request::{Asker, ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, may_read, push, refused},
+};
+use crate::{
+    ConversationChange, ConversationState,
+    backend::{
+        ConversationError, Marked, ReadersError,
+        conversations::{MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList},
+        im::Im,
+    },
+    cluster::MAX_MARKED_SEQ,
+    conversation::recipient,
+    id::{ChannelId, UserId},
+    proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
+};
+
+/// How many a device gets that names no limit.
+const USUAL_LIMIT: usize = 50;
+
+/// The most readers that a device is told by name: they fit into a frame.
+const MAX_READERS: usize = 500;
+
+/// Answers with the list, or with what was set after a version.
+pub(super) async fn list(
+    im: &Im,
+    user: &UserId,
+    asked: &pb::ConversationsRequest,
+) -> Result<pb::RawConversations, pb::Refused> {
+    let limit = limit(asked.limit, MAX_CONVERSATION_PAGE);
+    if let Some(since) = asked.since {
+        let page = im.inner.cluster.conversations().changed_since(user, since, limit).await;
+        let page = page.map_err(|error| failed(user, &error.into()))?;
+        let version = page.version;
+        let conversations = page.states.into_iter().map(set).collect();
+        let all = pb::RawConversations { version, conversations, more: page.more, ..Default::default() };
+        return Ok(fit(all));
+    }
+    let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
+    let list = im.raw_conversations(user, skip, limit).await.map_err(|error| failed(user, &error))?;
+    let RawList { conversations, more, unread, unread_more, version, inbox_end } = list;
+    let conversations = conversations.into_iter().map(listed).collect();
+    Ok(fit(pb::RawConversations { version, conversations, more, unread, unread_more, inbox_end }))
+}
+
+/// As much as fits into a frame.
+fn fit(mut all: pb::RawConversations) -> pb::RawConversations {
+    let mut bytes = FRAME_OVERHEAD;
+    let fits = |conversation: &&pb::RawConversation| {
+        bytes += conversation.encoded_len() + ENTRY_OVERHEAD;
+        bytes <= MAX_FRAME_BYTES
+    };
+    let count = all.conversations.iter().take_while(fits).count();
+    all.more |= count < all.conversations.len();
+    all.conversations.truncate(count);
+    all
+}
+
+fn set(state: ConversationState) -> pb::RawConversation {
+    pb::RawConversation { state: Some(state.into()), ..Default::default() }
+}
+
+fn listed(listed: RawConversation) -> pb::RawConversation {
+    let RawConversation { state, last, unread, end, .. } = listed;
+    let channel = state.conversation.as_channel().map(ToString::to_string).unwrap_or_default();
+    let mut listed = pb::RawConversation {
+        state: Some(state.into()),
+        last: last.map(|last| push(last, &channel)),
+        end,
+        unread: unread.count(),
+        unread_more: unread.more,
+        unread_seqs: unread.seqs.into(),
+        mention_seqs: unread.mentions.into(),
+    };
+    // Beside a message that fills a frame there is no room: it shows without its content.
+    if FRAME_OVERHEAD + ENTRY_OVERHEAD + listed.encoded_len() > MAX_FRAME_BYTES
+        && let Some(last) = &mut listed.last
+    {
+        let message = pb::Message::decode(last.message.clone()).unwrap_or_default();
+        last.message = pb::Message { content: None, ..message }.encode_to_vec().into();
+    }
+    listed
+}
+
+pub(super) fn answer(number: u64, list: pb::RawConversations) -> Bytes {
+    let response = pb::RawResponse { number, history: None, conversations: Some(list) };
+    pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
+}
+
+/// Carries out what a device sets. Channels that the user is no member of are passed over, unless there are no others.
+pub(super) async fn mark<H: Handler>(
+    im: &Im,
+    handler: &H,
+    asker: &Asker,
+    asked: pb::MarkRequest,
+) -> Result<pb::Marked, pb::Refused> {
+    let marks = parse(asked).map_err(|reason| refused(RefusalKind::Invalid, reason, 0))?;
+    let (mut states, mut changed, mut not_a_member) = (Vec::new(), Vec::new(), None);
+    for (conversation, change) in marks {
+        match im.change_conversation(&asker.user, &conversation, change).await {
+            Ok(outcome) => {
+                states.push(outcome.state.clone().into());
+                if outcome.changed {
+                    changed.push(outcome);
+                }
+            }
+            Err(error @ ConversationError::NotAMember) => not_a_member = Some(error),
+            Err(error) => return Err(failed(&asker.user, &error)),
+        }
+    }
+    let news = changed.iter().map(|outcome| outcome.state.clone()).collect();
+    im.tell_changes(&asker.user, asker.device.as_ref(), news).await;
+    for outcome in changed {
+        let (user, device) = (asker.user.clone(), asker.device.clone());
+        let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
+        if AssertUnwindSafe(handler.marked(marked)).catch_unwind().await.is_err() {
+            tracing::error!("the handler of marks panicked");
+        }
+    }
+    match not_a_member {
+        Some(error) if states.is_empty() => Err(refused(RefusalKind::Rule, error.to_string(), 0)),
+        _ => Ok(pb::Marked { states }),
+    }
+}
+
+/// All of them, or why they make no sense.
+fn parse(asked: pb::MarkRequest) -> Result<Vec<(crate::Recipient, ConversationChange)>, String> {
+    if asked.marks.is_empty() || asked.marks.len() > MAX_MARKS {
+        return Err(format!("a request takes 1 to {MAX_MARKS} marks, and this one has {}", asked.marks.len()));
+    }
+    let parse = |mark: pb::Mark| {
+        let conversation = recipient(&mark.user, &mark.channel).map_err(|error| error.to_string())?;
+        let seqs = [mark.read, mark.hidden.unwrap_or(0), mark.deleted];
+        if seqs.iter().any(|seq| *seq > MAX_MARKED_SEQ) {
+            return Err("no log has an entry as far as that".to_owned());
+        }
+        Ok((conversation, ConversationChange::from(mark)))
+    };
+    asked.marks.into_iter().map(parse).collect()
+}
+
+/// Tells a member who has read a message.
+pub(super) async fn readers(
+    im: &Im,
+    user: &UserId,
+    asked: &pb::ReadersRequest,
+) -> Result<pb::Readers, pb::Refused> {
+    let channel = ChannelId::parse(&asked.channel)
+        .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
+    may_read(im, user, &channel).await?;
+    let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
+    let readers = im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {
+        ReadersError::InvalidId(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
+        ReadersError::Store(error) => failed(user, &error.into()),
+    })?;
+    let users = readers.users.iter().map(ToString::to_string).collect();
+    Ok(pb::Readers { count: readers.count, users })
+}
+
+fn limit(asked: u32, most: usize) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) => USUAL_LIMIT.min(most),
+        Ok(asked) => asked.min(most),
+        Err(_) => most,
+    }
+}
+
+fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
+    match error {
+        ConversationError::DraftTooLong { .. } => refused(RefusalKind::Invalid, error.to_string(), 0),
+        ConversationError::NotAMember => refused(RefusalKind::Rule, error.to_string(), 0),
+        _ => {
+            tracing::warn!(%user, %error, "conversations could not be read or changed");
+            let reason = "the conversations could not be read or changed".to_owned();
+            refused(RefusalKind::Unavailable, reason, RETRY_MS)
+        }
+    }
+}

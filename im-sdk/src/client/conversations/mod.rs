@@ -1,0 +1,126 @@
+//! Conversations as a device sees them.
+
+mod list;
+
+pub use self::list::{ConversationList, Unread};
+use super::ReceivedMessage;
+use crate::{
+    ConversationState, MAX_DRAFT_BYTES,
+    id::{ChannelId, InvalidId, MessageId, UserId},
+    proto::pb,
+};
+
+/// In how many conversations something may be set that was not taken by a back end yet.
+pub const MAX_CONVERSATION_MARKS: usize = 1024;
+
+/// A page of the user's conversations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConversationPage {
+    /// Pinned ones first, then by their last messages, newest first.
+    pub conversations: Vec<ListedConversation>,
+    /// There are further ones.
+    pub more: bool,
+    /// Unread messages in all conversations that are not muted, those beyond the page too.
+    pub unread: u64,
+    /// There may be more unread messages than that.
+    pub unread_more: bool,
+    /// The user's last change that is in it.
+    pub version: u64,
+    /// The end of the inbox that it is of.
+    pub inbox_end: u64,
+}
+
+/// A conversation in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedConversation {
+    /// With whom, and what the user has set in it.
+    pub state: ConversationState,
+    /// The last message that the user may see.
+    pub last: Option<ReceivedMessage>,
+    /// The end of the log that this is of.
+    pub end: u64,
+    /// How many messages of others are behind what the user has read. Where `unread_more`, there may be more.
+    pub unread: u32,
+    /// There may be more than that.
+    pub unread_more: bool,
+    /// The places of the newest of them, in ascending order.
+    pub unread_seqs: Vec<u64>,
+    /// The places of those of them that mention the user.
+    pub mention_seqs: Vec<u64>,
+}
+
+/// How far a member has read a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadReceipt {
+    /// Which channel.
+    pub channel: ChannelId,
+    /// Who has read it.
+    pub user: UserId,
+    /// The last entry that was read.
+    pub seq: u64,
+    /// The message there, if it is known.
+    pub id: Option<MessageId>,
+}
+
+/// Who has read a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Readers {
+    /// How many.
+    pub count: u64,
+    /// Some of them, or all.
+    pub users: Vec<UserId>,
+}
+
+/// Why nothing was set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarkError {
+    /// The draft is longer than [`MAX_DRAFT_BYTES`].
+    #[error("the draft takes {bytes} bytes, more than the {MAX_DRAFT_BYTES} that are kept")]
+    DraftTooLong {
+        /// What it takes.
+        bytes: usize,
+    },
+    /// Something was set in [`MAX_CONVERSATION_MARKS`] conversations already that no back end has taken.
+    #[error("something was set in too many conversations, and no back end has taken it yet")]
+    QueueFull,
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl MarkError {
+    /// A name that stays the same over versions and languages, such as `queue_full`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DraftTooLong { .. } => "draft_too_long",
+            Self::QueueFull => "queue_full",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl TryFrom<pb::ReadReceipt> for ReadReceipt {
+    type Error = InvalidId;
+
+    fn try_from(receipt: pb::ReadReceipt) -> Result<Self, InvalidId> {
+        Ok(Self {
+            channel: ChannelId::parse(&receipt.channel)?,
+            user: UserId::parse(&receipt.user)?,
+            seq: receipt.seq,
+            id: MessageId::from_u64(receipt.id),
+        })
+    }
+}
+
+impl From<pb::Readers> for Readers {
+    /// Names that make no sense are passed over.
+    fn from(readers: pb::Readers) -> Self {
+        let users = readers.users.iter().filter_map(|user| UserId::parse(user).ok());
+        Self { count: readers.count, users: users.collect() }
+    }
+}

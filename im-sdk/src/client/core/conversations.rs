@@ -1,0 +1,341 @@
+//! What the application sets in conversations, on its way to the back end; and what others have set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::{Answer, Core, Phase, Reply, inbound::entry};
+use crate::{
+    ConversationChange, ConversationState, MAX_DRAFT_BYTES, Recipient,
+    client::{ConversationPage, Event, HistoryError, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, Transport},
+    proto::pb,
+};
+
+/// Who asks.
+#[derive(Debug)]
+pub(in crate::client) enum Asked<T> {
+    ByApplication(T),
+    /// The core, with these marks.
+    Marks(Vec<(Recipient, ConversationChange)>),
+    /// The core: what was set after this version?
+    Changes(u64),
+}
+
+/// Marks that wait, and what is known of the user's changes.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    /// Not sent, or sent in vain.
+    marks: BTreeMap<Recipient, ConversationChange>,
+    /// Some are sent and not answered.
+    marking: bool,
+    /// When the next ones may be sent.
+    next_marks: Option<Instant>,
+    /// All changes up to this one are known. `None`: the application has not asked for its conversations.
+    version: Option<u64>,
+    /// Changes that are known beyond a gap.
+    ahead: BTreeSet<u64>,
+    /// It is asked what was changed, and not answered.
+    asking: bool,
+    /// When to ask.
+    ask_at: Option<Instant>,
+}
+
+impl Conversations {
+    pub(super) fn has_marks(&self) -> bool {
+        self.marking || !self.marks.is_empty()
+    }
+
+    pub(super) fn flush(&mut self, now: Instant) {
+        self.next_marks = Some(now);
+    }
+
+    /// Everything that was in the logs has come: time to ask what else may have been missed.
+    pub(super) fn handle_synced(&mut self, now: Instant) {
+        if self.version.is_some() {
+            self.ask_at = Some(now);
+        }
+    }
+
+    /// After a rollback no version says anything.
+    pub(super) fn handle_hint(&mut self, rolled_back: bool) {
+        if rolled_back && self.version.is_some() {
+            self.version = Some(0);
+            self.ahead.clear();
+        }
+    }
+
+    pub(super) fn handle_connection_lost(&mut self) {
+        // It is asked when the logs of the next connection are there.
+        self.ask_at = None;
+    }
+
+    fn take(&mut self, now: Instant, conversation: Recipient, change: ConversationChange) -> Result<(), MarkError> {
+        if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
+            return Err(MarkError::DraftTooLong { bytes });
+        }
+        if self.marks.len() >= MAX_CONVERSATION_MARKS && !self.marks.contains_key(&conversation) {
+            return Err(MarkError::QueueFull);
+        }
+        let earlier = self.marks.remove(&conversation).unwrap_or_default();
+        self.marks.insert(conversation, earlier.then(change));
+        self.next_marks.get_or_insert(now);
+        Ok(())
+    }
+
+    /// Those that were sent in vain; what was said since counts more.
+    fn take_back(&mut self, now: Instant, marks: Vec<(Recipient, ConversationChange)>) {
+        for (conversation, earlier) in marks {
+            let later = self.marks.remove(&conversation).unwrap_or_default();
+            self.marks.insert(conversation, earlier.then(later));
+        }
+        self.next_marks = Some(now + RETRY_INTERVAL);
+    }
+
+    /// A change is known.
+    fn note(&mut self, now: Instant, version: u64) {
+        let Some(known) = self.version.filter(|known| version > *known) else { return };
+        if version > known + 1 {
+            self.ahead.insert(version);
+            // One that took another way may just be late.
+            self.ask_at.get_or_insert(now + GAP);
+            if self.ahead.len() > MAX_AHEAD {
+                self.ahead.pop_last();
+            }
+            return;
+        }
+        self.advance(version);
+        if self.ahead.is_empty() {
+            self.ask_at = None;
+        }
+    }
+
+    /// Everything up to here is known.
+    fn advance(&mut self, version: u64) {
+        let mut known = version;
+        while let Some(next) = self.ahead.first().copied().filter(|next| *next <= known + 1) {
+            self.ahead.pop_first();
+            known = known.max(next);
+        }
+        self.version = Some(known);
+    }
+}
+
+impl<T> Core<T> {
+    /// The application asks something; the answer comes out of [`Core::poll_answered`].
+    pub(in crate::client) fn handle_ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
+        self.ask(now, ticket, question);
+    }
+
+    /// The application sets something in a conversation.
+    pub(in crate::client) fn handle_mark(
+        &mut self,
+        now: Instant,
+        conversation: Recipient,
+        change: ConversationChange,
+    ) -> Result<(), MarkError> {
+        if self.closing.is_some() {
+            return Err(MarkError::Closed);
+        }
+        self.conversations.take(now, conversation, change)
+    }
+
+    /// When there will be something to send.
+    pub(super) fn conversations_at(&self) -> Option<Instant> {
+        if !matches!(self.phase, Phase::Connected(_)) {
+            return None;
+        }
+        let parts = &self.conversations;
+        let marks = parts.next_marks.filter(|_| !parts.marking && !parts.marks.is_empty());
+        [marks, parts.ask_at.filter(|_| !parts.asking)].into_iter().flatten().min()
+    }
+
+    /// Makes requests of what is to be sent now.
+    pub(super) fn ask_for_conversations(&mut self, now: Instant) {
+        if self.conversations_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let parts = &mut self.conversations;
+        if !parts.marking && parts.next_marks.is_some_and(|at| at <= now) && !parts.marks.is_empty() {
+            let names: Vec<Recipient> = parts.marks.keys().take(MAX_MARKS).cloned().collect();
+            let marks: Vec<_> = names.iter().filter_map(|name| parts.marks.remove_entry(name)).collect();
+            parts.marking = true;
+            parts.next_marks = Some(now + MARK_INTERVAL);
+            let request = pb::MarkRequest { marks: marks.iter().map(|(name, change)| change.mark(name)).collect() };
+            self.requests.ask_anyway(now, Asked::Marks(marks), pb::request::Question::Mark(request));
+        }
+        let parts = &mut self.conversations;
+        if let Some(since) = parts.version.filter(|_| !parts.asking && parts.ask_at.is_some_and(|at| at <= now)) {
+            parts.asking = true;
+            parts.ask_at = None;
+            let request = pb::ConversationsRequest { since: Some(since), limit: 0, skip: 0 };
+            self.requests.ask_anyway(now, Asked::Changes(since), pb::request::Question::Conversations(request));
+        }
+    }
+
+    /// Others have set something.
+    pub(super) fn handle_changed(&mut self, now: Instant, changed: pb::ConversationsChanged) {
+        let states = self.states(changed.states);
+        self.tell_states(now, states);
+        for receipt in changed.receipts {
+            match receipt.try_into() {
+                Ok(receipt) => self.events.push_back(Event::ChannelRead(receipt)),
+                Err(error) => {
+                    let error: crate::id::InvalidId = error;
+                    self.skip(&error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes the answers to the core's own questions from among all.
+    pub(super) fn sort_answers(&mut self, now: Instant) {
+        while let Some((asked, answer)) = self.requests.poll_answered() {
+            match asked {
+                Asked::ByApplication(ticket) => {
+                    if let Ok(Reply::Conversations(page)) = &answer {
+                        self.follow_conversations(page);
+                    }
+                    self.answers.push_back((ticket, answer));
+                }
+                own => self.handle_own_answer(now, own, answer),
+            }
+        }
+    }
+
+    fn handle_own_answer(&mut self, now: Instant, asked: Asked<T>, answer: Answer) {
+        match (asked, answer) {
+            (Asked::Marks(_), Ok(Reply::Marked(states))) => {
+                self.conversations.marking = false;
+                self.tell_states(now, states);
+            }
+            (Asked::Marks(marks), Err(error)) => {
+                self.conversations.marking = false;
+                if is_final(&error) {
+                    tracing::warn!(%error, "what was set in conversations was refused");
+                } else {
+                    self.conversations.take_back(now, marks);
+                }
+            }
+            (Asked::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
+            (Asked::Changes(_), Err(error)) => {
+                self.conversations.asking = false;
+                if !is_final(&error) {
+                    self.conversations.ask_at = Some(now + RETRY_INTERVAL);
+                }
+            }
+            // An answer of another kind than the question is none.
+            (Asked::Marks(_), Ok(_)) => self.conversations.marking = false,
+            (Asked::Changes(_), Ok(_)) => self.conversations.asking = false,
+            (Asked::ByApplication(_), _) => {}
+        }
+    }
+
+    /// The application has asked for its list: from here on its changes are followed.
+    fn follow_conversations(&mut self, page: &ConversationPage) {
+        let known = self.conversations.version.unwrap_or(0);
+        self.conversations.advance(known.max(page.version));
+    }
+
+    fn handle_changes(&mut self, now: Instant, since: u64, page: ConversationPage) {
+        self.conversations.asking = false;
+        let states: Vec<ConversationState> = page.conversations.into_iter().map(|listed| listed.state).collect();
+        let last = states.last().map(|state| state.version);
+        if page.version < since {
+            // The store forgot some: nothing that is known holds.
+            self.conversations.version = Some(0);
+            self.conversations.ahead.clear();
+            self.conversations.ask_at = Some(now);
+            return;
+        }
+        let known = self.conversations.version.unwrap_or(0);
+        let up_to = if page.more { last.unwrap_or(since) } else { page.version };
+        self.conversations.advance(known.max(up_to));
+        // An empty page with others behind it leads nowhere.
+        self.conversations.ask_at = (page.more && last.is_some()).then_some(now);
+        if !states.is_empty() {
+            self.events.push_back(Event::ConversationsChanged(states));
+        }
+    }
+
+    fn tell_states(&mut self, now: Instant, states: Vec<ConversationState>) {
+        if states.is_empty() {
+            return;
+        }
+        let mut versions: Vec<u64> = states.iter().map(|state| state.version).collect();
+        versions.sort_unstable();
+        versions.into_iter().for_each(|version| self.conversations.note(now, version));
+        self.events.push_back(Event::ConversationsChanged(states));
+    }
+
+    pub(super) fn states(&mut self, states: Vec<pb::ConversationState>) -> Vec<ConversationState> {
+        let mut valid = Vec::with_capacity(states.len());
+        for state in states {
+            match state.try_into() {
+                Ok(state) => valid.push(state),
+                Err(error) => {
+                    let error: crate::id::InvalidId = error;
+                    self.skip(&error.to_string());
+                }
+            }
+        }
+        valid
+    }
+
+    pub(super) fn conversation_page(&mut self, list: pb::Conversations) -> ConversationPage {
+        let transport = self.transport().unwrap_or(Transport::WebSocket);
+        let mut conversations = Vec::with_capacity(list.conversations.len());
+        for listed in list.conversations {
+            match conversation(listed, transport) {
+                Ok(listed) => conversations.extend(listed),
+                Err(error) => self.skip(&error.to_string()),
+            }
+        }
+        ConversationPage {
+            conversations,
+            more: list.more,
+            unread: list.unread,
+            unread_more: list.unread_more,
+            version: list.version,
+            inbox_end: list.inbox_end,
+        }
+    }
+}
+
+/// As it travelled.
+pub(in crate::client) fn conversation(
+    listed: pb::Conversation,
+    transport: Transport,
+) -> Result<Option<ListedConversation>, crate::id::InvalidId> {
+    let Some(state) = listed.state else { return Ok(None) };
+    let last = listed.last.map(|last| entry(last, transport)).transpose()?.flatten();
+    Ok(Some(ListedConversation {
+        state: state.try_into()?,
+        last,
+        end: listed.end,
+        unread: listed.unread,
+        unread_more: listed.unread_more,
+        unread_seqs: listed.unread_seqs,
+        mention_seqs: listed.mention_seqs,
+    }))
+}
+
+/// Whether asking again is of no use.
+fn is_final(error: &HistoryError) -> bool {
+    matches!(error, HistoryError::Refused { retry_after: None, .. })
+}
+
+/// Marks travel at most this often: somebody who scrolls makes many.
+const MARK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// After an attempt that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a change may be late before what is missing is asked for.
+const GAP: Duration = Duration::from_millis(300);
+
+/// As many as a back end takes in one request.
+const MAX_MARKS: usize = 32;
+
+/// How many changes beyond a gap are remembered; others are asked for.
+const MAX_AHEAD: usize = 64;
