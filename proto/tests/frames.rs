@@ -79,6 +79,14 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("response.history", response(1, response::Outcome::History(history()))),
         ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
         ("response.refused", response_refused()),
+        ("request.conversations", request(4, request::Question::Conversations(list_request()))),
+        ("request.conversations.since", request(5, request::Question::Conversations(since_request()))),
+        ("request.mark", request(6, request::Question::Mark(pb::MarkRequest { marks: marks() }))),
+        ("request.readers", request(7, request::Question::Readers(readers_request()))),
+        ("response.conversations", response(4, response::Outcome::Conversations(conversations()))),
+        ("response.marked", response(6, response::Outcome::Marked(pb::Marked { states: states() }))),
+        ("response.readers", response(7, response::Outcome::Readers(readers()))),
+        ("conversations_changed", Body::ConversationsChanged(conversations_changed())),
         ("go_away", Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
     ]
 }
@@ -128,6 +136,8 @@ fn messages() -> Vec<Vector> {
         message("raw_push", raw_push()),
         message("raw_frame", pb::RawFrame { push: Some(raw_push()), response: None }),
         message("raw_frame.response", raw_response()),
+        message("raw_frame.conversations", raw_conversations()),
+        message("stored_conversation", stored_conversation()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
@@ -249,6 +259,7 @@ fn frames_stay_small() {
         ("entry of an inbox", 128, 64, entry("", 100, from_16_to_16(128))),
         ("entry of a room", 16, 60, to_a_room(&"c".repeat(16), 1_000_000, 16)),
         ("ack", 0, 17, Body::Ack(pb::Ack { cursors: vec![cursor("", 100, message_id())] })),
+        ("somebody has read", 0, 60, read_receipt()),
         ("publish, a sentence", 128, 35, publish(1000, &"t".repeat(16), text(&"x".repeat(128)))),
         ("result", 0, 17, result(1000, accepted(message_id(), b""))),
         ("go away", 0, 7, Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
@@ -274,6 +285,7 @@ fn device_frames_read_what_frames_write() {
             Body::Request(request) => Some(device_frame::Body::Request(request.encode_to_vec().into())),
             Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
             Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) | Body::Response(_) => None,
+            Body::ConversationsChanged(_) => None,
         };
         assert_eq!(read.body, expected, "{name}");
         if let Some(device_frame::Body::Publish(publish)) = read.body {
@@ -311,6 +323,8 @@ fn raw_frames_read_as_frames() {
     let history = pb::History { entries: vec![push], more: true };
     let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(3, response::Outcome::History(history))));
+    let read = frame::decode(raw_conversations().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(4, response::Outcome::Conversations(conversations()))));
 }
 
 #[test]
@@ -515,6 +529,120 @@ fn history_request(number: u64, conversation: Conversation, before: u64, after: 
     Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
 }
 
+fn request(number: u64, question: request::Question) -> Body {
+    Body::Request(pb::Request { number, question: Some(question) })
+}
+
+fn list_request() -> pb::ConversationsRequest {
+    pb::ConversationsRequest { since: None, limit: 50, skip: 100 }
+}
+
+fn since_request() -> pb::ConversationsRequest {
+    pb::ConversationsRequest { since: Some(0), limit: 0, skip: 0 }
+}
+
+fn marks() -> Vec<pb::Mark> {
+    let bob = pb::Mark { user: "bob".into(), read: 42, read_id: message_id(), ..Default::default() };
+    let team = pb::Mark {
+        channel: "team".into(),
+        pinned: Some(true),
+        muted: Some(false),
+        draft: Some("so far".into()),
+        hidden: Some(0),
+        deleted: 7,
+        ..Default::default()
+    };
+    vec![bob, team]
+}
+
+fn states() -> Vec<pb::ConversationState> {
+    let bob = pb::ConversationState {
+        user: "bob".into(),
+        version: 3,
+        read: 42,
+        read_id: message_id(),
+        peer_read: NEXT_ID,
+        ..Default::default()
+    };
+    let team = pb::ConversationState {
+        channel: "team".into(),
+        version: 4,
+        pinned: true,
+        muted: true,
+        draft: "so far".into(),
+        hidden: 6,
+        deleted: 7,
+        ..Default::default()
+    };
+    vec![bob, team]
+}
+
+fn conversations() -> pb::Conversations {
+    let Body::Push(last) = entry("team", 7, push("bob", "", text("to the team"))) else { panic!("no push") };
+    let conversation = pb::Conversation {
+        state: states().pop(),
+        last: Some(last),
+        end: 7,
+        unread: 2,
+        unread_more: true,
+        unread_seqs: vec![5, 7],
+        mention_seqs: vec![7],
+    };
+    pb::Conversations {
+        version: 4,
+        conversations: vec![conversation],
+        more: true,
+        unread: 3,
+        unread_more: true,
+        inbox_end: 42,
+    }
+}
+
+fn raw_conversations() -> pb::RawFrame {
+    let conversation = pb::RawConversation {
+        state: states().pop(),
+        last: Some(raw_push()),
+        end: 7,
+        unread: 2,
+        unread_more: true,
+        unread_seqs: vec![5, 7],
+        mention_seqs: vec![7],
+    };
+    let conversations = pb::RawConversations {
+        version: 4,
+        conversations: vec![conversation],
+        more: true,
+        unread: 3,
+        unread_more: true,
+        inbox_end: 42,
+    };
+    let response = pb::RawResponse { number: 4, history: None, conversations: Some(conversations) };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn stored_conversation() -> pb::StoredConversation {
+    pb::StoredConversation { state: states().pop(), peer_seq: 41 }
+}
+
+fn readers_request() -> pb::ReadersRequest {
+    pb::ReadersRequest { channel: "team".into(), seq: 7, limit: 20 }
+}
+
+fn readers() -> pb::Readers {
+    pb::Readers { count: 120, users: vec!["bob".into(), "carol".into()] }
+}
+
+fn read_receipt() -> Body {
+    let receipt =
+        pb::ReadReceipt { channel: "c".repeat(16), user: "u".repeat(16), seq: 1_000_000, id: message_id() };
+    Body::ConversationsChanged(pb::ConversationsChanged { states: vec![], receipts: vec![receipt] })
+}
+
+fn conversations_changed() -> pb::ConversationsChanged {
+    let receipt = pb::ReadReceipt { channel: "team".into(), user: "bob".into(), seq: 7, id: message_id() };
+    pb::ConversationsChanged { states: states(), receipts: vec![receipt] }
+}
+
 fn response(number: u64, outcome: response::Outcome) -> Body {
     Body::Response(pb::Response { number, outcome: Some(outcome) })
 }
@@ -644,7 +772,7 @@ fn raw_push() -> pb::RawPush {
 
 fn raw_response() -> pb::RawFrame {
     let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true });
-    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history }) }
+    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history, conversations: None }) }
 }
 
 fn server_info() -> pb::ServerInfo {

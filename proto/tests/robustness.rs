@@ -218,8 +218,32 @@ fn body() -> impl Strategy<Value = Body> {
         cursors().prop_map(|cursors| Body::Ack(pb::Ack { cursors })),
         publish().prop_map(Body::Publish),
         publish_result().prop_map(Body::PublishResult),
+        (state(), "\\PC{0,20}", any::<(u64, u64)>()).prop_map(|(state, channel, (seq, id))| {
+            let receipt = pb::ReadReceipt { channel, user: state.user.clone(), seq, id };
+            Body::ConversationsChanged(pb::ConversationsChanged { states: vec![state], receipts: vec![receipt] })
+        }),
         any::<u32>().prop_map(|reconnect_within_ms| Body::GoAway(pb::GoAway { reconnect_within_ms })),
     ]
+}
+
+fn state() -> impl Strategy<Value = pb::ConversationState> {
+    ("\\PC{0,20}", "\\PC{0,20}", "\\PC{0,50}", any::<[u64; 6]>(), any::<(bool, bool)>()).prop_map(
+        |(user, channel, draft, [version, read, read_id, peer_read, hidden, deleted], (pinned, muted))| {
+            pb::ConversationState {
+                user,
+                channel,
+                version,
+                read,
+                read_id,
+                peer_read,
+                pinned,
+                muted,
+                draft,
+                hidden,
+                deleted,
+            }
+        },
+    )
 }
 
 fn hello() -> impl Strategy<Value = pb::Hello> {

@@ -36,6 +36,14 @@ const PARALLEL: usize = 16;
 /// inbox does not have it any more.
 const MAX_LOOKED_UP: usize = 64;
 
+/// Which conversations are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Listed,
+    /// Behind them also those that are hidden or deleted.
+    All,
+}
+
 /// A page of the list, with messages as they are kept.
 #[derive(Debug)]
 pub(crate) struct RawList {
@@ -85,10 +93,16 @@ impl RawConversation {
         self.unread.more |= self.state.read_to() < looked_to;
     }
 
-    /// Pinned ones first, then by their last messages.
-    fn rank(&self) -> (Reverse<bool>, Reverse<Option<u64>>, Recipient) {
+    /// Whether it is in the list. What is not, devices get at the end of it: a message may bring it back.
+    pub(super) fn is_listed(&self) -> bool {
+        self.state.is_listed(self.last.as_ref().map_or(0, |last| last.seq))
+    }
+
+    /// Those in the list first; pinned ones first, then by their last messages.
+    fn rank(&self) -> (Reverse<bool>, Reverse<bool>, Reverse<Option<u64>>, Recipient) {
         let sent = self.last.as_ref().map(|last| last.message_id.as_u64());
-        (Reverse(self.state.pinned), Reverse(sent), self.state.conversation.clone())
+        let state = &self.state;
+        (Reverse(self.is_listed()), Reverse(state.pinned), Reverse(sent), state.conversation.clone())
     }
 }
 
@@ -96,6 +110,7 @@ impl Im {
     pub(in crate::backend) async fn raw_conversations(
         &self,
         user: &UserId,
+        which: Which,
         skip: usize,
         limit: usize,
     ) -> Result<RawList, ConversationError> {
@@ -109,7 +124,9 @@ impl Im {
         states.retain(|conversation, _| conversation.as_user().is_some());
         let (peers, inbox_end) = self.peers_of(user, states).await?;
         all.extend(peers);
-        all.retain(|listed| listed.state.is_listed(listed.last.as_ref().map_or(0, |last| last.seq)));
+        if which == Which::Listed {
+            all.retain(RawConversation::is_listed);
+        }
         all.sort_by_cached_key(RawConversation::rank);
 
         let more = all.len() > skip.saturating_add(limit);
@@ -117,7 +134,7 @@ impl Im {
         for listed in counted.filter(|listed| listed.unread.more && listed.is_all && !listed.unread.is_full()) {
             self.count_in_store(user, listed).await?;
         }
-        let heard = || all.iter().filter(|listed| !listed.state.muted);
+        let heard = || all.iter().filter(|listed| listed.is_listed() && !listed.state.muted);
         let unread = heard().map(|listed| u64::from(listed.unread.count())).sum();
         let unread_more = heard().any(|listed| listed.unread.more);
         let conversations = all.into_iter().skip(skip).take(limit).collect();

@@ -15,7 +15,7 @@ mod marks;
 mod push;
 
 pub(super) use self::{
-    list::{RawConversation, RawList},
+    list::{RawConversation, RawList, Which},
     marks::MAX_MARKS,
 };
 use super::{Channel, ChannelError, HistoryEntry, HistoryError, im::Im};
@@ -141,7 +141,7 @@ impl Im {
         skip: usize,
         limit: usize,
     ) -> Result<ConversationPage, ConversationError> {
-        let list = self.raw_conversations(user, skip, limit.clamp(1, MAX_CONVERSATION_PAGE)).await?;
+        let list = self.raw_conversations(user, Which::Listed, skip, limit.clamp(1, MAX_CONVERSATION_PAGE)).await?;
         Ok(ConversationPage {
             conversations: list.conversations.into_iter().map(ListedConversation::from).collect(),
             more: list.more,
@@ -203,3 +203,6 @@ impl From<RawConversation> for ListedConversation {
         }
     }
 }
+
+#[cfg(all(test, feature = "client"))]
+mod tests;

@@ -14,7 +14,7 @@ use crate::{
     ConversationChange, ConversationState,
     backend::{
         ConversationError, Marked, ReadersError,
-        conversations::{MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList},
+        conversations::{MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList, Which},
         im::Im,
     },
     cluster::MAX_MARKED_SEQ,
@@ -45,7 +45,7 @@ pub(super) async fn list(
         return Ok(fit(all));
     }
     let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
-    let list = im.raw_conversations(user, skip, limit).await.map_err(|error| failed(user, &error))?;
+    let list = im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
     let RawList { conversations, more, unread, unread_more, version, inbox_end } = list;
     let conversations = conversations.into_iter().map(listed).collect();
     Ok(fit(pb::RawConversations { version, conversations, more, unread, unread_more, inbox_end }))

@@ -41,7 +41,7 @@ const MAX_RECENT: usize = 1024;
 ///     let mut skip = 0;
 ///     loop {
 ///         let page = client.conversations(skip, 0).await?;
-///         skip += page.conversations.len() as u32;
+///         skip += page.count();
 ///         let more = page.more;
 ///         list.load(page);
 ///         if !more {
@@ -114,9 +114,9 @@ impl ConversationList {
     /// Takes a page.
     pub fn load(&mut self, page: ConversationPage) {
         self.inbox_end = self.inbox_end.max(page.inbox_end);
-        let names: Vec<Recipient> =
-            page.conversations.iter().map(|listed| listed.state.conversation.clone()).collect();
-        for listed in page.conversations {
+        let all: Vec<ListedConversation> = page.conversations.into_iter().chain(page.hidden).collect();
+        let names: Vec<Recipient> = all.iter().map(|listed| listed.state.conversation.clone()).collect();
+        for listed in all {
             let name = listed.state.conversation.clone();
             let known = self.items.insert(name.clone(), Item::from(listed));
             // What was set since the page was made.

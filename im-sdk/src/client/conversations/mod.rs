@@ -19,6 +19,9 @@ pub const MAX_CONVERSATION_MARKS: usize = 1024;
 pub struct ConversationPage {
     /// Pinned ones first, then by their last messages, newest first.
     pub conversations: Vec<ListedConversation>,
+    /// Behind those on the last pages: what is hidden or deleted. A [`ConversationList`] needs it, since a message brings it
+    /// back.
+    pub hidden: Vec<ListedConversation>,
     /// There are further ones.
     pub more: bool,
     /// Unread messages in all conversations that are not muted, those beyond the page too.
@@ -29,6 +32,13 @@ pub struct ConversationPage {
     pub version: u64,
     /// The end of the inbox that it is of.
     pub inbox_end: u64,
+}
+
+impl ConversationPage {
+    /// How many it holds: so many more to skip for the next one.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.conversations.len() + self.hidden.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// A conversation in the list.
@@ -49,6 +59,13 @@ pub struct ListedConversation {
     pub unread_seqs: Vec<u64>,
     /// The places of those of them that mention the user.
     pub mention_seqs: Vec<u64>,
+}
+
+impl ListedConversation {
+    /// Whether it is neither hidden nor deleted, or has come back since.
+    pub fn is_listed(&self) -> bool {
+        self.state.is_listed(self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |at| at.seq))
+    }
 }
 
 /// How far a member has read a channel.

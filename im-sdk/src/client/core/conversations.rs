@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
+
 use super::{Answer, Core, Phase, Reply, inbound::entry};
 use crate::{
     ConversationChange, ConversationState, MAX_DRAFT_BYTES, Recipient,
@@ -83,6 +85,26 @@ impl Conversations {
         Ok(())
     }
 
+    /// As many as fit into a frame.
+    fn take_some(&mut self, max_frame_bytes: usize) -> Vec<(Recipient, ConversationChange)> {
+        let mut room = max_frame_bytes.saturating_sub(FRAME_OVERHEAD);
+        let mut taken = Vec::new();
+        while taken.len() < MAX_MARKS {
+            let Some((name, change)) = self.marks.pop_first() else { break };
+            let bytes = change.mark(&name).encoded_len() + MARK_OVERHEAD;
+            if bytes <= room {
+                room -= bytes;
+                taken.push((name, change));
+            } else if taken.is_empty() {
+                tracing::warn!(conversation = %name, "what was set does not fit into a frame and is dropped");
+            } else {
+                self.marks.insert(name, change);
+                break;
+            }
+        }
+        taken
+    }
+
     /// Those that were sent in vain; what was said since counts more.
     fn take_back(&mut self, now: Instant, marks: Vec<(Recipient, ConversationChange)>) {
         for (conversation, earlier) in marks {
@@ -157,12 +179,14 @@ impl<T> Core<T> {
         }
         let parts = &mut self.conversations;
         if !parts.marking && parts.next_marks.is_some_and(|at| at <= now) && !parts.marks.is_empty() {
-            let names: Vec<Recipient> = parts.marks.keys().take(MAX_MARKS).cloned().collect();
-            let marks: Vec<_> = names.iter().filter_map(|name| parts.marks.remove_entry(name)).collect();
-            parts.marking = true;
             parts.next_marks = Some(now + MARK_INTERVAL);
-            let request = pb::MarkRequest { marks: marks.iter().map(|(name, change)| change.mark(name)).collect() };
-            self.requests.ask_anyway(now, Asked::Marks(marks), pb::request::Question::Mark(request));
+            let taken = parts.take_some(self.limits.max_frame_bytes);
+            if !taken.is_empty() {
+                parts.marking = true;
+                let marks = taken.iter().map(|(name, change)| change.mark(name)).collect();
+                let question = pb::request::Question::Mark(pb::MarkRequest { marks });
+                self.requests.ask_anyway(now, Asked::Marks(taken), question);
+            }
         }
         let parts = &mut self.conversations;
         if let Some(since) = parts.version.filter(|_| !parts.asking && parts.ask_at.is_some_and(|at| at <= now)) {
@@ -239,7 +263,9 @@ impl<T> Core<T> {
 
     fn handle_changes(&mut self, now: Instant, since: u64, page: ConversationPage) {
         self.conversations.asking = false;
-        let states: Vec<ConversationState> = page.conversations.into_iter().map(|listed| listed.state).collect();
+        let all = page.conversations.into_iter().chain(page.hidden);
+        let mut states: Vec<ConversationState> = all.map(|listed| listed.state).collect();
+        states.sort_by_key(|state| state.version);
         let last = states.last().map(|state| state.version);
         if page.version < since {
             // The store forgot some: nothing that is known holds.
@@ -284,15 +310,17 @@ impl<T> Core<T> {
 
     pub(super) fn conversation_page(&mut self, list: pb::Conversations) -> ConversationPage {
         let transport = self.transport().unwrap_or(Transport::WebSocket);
-        let mut conversations = Vec::with_capacity(list.conversations.len());
+        let (mut conversations, mut hidden) = (Vec::with_capacity(list.conversations.len()), Vec::new());
         for listed in list.conversations {
             match conversation(listed, transport) {
-                Ok(listed) => conversations.extend(listed),
+                Ok(Some(listed)) if listed.is_listed() => conversations.push(listed),
+                Ok(listed) => hidden.extend(listed),
                 Err(error) => self.skip(&error.to_string()),
             }
         }
         ConversationPage {
             conversations,
+            hidden,
             more: list.more,
             unread: list.unread,
             unread_more: list.unread_more,
@@ -336,6 +364,10 @@ const GAP: Duration = Duration::from_millis(300);
 
 /// As many as a back end takes in one request.
 const MAX_MARKS: usize = 32;
+
+/// What a frame takes beside its marks, and a mark beside its own bytes.
+const FRAME_OVERHEAD: usize = 32;
+const MARK_OVERHEAD: usize = 4;
 
 /// How many changes beyond a gap are remembered; others are asked for.
 const MAX_AHEAD: usize = 64;

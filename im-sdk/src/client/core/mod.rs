@@ -262,7 +262,8 @@ impl<T> Core<T> {
         range: HistoryRange,
         limit: u32,
     ) {
-        self.ask(now, ticket, requests::question(conversation, range, limit));
+        let question = requests::question(conversation, range, limit);
+        self.ask(now, ticket, pb::request::Question::History(question));
     }
 
     fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
@@ -289,6 +290,7 @@ impl<T> Core<T> {
         self.outbox.handle_timeout(now);
         self.requests.handle_timeout(now);
         self.sort_answers(now);
+        self.ask_for_conversations(now);
         self.logs.handle_timeout(now, &mut self.rng);
         self.handle_save_timeout(now);
         match &mut self.phase {

@@ -166,11 +166,7 @@ impl<T> Requests<T> {
 }
 
 /// The question as it travels.
-pub(super) fn question(
-    conversation: Conversation,
-    range: HistoryRange,
-    limit: u32,
-) -> pb::request::Question {
+pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u32) -> pb::HistoryRequest {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
         Conversation::User(user) => Asked::User(user.to_string()),
@@ -183,6 +179,5 @@ pub(super) fn question(
         HistoryRange::Before(seq) => (seq.max(1), None),
         HistoryRange::After(seq) => (0, Some(seq)),
     };
-    let conversation = Some(conversation);
-    pb::request::Question::History(pb::HistoryRequest { conversation, before, after, limit })
+    pb::HistoryRequest { conversation: Some(conversation), before, after, limit }
 }

@@ -173,6 +173,9 @@ impl Conversations for RedisConversations {
     }
 
     async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError> {
+        if users.is_empty() {
+            return Ok(());
+        }
         let commands = users.chunks(BATCH).map(|users| {
             let mut command = redis::cmd("ZREM");
             command.arg(self.names.readers(channel));

@@ -1,6 +1,7 @@
 //! The core under a clock that the test holds.
 
 mod connection;
+mod conversations;
 mod delivery;
 mod logs;
 mod publish;

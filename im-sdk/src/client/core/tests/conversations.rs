@@ -1,0 +1,237 @@
+//! Marks on their way, and changes that others make.
+
+use super::*;
+use crate::{ConversationChange, ConversationState, ReadMark, client::ConversationPage};
+
+/// As in the core.
+const MARK_INTERVAL: Duration = Duration::from_millis(200);
+
+fn read(seq: u64) -> ConversationChange {
+    ConversationChange::new().read(ReadMark::new(seq, None))
+}
+
+fn state(name: &str, version: u64, read: u64) -> pb::ConversationState {
+    pb::ConversationState { version, read, ..ConversationState::new(recipient(name)).into() }
+}
+
+fn response(number: u64, outcome: pb::response::Outcome) -> pb::frame::Body {
+    pb::frame::Body::Response(pb::Response { number, outcome: Some(outcome) })
+}
+
+fn marked(number: u64, states: Vec<pb::ConversationState>) -> pb::frame::Body {
+    response(number, pb::response::Outcome::Marked(pb::Marked { states }))
+}
+
+fn page(number: u64, version: u64, more: bool, states: Vec<pb::ConversationState>) -> pb::frame::Body {
+    let conversations = states.into_iter().map(|state| pb::Conversation { state: Some(state), ..Default::default() });
+    let conversations = conversations.collect();
+    let page = pb::Conversations { version, more, conversations, ..Default::default() };
+    response(number, pb::response::Outcome::Conversations(page))
+}
+
+fn changed(states: Vec<pb::ConversationState>) -> pb::frame::Body {
+    pb::frame::Body::ConversationsChanged(pb::ConversationsChanged { states, receipts: Vec::new() })
+}
+
+impl Harness {
+    fn mark(&mut self, name: &str, change: ConversationChange) {
+        self.core.handle_mark(self.now, recipient(name), change).unwrap();
+    }
+
+    /// The marks that are sent now.
+    fn sent_marks(&mut self) -> Option<(u64, Vec<(String, u64)>)> {
+        match self.try_sent()? {
+            pb::frame::Body::Request(pb::Request {
+                number,
+                question: Some(pb::request::Question::Mark(request)),
+            }) => {
+                let name = |mark: pb::Mark| (format!("{}{}", mark.user, mark.channel), mark.read);
+                Some((number, request.marks.into_iter().map(name).collect()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What is asked for now: since which version?
+    fn sent_question(&mut self) -> Option<(u64, Option<u64>)> {
+        match self.try_sent()? {
+            pb::frame::Body::Request(pb::Request {
+                number,
+                question: Some(pb::request::Question::Conversations(request)),
+            }) => Some((number, request.since)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn told(&mut self) -> Vec<u64> {
+        let states = self.events().into_iter().filter_map(|event| match event {
+            Event::ConversationsChanged(states) => Some(states),
+            _ => None,
+        });
+        states.flatten().map(|state| state.version).collect()
+    }
+
+    /// The application has its list, as of a version.
+    fn with_list(version: u64) -> Self {
+        let mut test = Self::connected();
+        let question = pb::request::Question::Conversations(pb::ConversationsRequest::default());
+        test.core.handle_ask(test.now, 7, question);
+        let (number, since) = test.sent_question().unwrap();
+        assert_eq!(since, None);
+        test.receive(page(number, version, false, Vec::new()));
+        let (7, Ok(Reply::Conversations(answer))) = test.core.poll_answered(test.now).unwrap() else { panic!() };
+        assert_eq!(*answer, ConversationPage { version, ..Default::default() });
+        test
+    }
+
+    fn reconnect(&mut self) {
+        self.broken();
+        self.pass(2 * SECOND);
+        self.connect_all_the_way();
+    }
+}
+
+#[test]
+fn marks_travel_together_and_the_furthest_counts() {
+    let mut test = Harness::connected();
+    test.mark("bob", read(3));
+    let (number, marks) = test.sent_marks().unwrap();
+    assert_eq!(marks, [("bob".to_owned(), 3)], "the first one at once");
+    for (name, seq) in [("bob", 5), ("#team", 1), ("bob", 4)] {
+        test.mark(name, read(seq));
+    }
+    test.pass(MARK_INTERVAL);
+    assert_eq!(test.sent_marks(), None, "one is under way");
+    test.receive(marked(number, vec![state("bob", 1, 3)]));
+    let (_, marks) = test.sent_marks().unwrap();
+    assert_eq!(marks, [("bob".to_owned(), 5), ("team".to_owned(), 1)]);
+    assert_eq!(test.told(), [1]);
+}
+
+#[test]
+fn marks_do_not_travel_too_often() {
+    let mut test = Harness::connected();
+    let mut sent = 0;
+    for seq in 1..=100 {
+        test.mark("bob", read(seq));
+        if let Some((number, marks)) = test.sent_marks() {
+            test.receive(marked(number, vec![state("bob", seq, marks[0].1)]));
+            sent += 1;
+        }
+        test.pass(10 * MS);
+    }
+    assert_eq!(sent, 5, "a second of them");
+    test.pass(MARK_INTERVAL);
+    assert_eq!(test.sent_marks().unwrap().1, [("bob".to_owned(), 100)], "the last one too");
+}
+
+#[test]
+fn marks_are_kept_until_they_are_answered() {
+    let mut test = Harness::new();
+    test.mark("bob", read(3));
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    assert_eq!(test.sent_marks().unwrap().1, [("bob".to_owned(), 3)]);
+    test.mark("bob", read(4));
+    test.reconnect();
+    test.receive(sync_done(&[]));
+    let (number, marks) = test.sent_marks().unwrap();
+    assert_eq!(marks, [("bob".to_owned(), 3)], "again, since it was not answered");
+    // Refused for good is refused; what came since still travels.
+    let refused = pb::Refused { kind: pb::RefusalKind::Rule.into(), ..Default::default() };
+    test.receive(response(number, pb::response::Outcome::Refused(refused)));
+    test.pass(MARK_INTERVAL);
+    assert_eq!(test.sent_marks().unwrap().1, [("bob".to_owned(), 4)]);
+    // Without any answer it is given up, and then begun anew.
+    let sees_again = (0..60).any(|_| {
+        test.pass(SECOND);
+        test.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
+        std::iter::from_fn(|| test.try_sent()).any(|body| {
+            matches!(body, pb::frame::Body::Request(pb::Request {
+                question: Some(pb::request::Question::Mark(_)), ..
+            }))
+        })
+    });
+    assert!(sees_again);
+}
+
+#[test]
+fn a_closing_client_waits_for_its_marks() {
+    let mut test = Harness::connected();
+    test.mark("bob", read(3));
+    let (first, _) = test.sent_marks().unwrap();
+    test.mark("bob", read(4));
+    test.core.handle_close(test.now, 5 * SECOND);
+    assert_eq!(test.core.state(), State::Connected);
+    test.receive(marked(first, vec![state("bob", 1, 3)]));
+    let (second, marks) = test.sent_marks().unwrap();
+    assert_eq!(marks, [("bob".to_owned(), 4)], "at once");
+    test.receive(marked(second, vec![state("bob", 2, 4)]));
+    assert_eq!(test.core.state(), State::Closed);
+}
+
+#[test]
+fn only_so_many_are_kept() {
+    let mut test = Harness::new();
+    for number in 0..crate::client::MAX_CONVERSATION_MARKS {
+        test.mark(&format!("user-{number}"), read(1));
+    }
+    let full = test.core.handle_mark(test.now, recipient("another"), read(1));
+    assert_eq!(full.unwrap_err().code(), "queue_full");
+    test.mark("user-3", read(2));
+    let long = ConversationChange::new().draft("x".repeat(crate::MAX_DRAFT_BYTES + 1));
+    assert_eq!(test.core.handle_mark(test.now, recipient("user-3"), long).unwrap_err().code(), "draft_too_long");
+}
+
+#[test]
+fn a_gap_between_changes_is_asked_for() {
+    let mut test = Harness::with_list(4);
+    test.receive(changed(vec![state("bob", 5, 1)]));
+    test.receive(changed(vec![state("bob", 7, 3), state("bob", 8, 4)]));
+    test.receive(changed(vec![state("bob", 6, 2)]));
+    assert_eq!(test.told(), [5, 7, 8, 6], "told at once, whatever the order");
+    test.pass(SECOND);
+    assert_eq!(test.sent_question(), None, "nothing is missing");
+    test.receive(changed(vec![state("bob", 11, 9)]));
+    assert_eq!(test.sent_question(), None, "it may just be late");
+    test.pass(SECOND);
+    let (number, since) = test.sent_question().unwrap();
+    assert_eq!(since, Some(8));
+    test.receive(page(number, 12, true, vec![state("#team", 9, 1)]));
+    let (number, since) = test.sent_question().unwrap();
+    assert_eq!(since, Some(9), "page by page");
+    test.receive(page(number, 12, false, vec![state("bob", 12, 10)]));
+    test.pass(SECOND);
+    assert_eq!(test.sent_question(), None);
+    assert_eq!(test.told(), [11, 9, 12]);
+    test.receive(changed(vec![state("bob", 13, 11)]));
+    test.pass(SECOND);
+    assert_eq!(test.sent_question(), None, "the next one leaves no gap");
+}
+
+#[test]
+fn after_a_reconnect_it_is_asked_what_was_missed() {
+    let mut test = Harness::with_list(4);
+    test.reconnect();
+    assert_eq!(test.try_sent(), None, "not before the logs are there");
+    test.receive(sync_done(&[]));
+    let (number, since) = test.sent_question().unwrap();
+    assert_eq!(since, Some(4));
+    // The store has forgotten some: all of it is asked for.
+    test.receive(page(number, 2, false, Vec::new()));
+    let (number, since) = test.sent_question().unwrap();
+    assert_eq!(since, Some(0));
+    test.receive(page(number, 2, false, vec![state("bob", 2, 1)]));
+    assert_eq!((test.told(), test.sent_question()), (vec![2], None));
+}
+
+#[test]
+fn who_has_not_asked_is_not_told_to_ask() {
+    let mut test = Harness::connected();
+    test.receive(changed(vec![state("bob", 7, 3)]));
+    assert_eq!(test.told(), [7]);
+    test.reconnect();
+    test.receive(sync_done(&[]));
+    test.pass(SECOND);
+    assert_eq!(test.try_sent(), None);
+}

@@ -1,0 +1,337 @@
+//! Read marks and what else users set in conversations: the same on all of a user's devices, seen by those whom it concerns.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::{Arc, Mutex};
+
+use im_proto::{pb, pb::frame::Body};
+use im_sdk::{
+    Content, ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark, Recipient,
+    backend::{Acceptance, Handler, Im, Incoming, Marked, Message, Refusal, Service, channel, user},
+    client::{Event, MarkError, Position, ReadReceipt},
+    id::{MessageId, UserId},
+};
+use im_tests::{
+    Setup, Stack, TestClient, Via, everywhere,
+    group::{connect, group, serve},
+    raw::{Heard, Raw},
+    stack::PATIENCE,
+    wait_until,
+};
+
+everywhere!(
+    the_other_device_follows_and_the_peer_sees_it,
+    marks_never_go_back,
+    what_is_set_offline_is_told_later,
+    groups_know_their_readers,
+    what_makes_no_sense_is_refused,
+    a_handler_sees_marks,
+);
+
+fn id(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn bob() -> Recipient {
+    id("bob").into()
+}
+
+async fn say(im: &Im, from: &str, to: &str, text: &str) -> MessageId {
+    im.send(Message::to(user(to)).from(from).text(text)).await.unwrap().message_id
+}
+
+/// The position of a message with this text.
+async fn position(client: &mut TestClient, text: &str) -> Position {
+    client
+        .next(text, |event| match event {
+            Event::Message(message) if message.content.as_text() == Some(text) => message.position.clone(),
+            _ => None,
+        })
+        .await
+}
+
+/// Waits until a state of a conversation comes that is wanted.
+async fn state(
+    client: &mut TestClient,
+    conversation: &Recipient,
+    wanted: impl Fn(&ConversationState) -> bool,
+) -> ConversationState {
+    client
+        .next("a state of a conversation", |event| match event {
+            Event::ConversationsChanged(states) => {
+                states.iter().find(|state| state.conversation == *conversation && wanted(state)).cloned()
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// Two devices of alice and one of bob, everything read by nobody.
+struct Two {
+    stack: Stack,
+    im: Im,
+    _service: Service,
+    phone: TestClient,
+    tab: TestClient,
+    bob: TestClient,
+}
+
+impl Two {
+    async fn start(setup: Setup, via: Via) -> Self {
+        // Two servers where there are processes: what is told crosses them.
+        let servers = if setup == Setup::Clustered { 2 } else { 1 };
+        let stack = Stack::start(setup, servers).await;
+        let im = stack.backend().await;
+        let service = serve(&im).await;
+        let mut phone = stack.connect("alice", "ios/phone", 0, via).await;
+        phone.up_to_date().await;
+        let tab = connect(&stack, "alice", servers - 1, via).await;
+        let bob = connect(&stack, "bob", 0, via).await;
+        Self { stack, im, _service: service, phone, tab, bob }
+    }
+}
+
+async fn the_other_device_follows_and_the_peer_sees_it(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    for text in ["1", "2", "3"] {
+        say(&two.im, "bob", "alice", text).await;
+    }
+    let second = position(&mut two.phone, "2").await;
+    two.phone.client().mark_read(id("bob"), &second).await.unwrap();
+    let own = state(&mut two.phone, &bob(), |state| state.read.seq == 2).await;
+    assert_eq!(own.read, ReadMark::new(2, second.id), "the device itself learns that it stands");
+    let other = state(&mut two.tab, &bob(), |state| state.read.seq == 2).await;
+    assert_eq!(other, own, "and the user's other device");
+    let alice: Recipient = id("alice").into();
+    let peer = state(&mut two.bob, &alice, |state| state.peer_read.is_some()).await;
+    assert_eq!((peer.peer_read, peer.read.seq), (second.id, 0), "and the peer, who has read nothing");
+
+    let change = ConversationChange::new().pin(true).mute(true).draft("Dear Bob,");
+    two.tab.client().set_conversation(id("bob"), change).await.unwrap();
+    let set = state(&mut two.phone, &bob(), |state| state.pinned).await;
+    assert!(set.muted && set.draft == "Dear Bob," && set.read.seq == 2, "{set:?}");
+    // The back end says something too.
+    let change = ConversationChange::new().draft("");
+    two.im.set_conversation(&id("alice"), id("bob"), change).await.unwrap();
+    for device in [&mut two.phone, &mut two.tab] {
+        let set = state(device, &bob(), |state| state.draft.is_empty()).await;
+        assert!(set.pinned && set.version == 3, "{set:?}");
+    }
+}
+
+async fn marks_never_go_back(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    for text in ["1", "2", "3", "4"] {
+        say(&two.im, "bob", "alice", text).await;
+    }
+    let first = position(&mut two.tab, "1").await;
+    let third = position(&mut two.tab, "3").await;
+    two.tab.client().mark_read(id("bob"), &third).await.unwrap();
+    state(&mut two.phone, &bob(), |state| state.read.seq == 3).await;
+    // Late, and from the other device.
+    two.phone.client().mark_read(id("bob"), &first).await.unwrap();
+    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    assert_eq!((answered.read.seq, answered.version), (3, 1), "nothing has changed");
+    // Of many at once the furthest counts, in whatever order they are made.
+    let fourth = position(&mut two.tab, "4").await;
+    for mark in [&first, &fourth, &third, &first] {
+        two.tab.client().mark_read(id("bob"), mark).await.unwrap();
+        two.phone.client().mark_read(id("bob"), mark).await.unwrap();
+    }
+    for device in [&mut two.phone, &mut two.tab] {
+        state(device, &bob(), |state| state.read.seq == 4).await;
+    }
+    // A mark beyond the end is one at the end: what comes later is not read.
+    let beyond = ConversationChange::new().read(ReadMark::new(1000, None));
+    two.phone.client().set_conversation(id("bob"), beyond).await.unwrap();
+    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    assert_eq!(answered.read, ReadMark::new(4, fourth.id));
+    // A mark at a message that the log does not have there is passed over.
+    say(&two.im, "bob", "alice", "5").await;
+    let wrong = ConversationChange::new().read(ReadMark::new(5, first.id));
+    two.phone.client().set_conversation(id("bob"), wrong).await.unwrap();
+    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    assert_eq!(answered.read.seq, 4);
+}
+
+async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    // From here on the tab is told of everything.
+    two.tab.client().conversations(0, 0).await.unwrap();
+    for text in ["1", "2"] {
+        say(&two.im, "bob", "alice", text).await;
+    }
+    let second = position(&mut two.phone, "2").await;
+    two.tab.client().disconnect();
+    two.phone.client().disconnect();
+    two.stack.wait_online(&two.im, "alice", 0).await;
+    // It waits for the connection.
+    two.phone.client().mark_read(id("bob"), &second).await.unwrap();
+    let change = ConversationChange::new().pin(true);
+    two.phone.client().set_conversation(group("team"), change.clone()).await.unwrap();
+    two.phone.client().set_conversation(id("carol"), change).await.unwrap();
+    two.phone.client().connect();
+    state(&mut two.phone, &bob(), |state| state.read.seq == 2).await;
+    assert_eq!(two.im.conversations(&id("alice"), 0, 10).await.unwrap().unread, 0);
+    // Nobody could tell the tab.
+    two.tab.client().connect();
+    let mut missing = vec![bob(), id("carol").into()];
+    while !missing.is_empty() {
+        let states = two
+            .tab
+            .next("what was missed", |event| match event {
+                Event::ConversationsChanged(states) => Some(states.clone()),
+                _ => None,
+            })
+            .await;
+        for state in states {
+            assert!(state.read.seq == 2 || state.pinned, "{state:?}");
+            assert_ne!(state.conversation, group("team"), "no member");
+            missing.retain(|name| *name != state.conversation);
+        }
+    }
+    // What is said before a client closes is said.
+    two.tab.client().set_conversation(id("bob"), ConversationChange::new().mute(true)).await.unwrap();
+    two.tab.client().close().await;
+    state(&mut two.phone, &bob(), |state| state.muted).await;
+}
+
+async fn groups_know_their_readers(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    let (team, name) = (two.im.channel("team"), group("team"));
+    team.add_members(["alice", "bob", "carol"]).await.unwrap();
+    for text in ["1", "2", "3"] {
+        two.im.send(Message::to(channel("team")).from("carol").text(text)).await.unwrap();
+    }
+    let third = position(&mut two.bob, "3").await;
+    let second = position(&mut two.phone, "2").await;
+    two.phone.client().mark_read(name.clone(), &second).await.unwrap();
+    let receipt = receipt(&mut two.bob).await;
+    assert_eq!((receipt.channel, receipt.user, receipt.seq), (name.clone(), id("alice"), 2));
+    two.bob.client().mark_read(name.clone(), &third).await.unwrap();
+    state(&mut two.bob, &name.clone().into(), |state| state.read.seq == 3).await;
+    for (seq, expected) in [(1, 2), (2, 2), (3, 1), (4, 0)] {
+        let readers = two.tab.client().readers(&name, seq, 10).await.unwrap();
+        assert_eq!((readers.count, readers.users.len() as u64), (expected, expected), "{seq}");
+    }
+    let readers = two.tab.client().readers(&name, 3, 10).await.unwrap();
+    assert_eq!(readers.users, [id("bob")]);
+    let readers = two.tab.client().readers(&name, 1, 1).await.unwrap();
+    assert_eq!((readers.count, readers.users.len()), (2, 1), "as many names as asked for");
+    let readers = team.readers(2, 10).await.unwrap();
+    assert_eq!(readers.count, 2);
+    // Who leaves is no reader any more, and does not learn who is.
+    team.remove_members(["alice"]).await.unwrap();
+    assert_eq!(team.readers(1, 10).await.unwrap().users, [id("bob")]);
+    let refused = two.tab.client().readers(&name, 1, 10).await.unwrap_err();
+    assert_eq!(refused.code(), "refused");
+    // In a large group nobody is told, and all may ask.
+    let many: Vec<String> = (0..120).map(|number| format!("member-{number}")).collect();
+    team.add_members(many.iter().map(String::as_str)).await.unwrap();
+    let all = ConversationChange::new().read(ReadMark::new(3, None));
+    two.im.set_conversation(&id("carol"), name.clone(), all).await.unwrap();
+    say(&two.im, "carol", "bob", "marker").await;
+    two.bob
+        .next("the marker, and no receipt before it", |event| match event {
+            Event::Message(message) if message.content.as_text() == Some("marker") => Some(()),
+            Event::ChannelRead(receipt) => panic!("{receipt:?}"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(two.bob.client().readers(&name, 3, 10).await.unwrap().count, 2);
+}
+
+async fn receipt(client: &mut TestClient) -> ReadReceipt {
+    client
+        .next("a receipt", |event| match event {
+            Event::ChannelRead(receipt) => Some(receipt.clone()),
+            _ => None,
+        })
+        .await
+}
+
+async fn what_makes_no_sense_is_refused(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    say(&im, "bob", "alice", "1").await;
+    im.channel("team").add_members(["bob"]).await.unwrap();
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.log_in("alice").await;
+    let with = |user: &str| pb::Mark { user: user.into(), ..Default::default() };
+    let team = pb::Mark { channel: "team".into(), read: 1, ..Default::default() };
+    let (rule, invalid) = (pb::RefusalKind::Rule, pb::RefusalKind::Invalid);
+    let wrong = [
+        (vec![team.clone()], rule),
+        (vec![], invalid),
+        (vec![with("bob"); 33], invalid),
+        (vec![with("no user")], invalid),
+        (vec![with("")], invalid),
+        (vec![pb::Mark { read: u64::MAX, ..with("bob") }], invalid),
+        (vec![pb::Mark { hidden: Some(1 << 53), ..with("bob") }], invalid),
+        (vec![pb::Mark { draft: Some("x".repeat(MAX_DRAFT_BYTES + 1)), ..with("bob") }], invalid),
+    ];
+    for (number, (marks, kind)) in wrong.into_iter().enumerate() {
+        let what = format!("{marks:?}");
+        let outcome = mark(&mut raw, number as u64 + 1, marks).await;
+        let pb::response::Outcome::Refused(refused) = outcome else { panic!("{what}: {outcome:?}") };
+        assert_eq!((refused.kind(), refused.retry_after_ms), (kind, 0), "{what}");
+    }
+    // With others, a channel of strangers is passed over.
+    let outcome = mark(&mut raw, 100, vec![team, pb::Mark { read: 99, ..with("bob") }]).await;
+    let pb::response::Outcome::Marked(marked) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(marked.states.len(), 1);
+    assert_eq!((&*marked.states[0].user, marked.states[0].read), ("bob", 1), "cut to the end");
+    // Nobody gets into somebody's conversations by a mark alone.
+    let outcome = mark(&mut raw, 101, vec![pb::Mark { read: 1, ..with("mallory") }]).await;
+    assert!(matches!(outcome, pb::response::Outcome::Marked(_)));
+    assert_eq!(im.conversations(&id("mallory"), 0, 10).await.unwrap().conversations, []);
+    // The client says so before it sends anything.
+    let client = connect(&stack, "alice", 0, via).await;
+    let long = ConversationChange::new().draft("x".repeat(MAX_DRAFT_BYTES + 1));
+    let error = client.client().set_conversation(id("bob"), long).await.unwrap_err();
+    assert_eq!(error, MarkError::DraftTooLong { bytes: MAX_DRAFT_BYTES + 1 });
+}
+
+async fn mark(raw: &mut Raw, number: u64, marks: Vec<pb::Mark>) -> pb::response::Outcome {
+    let question = Some(pb::request::Question::Mark(pb::MarkRequest { marks }));
+    raw.send_frame(Body::Request(pb::Request { number, question })).await;
+    let looking = async {
+        loop {
+            if let Heard::Frame(Body::Response(response)) = raw.heard().await {
+                assert_eq!(response.number, number);
+                return response.outcome.unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Watcher(Arc<Mutex<Vec<Marked>>>);
+
+impl Handler for Watcher {
+    async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+        Ok(incoming.accept())
+    }
+
+    async fn marked(&self, marked: Marked) {
+        self.0.lock().unwrap().push(marked);
+    }
+}
+
+async fn a_handler_sees_marks(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let watcher = Watcher::default();
+    let _service = im.serve(watcher.clone()).await.unwrap();
+    let mut alice = stack.connect("alice", "ios/phone", 0, via).await;
+    alice.up_to_date().await;
+    let bob = connect(&stack, "bob", 0, via).await;
+    bob.client().publish(id("alice"), Content::text("1")).await.unwrap();
+    let first = position(&mut alice, "1").await;
+    alice.client().mark_read(id("bob"), &first).await.unwrap();
+    wait_until("the handler is told", PATIENCE, async || !watcher.0.lock().unwrap().is_empty()).await;
+    let marked = watcher.0.lock().unwrap()[0].clone();
+    assert_eq!((marked.user, marked.read_before, marked.state.read.seq), (id("alice"), 0, 1));
+    assert_eq!(marked.device.unwrap().to_string(), "ios/phone");
+}
