@@ -220,7 +220,10 @@ fn body() -> impl Strategy<Value = Body> {
         publish_result().prop_map(Body::PublishResult),
         (state(), "\\PC{0,20}", any::<(u64, u64)>()).prop_map(|(state, channel, (seq, id))| {
             let receipt = pb::ReadReceipt { channel, user: state.user.clone(), seq, id };
-            Body::ConversationsChanged(pb::ConversationsChanged { states: vec![state], receipts: vec![receipt] })
+            Body::ConversationsChanged(pb::ConversationsChanged {
+                states: vec![state],
+                receipts: vec![receipt],
+            })
         }),
         any::<u32>().prop_map(|reconnect_within_ms| Body::GoAway(pb::GoAway { reconnect_within_ms })),
     ]

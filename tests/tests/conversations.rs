@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use im_sdk::{
     ConversationChange, ReadMark, Recipient,
-    backend::{ArchiverHandle, Durability, Im, ImConfig, MemoryMessageStore, Message, Service, channel, user},
+    backend::{
+        ArchiverHandle, Durability, Im, ImConfig, MemoryMessageStore, Message, Service, channel, user,
+    },
     client::{ConversationList, ConversationPage, HistoryRange, ListedConversation, Unread},
     cluster::{ArchiveConfig, LogBounds, LogId},
     id::UserId,
@@ -191,7 +193,12 @@ async fn lists_on_devices_follow_without_asking(setup: Setup, via: Via) {
     let change = ConversationChange::new().read(second).pin(true);
     phone.client.client().set_conversation(id("bob"), change).await.unwrap();
     say_to_team(&im, "bob", "6").await;
-    phone.client.client().set_conversation(group("team"), ConversationChange::new().read(ReadMark::new(1, None))).await.unwrap();
+    phone
+        .client
+        .client()
+        .set_conversation(group("team"), ConversationChange::new().read(ReadMark::new(1, None)))
+        .await
+        .unwrap();
     let all = [row("bob", "5", 0), row("channel team", "6", 1), row("carol", "4", 1)];
     for device in [&mut phone, &mut tab] {
         let loads = device.until("what was read", |list| shown(&list.conversations()) == all).await;
@@ -239,13 +246,21 @@ async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
         let page = whole(&device.client).await;
         let bob = &page.conversations[0];
         let left = bob.end + 1 - first;
-        assert_eq!((u64::from(bob.unread), bob.unread_more), (left, true), "what can still be read, and more");
+        assert_eq!(
+            (u64::from(bob.unread), bob.unread_more),
+            (left, true),
+            "what can still be read, and more"
+        );
         assert_eq!(device.list.unread(), Unread { count: left, more: true });
     }
     // Read to the end, all is exact again.
-    im.set_conversation(&id("alice"), id("bob"), ConversationChange::new().read(ReadMark::new(u64::MAX >> 12, None)))
-        .await
-        .unwrap();
+    im.set_conversation(
+        &id("alice"),
+        id("bob"),
+        ConversationChange::new().read(ReadMark::new(u64::MAX >> 12, None)),
+    )
+    .await
+    .unwrap();
     for device in &mut devices {
         let none = Unread::default();
         assert_eq!(device.until("nothing unread", |list| list.unread() == none).await, 0);
@@ -318,7 +333,9 @@ async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
         let counts: Vec<_> = page
             .conversations
             .iter()
-            .map(|listed| (listed.state.conversation.to_string(), u64::from(listed.unread), listed.unread_more))
+            .map(|listed| {
+                (listed.state.conversation.to_string(), u64::from(listed.unread), listed.unread_more)
+            })
             .collect();
         let expected = [
             ("carol".to_owned(), 1, false),

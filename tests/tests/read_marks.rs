@@ -141,15 +141,15 @@ async fn marks_never_go_back(setup: Setup, via: Via) {
         state(device, &bob(), |state| state.read.seq == 4).await;
     }
     // A mark beyond the end is one at the end: what comes later is not read.
-    let beyond = ConversationChange::new().read(ReadMark::new(1000, None));
+    let beyond = ConversationChange::new().read(ReadMark::new(1000, None)).draft("beyond");
     two.phone.client().set_conversation(id("bob"), beyond).await.unwrap();
-    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    let answered = state(&mut two.phone, &bob(), |state| state.draft == "beyond").await;
     assert_eq!(answered.read, ReadMark::new(4, fourth.id));
     // A mark at a message that the log does not have there is passed over.
     say(&two.im, "bob", "alice", "5").await;
-    let wrong = ConversationChange::new().read(ReadMark::new(5, first.id));
+    let wrong = ConversationChange::new().read(ReadMark::new(5, first.id)).draft("wrong");
     two.phone.client().set_conversation(id("bob"), wrong).await.unwrap();
-    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    let answered = state(&mut two.phone, &bob(), |state| state.draft == "wrong").await;
     assert_eq!(answered.read.seq, 4);
 }
 

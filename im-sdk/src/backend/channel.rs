@@ -9,7 +9,7 @@ use super::{
     send::{Located, Reach, SendError},
 };
 use crate::{
-    cluster::{ConversationsError, MembersError, RoutesError},
+    cluster::{ConversationsError, LogError, MembersError, RoutesError},
     id::{ChannelId, InvalidId, ServerId, UserId},
     proto::{frame, pb},
 };
@@ -30,9 +30,13 @@ pub enum ChannelError {
     /// The store of members did not answer. Some of the users may have been added or removed: repeat it.
     #[error(transparent)]
     Members(#[from] MembersError),
-    /// The users are no members any more, but still count among those who have read: repeat it.
+    /// The membership is changed, but not what the users have read: some new members may see all as unread, and some who
+    /// were removed may still count among the readers. Repeating the removal does the rest.
     #[error(transparent)]
-    Readers(#[from] ConversationsError),
+    Conversations(#[from] ConversationsError),
+    /// The log store did not say where the channel's log ends. Nobody was added.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The membership is changed, but the users' devices could not be located: they learn of it when they sync the next
     /// time. Repeat it to tell them.
     #[error("the members' devices were not told: {0}")]
@@ -92,7 +96,8 @@ impl Channel {
         self.im.send(message.retarget(Target::channel(self.id.clone()))).await
     }
 
-    /// Adds members. Their connected devices start to follow the channel at once, near the end of its log.
+    /// Adds members. Their connected devices start to follow the channel at once, near the end of its log. What was said
+    /// before is not unread to them.
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
@@ -101,8 +106,12 @@ impl Channel {
         I: TryInto<UserId, Error: Into<InvalidId>>,
     {
         let (channel, users) = (self.id()?, parse(users)?);
+        // Before they are members: what is said from then on is unread to them.
+        let end = self.end().await?;
         for users in users.chunks(BATCH) {
+            let new = self.not_yet_members(users, end).await?;
             self.im.inner.cluster.members().add(channel, users).await?;
+            self.begin_reading(&new, end).await?;
             let devices = self.im.locate(users, |_| true).await?;
             self.im.ask_to_sync(devices).await;
         }

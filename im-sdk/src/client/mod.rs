@@ -69,8 +69,8 @@ pub use self::{
         MAX_QUEUED_REQUESTS, STABLE_AFTER, WEBSOCKET_DELAY,
     },
     conversations::{
-        ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, ReadReceipt, Readers,
-        Unread,
+        ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
+        ReadReceipt, Readers, Unread,
     },
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},

@@ -32,15 +32,15 @@ pub use bus::{
     Source, Subscription,
 };
 pub use config::{ClusterConfig, ConnectError};
-pub use log::{
-    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
-};
 #[cfg(feature = "backend")]
 pub use conversations::DiskConversations;
 pub use conversations::{
-    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError, MAX_CONVERSATIONS,
-    MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
+    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    MAX_CONVERSATIONS, MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
+};
+pub use log::{
+    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};

@@ -270,8 +270,12 @@ mod tests {
             assert_eq!(conversations, hash_tag(&names.routes(&user)));
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
-            let keys =
-                [names.log(&log), names.members(&channel), names.channel_servers(&channel), names.readers(&channel)];
+            let keys = [
+                names.log(&log),
+                names.members(&channel),
+                names.channel_servers(&channel),
+                names.readers(&channel),
+            ];
             for key in keys {
                 assert_eq!(hash_tag(&key), format!("c:{user}"), "{key}");
             }

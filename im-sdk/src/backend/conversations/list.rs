@@ -131,7 +131,8 @@ impl Im {
 
         let more = all.len() > skip.saturating_add(limit);
         let counted = all.iter_mut().skip(skip).take(limit);
-        for listed in counted.filter(|listed| listed.unread.more && listed.is_all && !listed.unread.is_full()) {
+        for listed in counted.filter(|listed| listed.unread.more && listed.is_all && !listed.unread.is_full())
+        {
             self.count_in_store(user, listed).await?;
         }
         let heard = || all.iter().filter(|listed| listed.is_listed() && !listed.state.muted);
@@ -251,7 +252,11 @@ impl Im {
     }
 
     /// Goes on where the log does not reach back any more.
-    async fn count_in_store(&self, user: &UserId, listed: &mut RawConversation) -> Result<(), ConversationError> {
+    async fn count_in_store(
+        &self,
+        user: &UserId,
+        listed: &mut RawConversation,
+    ) -> Result<(), ConversationError> {
         let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
         listed.unread.more = false;
         let mut before = listed.looked_to.saturating_add(1);

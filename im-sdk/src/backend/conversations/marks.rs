@@ -82,7 +82,9 @@ impl Im {
         match (store.id_at(log, mark.seq).await?, mark.id) {
             (Some(found), Some(known)) => Ok(found != known),
             (Some(_), None) => Ok(false),
-            (None, _) => Ok(store.ends(std::slice::from_ref(log)).await?.iter().any(|ends| mark.seq > ends.last)),
+            (None, _) => {
+                Ok(store.ends(std::slice::from_ref(log)).await?.iter().any(|ends| mark.seq > ends.last))
+            }
         }
     }
 
@@ -107,7 +109,12 @@ impl Im {
         Ok(())
     }
 
-    async fn note_reader(&self, channel: &ChannelId, user: &UserId, seq: u64) -> Result<(), ConversationError> {
+    async fn note_reader(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        seq: u64,
+    ) -> Result<(), ConversationError> {
         let cluster = &self.inner.cluster;
         cluster.conversations().note_reader(channel, user, seq).await?;
         // One who was removed meanwhile may have been forgotten before.

@@ -18,10 +18,12 @@ pub(super) use self::{
     list::{RawConversation, RawList, Which},
     marks::MAX_MARKS,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use super::{Channel, ChannelError, HistoryEntry, HistoryError, im::Im};
 use crate::{
-    ConversationChange, ConversationState, Recipient,
-    cluster::{ConversationsError, LogError, MembersError, Readers},
+    ConversationChange, ConversationState, ReadMark, Recipient,
+    cluster::{ConversationPatch, ConversationsError, LogError, LogId, MembersError, Readers},
     id::{Device, InvalidId, UserId},
 };
 
@@ -133,6 +135,37 @@ impl Im {
     /// [`ImConfig::message_store`](super::ImConfig::message_store), still has what is unread;
     /// [`ListedConversation::unread_more`] tells where not. At most [`MAX_CONVERSATION_PAGE`] are on a page.
     ///
+    /// ```
+    /// use im_sdk::{
+    ///     ConversationChange, ReadMark,
+    ///     backend::{Im, Message, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
+    /// for text in ["hi", "are you there?"] {
+    ///     im.send(Message::to(user("alice")).from(&bob).text(text)).await?;
+    /// }
+    /// let page = im.conversations(&alice, 0, 20).await?;
+    /// assert_eq!((page.unread, page.conversations[0].unread), (2, 2));
+    ///
+    /// // Devices do this by `client.mark_read(bob, &position)`.
+    /// let read = ConversationChange::new().read(ReadMark::new(1, None)).pin(true);
+    /// im.set_conversation(&alice, bob.clone(), read).await?;
+    /// let page = im.conversations(&alice, 0, 20).await?;
+    /// assert_eq!(page.unread, 1);
+    /// assert!(page.conversations[0].state.pinned);
+    /// // Bob's state says how far alice has read.
+    /// let page = im.conversations(&bob, 0, 20).await?;
+    /// assert!(page.conversations[0].state.peer_read.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ConversationError`].
     pub async fn conversations(
@@ -141,7 +174,8 @@ impl Im {
         skip: usize,
         limit: usize,
     ) -> Result<ConversationPage, ConversationError> {
-        let list = self.raw_conversations(user, Which::Listed, skip, limit.clamp(1, MAX_CONVERSATION_PAGE)).await?;
+        let list =
+            self.raw_conversations(user, Which::Listed, skip, limit.clamp(1, MAX_CONVERSATION_PAGE)).await?;
         Ok(ConversationPage {
             conversations: list.conversations.into_iter().map(ListedConversation::from).collect(),
             more: list.more,
@@ -185,12 +219,51 @@ impl Channel {
         Ok(store.readers(channel, seq.max(1), limit.min(MAX_NAMED_READERS)).await?)
     }
 
+    /// The last place in the channel's log.
+    pub(super) async fn end(&self) -> Result<u64, ChannelError> {
+        let (im, channel) = self.parts()?;
+        let ends = im.inner.cluster.log().ends(&[LogId::Channel(channel.clone())]).await?;
+        Ok(ends.first().map_or(0, |ends| ends.last))
+    }
+
+    /// Who of these is no member, as far as it matters: in an empty channel there is nothing to have read.
+    pub(super) async fn not_yet_members(
+        &self,
+        users: &[UserId],
+        end: u64,
+    ) -> Result<Vec<UserId>, ChannelError> {
+        let (im, channel) = self.parts()?;
+        if end == 0 {
+            return Ok(Vec::new());
+        }
+        let members = im.inner.cluster.members();
+        let looks = users.iter().map(|user| async move {
+            members.is_member(channel, user).await.map(|is_member| (!is_member).then(|| user.clone()))
+        });
+        let looks: Vec<_> = looks.collect();
+        let found: Vec<Option<UserId>> = stream::iter(looks).buffer_unordered(PARALLEL).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What was said up to here is not unread to new members.
+    pub(super) async fn begin_reading(&self, users: &[UserId], end: u64) -> Result<(), ChannelError> {
+        let (im, channel) = self.parts()?;
+        let (store, name) = (im.inner.cluster.conversations(), Recipient::Channel(channel.clone()));
+        let patch = ConversationPatch { read: Some(ReadMark::new(end, None)), ..Default::default() };
+        let begins: Vec<_> = users.iter().map(|user| store.change(user, &name, &patch)).collect();
+        stream::iter(begins).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
+        Ok(())
+    }
+
     /// Those who are no members any more do not count as readers.
     pub(super) async fn forget_readers(&self, users: &[UserId]) -> Result<(), ChannelError> {
         let (im, channel) = self.parts()?;
         Ok(im.inner.cluster.conversations().remove_readers(channel, users).await?)
     }
 }
+
+/// How many new members are written down at once.
+const PARALLEL: usize = 64;
 
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {

@@ -42,7 +42,8 @@ impl Im {
             seq: read.seq,
             id: read.id.map_or(0, MessageId::as_u64),
         };
-        self.tell(&members, None, pb::ConversationsChanged { states: Vec::new(), receipts: vec![receipt] }).await;
+        self.tell(&members, None, pb::ConversationsChanged { states: Vec::new(), receipts: vec![receipt] })
+            .await;
     }
 
     async fn tell(&self, users: &[UserId], but: Option<&Device>, changed: pb::ConversationsChanged) {

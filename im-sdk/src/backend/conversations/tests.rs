@@ -1,4 +1,5 @@
 //! A device's model against what the back end says.
+#![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 use std::collections::VecDeque;
 
@@ -6,10 +7,9 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _}
 
 use super::*;
 use crate::{
-    ReadMark,
     backend::{Message, channel, history::RawEntry, user},
     client::{self, ConversationList, Event, Log, ReceivedMessage, Transport},
-    cluster::{Cluster, LogId},
+    cluster::Cluster,
     id::ChannelId,
 };
 
@@ -237,7 +237,11 @@ async fn counts_stop_where_nobody_reads_on() {
     }
     im.send(Message::to(user(ALICE)).from("bob").text("hi")).await.unwrap();
     let page = im.conversations(&alice(), 0, 10).await.unwrap();
-    let team = page.conversations.iter().find(|listed| listed.state.conversation.as_channel().is_some_and(|c| c.as_str() == "team")).unwrap();
+    let team = page
+        .conversations
+        .iter()
+        .find(|listed| listed.state.conversation.as_channel().is_some_and(|c| c.as_str() == "team"))
+        .unwrap();
     assert_eq!((team.unread, team.unread_more), (MAX_UNREAD, true));
     assert_eq!((page.unread, page.unread_more), (u64::from(MAX_UNREAD) + 1, true));
     let team = Recipient::Channel("team".parse().unwrap());
@@ -251,4 +255,24 @@ async fn counts_stop_where_nobody_reads_on() {
     // The page has a limit, the sum has none.
     let second = im.conversations(&alice(), 1, 1).await.unwrap();
     assert_eq!((second.conversations.len(), second.more, second.unread), (1, true, 1));
+}
+
+#[tokio::test]
+async fn what_was_said_before_is_not_unread_to_a_new_member() {
+    let device = Device::new().await;
+    let im = &device.im;
+    let say = async || im.send(Message::to(channel("team")).from("bob").text("hi")).await.unwrap();
+    say().await;
+    let (zoe, unread) = ("zoe".parse::<UserId>().unwrap(), async |user: &UserId| {
+        im.conversations(user, 0, 10).await.unwrap().unread
+    });
+    im.channel("team").add_members(["zoe", ALICE]).await.unwrap();
+    assert_eq!((unread(&zoe).await, unread(&alice()).await), (0, 1), "alice was there before");
+    say().await;
+    im.channel("team").add_members(["zoe", ALICE]).await.unwrap();
+    assert_eq!((unread(&zoe).await, unread(&alice()).await), (1, 2), "adding again changes nothing");
+    im.channel("team").remove_members(["zoe"]).await.unwrap();
+    say().await;
+    im.channel("team").add_members(["zoe"]).await.unwrap();
+    assert_eq!(unread(&zoe).await, 0, "nor is what was said while zoe was away");
 }

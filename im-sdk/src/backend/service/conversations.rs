@@ -14,7 +14,9 @@ use crate::{
     ConversationChange, ConversationState,
     backend::{
         ConversationError, Marked, ReadersError,
-        conversations::{MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList, Which},
+        conversations::{
+            MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList, Which,
+        },
         im::Im,
     },
     cluster::MAX_MARKED_SEQ,
@@ -45,7 +47,8 @@ pub(super) async fn list(
         return Ok(fit(all));
     }
     let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
-    let list = im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
+    let list =
+        im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
     let RawList { conversations, more, unread, unread_more, version, inbox_end } = list;
     let conversations = conversations.into_iter().map(listed).collect();
     Ok(fit(pb::RawConversations { version, conversations, more, unread, unread_more, inbox_end }))
@@ -134,7 +137,10 @@ pub(super) async fn mark<H: Handler>(
 /// All of them, or why they make no sense.
 fn parse(asked: pb::MarkRequest) -> Result<Vec<(crate::Recipient, ConversationChange)>, String> {
     if asked.marks.is_empty() || asked.marks.len() > MAX_MARKS {
-        return Err(format!("a request takes 1 to {MAX_MARKS} marks, and this one has {}", asked.marks.len()));
+        return Err(format!(
+            "a request takes 1 to {MAX_MARKS} marks, and this one has {}",
+            asked.marks.len()
+        ));
     }
     let parse = |mark: pb::Mark| {
         let conversation = recipient(&mark.user, &mark.channel).map_err(|error| error.to_string())?;
@@ -157,10 +163,11 @@ pub(super) async fn readers(
         .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
     may_read(im, user, &channel).await?;
     let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
-    let readers = im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {
-        ReadersError::InvalidId(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
-        ReadersError::Store(error) => failed(user, &error.into()),
-    })?;
+    let readers =
+        im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {
+            ReadersError::InvalidId(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
+            ReadersError::Store(error) => failed(user, &error.into()),
+        })?;
     let users = readers.users.iter().map(ToString::to_string).collect();
     Ok(pb::Readers { count: readers.count, users })
 }

@@ -84,9 +84,9 @@ impl<H: Handler> Requests<H> {
             Some(Question::History(asked)) => {
                 self.history(&asker.user, asked).await.map(|history| answer(number, history))
             }
-            Some(Question::Conversations(asked)) => {
-                conversations::list(im, &asker.user, &asked).await.map(|list| conversations::answer(number, list))
-            }
+            Some(Question::Conversations(asked)) => conversations::list(im, &asker.user, &asked)
+                .await
+                .map(|list| conversations::answer(number, list)),
             Some(Question::Mark(asked)) => {
                 let marked = conversations::mark(im, handler, asker, asked).await?;
                 Ok(response(number, pb::response::Outcome::Marked(marked)))
@@ -102,11 +102,7 @@ impl<H: Handler> Requests<H> {
         }
     }
 
-    async fn history(
-        &self,
-        user: &UserId,
-        asked: pb::HistoryRequest,
-    ) -> Result<pb::RawHistory, pb::Refused> {
+    async fn history(&self, user: &UserId, asked: pb::HistoryRequest) -> Result<pb::RawHistory, pb::Refused> {
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let conversation = conversation(&asked).map_err(invalid)?;
         if let Conversation::Channel(channel) = &conversation {

@@ -237,7 +237,8 @@ impl ConversationList {
         let Some(item) = self.items.get_mut(name) else { return };
         let log = name.as_channel().map_or(Log::Inbox, |channel| Log::Channel(channel.clone()));
         let known_to = item.end;
-        let mut later = self.recent.iter().filter(|recent| recent.log == log && recent.seq > known_to).peekable();
+        let mut later =
+            self.recent.iter().filter(|recent| recent.log == log && recent.seq > known_to).peekable();
         // Entries have no holes: what came first is gone.
         self.stale |= later.peek().is_some_and(|first| first.seq > known_to + 1);
         for recent in later.filter(|recent| recent.conversation.as_ref() == Some(name)) {
@@ -371,4 +372,3 @@ impl Item {
         is > was && (covers_unlisted || (self.unlisted == 0 && !self.more))
     }
 }
-

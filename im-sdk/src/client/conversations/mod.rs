@@ -64,7 +64,8 @@ pub struct ListedConversation {
 impl ListedConversation {
     /// Whether it is neither hidden nor deleted, or has come back since.
     pub fn is_listed(&self) -> bool {
-        self.state.is_listed(self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |at| at.seq))
+        self.state
+            .is_listed(self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |at| at.seq))
     }
 }
 

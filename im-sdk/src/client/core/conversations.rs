@@ -10,7 +10,10 @@ use prost::Message as _;
 use super::{Answer, Core, Phase, Reply, inbound::entry};
 use crate::{
     ConversationChange, ConversationState, MAX_DRAFT_BYTES, Recipient,
-    client::{ConversationPage, Event, HistoryError, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, Transport},
+    client::{
+        ConversationPage, Event, HistoryError, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
+        Transport,
+    },
     proto::pb,
 };
 
@@ -72,7 +75,12 @@ impl Conversations {
         self.ask_at = None;
     }
 
-    fn take(&mut self, now: Instant, conversation: Recipient, change: ConversationChange) -> Result<(), MarkError> {
+    fn take(
+        &mut self,
+        now: Instant,
+        conversation: Recipient,
+        change: ConversationChange,
+    ) -> Result<(), MarkError> {
         if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
             return Err(MarkError::DraftTooLong { bytes });
         }
@@ -189,11 +197,17 @@ impl<T> Core<T> {
             }
         }
         let parts = &mut self.conversations;
-        if let Some(since) = parts.version.filter(|_| !parts.asking && parts.ask_at.is_some_and(|at| at <= now)) {
+        if let Some(since) =
+            parts.version.filter(|_| !parts.asking && parts.ask_at.is_some_and(|at| at <= now))
+        {
             parts.asking = true;
             parts.ask_at = None;
             let request = pb::ConversationsRequest { since: Some(since), limit: 0, skip: 0 };
-            self.requests.ask_anyway(now, Asked::Changes(since), pb::request::Question::Conversations(request));
+            self.requests.ask_anyway(
+                now,
+                Asked::Changes(since),
+                pb::request::Question::Conversations(request),
+            );
         }
     }
 

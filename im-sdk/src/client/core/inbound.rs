@@ -231,7 +231,10 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
 }
 
 /// A message as an entry of a log.
-pub(in crate::client) fn entry(push: pb::Push, transport: Transport) -> Result<Option<ReceivedMessage>, InvalidId> {
+pub(in crate::client) fn entry(
+    push: pb::Push,
+    transport: Transport,
+) -> Result<Option<ReceivedMessage>, InvalidId> {
     let Some(message) = push.message else { return Ok(None) };
     let log = Log::parse(&push.channel)?;
     let position = Mark { seq: push.seq, id: message.id }.position(log.clone());

@@ -139,9 +139,8 @@ impl<T> Core<T> {
     pub(super) fn close_if_done(&mut self, now: Instant) {
         let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
         let connected = matches!(self.phase, Phase::Connected(_));
-        let unfinished = !self.outbox.is_empty()
-            || self.logs.has_unsent_acks()
-            || self.conversations.has_marks();
+        let unfinished =
+            !self.outbox.is_empty() || self.logs.has_unsent_acks() || self.conversations.has_marks();
         if connected && unfinished && now < by {
             return;
         }

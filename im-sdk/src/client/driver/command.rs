@@ -22,7 +22,11 @@ pub(in crate::client) enum Command {
     /// Ask something else.
     Ask { question: pb::request::Question, answer: oneshot::Sender<Answer> },
     /// Set something in a conversation, and answer when that is taken.
-    Mark { conversation: Recipient, change: ConversationChange, taken: oneshot::Sender<Result<(), MarkError>> },
+    Mark {
+        conversation: Recipient,
+        change: ConversationChange,
+        taken: oneshot::Sender<Result<(), MarkError>>,
+    },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.

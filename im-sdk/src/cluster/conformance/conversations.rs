@@ -28,7 +28,7 @@ pub async fn check_conversations(store: &dyn Conversations) {
 
 async fn nothing_is_set_at_first(store: &dyn Conversations) {
     let (user, team) = (user(), channel());
-    let states = store.states(&user, &[team.clone()]).await.expect("states");
+    let states = store.states(&user, std::slice::from_ref(&team)).await.expect("states");
     assert_eq!(states, [ConversationState::new(team.clone())]);
     assert_eq!(store.states(&user, &[]).await.expect("states"), []);
     let page = store.changed_since(&user, 0, 10).await.expect("changes");

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError, MAX_CONVERSATIONS,
-    Readers, patch::Stored,
+    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    MAX_CONVERSATIONS, Readers, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -85,9 +85,10 @@ impl Conversations for MemoryConversations {
         let state = self.lock();
         let Some(of_user) = state.users.get(user) else { return Ok(ChangedPage::default()) };
         let mut later = of_user.versions.range((Bound::Excluded(version), Bound::Unbounded));
-        let found = later.by_ref().take(limit).filter_map(|(_, conversation)| {
-            Some(of_user.conversations.get(conversation)?.state.clone())
-        });
+        let found = later
+            .by_ref()
+            .take(limit)
+            .filter_map(|(_, conversation)| Some(of_user.conversations.get(conversation)?.state.clone()));
         let states = found.collect();
         Ok(ChangedPage { states, more: later.next().is_some(), version: of_user.version })
     }
@@ -137,8 +138,7 @@ impl Conversations for MemoryConversations {
 impl OfUser {
     fn change(&mut self, conversation: &Recipient, patch: &ConversationPatch) -> ChangedConversation {
         let known = self.conversations.get(conversation).cloned();
-        let mut stored =
-            known.unwrap_or_else(|| Stored::new(ConversationState::new(conversation.clone())));
+        let mut stored = known.unwrap_or_else(|| Stored::new(ConversationState::new(conversation.clone())));
         let (read_before, version_before) = (stored.state.read.seq, stored.state.version);
         let changed = stored.apply(patch);
         if changed {

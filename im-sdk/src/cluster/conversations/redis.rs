@@ -7,8 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    LIST, LOOK, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE, REMOVE, Readers, name,
-    patch::Stored,
+    LIST, LOOK, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE, REMOVE, Readers, name, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,

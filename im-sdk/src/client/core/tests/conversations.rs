@@ -23,7 +23,8 @@ fn marked(number: u64, states: Vec<pb::ConversationState>) -> pb::frame::Body {
 }
 
 fn page(number: u64, version: u64, more: bool, states: Vec<pb::ConversationState>) -> pb::frame::Body {
-    let conversations = states.into_iter().map(|state| pb::Conversation { state: Some(state), ..Default::default() });
+    let conversations =
+        states.into_iter().map(|state| pb::Conversation { state: Some(state), ..Default::default() });
     let conversations = conversations.collect();
     let page = pb::Conversations { version, more, conversations, ..Default::default() };
     response(number, pb::response::Outcome::Conversations(page))
@@ -79,7 +80,9 @@ impl Harness {
         let (number, since) = test.sent_question().unwrap();
         assert_eq!(since, None);
         test.receive(page(number, version, false, Vec::new()));
-        let (7, Ok(Reply::Conversations(answer))) = test.core.poll_answered(test.now).unwrap() else { panic!() };
+        let (7, Ok(Reply::Conversations(answer))) = test.core.poll_answered(test.now).unwrap() else {
+            panic!()
+        };
         assert_eq!(*answer, ConversationPage { version, ..Default::default() });
         test
     }
@@ -147,9 +150,10 @@ fn marks_are_kept_until_they_are_answered() {
         test.pass(SECOND);
         test.receive(pb::frame::Body::Pong(pb::Pong { echo: 0 }));
         std::iter::from_fn(|| test.try_sent()).any(|body| {
-            matches!(body, pb::frame::Body::Request(pb::Request {
-                question: Some(pb::request::Question::Mark(_)), ..
-            }))
+            matches!(
+                body,
+                pb::frame::Body::Request(pb::Request { question: Some(pb::request::Question::Mark(_)), .. })
+            )
         })
     });
     assert!(sees_again);
@@ -180,7 +184,10 @@ fn only_so_many_are_kept() {
     assert_eq!(full.unwrap_err().code(), "queue_full");
     test.mark("user-3", read(2));
     let long = ConversationChange::new().draft("x".repeat(crate::MAX_DRAFT_BYTES + 1));
-    assert_eq!(test.core.handle_mark(test.now, recipient("user-3"), long).unwrap_err().code(), "draft_too_long");
+    assert_eq!(
+        test.core.handle_mark(test.now, recipient("user-3"), long).unwrap_err().code(),
+        "draft_too_long"
+    );
 }
 
 #[test]
