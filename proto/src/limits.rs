@@ -29,6 +29,9 @@ pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
 /// How many requests of one connection may wait for their responses at once. Fixed.
 pub const MAX_INFLIGHT_REQUESTS: usize = 8;
 
+/// How many users one connection may watch at once: a list of friends, or the members of some groups. Fixed.
+pub const MAX_WATCHED_USERS: usize = 500;
+
 /// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
 

@@ -218,8 +218,28 @@ fn body() -> impl Strategy<Value = Body> {
         cursors().prop_map(|cursors| Body::Ack(pb::Ack { cursors })),
         publish().prop_map(Body::Publish),
         publish_result().prop_map(Body::PublishResult),
+        signal().prop_map(Body::Signal),
+        ("\\PC{0,20}", any::<i32>(), "\\PC{0,20}")
+            .prop_map(|(channel, cause, reason)| Body::RoomLeft(pb::RoomLeft { channel, cause, reason })),
+        presence().prop_map(Body::Presence),
         any::<u32>().prop_map(|reconnect_within_ms| Body::GoAway(pb::GoAway { reconnect_within_ms })),
     ]
+}
+
+fn signal() -> impl Strategy<Value = pb::Signal> {
+    let call = ("\\PC{0,20}", any::<i32>(), bytes()).prop_map(|(id, step, data)| pb::Call { id, step, data });
+    ("\\PC{0,20}", "\\PC{0,20}", proptest::option::of(call)).prop_map(|(to, channel, call)| pb::Signal {
+        to,
+        channel,
+        device: None,
+        body: call.map(pb::signal::Body::Call),
+    })
+}
+
+fn presence() -> impl Strategy<Value = pb::Presence> {
+    let terminal = any::<(i32, bool, i64)>()
+        .prop_map(|(terminal, online, last_seen_ms)| pb::TerminalPresence { terminal, online, last_seen_ms });
+    ("\\PC{0,20}", vec(terminal, 0..4)).prop_map(|(user, terminals)| pb::Presence { user, terminals })
 }
 
 fn hello() -> impl Strategy<Value = pb::Hello> {
@@ -380,6 +400,10 @@ fn decode_as_everything(bytes: &Bytes) -> Result<(), TestCaseError> {
     decode::<pb::Delivered>(bytes)?;
     decode::<pb::Upstream>(bytes)?;
     decode::<pb::UpstreamSync>(bytes)?;
+    decode::<pb::UpstreamSignals>(bytes)?;
+    decode::<pb::UpstreamPresences>(bytes)?;
+    decode::<pb::SignalHead>(bytes)?;
+    decode::<pb::RequestHead>(bytes)?;
     decode::<pb::RawPush>(bytes)?;
     decode::<pb::ServerInfo>(bytes)
 }
