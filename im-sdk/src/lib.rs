@@ -48,10 +48,14 @@ pub mod client;
 pub mod cluster;
 mod content;
 mod history;
+mod presence;
 mod recipient;
+mod signal;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
 pub use history::{Conversation, HistoryRange};
+pub use presence::{TerminalPresence, UserPresence};
 pub use recipient::Recipient;
+pub use signal::{CallStep, Signal};

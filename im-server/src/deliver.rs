@@ -15,6 +15,7 @@ use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    broadcast,
     channels::{self, Change, Changes},
     holes::Holes,
     outbox::{Close, Pushed},
@@ -109,11 +110,19 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
 
 fn handle(shared: &Shared, envelope: pb::Envelope) {
     let server = shared.id.to_string();
-    let mut answer = pb::Delivered { server, number: envelope.number, missed: Vec::new() };
+    let mut answer = pb::Delivered { server, number: envelope.number, ..pb::Delivered::default() };
     let mut changes = Vec::new();
     for (index, record) in (0..).zip(envelope.records) {
         if let Some(change) = Change::of(index, &record) {
             changes.push(change);
+            continue;
+        }
+        if record.everyone {
+            broadcast::begin(shared, index, record, &mut answer);
+            continue;
+        }
+        if !record.channel.is_empty() {
+            answer.reached.extend(apply_to_channel(shared, index, &record));
             continue;
         }
         let connections = apply(shared, record);
@@ -137,24 +146,33 @@ fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
     let Some(effect) = record.effect else {
         return Vec::new();
     };
-    if !record.channel.is_empty() {
-        apply_to_channel(shared, &record.channel, &effect);
-        return Vec::new();
-    }
     let mut connections = record.connections;
     connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect));
     connections
 }
 
 /// For all who have joined. Who has not, gets what was missed when it does.
-fn apply_to_channel(shared: &Shared, channel: &str, effect: &Effect) {
-    match (ChannelId::parse(channel), effect) {
-        (Ok(channel), Effect::Frames(frames)) => shared.registry.for_each_in(&channel, |connection| {
-            connection.outbox.try_push(frames.clone());
-        }),
-        (Ok(_), _) => tracing::warn!("a record for a channel that is no delivery was dropped"),
-        (Err(error), _) => tracing::warn!(%error, "a record for a channel was dropped"),
+fn apply_to_channel(shared: &Shared, index: u32, record: &pb::Record) -> Option<pb::Reached> {
+    let channel = ChannelId::parse_internal(&record.channel);
+    let channel = channel.inspect_err(|error| tracing::warn!(%error, "a record for a channel was dropped"));
+    let (channel, mut reached) = (channel.ok()?, pb::Reached { record: index, ..pb::Reached::default() });
+    match &record.effect {
+        Some(Effect::Frames(frames)) => {
+            let priority = record.priority();
+            shared.registry.for_each_in(&channel, |connection| {
+                match connection.outbox.try_push_at(frames.clone(), priority) {
+                    Pushed::Queued => reached.connections += 1,
+                    Pushed::Shed => reached.shed += 1,
+                    Pushed::Full | Pushed::Closed => {}
+                }
+            });
+        }
+        Some(Effect::Count(_)) => {
+            reached.connections = u32::try_from(shared.registry.joined.count(&channel)).unwrap_or(u32::MAX);
+        }
+        _ => tracing::warn!("a record for a channel that is no delivery was dropped"),
     }
+    Some(reached)
 }
 
 /// True when it reached the connection.
@@ -178,7 +196,7 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
             true
         }
         // These do not come here.
-        Effect::Join(_) | Effect::Leave(_) => false,
+        Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) => false,
     }
 }
 

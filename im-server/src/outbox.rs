@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use im_proto::close::CloseCode;
+use im_proto::{close::CloseCode, pb::Priority};
 
 /// Why a connection is to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +31,18 @@ pub(crate) enum Pushed {
     Queued,
     /// It did not fit; the connection is being closed as a slow consumer.
     Full,
+    /// It was left out: there is too much before it, for its priority.
+    Shed,
     /// The connection is being closed already.
     Closed,
 }
+
+/// The share of the outbox above which messages of a low priority are left out, as a divisor. Likes and the like: an eighth is
+/// what a device that keeps up never has waiting, so they go at the first sign of trouble.
+const LOW_SHARE: usize = 8;
+
+/// The same for a normal one: the other half is for what must not be left out.
+const NORMAL_SHARE: usize = 2;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -61,8 +70,18 @@ impl Outbox {
 
     /// Queues frames and wakes the session.
     pub(crate) fn try_push(&self, frames: Bytes) -> Pushed {
-        let pushed = self.lock().push(frames, self.capacity);
-        if pushed != Pushed::Closed {
+        self.try_push_at(frames, Priority::Must)
+    }
+
+    /// The same, unless what waits already is too much for a message of this priority.
+    pub(crate) fn try_push_at(&self, frames: Bytes, priority: Priority) -> Pushed {
+        let shed_above = match priority {
+            Priority::Must => usize::MAX,
+            Priority::Normal => self.capacity / NORMAL_SHARE,
+            Priority::Low => self.capacity / LOW_SHARE,
+        };
+        let pushed = self.lock().push(frames, self.capacity, shed_above);
+        if !matches!(pushed, Pushed::Closed | Pushed::Shed) {
             self.session.wake();
         }
         pushed
@@ -110,9 +129,12 @@ impl Outbox {
 }
 
 impl State {
-    fn push(&mut self, frames: Bytes, capacity: usize) -> Pushed {
+    fn push(&mut self, frames: Bytes, capacity: usize, shed_above: usize) -> Pushed {
         if self.close.is_some() {
             return Pushed::Closed;
+        }
+        if self.bytes > shed_above {
+            return Pushed::Shed;
         }
         let bytes = self.bytes + frames.len() + FRAME_OVERHEAD_BYTES;
         if bytes > capacity {
@@ -158,6 +180,26 @@ mod tests {
         assert_eq!(outbox.try_push(frame), Pushed::Closed);
         let (_, poll) = take(&outbox);
         assert!(matches!(poll, Poll::Ready(Some(Close { code: CloseCode::SlowConsumer, .. }))));
+    }
+
+    #[test]
+    fn the_lower_the_priority_the_sooner_it_is_shed() {
+        let outbox = Outbox::new(800);
+        let frame = Bytes::from_static(&[0; 68]);
+        let push = |priority| outbox.try_push_at(frame.clone(), priority);
+        // A hundred bytes each: below the share, at it, above it.
+        assert_eq!((push(Priority::Low), push(Priority::Low)), (Pushed::Queued, Pushed::Queued));
+        assert_eq!(push(Priority::Low), Pushed::Shed, "above an eighth");
+        for _ in 2..5 {
+            assert_eq!(push(Priority::Normal), Pushed::Queued);
+        }
+        assert_eq!(push(Priority::Normal), Pushed::Shed, "above half");
+        for _ in 5..8 {
+            assert_eq!(push(Priority::Must), Pushed::Queued);
+        }
+        assert_eq!(push(Priority::Low), Pushed::Shed, "which closes nothing");
+        assert_eq!(take(&outbox), (8, Poll::Ready(None)));
+        assert_eq!(push(Priority::Low), Pushed::Queued);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use im_proto::close::CloseCode;
+use im_proto::{close::CloseCode, pb::Way};
 use im_sdk::id::{ChannelId, ConnectionId, Device, UserId};
 
 use crate::{
@@ -110,14 +110,14 @@ impl Registry {
         self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Joins a connection to channels. False: it is gone.
-    pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
-        self.joined.join(id, channels, || self.get(id))
+    /// Joins a connection to channels. False: it is gone, or in too many rooms.
+    pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId], way: Way) -> bool {
+        self.joined.join(id, channels, way, || self.get(id))
     }
 
     /// Takes a connection out of channels. False: it is gone.
-    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
-        self.joined.leave(id, channels);
+    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId], way: Way) -> bool {
+        self.joined.leave(id, channels, way);
         self.get(id).is_some()
     }
 

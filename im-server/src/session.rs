@@ -8,10 +8,16 @@ use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use im_proto::{close::CloseCode, frame, pb, pb::device_frame::Body};
+use im_proto::{
+    close::CloseCode,
+    frame,
+    pb::{self, Way, device_frame::Body},
+};
+use im_sdk::id::ChannelId;
 use prost::Message as _;
 
 use crate::{
@@ -20,6 +26,7 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
+    signals::Allowance,
     upstream::Forward,
 };
 
@@ -43,7 +50,9 @@ pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
                 let hint = pb::SyncHint { within_ms: ROLLBACK_HINT_MS, rolled_back: true };
                 registration.connection.outbox.try_push(frame::encode(pb::frame::Body::SyncHint(hint)));
             }
-            let end = run(&shared, &mut link, &registration.connection, welcome).await;
+            let connection = &registration.connection;
+            shared.presences.try_tell(&connection.user, &connection.device, true);
+            let end = run(&shared, &mut link, connection, welcome).await;
             Box::pin(leave(&shared, link, registration, end)).await;
         }
         Err(LinkError::Refused(close)) => Box::pin(link.close(close)).await,
@@ -53,7 +62,8 @@ pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
 
 /// Runs until there is a reason to end.
 async fn run<L: Link>(shared: &Shared, link: &mut L, connection: &Arc<Connection>, welcome: Bytes) -> End {
-    let mut session = Session { shared, link, connection, batch: VecDeque::from([welcome]) };
+    let allowance = Allowance::new(Instant::now());
+    let mut session = Session { shared, link, connection, batch: VecDeque::from([welcome]), allowance };
     poll_fn(|context| session.poll(context)).await
 }
 
@@ -76,7 +86,11 @@ async fn leave<L: Link>(shared: &Shared, link: L, registration: Registration, en
         }
     };
     // At the same time: neither the device nor whoever looks for it waits for the other.
-    tokio::join!(goodbye, shared.release_route(&connection));
+    let ((), released) = tokio::join!(goodbye, shared.release_route(&connection));
+    // Else a newer connection has the device's place.
+    if released {
+        shared.presences.try_tell(&connection.user, &connection.device, false);
+    }
 }
 
 struct Session<'a, L> {
@@ -85,6 +99,8 @@ struct Session<'a, L> {
     connection: &'a Arc<Connection>,
     /// Taken from the outbox and not written yet.
     batch: VecDeque<Bytes>,
+    /// For signals.
+    allowance: Allowance,
 }
 
 /// Why a session is over.
@@ -161,13 +177,14 @@ impl<L: Link> Session<'_, L> {
         Poll::Pending
     }
 
-    fn handle(&self, frame: Bytes) -> Result<(), LinkError> {
+    fn handle(&mut self, frame: Bytes) -> Result<(), LinkError> {
         match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
             Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
             Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection, ack),
             Some(Body::Request(request)) => self.request(request)?,
+            Some(Body::Signal(signal)) => self.signal(signal)?,
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
             Some(Body::Pong(_)) | None => {}
@@ -188,7 +205,12 @@ impl<L: Link> Session<'_, L> {
             self.refuse(head.number, pb::RefusalKind::TooMany, reason);
             return Ok(());
         }
-        match self.shared.upstream.try_forward(self.connection, head.number, publish) {
+        match self.shared.upstream.try_forward(
+            self.connection,
+            head.number,
+            publish,
+            self.is_in(&head.channel),
+        ) {
             Forward::Queued => {}
             Forward::Full => {
                 let reason = "the way to the back ends is full".to_owned();
@@ -203,9 +225,26 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn request(&self, request: Bytes) -> Result<(), LinkError> {
-        let head = pb::PublishHead::decode(request.clone()).map_err(frame::FrameError::from)?;
+        let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
         self.shared.requests.try_forward(self.connection, head.number, request);
         Ok(())
+    }
+
+    /// One too many is dropped without a word, as any signal may be.
+    fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
+        let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
+        if self.allowance.take(Instant::now()) {
+            self.shared.signals.try_forward(self.connection, signal, self.is_in(&head.channel));
+        } else {
+            self.shared.signals.note_dropped();
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is in the room of this name.
+    fn is_in(&self, room: &str) -> bool {
+        let room = if room.is_empty() { None } else { ChannelId::parse(room).ok() };
+        room.is_some_and(|room| self.shared.registry.joined.is_in(self.connection.id, &room, Way::Room))
     }
 
     fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String) {

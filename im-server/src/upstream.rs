@@ -65,7 +65,13 @@ impl Upstream {
     }
 
     /// Queues a publish for the back ends. Never waits.
-    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, publish: Bytes) -> Forward {
+    pub(crate) fn try_forward(
+        &self,
+        connection: &Arc<Connection>,
+        number: u64,
+        publish: Bytes,
+        in_room: bool,
+    ) -> Forward {
         let Some(place) = self.queue.try_reserve(publish.len()) else {
             return Forward::Full;
         };
@@ -82,6 +88,7 @@ impl Upstream {
             device: Some((&connection.device).into()),
             number,
             publish,
+            in_room,
         });
         Forward::Queued
     }
@@ -191,15 +198,15 @@ mod tests {
         let large = Bytes::from(vec![0; LARGE]);
         let fit = (QUEUE.bytes / LARGE) as u64;
         for number in 0..fit {
-            assert_eq!(upstream.try_forward(connection, number, large.clone()), Forward::Queued);
+            assert_eq!(upstream.try_forward(connection, number, large.clone(), false), Forward::Queued);
         }
-        assert_eq!(upstream.try_forward(connection, fit, large.clone()), Forward::Full);
+        assert_eq!(upstream.try_forward(connection, fit, large.clone(), false), Forward::Full);
         assert_eq!(connection.inflight.load(Ordering::Relaxed) as u64, fit, "it does not wait for a result");
         assert!(queue.recv().await.is_some());
         // A number that waits already takes no place.
         for _ in 0..3 {
-            assert_eq!(upstream.try_forward(connection, 1, large.clone()), Forward::Repeated);
+            assert_eq!(upstream.try_forward(connection, 1, large.clone(), false), Forward::Repeated);
         }
-        assert_eq!(upstream.try_forward(connection, fit, large), Forward::Queued, "a place came free");
+        assert_eq!(upstream.try_forward(connection, fit, large, false), Forward::Queued, "a place came free");
     }
 }

@@ -61,8 +61,8 @@ async fn deliveries_go_on_while_answers_wait() {
         let frames = frame::encode(Body::Push(pb::Push { seq: number, ..pb::Push::default() }));
         let record = pb::Record {
             connections: vec![connection],
-            channel: String::new(),
             effect: Some(pb::record::Effect::Frames(frames)),
+            ..pb::Record::default()
         };
         let envelope = pb::Envelope {
             publisher: "b1".into(),

@@ -129,16 +129,16 @@ impl From<InvalidId> for HistoryError {
     }
 }
 
-impl From<sdk::HistoryError> for HistoryError {
-    fn from(error: sdk::HistoryError) -> Self {
+impl From<sdk::RequestError> for HistoryError {
+    fn from(error: sdk::RequestError) -> Self {
         match error {
-            sdk::HistoryError::QueueFull => Self::QueueFull,
-            sdk::HistoryError::Refused { kind, reason, retry_after } => {
+            sdk::RequestError::QueueFull => Self::QueueFull,
+            sdk::RequestError::Refused { kind, reason, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, retry_after_ms }
             }
-            sdk::HistoryError::Stopped => Self::Stopped,
-            sdk::HistoryError::Closed => Self::Closed,
+            sdk::RequestError::Stopped => Self::Stopped,
+            sdk::RequestError::Closed => Self::Closed,
             // Whatever comes to be known later: there is no page.
             _ => Self::TimedOut,
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Content, Conversation, HistoryRange,
     cluster::{Entry, LogError, LogId},
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
     proto::pb,
 };
 
@@ -88,6 +88,18 @@ impl Im {
         Ok(HistoryPage { entries, more: page.more })
     }
 
+    /// A page of what was said in a channel, for whomever.
+    pub(super) async fn channel_history(
+        &self,
+        channel: ChannelId,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<HistoryPage, HistoryError> {
+        let page = self.read_history(LogId::Channel(channel), None, range, limit).await?;
+        let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
+        Ok(HistoryPage { entries, more: page.more })
+    }
+
     /// The same with messages as they are kept.
     pub(super) async fn raw_history(
         &self,
@@ -97,11 +109,22 @@ impl Im {
         limit: usize,
     ) -> Result<RawPage, HistoryError> {
         let (log, peer) = match conversation {
-            Conversation::User(peer) => (LogId::Inbox(user.clone()), Some(peer.clone())),
+            Conversation::User(peer) => (LogId::Inbox(user.clone()), Some((user, peer.clone()))),
             Conversation::Inbox => (LogId::Inbox(user.clone()), None),
             Conversation::Channel(channel) => (LogId::Channel(channel.clone()), None),
         };
-        let reading = Reading { im: self, owner: user, log, peer, limit: limit.clamp(1, MAX_HISTORY_PAGE) };
+        self.read_history(log, peer, range, limit).await
+    }
+
+    async fn read_history(
+        &self,
+        log: LogId,
+        between: Option<(&UserId, UserId)>,
+        range: HistoryRange,
+        limit: usize,
+    ) -> Result<RawPage, HistoryError> {
+        let (owner, peer) = between.unzip();
+        let reading = Reading { im: self, owner, log, peer, limit: limit.clamp(1, MAX_HISTORY_PAGE) };
         match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
@@ -126,7 +149,8 @@ pub(super) struct RawEntry {
 
 struct Reading<'a> {
     im: &'a Im,
-    owner: &'a UserId,
+    /// Whose inbox it is, where there is a `peer`.
+    owner: Option<&'a UserId>,
     log: LogId,
     peer: Option<UserId>,
     limit: usize,
@@ -229,9 +253,9 @@ impl Reading<'_> {
     }
 
     fn wants(&self, entry: &Entry) -> bool {
-        let Some(wanted) = &self.peer else { return true };
+        let (Some(owner), Some(wanted)) = (self.owner, &self.peer) else { return true };
         let message = pb::Message::decode(entry.payload.clone());
-        message.is_ok_and(|message| peer(self.owner, &message).as_ref() == Some(wanted))
+        message.is_ok_and(|message| peer(owner, &message).as_ref() == Some(wanted))
     }
 }
 

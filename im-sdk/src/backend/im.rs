@@ -13,8 +13,8 @@ use tokio_util::{
 };
 
 use super::{
-    acks::AckWatch, directory::Directory, ids::Ids, message::Durability, publisher::Publisher,
-    store::MessageStore,
+    acks::AckWatch, counts::Counts, directory::Directory, ids::Ids, message::Durability,
+    publisher::Publisher, store::MessageStore,
 };
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
@@ -115,6 +115,7 @@ pub(super) struct Inner {
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) acks: Arc<AckWatch>,
+    pub(super) counts: Arc<Counts>,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -156,6 +157,7 @@ impl Im {
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
+            counts: Arc::default(),
             cluster,
             config,
             tasks,

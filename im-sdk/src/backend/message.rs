@@ -27,6 +27,29 @@ pub enum Durability {
     Archived,
 }
 
+/// What becomes of a message to a room for a device that reads too slowly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Priority {
+    /// It is queued for every device. One that has no room for it is disconnected.
+    #[default]
+    Must,
+    /// It is left out for devices whose queue is more than half full.
+    Normal,
+    /// It is left out for devices whose queue is more than an eighth full: likes, and whatever else there is much of.
+    Low,
+}
+
+impl From<Priority> for pb::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Must => Self::Must,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
 /// Whom a message is for. Made by [`user`], [`users`] and [`channel`].
 #[derive(Clone, Debug)]
 pub struct Target(To);
@@ -35,11 +58,16 @@ pub struct Target(To);
 enum To {
     Users(Result<Vec<UserId>, InvalidId>),
     Channel(Result<ChannelId, InvalidId>),
+    Everyone,
 }
 
 impl Target {
     pub(super) fn channel(id: Result<ChannelId, InvalidId>) -> Self {
         Self(To::Channel(id))
+    }
+
+    pub(super) fn everyone() -> Self {
+        Self(To::Everyone)
     }
 }
 
@@ -96,6 +124,7 @@ pub struct Message {
     from: Option<Result<UserId, InvalidId>>,
     content: Content,
     terminals: Vec<Terminal>,
+    priority: Priority,
 }
 
 impl Message {
@@ -113,6 +142,7 @@ impl Message {
             from: None,
             content: Content::Unknown,
             terminals: Vec::new(),
+            priority: Priority::Must,
         }
     }
 
@@ -154,6 +184,13 @@ impl Message {
         self
     }
 
+    /// What becomes of it for devices that read too slowly; [`Priority::Must`] unless set. Another one is for
+    /// [`Durability::Live`] messages to a channel or to everybody alone: what is in a log must not be left out.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// The same with a durability if it has none.
     pub(super) fn or_durability(mut self, default: Durability) -> Self {
         self.durability.get_or_insert(default);
@@ -171,11 +208,13 @@ impl Message {
 
     /// Everything parsed, nothing left to go wrong.
     pub(super) fn prepare(self) -> Result<Prepared, InvalidMessage> {
+        let everyone = matches!(self.to.0, To::Everyone);
         let (users, channel) = match self.to.0 {
             To::Users(users) => (dedup(users?), None),
             To::Channel(channel) => (Vec::new(), Some(channel.map_err(InvalidMessage::Channel)?)),
+            To::Everyone => (Vec::new(), None),
         };
-        if users.is_empty() && channel.is_none() {
+        if users.is_empty() && channel.is_none() && !everyone {
             return Err(InvalidMessage::NoRecipient);
         }
         if self.content == Content::Unknown {
@@ -185,8 +224,15 @@ impl Message {
         if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
         }
-        if !self.terminals.is_empty() && channel.is_some() {
+        if !self.terminals.is_empty() && (channel.is_some() || everyone) {
             return Err(InvalidMessage::TerminalsNeedUsers);
+        }
+        if everyone && durability != Durability::Live {
+            return Err(InvalidMessage::EveryoneNeedsLive);
+        }
+        let may_shed = durability == Durability::Live && (channel.is_some() || everyone);
+        if self.priority != Priority::Must && !may_shed {
+            return Err(InvalidMessage::PriorityNeedsLive);
         }
         if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
             return Err(InvalidMessage::Key);
@@ -198,6 +244,7 @@ impl Message {
             content: self.content,
             terminals: self.terminals,
             durability,
+            priority: self.priority,
             idempotency_key: self.idempotency_key,
         })
     }
@@ -239,6 +286,8 @@ pub(super) enum InvalidMessage {
     NoContent,
     TerminalsNeedLive,
     TerminalsNeedUsers,
+    EveryoneNeedsLive,
+    PriorityNeedsLive,
     Key,
 }
 
@@ -258,6 +307,7 @@ pub(super) struct Prepared {
     content: Content,
     terminals: Vec<Terminal>,
     pub(super) durability: Durability,
+    pub(super) priority: Priority,
     pub(super) idempotency_key: Option<String>,
 }
 
@@ -335,6 +385,14 @@ mod tests {
         let some_of_a_channel =
             Message::to(channel("g")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]);
         assert_eq!(some_of_a_channel.prepare().err(), Some(InvalidMessage::TerminalsNeedUsers));
+        let logged = Message::to(channel("g")).text("hi").priority(Priority::Low);
+        assert_eq!(logged.clone().prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        assert!(logged.clone().durability(Durability::Live).prepare().is_ok());
+        let to_bob = logged.durability(Durability::Live).retarget(user("bob"));
+        assert_eq!(to_bob.prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        let everyone = Message::new().text("hi").retarget(Target::everyone());
+        assert_eq!(everyone.clone().prepare().err(), Some(InvalidMessage::EveryoneNeedsLive));
+        assert!(everyone.durability(Durability::Live).prepare().is_ok());
     }
 
     #[test]

@@ -14,7 +14,9 @@
 mod acks;
 mod append;
 mod archive;
+mod broadcast;
 mod channel;
+mod counts;
 mod directory;
 mod fanout;
 mod history;
@@ -24,21 +26,28 @@ mod message;
 mod presence;
 mod publisher;
 mod receipt;
+mod room;
 mod send;
 mod service;
 pub mod store;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use broadcast::BroadcastReceipt;
 pub use channel::{Channel, ChannelError};
+pub use counts::CountError;
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
-pub use message::{Durability, Message, Target, channel, user, users};
+pub use message::{Durability, Message, Priority, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{ChannelReceipt, Receipt, UserDevice};
+pub use room::{Room, RoomError};
 pub use send::SendError;
-pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
+pub use service::{
+    Acceptance, Handler, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin, RoomWelcome,
+    ServeError, Service,
+};
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
@@ -46,7 +55,7 @@ pub use store::{
 };
 
 pub use crate::{
-    Conversation, HistoryRange,
+    CallStep, Conversation, HistoryRange, Signal, TerminalPresence, UserPresence,
     cluster::{DeviceAck, LogId},
     token::{SigningKey, TokenMinter},
 };

@@ -40,11 +40,22 @@ const NOBODY: &str = "nobody";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The server did it for all but these connections, which are gone.
-    Done { missed: Vec<ConnectionId> },
+    Done {
+        missed: Vec<ConnectionId>,
+        /// For a record that names a channel or everyone; `None` there: it was not taken.
+        reached: Option<Reached>,
+    },
     /// No such server is listening.
     ServerGone,
     /// The server did not answer in time, or the bus failed.
     Unknown,
+}
+
+/// How many connections a record came to that does not name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) connections: u32,
+    pub(super) shed: u32,
 }
 
 struct Job {
@@ -245,7 +256,12 @@ impl Publisher {
         for miss in delivered.missed {
             missed.insert(miss.record, miss.connections.into_iter().map(ConnectionId).collect());
         }
-        let outcome = |index| Outcome::Done { missed: missed.remove(&index).unwrap_or_default() };
+        let reached = |of: pb::Reached| (of.record, Reached { connections: of.connections, shed: of.shed });
+        let reached: HashMap<u32, Reached> = delivered.reached.into_iter().map(reached).collect();
+        let outcome = |index| Outcome::Done {
+            missed: missed.remove(&index).unwrap_or_default(),
+            reached: reached.get(&index).copied(),
+        };
         self.finish(&(server, delivered.number), outcome);
     }
 

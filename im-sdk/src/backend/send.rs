@@ -12,6 +12,7 @@ use super::{
     ids::IdError,
     im::Im,
     message::{Durability, InvalidMessage, Message, Prepared, push_frame},
+    presence,
     publisher::Outcome,
     receipt::{Receipt, UserDevice},
 };
@@ -59,6 +60,12 @@ pub enum SendError {
     /// A channel's members are reached without looking at each of them.
     #[error("a message to a channel cannot be for chosen terminals")]
     TerminalsNeedUsers,
+    /// A broadcast cannot be logged: there is no log of everybody.
+    #[error("a broadcast must be Durability::Live")]
+    BroadcastIsLive,
+    /// What is in a log, or meant for chosen users, must not be left out.
+    #[error("a priority other than Must is for Durability::Live messages to a channel or to everybody")]
+    PriorityNeedsLive,
     /// The idempotency key is not one.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
@@ -118,6 +125,8 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::NoContent => Self::NoContent,
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
             InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
+            InvalidMessage::EveryoneNeedsLive => Self::BroadcastIsLive,
+            InvalidMessage::PriorityNeedsLive => Self::PriorityNeedsLive,
             InvalidMessage::Key => Self::InvalidKey,
         }
     }
@@ -255,7 +264,7 @@ impl Im {
         for (server, located) in by_server.into_iter().flat_map(split) {
             for (effect, located) in by_effect(located, &effect) {
                 let connections = located.iter().map(|located| located.connection.0).collect();
-                let record = pb::Record { connections, channel: String::new(), effect: Some(effect) };
+                let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
                 let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
                 asked.push((server.clone(), located, submitted.ok()));
             }
@@ -288,14 +297,19 @@ impl Im {
         if stale.is_empty() {
             return;
         }
-        let routes = self.inner.cluster.routes().clone();
+        let cluster = self.inner.cluster.clone();
         self.inner.tasks.spawn(async move {
+            let mut gone = Vec::new();
             for (server, Located { owner, connection }) in stale {
                 let route = Route { server, connection };
-                if let Err(error) = routes.release(&owner.user, &owner.device, &route).await {
-                    tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route");
+                match cluster.routes().release(&owner.user, &owner.device, &route).await {
+                    Ok(true) => gone.push(owner),
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route"),
                 }
             }
+            // Its server cannot say so any more.
+            presence::tell_offline(&cluster, gone).await;
         });
     }
 }
@@ -341,7 +355,7 @@ pub(super) async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: 
 
 fn reach(outcome: &Outcome, connection: ConnectionId) -> Reach {
     match outcome {
-        Outcome::Done { missed } if missed.contains(&connection) => Reach::Gone,
+        Outcome::Done { missed, .. } if missed.contains(&connection) => Reach::Gone,
         Outcome::Done { .. } => Reach::Reached,
         Outcome::ServerGone => Reach::Gone,
         Outcome::Unknown => Reach::Unknown,
@@ -359,8 +373,11 @@ mod tests {
     async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
         while let Some(BusEvent::Message(message)) = subscription.next().await {
             let envelope = pb::Envelope::decode(message.payload).unwrap();
-            let answer =
-                pb::Delivered { server: server.to_string(), number: envelope.number, missed: Vec::new() };
+            let answer = pb::Delivered {
+                server: server.to_string(),
+                number: envelope.number,
+                ..pb::Delivered::default()
+            };
             let subject = Subject::answer(cluster.names(), &envelope.answer_to).unwrap();
             let payload = answer.encode_to_vec().into();
             cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();

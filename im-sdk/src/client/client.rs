@@ -9,13 +9,17 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, Transport,
+    ClientConfig, Event, HistoryPage, JoinedRoom, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
+    PublishError, QueuedSend, RequestError, SendError, State, Transport,
     acks::AckQueue,
+    core::{Answer, Reply},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{Content, Conversation, HistoryRange, Recipient, id::MessageId};
+use crate::{
+    Content, Conversation, HistoryRange, Recipient, Signal, UserPresence,
+    id::{ChannelId, Device, MessageId, UserId},
+};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,17 +190,113 @@ impl Client {
     /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`RequestError`].
     pub async fn history(
         &self,
         conversation: Conversation,
         range: HistoryRange,
         limit: u32,
-    ) -> Result<HistoryPage, HistoryError> {
+    ) -> Result<HistoryPage, RequestError> {
         let (answer, answered) = oneshot::channel();
         let command = Command::History { conversation, range, limit, answer };
-        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
-        answered.await.unwrap_or(Err(HistoryError::Closed))
+        match self.ask(command, answered).await? {
+            Reply::History(page) => Ok(page),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
+    /// [`ClientConfig::request_timeout`] at most. The device stays in over changes of the connection, until it
+    /// [leaves](Client::leave_room) or [`Event::RoomLeft`] says otherwise; in between it misses what is not in the room's log.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{Signal, id::ChannelId};
+    /// let lobby = ChannelId::parse("lobby")?;
+    /// let joined = client.join_room(lobby.clone(), "ticket").await?;
+    /// println!("{} are here", joined.online);
+    /// client.signal(lobby.clone(), Signal::typing()).await;
+    /// client.leave_room(lobby).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
+    pub async fn join_room(
+        &self,
+        channel: ChannelId,
+        data: impl Into<Bytes>,
+    ) -> Result<JoinedRoom, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::JoinRoom { channel, data: data.into(), answer };
+        match self.ask(command, answered).await? {
+            Reply::JoinedRoom(joined) => Ok(joined),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Leaves a room. Leaving one that the device is not in does no harm.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Command::LeaveRoom { channel, answer }, answered).await.map(drop)
+    }
+
+    /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
+    /// [`Event::Presence`] tells when that changes, also over changes of the connection. A change that is lost on the way
+    /// shows within some minutes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for presence in client.watch(["alice".parse()?, "bob".parse()?]).await? {
+    ///     println!("{}: {}", presence.user, presence.is_online());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn watch(
+        &self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Vec<UserPresence>, RequestError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Watch { users: users.into_iter().collect(), answer };
+        match self.ask(command, answered).await? {
+            Reply::Presences(presences) => Ok(presences),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
+    /// once, if there is a connection, and nobody tells what becomes of it. False: it goes nowhere, for want of a
+    /// connection, or because too many wait.
+    pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
+        self.signal_to(to.into(), None, signal).await
+    }
+
+    /// The same to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
+        self.signal_to(to.into(), Some(device), signal).await
+    }
+
+    async fn signal_to(&self, to: Recipient, device: Option<Device>, signal: Signal) -> bool {
+        let (goes, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Signal { to, device, signal, goes }).await;
+        sent.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    async fn ask(
+        &self,
+        command: Command,
+        answered: oneshot::Receiver<Answer>,
+    ) -> Result<Reply, RequestError> {
+        self.commands.send(command).await.map_err(|_| RequestError::Closed)?;
+        answered.await.unwrap_or(Err(RequestError::Closed))
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most: what was published before

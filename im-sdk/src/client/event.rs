@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Content,
-    client::{Endpoint, LocalId, Position, PublishError, ResetReason, Transport},
+    Content, UserPresence,
+    client::{
+        Endpoint, LocalId, Position, PublishError, ReceivedSignal, ResetReason, RoomLeftCause, Transport,
+    },
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };
@@ -47,6 +49,19 @@ pub enum Event {
         position: Position,
         /// Why.
         reason: ResetReason,
+    },
+    /// Another device signalled something.
+    Signal(ReceivedSignal),
+    /// Where a user that the device [watches](crate::client::Client::watch) stands now.
+    Presence(UserPresence),
+    /// The device is not in a room any more, and did not ask for that.
+    RoomLeft {
+        /// Which room.
+        channel: ChannelId,
+        /// Why.
+        cause: RoomLeftCause,
+        /// For people: why.
+        reason: String,
     },
     /// The back end has taken a [send](crate::client::Client::send).
     Published {

@@ -16,10 +16,10 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
-/// Why there is no page. Asking again is always safe.
+/// Why there is no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum HistoryError {
+pub enum RequestError {
     /// [`MAX_QUEUED_REQUESTS`](crate::client::MAX_QUEUED_REQUESTS) requests wait already.
     #[error("too many requests wait to be answered")]
     QueueFull,
@@ -36,6 +36,9 @@ pub enum HistoryError {
         /// When the same may be asked again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// The device is in [`MAX_ROOMS`](crate::client::MAX_ROOMS) rooms already.
+    #[error("the device is in as many rooms as it may be")]
+    TooManyRooms,
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
     #[error("the client is stopped")]
     Stopped,
@@ -44,13 +47,14 @@ pub enum HistoryError {
     Closed,
 }
 
-impl HistoryError {
+impl RequestError {
     /// A name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         }

@@ -54,11 +54,13 @@ mod event;
 mod history;
 mod log;
 mod queued;
+mod room;
 pub mod store;
 mod token;
 mod transport;
 mod trust;
 
+pub use self::core::MAX_ROOMS;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::{
@@ -70,11 +72,14 @@ pub use self::{
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
-    history::{HistoryError, HistoryPage},
+    history::{HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},
+    room::{JoinedRoom, ReceivedSignal, RoomLeftCause},
     store::{MemoryStore, Store, StoreError},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
-pub use crate::{Conversation, HistoryRange, proto::close::CloseCode};
+pub use crate::{
+    CallStep, Conversation, HistoryRange, Signal, TerminalPresence, UserPresence, proto::close::CloseCode,
+};

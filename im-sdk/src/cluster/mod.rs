@@ -15,6 +15,7 @@ mod members;
 mod names;
 mod redis;
 mod routes;
+mod seen;
 
 use std::sync::Arc;
 
@@ -45,6 +46,10 @@ pub use routes::{
     Routes, RoutesError,
 };
 
+#[cfg(feature = "backend")]
+pub use seen::DiskLastSeen;
+pub use seen::{LAST_SEEN_TTL, LastSeen, LastSeenError, MemoryLastSeen, RedisLastSeen, Seen};
+
 /// The routes, the bus, the logs, the members and the archive that a back end and its servers share. Cloning is cheap. A server uses
 /// the first two alone.
 #[derive(Clone, Debug)]
@@ -54,6 +59,7 @@ pub struct Cluster {
     log: Arc<dyn LogStore>,
     archive: Option<Arc<dyn Archive>>,
     members: Arc<dyn Membership>,
+    last_seen: Arc<dyn LastSeen>,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -82,7 +88,8 @@ impl Cluster {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".archive");
         let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
-        let cluster = Self::embedded_with(Arc::new(log)).with_members(members);
+        let seen = Arc::new(log.last_seen_store());
+        let cluster = Self::embedded_with(Arc::new(log)).with_members(members).with_last_seen(seen);
         Ok(cluster.with_archive(Arc::new(archive)))
     }
 
@@ -94,27 +101,36 @@ impl Cluster {
         let redis = Redis::connect(&config).await?;
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
+        let seen = RedisLastSeen::on(redis.clone(), &config)?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
         let cluster =
             Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
+        let cluster = cluster.with_last_seen(Arc::new(seen));
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
         })
     }
 
-    /// A cluster of your own parts, without an archive. Members are kept in this process: see
-    /// [`Cluster::with_members`].
+    /// A cluster of your own parts, without an archive. Members, and when users were last
+    /// connected, are kept in this process: see [`Cluster::with_members`] and [`Cluster::with_last_seen`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log, members: Arc::new(MemoryMembers::new()), archive: None }
+        let (members, last_seen) = (Arc::new(MemoryMembers::new()), Arc::new(MemoryLastSeen::new()));
+        Self { routes, bus, log, members, last_seen, archive: None }
     }
 
     /// The same with another store of members, such as your own tables. All back ends must see the same.
     #[must_use]
     pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
         Self { members, ..self }
+    }
+
+    /// The same with another store of when users were last connected.
+    #[must_use]
+    pub fn with_last_seen(self, last_seen: Arc<dyn LastSeen>) -> Self {
+        Self { last_seen, ..self }
     }
 
     /// The same with an archive.
@@ -150,6 +166,11 @@ impl Cluster {
     /// Who is in which channel.
     pub fn members(&self) -> &Arc<dyn Membership> {
         &self.members
+    }
+
+    /// When users were last connected.
+    pub fn last_seen(&self) -> &Arc<dyn LastSeen> {
+        &self.last_seen
     }
 
     /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.

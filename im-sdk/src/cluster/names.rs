@@ -75,6 +75,12 @@ impl Names {
         format!("{}:times", self.acks(user))
     }
 
+    /// Sorted set: terminal -> when one of the user's devices of that kind was disconnected last, in milliseconds since the
+    /// Unix epoch.
+    pub fn last_seen(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:seen", self.prefix)
+    }
+
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
@@ -123,6 +129,16 @@ impl Names {
     /// What devices have acknowledged, for the back ends' queue group.
     pub fn upstream_ack(&self) -> Subject {
         Subject::new(format!("{}.up.ack", self.prefix))
+    }
+
+    /// What devices signal, for the back ends' queue group.
+    pub fn upstream_signal(&self) -> Subject {
+        Subject::new(format!("{}.up.signal", self.prefix))
+    }
+
+    /// Which devices have come and gone, for the back ends' queue group.
+    pub fn upstream_presence(&self) -> Subject {
+        Subject::new(format!("{}.up.presence", self.prefix))
     }
 
     /// What back ends have stored of it, for every back end with somebody who waits.
@@ -250,6 +266,7 @@ mod tests {
             let user = UserId::parse(user).unwrap();
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
             assert_eq!(hash_tag(&names.ack_times(&user)), hash_tag(&names.acks(&user)));
+            assert_eq!(hash_tag(&names.last_seen(&user)), hash_tag(&names.routes(&user)));
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
             for key in [names.log(&log), names.members(&channel), names.channel_servers(&channel)] {
@@ -289,8 +306,14 @@ mod tests {
     #[test]
     fn a_server_publishes_to_one_token_below_up_and_srv() {
         let names = Names::default();
-        let upstream =
-            [names.upstream_publish(), names.upstream_sync(), names.upstream_request(), names.upstream_ack()];
+        let upstream = [
+            names.upstream_publish(),
+            names.upstream_sync(),
+            names.upstream_request(),
+            names.upstream_ack(),
+            names.upstream_signal(),
+            names.upstream_presence(),
+        ];
         for subject in upstream.into_iter().chain([names.answers("b1"), names.server(&server())]) {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");

@@ -73,7 +73,7 @@ impl<H: Handler> Responder for Publishes<H> {
         }
         let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
         let record =
-            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(answer) };
+            pb::Record { connections: vec![connection], effect: Some(answer), ..pb::Record::default() };
         self.im.inner.publisher.submit_and_forget(&server, record).await;
     }
 }
@@ -90,7 +90,9 @@ impl<H: Handler> Publishes<H> {
             Recipient::Channel(channel) => format!("{from}/{}> {channel}", incoming.device),
         };
         if let Recipient::Channel(channel) = &incoming.to {
-            self.check_member(channel, &from).await?;
+            if !incoming.in_room {
+                self.check_member(channel, &from).await?;
+            }
         }
         let once = Once::Producer { name, number, digest };
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
@@ -130,6 +132,7 @@ impl<H: Handler> Publishes<H> {
 }
 
 fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
+    let in_room = publish.in_room;
     let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
     let device = publish.device.ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
@@ -139,7 +142,7 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
     if content == Content::Unknown {
         return Err("the content is empty or of a kind that this back end does not know".into());
     }
-    Ok(Incoming { from, device, to, content })
+    Ok(Incoming { from, device, to, in_room, content })
 }
 
 fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {

@@ -1,41 +1,51 @@
-//! What devices ask: history so far.
+//! What devices ask: history here, rooms and presence in `rooms.rs`.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use prost::Message as _;
 
-use super::responder::Responder;
+use super::{Handler, responder::Responder};
 use crate::{
     Conversation, HistoryRange,
     backend::{
         history::{RawEntry, RawPage},
         im::Im,
     },
-    id::{ChannelId, ServerId, UserId},
+    id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
 /// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
-const CONCURRENCY: usize = 64;
+const CONCURRENCY: usize = 256;
 
 /// How many entries a device gets that names no limit, and the most that it gets.
 const USUAL_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
 /// When a device may ask again what failed here.
-const RETRY_MS: u32 = 1000;
+pub(super) const RETRY_MS: u32 = 1000;
 
 /// What a frame takes beside its entries, and an entry beside its own bytes.
 const FRAME_OVERHEAD: usize = 64;
 const ENTRY_OVERHEAD: usize = 8;
 
 /// Answers what devices ask.
-pub(super) struct Requests {
+pub(super) struct Requests<H> {
     pub(super) im: Im,
+    pub(super) handler: Arc<H>,
 }
 
-impl Responder for Requests {
+/// Who asks, and where.
+pub(super) struct Asker {
+    pub(super) server: ServerId,
+    pub(super) connection: u64,
+    pub(super) user: UserId,
+    pub(super) device: Device,
+}
+
+impl<H: Handler> Responder for Requests<H> {
     type Request = Bytes;
 
     fn concurrency(&self) -> usize {
@@ -48,31 +58,48 @@ impl Responder for Requests {
 
     async fn handle(self: Arc<Self>, payload: Bytes) {
         let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
-            let request = pb::Request::decode(upstream.request).ok()?;
-            let server = ServerId::parse(&upstream.server).ok()?;
-            Some((server, upstream.connection, UserId::parse(&upstream.user).ok()?, request))
+            let asker = Asker {
+                server: ServerId::parse(&upstream.server).ok()?,
+                connection: upstream.connection,
+                user: UserId::parse(&upstream.user).ok()?,
+                device: Device::try_from(upstream.device?).ok()?,
+            };
+            Some((asker, pb::Request::decode(upstream.request).ok()?))
         });
-        let Some((server, connection, user, request)) = parsed else {
+        let Some((asker, request)) = parsed else {
             return tracing::warn!("a request is not valid and was dropped");
         };
         let number = request.number;
-        let frames = match self.answer(&user, request).await {
-            Ok(history) => answer(number, history),
-            Err(refused) => refusal(number, refused),
-        };
+        let answer = AssertUnwindSafe(self.answer(&asker, request)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            tracing::error!("the handler panicked");
+            Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
+        });
+        let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
         let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
         let record =
-            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(effect) };
-        self.im.inner.publisher.submit_and_forget(&server, record).await;
+            pb::Record { connections: vec![asker.connection], effect: Some(effect), ..pb::Record::default() };
+        self.im.inner.publisher.submit_and_forget(&asker.server, record).await;
     }
 }
 
-impl Requests {
-    async fn answer(&self, user: &UserId, request: pb::Request) -> Result<pb::RawHistory, pb::Refused> {
-        let Some(pb::request::Question::History(asked)) = request.question else {
-            let reason = "the question is missing or of a kind that this back end does not know";
-            return Err(refused(RefusalKind::Invalid, reason.to_owned(), 0));
-        };
+impl<H: Handler> Requests<H> {
+    async fn answer(&self, asker: &Asker, request: pb::Request) -> Result<Bytes, pb::Refused> {
+        use pb::request::Question;
+        let number = request.number;
+        match request.question {
+            Some(Question::History(asked)) => Ok(answer(number, self.history(&asker.user, asked).await?)),
+            Some(Question::JoinRoom(join)) => self.join_room(asker, number, join).await,
+            Some(Question::LeaveRoom(leave)) => self.leave_room(asker, number, leave).await,
+            Some(Question::Watch(watch)) => self.watch(asker, number, watch).await,
+            None => {
+                let reason = "the question is missing or of a kind that this back end does not know";
+                Err(refused(RefusalKind::Invalid, reason.to_owned(), 0))
+            }
+        }
+    }
+
+    async fn history(&self, user: &UserId, asked: pb::HistoryRequest) -> Result<pb::RawHistory, pb::Refused> {
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let conversation = conversation(&asked).map_err(invalid)?;
         if let Conversation::Channel(channel) = &conversation
@@ -83,7 +110,7 @@ impl Requests {
         }
         let (range, limit) = (range(&asked), limit(asked.limit));
         match self.im.raw_history(user, &conversation, range, limit).await {
-            Ok(page) => Ok(fit(page, &conversation, matches!(range, HistoryRange::After(_)))),
+            Ok(page) => Ok(fit(page, &conversation, matches!(range, HistoryRange::After(_)), FRAME_OVERHEAD)),
             Err(error) => {
                 tracing::warn!(%user, %error, "history could not be read");
                 let reason = "the history could not be read".to_owned();
@@ -131,8 +158,8 @@ fn limit(asked: u32) -> usize {
     }
 }
 
-/// As much as fits into a frame, the nearest to where the device asked.
-fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHistory {
+/// As much as fits into a frame of which some bytes are taken, the nearest to where the device asked.
+pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, taken: usize) -> pb::RawHistory {
     let channel = match conversation {
         Conversation::Channel(channel) => channel.to_string(),
         _ => String::new(),
@@ -142,7 +169,7 @@ fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHist
         pushes.reverse();
     }
     let all = pushes.len();
-    let mut bytes = FRAME_OVERHEAD;
+    let mut bytes = taken;
     let fits = |push: &&pb::RawPush| {
         bytes += push.encoded_len() + ENTRY_OVERHEAD;
         bytes <= MAX_FRAME_BYTES
@@ -172,7 +199,7 @@ fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
 }
 
 fn answer(number: u64, history: pb::RawHistory) -> Bytes {
-    let response = pb::RawResponse { number, history: Some(history) };
+    let response = pb::RawResponse { number, history: Some(history), joined_room: None };
     pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
 }
 
@@ -181,7 +208,7 @@ fn refusal(number: u64, refused: pb::Refused) -> Bytes {
     frame::encode(pb::frame::Body::Response(pb::Response { number, outcome }))
 }
 
-fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
+pub(super) fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
     pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms }
 }
 
@@ -200,7 +227,7 @@ mod tests {
     }
 
     fn fitted(sizes: &[(u64, usize)], forward: bool) -> (Vec<u64>, bool) {
-        let history = fit(page(sizes), &Conversation::Inbox, forward);
+        let history = fit(page(sizes), &Conversation::Inbox, forward, FRAME_OVERHEAD);
         let frame = answer(u64::MAX, history.clone());
         assert!(frame.len() <= MAX_FRAME_BYTES + 5, "{} bytes", frame.len());
         (history.entries.iter().map(|push| push.seq).collect(), history.more)

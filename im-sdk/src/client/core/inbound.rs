@@ -72,6 +72,7 @@ impl<T> Core<T> {
         });
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         self.logs.handle_connected(now, &mut self.rng);
+        self.ask_for_rooms(now);
         Ok(())
     }
 
@@ -105,7 +106,11 @@ impl<T> Core<T> {
             pb::frame::Body::SyncHint(hint) => {
                 let within = Duration::from_millis(hint.within_ms.into());
                 self.logs.handle_hint(now, &mut self.rng, within, hint.rolled_back);
+                self.rooms.handle_hint(now, &mut self.rng, within);
             }
+            pb::frame::Body::Signalled(signalled) => self.handle_signalled(signalled),
+            pb::frame::Body::Presence(presence) => self.handle_presence(presence),
+            pb::frame::Body::RoomLeft(left) => self.handle_room_left(left),
             // A pong has done its work by coming; the rest means nothing from a server.
             _ => {}
         }
@@ -118,6 +123,11 @@ impl<T> Core<T> {
         match (push.message, Log::parse(&push.channel)) {
             (None, _) => self.skip("a push without a message"),
             (Some(message), Ok(log)) if push.seq == 0 => self.deliver(message, &log, None),
+            (Some(message), Ok(log)) if let Some(new) = self.note_in_room(&log, message.id) => {
+                if new {
+                    self.deliver(message, &log, None);
+                }
+            }
             (Some(message), Ok(log)) => {
                 let entry = Entry { mark: mark(&message), message };
                 let changes = self.logs.handle_entry(now, &log, entry);
@@ -127,21 +137,14 @@ impl<T> Core<T> {
         }
     }
 
-    fn handle_response(&mut self, now: Instant, response: pb::Response) {
-        match response.outcome {
-            Some(pb::response::Outcome::History(history)) => {
-                let page = self.page(history);
-                self.requests.handle_page(response.number, page);
-            }
-            Some(pb::response::Outcome::Refused(refused)) => {
-                self.requests.handle_refused(now, &mut self.rng, response.number, refused);
-            }
-            // A kind of answer to something that this version cannot ask.
-            None => {}
-        }
+    /// Notes an entry of the log of a room that this device is in. `None`: it is in no such room, or follows the log as its
+    /// user is a member. False: it came before.
+    fn note_in_room(&mut self, log: &Log, id: u64) -> Option<bool> {
+        let room = log.channel().filter(|_| !self.logs.follows(log))?;
+        self.rooms.note(room, id)
     }
 
-    fn page(&mut self, history: pb::History) -> HistoryPage {
+    pub(super) fn page(&mut self, history: pb::History) -> HistoryPage {
         let mut messages = Vec::with_capacity(history.entries.len());
         for push in history.entries {
             match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
@@ -192,7 +195,7 @@ impl<T> Core<T> {
         }
     }
 
-    fn skip(&mut self, reason: &str) {
+    pub(super) fn skip(&mut self, reason: &str) {
         self.skipped += 1;
         tracing::warn!(reason, "skipped a received message");
     }

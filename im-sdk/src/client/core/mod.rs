@@ -20,6 +20,7 @@ mod order;
 mod outbox;
 mod poll;
 mod requests;
+mod rooms;
 mod saving;
 mod session;
 #[cfg(test)]
@@ -34,27 +35,26 @@ use std::{
 use prost::Message as _;
 use rand::rngs::StdRng;
 
+pub use self::rooms::MAX_ROOMS;
 use self::{
     backoff::Backoff,
     logs::Logs,
     order::Order,
     outbox::{Outbox, Waiter},
     requests::Requests,
+    rooms::Rooms,
     saving::Saving,
     session::{Greeting, Limits, Session},
 };
 pub(super) use self::{
     order::Round,
     outbox::{Outcome, Taken},
-    requests::Answer,
+    requests::{Answer, Reply},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
-    client::{
-        ClientConfig, Event, HistoryError, LocalId, Position, SendError, TokenError, TokenRequest,
-        store::Saved,
-    },
+    Content, Recipient,
+    client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
@@ -99,6 +99,7 @@ pub(super) struct Core<T> {
     request: TokenRequest,
     outbox: Outbox<T>,
     requests: Requests<T>,
+    rooms: Rooms,
     logs: Logs,
     saving: Saving,
     limits: Limits,
@@ -135,6 +136,7 @@ impl<T> Core<T> {
             request: TokenRequest::First,
             outbox: Outbox::new(config.publish_timeout, &saved, first_number),
             requests: Requests::new(config.request_timeout),
+            rooms: Rooms::new(config.cursor_check),
             logs: Logs::new(&saved.cursors, config.cursor_check),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
@@ -245,22 +247,6 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application asks for a page of the past, which comes out of [`Core::poll_answered`].
-    pub(super) fn handle_history(
-        &mut self,
-        now: Instant,
-        ticket: T,
-        conversation: Conversation,
-        range: HistoryRange,
-        limit: u32,
-    ) {
-        match self.phase {
-            _ if self.closing.is_some() => self.requests.refuse(ticket, HistoryError::Closed),
-            Phase::Stopped => self.requests.refuse(ticket, HistoryError::Stopped),
-            _ => self.requests.ask(now, ticket, requests::question(conversation, range, limit)),
-        }
-    }
-
     /// The application has no further use for a send. False: it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
@@ -274,7 +260,9 @@ impl<T> Core<T> {
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
-        self.requests.handle_timeout(now);
+        let unanswered = self.requests.handle_timeout(now);
+        self.handle_unanswered(unanswered);
+        self.handle_rooms_timeout(now);
         self.logs.handle_timeout(now, &mut self.rng);
         self.handle_save_timeout(now);
         match &mut self.phase {

@@ -1,8 +1,8 @@
 //! Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered
-//! or their time is up. They change nothing, so that asking twice does no harm.
+//! or their time is up. Asked twice, they have the effect of one.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -11,13 +11,22 @@ use rand::rngs::StdRng;
 
 use super::backoff::random_within;
 use crate::{
-    Conversation, HistoryRange,
-    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS},
-    proto::{frame, pb},
+    Conversation, HistoryRange, UserPresence,
+    client::{HistoryPage, JoinedRoom, MAX_QUEUED_REQUESTS, RequestError},
+    proto::{frame, pb, pb::request::Question},
 };
 
 /// What became of a question.
-pub(crate) type Answer = Result<HistoryPage, HistoryError>;
+pub(crate) type Answer = Result<Reply, RequestError>;
+
+/// An answer that is no refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    History(HistoryPage),
+    JoinedRoom(JoinedRoom),
+    Presences(Vec<UserPresence>),
+    Done,
+}
 
 /// All questions that are not answered yet. `T` is how the owner knows again who waits.
 #[derive(Debug)]
@@ -30,8 +39,9 @@ pub(super) struct Requests<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    ticket: T,
-    question: pb::HistoryRequest,
+    /// `None`: the core asks by itself, for as long as it takes.
+    ticket: Option<T>,
+    question: Question,
     deadline: Instant,
     state: State,
 }
@@ -49,67 +59,88 @@ enum State {
 /// gets no other refused.
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
+/// A question that is over, and who asked it.
+pub(super) type Asked<T> = (Option<T>, Question);
+
 impl<T> Requests<T> {
     pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: pb::HistoryRequest) {
-        if self.waiting.len() >= MAX_QUEUED_REQUESTS {
-            return self.refuse(ticket, HistoryError::QueueFull);
+    /// The application asks.
+    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
+        if self.waiting.values().filter(|waiting| waiting.ticket.is_some()).count() >= MAX_QUEUED_REQUESTS {
+            self.answer(Some(ticket), Err(RequestError::QueueFull));
+            return false;
         }
+        self.push(now, Some(ticket), question);
+        true
+    }
+
+    /// The core itself asks, unless the same is asked already.
+    pub(super) fn ask_again(&mut self, now: Instant, question: Question) {
+        let about = about(&question);
+        if !self.waiting.values().any(|waiting| self::about(&waiting.question) == about) {
+            self.push(now, None, question);
+        }
+    }
+
+    fn push(&mut self, now: Instant, ticket: Option<T>, question: Question) {
         self.last_number += 1;
         let waiting = Waiting { ticket, question, deadline: now + self.timeout, state: State::Ready };
         self.waiting.insert(self.last_number, waiting);
     }
 
-    /// Answers for a question that was never taken.
-    pub(super) fn refuse(&mut self, ticket: T, error: HistoryError) {
-        self.answered.push_back((ticket, Err(error)));
+    /// Answers whoever asked, if that was the application.
+    pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
+        self.answered.extend(ticket.map(|ticket| (ticket, answer)));
     }
 
-    /// The next frame to send, which counts as sent from here on.
+    /// The next frame to send, which counts as sent from here on. What concerns the same room goes one after the other: a
+    /// join and a leave that two back ends carry out at the same time could end either way.
     pub(super) fn poll_transmit(&mut self) -> Option<Bytes> {
         let sent = self.waiting.values().filter(|waiting| waiting.state == State::Sent).count();
         if sent >= MAX_SENT {
             return None;
         }
-        let (number, waiting) = self.waiting.iter_mut().find(|(_, waiting)| waiting.state == State::Ready)?;
+        let mut earlier = HashSet::new();
+        let next = self.waiting.iter().find(|(_, waiting)| {
+            let first = about(&waiting.question).is_none_or(|about| earlier.insert(about));
+            first && waiting.state == State::Ready
+        });
+        let number = *next?.0;
+        let waiting = self.waiting.get_mut(&number)?;
         waiting.state = State::Sent;
-        let question = Some(pb::request::Question::History(waiting.question.clone()));
-        Some(frame::encode(pb::frame::Body::Request(pb::Request { number: *number, question })))
+        let question = Some(waiting.question.clone());
+        Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
-    /// An answer that is no refusal, unless nobody waits for it any more.
-    pub(super) fn handle_page(&mut self, number: u64, page: HistoryPage) {
-        if let Some(waiting) = self.waiting.remove(&number) {
-            self.answered.push_back((waiting.ticket, Ok(page)));
-        }
+    /// A question that is answered, unless nobody waits for it any more.
+    pub(super) fn take(&mut self, number: u64) -> Option<Asked<T>> {
+        self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
     }
 
-    /// A refusal that passes is waited for, as long as there is time.
+    /// A refusal that passes is waited for, as long as there is time. Another one is told.
     pub(super) fn handle_refused(
         &mut self,
         now: Instant,
         rng: &mut StdRng,
         number: u64,
         refused: pb::Refused,
-    ) {
-        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+    ) -> Option<(Asked<T>, RequestError)> {
+        let waiting = self.waiting.get_mut(&number)?;
         let kind = refused.kind().into();
         let retry_after =
             (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
         if let Some(delay) = retry_after {
             let at = now + delay + random_within(rng, delay);
-            if at < waiting.deadline {
+            if waiting.ticket.is_none() || at < waiting.deadline {
                 waiting.state = State::Delayed(at);
-                return;
+                return None;
             }
         }
-        if let Some(waiting) = self.waiting.remove(&number) {
-            let error = HistoryError::Refused { kind, reason: refused.reason, retry_after };
-            self.answered.push_back((waiting.ticket, Err(error)));
-        }
+        let error = RequestError::Refused { kind, reason: refused.reason, retry_after };
+        self.take(number).map(|asked| (asked, error))
     }
 
     /// Nothing will answer what was sent: it is sent again.
@@ -119,23 +150,28 @@ impl<T> Requests<T> {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.fail(&HistoryError::TimedOut, |waiting| waiting.deadline <= now);
+    /// Returns the questions whose time is up.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Question> {
         for waiting in self.waiting.values_mut() {
             if matches!(waiting.state, State::Delayed(at) if at <= now) {
                 waiting.state = State::Ready;
             }
         }
+        self.fail(&RequestError::TimedOut, |waiting| waiting.ticket.is_some() && waiting.deadline <= now)
     }
 
-    /// Gives all of them up.
-    pub(super) fn fail_all(&mut self, error: &HistoryError) {
-        self.fail(error, |_| true);
+    /// Gives all of them up, and returns them.
+    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<Question> {
+        self.fail(error, |_| true)
     }
 
-    fn fail(&mut self, error: &HistoryError, which: impl Fn(&Waiting<T>) -> bool) {
-        let failed = self.waiting.extract_if(.., |_, waiting| which(waiting));
-        self.answered.extend(failed.map(|(_, waiting)| (waiting.ticket, Err(error.clone()))));
+    fn fail(&mut self, error: &RequestError, which: impl Fn(&Waiting<T>) -> bool) -> Vec<Question> {
+        let failed: Vec<_> = self.waiting.extract_if(.., |_, waiting| which(waiting)).collect();
+        let fail = |(_, waiting): (u64, Waiting<T>)| {
+            self.answered.extend(waiting.ticket.map(|ticket| (ticket, Err(error.clone()))));
+            waiting.question
+        };
+        failed.into_iter().map(fail).collect()
     }
 
     pub(super) fn poll_answered(&mut self) -> Option<(T, Answer)> {
@@ -143,11 +179,28 @@ impl<T> Requests<T> {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let next = |waiting: &Waiting<T>| match waiting.state {
-            State::Delayed(at) => at.min(waiting.deadline),
-            State::Ready | State::Sent => waiting.deadline,
+        let next = |waiting: &Waiting<T>| {
+            let delayed = if let State::Delayed(at) = waiting.state { Some(at) } else { None };
+            let deadline = waiting.ticket.as_ref().map(|_| waiting.deadline);
+            delayed.into_iter().chain(deadline).min()
         };
-        self.waiting.values().map(next).min()
+        self.waiting.values().filter_map(next).min()
+    }
+}
+
+/// What questions must not change places about.
+#[derive(PartialEq, Eq, Hash)]
+enum About {
+    Room(String),
+    Presence,
+}
+
+fn about(question: &Question) -> Option<About> {
+    match question {
+        Question::History(_) => None,
+        Question::JoinRoom(join) => Some(About::Room(join.channel.clone())),
+        Question::LeaveRoom(leave) => Some(About::Room(leave.channel.clone())),
+        Question::Watch(_) => Some(About::Presence),
     }
 }
 

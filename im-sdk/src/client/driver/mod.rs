@@ -180,6 +180,16 @@ impl Driver {
             Command::History { conversation, range, limit, answer } => {
                 self.core.handle_history(now, Ticket::Answer(answer), conversation, range, limit);
             }
+            Command::JoinRoom { channel, data, answer } => {
+                self.core.handle_join_room(now, Ticket::Answer(answer), channel, data);
+            }
+            Command::LeaveRoom { channel, answer } => {
+                self.core.handle_leave_room(now, Ticket::Answer(answer), &channel);
+            }
+            Command::Watch { users, answer } => self.core.handle_watch(now, Ticket::Answer(answer), users),
+            Command::Signal { to, device, signal, goes } => {
+                _ = goes.send(self.core.handle_signal(&to, device.as_ref(), signal));
+            }
             Command::Queued(list) => _ = list.send(self.core.queued()),
             Command::Discard(local_id, done) => _ = done.send(self.core.handle_discard(local_id)),
         }

@@ -1,6 +1,6 @@
 //! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore),
-//! [`Membership`](super::Membership) and [`Archive`](super::Archive) must do, for implementers of these traits: call
-//! [`check_routes`], [`check_bus`], [`check_log`], [`check_members`] and [`check_archive`] from a test. They panic with
+//! [`Membership`](super::Membership), [`LastSeen`](super::LastSeen) and [`Archive`](super::Archive) must do, for implementers of these traits: call
+//! [`check_routes`], [`check_bus`], [`check_log`], [`check_members`], [`check_last_seen`] and [`check_archive`] from a test. They panic with
 //! what is wrong.
 //!
 //! This crate runs them on each of its own implementations.
@@ -11,6 +11,7 @@ mod bus;
 mod log;
 mod members;
 mod routes;
+mod seen;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use bus::check_bus;
 pub use log::check_log;
 pub use members::check_members;
 pub use routes::check_routes;
+pub use seen::check_last_seen;
 
 /// How long anything may take before a check fails. Long: it is waited for in full only on failure.
 const PATIENCE: Duration = Duration::from_secs(20);

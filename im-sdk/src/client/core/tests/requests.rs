@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Conversation, HistoryRange,
-    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, core::Answer},
+    client::{HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, RequestError, core::Answer},
 };
 
 impl Harness {
@@ -53,7 +53,9 @@ fn a_page_comes_with_positions() {
     assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
     test.receive(page(request.number, &[40, 41]));
     test.receive(page(request.number, &[1]));
-    let [(7, Ok(HistoryPage { messages, more: true }))] = &test.answers()[..] else { panic!() };
+    let [(7, Ok(Reply::History(HistoryPage { messages, more: true })))] = &test.answers()[..] else {
+        panic!()
+    };
     let positions: Vec<_> = messages.iter().map(|message| message.position.clone().unwrap()).collect();
     assert!(
         positions
@@ -117,7 +119,7 @@ fn what_passes_is_asked_again_and_what_stays_is_told() {
     assert_eq!(again, 1);
     test.receive(no(number, pb::RefusalKind::Rule, 0));
     let refused =
-        HistoryError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
+        RequestError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
     assert_eq!(test.answers(), [(1, Err(refused))]);
     // One that passes too late is told as well.
     test.ask(2);

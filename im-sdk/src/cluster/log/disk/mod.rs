@@ -25,7 +25,10 @@ use self::{
     writer::{Job, Writer},
 };
 use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
-use crate::{cluster::members::DiskMembers, id::MessageId};
+use crate::{
+    cluster::{members::DiskMembers, seen::DiskLastSeen},
+    id::MessageId,
+};
 
 /// How many requests wait for the writer; further ones wait to be let in. Two full transactions.
 const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
@@ -60,6 +63,11 @@ impl DiskLog {
     /// The store of members in the same file. The file stays open as long as it is there.
     pub fn members(&self) -> DiskMembers {
         DiskMembers::new(self.database.clone())
+    }
+
+    /// The store of last times in the same file. The file stays open as long as it is there.
+    pub fn last_seen_store(&self) -> DiskLastSeen {
+        DiskLastSeen::new(self.database.clone())
     }
 
     /// Hands a job to the writer and waits for its answer. `None`: it was not taken.

@@ -6,7 +6,7 @@ use super::acks::ACKS;
 use crate::{
     cluster::{
         log::{Ends, once::Record},
-        members,
+        members, seen,
     },
     id::MessageId,
 };
@@ -77,6 +77,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(ENTRIES)?;
     transaction.open_table(RECORDS)?;
     members::create(&transaction)?;
+    seen::create(&transaction)?;
     transaction.open_table(ACKS)?;
     transaction.commit()?;
     Ok(())
