@@ -20,6 +20,7 @@ pub mod chaos;
 mod client;
 pub mod group;
 mod im_server;
+pub mod live;
 mod nats;
 mod postgres;
 mod process;
