@@ -276,7 +276,7 @@ impl Drop for Server {
         self.lease.abort();
         self.deliver.abort();
         self.channels.abort();
-        self.presences.abort();
+        // Not `presences`: it ends with the last session, whose route is released.
         self.others.iter().for_each(JoinHandle::abort);
         close_all(&self.shared.registry.all());
     }

@@ -7,8 +7,8 @@ use std::sync::{
 
 use im_sdk::{
     backend::{
-        Acceptance, Handler, Im, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin, RoomWelcome,
-        Service,
+        Acceptance, Handler, Im, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin,
+        RoomWelcome, Service,
     },
     client::{Event, ReceivedSignal, RoomLeftCause, UserPresence},
     id::{ChannelId, UserId},

@@ -172,7 +172,11 @@ async fn the_end_of_the_log_comes_with_a_join(setup: Setup, via: Via) {
     assert_eq!(recent, ["early 2", "early 3", "early 4"]);
     im.room("lobby").send(logged("now")).await.unwrap();
     let message = client.message().await;
-    assert_eq!((message.content.as_text(), &message.position), (Some("now"), &None), "no log that it follows");
+    assert_eq!(
+        (message.content.as_text(), &message.position),
+        (Some("now"), &None),
+        "no log that it follows"
+    );
 
     client.client().disconnect();
     wait_until("it is out", PATIENCE, async || im.room("lobby").online().await.unwrap() == 0).await;
@@ -233,7 +237,11 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
         })
         .await;
         let receipt = room.send(text(&large).priority(next)).await.unwrap();
-        assert_eq!((receipt.shed(), receipt.channel.unwrap().connections), (0, 2), "{next:?} finds room still");
+        assert_eq!(
+            (receipt.shed(), receipt.channel.unwrap().connections),
+            (0, 2),
+            "{next:?} finds room still"
+        );
         reader.text().await;
     }
     assert_eq!(room.online().await.unwrap(), 2);
@@ -303,8 +311,13 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     }
     // A room that it is not in.
     let content = Some(Content::text("hi").into());
-    raw.send_frame(Body::Publish(pb::Publish { number: 1, channel: "lobby".into(), content, ..Default::default() }))
-        .await;
+    raw.send_frame(Body::Publish(pb::Publish {
+        number: 1,
+        channel: "lobby".into(),
+        content,
+        ..Default::default()
+    }))
+    .await;
     let result = hear(&mut raw, |body| match body {
         Body::PublishResult(result) => result.outcome,
         _ => None,
