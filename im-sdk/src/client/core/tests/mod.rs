@@ -6,6 +6,7 @@ mod logs;
 mod publish;
 mod random;
 mod requests;
+mod rooms;
 mod send;
 
 use std::sync::Arc;
