@@ -124,6 +124,14 @@ async def exchange(im, arguments):
         if message.from_user != arguments.from_user or message.id != published.message_id:
             raise Failure(f"the message is not what was sent: {message}")
         print(f"  received {message.id} from {message.from_user}")
+        if not await sender.signal(arguments.to_user, im.Signal.TYPING(stopped=False)):
+            raise Failure("a signal goes nowhere")
+        signal = await wait_for(
+            receiver, lambda event: event.signal if event.is_signal() else None, "typing", arguments.timeout
+        )
+        if signal.from_user != arguments.from_user or signal.signal != im.Signal.TYPING(stopped=False):
+            raise Failure(f"the signal is not what was sent: {signal}")
+        print(f"  {signal.from_user} is typing on {signal.device}")
         conversation = im.Conversation.USER(arguments.from_user)
         page = await receiver.history(conversation, im.HistoryRange.NEWEST(), 1)
         if [entry.id for entry in page.messages] != [message.id]:
@@ -146,7 +154,7 @@ async def offline(im, arguments):
         raise Failure("the client is not closed")
     await expect_code("closed", client.publish("bob", im.Content.TEXT("hi")), im.PublishError)
     inbox, newest = im.Conversation.INBOX(), im.HistoryRange.NEWEST()
-    await expect_code("closed", client.history(inbox, newest, 1), im.HistoryError)
+    await expect_code("closed", client.history(inbox, newest, 1), im.RequestError)
     arguments.endpoints = ["http://127.0.0.1"]
     try:
         open_client(im, arguments, "token", "smoke")

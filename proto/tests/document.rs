@@ -71,6 +71,7 @@ fn the_limits_are_as_told() {
     }
     says(&format!("\n| publishes that wait for their results | {} |", limits::MAX_INFLIGHT_PUBLISHES));
     says(&format!("\n| requests that wait for their responses | {} |", limits::MAX_INFLIGHT_REQUESTS));
+    says(&format!("\n| users that a connection watches | {} |", limits::MAX_WATCHED_USERS));
     let message = limits::max_message_bytes(limits::MAX_FRAME_BYTES);
     says(&format!("4 x (frame limit + 5) bytes | fixed; with the default frame limit {message} bytes"));
 }

@@ -8,8 +8,8 @@ use im_sdk::{
 };
 
 use crate::{
-    ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, TokenProvider, Transport, runtime,
+    ClientConfig, Content, Conversation, Event, HistoryPage, HistoryRange, OpenError, Position, PublishError,
+    QueuedSend, RequestError, SendError, State, TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -31,7 +31,7 @@ impl From<sdk::Published> for Published {
 /// A device's connection to its servers: made, watched over and remade until told otherwise.
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
-    inner: sdk::Client,
+    pub(crate) inner: sdk::Client,
 }
 
 #[uniffi::export]
@@ -143,13 +143,13 @@ impl Client {
     /// always send fewer than asked for.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`RequestError`].
     pub async fn history(
         &self,
         conversation: Conversation,
         range: HistoryRange,
         limit: u32,
-    ) -> Result<HistoryPage, HistoryError> {
+    ) -> Result<HistoryPage, RequestError> {
         Ok(self.inner.history(conversation.parse()?, range.into(), limit).await?.into())
     }
 

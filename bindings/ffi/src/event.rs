@@ -2,7 +2,7 @@
 
 use im_sdk::{client as sdk, id::MessageId};
 
-use crate::RefusalKind;
+use crate::{ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
 
 /// What happened, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -38,6 +38,25 @@ pub enum Event {
         position: Position,
         /// Why.
         reason: ResetReason,
+    },
+    /// Another device signalled something.
+    Signal {
+        /// What.
+        signal: ReceivedSignal,
+    },
+    /// Where a user that the device watches stands now.
+    Presence {
+        /// Where.
+        presence: UserPresence,
+    },
+    /// The device is not in a room any more, and did not ask for that.
+    RoomLeft {
+        /// Which room.
+        channel: String,
+        /// Why.
+        cause: RoomLeftCause,
+        /// For people: why.
+        reason: String,
     },
     /// The back end has taken a send.
     Published {
@@ -205,6 +224,11 @@ impl From<sdk::Event> for Event {
             sdk::Event::UpToDate => Self::UpToDate,
             sdk::Event::Reset { position, reason } => {
                 Self::Reset { position: position.into(), reason: reason.into() }
+            }
+            sdk::Event::Signal(signal) => Self::Signal { signal: signal.into() },
+            sdk::Event::Presence(presence) => Self::Presence { presence: presence.into() },
+            sdk::Event::RoomLeft { channel, cause, reason } => {
+                Self::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason }
             }
             sdk::Event::Published { local_id, message_id, answer } => Self::Published {
                 local_id: local_id.as_u64(),

@@ -74,9 +74,9 @@ impl From<sdk::HistoryPage> for HistoryPage {
     }
 }
 
-/// Why there is no page. Asking again is always safe.
+/// Why there is no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
-pub enum HistoryError {
+pub enum RequestError {
     /// The user or the channel is not an id.
     #[error("{reason}")]
     InvalidId {
@@ -99,6 +99,9 @@ pub enum HistoryError {
         /// When the same may be asked again; none: never.
         retry_after_ms: Option<u64>,
     },
+    /// The device is in as many rooms as it may be.
+    #[error("the device is in as many rooms as it may be")]
+    TooManyRooms,
     /// The client is stopped.
     #[error("the client is stopped")]
     Stopped,
@@ -108,7 +111,7 @@ pub enum HistoryError {
 }
 
 #[uniffi::export]
-impl HistoryError {
+impl RequestError {
     /// A name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
@@ -116,6 +119,7 @@ impl HistoryError {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         };
@@ -123,13 +127,13 @@ impl HistoryError {
     }
 }
 
-impl From<InvalidId> for HistoryError {
+impl From<InvalidId> for RequestError {
     fn from(error: InvalidId) -> Self {
         Self::InvalidId { reason: error.to_string() }
     }
 }
 
-impl From<sdk::RequestError> for HistoryError {
+impl From<sdk::RequestError> for RequestError {
     fn from(error: sdk::RequestError) -> Self {
         match error {
             sdk::RequestError::QueueFull => Self::QueueFull,
@@ -137,6 +141,7 @@ impl From<sdk::RequestError> for HistoryError {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, retry_after_ms }
             }
+            sdk::RequestError::TooManyRooms => Self::TooManyRooms,
             sdk::RequestError::Stopped => Self::Stopped,
             sdk::RequestError::Closed => Self::Closed,
             // Whatever comes to be known later: there is no page.

@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod event;
 mod history;
+mod room;
 mod runtime;
 mod token;
 
@@ -26,7 +27,8 @@ pub use self::{
     event::{
         Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
     },
-    history::{Conversation, HistoryError, HistoryPage, HistoryRange},
+    history::{Conversation, HistoryPage, HistoryRange, RequestError},
+    room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,
     token::{TokenProvider, TokenRequest},
 };
