@@ -128,8 +128,8 @@ impl Channels {
     }
 
     /// Queues joins and leaves. When there is no place, they come back.
-    pub(crate) fn try_change(&self, changes: Changes) -> Result<(), Changes> {
-        self.queue.try_send(changes).map_err(mpsc::error::TrySendError::into_inner)
+    pub(crate) fn try_change(&self, changes: Changes) -> Result<(), Box<Changes>> {
+        self.queue.try_send(changes).map_err(|full| Box::new(full.into_inner()))
     }
 }
 

@@ -137,7 +137,7 @@ fn handle(shared: &Shared, envelope: pb::Envelope) {
     // Routes are written elsewhere: deliveries do not wait for them.
     let changes = Changes { changes, answer, answer_to: answer_to.clone() };
     if let Err(changes) = shared.channels.try_change(changes) {
-        send_answer(shared, &answer_to, channels::give_up(shared, changes));
+        send_answer(shared, &answer_to, channels::give_up(shared, *changes));
     }
 }
 

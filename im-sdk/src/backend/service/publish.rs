@@ -89,10 +89,10 @@ impl<H: Handler> Publishes<H> {
             // No user's name begins with a space.
             Recipient::Channel(channel) => format!("{from}/{}> {channel}", incoming.device),
         };
-        if let Recipient::Channel(channel) = &incoming.to {
-            if !incoming.in_room {
-                self.check_member(channel, &from).await?;
-            }
+        if let Recipient::Channel(channel) = &incoming.to
+            && !incoming.in_room
+        {
+            self.check_member(channel, &from).await?;
         }
         let once = Once::Producer { name, number, digest };
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;

@@ -157,14 +157,14 @@ impl Publisher for EdgePublisher {
             match self.audience {
                 Audience::One => {
                     let connections = vec![self.names[stamp.audience as usize]];
-                    let record = pb::Record { connections, channel: String::new(), effect: frames };
+                    let record = pb::Record { connections, effect: frames, ..pb::Record::default() };
                     self.records[stamp.audience as usize % servers].push(record);
                 }
                 Audience::All => {
                     for (server, records) in self.records.iter_mut().enumerate() {
                         let connections = self.names.iter().skip(server).step_by(servers).copied().collect();
                         let effect = frames.clone();
-                        records.push(pb::Record { connections, channel: String::new(), effect });
+                        records.push(pb::Record { connections, effect, ..pb::Record::default() });
                     }
                 }
             }
