@@ -34,7 +34,7 @@ pub mod store;
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use broadcast::BroadcastReceipt;
-pub use channel::{Channel, ChannelError};
+pub use channel::{Channel, ChannelError, ChannelHistoryError};
 pub use counts::CountError;
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
