@@ -30,6 +30,7 @@ mod acks;
 mod advice;
 mod answers;
 mod audit;
+mod batch;
 mod bounded;
 mod channels;
 mod config;
