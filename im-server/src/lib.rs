@@ -43,6 +43,7 @@ mod joined;
 mod lease;
 mod link;
 mod listen;
+mod merge;
 mod outbox;
 mod registry;
 mod requests;
@@ -53,6 +54,7 @@ mod shared;
 mod sync;
 mod tls;
 mod upstream;
+mod waiting;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};

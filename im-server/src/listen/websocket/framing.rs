@@ -96,7 +96,12 @@ impl Reader {
         Ok(Some((header.opcode, header.is_final, payload)))
     }
 
-    fn accept(&mut self, opcode: u8, is_final: bool, payload: BytesMut) -> Result<Option<Received>, LinkError> {
+    fn accept(
+        &mut self,
+        opcode: u8,
+        is_final: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Received>, LinkError> {
         match (opcode, self.fragments.take()) {
             (BINARY, None) if is_final => Ok(Some(Received::Message(payload.freeze()))),
             (BINARY, None) => {
@@ -175,7 +180,9 @@ impl Header {
         match opcode {
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if is_final && length <= MAX_CONTROL_BYTES as u64 => {}
-            CLOSE | PING | PONG => return Err(LinkError::protocol("a control frame is too large or in parts")),
+            CLOSE | PING | PONG => {
+                return Err(LinkError::protocol("a control frame is too large or in parts"));
+            }
             _ => return Err(LinkError::protocol("a WebSocket frame of an unknown kind")),
         }
         let Some(mask) = rest[length_bytes..].first_chunk() else { return Ok(None) };

@@ -132,11 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
     }
 
     /// Writes the rest of the message that was begun.
-    fn poll_message(
-        &mut self,
-        context: &mut Context<'_>,
-        batch: &mut Batch,
-    ) -> Poll<Result<(), LinkError>> {
+    fn poll_message(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), LinkError>> {
         while !self.writing.is_done() {
             let written = ready!(self.writing.poll_write(&mut self.stream, context, batch));
             self.writing.advance(some(written)?, batch);
@@ -249,7 +245,11 @@ impl Writing {
         let is_large = batch.front().is_some_and(|first| first.len() >= LARGE_BYTES);
         if is_large && stream.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = self.pieces(batch).zip(&mut slices).map(|(piece, slice)| *slice = IoSlice::new(piece)).count();
+            let used = self
+                .pieces(batch)
+                .zip(&mut slices)
+                .map(|(piece, slice)| *slice = IoSlice::new(piece))
+                .count();
             return Pin::new(stream).poll_write_vectored(context, &slices[..used]);
         }
         SCRATCH.with_borrow_mut(|scratch| {
