@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
     cluster::{BusEvent, Subject, Subscription},
@@ -19,7 +20,7 @@ use crate::{
     holes::Holes,
     merge,
     outbox::{Close, Pushed},
-    registry::{Connection, Registry},
+    registry::Registry,
     shared::Shared,
 };
 
@@ -150,8 +151,22 @@ fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
         return Vec::new();
     }
     let mut connections = record.connections;
-    connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect));
+    match (effect, &*connections) {
+        // Most records. The reference that came is the one that is written: counting more of them costs, as all of an
+        // envelope's frames share one count.
+        (Effect::Frames(frames), &[only]) => {
+            if push(shared, ConnectionId(only), frames) {
+                connections.clear();
+            }
+        }
+        (effect, _) => connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect)),
+    }
     connections
+}
+
+/// True when the frames are queued.
+fn push(shared: &Shared, id: ConnectionId, frames: Bytes) -> bool {
+    shared.registry.with(id, |connection| connection.outbox.try_push(frames)) == Some(Pushed::Queued)
 }
 
 /// For all who have joined. Who has not, gets what was missed when it does.
@@ -169,10 +184,7 @@ fn apply_to_channel(shared: &Shared, channel: &str, effect: &Effect) {
 fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
     let registry = &shared.registry;
     match effect {
-        Effect::Frames(frames) => {
-            let push = |connection: &Connection| connection.outbox.try_push(frames.clone());
-            registry.with(id, push) == Some(Pushed::Queued)
-        }
+        Effect::Frames(frames) => push(shared, id, frames.clone()),
         Effect::Answer(answer) => {
             registry.with(id, |_| shared.upstream.answered(id, answer.clone())).is_some()
         }
