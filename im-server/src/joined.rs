@@ -8,17 +8,17 @@ use std::{
 
 use im_sdk::id::{ChannelId, ConnectionId};
 
-use crate::registry::Connection;
+use crate::registry::{ByConnection, Connection};
 
 /// See the module's description. Locks are taken in the order of the fields, a channel's own last.
 #[derive(Debug, Default)]
 pub(crate) struct Joined {
-    connections: Mutex<HashMap<ConnectionId, HashSet<ChannelId>>>,
+    connections: Mutex<ByConnection<HashSet<ChannelId>>>,
     /// None of them is empty.
     channels: RwLock<HashMap<ChannelId, Arc<Members>>>,
 }
 
-type Members = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
+type Members = RwLock<ByConnection<Arc<Connection>>>;
 
 impl Joined {
     /// Joins a connection to channels. `find` looks it up under the lock that [`Joined::forget`] takes too, so that one
@@ -110,7 +110,7 @@ impl Joined {
         self.channels().get(channel).cloned()
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, HashSet<ChannelId>>> {
+    fn connections(&self) -> MutexGuard<'_, ByConnection<HashSet<ChannelId>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
