@@ -130,6 +130,15 @@ pub(super) struct Located {
     pub(super) connection: ConnectionId,
 }
 
+/// Connections of a server that were handed something, and where it says what became of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    server: ServerId,
+    located: Vec<Located>,
+    /// `None`: the way there stayed full.
+    outcome: Option<oneshot::Receiver<Outcome>>,
+}
+
 /// What became of what was meant for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
@@ -165,7 +174,9 @@ impl Im {
     }
 
     async fn send_live(&self, id: MessageId, prepared: Prepared) -> Result<Receipt, SendError> {
-        let devices = self.locate(&prepared.users, |device| prepared.wants(device.terminal)).await?;
+        // A device that has connected a moment ago may miss it.
+        let routes = self.inner.cluster.routes().locate_heard(&prepared.users).await?;
+        let devices = self.living(&prepared.users, routes, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
         let reached = self.deliver(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
@@ -203,7 +214,7 @@ impl Im {
     /// The message is safe: what fails from here on delays it until the device's next sync.
     async fn push_logged(&self, logged: &Logged) -> Vec<(Located, Reach)> {
         let users: Vec<UserId> = logged.seqs.iter().map(|(user, _)| user.clone()).collect();
-        let devices = match self.locate(&users, |_| true).await {
+        let devices = match self.locate_logged(&users).await {
             Ok(devices) => devices,
             Err(error) => {
                 tracing::warn!(%error, "a logged message could not be pushed");
@@ -223,9 +234,27 @@ impl Im {
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.routes().locate(users).await?;
+        self.living(users, routes, wanted).await
+    }
+
+    /// Of users in whose logs a message has just come. Who connects from now on reads it there.
+    async fn locate_logged(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.locate_behind_append(users).await?;
+        self.living(users, routes, |_| true).await
+    }
+
+    async fn living(
+        &self,
+        users: &[UserId],
+        routes: Vec<Vec<(Device, Route)>>,
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
         let mut by_server: HashMap<ServerId, Vec<Located>> = HashMap::new();
         let mut stale = Vec::new();
-        let routes = self.inner.cluster.routes().locate(users).await?;
         for (user, routes) in users.iter().zip(routes) {
             for (device, Route { server, connection }) in routes {
                 if !wanted(&device) {
@@ -250,33 +279,51 @@ impl Im {
         by_server: HashMap<ServerId, Vec<Located>>,
         effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
+        let asked = self.ask(by_server, effect).await;
+        self.answers(asked).await
+    }
+
+    /// Hands every server what it is to do for its connections.
+    async fn ask(
+        &self,
+        by_server: HashMap<ServerId, Vec<Located>>,
+        effect: impl Fn(&UserId) -> pb::record::Effect,
+    ) -> Vec<Asked> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
         for (server, located) in by_server.into_iter().flat_map(split) {
             for (effect, located) in by_effect(located, &effect) {
                 let connections = located.iter().map(|located| located.connection.0).collect();
                 let record = pb::Record { connections, channel: String::new(), effect: Some(effect) };
-                let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
-                asked.push((server.clone(), located, submitted.ok()));
+                let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
+                asked.push(Asked { server: server.clone(), located, outcome });
             }
         }
-        let mut reached = Vec::new();
-        for (server, located, outcome) in asked {
-            let outcome = wait(outcome, deadline).await;
-            let reaches = located.into_iter().map(|located| {
+        asked
+    }
+
+    /// Waits until all have answered or the time is over.
+    async fn answers(&self, asked: Vec<Asked>) -> Vec<(Located, Reach)> {
+        let mut reached = Vec::with_capacity(asked.len());
+        for Asked { server, located, outcome } in asked {
+            // The publisher gives up in time.
+            let outcome = match outcome {
+                Some(outcome) => outcome.await.unwrap_or(Outcome::Unknown),
+                None => Outcome::Unknown,
+            };
+            let from = reached.len();
+            reached.extend(located.into_iter().map(|located| {
                 let reach = reach(&outcome, located.connection);
                 (located, reach)
-            });
-            let reaches: Vec<_> = reaches.collect();
-            self.sweep_missed(&server, &outcome, &reaches);
-            reached.extend(reaches);
+            }));
+            self.sweep_missed(&server, &outcome, &reached[from..]);
         }
         reached
     }
 
     /// A live server that misses a connection says so for good: its route leads nowhere.
     fn sweep_missed(&self, server: &ServerId, outcome: &Outcome, reaches: &[(Located, Reach)]) {
-        if !matches!(outcome, Outcome::Done { .. }) {
+        if !matches!(outcome, Outcome::Done { missed } if !missed.is_empty()) {
             return;
         }
         let gone = reaches.iter().filter(|(_, reach)| *reach == Reach::Gone);
