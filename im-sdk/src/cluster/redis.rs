@@ -5,7 +5,7 @@ mod unrepeated;
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
     Pipeline, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
@@ -59,23 +59,28 @@ impl Redis {
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         let (link, address) = connect(config, cluster_client).await?;
         let batches = match &link {
-            Link::Single(_) => Some(Batches::new(config, &address, 0)),
+            Link::Single(_) => Some(batches(config, &address, 0).await?),
             Link::Cluster(_) => None,
         };
         Ok(Self { link, batches, address, request_timeout: config.request_timeout })
     }
 
-    /// Where many ask at once, and what they ask goes out together: a connection of its own, which is made when it is needed
-    /// first. `None` on a Redis Cluster.
+    /// A connection of its own on which what many ask at once goes out together. `None` on a Redis Cluster.
     pub(crate) fn batches(&self) -> Option<&Batches> {
         self.batches.as_ref()
     }
 
-    /// The same, over further connections each of whose pipelines waits for replicas.
-    pub(crate) fn confirming(&self, config: &ClusterConfig, connections: usize) -> Option<Vec<Batches>> {
-        self.batches.as_ref()?;
-        let connection = |_| Batches::new(config, &self.address, config.min_replicas);
-        Some((0..connections).map(connection).collect())
+    /// Further ones, each of whose pipelines waits for replicas.
+    pub(crate) async fn confirming(
+        &self,
+        config: &ClusterConfig,
+        connections: usize,
+    ) -> Result<Option<Vec<Batches>>, ConnectError> {
+        if self.batches.is_none() {
+            return Ok(None);
+        }
+        let connections = (0..connections).map(|_| batches(config, &self.address, config.min_replicas));
+        Ok(Some(try_join_all(connections).await?))
     }
 
     /// Sends commands together; the answers are in their order. One round trip for each Redis node.
@@ -275,6 +280,11 @@ async fn link(config: &ClusterConfig, address: &str, cluster: ClusterSettings) -
         let connection = ConnectionManager::new_with_config(client, manager_config(config)).await?;
         Ok(Link::Single(connection))
     }
+}
+
+async fn batches(config: &ClusterConfig, address: &str, replicas: usize) -> Result<Batches, ConnectError> {
+    let connecting = within(config.connect_timeout, Batches::connect(config, address, replicas));
+    connecting.await.map_err(|source| unreachable(address, source))
 }
 
 fn cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {

@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::task::Task;
+use self::{connection::Connection, task::Task};
 use super::{RequestError, SendError};
 use crate::cluster::config::ClusterConfig;
 
@@ -36,6 +36,9 @@ pub(crate) trait Watcher: Send + Sync + 'static {
 
     /// Everything may have changed.
     fn all_changed(&self);
+
+    /// Nothing is kept.
+    fn is_empty(&self) -> bool;
 }
 
 /// What became of a request.
@@ -73,15 +76,20 @@ struct Shared {
 }
 
 impl Batches {
-    /// Connects when something is asked for the first time. With `replicas`, each pipeline ends with `WAIT`, and the next one
-    /// is sent when it has been answered.
-    pub(crate) fn new(config: &ClusterConfig, address: &str, replicas: usize) -> Self {
+    /// Connects. With `replicas`, each pipeline ends with `WAIT`, and the next one is sent when it has been answered.
+    pub(crate) async fn connect(
+        config: &ClusterConfig,
+        address: &str,
+        replicas: usize,
+    ) -> redis::RedisResult<Self> {
         let (queue, asked) = mpsc::channel(WAITING_REQUESTS);
         let (tells, watcher) = (AtomicBool::new(false), OnceLock::new());
         let shared = Arc::new(Shared { limit: config.request_timeout, replicas, tells, watcher });
+        let connection = Connection::open(config, address, &shared).await?;
+        let task = Task::new(config.clone(), address.to_owned(), Arc::clone(&shared), connection);
         // It ends with the queue: when the last handle is dropped.
-        tokio::spawn(Task::new(config.clone(), address.to_owned(), Arc::clone(&shared)).run(asked));
-        Self { queue, shared }
+        tokio::spawn(task.run(asked));
+        Ok(Self { queue, shared })
     }
 
     /// Who is told of changes: to values that were read behind `CLIENT CACHING YES` while [`Batches::tells_changes`]. False:
@@ -119,6 +127,10 @@ impl Shared {
         if let Some(watcher) = self.watcher.get() {
             watcher.all_changed();
         }
+    }
+
+    fn keeps(&self) -> bool {
+        self.watcher.get().is_some_and(|watcher| !watcher.is_empty())
     }
 }
 

@@ -37,7 +37,7 @@ impl Way {
         let replicas = config.min_replicas;
         let connections = match redis.batches() {
             Some(batches) if replicas == 0 => Some(vec![batches.clone()]),
-            _ => redis.confirming(config, CONNECTIONS),
+            _ => redis.confirming(config, CONNECTIONS).await?,
         };
         Ok(match connections {
             Some(connections) => {

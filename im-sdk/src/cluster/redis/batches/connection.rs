@@ -43,7 +43,8 @@ impl Connection {
             .set_pipeline_buffer_size(PIPELINES)
             .set_push_sender(heard);
         let mut link = client.get_multiplexed_async_connection_with_config(&settings).await?;
-        let tells = if shared.watcher.get().is_some() { track(&mut link).await? } else { false };
+        // Nobody reads behind a `WAIT`.
+        let tells = shared.replicas == 0 && track(&mut link).await?;
         shared.tells.store(tells, Ordering::Release);
         Ok(Self { link, lost })
     }

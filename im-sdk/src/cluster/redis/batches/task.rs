@@ -48,9 +48,14 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(config: ClusterConfig, address: String, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        config: ClusterConfig,
+        address: String,
+        shared: Arc<Shared>,
+        connection: Connection,
+    ) -> Self {
         let (waiting, under_way) = (VecDeque::new(), FuturesUnordered::new());
-        Self { config, address, shared, connection: None, waiting, under_way }
+        Self { config, address, shared, connection: Some(connection), waiting, under_way }
     }
 
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
@@ -67,7 +72,7 @@ impl Task {
                     // nothing else runs this takes no time.
                     tokio::task::yield_now().await;
                 }
-                _ = pings.tick(), if self.is_connected() && self.under_way.is_empty() => self.ping(),
+                _ = pings.tick(), if self.under_way.is_empty() => self.ping(),
             }
             while self.take(&mut asked) {
                 if self.is_connected() {
@@ -143,7 +148,11 @@ impl Task {
         self.send(pipeline, waiting, deadline);
     }
 
+    /// Where it matters that the connection lives.
     fn ping(&mut self) {
+        if !self.shared.keeps() {
+            return;
+        }
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.cmd("PING");
         self.send(pipeline, Vec::new(), Instant::now() + self.shared.limit);

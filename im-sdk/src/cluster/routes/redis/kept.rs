@@ -129,6 +129,11 @@ impl Watcher for Kept {
         state.young.clear();
         state.old.clear();
     }
+
+    fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.young.is_empty() && state.old.is_empty()
+    }
 }
 
 #[cfg(test)]
