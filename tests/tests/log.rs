@@ -240,8 +240,7 @@ async fn many_appends_wait_for_replicas_together() {
     for result in join_all(logs.iter().map(|id| log.append(id, entry(1)))).await {
         assert_eq!(result.unwrap().seq, 1);
     }
-    let info: String =
-        redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
     let waits = info.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
     let waits: u64 = waits.and_then(|line| line.split(',').next()).unwrap().parse().unwrap();
     assert!((1..500).contains(&waits), "{waits} waits for 2000 appends");

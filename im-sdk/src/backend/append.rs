@@ -4,12 +4,12 @@
 //! decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
 //! whichever back end finishes what another began.
 
-use bytes::Bytes;
 use super::{im::Im, message::Prepared, send::SendError};
 use crate::{
     cluster::{Appended, Entry, LogError, LogId, NewEntry, Once},
     id::{MessageId, UserId},
 };
+use bytes::Bytes;
 
 /// Where a message is.
 #[derive(Debug)]

@@ -261,10 +261,7 @@ impl Im {
     }
 
     /// Of users in whose logs a message has just come. Who connects from now on reads it there.
-    async fn locate_logged(
-        &self,
-        users: &[UserId],
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    async fn locate_logged(&self, users: &[UserId]) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
         let routes = self.inner.cluster.locate_behind_append(users).await?;
         self.living(users, routes, |_| true).await
     }

@@ -118,7 +118,14 @@ impl Cluster {
     /// A cluster of your own parts, without an archive. Members are kept in this process: see
     /// [`Cluster::with_members`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        Self { routes, bus, log, members: Arc::new(MemoryMembers::new()), archive: None, routes_follow_log: false }
+        Self {
+            routes,
+            bus,
+            log,
+            members: Arc::new(MemoryMembers::new()),
+            archive: None,
+            routes_follow_log: false,
+        }
     }
 
     /// The same with another store of members, such as your own tables. All back ends must see the same.
@@ -148,7 +155,11 @@ impl Cluster {
         &self,
         users: &[UserId],
     ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
-        if self.routes_follow_log { self.routes.locate_heard(users).await } else { self.routes.locate(users).await }
+        if self.routes_follow_log {
+            self.routes.locate_heard(users).await
+        } else {
+            self.routes.locate(users).await
+        }
     }
 
     /// What builds this deployment's keys and subjects.

@@ -251,10 +251,7 @@ async fn send(connection: &mut impl ConnectionLike, pipeline: &Pipeline) -> Redi
 type ClusterSettings = fn(&ClusterConfig) -> RedisResult<ClusterClientBuilder>;
 
 /// The first address that answers, and what is there.
-async fn connect(
-    config: &ClusterConfig,
-    cluster: ClusterSettings,
-) -> Result<(Link, String), ConnectError> {
+async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Link, String), ConnectError> {
     let mut failure = ConnectError::NoAddress { service: SERVICE };
     // Shared out, so that the first address cannot use up the time of the others.
     let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);

@@ -101,7 +101,8 @@ impl Send {
             rates.push(sent as f64 / seconds);
             cpus.push(cpu.as_secs_f64() * 1e6 / sent.max(1) as f64);
             batches.push(batch);
-            let mut floor = Floor::connect(&redis.address(), &nats.address(), self, stand_in.subject(), batch)?;
+            let mut floor =
+                Floor::connect(&redis.address(), &nats.address(), self, stand_in.subject(), batch)?;
             floors.push(floor.run(round)?);
         }
         let (sends_per_s, floor_per_s) = (median(rates), median(floors));

@@ -57,7 +57,8 @@ impl Floor {
             let records = (records.round() as usize).clamp(1, half);
             for number in 0..half / records {
                 let envelope = envelope(send, number as u64, records).encode_to_vec();
-                bytes.extend_from_slice(format!("PUB {} {}\r\n", subject.as_str(), envelope.len()).as_bytes());
+                bytes
+                    .extend_from_slice(format!("PUB {} {}\r\n", subject.as_str(), envelope.len()).as_bytes());
                 bytes.extend_from_slice(&envelope);
                 bytes.extend_from_slice(b"\r\n");
             }
@@ -150,7 +151,16 @@ fn commands(send: &Send, index: usize, bytes: &mut Vec<u8>) {
         let id = (u64::MAX / 3).to_string();
         command(
             &[
-                b"XADD", key.as_bytes(), b"MAXLEN", b"~", b"10000", b"0-*", b"i", id.as_bytes(), b"p", &payload,
+                b"XADD",
+                key.as_bytes(),
+                b"MAXLEN",
+                b"~",
+                b"10000",
+                b"0-*",
+                b"i",
+                id.as_bytes(),
+                b"p",
+                &payload,
             ],
             bytes,
         );

@@ -29,7 +29,8 @@ impl StandIn {
     /// Answers from now on, with a lease.
     pub(super) async fn start(cluster: &Cluster, server: &ServerId) -> Result<Self, String> {
         let subject = cluster.names().server(server);
-        let subscription = cluster.bus().subscribe(subject.clone()).await.map_err(|error| error.to_string())?;
+        let subscription =
+            cluster.bus().subscribe(subject.clone()).await.map_err(|error| error.to_string())?;
         let leased = cluster.routes().lease_server(server, &pb::ServerInfo::default(), LEASE, true).await;
         leased.map_err(|error| error.to_string())?;
         let envelopes = Arc::new(AtomicU64::new(0));
@@ -48,12 +49,7 @@ impl StandIn {
     }
 }
 
-async fn answer(
-    cluster: Cluster,
-    server: String,
-    mut subscription: Subscription,
-    envelopes: Arc<AtomicU64>,
-) {
+async fn answer(cluster: Cluster, server: String, mut subscription: Subscription, envelopes: Arc<AtomicU64>) {
     while let Some(event) = subscription.next().await {
         let BusEvent::Message(message) = event else { continue };
         let Some((number, answer_to)) = head(message.payload) else { continue };
