@@ -24,7 +24,7 @@ use crate::{
 type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
 
 impl Im {
-    /// Sends a message to the members of a channel.
+    /// Sends a message to the members of a channel. A device's publish does not wait for what the servers say.
     pub(super) async fn send_to_channel(
         &self,
         id: MessageId,
@@ -38,9 +38,11 @@ impl Im {
         if prepared.durability == Durability::Live {
             let servers = self.servers_of(&channel).await?;
             let asked = self.push_to(&servers, &channel, channel_push_frame(message, &channel, 0)).await;
+            let asked = if once.is_none() { asked } else { Asked::new() };
             let receipt = Receipt::new(id, Durability::Live);
             return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
         }
+        let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
@@ -53,6 +55,7 @@ impl Im {
             None => return Err(SendError::Trimmed { log: place.log }),
         };
         let archived = archive_all(archive, &archived, std::iter::once(place));
+        let asked = if waits { asked } else { Asked::new() };
         let message_id = appended.message_id;
         let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
         archived.map_err(|source| SendError::NotArchived { message_id, source })?;

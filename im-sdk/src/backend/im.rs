@@ -154,7 +154,7 @@ impl Im {
         let inner = Inner {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
-            publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
+            publisher: Arc::new(Publisher::new(cluster.clone(), name, config.send_timeout, tasks.clone())),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             cluster,
             config,
@@ -195,6 +195,8 @@ impl Inner {
             let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
             self.tasks.spawn(async move { publisher.listen(subscription, stop).await });
         }
+        let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
+        self.tasks.spawn(async move { publisher.watch(stop).await });
         let (ids, cluster, stop) = (Arc::clone(&self.ids), self.cluster.clone(), self.stop.clone());
         let (name, ttl) = (self.publisher.name().to_owned(), self.config.node_lease);
         self.tasks.spawn(async move { ids.keep(&cluster, &name, ttl, stop).await });
@@ -205,7 +207,7 @@ impl Inner {
     }
 }
 
-/// Asks who lives, forgets links to who does not, and gives up on what was not answered.
+/// Asks who lives, and forgets links to who does not.
 async fn upkeep(
     directory: Arc<Directory>,
     publisher: Arc<Publisher>,
@@ -227,7 +229,6 @@ async fn upkeep(
             }
             Err(error) => tracing::warn!(%error, "cannot ask which servers live"),
         }
-        publisher.expire(config.send_timeout);
     }
     publisher.close();
 }

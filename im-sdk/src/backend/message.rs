@@ -226,6 +226,9 @@ fn is_key(key: &str) -> bool {
 
 /// Keeps the first of each, in order.
 fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
+    if users.len() < 2 {
+        return users;
+    }
     let mut seen = std::collections::HashSet::with_capacity(users.len());
     users.retain(|user| seen.insert(user.clone()));
     users

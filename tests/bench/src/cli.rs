@@ -8,7 +8,7 @@ use crate::{
     compare,
     pace::Rate,
     report::{Report, table},
-    scenario::{Delivery, Idle, Storm},
+    scenario::{Delivery, Idle, Send, Storm},
     target::{self, Audience, Path, TargetKind, TargetOptions, Transport},
 };
 
@@ -32,6 +32,8 @@ enum Command {
     Idle(Base),
     /// How fast devices can connect that all come at once.
     Storm(Base),
+    /// How fast the SDK sends, without devices, and how fast Redis and NATS take the same bytes.
+    Send(SendPath),
     /// Target and peers in turn, for some rounds: medians and ratios.
     Compare(Compare),
     /// The control, as a process of its own: started by `--target control`.
@@ -83,6 +85,25 @@ struct Flow {
 }
 
 #[derive(Args, Clone, Debug)]
+struct SendPath {
+    /// live or logged.
+    #[arg(long, value_enum, default_value = "live")]
+    path: Path,
+    /// How many recipients, each with one device.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Bytes of a message's text.
+    #[arg(long, default_value_t = 128)]
+    payload: usize,
+    /// How long to measure in all, after a warm-up of a second.
+    #[arg(long, default_value_t = 20.0)]
+    seconds: f64,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
 struct Compare {
     /// unicast or channel.
     #[arg(value_parser = ["unicast", "channel"])]
@@ -116,6 +137,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<bool, String> {
             let (options, threads) = (base.options(), base.threads);
             let storm = Storm { kind: base.target, options, connections: base.connections, threads };
             show(&base, &[storm.run()?])
+        }
+        Command::Send(SendPath { path, connections, payload, seconds, json }) => {
+            let report = Send { path, connections, payload, seconds }.run()?;
+            print(&if json { to_json(&report)? } else { report.to_string() })?;
+            Ok(true)
         }
         Command::Compare(arguments) => compare(&arguments),
         Command::ControlServer => {

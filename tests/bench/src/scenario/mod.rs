@@ -2,6 +2,7 @@
 
 mod delivery;
 mod idle;
+mod send;
 mod storm;
 
-pub(crate) use self::{delivery::Delivery, idle::Idle, storm::Storm};
+pub(crate) use self::{delivery::Delivery, idle::Idle, send::Send, storm::Storm};

@@ -207,12 +207,17 @@ fn text(stamp: Stamp, payload: usize) -> String {
 
 /// `im.send`. Each lane sends one message after another, so that a recipient's stay in order.
 struct SendPublisher {
-    lanes: Vec<mpsc::Sender<Stamp>>,
+    /// To the task that hands them to their lanes: waking it costs the sending thread once for a batch, waking lanes from
+    /// there is cheap.
+    batches: mpsc::Sender<Vec<Stamp>>,
     failed: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// How many messages are sent at once.
-const LANES: usize = 512;
+const LANES: usize = 2048;
+
+/// Batches on their way to the lanes.
+const BATCHES: usize = 4;
 
 impl SendPublisher {
     fn start(runtime: &Runtime, im: Im, options: &TargetOptions) -> Self {
@@ -238,17 +243,23 @@ impl SendPublisher {
             });
             lane
         };
-        Self { lanes: (0..LANES).map(lane).collect(), failed }
+        let lanes: Vec<_> = (0..LANES).map(lane).collect();
+        let (batches, mut waiting) = mpsc::channel::<Vec<Stamp>>(BATCHES);
+        runtime.spawn(async move {
+            while let Some(batch) = waiting.recv().await {
+                for stamp in batch {
+                    // A lane that has ended panicked: its messages are missed.
+                    _ = lanes[stamp.audience as usize % LANES].send(stamp).await;
+                }
+            }
+        });
+        Self { batches, failed }
     }
 }
 
 impl Publisher for SendPublisher {
     fn publish(&mut self, batch: &[Stamp]) -> Result<(), String> {
-        for stamp in batch {
-            let lane = &self.lanes[stamp.audience as usize % LANES];
-            lane.blocking_send(*stamp).map_err(|_| "a lane has ended".to_owned())?;
-        }
-        Ok(())
+        self.batches.blocking_send(batch.to_vec()).map_err(|_| "the lanes have ended".to_owned())
     }
 
     fn failed(&self) -> u64 {
