@@ -107,7 +107,8 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
     window
 }
 
-fn handle(shared: &Shared, envelope: pb::Envelope) {
+/// Applies an envelope's records.
+pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
     let server = shared.id.to_string();
     let mut answer = pb::Delivered { server, number: envelope.number, missed: Vec::new() };
     let mut changes = Vec::new();

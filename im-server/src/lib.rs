@@ -30,6 +30,9 @@ mod acks;
 mod advice;
 mod answers;
 mod audit;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bounded;
 mod channels;
 mod config;
