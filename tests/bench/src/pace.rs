@@ -49,12 +49,14 @@ pub(crate) struct Sender {
 }
 
 /// What was sent.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     /// Messages.
     pub(crate) messages: u64,
     /// Sends that the target refused.
     pub(crate) failed: u64,
+    /// Keep it until everything has come: a connection that is closed while something on it is unread takes what is on its
+    /// way with it.
+    pub(crate) publisher: Box<dyn Publisher>,
 }
 
 /// To whom.
@@ -79,7 +81,7 @@ impl Sender {
         deliveries: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut sending = Sending {
+        let sending = Sending {
             plan,
             publisher,
             deliveries,
@@ -117,7 +119,7 @@ struct Sending<D> {
 }
 
 impl<D: Fn() -> u64> Sending<D> {
-    fn run(&mut self) -> Result<Sent, String> {
+    fn run(mut self) -> Result<Sent, String> {
         let started = now();
         while !self.stop.load(Ordering::Relaxed) {
             match self.plan.rate {
@@ -125,7 +127,7 @@ impl<D: Fn() -> u64> Sending<D> {
                 Rate::Max { window } => self.send_window(window)?,
             }
         }
-        Ok(Sent { messages: self.messages, failed: self.publisher.failed() })
+        Ok(Sent { messages: self.messages, failed: self.publisher.failed(), publisher: self.publisher })
     }
 
     fn send_due(&mut self, started: u64, rate: u64) -> Result<(), String> {
@@ -185,7 +187,7 @@ fn default_window(audience: Audience, connections: u32) -> u64 {
 
 /// With 5,000 connections in turn, a connection has at most one message outstanding: what is measured is single
 /// deliveries.
-const UNICAST_WINDOW: u64 = 4096;
+pub(crate) const UNICAST_WINDOW: u64 = 4096;
 
 /// Messages that a channel may have on their way: enough that a target that can merge them does.
 const CHANNEL_WINDOW: u64 = 256;

@@ -13,7 +13,7 @@ use self::{
 };
 use crate::{
     audience::Audience,
-    compare, plot,
+    compare, pace, plot,
     report::Report,
     scenario::{Delivery, Dimension, Growth, Idle, Resume, Storm, factor},
     tables,
@@ -182,6 +182,9 @@ fn grow(arguments: &GrowthFlow) -> Result<bool, String> {
     if *dimension == Dimension::Connections {
         // Servers and threads as for the largest: everywhere the same.
         flow.base.connections = points.iter().max().copied().unwrap_or_default();
+        // Everywhere at most one message outstanding for a connection: with fewer connections, more would be merged.
+        let fewest = points.iter().min().copied().unwrap_or_default();
+        flow.window.get_or_insert(u64::from(fewest).min(pace::UNICAST_WINDOW));
     }
     let growth = Growth { dimension: *dimension, points, delivery: flow.delivery(Audience::One)? };
     let reports = growth.run(|point| progress(&format!("{point} {}", crate::name(*dimension))))?;

@@ -52,7 +52,7 @@ pub(super) struct Flow {
     rate: Rate,
     /// With "max": how many deliveries may be outstanding.
     #[arg(long)]
-    window: Option<u64>,
+    pub(super) window: Option<u64>,
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 128)]
     payload: usize,

@@ -17,7 +17,7 @@ use tokio::{
     runtime::Builder,
     sync::Semaphore,
     task::{self, LocalSet},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{Findings, Phase, Plan, receiver::Receiver, shared::Member};
@@ -143,6 +143,14 @@ fn endpoint(config: &ClientConfig) -> Result<Endpoint, String> {
     Ok(endpoint)
 }
 
+/// Why the server ended the stream: its close code follows.
+async fn refusal(connection: &Connection) -> String {
+    match timeout(REASON_TIMEOUT, connection.closed()).await {
+        Ok(reason) => format!("the server closed it before it was ready: {reason}"),
+        Err(_) => "the server ended the stream before it was ready".to_owned(),
+    }
+}
+
 /// One connection that is ready.
 struct Device {
     receive: RecvStream,
@@ -167,7 +175,7 @@ impl Device {
                 Progress::Send(next) => send.write_all(&next).await.map_err(cannot_send)?,
                 Progress::Wait => match receive.read_chunk(CHUNK, true).await {
                     Ok(Some(chunk)) => bytes.extend_from_slice(&chunk.bytes),
-                    Ok(None) => return Err("the server closed the stream before it was ready".to_owned()),
+                    Ok(None) => return Err(refusal(&connection).await),
                     Err(error) => return Err(format!("cannot receive: {error}")),
                 },
             }
@@ -195,6 +203,9 @@ impl Device {
         common.member.borrow().shared.delivered.fetch_add(delivered, Ordering::Relaxed);
     }
 }
+
+/// A server lets a device take what is left before it closes the connection.
+const REASON_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is read at once.
 const CHUNK: usize = 256 * 1024;

@@ -63,10 +63,11 @@ impl Delivery {
         }
         let after = Moment::now(&fleet, &processes);
         fleet.set_phase(Phase::Verify);
-        let sent = sender.finish()?;
-        let failed = sent.failed * audience.members(devices.connections);
-        let expected = audience.deliveries(devices.connections, sent.messages).saturating_sub(failed);
+        let pace::Sent { messages, failed: refused, publisher } = sender.finish()?;
+        let failed = refused * audience.members(devices.connections);
+        let expected = audience.deliveries(devices.connections, messages).saturating_sub(failed);
         let progressed = wait_for(&fleet, expected);
+        drop(publisher);
         let findings = fleet.finish()?;
         let faults = findings.faults;
         Ok(Report {
@@ -78,12 +79,12 @@ impl Delivery {
                 Audience::Channels(channels) => Some(channels),
             },
             payload_bytes: Some(options.payload.max(crate::stamp::LEN)),
-            sent: Some(sent.messages),
+            sent: Some(messages),
             delivered: Some(progressed.delivered),
             lost: Some(expected.saturating_sub(progressed.delivered)),
             duplicated: Some(faults.duplicated + faults.misdelivered),
             reordered: Some(faults.reordered),
-            failed: Some(sent.failed + progressed.closed),
+            failed: Some(refused + progressed.closed),
             latency_us: (findings.latencies.len() > 0).then(|| Latency {
                 p50: findings.latencies.quantile_us(0.5),
                 p99: findings.latencies.quantile_us(0.99),
