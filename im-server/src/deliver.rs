@@ -109,7 +109,8 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
     window
 }
 
-fn handle(shared: &Shared, envelope: pb::Envelope) {
+/// Applies an envelope's records.
+pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
     let mut missed = Vec::new();
     let mut changes = Vec::new();
     let mut records = (0..).zip(envelope.records).peekable();

@@ -31,6 +31,9 @@ mod advice;
 mod answers;
 mod audit;
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bounded;
 mod channels;
 mod config;

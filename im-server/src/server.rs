@@ -163,6 +163,12 @@ impl Server {
         &self.shared.id
     }
 
+    /// For the micro-benchmarks.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The addresses that devices are told.
     pub fn endpoints(&self) -> &[String] {
         &self.shared.endpoints
