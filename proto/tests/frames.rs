@@ -48,7 +48,7 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("push.text.long", push("bob", "alice", text(&"é".repeat(100)))),
         ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
         ("push.to_several", push("bob", "", text("to you all"))),
-        ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("push.unknown_content", push("bob", "alice", pb::Content::default())),
         ("push.inbox", entry("", 42, push("bob", "alice", text("hello, alice")))),
         ("push.channel", entry("team", 7, push("bob", "", text("to the team")))),
         ("sync", Body::Sync(pb::Sync { cursors: cursors() })),
@@ -94,7 +94,7 @@ fn messages() -> Vec<Vector> {
         message("device.other", device(Terminal::Other, "fridge")),
         message("content.text", text("hi")),
         message("content.custom", custom("order.paid", b"\x00\xff")),
-        message("content.unknown", pb::Content { body: None }),
+        message("content.unknown", pb::Content::default()),
         message("cursor.inbox", inbox_42()),
         message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
@@ -466,12 +466,12 @@ fn device(terminal: Terminal, id: &str) -> pb::Device {
 }
 
 fn text(text: &str) -> pb::Content {
-    pb::Content { body: Some(content::Body::Text(pb::Text { text: text.into() })) }
+    content::Body::Text(pb::Text { text: text.into() }).into()
 }
 
 fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
     let data = Bytes::from_static(data);
-    pb::Content { body: Some(content::Body::Custom(pb::Custom { kind: kind.into(), data })) }
+    content::Body::Custom(pb::Custom { kind: kind.into(), data }).into()
 }
 
 fn push(from: &str, to: &str, content: pb::Content) -> Body {
@@ -550,7 +550,10 @@ fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> O
 }
 
 fn unknown_content() -> Option<Body> {
-    let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
+    let message = pb::Message {
+        content: Some(pb::Content { unknown: vec![0x72, 0], ..Default::default() }),
+        ..Default::default()
+    };
     Some(Body::Push(pb::Push { message: Some(message), ..Default::default() }))
 }
 
