@@ -52,6 +52,7 @@ mod wire;
 mod tests;
 
 use bytes::Bytes;
+use prost::Message as _;
 
 pub use self::{
     change::{Change, ChangeKind},
@@ -60,7 +61,10 @@ pub use self::{
     media::{File, Image, Media, Video, Voice},
     reference::{Mentions, Quote},
 };
-use crate::id::{MessageId, UserId};
+use crate::{
+    id::{MessageId, UserId},
+    proto::pb,
+};
 
 /// What a message carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,11 +209,29 @@ impl Content {
         }
     }
 
+    /// As it travels and can be stored, with what this version does not know.
+    pub fn encode(&self) -> Vec<u8> {
+        pb::Content::from(self.clone()).encode_to_vec()
+    }
+
+    /// What [`Content::encode`] made, of this version or another one.
+    ///
+    /// # Errors
+    /// [`NotAContent`]: these bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotAContent> {
+        pb::Content::decode(bytes).map(Self::from).map_err(|error| NotAContent(error.to_string()))
+    }
+
     /// There is nothing, not even something that this version does not know.
     pub fn is_empty(&self) -> bool {
         self.body == Body::Unknown && self.unknown.is_empty()
     }
 }
+
+/// Bytes that are no [`Content`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are no content of a message: {0}")]
+pub struct NotAContent(String);
 
 impl<B: Into<Body>> From<B> for Content {
     fn from(body: B) -> Self {

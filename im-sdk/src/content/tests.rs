@@ -57,8 +57,7 @@ fn kinds() -> Vec<Content> {
 }
 
 fn there_and_back(content: &Content) -> Content {
-    let bytes = pb::Content::from(content.clone()).encode_to_vec();
-    pb::Content::decode(&bytes[..]).unwrap().into()
+    Content::decode(&content.encode()).unwrap()
 }
 
 #[test]
