@@ -132,7 +132,10 @@ async def exchange(im, arguments):
         await change(im, arguments, receiver, message)
     finally:
         await asyncio.gather(sender.close(), receiver.close())
-    if sender.state() != im.State.CLOSED or await receiver.next_events(1) != []:
+    # What had come and was not asked for, such as the result of the reaction, can still be taken.
+    while await asyncio.wait_for(receiver.next_events(100), arguments.timeout):
+        pass
+    if sender.state() != im.State.CLOSED or receiver.state() != im.State.CLOSED:
         raise Failure("the clients are not closed")
 
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
     Content,
     backend::{
@@ -20,7 +21,8 @@ use im_sdk::{
 use im_tests::{
     Setup, Stack, Via, everywhere,
     group::{group, serve},
-    phone::Phone,
+    phone::{Phone, shown},
+    raw::{Heard, Raw},
     stack::{Keeping, PATIENCE},
     wait_until,
 };
@@ -34,6 +36,7 @@ everywhere!(
     the_handler_decides,
     back_ends_change_whatever_they_like,
     messages_in_the_store_are_changed,
+    a_change_under_one_number_has_one_effect,
 );
 
 fn edit(text: &str) -> ChangeKind {
@@ -367,6 +370,44 @@ async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
     let alices = Conversation::User(UserId::parse("alice").unwrap());
     let mut new = Phone::connect(&stack, "bob", "ios/phone", 0, via).await;
     new.scroll(&alices).await;
-    let shown = im_tests::phone::shown(&new.timeline);
+    let shown = shown(&new.timeline);
     assert_eq!((&*shown[0], shown.len()), ("the first 👍bob", sent + 1));
+}
+
+async fn publish_raw(raw: &mut Raw, number: u64, content: &Content) -> Outcome {
+    let content = Some(content.clone().into());
+    let publish = pb::Publish { number, to: "bob".into(), content, channel: String::new() };
+    raw.send_frame(Body::Publish(publish)).await;
+    loop {
+        match raw.heard().await {
+            Heard::Frame(Body::PublishResult(result)) => return result.outcome.unwrap(),
+            Heard::Frame(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn a_change_under_one_number_has_one_effect(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let (im, other) = (stack.backend().await, stack.backend().await);
+    let _services = [serve(&im).await, serve(&other).await];
+    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let receipt = im.send(Message::to(user("bob")).from("alice").text("one")).await.unwrap();
+    let seq = stack.cluster().log().ends(&[LogId::Inbox("alice".parse().unwrap())]).await.unwrap()[0].last;
+    let reference = MessageRef::new(bob.me.clone(), receipt.message_id, seq);
+    let mut alice = Raw::connect(&stack, 0, via).await;
+    alice.log_in("alice").await;
+    let first = publish_raw(&mut alice, 7, &reference.change(edit("uno"))).await;
+    assert!(matches!(&first, Outcome::Accepted(accepted) if accepted.message_id != 0), "{first:?}");
+    for _ in 0..5 {
+        assert_eq!(publish_raw(&mut alice, 7, &reference.change(edit("uno"))).await, first);
+    }
+    let Outcome::Refused(refused) = publish_raw(&mut alice, 7, &reference.change(edit("eins"))).await else {
+        panic!("another change under the same number")
+    };
+    assert_eq!(refused.kind(), pb::RefusalKind::Invalid);
+    bob.shows(&["uno (edited)"]).await;
+    let logs = ["alice", "bob"].map(|user| LogId::Inbox(user.parse().unwrap()));
+    let ends = stack.cluster().log().ends(&logs).await.unwrap();
+    assert!(ends.iter().all(|end| end.last == 2), "{ends:?}");
 }

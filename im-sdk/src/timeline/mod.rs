@@ -24,7 +24,66 @@
 //! # Ok::<(), im_sdk::id::InvalidId>(())
 //! ```
 //!
-//! On a device, each received message goes in as it is: `timeline.apply(&message)`; so do entries of history.
+//! # On a device
+//!
+//! Each received message goes in as it is, and so do entries of history. What is received is also what a change names.
+//!
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
+//! use im_sdk::{client::{Client, Event}, id::UserId, timeline::Timeline};
+//!
+//! # async fn example(client: Client, me: UserId) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut timeline = Timeline::new(me.clone());
+//! for event in client.next_events(100).await {
+//!     let Event::Message(message) = event else { continue };
+//!     if let Some(changed) = timeline.apply(&message) {
+//!         println!("draw message {changed} again: {:?}", timeline.get(changed));
+//!     }
+//!     // A sign that it was seen. `edit`, `recall`, `delete_for_me` and `pin` are called alike.
+//!     if let Some(reference) = message.reference(&me).filter(|_| message.content.as_text().is_some()) {
+//!         client.react(&reference, "👀").await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # In the back end
+//!
+//! What devices may do is set by `ChangePolicy` in `ImConfig::changes`; a handler refuses more, or grants
+//! more, in `Handler::change`. `Im::change` changes messages whatever the policy says.
+//!
+#![cfg_attr(feature = "backend", doc = "```no_run")]
+#![cfg_attr(not(feature = "backend"), doc = "```ignore")]
+//! use im_sdk::backend::{Acceptance, ChangeRights, Handler, Incoming, IncomingChange, Refusal};
+//! use im_sdk::content::ChangeKind;
+//!
+//! struct Rules;
+//!
+//! impl Handler for Rules {
+//!     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+//!         check(incoming.content.as_text())?;
+//!         Ok(incoming.accept())
+//!     }
+//!
+//!     async fn change(&self, incoming: &IncomingChange) -> Result<ChangeRights, Refusal> {
+//!         match &incoming.change.kind {
+//!             // What may not be said may not be edited in either.
+//!             ChangeKind::Edit(content) => check(content.as_text())?,
+//!             ChangeKind::Recall if incoming.from.as_str() == "moderator" => return Ok(ChangeRights::Granted),
+//!             _ => {}
+//!         }
+//!         Ok(ChangeRights::ByPolicy)
+//!     }
+//! }
+//!
+//! fn check(text: Option<&str>) -> Result<(), Refusal> {
+//!     match text {
+//!         Some(text) if text.contains("spam") => Err(Refusal::new("no spam, please")),
+//!         _ => Ok(()),
+//!     }
+//! }
+//! ```
 //!
 //! # Rules
 //!
