@@ -17,9 +17,9 @@ pub struct Content {
     /// The kind; `None`: nothing, or a kind of a newer version, which is in `unknown` then.
     pub body: Option<Body>,
     /// Whom it calls by name.
-    pub mentions: Option<Mentions>,
+    pub mentions: Option<Box<Mentions>>,
     /// The message that it answers.
-    pub quote: Option<Quote>,
+    pub quote: Option<Box<Quote>>,
     /// The id of the message that the thread hangs on; 0: none.
     pub thread: u64,
     /// Fields that this version does not know, as they came.

@@ -111,7 +111,7 @@ async fn each_kind_arrives_as_it_was_sent(setup: Setup, via: Via) {
 
 /// Kind 11, as a newer version would write it, with a mention and a field beside it.
 fn newer() -> Content {
-    let mentions = Some(pb::Mentions { users: vec!["bob".into()], everybody: false });
+    let mentions = Some(Box::new(pb::Mentions { users: vec!["bob".into()], everybody: false }));
     let unknown = vec![0x5a, 3, 7, 8, 9, 0xa0, 0x06, 42];
     pb::Content { mentions, unknown, ..Default::default() }.into()
 }
@@ -138,8 +138,13 @@ async fn a_kind_of_a_newer_version_survives(setup: Setup, via: Via) {
     let bytes = pb::Content::from(forwarded.entries[0].content.clone()).encode_to_vec();
     assert_eq!(bytes, pb::Content::from(newer()).encode_to_vec());
     // A back end takes a kind that it cannot check from no device.
-    let refused = devices[2].client().publish(id("alice"), found.content).await;
-    assert!(matches!(refused, Err(PublishError::Refused { kind: RefusalKind::Invalid, .. })), "{refused:?}");
+    for content in [found.content.clone(), Change::edit(found.id, found.content).into()] {
+        let refused = devices[2].client().publish(id("alice"), content).await;
+        assert!(
+            matches!(refused, Err(PublishError::Refused { kind: RefusalKind::Invalid, .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 async fn what_makes_no_sense_is_refused(setup: Setup, via: Via) {

@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(wire(Body::Change(Box::default())), nonsense("changed message"));
         let newer = pb::Change { message_id: 7, ..Default::default() };
         assert!(matches!(wire(Body::Change(newer.into())), Err(InvalidContent::Missing { .. })));
-        let mentions = Some(pb::Mentions { users: vec!["not a user".into()], everybody: false });
+        let mentions = Some(Box::new(pb::Mentions { users: vec!["not a user".into()], everybody: false }));
         let calls_nobody = pb::Content { mentions, ..Default::default() };
         assert!(matches!(check(&calls_nobody), Err(InvalidContent::InvalidId(_))));
     }

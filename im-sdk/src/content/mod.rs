@@ -75,14 +75,14 @@ pub struct Content {
     /// Whom it calls by name.
     pub mentions: Mentions,
     /// The message that it answers.
-    pub quote: Option<Quote>,
+    pub quote: Option<Box<Quote>>,
     /// The message that the thread hangs on which this one belongs to.
     pub thread: Option<MessageId>,
     /// What a newer version put there and this one does not know, encoded as it came. Keep it with the rest.
     pub unknown: Bytes,
 }
 
-/// The kinds.
+/// The kinds. All but texts are boxed: a message is as large as its largest kind otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Body {
@@ -97,17 +97,17 @@ pub enum Body {
     /// A moving picture.
     Video(Box<Video>),
     /// A place on earth.
-    Location(Location),
+    Location(Box<Location>),
     /// Something with a title.
     Card(Box<Card>),
     /// Messages from elsewhere.
-    Forwarded(Forwarded),
+    Forwarded(Box<Forwarded>),
     /// What the system says.
-    Notice(Notice),
+    Notice(Box<Notice>),
     /// Changes another message.
-    Change(Change),
+    Change(Box<Change>),
     /// Whatever the application defines.
-    Custom(Custom),
+    Custom(Box<Custom>),
     /// A kind that this version does not know, which is in [`Content::unknown`]: show a placeholder. Without anything
     /// there: nothing.
     #[default]
@@ -147,7 +147,7 @@ impl Content {
     /// Answers a message.
     #[must_use]
     pub fn quote(mut self, quote: Quote) -> Self {
-        self.quote = Some(quote);
+        self.quote = Some(Box::new(quote));
         self
     }
 

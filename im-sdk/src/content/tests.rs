@@ -71,7 +71,7 @@ fn every_kind_travels() {
 /// What a newer version writes: kind 11, with a mention, and a field beside the kind.
 fn newer() -> Vec<u8> {
     let known = pb::Content {
-        mentions: Some(pb::Mentions { users: vec!["bob".into()], everybody: false }),
+        mentions: Some(Box::new(pb::Mentions { users: vec!["bob".into()], everybody: false })),
         ..Default::default()
     };
     let mut bytes = known.encode_to_vec();
@@ -108,7 +108,7 @@ fn what_makes_no_sense_is_nothing() {
     let wire = |body| pb::Content { body: Some(body), ..Default::default() };
     let without_message = wire(pb::content::Body::Change(Box::default()));
     assert_eq!(Content::from(without_message), Content::default());
-    let quote = Some(pb::Quote { message_id: 0, ..Default::default() });
+    let quote = Some(Box::<pb::Quote>::default());
     assert_eq!(Content::from(pb::Content { quote, ..Default::default() }), Content::default());
     assert!(Content::from(None).is_empty());
     let change = pb::Change { message_id: 9, ..Default::default() };

@@ -16,8 +16,8 @@ impl From<Content> for pb::Content {
     fn from(content: Content) -> Self {
         Self {
             body: content.body.into(),
-            mentions: (!content.mentions.is_empty()).then(|| content.mentions.into()),
-            quote: content.quote.map(pb::Quote::from),
+            mentions: (!content.mentions.is_empty()).then(|| Box::new(content.mentions.into())),
+            quote: content.quote.map(|quote| Box::new((*quote).into())),
             thread: content.thread.map_or(0, MessageId::as_u64),
             unknown: content.unknown.into(),
         }
@@ -28,8 +28,8 @@ impl From<pb::Content> for Content {
     fn from(content: pb::Content) -> Self {
         Self {
             body: content.body.map_or(Body::Unknown, Body::from),
-            mentions: content.mentions.map(Mentions::from).unwrap_or_default(),
-            quote: content.quote.and_then(quote),
+            mentions: content.mentions.map(|mentions| Mentions::from(*mentions)).unwrap_or_default(),
+            quote: content.quote.and_then(|wire| quote(*wire)).map(Box::new),
             thread: MessageId::from_u64(content.thread),
             unknown: content.unknown.into(),
         }
@@ -50,12 +50,12 @@ impl From<Body> for Option<Wire> {
             Body::File(file) => Wire::File(Box::new((*file).into())),
             Body::Voice(voice) => Wire::Voice(Box::new((*voice).into())),
             Body::Video(video) => Wire::Video(Box::new((*video).into())),
-            Body::Location(location) => Wire::Location(location.into()),
+            Body::Location(location) => Wire::Location((*location).into()),
             Body::Card(card) => Wire::Card(Box::new((*card).into())),
-            Body::Forwarded(forwarded) => Wire::Forwarded(forwarded.into()),
-            Body::Notice(notice) => Wire::Notice(Box::new(notice.into())),
-            Body::Change(change) => Wire::Change(Box::new(change.into())),
-            Body::Custom(Custom { kind, data }) => Wire::Custom(pb::Custom { kind, data }),
+            Body::Forwarded(forwarded) => Wire::Forwarded((*forwarded).into()),
+            Body::Notice(notice) => Wire::Notice(Box::new((*notice).into())),
+            Body::Change(change) => Wire::Change(Box::new((*change).into())),
+            Body::Custom(custom) => Wire::Custom(pb::Custom { kind: custom.kind, data: custom.data }),
             Body::Unknown => return None,
         })
     }
@@ -74,7 +74,7 @@ impl From<Wire> for Body {
             Wire::Forwarded(forwarded) => Forwarded::from(forwarded).into(),
             Wire::Notice(notice) => Notice::from(*notice).into(),
             // Without a message there is nothing to change.
-            Wire::Change(wire) => change(*wire).map_or(Self::Unknown, Self::Change),
+            Wire::Change(wire) => change(*wire).map_or(Self::Unknown, Self::from),
             Wire::Custom(custom) => Custom { kind: custom.kind, data: custom.data }.into(),
         }
     }

@@ -18,8 +18,8 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
     };
     let beside = |content: pb::Content| pb::Content { body: Some(said("yes, @all")), ..content };
     vec![
-        ("content.mentions", beside(pb::Content { mentions: Some(mentions), ..Default::default() })),
-        ("content.quote", beside(pb::Content { quote: Some(quote), ..Default::default() })),
+        ("content.mentions", beside(pb::Content { mentions: Some(mentions.into()), ..Default::default() })),
+        ("content.quote", beside(pb::Content { quote: Some(quote.into()), ..Default::default() })),
         ("content.thread", beside(pb::Content { thread: EARLIER_ID, ..Default::default() })),
         ("content.image", Body::Image(image().into()).into()),
         ("content.file", Body::File(file().into()).into()),

@@ -15,7 +15,7 @@ impl From<im_sdk::Content> for Content {
             body: content.body.into(),
             mentions: content.mentions.users.iter().map(ToString::to_string).collect(),
             mentions_everybody: content.mentions.everybody,
-            quote: content.quote.map(Quote::from),
+            quote: content.quote.map(|quote| Quote::from(*quote)),
             thread: content.thread.map(MessageId::as_u64),
             unknown: (!content.unknown.is_empty()).then(|| content.unknown.into()),
         }
@@ -28,7 +28,7 @@ impl Content {
         content.mentions.users =
             self.mentions.iter().map(|user| UserId::parse(user)).collect::<Result<_, _>>()?;
         content.mentions.everybody = self.mentions_everybody;
-        content.quote = self.quote.map(Quote::parse).transpose()?;
+        content.quote = self.quote.map(Quote::parse).transpose()?.map(Box::new);
         content.thread = self.thread.map(message_id).transpose()?;
         content.unknown = self.unknown.unwrap_or_default().into();
         Ok(content)
@@ -43,7 +43,7 @@ impl From<sdk::Body> for Body {
             sdk::Body::File(file) => Self::File { file: (*file).into() },
             sdk::Body::Voice(voice) => Self::Voice { voice: (*voice).into() },
             sdk::Body::Video(video) => Self::Video { video: (*video).into() },
-            sdk::Body::Location(location) => Self::Location { location: location.into() },
+            sdk::Body::Location(location) => Self::Location { location: (*location).into() },
             sdk::Body::Card(card) => Self::Card { card: (*card).into() },
             sdk::Body::Forwarded(forwarded) => Self::Forwarded {
                 title: forwarded.title,

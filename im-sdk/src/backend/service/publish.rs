@@ -170,21 +170,23 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
     let content = Content::from(content);
-    if content.body == Body::Unknown {
-        return Err("the content is empty or of a kind that this back end does not know".into());
-    }
-    if is_notice(&content) {
-        return Err("a notice is what the system says: devices cannot send it".into());
+    match &said(&content).body {
+        Body::Unknown => {
+            return Err("the content is empty or of a kind that this back end does not know".into());
+        }
+        Body::Notice(_) => {
+            return Err("a notice is what the system says: devices cannot send it".into());
+        }
+        _ => {}
     }
     Ok(Incoming { from, device, to, content })
 }
 
-/// Also one that an edit makes of something else.
-fn is_notice(content: &Content) -> bool {
-    match &content.body {
-        Body::Notice(_) => true,
-        Body::Change(Change { kind: ChangeKind::Edit(content), .. }) => is_notice(content),
-        _ => false,
+/// What is new in it: of an edit, what the message says from then on.
+fn said(content: &Content) -> &Content {
+    match content.as_change() {
+        Some(Change { kind: ChangeKind::Edit(content), .. }) => content,
+        _ => content,
     }
 }
 
