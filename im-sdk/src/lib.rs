@@ -16,6 +16,7 @@
 //! | `client` | `client` | devices: one connection, kept alive over every change of network |
 //! | `cluster` | `cluster` | what joins processes: routes and bus, on Redis and NATS or in process |
 //! | `token` | `cluster` | the tokens that back ends mint and servers verify |
+//! | [`content`], [`timeline`] | always | the kinds of messages; what changes make of them |
 //! | [`id`], [`proto`] | always | ids, and the wire protocol |
 //!
 //! A device never compiles redis or async-nats, a back end never compiles quinn.
@@ -46,9 +47,10 @@ pub mod backend;
 pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
-mod content;
+pub mod content;
 mod history;
 mod recipient;
+pub mod timeline;
 #[cfg(feature = "cluster")]
 pub mod token;
 

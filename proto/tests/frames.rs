@@ -12,6 +12,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod kinds;
+
 use std::{collections::BTreeSet, env, fs, sync::LazyLock};
 
 use bytes::Bytes;
@@ -48,7 +50,7 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("push.text.long", push("bob", "alice", text(&"é".repeat(100)))),
         ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
         ("push.to_several", push("bob", "", text("to you all"))),
-        ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("push.unknown_content", push("bob", "alice", pb::Content::default())),
         ("push.inbox", entry("", 42, push("bob", "alice", text("hello, alice")))),
         ("push.channel", entry("team", 7, push("bob", "", text("to the team")))),
         ("sync", Body::Sync(pb::Sync { cursors: cursors() })),
@@ -85,7 +87,7 @@ fn frames() -> Vec<(&'static str, Body)> {
 
 /// Every other message, also those inside frames that deserve a look on their own.
 fn messages() -> Vec<Vector> {
-    vec![
+    let mut messages = vec![
         message("device.web", device(Terminal::Web, "tab-1")),
         message("device.android", device(Terminal::Android, "a-1")),
         message("device.ios", device(Terminal::Ios, "4f1c")),
@@ -94,7 +96,7 @@ fn messages() -> Vec<Vector> {
         message("device.other", device(Terminal::Other, "fridge")),
         message("content.text", text("hi")),
         message("content.custom", custom("order.paid", b"\x00\xff")),
-        message("content.unknown", pb::Content { body: None }),
+        message("content.unknown", pb::Content::default()),
         message("cursor.inbox", inbox_42()),
         message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
@@ -138,7 +140,9 @@ fn messages() -> Vec<Vector> {
         message("publish_head", pb::PublishHead { number: 1 }),
         message("server_info", server_info()),
         message("archive_record", archive_record()),
-    ]
+    ];
+    messages.extend(kinds::kinds().into_iter().map(|(name, content)| message(name, content)));
+    messages
 }
 
 /// Frames that no writer here writes and every reader reads: name, bytes, what is read (`None`: ignored).
@@ -317,7 +321,9 @@ fn raw_frames_read_as_frames() {
 fn no_field_is_missing() {
     let mut missing = BTreeSet::new();
     for message in POOL.all_messages() {
-        missing.extend(message.fields().map(|field| field.full_name().to_owned()));
+        // The entries of a map are no messages of their own.
+        let fields = message.fields().filter(|_| !message.is_map_entry());
+        missing.extend(fields.map(|field| field.full_name().to_owned()));
     }
     for kind in POOL.all_enums() {
         let set = kind.values().filter(|value| value.number() != 0);
@@ -466,12 +472,12 @@ fn device(terminal: Terminal, id: &str) -> pb::Device {
 }
 
 fn text(text: &str) -> pb::Content {
-    pb::Content { body: Some(content::Body::Text(pb::Text { text: text.into() })) }
+    content::Body::Text(pb::Text { text: text.into() }).into()
 }
 
 fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
     let data = Bytes::from_static(data);
-    pb::Content { body: Some(content::Body::Custom(pb::Custom { kind: kind.into(), data })) }
+    content::Body::Custom(pb::Custom { kind: kind.into(), data }).into()
 }
 
 fn push(from: &str, to: &str, content: pb::Content) -> Body {
@@ -550,7 +556,10 @@ fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> O
 }
 
 fn unknown_content() -> Option<Body> {
-    let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
+    let message = pb::Message {
+        content: Some(pb::Content { unknown: vec![0x72, 0], ..Default::default() }),
+        ..Default::default()
+    };
     Some(Body::Push(pb::Push { message: Some(message), ..Default::default() }))
 }
 

@@ -21,6 +21,7 @@ mod client;
 pub mod group;
 mod im_server;
 mod nats;
+pub mod phone;
 mod postgres;
 mod process;
 pub mod raw;

@@ -8,8 +8,9 @@ use im_sdk::{
 };
 
 use crate::{
-    ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, TokenProvider, Transport, runtime,
+    ChangeKind, ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange,
+    MessageRef, OpenError, Position, PublishError, QueuedSend, SendError, State, TokenProvider, Transport,
+    runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -97,7 +98,7 @@ impl Client {
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send(&self, to: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(UserId::parse(&to)?, content.into()).await?.as_u64())
+        Ok(self.inner.send(UserId::parse(&to)?, content.parse()?).await?.as_u64())
     }
 
     /// The same to the members of a channel.
@@ -105,7 +106,16 @@ impl Client {
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send_to_channel(&self, channel: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(ChannelId::parse(&channel)?, content.into()).await?.as_u64())
+        Ok(self.inner.send(ChannelId::parse(&channel)?, content.parse()?).await?.as_u64())
+    }
+
+    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. Sent like a message; once
+    /// the back end has taken it, it comes to all devices, this one too.
+    ///
+    /// # Errors
+    /// [`SendError`]: it was not taken, and nothing will be sent.
+    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<u64, SendError> {
+        Ok(self.inner.change(&message.parse()?, kind.parse()?).await?.as_u64())
     }
 
     /// Everything that was sent, now or by an earlier process, and is not settled, in order.
@@ -124,7 +134,7 @@ impl Client {
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
     pub async fn publish(&self, to: String, content: Content) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(UserId::parse(&to)?, content.into()).await?.into())
+        Ok(self.inner.publish(UserId::parse(&to)?, content.parse()?).await?.into())
     }
 
     /// The same to the members of a channel. Whoever is none is refused.
@@ -136,7 +146,7 @@ impl Client {
         channel: String,
         content: Content,
     ) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.into()).await?.into())
+        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.parse()?).await?.into())
     }
 
     /// A page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may

@@ -13,21 +13,29 @@
 
 mod client;
 mod config;
+mod content;
 mod error;
 mod event;
 mod history;
 mod runtime;
+mod timeline;
 mod token;
 
 pub use self::{
     client::{Client, Published},
     config::{ClientConfig, Terminal, Trust},
-    error::{OpenError, PublishError, RefusalKind, SendError, TokenError},
+    content::{
+        Body, Card, ChangeKind, Content, File, ForwardedEntry, Image, Location, Media, Quote, Video, Voice,
+        decode_content, encode_content, text_content,
+    },
+    error::{InvalidContent, OpenError, PublishError, RefusalKind, SendError, TokenError},
     event::{
-        Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
+        Event, MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
+        message_ref,
     },
     history::{Conversation, HistoryError, HistoryPage, HistoryRange},
     runtime::shutdown,
+    timeline::{Reaction, ShownMessage, Timeline},
     token::{TokenProvider, TokenRequest},
 };
 

@@ -115,7 +115,8 @@ impl SendError {
 /// The sender's first, each once.
 fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     let sender = prepared.from.iter();
-    let others = prepared.users.iter().filter(|user| Some(*user) != prepared.from.as_ref());
+    let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.from.as_ref();
+    let others = prepared.users.iter().filter(is_other);
     sender.chain(others).cloned().collect()
 }
 

@@ -13,8 +13,8 @@ use tokio_util::{
 };
 
 use super::{
-    acks::AckWatch, directory::Directory, ids::Ids, message::Durability, publisher::Publisher,
-    store::MessageStore,
+    acks::AckWatch, change::ChangePolicy, directory::Directory, ids::Ids, message::Durability,
+    publisher::Publisher, store::MessageStore,
 };
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
@@ -43,6 +43,8 @@ pub struct ImConfig {
     pub default_durability: Durability,
     /// Where history goes on that the logs do not reach back to. Default `None`: it ends there.
     pub message_store: Option<Arc<dyn MessageStore>>,
+    /// What devices may do to messages that were sent.
+    pub changes: ChangePolicy,
 }
 
 impl Default for ImConfig {
@@ -54,6 +56,7 @@ impl Default for ImConfig {
             handler_concurrency: 1024,
             default_durability: Durability::default(),
             message_store: None,
+            changes: ChangePolicy::default(),
         }
     }
 }

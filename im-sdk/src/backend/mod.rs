@@ -14,7 +14,9 @@
 mod acks;
 mod append;
 mod archive;
+mod change;
 mod channel;
+mod check;
 mod directory;
 mod fanout;
 mod history;
@@ -30,7 +32,9 @@ pub mod store;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use change::{ChangePolicy, ChangeRights, IncomingChange};
 pub use channel::{Channel, ChannelError};
+pub use check::InvalidContent;
 pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};

@@ -8,6 +8,7 @@ use super::{
     acks::Origin,
     append::Logged,
     archive::archive_all,
+    check::InvalidContent,
     ids::IdError,
     im::Im,
     message::{Durability, InvalidMessage, Message, Prepared, push_frame},
@@ -61,6 +62,15 @@ pub enum SendError {
     /// The idempotency key is not one.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
+    /// The content is not one that devices can be given.
+    #[error(transparent)]
+    InvalidContent(#[from] InvalidContent),
+    /// A change of a message that is not logged would reach some devices and not others.
+    #[error("a change of a message must be logged: Durability::Live is not enough")]
+    ChangeNeedsLog,
+    /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
+    #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
+    DeletionInChannel,
     /// The idempotency key was used for another message.
     #[error("the idempotency key was used for another message")]
     Conflict,
@@ -118,6 +128,9 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
             InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
             InvalidMessage::Key => Self::InvalidKey,
+            InvalidMessage::Content(error) => Self::InvalidContent(error),
+            InvalidMessage::ChangeNeedsLog => Self::ChangeNeedsLog,
+            InvalidMessage::DeletionInChannel => Self::DeletionInChannel,
         }
     }
 }

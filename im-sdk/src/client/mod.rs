@@ -43,6 +43,7 @@
 //! ```
 
 mod acks;
+mod changes;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
@@ -62,6 +63,7 @@ mod trust;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::{
+    changes::MessageRef,
     client::{Client, Published},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,

@@ -12,7 +12,11 @@ use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{acks::Acks, publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
-use super::{im::Im, message::Message};
+use super::{
+    change::{ChangeRights, IncomingChange},
+    im::Im,
+    message::Message,
+};
 use crate::{
     Content, Recipient,
     cluster::{BusError, DeviceAck},
@@ -104,6 +108,17 @@ impl Refusal {
 pub trait Handler: Send + Sync + 'static {
     /// Decides. Several run at once, also for one user; those of one device and recipient come one after another.
     fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
+
+    /// Decides what becomes of a [change](crate::content::Change) to an earlier message: refuses it, leaves it to
+    /// [`ChangePolicy`](super::ChangePolicy), which is the default, or grants it whatever the policy says. Changes do not come to
+    /// [`Handler::publish`]: rules for what may be said belong here too, for edits.
+    fn change(
+        &self,
+        incoming: &IncomingChange,
+    ) -> impl Future<Output = Result<ChangeRights, Refusal>> + Send {
+        let _ = incoming;
+        std::future::ready(Ok(ChangeRights::default()))
+    }
 
     /// A device's application has dealt with everything in a log up to a place, which is further than what was told
     /// before. Told once, to one of the back ends, if nothing is lost: an acknowledgement is no transaction, and the

@@ -27,8 +27,8 @@ pub struct StoredEntry {
     pub peer: Option<UserId>,
     /// Who sent it. `None`: the back end itself.
     pub from: Option<UserId>,
-    /// What its content is, for queries: `text`, or the application's name for it without control characters and cut at
-    /// 128 bytes; empty where this version does not know it.
+    /// What its content is, for queries: `text`, `image` and so on, `change` for what changes another message, or the
+    /// application's name for it without control characters and cut at 128 bytes; empty where this version does not know it.
     pub kind: String,
     /// The message: an encoded `im.v1.Message`.
     pub message: Bytes,
@@ -86,27 +86,29 @@ impl StoredEntry {
 
 /// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
 pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
-    let other = if message.from == owner.as_str() { &message.to } else { &message.from };
+    let other = match message.content.as_ref().and_then(|content| content.body.as_ref()) {
+        // What the back end changes between two users.
+        Some(pb::content::Body::Change(change)) if message.from.is_empty() => {
+            change.between.iter().find(|user| *user != owner.as_str())?
+        }
+        _ if message.from == owner.as_str() => &message.to,
+        _ => &message.from,
+    };
     UserId::parse(other).ok()
 }
 
 fn kind(content: Option<&pb::Content>) -> String {
-    match Content::from(content.cloned()) {
-        Content::Text(_) => "text".to_owned(),
-        // A device chooses it: PostgreSQL would not take a NUL, for example.
-        Content::Custom { kind, .. } => {
-            let mut kind: String = kind.chars().filter(|char| !char.is_control()).collect();
-            kind.truncate(kind.floor_char_boundary(MAX_KIND_BYTES));
-            kind
-        }
-        Content::Unknown => String::new(),
-    }
+    let content = Content::from(content.cloned());
+    // A device chooses that of a custom one: PostgreSQL would not take a NUL, for example.
+    let mut kind: String = content.kind().chars().filter(|char| !char.is_control()).collect();
+    kind.truncate(kind.floor_char_boundary(MAX_KIND_BYTES));
+    kind
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::ArchivePlace;
+    use crate::{cluster::ArchivePlace, content::Change};
 
     fn message(from: &str, to: &str, content: Content) -> pb::Message {
         let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;
@@ -129,6 +131,11 @@ mod tests {
         assert_eq!(peers("alice", "bob", &["alice", "bob"]), [bob(), Some("alice".to_owned())]);
         assert_eq!(peers("bob", "bob", &["bob"]), [bob()], "notes to oneself");
         assert_eq!(peers("", "bob", &["bob"]), [None], "from the back end");
+        let mut change = Change::recall(MessageId::from_u64(7).unwrap());
+        change.between = ["alice", "bob"].map(|user| user.parse().unwrap()).into();
+        let changed = entries(&message("", "", change.into()), &["alice", "bob"]);
+        let peers_of_change: Vec<_> = changed.into_iter().map(|entry| entry.peer.unwrap()).collect();
+        assert_eq!(peers_of_change, ["bob", "alice"].map(|user| UserId::parse(user).unwrap()));
         assert_eq!(peers("bob", "", &["bob", "carol"]), [None, bob()], "to several");
     }
 

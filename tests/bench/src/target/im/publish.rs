@@ -174,7 +174,7 @@ fn push(stamp: Stamp, payload: usize) -> Bytes {
         id: stamp.time,
         from: "bench".to_owned(),
         to: String::new(),
-        content: Some(pb::Content { body: Some(text) }),
+        content: Some(text.into()),
     };
     frame::encode(pb::frame::Body::Push(pb::Push { message: Some(message), channel: String::new(), seq: 0 }))
 }
