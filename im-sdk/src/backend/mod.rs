@@ -24,6 +24,7 @@ mod message;
 mod presence;
 mod publisher;
 mod receipt;
+mod search;
 mod send;
 mod service;
 pub mod store;
@@ -31,22 +32,25 @@ pub mod store;
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use channel::{Channel, ChannelError};
-pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
+pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{ChannelReceipt, Receipt, UserDevice};
+pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
-    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery, StoredEntry,
+    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, SearchPage, SearchQuery, StorePage,
+    StoreQuery, StoredEntry, StoredKey, Words,
 };
 
 pub use crate::{
-    Conversation, HistoryRange,
+    CLOCK_TOLERANCE, Conversation, HistoryQuery, HistoryRange, InvalidSearch, Kind, MAX_SEARCH_BYTES,
+    MAX_SEARCH_WORDS, Search, SearchPlace,
     cluster::{DeviceAck, LogId},
     token::{SigningKey, TokenMinter},
 };
