@@ -181,6 +181,9 @@ mod encoded {
     }
 }
 
+#[cfg(feature = "backend")]
+pub(crate) use encoded::content_of;
+
 #[cfg(all(test, feature = "backend"))]
 mod tests {
     use bytes::Bytes;

@@ -26,7 +26,10 @@ pub use self::{
     event::{
         Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
     },
-    history::{Conversation, HistoryError, HistoryPage, HistoryRange},
+    history::{
+        Conversation, FoundPage, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Kind, Search,
+        SearchPlace,
+    },
     runtime::shutdown,
     token::{TokenProvider, TokenRequest},
 };

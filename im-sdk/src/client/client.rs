@@ -9,9 +9,10 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, FoundPage, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, Transport,
+    ClientConfig, Event, FoundPage, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError,
+    Position, PublishError, QueuedSend, SendError, State, Transport,
     acks::AckQueue,
+    core::{Answer, Answered},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };

@@ -46,7 +46,7 @@ use self::{
 pub(super) use self::{
     order::Round,
     outbox::{Outcome, Taken},
-    requests::Answer,
+    requests::{Answer, Answered},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{

@@ -32,7 +32,9 @@ impl Command {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
-            Self::History { answer, .. } | Self::Search { answer, .. } => _ = answer.send(Err(refused(error))),
+            Self::History { answer, .. } | Self::Search { answer, .. } => {
+                _ = answer.send(Err(refused(error)))
+            }
             Self::Queued(list) => _ = list.send(Vec::new()),
             Self::Discard(_, done) => _ = done.send(false),
         }

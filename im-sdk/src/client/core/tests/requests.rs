@@ -3,7 +3,10 @@
 use super::{super::requests, *};
 use crate::{
     Conversation, HistoryQuery, HistoryRange, Kind, Search, SearchPlace,
-    client::{FoundPage, HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, core::{Answer, Answered}},
+    client::{
+        FoundPage, HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind,
+        core::{Answer, Answered},
+    },
 };
 
 impl Harness {
@@ -53,8 +56,14 @@ fn a_page_comes_with_positions() {
     assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
     test.receive(page(request.number, &[40, 41]));
     test.receive(page(request.number, &[1]));
-    let [(7, Ok(Answered::History(HistoryPage { messages, more: true, next })))] = &test.answers()[..] else { panic!() };
-    assert_eq!(*next, Some(HistoryRange::Before(40)), "from the first entry, where the back end does not say");
+    let [(7, Ok(Answered::History(HistoryPage { messages, more: true, next })))] = &test.answers()[..] else {
+        panic!()
+    };
+    assert_eq!(
+        *next,
+        Some(HistoryRange::Before(40)),
+        "from the first entry, where the back end does not say"
+    );
     let positions: Vec<_> = messages.iter().map(|message| message.position.clone().unwrap()).collect();
     assert!(
         positions
@@ -83,21 +92,24 @@ fn from_the_beginning_is_not_the_newest() {
 fn what_is_wanted_travels() {
     let ids = [7, 9].map(|id| crate::id::MessageId::from_u64(id).unwrap());
     let query = HistoryQuery::before_message(ids[0]).since_ms(5).until_ms(0).kinds([Kind::custom("x")]);
-    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else { panic!() };
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+        panic!()
+    };
     assert_eq!((asked.before_id, asked.after_id, asked.since_ms, asked.until_ms), (7, 0, 5, 1));
     assert_eq!(asked.kinds, [pb::ContentKind { number: 15, custom: "x".to_owned() }]);
     let query = HistoryQuery::after_message(ids[1]);
-    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else { panic!() };
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+        panic!()
+    };
     assert_eq!((asked.before_id, asked.after_id, asked.until_ms), (0, 9, 0));
 }
 
 #[test]
 fn an_empty_page_says_where_to_go_on() {
     let mut test = Harness::connected();
-    for (range, expected) in [
-        (HistoryRange::Newest, HistoryRange::Before(7)),
-        (HistoryRange::After(3), HistoryRange::After(7)),
-    ] {
+    for (range, expected) in
+        [(HistoryRange::Newest, HistoryRange::Before(7)), (HistoryRange::After(3), HistoryRange::After(7))]
+    {
         test.core.handle_history(test.now, 1, Conversation::Inbox, range.into(), 0);
         let number = test.sent_request().number;
         let history = pb::History { entries: vec![], more: true, next: 7 };
