@@ -89,7 +89,8 @@ async fn many_are_deleted_in_batches() {
     // More logs than are looked at at once.
     let logs: Vec<_> = (0..LOGS + 5).map(|number| entry(&format!("user-{number}"), 2)).collect();
     store.write(&logs).await.unwrap();
-    let cleaner = im(&store).await.retention(Retention::new().inboxes(DAY)).unwrap();
+    let im = im(&store).await;
+    let cleaner = im.retention(Retention::new().inboxes(DAY)).unwrap();
     assert_eq!(cleaner.run_once().await.unwrap(), (entries.len() + logs.len()) as u64);
 }
 

@@ -152,7 +152,10 @@ fn clamp(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::{super::conformance::check_message_store, *};
+    use crate::{Content, Kind, backend::store::Words, proto::pb};
 
     #[tokio::test]
     async fn conforms_in_memory() {
@@ -179,5 +182,66 @@ mod tests {
         drop(store);
         let error = SqlMessageStore::connect(&url).await.unwrap_err();
         assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 2 }), "{error}");
+    }
+
+    /// A file as version 1 of the tables left it.
+    async fn file_of_version_1(url: &str, messages: i64) {
+        let pool = AnyPoolOptions::new().connect(&format!("{url}?mode=rwc")).await.unwrap();
+        for statement in [
+            "CREATE TABLE im_schema (version BIGINT NOT NULL)",
+            "INSERT INTO im_schema (version) VALUES (1)",
+            "CREATE TABLE im_messages (log TEXT NOT NULL, seq BIGINT NOT NULL, id BIGINT NOT NULL, peer TEXT NOT NULL,
+                sender TEXT NOT NULL, sent_at_ms BIGINT NOT NULL, kind TEXT NOT NULL, message BLOB NOT NULL,
+                PRIMARY KEY (log, id))",
+            "CREATE INDEX im_messages_seq ON im_messages (log, seq, id)",
+            "CREATE INDEX im_messages_peer ON im_messages (log, peer, seq, id)",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        for seq in 1..=messages {
+            write_as_version_1(&pool, seq).await;
+        }
+        pool.close().await;
+    }
+
+    async fn write_as_version_1(pool: &AnyPool, seq: i64) {
+        let id = MessageId::first_at(1_800_000_000_000 + seq as u64).as_u64();
+        let (content, kind) = match seq % 2 {
+            0 => (Content::custom("order.paid", "x"), "order.paid"),
+            _ => (Content::text(format!("午饭 number {seq}")), "text"),
+        };
+        let message = pb::Message { id, content: Some(content.into()), ..Default::default() };
+        let insert = "INSERT INTO im_messages (log, seq, id, peer, sender, sent_at_ms, kind, message)
+            VALUES ('u:bob', $1, $2, 'alice', 'alice', 0, $3, $4)";
+        let insert = sqlx::query(insert).bind(seq).bind(clamp(id)).bind(kind).bind(message.encode_to_vec());
+        insert.execute(pool).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_earlier_version_has_written_is_found() {
+        const MESSAGES: i64 = 601;
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
+        file_of_version_1(&url, MESSAGES).await;
+        // Several at once, as several back ends would be updated.
+        let stores = futures_util::future::join_all((0..3).map(|_| SqlMessageStore::connect(&url))).await;
+        let store = stores.into_iter().map(Result::unwrap).next().unwrap();
+        let bob = LogId::Inbox("bob".parse().unwrap());
+        let found = async |store: &SqlMessageStore, text: &str| {
+            let query = SearchQuery::new(vec![bob.clone()], Words::parse(text).unwrap(), 1000);
+            store.search(&query).await.unwrap().entries.len()
+        };
+        assert_eq!(found(&store, "午饭").await, 301);
+        assert_eq!(found(&store, "number 601").await, 1);
+        let paid = StoreQuery::new(HistoryRange::Newest, 1000).with_kinds(vec![Kind::custom("order.paid")]);
+        let page = store.read(&bob, &paid).await.unwrap();
+        assert_eq!(page.entries.len(), 300, "kinds have their names of today");
+        assert_eq!(page.entries[0].peer, Some("alice".parse().unwrap()));
+        // A back end that is not updated yet goes on writing.
+        write_as_version_1(&store.pool, MESSAGES + 2).await;
+        drop(store);
+        let store = SqlMessageStore::connect(&url).await.unwrap();
+        assert_eq!(found(&store, "午饭").await, 302);
     }
 }

@@ -78,9 +78,10 @@ impl SqlMessageStore {
         statement.push(COLUMNS);
         let expression = self.expression(query);
         match self.dialect {
+            // `CROSS`: in this order. It would else go through all messages, the newest first, and ask the index about each.
             Dialect::Sqlite => statement
-                .push(" FROM im_words JOIN im_texts t ON t.number = im_words.rowid")
-                .push(" JOIN im_messages m ON m.log = t.log AND m.id = t.id WHERE im_words MATCH ")
+                .push(" FROM im_words CROSS JOIN im_texts t ON t.number = im_words.rowid")
+                .push(" CROSS JOIN im_messages m ON m.log = t.log AND m.id = t.id WHERE im_words MATCH ")
                 .bind(expression),
             Dialect::Postgres => statement
                 .push(" FROM im_texts t JOIN im_messages m ON m.log = t.log AND m.id = t.id")
