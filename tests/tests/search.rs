@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use im_sdk::{
+    Content,
     backend::{
-        ArchiverHandle, Content, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
+        ArchiverHandle, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
         Retention, SqlMessageStore, user,
     },
     client::{
@@ -255,7 +256,7 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
-    let texts: Vec<_> = lines.iter().map(|line| {
+    let texts = lines.iter().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         (line["seq"].as_u64().unwrap(), line["content"]["text"].as_str().unwrap().to_owned())
     });

@@ -92,7 +92,8 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use im_sdk::{
-    ///     backend::{Content, Conversation, HistoryQuery, Im, Kind, Message, user},
+    ///     Content,
+    ///     backend::{Conversation, HistoryQuery, Im, Kind, Message, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };

@@ -1,4 +1,4 @@
-//! What is searched: the database's own full-text index, of terms that [`words`](super::super::words) makes.
+//! What is searched: the database's own full-text index, of terms that `words` makes.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,10 @@ use crate::{
         StoredEntry,
         store::{
             StoredKey, entry,
-            words::{Term, index_terms, log_term, searched},
+            words::{
+                searched,
+                terms::{Term, index_terms, log_term},
+            },
         },
     },
     proto::pb,
