@@ -10,7 +10,7 @@ mod write;
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{AnyPool, any::AnyPoolOptions};
+use sqlx::{Any, AnyPool, Transaction, any::AnyPoolOptions};
 use tokio::time::timeout;
 
 use super::{
@@ -72,6 +72,16 @@ impl SqlMessageStore {
             .map_err(|error| MessageStoreError::unavailable(schema::MIGRATE, error))??;
         store.index_the_rest().await?;
         Ok(store)
+    }
+
+    /// A transaction that writes. In SQLite it begins with a write, to wait for its turn: one that has read first is refused at
+    /// once where another writes.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        if self.dialect == Dialect::Sqlite {
+            sqlx::query("DELETE FROM im_schema WHERE version < 0").execute(&mut *transaction).await?;
+        }
+        Ok(transaction)
     }
 }
 

@@ -166,11 +166,10 @@ impl SqlMessageStore {
         if !self.has_a_rest().await? {
             return Ok(0);
         }
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         if self.dialect == Dialect::Postgres {
             Statement::new(REST_LOCK).execute(&mut *transaction).await?;
         }
-        // A write at first, so that SQLite waits for others instead of refusing.
         let mut statement = Statement::new("UPDATE im_messages SET indexed = 1 WHERE (log, id) IN ");
         statement.push("(SELECT log, id FROM im_messages WHERE indexed = 0 ORDER BY id LIMIT ").bind(REST);
         statement.push(") RETURNING log, id, message, kind");

@@ -31,7 +31,7 @@ impl SqlMessageStore {
         statement.bind(number).push(" AND log > ").bind(after.to_owned());
         statement.push(" ORDER BY log LIMIT ").bind(REDACTED);
         let rows = statement.fetch(&self.pool).await?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let mut last = None;
         for row in &rows {
             let log: String = row.try_get(0)?;
@@ -99,7 +99,7 @@ impl SqlMessageStore {
         let rows = due.fetch(&self.pool).await?;
         let Some(last) = rows.last() else { return Ok(0) };
         let last: i64 = last.try_get(0)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         self.forget(&mut transaction, &log, last, "<=").await?;
         let mut delete = Statement::new("DELETE FROM im_messages WHERE log = ");
         delete.bind(log).push(" AND id <= ").bind(last);
