@@ -49,11 +49,15 @@ pub mod client;
 pub mod cluster;
 pub mod content;
 mod history;
+mod kind;
 mod recipient;
+mod search;
 pub mod timeline;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
-pub use history::{Conversation, HistoryRange};
+pub use history::{Conversation, HistoryQuery, HistoryRange};
+pub use kind::Kind;
 pub use recipient::Recipient;
+pub use search::{CLOCK_TOLERANCE, InvalidSearch, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Search, SearchPlace};

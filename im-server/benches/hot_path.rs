@@ -75,7 +75,7 @@ fn push() -> Bytes {
         id: 1,
         from: "alice".to_owned(),
         to: "bob".to_owned(),
-        content: Some(pb::Content { body: Some(text) }),
+        content: Some(text.into()),
     };
     frame::encode(pb::frame::Body::Push(pb::Push { message: Some(message), channel: String::new(), seq: 1 }))
 }

@@ -25,6 +25,7 @@ use im_proto::{
     pb::{
         self, RefusalKind, ResetReason, Terminal, content, device_frame, frame::Body,
         history_request::Conversation, publish_result::Outcome, record::Effect, request, response,
+        search_request::Conversation as Search,
     },
 };
 use prost::Message;
@@ -78,8 +79,19 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, Some(7))),
         ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, None)),
         ("request.history.beginning", history_request(3, Conversation::Inbox(true), 0, Some(0))),
+        ("request.history.filtered", filtered_history_request()),
+        ("request.search", search_request(pb::SearchRequest { text: "hello".into(), ..Default::default() })),
+        ("request.search.user", search_request(search_in(Search::User("bob".into())))),
+        ("request.search.channel", search_request(search_in(Search::Channel("team".into())))),
+        ("request.search.inbox", search_request(search_in(Search::Inbox(true)))),
         ("response.history", response(1, response::Outcome::History(history()))),
         ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
+        (
+            "response.history.next",
+            response(2, response::Outcome::History(pb::History { next: 42, more: true, entries: vec![] })),
+        ),
+        ("response.found", response(4, response::Outcome::Found(found()))),
+        ("response.found.nothing", response(4, response::Outcome::Found(pb::Found::default()))),
         ("response.refused", response_refused()),
         ("go_away", Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
     ]
@@ -130,6 +142,8 @@ fn messages() -> Vec<Vector> {
         message("raw_push", raw_push()),
         message("raw_frame", pb::RawFrame { push: Some(raw_push()), response: None }),
         message("raw_frame.response", raw_response()),
+        message("raw_history.next", pb::RawHistory { entries: vec![], more: true, next: 42 }),
+        message("raw_frame.found", raw_found()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
@@ -312,9 +326,12 @@ fn raw_frames_read_as_frames() {
     assert_eq!(read, Some(push.clone()));
 
     let Body::Push(push) = push else { panic!("{push:?}") };
-    let history = pb::History { entries: vec![push], more: true };
+    let history = pb::History { entries: vec![push], more: true, next: 0 };
     let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(3, response::Outcome::History(history))));
+
+    let read = frame::decode(raw_found().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(4, response::Outcome::Found(found()))));
 }
 
 #[test]
@@ -517,8 +534,49 @@ fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body 
 }
 
 fn history_request(number: u64, conversation: Conversation, before: u64, after: Option<u64>) -> Body {
-    let history = pb::HistoryRequest { conversation: Some(conversation), before, after, limit: 50 };
+    let conversation = Some(conversation);
+    let history = pb::HistoryRequest { conversation, before, after, limit: 50, ..Default::default() };
     Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
+}
+
+fn filtered_history_request() -> Body {
+    let history = pb::HistoryRequest {
+        conversation: Some(Conversation::Inbox(true)),
+        before_id: NEXT_ID,
+        after_id: message_id(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        kinds: kinds(),
+        ..Default::default()
+    };
+    Body::Request(pb::Request { number: 5, question: Some(request::Question::History(history)) })
+}
+
+fn kinds() -> Vec<pb::ContentKind> {
+    let custom = pb::ContentKind { number: 15, custom: "order.paid".into() };
+    vec![pb::ContentKind { number: 1, ..Default::default() }, custom]
+}
+
+fn search_request(search: pb::SearchRequest) -> Body {
+    Body::Request(pb::Request { number: 4, question: Some(request::Question::Search(search)) })
+}
+
+fn search_in(conversation: Search) -> pb::SearchRequest {
+    pb::SearchRequest {
+        text: "hello 你好".into(),
+        conversation: Some(conversation),
+        kinds: kinds(),
+        from: "bob".into(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        before: Some(cursor("team", 0, message_id())),
+        limit: 20,
+    }
+}
+
+fn found() -> pb::Found {
+    let Body::Push(push) = entry("team", 7, push("bob", "", text("to the team"))) else { panic!("no push") };
+    pb::Found { entries: vec![push], next: Some(cursor("team", 0, message_id())) }
 }
 
 fn response(number: u64, outcome: response::Outcome) -> Body {
@@ -536,7 +594,7 @@ fn history() -> pb::History {
     let Body::Push(push) = entry("", 41, push("bob", "alice", text("hello, alice"))) else {
         panic!("no push")
     };
-    pb::History { entries: vec![push], more: true }
+    pb::History { entries: vec![push], more: true, next: 0 }
 }
 
 fn channels() -> pb::Channels {
@@ -652,8 +710,16 @@ fn raw_push() -> pb::RawPush {
 }
 
 fn raw_response() -> pb::RawFrame {
-    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true });
-    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history }) }
+    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true, next: 0 });
+    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history, found: None }) }
+}
+
+fn raw_found() -> pb::RawFrame {
+    let found = pb::RawFound { entries: vec![raw_push()], next: Some(cursor("team", 0, message_id())) };
+    pb::RawFrame {
+        push: None,
+        response: Some(pb::RawResponse { number: 4, history: None, found: Some(found) }),
+    }
 }
 
 fn server_info() -> pb::ServerInfo {

@@ -8,9 +8,9 @@ use im_sdk::{
 };
 
 use crate::{
-    ChangeKind, ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange,
-    MessageRef, OpenError, Position, PublishError, QueuedSend, SendError, State, TokenProvider, Transport,
-    runtime,
+    ChangeKind, ClientConfig, Content, Conversation, Event, FoundPage, HistoryError, HistoryPage,
+    HistoryQuery, HistoryRange, MessageRef, OpenError, Position, PublishError, QueuedSend, Search,
+    SendError, State, TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -160,7 +160,29 @@ impl Client {
         range: HistoryRange,
         limit: u32,
     ) -> Result<HistoryPage, HistoryError> {
-        Ok(self.inner.history(conversation.parse()?, range.into(), limit).await?.into())
+        let range = im_sdk::client::HistoryRange::from(range);
+        Ok(self.inner.history(conversation.parse()?, range, limit).await?.into())
+    }
+
+    /// The same for messages of some kinds or of some time, or around a message.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn query_history(
+        &self,
+        conversation: Conversation,
+        query: HistoryQuery,
+        limit: u32,
+    ) -> Result<HistoryPage, HistoryError> {
+        Ok(self.inner.history(conversation.parse()?, query.parse()?, limit).await?.into())
+    }
+
+    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn search(&self, search: Search, limit: u32) -> Result<FoundPage, HistoryError> {
+        Ok(self.inner.search(search.parse()?, limit).await?.into())
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most.

@@ -33,7 +33,10 @@ pub use self::{
         Event, MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
         message_ref,
     },
-    history::{Conversation, HistoryError, HistoryPage, HistoryRange},
+    history::{
+        Conversation, FoundPage, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Kind, Search,
+        SearchPlace,
+    },
     runtime::shutdown,
     timeline::{Reaction, ShownMessage, Timeline},
     token::{TokenProvider, TokenRequest},

@@ -14,7 +14,7 @@ use tokio_util::{
 
 use super::{
     acks::AckWatch, change::ChangePolicy, directory::Directory, ids::Ids, message::Durability,
-    publisher::Publisher, store::MessageStore,
+    publisher::Publisher, search::MAX_SEARCHES, store::MessageStore,
 };
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
@@ -41,7 +41,8 @@ pub struct ImConfig {
     /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
     /// [`Durability::Logged`].
     pub default_durability: Durability,
-    /// Where history goes on that the logs do not reach back to. Default `None`: it ends there.
+    /// Where history goes on that the logs do not reach back to, and what is searched. Default `None`: history ends there, and
+    /// nothing can be searched.
     pub message_store: Option<Arc<dyn MessageStore>>,
     /// What devices may do to messages that were sent.
     pub changes: ChangePolicy,
@@ -118,6 +119,8 @@ pub(super) struct Inner {
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) acks: Arc<AckWatch>,
+    /// How many searches may be under way.
+    pub(super) searches: Semaphore,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -158,6 +161,7 @@ impl Im {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, config.send_timeout, tasks.clone())),
+            searches: Semaphore::new(MAX_SEARCHES),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             cluster,
             config,

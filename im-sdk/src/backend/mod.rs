@@ -18,6 +18,7 @@ mod change;
 mod channel;
 mod check;
 mod directory;
+mod export;
 mod fanout;
 mod history;
 mod ids;
@@ -26,6 +27,8 @@ mod message;
 mod presence;
 mod publisher;
 mod receipt;
+mod retention;
+mod search;
 mod send;
 mod service;
 pub mod store;
@@ -35,22 +38,26 @@ pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use change::{ChangePolicy, ChangeRights, IncomingChange};
 pub use channel::{Channel, ChannelError};
 pub use check::InvalidContent;
-pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
+pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{ChannelReceipt, Receipt, UserDevice};
+pub use retention::{Cleaner, CleanerHandle, NoMessageStore, Retention};
+pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
 pub use send::SendError;
 pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
-    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery, StoredEntry,
+    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, SearchPage, SearchQuery, StorePage,
+    StoreQuery, StoredEntry, StoredKey, Words,
 };
 
 pub use crate::{
-    Conversation, HistoryRange,
+    CLOCK_TOLERANCE, Conversation, HistoryQuery, HistoryRange, InvalidSearch, Kind, MAX_SEARCH_BYTES,
+    MAX_SEARCH_WORDS, Search, SearchPlace,
     cluster::{DeviceAck, LogId},
     token::{SigningKey, TokenMinter},
 };

@@ -9,13 +9,14 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, Transport,
+    ClientConfig, Event, FoundPage, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError,
+    Position, PublishError, QueuedSend, SendError, State, Transport,
     acks::AckQueue,
+    core::{Answer, Answered},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{Content, Conversation, HistoryRange, Recipient, id::MessageId};
+use crate::{Content, Conversation, HistoryQuery, Recipient, Search, id::MessageId};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,17 +186,57 @@ impl Client {
     /// what a [reset](Event::Reset) left out. Waits for [`ClientConfig::request_timeout`] at most, over changes of the
     /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
     ///
+    /// What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
+    /// time, or around a message.
+    ///
     /// # Errors
     /// [`HistoryError`].
     pub async fn history(
         &self,
         conversation: Conversation,
-        range: HistoryRange,
+        query: impl Into<HistoryQuery>,
         limit: u32,
     ) -> Result<HistoryPage, HistoryError> {
+        let query = query.into();
+        let ask = |answer| Command::History { conversation, query, limit, answer };
+        match self.ask(ask).await? {
+            Answered::History(page) => Ok(page),
+            // The core answers each question with its own kind of page.
+            Answered::Found(_) => Err(HistoryError::Closed),
+        }
+    }
+
+    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Waits and limits as [`Client::history`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::HistoryError> {
+    /// use im_sdk::client::Search;
+    /// let mut search = Search::new("lunch");
+    /// loop {
+    ///     let page = client.search(search.clone(), 20).await?;
+    ///     for message in page.messages {
+    ///         println!("{:?}: {:?}", message.from, message.content.as_text());
+    ///     }
+    ///     let Some(next) = page.next else { break };
+    ///     search = search.before(next);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn search(&self, search: Search, limit: u32) -> Result<FoundPage, HistoryError> {
+        match self.ask(|answer| Command::Search { search, limit, answer }).await? {
+            Answered::Found(page) => Ok(page),
+            Answered::History(_) => Err(HistoryError::Closed),
+        }
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let command = Command::History { conversation, range, limit, answer };
-        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
+        self.commands.send(command(answer)).await.map_err(|_| HistoryError::Closed)?;
         answered.await.unwrap_or(Err(HistoryError::Closed))
     }
 

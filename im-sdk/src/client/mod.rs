@@ -72,11 +72,13 @@ pub use self::{
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
-    history::{HistoryError, HistoryPage},
+    history::{FoundPage, HistoryError, HistoryPage},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},
     store::{MemoryStore, Store, StoreError},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
-pub use crate::{Conversation, HistoryRange, proto::close::CloseCode};
+pub use crate::{
+    Conversation, HistoryQuery, HistoryRange, Kind, Search, SearchPlace, proto::close::CloseCode,
+};

@@ -8,10 +8,12 @@ use super::{
     Core, Ended, Phase,
     backoff::random_within,
     logs::{Change, Entry, Mark},
+    requests::Answered,
     session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    client::{Event, HistoryPage, Log, Position, ReceivedMessage, Transport},
+    SearchPlace,
+    client::{Event, FoundPage, HistoryPage, Log, Position, ReceivedMessage, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -130,8 +132,14 @@ impl<T> Core<T> {
     fn handle_response(&mut self, now: Instant, response: pb::Response) {
         match response.outcome {
             Some(pb::response::Outcome::History(history)) => {
-                let page = self.page(history);
-                self.requests.handle_page(response.number, page);
+                let next = self.requests.next(response.number, &history);
+                let page = HistoryPage { messages: self.messages(history.entries), more: history.more, next };
+                self.requests.handle_answer(response.number, Answered::History(page));
+            }
+            Some(pb::response::Outcome::Found(found)) => {
+                let next = found.next.and_then(search_place);
+                let page = FoundPage { messages: self.messages(found.entries), next };
+                self.requests.handle_answer(response.number, Answered::Found(page));
             }
             Some(pb::response::Outcome::Refused(refused)) => {
                 self.requests.handle_refused(now, &mut self.rng, response.number, refused);
@@ -141,15 +149,15 @@ impl<T> Core<T> {
         }
     }
 
-    fn page(&mut self, history: pb::History) -> HistoryPage {
-        let mut messages = Vec::with_capacity(history.entries.len());
-        for push in history.entries {
+    fn messages(&mut self, entries: Vec<pb::Push>) -> Vec<ReceivedMessage> {
+        let mut messages = Vec::with_capacity(entries.len());
+        for push in entries {
             match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
                 Ok(message) => messages.extend(message),
                 Err(error) => self.skip(&error.to_string()),
             }
         }
-        HistoryPage { messages, more: history.more }
+        messages
     }
 
     fn handle_reset(&mut self, now: Instant, reset: pb::Reset) {
@@ -213,6 +221,12 @@ impl<T> Core<T> {
 
 fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
+}
+
+/// A place that makes no sense ends the search, instead of having it begin anew.
+fn search_place(cursor: pb::Cursor) -> Option<SearchPlace> {
+    let channel = Log::parse(&cursor.channel).ok()?.channel().cloned();
+    Some(SearchPlace { channel, message_id: MessageId::from_u64(cursor.id)? })
 }
 
 /// A message as an entry of a log.

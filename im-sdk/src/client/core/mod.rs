@@ -46,11 +46,11 @@ use self::{
 pub(super) use self::{
     order::Round,
     outbox::{Outcome, Taken},
-    requests::Answer,
+    requests::{Answer, Answered},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
+    Content, Conversation, HistoryQuery, Recipient, Search,
     client::{
         ClientConfig, Event, HistoryError, LocalId, Position, SendError, TokenError, TokenRequest,
         store::Saved,
@@ -251,13 +251,22 @@ impl<T> Core<T> {
         now: Instant,
         ticket: T,
         conversation: Conversation,
-        range: HistoryRange,
+        query: HistoryQuery,
         limit: u32,
     ) {
+        self.ask(now, ticket, requests::history(conversation, query, limit));
+    }
+
+    /// The application searches: the same.
+    pub(super) fn handle_search(&mut self, now: Instant, ticket: T, search: Search, limit: u32) {
+        self.ask(now, ticket, requests::search(search, limit));
+    }
+
+    fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
         match self.phase {
             _ if self.closing.is_some() => self.requests.refuse(ticket, HistoryError::Closed),
             Phase::Stopped => self.requests.refuse(ticket, HistoryError::Stopped),
-            _ => self.requests.ask(now, ticket, requests::question(conversation, range, limit)),
+            _ => self.requests.ask(now, ticket, question),
         }
     }
 

@@ -11,13 +11,21 @@ use rand::rngs::StdRng;
 
 use super::backoff::random_within;
 use crate::{
-    Conversation, HistoryRange,
-    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS},
-    proto::{frame, pb},
+    Conversation, HistoryQuery, HistoryRange, Search,
+    client::{FoundPage, HistoryError, HistoryPage, MAX_QUEUED_REQUESTS},
+    history::HistoryStart,
+    proto::{frame, pb, pb::request::Question},
 };
 
 /// What became of a question.
-pub(crate) type Answer = Result<HistoryPage, HistoryError>;
+pub(crate) type Answer = Result<Answered, HistoryError>;
+
+/// An answer that is no refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answered {
+    History(HistoryPage),
+    Found(FoundPage),
+}
 
 /// All questions that are not answered yet. `T` is how the owner knows again who waits.
 #[derive(Debug)]
@@ -31,7 +39,7 @@ pub(super) struct Requests<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     ticket: T,
-    question: pb::HistoryRequest,
+    question: Question,
     deadline: Instant,
     state: State,
 }
@@ -54,7 +62,7 @@ impl<T> Requests<T> {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: pb::HistoryRequest) {
+    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) {
         if self.waiting.len() >= MAX_QUEUED_REQUESTS {
             return self.refuse(ticket, HistoryError::QueueFull);
         }
@@ -76,15 +84,37 @@ impl<T> Requests<T> {
         }
         let (number, waiting) = self.waiting.iter_mut().find(|(_, waiting)| waiting.state == State::Ready)?;
         waiting.state = State::Sent;
-        let question = Some(pb::request::Question::History(waiting.question.clone()));
+        let question = Some(waiting.question.clone());
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number: *number, question })))
     }
 
     /// An answer that is no refusal, unless nobody waits for it any more.
-    pub(super) fn handle_page(&mut self, number: u64, page: HistoryPage) {
-        if let Some(waiting) = self.waiting.remove(&number) {
-            self.answered.push_back((waiting.ticket, Ok(page)));
+    pub(super) fn handle_answer(&mut self, number: u64, answer: Answered) {
+        let is_it = |waiting: &Waiting<T>| {
+            matches!(
+                (&waiting.question, &answer),
+                (Question::History(_), Answered::History(_)) | (Question::Search(_), Answered::Found(_))
+            )
+        };
+        if self.waiting.get(&number).is_some_and(is_it)
+            && let Some(waiting) = self.waiting.remove(&number)
+        {
+            self.answered.push_back((waiting.ticket, Ok(answer)));
         }
+    }
+
+    /// Where the page after this one begins, in the direction that was asked for. `next` is 0 where an older back end did not
+    /// say it.
+    pub(super) fn next(&self, number: u64, history: &pb::History) -> Option<HistoryRange> {
+        let Question::History(asked) = &self.waiting.get(&number)?.question else { return None };
+        if !history.more {
+            return None;
+        }
+        let is_forward =
+            asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0);
+        let edge = if is_forward { history.entries.last() } else { history.entries.first() };
+        let seq = if history.next == 0 { edge?.seq } else { history.next };
+        Some(if is_forward { HistoryRange::After(seq) } else { HistoryRange::Before(seq) })
     }
 
     /// A refusal that passes is waited for, as long as there is time.
@@ -152,18 +182,58 @@ impl<T> Requests<T> {
 }
 
 /// The question as it travels.
-pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u32) -> pb::HistoryRequest {
+pub(super) fn history(conversation: Conversation, query: HistoryQuery, limit: u32) -> Question {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
         Conversation::User(user) => Asked::User(user.to_string()),
         Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
         Conversation::Inbox => Asked::Inbox(true),
     };
-    let (before, after) = match range {
-        HistoryRange::Newest => (0, None),
-        // Nothing is before the first one, and 0 would mean the newest.
-        HistoryRange::Before(seq) => (seq.max(1), None),
-        HistoryRange::After(seq) => (0, Some(seq)),
+    let mut asked = pb::HistoryRequest {
+        conversation: Some(conversation),
+        limit,
+        since_ms: query.since_ms.unwrap_or_default(),
+        until_ms: until(query.until_ms),
+        kinds: query.kinds.iter().map(pb::ContentKind::from).collect(),
+        ..Default::default()
     };
-    pb::HistoryRequest { conversation: Some(conversation), before, after, limit }
+    match query.start {
+        HistoryStart::Range(HistoryRange::Newest) => {}
+        // Nothing is before the first one, and 0 would mean the newest.
+        HistoryStart::Range(HistoryRange::Before(seq)) => asked.before = seq.max(1),
+        HistoryStart::Range(HistoryRange::After(seq)) => asked.after = Some(seq),
+        HistoryStart::BeforeMessage(id) => asked.before_id = id.as_u64(),
+        HistoryStart::AfterMessage(id) => asked.after_id = id.as_u64(),
+    }
+    Question::History(asked)
+}
+
+/// The same for a search.
+pub(super) fn search(search: Search, limit: u32) -> Question {
+    use pb::search_request::Conversation as Asked;
+    let conversation = search.conversation.map(|conversation| match conversation {
+        Conversation::User(user) => Asked::User(user.to_string()),
+        Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
+        Conversation::Inbox => Asked::Inbox(true),
+    });
+    let before = search.before.map(|place| pb::Cursor {
+        channel: place.channel.map(|channel| channel.to_string()).unwrap_or_default(),
+        seq: 0,
+        id: place.message_id.as_u64(),
+    });
+    Question::Search(pb::SearchRequest {
+        text: search.text,
+        conversation,
+        kinds: search.kinds.iter().map(pb::ContentKind::from).collect(),
+        from: search.from.map(|user| user.to_string()).unwrap_or_default(),
+        since_ms: search.since_ms.unwrap_or_default(),
+        until_ms: until(search.until_ms),
+        before,
+        limit,
+    })
+}
+
+/// Nothing was sent in 1970, and 0 would mean up to now.
+fn until(unix_ms: Option<u64>) -> u64 {
+    unix_ms.map_or(0, |until| until.max(1))
 }

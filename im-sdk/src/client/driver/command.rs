@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
+    Content, Conversation, HistoryQuery, Recipient, Search,
     client::{
         HistoryError, LocalId, QueuedSend, SendError,
         core::{Answer, Outcome, Taken},
@@ -17,7 +17,9 @@ pub(in crate::client) enum Command {
     /// Send, and answer when it is saved.
     Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
     /// Ask for a page of the past.
-    History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
+    History { conversation: Conversation, query: HistoryQuery, limit: u32, answer: oneshot::Sender<Answer> },
+    /// Look for messages.
+    Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.
@@ -30,7 +32,9 @@ impl Command {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
-            Self::History { answer, .. } => _ = answer.send(Err(refused(error))),
+            Self::History { answer, .. } | Self::Search { answer, .. } => {
+                _ = answer.send(Err(refused(error)))
+            }
             Self::Queued(list) => _ = list.send(Vec::new()),
             Self::Discard(_, done) => _ = done.send(false),
         }

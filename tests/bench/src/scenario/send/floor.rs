@@ -134,7 +134,7 @@ impl Wire {
 /// The message as it is logged.
 fn message(send: &Send) -> Vec<u8> {
     let text = pb::content::Body::Text(pb::Text { text: "x".repeat(send.payload) });
-    let content = Some(pb::Content { body: Some(text) });
+    let content = Some(text.into());
     let (from, to) = ("sender-100".to_owned(), "u1000".to_owned());
     pb::Message { id: u64::MAX / 3, from, to, content }.encode_to_vec()
 }
