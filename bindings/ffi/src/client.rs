@@ -9,8 +9,8 @@ use im_sdk::{
 
 use crate::{
     ChangeKind, ClientConfig, Content, Conversation, Event, FoundPage, HistoryError, HistoryPage,
-    HistoryQuery, HistoryRange, MessageRef, OpenError, Position, PublishError, QueuedSend, Search,
-    SendError, State, TokenProvider, Transport, runtime,
+    HistoryQuery, HistoryRange, MessageRef, OpenError, Position, PublishError, QueuedSend, Search, SendError,
+    State, TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.

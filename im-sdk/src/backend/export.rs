@@ -1,5 +1,7 @@
 //! A conversation as text, for whoever wants it out of here: one JSON object a line.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{Stream, stream};
 use prost::Message as _;
@@ -11,6 +13,7 @@ use super::{
 };
 use crate::{
     Content, Conversation, HistoryQuery, HistoryRange, Kind,
+    content::Body,
     id::{MessageId, UserId},
     kind::content_of,
     proto::pb,
@@ -123,28 +126,17 @@ fn line(entry: &RawEntry, conversation: &Conversation) -> String {
 }
 
 fn content(content: Content, entry: &RawEntry) -> Value {
-    match content {
-        Content::Text(text) => json!({ "text": text }),
-        Content::Custom { data, .. } => json!({ "data": STANDARD.encode(data) }),
+    match content.body {
+        Body::Text(text) => json!({ "text": text }),
+        Body::Custom(custom) => json!({ "data": STANDARD.encode(custom.data) }),
         _ => json!({ "encoded": STANDARD.encode(content_of(&entry.message).unwrap_or_default()) }),
     }
 }
 
 /// As RFC 3339 has it, in UTC.
 fn time(id: MessageId) -> String {
-    let (seconds, ms) = (id.unix_ms() / 1000, id.unix_ms() % 1000);
-    let (day, second) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days, for days since 1970: years begin in March, so that leap days are their last.
-    let day = day + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    let time = UNIX_EPOCH + Duration::from_millis(id.unix_ms());
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 #[cfg(test)]

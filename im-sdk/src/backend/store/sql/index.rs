@@ -203,7 +203,7 @@ fn terms(log: &str, message: Bytes) -> Option<Vec<String>> {
     let message = pb::Message::decode(message).ok()?;
     let text = searched(&message)?;
     let of_the_log = log_term(&parse_log(log)?);
-    Some(index_terms(text).into_iter().chain([of_the_log]).collect())
+    Some(index_terms(&text).into_iter().chain([of_the_log]).collect())
 }
 
 async fn index_in_sqlite(
