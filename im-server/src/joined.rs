@@ -9,7 +9,7 @@ use std::{
 use im_proto::pb::Way;
 use im_sdk::id::{ChannelId, ConnectionId};
 
-use crate::registry::Connection;
+use crate::registry::{ByConnection, Connection};
 
 /// The most rooms that a connection is in: devices ask for these, while members and watched users are bounded elsewhere.
 pub(crate) const MAX_ROOMS: usize = 256;
@@ -41,12 +41,12 @@ type OfConnection = HashMap<ChannelId, Ways>;
 /// See the module's description. Locks are taken in the order of the fields, a channel's own last.
 #[derive(Debug, Default)]
 pub(crate) struct Joined {
-    connections: Mutex<HashMap<ConnectionId, OfConnection>>,
+    connections: Mutex<ByConnection<OfConnection>>,
     /// None of them is empty.
     channels: RwLock<HashMap<ChannelId, Arc<Members>>>,
 }
 
-type Members = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
+type Members = RwLock<ByConnection<Arc<Connection>>>;
 
 impl Joined {
     /// Joins a connection to channels. `find` looks it up under the lock that [`Joined::forget`] takes too, so that one
@@ -121,7 +121,7 @@ impl Joined {
 
     fn leave_under(
         &self,
-        connections: &mut HashMap<ConnectionId, OfConnection>,
+        connections: &mut ByConnection<OfConnection>,
         id: ConnectionId,
         channels: &[ChannelId],
         way: Way,
@@ -191,7 +191,7 @@ impl Joined {
         self.channels().get(channel).cloned()
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, OfConnection>> {
+    fn connections(&self) -> MutexGuard<'_, ByConnection<OfConnection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -30,6 +30,10 @@ mod acks;
 mod advice;
 mod answers;
 mod audit;
+mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bounded;
 mod broadcast;
 mod channels;
@@ -43,6 +47,7 @@ mod joined;
 mod lease;
 mod link;
 mod listen;
+mod merge;
 mod outbox;
 mod presence;
 mod registry;
@@ -55,6 +60,7 @@ mod signals;
 mod sync;
 mod tls;
 mod upstream;
+mod waiting;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};

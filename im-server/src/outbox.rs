@@ -2,14 +2,14 @@
 //! connection's own task in one go.
 
 use std::{
-    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use im_proto::{close::CloseCode, pb::Priority};
+
+use crate::batch::Batch;
 
 /// Why a connection is to be closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +48,18 @@ const NORMAL_SHARE: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
-    session: AtomicWaker,
     capacity: usize,
 }
 
 /// An empty queue owns no memory: most connections are idle.
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<Bytes>,
+    frames: Batch,
     bytes: usize,
-    close: Option<Close>,
+    close: Option<Box<Close>>,
+    /// The session's, while it waits for something to do. Whoever finds it here takes it: what is queued until the session
+    /// has run needs no further wake-up.
+    session: Option<Waker>,
 }
 
 /// What the bookkeeping of a queued frame costs, so that many tiny frames are bounded as well.
@@ -65,7 +67,7 @@ const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
 impl Outbox {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), session: AtomicWaker::new(), capacity }
+        Self { state: Mutex::default(), capacity }
     }
 
     /// Queues frames and wakes the session.
@@ -80,47 +82,43 @@ impl Outbox {
             Priority::Normal => self.capacity / NORMAL_SHARE,
             Priority::Low => self.capacity / LOW_SHARE,
         };
-        let pushed = self.lock().push(frames, self.capacity, shed_above);
-        if !matches!(pushed, Pushed::Closed | Pushed::Shed) {
-            self.session.wake();
-        }
+        let mut state = self.lock();
+        let pushed = state.push(frames, self.capacity, shed_above);
+        let has_changed = matches!(pushed, Pushed::Queued | Pushed::Full);
+        let session = if has_changed { state.session.take() } else { None };
+        drop(state);
+        wake(session);
         pushed
     }
 
     /// Asks the session to close. The first reason stays.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.lock();
-        if state.close.is_none() {
-            state.close = Some(close);
-            drop(state);
-            self.session.wake();
-        }
+        state.close.get_or_insert_with(|| Box::new(close));
+        let session = state.session.take();
+        drop(state);
+        wake(session);
     }
 
     /// Moves everything that waits into `batch`; pending while there is nothing and no reason to close.
-    pub(crate) fn poll_take(
-        &self,
-        context: &mut Context<'_>,
-        batch: &mut VecDeque<Bytes>,
-    ) -> Poll<Option<Close>> {
-        self.session.register(context.waker());
+    pub(crate) fn poll_take(&self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<Option<Close>> {
         let mut state = self.lock();
         if state.frames.is_empty() && state.close.is_none() {
+            state.register(context);
             return Poll::Pending;
         }
         state.bytes = 0;
-        if batch.is_empty() {
-            *batch = std::mem::take(&mut state.frames);
-        } else {
-            batch.append(&mut state.frames);
-        }
-        Poll::Ready(state.close.clone())
+        batch.append(std::mem::take(&mut state.frames));
+        Poll::Ready(state.close.as_deref().cloned())
     }
 
     /// Why the connection is to be closed, if it is.
     pub(crate) fn poll_close(&self, context: &mut Context<'_>) -> Option<Close> {
-        self.session.register(context.waker());
-        self.lock().close.clone()
+        let mut state = self.lock();
+        if state.close.is_none() {
+            state.register(context);
+        }
+        state.close.as_deref().cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -128,7 +126,21 @@ impl Outbox {
     }
 }
 
+/// Without the lock, which the session takes as soon as it runs.
+fn wake(session: Option<Waker>) {
+    if let Some(session) = session {
+        session.wake();
+    }
+}
+
 impl State {
+    fn register(&mut self, context: &Context<'_>) {
+        match &mut self.session {
+            Some(session) => session.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
     fn push(&mut self, frames: Bytes, capacity: usize, shed_above: usize) -> Pushed {
         if self.close.is_some() {
             return Pushed::Closed;
@@ -136,28 +148,68 @@ impl State {
         if self.bytes > shed_above {
             return Pushed::Shed;
         }
+        if frames.is_empty() {
+            return Pushed::Queued;
+        }
         let bytes = self.bytes + frames.len() + FRAME_OVERHEAD_BYTES;
         if bytes > capacity {
-            self.close = Some(Close::new(CloseCode::SlowConsumer, "the device reads too slowly"));
-            self.frames = VecDeque::new();
+            let close = Close::new(CloseCode::SlowConsumer, "the device reads too slowly");
+            self.close = Some(Box::new(close));
+            self.frames = Batch::default();
             return Pushed::Full;
         }
         self.bytes = bytes;
-        self.frames.push_back(frames);
+        self.frames.push(frames);
         Pushed::Queued
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
 
     use super::*;
 
     fn take(outbox: &Outbox) -> (usize, Poll<Option<Close>>) {
-        let mut batch = VecDeque::new();
+        let mut batch = Batch::default();
         let poll = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
-        (batch.len(), poll)
+        (batch.iter().count(), poll)
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_session_that_waits_is_woken_once() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut context = Context::from_waker(&waker);
+        let woken = |times| assert_eq!(wakes.0.load(Ordering::Relaxed), times);
+        let (outbox, mut batch) = (Outbox::new(1000), Batch::default());
+        for times in [1, 2] {
+            assert_eq!(outbox.poll_take(&mut context, &mut batch), Poll::Pending);
+            outbox.try_push(Bytes::from_static(b"first"));
+            outbox.try_push(Bytes::from_static(b"second"));
+            woken(times);
+            assert_eq!(outbox.poll_take(&mut context, &mut batch), Poll::Ready(None));
+        }
+        // Also one that cannot write, and looks for nothing but a reason to close.
+        assert_eq!(outbox.poll_close(&mut context), None);
+        outbox.close(Close::new(CloseCode::Kicked, "now"));
+        woken(3);
+        assert!(outbox.poll_close(&mut context).is_some());
     }
 
     #[test]

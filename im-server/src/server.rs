@@ -176,6 +176,12 @@ impl Server {
         &self.shared.id
     }
 
+    /// For the micro-benchmarks.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The addresses that devices are told.
     pub fn endpoints(&self) -> &[String] {
         &self.shared.endpoints
@@ -302,10 +308,12 @@ async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, Sta
     let nothing = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
     let publication =
         Publication { subject: subject.clone(), return_to: None, payload: nothing.encode_to_vec().into() };
-    cluster.bus().publish(publication).await?;
-    match timeout(FIRST_ENVELOPE, subscription.next()).await {
-        Ok(Some(_)) => Ok(subscription),
-        Ok(None) => Err(BusError::Closed.into()),
+    let first = async {
+        cluster.bus().publish(publication).await?;
+        subscription.next().await.ok_or(BusError::Closed)
+    };
+    match timeout(FIRST_ENVELOPE, first).await {
+        Ok(first) => first.map(|_| subscription).map_err(StartError::from),
         Err(_) => Err(StartError::Deaf(subject)),
     }
 }

@@ -12,6 +12,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod kinds;
+
 use std::{collections::BTreeSet, env, fs, sync::LazyLock};
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use im_proto::{
     pb::{
         self, CallStep, RefusalKind, ResetReason, RoomLeftCause, Terminal, content, device_frame,
         frame::Body, history_request::Conversation, publish_result::Outcome, record::Effect, request,
-        response, signal, signalled,
+        response, search_request::Conversation as Search, signal, signalled,
     },
 };
 use prost::Message;
@@ -49,7 +51,7 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("push.text.long", push("bob", "alice", text(&"é".repeat(100)))),
         ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
         ("push.to_several", push("bob", "", text("to you all"))),
-        ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("push.unknown_content", push("bob", "alice", pb::Content::default())),
         ("push.inbox", entry("", 42, push("bob", "alice", text("hello, alice")))),
         ("push.channel", entry("team", 7, push("bob", "", text("to the team")))),
         ("sync", Body::Sync(pb::Sync { cursors: cursors() })),
@@ -77,8 +79,19 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, Some(7))),
         ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, None)),
         ("request.history.beginning", history_request(3, Conversation::Inbox(true), 0, Some(0))),
+        ("request.history.filtered", filtered_history_request()),
+        ("request.search", search_request(pb::SearchRequest { text: "hello".into(), ..Default::default() })),
+        ("request.search.user", search_request(search_in(Search::User("bob".into())))),
+        ("request.search.channel", search_request(search_in(Search::Channel("team".into())))),
+        ("request.search.inbox", search_request(search_in(Search::Inbox(true)))),
         ("response.history", response(1, response::Outcome::History(history()))),
         ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
+        (
+            "response.history.next",
+            response(2, response::Outcome::History(pb::History { next: 42, more: true, entries: vec![] })),
+        ),
+        ("response.found", response(4, response::Outcome::Found(found()))),
+        ("response.found.nothing", response(4, response::Outcome::Found(pb::Found::default()))),
         ("response.refused", response_refused()),
         ("request.join_room", request(4, request::Question::JoinRoom(join_room()))),
         ("request.leave_room", request(5, request::Question::LeaveRoom(leave_room()))),
@@ -113,7 +126,7 @@ fn frames() -> Vec<(&'static str, Body)> {
 
 /// Every other message, also those inside frames that deserve a look on their own.
 fn messages() -> Vec<Vector> {
-    vec![
+    let mut messages = vec![
         message("device.web", device(Terminal::Web, "tab-1")),
         message("device.android", device(Terminal::Android, "a-1")),
         message("device.ios", device(Terminal::Ios, "4f1c")),
@@ -122,7 +135,7 @@ fn messages() -> Vec<Vector> {
         message("device.other", device(Terminal::Other, "fridge")),
         message("content.text", text("hi")),
         message("content.custom", custom("order.paid", b"\x00\xff")),
-        message("content.unknown", pb::Content { body: None }),
+        message("content.unknown", pb::Content::default()),
         message("cursor.inbox", inbox_42()),
         message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
@@ -183,6 +196,8 @@ fn messages() -> Vec<Vector> {
         message("raw_frame", pb::RawFrame { push: Some(raw_push()), response: None }),
         message("raw_frame.response", raw_response()),
         message("raw_frame.joined_room", raw_joined_room()),
+        message("raw_history.next", pb::RawHistory { entries: vec![], more: true, next: 42 }),
+        message("raw_frame.found", raw_found()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),
@@ -197,7 +212,9 @@ fn messages() -> Vec<Vector> {
         message("signal_head", pb::SignalHead { channel: "lobby".into() }),
         message("server_info", server_info()),
         message("archive_record", archive_record()),
-    ]
+    ];
+    messages.extend(kinds::kinds().into_iter().map(|(name, content)| message(name, content)));
+    messages
 }
 
 /// Frames that no writer here writes and every reader reads: name, bytes, what is read (`None`: ignored).
@@ -382,18 +399,23 @@ fn raw_frames_read_as_frames() {
     assert_eq!(read, Some(push.clone()));
 
     let Body::Push(push) = push else { panic!("{push:?}") };
-    let history = pb::History { entries: vec![push], more: true };
+    let history = pb::History { entries: vec![push], more: true, next: 0 };
     let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(3, response::Outcome::History(history))));
     let read = frame::decode(raw_joined_room().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(4, response::Outcome::JoinedRoom(joined_room()))));
+
+    let read = frame::decode(raw_found().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(4, response::Outcome::Found(found()))));
 }
 
 #[test]
 fn no_field_is_missing() {
     let mut missing = BTreeSet::new();
     for message in POOL.all_messages() {
-        missing.extend(message.fields().map(|field| field.full_name().to_owned()));
+        // The entries of a map are no messages of their own.
+        let fields = message.fields().filter(|_| !message.is_map_entry());
+        missing.extend(fields.map(|field| field.full_name().to_owned()));
     }
     for kind in POOL.all_enums() {
         let set = kind.values().filter(|value| value.number() != 0);
@@ -542,12 +564,12 @@ fn device(terminal: Terminal, id: &str) -> pb::Device {
 }
 
 fn text(text: &str) -> pb::Content {
-    pb::Content { body: Some(content::Body::Text(pb::Text { text: text.into() })) }
+    content::Body::Text(pb::Text { text: text.into() }).into()
 }
 
 fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
     let data = Bytes::from_static(data);
-    pb::Content { body: Some(content::Body::Custom(pb::Custom { kind: kind.into(), data })) }
+    content::Body::Custom(pb::Custom { kind: kind.into(), data }).into()
 }
 
 fn push(from: &str, to: &str, content: pb::Content) -> Body {
@@ -587,8 +609,49 @@ fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body 
 }
 
 fn history_request(number: u64, conversation: Conversation, before: u64, after: Option<u64>) -> Body {
-    let history = pb::HistoryRequest { conversation: Some(conversation), before, after, limit: 50 };
+    let conversation = Some(conversation);
+    let history = pb::HistoryRequest { conversation, before, after, limit: 50, ..Default::default() };
     Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
+}
+
+fn filtered_history_request() -> Body {
+    let history = pb::HistoryRequest {
+        conversation: Some(Conversation::Inbox(true)),
+        before_id: NEXT_ID,
+        after_id: message_id(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        kinds: kinds(),
+        ..Default::default()
+    };
+    Body::Request(pb::Request { number: 5, question: Some(request::Question::History(history)) })
+}
+
+fn kinds() -> Vec<pb::ContentKind> {
+    let custom = pb::ContentKind { number: 15, custom: "order.paid".into() };
+    vec![pb::ContentKind { number: 1, ..Default::default() }, custom]
+}
+
+fn search_request(search: pb::SearchRequest) -> Body {
+    Body::Request(pb::Request { number: 4, question: Some(request::Question::Search(search)) })
+}
+
+fn search_in(conversation: Search) -> pb::SearchRequest {
+    pb::SearchRequest {
+        text: "hello 你好".into(),
+        conversation: Some(conversation),
+        kinds: kinds(),
+        from: "bob".into(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        before: Some(cursor("team", 0, message_id())),
+        limit: 20,
+    }
+}
+
+fn found() -> pb::Found {
+    let Body::Push(push) = entry("team", 7, push("bob", "", text("to the team"))) else { panic!("no push") };
+    pb::Found { entries: vec![push], next: Some(cursor("team", 0, message_id())) }
 }
 
 fn response(number: u64, outcome: response::Outcome) -> Body {
@@ -606,7 +669,7 @@ fn history() -> pb::History {
     let Body::Push(push) = entry("", 41, push("bob", "alice", text("hello, alice"))) else {
         panic!("no push")
     };
-    pb::History { entries: vec![push], more: true }
+    pb::History { entries: vec![push], more: true, next: 0 }
 }
 
 fn channels() -> pb::Channels {
@@ -626,7 +689,10 @@ fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> O
 }
 
 fn unknown_content() -> Option<Body> {
-    let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
+    let message = pb::Message {
+        content: Some(pb::Content { unknown: vec![0x72, 0], ..Default::default() }),
+        ..Default::default()
+    };
     Some(Body::Push(pb::Push { message: Some(message), ..Default::default() }))
 }
 
@@ -729,14 +795,22 @@ fn raw_push() -> pb::RawPush {
 }
 
 fn raw_response() -> pb::RawFrame {
-    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true });
-    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history, joined_room: None }) }
+    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true, next: 0 });
+    let response = pb::RawResponse { number: 3, history, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
 }
 
 fn raw_joined_room() -> pb::RawFrame {
     let (online, answer) = (12_000, "welcome".into());
     let joined_room = Some(pb::RawJoinedRoom { online, answer, recent: vec![raw_push()] });
-    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 4, history: None, joined_room }) }
+    let response = pb::RawResponse { number: 4, joined_room, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn raw_found() -> pb::RawFrame {
+    let found = Some(pb::RawFound { entries: vec![raw_push()], next: Some(cursor("team", 0, message_id())) });
+    let response = pb::RawResponse { number: 4, found, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
 }
 
 fn request(number: u64, question: request::Question) -> Body {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+mod kinds;
+
 use bytes::{Bytes, BytesMut};
 use im_proto::{
     close::{CloseCode, fit_reason},
@@ -281,12 +283,24 @@ fn welcome() -> impl Strategy<Value = pb::Welcome> {
     )
 }
 
+/// Every kind, some with what every kind may have, some with what nobody knows.
 fn content() -> impl Strategy<Value = pb::Content> {
+    let kinds = kinds::kinds().into_iter().map(|(_, content)| content).collect::<Vec<_>>();
     let body = prop_oneof![
-        "\\PC{0,150}".prop_map(|text| content::Body::Text(pb::Text { text })),
-        ("\\PC{0,20}", bytes()).prop_map(|(kind, data)| content::Body::Custom(pb::Custom { kind, data })),
+        "\\PC{0,150}".prop_map(|text| Some(content::Body::Text(pb::Text { text }))),
+        ("\\PC{0,20}", bytes())
+            .prop_map(|(kind, data)| Some(content::Body::Custom(pb::Custom { kind, data }))),
+        proptest::sample::select(kinds).prop_map(|content| content.body),
+        Just(None),
     ];
-    proptest::option::of(body).prop_map(|body| pb::Content { body })
+    // Kind 11 with anything in it.
+    let unknown = vec(any::<u8>(), 0..100).prop_map(|data| [&[0x5a, data.len() as u8], &data[..]].concat());
+    (body, any::<u64>(), proptest::option::of(unknown)).prop_map(|(body, thread, unknown)| pb::Content {
+        body,
+        thread,
+        unknown: unknown.unwrap_or_default(),
+        ..Default::default()
+    })
 }
 
 fn message() -> impl Strategy<Value = pb::Message> {

@@ -5,9 +5,9 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content,
     backend::{Durability, Message, Priority, SendError},
     client::{Event, RefusalKind, RequestError, RoomLeftCause},
+    content::{self, Content},
     id::UserId,
 };
 use im_tests::{
@@ -280,9 +280,9 @@ async fn likes_are_summed_up(setup: Setup, via: Via) {
     for client in &mut clients {
         let mut sum = 0;
         while sum < 1000 {
-            let Content::Custom { kind, data } = client.message().await.content else { panic!("a sum") };
-            assert_eq!(kind, "like");
-            sum += std::str::from_utf8(&data).unwrap().parse::<u64>().unwrap();
+            let content::Body::Custom(count) = client.message().await.content.body else { panic!("a sum") };
+            assert_eq!(count.kind, "like");
+            sum += std::str::from_utf8(&count.data).unwrap().parse::<u64>().unwrap();
         }
         assert_eq!(sum, 1000);
     }

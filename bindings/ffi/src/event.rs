@@ -1,8 +1,11 @@
 //! What the client tells the application.
 
-use im_sdk::{client as sdk, id::MessageId};
+use im_sdk::{
+    Recipient, client as sdk,
+    id::{ChannelId, InvalidId, MessageId, UserId},
+};
 
-use crate::{ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
+use crate::{Content, ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
 
 /// What happened, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -112,6 +115,38 @@ pub struct ReceivedMessage {
     pub position: Option<Position>,
 }
 
+/// Where a message is, to change it: the user or the channel, as in a send, and its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct MessageRef {
+    /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
+    pub to_user: Option<String>,
+    /// The channel. None: it is between users.
+    pub to_channel: Option<String>,
+    /// The message.
+    pub id: u64,
+    /// Its place in this user's log of the conversation.
+    pub seq: u64,
+}
+
+/// What to name a received message by. `me` is the user whose device this is. None: it is in no log and cannot be changed.
+#[uniffi::export]
+pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
+    let seq = message.position?.seq;
+    let other = if message.from_user.as_ref() == Some(&me) { message.to_user } else { message.from_user };
+    let to_user = message.channel.is_none().then(|| other.unwrap_or(me));
+    Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
+}
+
+impl MessageRef {
+    pub(crate) fn parse(self) -> Result<sdk::MessageRef, InvalidId> {
+        let conversation = match (self.to_channel, self.to_user) {
+            (Some(channel), _) => Recipient::Channel(ChannelId::parse(&channel)?),
+            (None, user) => Recipient::User(UserId::parse(&user.unwrap_or_default())?),
+        };
+        Ok(sdk::MessageRef::new(conversation, crate::content::message_id(self.id)?, self.seq))
+    }
+}
+
 /// A place in a log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Position {
@@ -160,25 +195,6 @@ pub enum SendState {
     Sent,
     /// It failed for good.
     Failed,
-}
-
-/// What a message carries.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum Content {
-    /// Plain text.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// Whatever the application defines.
-    Custom {
-        /// The application's name for the kind, such as `order.paid`.
-        kind: String,
-        /// The application's bytes.
-        data: Vec<u8>,
-    },
-    /// A kind that this version does not know: show a placeholder. It cannot be sent.
-    Unknown,
 }
 
 /// How frames travel.
@@ -313,26 +329,6 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
             content: message.content.into(),
             transport: message.transport.into(),
             position: message.position.map(Position::from),
-        }
-    }
-}
-
-impl From<im_sdk::Content> for Content {
-    fn from(content: im_sdk::Content) -> Self {
-        match content {
-            im_sdk::Content::Text(text) => Self::Text { text },
-            im_sdk::Content::Custom { kind, data } => Self::Custom { kind, data: data.into() },
-            _ => Self::Unknown,
-        }
-    }
-}
-
-impl From<Content> for im_sdk::Content {
-    fn from(content: Content) -> Self {
-        match content {
-            Content::Text { text } => Self::Text(text),
-            Content::Custom { kind, data } => Self::custom(kind, data),
-            Content::Unknown => Self::Unknown,
         }
     }
 }

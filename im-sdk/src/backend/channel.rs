@@ -177,12 +177,12 @@ impl Channel {
     /// [`ChannelHistoryError`].
     pub async fn history(
         &self,
-        range: crate::HistoryRange,
+        query: impl Into<crate::HistoryQuery>,
         limit: usize,
     ) -> Result<super::HistoryPage, ChannelHistoryError> {
         let channel = self.id.clone()?;
         // Whoever asks: nothing of a channel's history depends on it.
-        Ok(self.im.channel_history(channel, range, limit).await?)
+        Ok(self.im.channel_history(channel, &query.into(), limit).await?)
     }
 
     /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.

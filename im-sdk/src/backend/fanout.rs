@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::join;
-use tokio::{sync::oneshot, time::Instant, time::timeout_at};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     archive::archive_all,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
 
 impl Im {
-    /// Sends a message to the members of a channel.
+    /// Sends a message to the members of a channel. A device's publish does not wait for what the servers say.
     pub(super) async fn send_to_channel(
         &self,
         id: MessageId,
@@ -39,9 +39,11 @@ impl Im {
             let servers = self.servers_of(&channel).await?;
             let frame = channel_push_frame(message, &channel, 0);
             let asked = self.push_to(&servers, &channel, frame, prepared.priority).await;
+            let asked = if once.is_none() { asked } else { Asked::new() };
             let receipt = Receipt::new(id, Durability::Live);
             return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
         }
+        let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
@@ -54,6 +56,7 @@ impl Im {
             None => return Err(SendError::Trimmed { log: place.log }),
         };
         let archived = archive_all(archive, &archived, std::iter::once(place));
+        let asked = if waits { asked } else { Asked::new() };
         let message_id = appended.message_id;
         let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
         archived.map_err(|source| SendError::NotArchived { message_id, source })?;
@@ -153,8 +156,8 @@ impl Im {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Asked::new();
         for server in servers {
-            let submitted = timeout_at(deadline, self.inner.publisher.submit(server, record.clone())).await;
-            asked.push((server.clone(), submitted.ok()));
+            let outcome = self.inner.publisher.submit_by(server, record.clone(), deadline).await;
+            asked.push((server.clone(), outcome));
         }
         asked
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::check::{self, InvalidContent};
 use crate::{
     Content, Recipient,
     cluster::Once,
@@ -140,7 +141,7 @@ impl Message {
             idempotency_key: None,
             to: target.into(),
             from: None,
-            content: Content::Unknown,
+            content: Content::default(),
             terminals: Vec::new(),
             priority: Priority::Must,
         }
@@ -217,10 +218,27 @@ impl Message {
         if users.is_empty() && channel.is_none() && !everyone {
             return Err(InvalidMessage::NoRecipient);
         }
-        if self.content == Content::Unknown {
+        let mut content = pb::Content::from(self.content);
+        if check::is_empty(&content) {
             return Err(InvalidMessage::NoContent);
         }
+        check::check(&content)?;
         let durability = self.durability.unwrap_or_default();
+        let from = self.from.transpose()?;
+        let change = change(&mut content);
+        if change.is_some() && durability == Durability::Live {
+            return Err(InvalidMessage::ChangeNeedsLog);
+        }
+        let is_for_me = change.as_ref().is_some_and(|change| is_for_me(change));
+        if is_for_me && channel.is_some() {
+            return Err(InvalidMessage::DeletionInChannel);
+        }
+        if let Some(change) = change {
+            change.seq = 0;
+            // From the back end itself, so that it belongs to their conversation all the same.
+            let is_between = from.is_none() && !is_for_me && users.len() == 2;
+            change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
+        }
         if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
         }
@@ -240,8 +258,9 @@ impl Message {
         Ok(Prepared {
             users,
             channel,
-            from: self.from.transpose()?,
-            content: self.content,
+            is_for_me: is_for_me && from.is_some(),
+            from,
+            content,
             terminals: self.terminals,
             durability,
             priority: self.priority,
@@ -273,6 +292,9 @@ fn is_key(key: &str) -> bool {
 
 /// Keeps the first of each, in order.
 fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
+    if users.len() < 2 {
+        return users;
+    }
     let mut seen = std::collections::HashSet::with_capacity(users.len());
     users.retain(|user| seen.insert(user.clone()));
     users
@@ -289,6 +311,26 @@ pub(super) enum InvalidMessage {
     EveryoneNeedsLive,
     PriorityNeedsLive,
     Key,
+    Content(InvalidContent),
+    ChangeNeedsLog,
+    DeletionInChannel,
+}
+
+impl From<InvalidContent> for InvalidMessage {
+    fn from(error: InvalidContent) -> Self {
+        Self::Content(error)
+    }
+}
+
+fn change(content: &mut pb::Content) -> Option<&mut pb::Change> {
+    match &mut content.body {
+        Some(pb::content::Body::Change(change)) => Some(change),
+        _ => None,
+    }
+}
+
+fn is_for_me(change: &pb::Change) -> bool {
+    matches!(change.what, Some(pb::change::What::DeleteForMe(_)))
 }
 
 impl From<InvalidId> for InvalidMessage {
@@ -304,7 +346,9 @@ pub(super) struct Prepared {
     pub(super) users: Vec<UserId>,
     pub(super) channel: Option<ChannelId>,
     pub(super) from: Option<UserId>,
-    content: Content,
+    /// Nobody else learns of it: it is in the sender's inbox alone.
+    pub(super) is_for_me: bool,
+    content: pb::Content,
     terminals: Vec<Terminal>,
     pub(super) durability: Durability,
     pub(super) priority: Priority,
@@ -321,7 +365,7 @@ impl Prepared {
     pub(super) fn once(&self) -> Option<Once> {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
-        let content = pb::Content::from(self.content.clone()).encode_to_vec();
+        let content = self.content.encode_to_vec();
         let users = self.users.iter().flat_map(|user| [user.as_str().as_bytes(), b" "]);
         let digest = digest(users.chain([content.as_slice()]));
         Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
@@ -338,7 +382,7 @@ impl Prepared {
             id: id.as_u64(),
             from: text(self.from.as_ref()),
             to,
-            content: Some(self.content.clone().into()),
+            content: Some(self.content.clone()),
         };
         message.encode_to_vec().into()
     }

@@ -71,6 +71,9 @@ pub struct Receipt {
     pub(super) origin: Origin,
 }
 
+/// So few users are found by looking at all of them.
+const FEW: usize = 8;
+
 impl Receipt {
     pub(super) fn new(message_id: MessageId, durability: Durability) -> Self {
         Self {
@@ -95,9 +98,13 @@ impl Receipt {
                 Reach::Gone => {}
             }
         }
-        let heard_of: HashSet<&UserId> =
-            self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user).collect();
-        self.offline = users.into_iter().filter(|user| !heard_of.contains(user)).collect();
+        let devices = self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user);
+        self.offline = if users.len() <= FEW {
+            users.into_iter().filter(|user| !devices.clone().any(|heard_of| heard_of == user)).collect()
+        } else {
+            let heard_of: HashSet<&UserId> = devices.collect();
+            users.into_iter().filter(|user| !heard_of.contains(user)).collect()
+        };
         self
     }
 

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, HistoryPage, JoinedRoom, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
+    ClientConfig, Event, FoundPage, HistoryPage, JoinedRoom, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
     PublishError, QueuedSend, RequestError, SendError, State, Transport,
     acks::AckQueue,
     core::{Answer, Reply},
@@ -17,7 +17,7 @@ use super::{
     transport::Connector,
 };
 use crate::{
-    Content, Conversation, HistoryRange, Recipient, Signal, UserPresence,
+    Content, Conversation, HistoryQuery, Recipient, Search, Signal, UserPresence,
     id::{ChannelId, Device, MessageId, UserId},
 };
 
@@ -189,18 +189,50 @@ impl Client {
     /// what a [reset](Event::Reset) left out. Waits for [`ClientConfig::request_timeout`] at most, over changes of the
     /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
     ///
+    /// What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
+    /// time, or around a message.
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn history(
         &self,
         conversation: Conversation,
-        range: HistoryRange,
+        query: impl Into<HistoryQuery>,
         limit: u32,
     ) -> Result<HistoryPage, RequestError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::History { conversation, range, limit, answer };
-        match self.ask(command, answered).await? {
+        let query = query.into();
+        let ask = |answer| Command::History { conversation, query, limit, answer };
+        match self.ask(ask).await? {
             Reply::History(page) => Ok(page),
+            // The core answers each question with its own kind of reply.
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Waits and limits as [`Client::history`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
+    /// use im_sdk::client::Search;
+    /// let mut search = Search::new("lunch");
+    /// loop {
+    ///     let page = client.search(search.clone(), 20).await?;
+    ///     for message in page.messages {
+    ///         println!("{:?}: {:?}", message.from, message.content.as_text());
+    ///     }
+    ///     let Some(next) = page.next else { break };
+    ///     search = search.before(next);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn search(&self, search: Search, limit: u32) -> Result<FoundPage, RequestError> {
+        match self.ask(|answer| Command::Search { search, limit, answer }).await? {
+            Reply::Found(page) => Ok(page),
             _ => Err(RequestError::Closed),
         }
     }
@@ -228,9 +260,8 @@ impl Client {
         channel: ChannelId,
         data: impl Into<Bytes>,
     ) -> Result<JoinedRoom, RequestError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::JoinRoom { channel, data: data.into(), answer };
-        match self.ask(command, answered).await? {
+        let data = data.into();
+        match self.ask(|answer| Command::JoinRoom { channel, data, answer }).await? {
             Reply::JoinedRoom(joined) => Ok(joined),
             _ => Err(RequestError::Closed),
         }
@@ -241,8 +272,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Command::LeaveRoom { channel, answer }, answered).await.map(drop)
+        self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
     }
 
     /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
@@ -264,9 +294,8 @@ impl Client {
         &self,
         users: impl IntoIterator<Item = UserId>,
     ) -> Result<Vec<UserPresence>, RequestError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::Watch { users: users.into_iter().collect(), answer };
-        match self.ask(command, answered).await? {
+        let users = users.into_iter().collect();
+        match self.ask(|answer| Command::Watch { users, answer }).await? {
             Reply::Presences(presences) => Ok(presences),
             _ => Err(RequestError::Closed),
         }
@@ -290,12 +319,9 @@ impl Client {
         sent.is_ok() && answer.await.unwrap_or(false)
     }
 
-    async fn ask(
-        &self,
-        command: Command,
-        answered: oneshot::Receiver<Answer>,
-    ) -> Result<Reply, RequestError> {
-        self.commands.send(command).await.map_err(|_| RequestError::Closed)?;
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| RequestError::Closed)?;
         answered.await.unwrap_or(Err(RequestError::Closed))
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ReceivedMessage, RefusalKind};
+use crate::{HistoryRange, SearchPlace};
 
 /// A page of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,19 @@ pub struct HistoryPage {
     /// There are further ones in the direction that was asked for. A page may be shorter than asked for, and even empty,
     /// where there are.
     pub more: bool,
+    /// Where to go on. `None`: that was all.
+    pub next: Option<HistoryRange>,
+}
+
+/// Messages that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPage {
+    /// The newest first, each with its position in its log.
+    pub messages: Vec<ReceivedMessage>,
+    /// Where to go on: [`Search::before`](crate::Search::before). A page may be shorter than asked for, and even empty, and
+    /// something follows all the same. `None`: that was all.
+    pub next: Option<SearchPlace>,
 }
 
 /// Why there is no answer. Asking again is always safe.

@@ -43,6 +43,7 @@
 //! ```
 
 mod acks;
+mod changes;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
@@ -64,6 +65,7 @@ pub use self::core::MAX_ROOMS;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::{
+    changes::MessageRef,
     client::{Client, Published},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
@@ -72,7 +74,7 @@ pub use self::{
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
-    history::{HistoryPage, RequestError},
+    history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},
     room::{JoinedRoom, ReceivedSignal, RoomLeftCause},
@@ -81,5 +83,6 @@ pub use self::{
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    CallStep, Conversation, HistoryRange, Signal, TerminalPresence, UserPresence, proto::close::CloseCode,
+    CallStep, Conversation, HistoryQuery, HistoryRange, Kind, Search, SearchPlace, Signal, TerminalPresence,
+    UserPresence, proto::close::CloseCode,
 };

@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use self::redis::Redis;
 #[cfg(feature = "backend")]
+use crate::id::{Device, UserId};
+#[cfg(feature = "backend")]
 pub use archive::DiskArchive;
 pub use archive::{
     Archive, ArchiveConfig, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
@@ -60,6 +62,8 @@ pub struct Cluster {
     archive: Option<Arc<dyn Archive>>,
     members: Arc<dyn Membership>,
     last_seen: Arc<dyn LastSeen>,
+    /// Whether [`Routes::locate_heard`], asked behind an append, knows what was claimed before it.
+    routes_follow_log: bool,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -95,10 +99,15 @@ impl Cluster {
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
     ///
+    /// On a single Redis without `min_replicas`, routes that were read are kept until Redis says that they have changed
+    /// ([`Routes::locate_heard`]).
+    ///
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and why.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
+        // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
+        let routes_follow_log = redis.batches().is_some() && config.min_replicas == 0;
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
         let seen = RedisLastSeen::on(redis.clone(), &config)?;
@@ -107,7 +116,7 @@ impl Cluster {
         let archive = JetStreamArchive::of(&bus, &config).await?;
         let cluster =
             Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
-        let cluster = cluster.with_last_seen(Arc::new(seen));
+        let cluster = Self { routes_follow_log, ..cluster.with_last_seen(Arc::new(seen)) };
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
@@ -117,8 +126,15 @@ impl Cluster {
     /// A cluster of your own parts, without an archive. Members, and when users were last
     /// connected, are kept in this process: see [`Cluster::with_members`] and [`Cluster::with_last_seen`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        let (members, last_seen) = (Arc::new(MemoryMembers::new()), Arc::new(MemoryLastSeen::new()));
-        Self { routes, bus, log, members, last_seen, archive: None }
+        Self {
+            routes,
+            bus,
+            log,
+            members: Arc::new(MemoryMembers::new()),
+            last_seen: Arc::new(MemoryLastSeen::new()),
+            archive: None,
+            routes_follow_log: false,
+        }
     }
 
     /// The same with another store of members, such as your own tables. All back ends must see the same.
@@ -146,6 +162,19 @@ impl Cluster {
     /// Where users' devices are, which servers live.
     pub fn routes(&self) -> &Arc<dyn Routes> {
         &self.routes
+    }
+
+    /// The routes of users whose logs something was just appended to: with all that were claimed before.
+    #[cfg(feature = "backend")]
+    pub(crate) async fn locate_behind_append(
+        &self,
+        users: &[UserId],
+    ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        if self.routes_follow_log {
+            self.routes.locate_heard(users).await
+        } else {
+            self.routes.locate(users).await
+        }
     }
 
     /// What builds this deployment's keys and subjects.

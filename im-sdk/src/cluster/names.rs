@@ -36,6 +36,12 @@ impl Names {
         format!("{}:{{u:{user}}}:routes", self.prefix)
     }
 
+    /// Whose routes are at a key that [`Names::routes`] made.
+    pub fn parse_routes(&self, key: &str) -> Option<UserId> {
+        let user = key.strip_prefix(&*self.prefix)?.strip_prefix(":{u:")?.strip_suffix("}:routes")?;
+        UserId::parse(user).ok()
+    }
+
     /// Sorted set: a channel's members, all with the score 0.
     pub fn members(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:members", self.prefix)
@@ -267,6 +273,8 @@ mod tests {
             assert_eq!(hash_tag(&names.routes(&user)), format!("u:{user}"));
             assert_eq!(hash_tag(&names.ack_times(&user)), hash_tag(&names.acks(&user)));
             assert_eq!(hash_tag(&names.last_seen(&user)), hash_tag(&names.routes(&user)));
+            assert_eq!(names.parse_routes(&names.routes(&user)), Some(user.clone()));
+            assert_eq!(names.parse_routes(&names.acks(&user)), None);
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
             for key in [names.log(&log), names.members(&channel), names.channel_servers(&channel)] {

@@ -1,13 +1,17 @@
 //! `im-bench`: a load tool that verifies every delivery, and measures peers with the same client in the same run.
 
+mod audience;
+mod capacity;
 mod cli;
 mod compare;
 mod fleet;
 mod login;
 mod pace;
+mod plot;
 mod report;
 mod scenario;
 mod stamp;
+mod tables;
 mod tally;
 mod target;
 mod usage;

@@ -45,7 +45,8 @@ async fn cluster(setup: &BackendSetup) -> Cluster {
         return cluster;
     }
     let bus = DroppingBus::new(cluster.bus().clone(), setup.drop_percent);
-    Cluster::new(cluster.routes().clone(), Arc::new(bus), cluster.log().clone())
+    let members = cluster.members().clone();
+    Cluster::new(cluster.routes().clone(), Arc::new(bus), cluster.log().clone()).with_members(members)
 }
 
 /// The lines of standard input.

@@ -1,6 +1,7 @@
 //! Redis, NATS, three servers and two back ends, as processes.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -12,7 +13,7 @@ use im_sdk::{
 };
 use prost::Message as _;
 
-use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_user};
+use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_group, load_user};
 use crate::{
     ImServer, NatsServer, RedisOptions, RedisServer,
     stack::{Certificate, ServerOptions, variables},
@@ -117,6 +118,7 @@ impl Deployment {
             profile: *profile,
             total,
         };
+        deployment.fill_groups().await;
         for index in 0..BACKENDS {
             let backend = deployment.backend(index, 1, deployment.options.seconds).await;
             deployment.backends.push(backend);
@@ -168,27 +170,41 @@ impl Deployment {
         self.servers.iter().map(parse).collect()
     }
 
-    /// Every user's log.
+    /// Every user is in a group.
+    async fn fill_groups(&self) {
+        for user in 0..self.options.devices {
+            let joined = self.cluster.members().add(&load_group(user), &[load_user(user)]).await;
+            joined.expect("Redis takes the members");
+        }
+    }
+
+    /// Every user's log, and every group's.
     pub fn logs(&self) -> Vec<LogId> {
-        (0..self.options.devices).map(load_user).map(LogId::Inbox).collect()
+        let users = 0..self.options.devices;
+        let groups: BTreeSet<_> = users.clone().map(load_group).map(LogId::Channel).collect();
+        users.map(load_user).map(LogId::Inbox).chain(groups).collect()
     }
 
     /// Where the logs end.
     ///
     /// # Panics
     /// When Redis does not answer.
-    pub async fn ends(&self) -> Vec<u64> {
-        let ends = self.cluster.log().ends(&self.logs()).await.expect("the logs' ends");
-        ends.into_iter().map(|ends| ends.last).collect()
+    pub async fn ends(&self) -> HashMap<LogId, u64> {
+        let logs = self.logs();
+        let ends = self.cluster.log().ends(&logs).await.expect("the logs' ends");
+        logs.into_iter().zip(ends.into_iter().map(|ends| ends.last)).collect()
     }
 
-    /// Whether what each device saw last stands where its log ends.
-    pub async fn agrees_with(&self, devices: &[Arc<DeviceState>], ends: &[u64]) -> bool {
-        for ((log, device), end) in self.logs().iter().zip(devices).zip(ends) {
-            let Some(seen) = device.last_id() else { continue };
-            match self.cluster.log().id_at(log, *end).await {
-                Ok(Some(id)) if id == seen => {}
-                _ => return false,
+    /// Whether what each device saw last stands where its logs end.
+    pub async fn agrees_with(&self, devices: &[Arc<DeviceState>], ends: &HashMap<LogId, u64>) -> bool {
+        for device in devices {
+            for log in device.logs() {
+                let Some(seen) = device.last_id(&log) else { continue };
+                let log = device.stored(&log);
+                match self.cluster.log().id_at(&log, ends[&log]).await {
+                    Ok(Some(id)) if id == seen => {}
+                    _ => return false,
+                }
             }
         }
         true

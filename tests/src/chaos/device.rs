@@ -1,9 +1,9 @@
 //! A device of the load: a real client, an application that keeps what it saw, and a conversation of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use im_sdk::{
-    Content,
+    Content, Recipient,
     client::{
         Client, ClientConfig, Endpoint, Event, Log, Trust,
         store::{SavedCursor, Store},
@@ -16,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Seen, Stamp, lines::DeviceLine, load_user};
+use super::{Seen, Stamp, lines::DeviceLine, load_group, load_user};
 use crate::stack::token;
 
 /// How many events are taken at once.
@@ -33,7 +33,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(40);
 pub struct DeviceSetup {
     /// The number of its user, whose only device it is.
     pub index: usize,
-    /// How many users there are: it sends to the next one.
+    /// How many users there are: it sends to the next one, and now and then to its group.
     pub users: usize,
     /// Every server's QUIC and WebSocket addresses. It knows all servers, and uses one transport at a time.
     pub servers: Vec<[Endpoint; 2]>,
@@ -74,8 +74,12 @@ impl DeviceSetup {
         device_stamp(self.index, self.users, number)
     }
 
-    fn peer(&self) -> UserId {
-        load_user(peer(self.index, self.users))
+    fn recipient(&self, number: u64) -> Recipient {
+        if is_for_group(number) {
+            load_group(self.index).into()
+        } else {
+            load_user(peer(self.index, self.users)).into()
+        }
     }
 
     /// Runs it until it is told to finish, and tells everything that happens.
@@ -138,10 +142,9 @@ impl DeviceSetup {
         config.trust = self.trust.clone();
         config.store = self.store.clone();
         let saved = self.store.load().expect("the store can be read");
-        if let Some(SavedCursor { seq, .. }) =
-            saved.cursors.into_iter().find(|cursor| cursor.channel.is_empty())
-        {
-            tell(DeviceLine::Seen(Seen::Reopened { seq }));
+        for SavedCursor { channel, seq, .. } in saved.cursors {
+            let log = Log::parse(&channel).expect("a log's name");
+            tell(DeviceLine::Seen(log, Seen::Reopened { seq }));
         }
         let client = Client::open(config).expect("the client opens");
         client.connect();
@@ -167,7 +170,7 @@ impl DeviceSetup {
         tell(DeviceLine::Sending(number));
         let text = self.stamp(number).to_string();
         // What was not taken keeps its number: the next tick tries again.
-        if let Ok(local) = client.send(self.peer(), Content::text(text)).await {
+        if let Ok(local) = client.send(self.recipient(number), Content::text(text)).await {
             self.next_number += 1;
             tell(DeviceLine::Taken(number, local.as_u64()));
         }
@@ -176,12 +179,22 @@ impl DeviceSetup {
 
 /// What the messages of a user's device say.
 pub fn device_stamp(index: usize, users: usize, number: u64) -> Stamp {
-    Stamp::new(format!("d{index}"), format!("u{index}>u{}", peer(index, users)), number)
+    let to =
+        if is_for_group(number) { load_group(index).to_string() } else { format!("u{}", peer(index, users)) };
+    Stamp::new(format!("d{index}"), format!("u{index}>{to}"), number)
 }
 
-/// Where they belong.
-pub fn device_logs(index: usize, users: usize) -> Vec<LogId> {
+/// Where the message with a number belongs.
+pub fn device_logs(index: usize, users: usize, number: u64) -> Vec<LogId> {
+    if is_for_group(number) {
+        return vec![LogId::Channel(load_group(index))];
+    }
     [index, peer(index, users)].map(load_user).map(LogId::Inbox).into()
+}
+
+/// Whether a device sends the message with a number to its group.
+fn is_for_group(number: u64) -> bool {
+    number.is_multiple_of(4)
 }
 
 fn peer(index: usize, users: usize) -> usize {
@@ -194,30 +207,29 @@ fn finish() -> Wish {
 
 /// The application: it keeps what it saw, and acknowledges what it has kept.
 fn take(client: &Client, events: Vec<Event>, tell: &mut impl FnMut(DeviceLine)) {
-    let mut last = None;
+    let mut last = HashMap::new();
     for event in events {
-        match &event {
-            Event::Message(message) => last = message.position.clone().or(last),
-            Event::Reset { position, .. } => last = Some(position.clone()),
-            _ => {}
-        }
+        let position = match &event {
+            Event::Message(message) => message.position.clone(),
+            Event::Reset { position, .. } => Some(position.clone()),
+            _ => None,
+        };
+        last.extend(position.map(|position| (position.log.clone(), position)));
         note(event, tell);
     }
-    if let Some(position) = last {
-        client.ack(&position);
-    }
+    last.values().for_each(|position| client.ack(position));
 }
 
 fn note(event: Event, tell: &mut impl FnMut(DeviceLine)) {
     tell(match event {
         Event::Message(message) => {
-            let Some(position) = message.position.filter(|position| position.log == Log::Inbox) else {
-                return;
-            };
+            let Some(position) = message.position else { return };
             let stamp = Stamp::of(message.content.as_text());
-            DeviceLine::Seen(Seen::Entry { seq: position.seq, id: message.id, stamp })
+            DeviceLine::Seen(position.log, Seen::Entry { seq: position.seq, id: message.id, stamp })
         }
-        Event::Reset { position, reason } => DeviceLine::Seen(Seen::Reset { seq: position.seq, reason }),
+        Event::Reset { position, reason } => {
+            DeviceLine::Seen(position.log, Seen::Reset { seq: position.seq, reason })
+        }
         Event::UpToDate => DeviceLine::UpToDate,
         Event::Published { local_id, message_id, .. } => DeviceLine::Published(local_id.as_u64(), message_id),
         Event::PublishFailed { local_id, error, .. } => {

@@ -3,7 +3,11 @@
 
 use std::{fmt, io::Write as _, str::FromStr};
 
-use im_sdk::{client::ResetReason, id::MessageId};
+use im_sdk::{
+    client::{Log, ResetReason},
+    cluster::LogId,
+    id::{ChannelId, MessageId, UserId},
+};
 
 use super::{NoStamp, Seen, Stamp};
 
@@ -27,8 +31,8 @@ pub enum BackendLine {
         number: u64,
         /// The message's id.
         id: MessageId,
-        /// Users and the places in their inboxes.
-        places: Vec<(String, u64)>,
+        /// Logs and the places in them.
+        places: Vec<(LogId, u64)>,
     },
     /// `Im::send` said no.
     Failed {
@@ -52,7 +56,7 @@ impl fmt::Display for BackendLine {
             Self::Sending { lane, number } => write!(formatter, "s {lane} {number}"),
             Self::Sent { lane, number, id, places } => {
                 write!(formatter, "a {lane} {number} {}", id.as_u64())?;
-                places.iter().try_for_each(|(user, seq)| write!(formatter, " {user}={seq}"))
+                places.iter().try_for_each(|(log, seq)| write!(formatter, " {log}={seq}"))
             }
             Self::Failed { lane, number, last, error } => {
                 write!(formatter, "f {lane} {number} {} {}", u8::from(*last), error.replace('\n', " "))
@@ -93,8 +97,8 @@ impl FromStr for BackendLine {
 pub enum DeviceLine {
     /// It has everything that was there when it connected.
     UpToDate,
-    /// It saw something of its inbox.
-    Seen(Seen),
+    /// It saw something of a log.
+    Seen(Log, Seen),
     /// It is about to send its message with this number.
     Sending(u64),
     /// The client has taken it, under a local id.
@@ -113,12 +117,15 @@ impl fmt::Display for DeviceLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UpToDate => formatter.write_str("up"),
-            Self::Seen(Seen::Entry { seq, id, stamp }) => {
+            Self::Seen(Log::Channel(channel), seen) => {
+                write!(formatter, "c {channel} {}", Self::Seen(Log::Inbox, seen.clone()))
+            }
+            Self::Seen(_, Seen::Entry { seq, id, stamp }) => {
                 write!(formatter, "e {seq} {}", id.as_u64())?;
                 stamp.iter().try_for_each(|stamp| write!(formatter, " {stamp}"))
             }
-            Self::Seen(Seen::Reset { seq, reason }) => write!(formatter, "r {seq} {}", reason.as_str()),
-            Self::Seen(Seen::Reopened { seq }) => write!(formatter, "o {seq}"),
+            Self::Seen(_, Seen::Reset { seq, reason }) => write!(formatter, "r {seq} {}", reason.as_str()),
+            Self::Seen(_, Seen::Reopened { seq }) => write!(formatter, "o {seq}"),
             Self::Sending(number) => write!(formatter, "s {number}"),
             Self::Taken(number, local) => write!(formatter, "q {number} {local}"),
             Self::Published(local, id) => {
@@ -138,13 +145,20 @@ impl FromStr for DeviceLine {
         let mut words = Words(line.split(' '));
         Ok(match words.word()? {
             "up" => Self::UpToDate,
+            "c" => {
+                let channel = ChannelId::parse(words.word()?).map_err(|_| NoLine)?;
+                match words.0.collect::<Vec<_>>().join(" ").parse()? {
+                    Self::Seen(_, seen) => Self::Seen(Log::Channel(channel), seen),
+                    _ => return Err(NoLine),
+                }
+            }
             "e" => {
                 let (seq, id) = (words.read()?, words.id()?);
                 let rest = words.0.collect::<Vec<_>>().join(" ");
-                Self::Seen(Seen::Entry { seq, id, stamp: rest.parse().ok() })
+                Self::Seen(Log::Inbox, Seen::Entry { seq, id, stamp: rest.parse().ok() })
             }
-            "r" => Self::Seen(Seen::Reset { seq: words.read()?, reason: reason(words.word()?)? }),
-            "o" => Self::Seen(Seen::Reopened { seq: words.read()? }),
+            "r" => Self::Seen(Log::Inbox, Seen::Reset { seq: words.read()?, reason: reason(words.word()?)? }),
+            "o" => Self::Seen(Log::Inbox, Seen::Reopened { seq: words.read()? }),
             "s" => Self::Sending(words.read()?),
             "q" => Self::Taken(words.read()?, words.read()?),
             "a" => Self::Published(words.read()?, MessageId::from_u64(words.read()?)),
@@ -214,9 +228,13 @@ impl<'a> Words<'a> {
     }
 }
 
-fn place(word: &str) -> Result<(String, u64), NoLine> {
-    let (user, seq) = word.split_once('=').ok_or(NoLine)?;
-    Ok((user.to_owned(), seq.parse().map_err(|_| NoLine)?))
+fn place(word: &str) -> Result<(LogId, u64), NoLine> {
+    let (log, seq) = word.split_once('=').ok_or(NoLine)?;
+    let log = match log.split_once(':').ok_or(NoLine)? {
+        ("u", user) => LogId::Inbox(UserId::parse(user).map_err(|_| NoLine)?),
+        (_, channel) => LogId::Channel(ChannelId::parse(channel).map_err(|_| NoLine)?),
+    };
+    Ok((log, seq.parse().map_err(|_| NoLine)?))
 }
 
 fn reason(word: &str) -> Result<ResetReason, NoLine> {
@@ -238,7 +256,9 @@ mod tests {
     #[test]
     fn lines_read_back_what_they_write() {
         let id = MessageId::from_u64(1_234_567).unwrap();
-        let places = vec![("u1".into(), 3), ("u2".into(), 9)];
+        let channel = ChannelId::parse("g2").unwrap();
+        let places =
+            vec![(LogId::Inbox(UserId::parse("u1").unwrap()), 3), (LogId::Channel(channel.clone()), 9)];
         for line in [
             BackendLine::Ready,
             BackendLine::Sending { lane: 3, number: 7 },
@@ -252,10 +272,12 @@ mod tests {
         let stamp = Some(Stamp::new("d1", "u1>u2", 4));
         for line in [
             DeviceLine::UpToDate,
-            DeviceLine::Seen(Seen::Entry { seq: 4, id, stamp }),
-            DeviceLine::Seen(Seen::Entry { seq: 4, id, stamp: None }),
-            DeviceLine::Seen(Seen::Reset { seq: 4, reason: ResetReason::Forked }),
-            DeviceLine::Seen(Seen::Reopened { seq: 4 }),
+            DeviceLine::Seen(Log::Inbox, Seen::Entry { seq: 4, id, stamp: stamp.clone() }),
+            DeviceLine::Seen(Log::Inbox, Seen::Entry { seq: 4, id, stamp: None }),
+            DeviceLine::Seen(Log::Inbox, Seen::Reset { seq: 4, reason: ResetReason::Forked }),
+            DeviceLine::Seen(Log::Inbox, Seen::Reopened { seq: 4 }),
+            DeviceLine::Seen(Log::Channel(channel.clone()), Seen::Entry { seq: 4, id, stamp }),
+            DeviceLine::Seen(Log::Channel(channel), Seen::Reopened { seq: 4 }),
             DeviceLine::Sending(9),
             DeviceLine::Taken(9, 12),
             DeviceLine::Published(12, Some(id)),

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use im_sdk::{
-    backend::{Im, Message, users},
+    backend::{Im, Message, channel, users},
     cluster::LogId,
-    id::UserId,
+    id::{ChannelId, UserId},
 };
 use tokio::{
     task::JoinSet,
@@ -35,6 +35,17 @@ pub fn load_user(number: usize) -> UserId {
     UserId::parse(&format!("u{number}")).expect("a valid name")
 }
 
+/// How many users are in a group, one after another.
+const GROUP: usize = 10;
+
+/// The group that the user with a number is in.
+///
+/// # Panics
+/// Never: the name is valid.
+pub fn load_group(number: usize) -> ChannelId {
+    ChannelId::parse(&format!("g{}", number / GROUP)).expect("a valid name")
+}
+
 /// One conversation of a back end.
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -44,6 +55,8 @@ pub struct Lane {
     pub from: Option<UserId>,
     /// Who receives.
     pub to: Vec<UserId>,
+    /// The group that receives, instead.
+    pub group: Option<ChannelId>,
     /// Whether what failed is tried again under its key until it is done. Otherwise it is left as it is.
     pub keyed: bool,
     /// How many bytes are added to each message.
@@ -53,6 +66,9 @@ pub struct Lane {
 impl Lane {
     /// The logs that its messages belong into.
     pub fn logs(&self) -> Vec<LogId> {
+        if let Some(group) = &self.group {
+            return vec![LogId::Channel(group.clone())];
+        }
         self.from.iter().chain(&self.to).cloned().map(LogId::Inbox).collect()
     }
 
@@ -62,7 +78,8 @@ impl Lane {
             text.push(' ');
             text.extend(std::iter::repeat_n('x', self.padding));
         }
-        let mut message = Message::to(users(&self.to)).text(text);
+        let to = self.group.as_ref().map_or_else(|| users(&self.to), channel);
+        let mut message = Message::to(to).text(text);
         if let Some(from) = &self.from {
             message = message.from(from);
         }
@@ -88,23 +105,28 @@ pub struct Share {
 }
 
 impl Share {
-    /// Its conversations: from user to user, some to three at once, some from nobody, every other one with keys.
+    /// Its conversations: from user to user, some to three at once, some to groups, some from nobody, every other one with
+    /// keys.
     pub fn lanes(&self) -> Vec<Lane> {
         let readers = self.users - self.unread;
         let lane = |number: usize| {
             let from = (self.index * 31 + number) % readers;
             let other = |step: usize| load_user((from + step) % readers);
             let step = 1 + number % (readers - 3);
+            // Some of them with keys, and some without.
+            let group = matches!(number % 16, 6 | 15).then(|| load_group(from));
             let to = if number % 8 == 3 { (step..step + 3).map(other).collect() } else { vec![other(step)] };
             let from = (number % 8 != 5).then(|| load_user(from));
             let to = to.into_iter().filter(|to| Some(to) != from.as_ref()).collect();
+            let to = if group.is_some() { Vec::new() } else { to };
             let conversation = format!("l{number}");
-            Lane { conversation, from, to, keyed: number.is_multiple_of(2), padding: 0 }
+            Lane { conversation, from, to, group, keyed: number.is_multiple_of(2), padding: 0 }
         };
         let unread = |number: usize| Lane {
             conversation: format!("large{number}"),
             from: None,
             to: vec![load_user(number)],
+            group: None,
             keyed: true,
             padding: LARGE,
         };
@@ -160,8 +182,9 @@ impl Running {
         loop {
             let error = match self.im.send(self.lane.message(stamp)).await {
                 Ok(receipt) => {
-                    let places = receipt.logged.into_iter().map(|(user, seq)| (user.to_string(), seq));
-                    let (id, places) = (receipt.message_id, places.collect());
+                    let inboxes = receipt.logged.into_iter().map(|(user, seq)| (LogId::Inbox(user), seq));
+                    let channel = receipt.channel.map(|to| (LogId::Channel(to.channel), to.seq));
+                    let (id, places) = (receipt.message_id, inboxes.chain(channel).collect());
                     return (self.tell)(BackendLine::Sent { lane, number, id, places });
                 }
                 Err(error) => error.to_string(),
@@ -186,11 +209,17 @@ mod tests {
         let lanes = share.lanes();
         assert_eq!(lanes.len(), 62);
         for lane in &lanes {
-            assert!(!lane.to.is_empty() && !lane.from.as_ref().is_some_and(|from| lane.to.contains(from)));
+            assert!(
+                lane.to.is_empty() == lane.group.is_some()
+                    && !lane.from.as_ref().is_some_and(|from| lane.to.contains(from))
+            );
             let unread = lane.to.iter().any(|to| *to == load_user(38) || *to == load_user(39));
             assert_eq!(unread, lane.padding > 0, "{lane:?}");
         }
         assert!(lanes.iter().any(|lane| lane.to.len() == 3));
+        for keyed in [true, false] {
+            assert!(lanes.iter().any(|lane| lane.group.is_some() && lane.keyed == keyed));
+        }
         assert!(lanes.iter().any(|lane| lane.from.is_none() && lane.padding == 0));
     }
 }

@@ -31,7 +31,7 @@ pub use deployment::{Deployment, DeploymentOptions};
 pub use device::{DeviceSetup, Wish, device_logs, device_stamp};
 pub use dropping::DroppingBus;
 pub use fleet::Fleet;
-pub use load::{Lane, Share, load_user};
+pub use load::{Lane, Share, load_group, load_user};
 pub use outcome::Outcome;
 pub use process::{DEVICES_PER_PROCESS, DeviceArgument, DeviceProcess, ProcessSetup};
 pub use profile::Profile;

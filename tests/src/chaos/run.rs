@@ -1,6 +1,7 @@
 //! A scenario from its start to its verdict.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use im_sdk::{client::Log, cluster::LogId};
 use tokio::{
     sync::{Mutex, MutexGuard},
     task::JoinHandle,
@@ -144,9 +146,8 @@ impl Chaos {
     /// How far the devices that `is_of_interest` are behind their logs: the one that is furthest.
     pub async fn lag(&self, is_of_interest: impl Fn(usize) -> bool) -> u64 {
         let ends = self.deployment.ends().await;
-        let devices = self.fleet.devices.iter().zip(ends).enumerate();
-        let devices = devices.filter(|(index, _)| is_of_interest(*index));
-        devices.map(|(_, (device, end))| end.saturating_sub(device.position())).max().unwrap_or(0)
+        let devices = self.fleet.devices.iter().filter(|device| is_of_interest(device.index()));
+        devices.flat_map(|device| behind(device, &ends)).max().unwrap_or(0)
     }
 
     /// Ends the load, waits until every device has everything, and holds all reports against each other.
@@ -223,12 +224,14 @@ impl Chaos {
         let deadline = Instant::now() + SETTLE;
         // For so long nothing may change before that counts as settled.
         let quiet = self.profile.either(1.0, 0.3);
-        let (mut last, mut since) = (Vec::new(), Instant::now());
+        let (mut last, mut since) = (HashMap::new(), Instant::now());
         while Instant::now() < deadline {
             let ends = self.deployment.ends().await;
-            let devices = self.fleet.devices.iter().zip(&ends);
-            let complete =
-                devices.into_iter().all(|(device, end)| device.position() == *end && device.is_answered());
+            let is_complete = |device: &Arc<DeviceState>| {
+                device.is_answered()
+                    && device.logs().iter().all(|log| device.position(log) == ends[&device.stored(log)])
+            };
+            let complete = self.fleet.devices.iter().all(is_complete);
             // A log that was rolled back may have grown anew to where a device is that has not noticed.
             let complete = complete && self.deployment.agrees_with(&self.fleet.devices, &ends).await;
             if !complete || ends != last {
@@ -252,6 +255,12 @@ impl Chaos {
             }
         }
     }
+}
+
+/// How far a device is behind each of its logs.
+fn behind(device: &DeviceState, ends: &HashMap<LogId, u64>) -> impl Iterator<Item = u64> {
+    let behind = |log: Log| ends[&device.stored(&log)].saturating_sub(device.position(&log));
+    device.logs().map(behind).into_iter()
 }
 
 fn repeated(devices: &[Arc<DeviceState>]) -> u64 {

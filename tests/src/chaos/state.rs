@@ -8,16 +8,16 @@ use std::{
     },
 };
 
-use im_sdk::{cluster::LogId, id::MessageId};
+use im_sdk::{client::Log, cluster::LogId, id::MessageId};
 
-use super::{Checker, Seen, Told, device_logs, device_stamp, lines::DeviceLine, load_user};
+use super::{Checker, Seen, Told, device_logs, device_stamp, lines::DeviceLine, load_group, load_user};
 
 /// What a device has told so far.
 #[derive(Debug)]
 pub struct DeviceState {
     index: usize,
     lines: Mutex<Vec<DeviceLine>>,
-    position: AtomicU64,
+    positions: Mutex<HashMap<Log, u64>>,
     up_to_date: AtomicBool,
     taken: AtomicU64,
     answered: AtomicU64,
@@ -30,7 +30,7 @@ impl DeviceState {
             index,
             total,
             lines: Mutex::default(),
-            position: AtomicU64::new(0),
+            positions: Mutex::default(),
             up_to_date: AtomicBool::new(false),
             taken: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -43,21 +43,29 @@ impl DeviceState {
         self.index
     }
 
-    /// Its user's log.
-    pub fn log(&self) -> LogId {
-        LogId::Inbox(load_user(self.index))
+    /// The logs that it follows: its user's inbox, and its group's.
+    pub fn logs(&self) -> [Log; 2] {
+        [Log::Inbox, Log::Channel(load_group(self.index))]
     }
 
-    /// How far it is in its log.
-    pub fn position(&self) -> u64 {
-        self.position.load(Ordering::Relaxed)
+    /// What the store calls such a log.
+    pub fn stored(&self, log: &Log) -> LogId {
+        match log {
+            Log::Inbox => LogId::Inbox(load_user(self.index)),
+            Log::Channel(channel) => LogId::Channel(channel.clone()),
+        }
     }
 
-    /// What it saw last, if that was an entry.
-    pub fn last_id(&self) -> Option<MessageId> {
+    /// How far it is in a log.
+    pub fn position(&self, log: &Log) -> u64 {
+        self.positions.lock().expect("nobody panics with it").get(log).copied().unwrap_or(0)
+    }
+
+    /// What it saw last of a log, if that was an entry.
+    pub fn last_id(&self, log: &Log) -> Option<MessageId> {
         let lines = self.lines.lock().expect("nobody panics with it");
         let last = lines.iter().rev().find_map(|line| match line {
-            DeviceLine::Seen(seen) => Some(seen),
+            DeviceLine::Seen(of, seen) if of == log => Some(seen),
             _ => None,
         });
         match last {
@@ -86,8 +94,11 @@ impl DeviceState {
     pub(super) fn tell(&self, line: DeviceLine) {
         match &line {
             DeviceLine::UpToDate => self.up_to_date.store(true, Ordering::Relaxed),
-            DeviceLine::Seen(Seen::Entry { seq, .. } | Seen::Reset { seq, .. } | Seen::Reopened { seq }) => {
-                self.position.store(*seq, Ordering::Relaxed);
+            DeviceLine::Seen(
+                log,
+                Seen::Entry { seq, .. } | Seen::Reset { seq, .. } | Seen::Reopened { seq },
+            ) => {
+                self.positions.lock().expect("nobody panics with it").insert(log.clone(), *seq);
             }
             DeviceLine::Taken(..) => _ = self.taken.fetch_add(1, Ordering::Relaxed),
             DeviceLine::Published(..) => {
@@ -112,15 +123,18 @@ impl DeviceState {
     pub(super) fn feed(&self, users: usize, checker: &mut Checker) {
         let name = format!("u{}/web", self.index);
         let stamp = |number| device_stamp(self.index, users, number);
-        let log = self.log();
-        checker.follows(&name, &log);
+        for log in self.logs() {
+            checker.follows(&name, &self.stored(&log));
+        }
         let lines = self.lines.lock().expect("nobody panics with it");
         let mut taken = HashMap::new();
         let mut told: HashMap<u64, Told> = HashMap::new();
         for line in &*lines {
             match line {
-                DeviceLine::Seen(seen) => checker.seen(&name, &log, seen.clone()),
-                DeviceLine::Sending(number) => checker.sent(stamp(*number), device_logs(self.index, users)),
+                DeviceLine::Seen(log, seen) => checker.seen(&name, &self.stored(log), seen.clone()),
+                DeviceLine::Sending(number) => {
+                    checker.sent(stamp(*number), device_logs(self.index, users, *number));
+                }
                 DeviceLine::Taken(number, local) => _ = taken.insert(*local, *number),
                 DeviceLine::Published(local, id) => {
                     told.insert(*local, Told::Ok { id: *id, places: Vec::new() });

@@ -24,6 +24,7 @@ pub use self::{
     signals::{IncomingSignal, Relay},
 };
 use super::{
+    change::{ChangeRights, IncomingChange},
     im::Im,
     message::{Durability, Message},
 };
@@ -187,6 +188,17 @@ pub trait Handler: Send + Sync + 'static {
     fn may_watch(&self, watcher: UserId, users: Vec<UserId>) -> impl Future<Output = Vec<UserId>> + Send {
         let _ = (watcher, users);
         std::future::ready(Vec::new())
+    }
+
+    /// Decides what becomes of a [change](crate::content::Change) to an earlier message: refuses it, leaves it to
+    /// [`ChangePolicy`](super::ChangePolicy), which is the default, or grants it whatever the policy says. Changes do not come to
+    /// [`Handler::publish`]: rules for what may be said belong here too, for edits.
+    fn change(
+        &self,
+        incoming: &IncomingChange,
+    ) -> impl Future<Output = Result<ChangeRights, Refusal>> + Send {
+        let _ = incoming;
+        std::future::ready(Ok(ChangeRights::default()))
     }
 
     /// A device's application has dealt with everything in a log up to a place, which is further than what was told

@@ -7,10 +7,10 @@ use prost::Message as _;
 
 use super::{
     Handler, Refusal,
-    request::{Asker, RETRY_MS, Requests, fit, refused},
+    request::{Asker, RETRY_MS, Requests, answer as answer_frame, fit, refused},
 };
 use crate::{
-    Conversation, HistoryRange, UserPresence,
+    Conversation, HistoryQuery, UserPresence,
     backend::room::in_room,
     id::{ChannelId, Device, UserId},
     proto::{
@@ -91,14 +91,13 @@ impl<H: Handler> Requests<H> {
             1
         });
         let joined_room = Some(pb::RawJoinedRoom { online, answer, recent });
-        let response = pb::RawResponse { number, history: None, joined_room };
-        let frame = pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec();
+        let frame = answer_frame(pb::RawResponse { number, joined_room, ..Default::default() });
         if frame.len() > MAX_FRAME_BYTES {
             tracing::error!(%channel, "the handler's answer to a join is too large");
             let reason = "the back end's answer is too large".to_owned();
             return Err(refused(RefusalKind::Internal, reason, 0));
         }
-        Ok(frame.into())
+        Ok(frame)
     }
 
     /// The end of the room's log.
@@ -113,8 +112,8 @@ impl<H: Handler> Requests<H> {
             return Ok(Vec::new());
         }
         let conversation = Conversation::Channel(channel.clone());
-        let newest = HistoryRange::Newest;
-        let page = self.im.raw_history(&asker.user, &conversation, newest, count.min(MAX_RECENT)).await;
+        let newest = HistoryQuery::newest();
+        let page = self.im.raw_history(&asker.user, &conversation, &newest, count.min(MAX_RECENT)).await;
         let page = page.map_err(|error| {
             tracing::warn!(%channel, %error, "what was said last in a room could not be read");
             let reason = "what was said last could not be read".to_owned();

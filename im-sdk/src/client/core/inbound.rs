@@ -11,7 +11,8 @@ use super::{
     session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    client::{Event, HistoryPage, Log, Position, ReceivedMessage, Transport},
+    SearchPlace,
+    client::{Event, Log, Position, ReceivedMessage, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -144,15 +145,15 @@ impl<T> Core<T> {
         self.rooms.note(room, id)
     }
 
-    pub(super) fn page(&mut self, history: pb::History) -> HistoryPage {
-        let mut messages = Vec::with_capacity(history.entries.len());
-        for push in history.entries {
+    pub(super) fn messages(&mut self, entries: Vec<pb::Push>) -> Vec<ReceivedMessage> {
+        let mut messages = Vec::with_capacity(entries.len());
+        for push in entries {
             match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
                 Ok(message) => messages.extend(message),
                 Err(error) => self.skip(&error.to_string()),
             }
         }
-        HistoryPage { messages, more: history.more }
+        messages
     }
 
     fn handle_reset(&mut self, now: Instant, reset: pb::Reset) {
@@ -216,6 +217,12 @@ impl<T> Core<T> {
 
 fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
+}
+
+/// A place that makes no sense ends the search, instead of having it begin anew.
+pub(super) fn search_place(cursor: pb::Cursor) -> Option<SearchPlace> {
+    let channel = Log::parse(&cursor.channel).ok()?.channel().cloned();
+    Some(SearchPlace { channel, message_id: MessageId::from_u64(cursor.id)? })
 }
 
 /// A message as an entry of a log.

@@ -11,9 +11,13 @@ use rand::rngs::StdRng;
 
 use super::backoff::random_within;
 use crate::{
-    Conversation, HistoryRange, UserPresence,
-    client::{HistoryPage, JoinedRoom, MAX_QUEUED_REQUESTS, RequestError},
-    proto::{frame, pb, pb::request::Question},
+    Conversation, HistoryQuery, HistoryRange, Search, UserPresence,
+    client::{FoundPage, HistoryPage, JoinedRoom, MAX_QUEUED_REQUESTS, RequestError},
+    history::HistoryStart,
+    proto::{
+        frame,
+        pb::{self, request::Question, response::Outcome},
+    },
 };
 
 /// What became of a question.
@@ -23,6 +27,7 @@ pub(crate) type Answer = Result<Reply, RequestError>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     History(HistoryPage),
+    Found(FoundPage),
     JoinedRoom(JoinedRoom),
     Presences(Vec<UserPresence>),
     Done,
@@ -115,8 +120,13 @@ impl<T> Requests<T> {
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
-    /// A question that is answered, unless nobody waits for it any more.
-    pub(super) fn take(&mut self, number: u64) -> Option<Asked<T>> {
+    /// A question that is answered, unless nobody waits for it any more. An answer to another question is none.
+    pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<Asked<T>> {
+        self.waiting.get(&number).filter(|waiting| is_answer(&waiting.question, outcome))?;
+        self.take(number)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Asked<T>> {
         self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
     }
 
@@ -197,26 +207,90 @@ enum About {
 
 fn about(question: &Question) -> Option<About> {
     match question {
-        Question::History(_) => None,
+        Question::History(_) | Question::Search(_) => None,
         Question::JoinRoom(join) => Some(About::Room(join.channel.clone())),
         Question::LeaveRoom(leave) => Some(About::Room(leave.channel.clone())),
         Question::Watch(_) => Some(About::Presence),
     }
 }
 
+fn is_answer(question: &Question, outcome: &Outcome) -> bool {
+    matches!(
+        (question, outcome),
+        (Question::History(_), Outcome::History(_))
+            | (Question::Search(_), Outcome::Found(_))
+            | (Question::JoinRoom(_), Outcome::JoinedRoom(_))
+            | (Question::LeaveRoom(_), Outcome::Done(_))
+            | (Question::Watch(_), Outcome::Presences(_))
+    )
+}
+
+/// Where the page after this one begins, in the direction that was asked for. `next` is 0 where an older back end did not
+/// say it.
+pub(super) fn next(asked: &pb::HistoryRequest, history: &pb::History) -> Option<HistoryRange> {
+    if !history.more {
+        return None;
+    }
+    let is_forward =
+        asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0);
+    let edge = if is_forward { history.entries.last() } else { history.entries.first() };
+    let seq = if history.next == 0 { edge?.seq } else { history.next };
+    Some(if is_forward { HistoryRange::After(seq) } else { HistoryRange::Before(seq) })
+}
+
 /// The question as it travels.
-pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u32) -> pb::HistoryRequest {
+pub(super) fn history(conversation: Conversation, query: HistoryQuery, limit: u32) -> Question {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
         Conversation::User(user) => Asked::User(user.to_string()),
         Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
         Conversation::Inbox => Asked::Inbox(true),
     };
-    let (before, after) = match range {
-        HistoryRange::Newest => (0, None),
-        // Nothing is before the first one, and 0 would mean the newest.
-        HistoryRange::Before(seq) => (seq.max(1), None),
-        HistoryRange::After(seq) => (0, Some(seq)),
+    let mut asked = pb::HistoryRequest {
+        conversation: Some(conversation),
+        limit,
+        since_ms: query.since_ms.unwrap_or_default(),
+        until_ms: until(query.until_ms),
+        kinds: query.kinds.iter().map(pb::ContentKind::from).collect(),
+        ..Default::default()
     };
-    pb::HistoryRequest { conversation: Some(conversation), before, after, limit }
+    match query.start {
+        HistoryStart::Range(HistoryRange::Newest) => {}
+        // Nothing is before the first one, and 0 would mean the newest.
+        HistoryStart::Range(HistoryRange::Before(seq)) => asked.before = seq.max(1),
+        HistoryStart::Range(HistoryRange::After(seq)) => asked.after = Some(seq),
+        HistoryStart::BeforeMessage(id) => asked.before_id = id.as_u64(),
+        HistoryStart::AfterMessage(id) => asked.after_id = id.as_u64(),
+    }
+    Question::History(asked)
+}
+
+/// The same for a search.
+pub(super) fn search(search: Search, limit: u32) -> Question {
+    use pb::search_request::Conversation as Asked;
+    let conversation = search.conversation.map(|conversation| match conversation {
+        Conversation::User(user) => Asked::User(user.to_string()),
+        Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
+        Conversation::Inbox => Asked::Inbox(true),
+    });
+    let before = search.before.map(|place| pb::Cursor {
+        channel: place.channel.map(|channel| channel.to_string()).unwrap_or_default(),
+        seq: 0,
+        id: place.message_id.as_u64(),
+    });
+    Question::Search(pb::SearchRequest {
+        text: search.text,
+        conversation,
+        kinds: search.kinds.iter().map(pb::ContentKind::from).collect(),
+        from: search.from.map(|user| user.to_string()).unwrap_or_default(),
+        since_ms: search.since_ms.unwrap_or_default(),
+        until_ms: until(search.until_ms),
+        before,
+        limit,
+    })
+}
+
+/// Nothing was sent in 1970, and 0 would mean up to now.
+fn until(unix_ms: Option<u64>) -> u64 {
+    unix_ms.map_or(0, |until| until.max(1))
 }

@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use rand::rngs::StdRng;
 
-use super::{Core, Phase, Reply, backoff::random_within, requests};
+use super::{Core, Phase, Reply, backoff::random_within, inbound::search_place, requests};
 use crate::{
-    Conversation, HistoryRange, Recipient, Signal, UserPresence,
-    client::{Event, JoinedRoom, ReceivedSignal, RequestError, RoomLeftCause},
+    Conversation, HistoryQuery, Recipient, Search, Signal, UserPresence,
+    client::{Event, FoundPage, HistoryPage, JoinedRoom, ReceivedSignal, RequestError, RoomLeftCause},
     id::{ChannelId, Device, UserId},
     proto::{frame, pb, pb::request::Question},
 };
@@ -142,11 +142,15 @@ impl<T> Core<T> {
         now: Instant,
         ticket: T,
         conversation: Conversation,
-        range: HistoryRange,
+        query: HistoryQuery,
         limit: u32,
     ) {
-        let question = requests::question(conversation, range, limit);
-        self.ask(now, ticket, Question::History(question));
+        self.ask(now, ticket, requests::history(conversation, query, limit));
+    }
+
+    /// The application searches: the same.
+    pub(in crate::client) fn handle_search(&mut self, now: Instant, ticket: T, search: Search, limit: u32) {
+        self.ask(now, ticket, requests::search(search, limit));
     }
 
     /// The application wants into a room.
@@ -254,9 +258,9 @@ impl<T> Core<T> {
                 }
             }
             Some(outcome) => {
-                if let Some((ticket, question)) = self.requests.take(response.number) {
+                if let Some((ticket, question)) = self.requests.take_answered(response.number, &outcome) {
                     let reply = self.reply(now, ticket.is_none(), question, outcome);
-                    self.requests.answer(ticket, reply);
+                    self.requests.answer(ticket, Ok(reply));
                 }
             }
             // A kind of answer to something that this version cannot ask.
@@ -281,33 +285,33 @@ impl<T> Core<T> {
         by_itself: bool,
         question: Question,
         outcome: pb::response::Outcome,
-    ) -> Result<Reply, RequestError> {
+    ) -> Reply {
         use pb::response::Outcome;
         match (question, outcome) {
-            (Question::History(_), Outcome::History(history)) => Ok(Reply::History(self.page(history))),
-            (Question::JoinRoom(join), Outcome::JoinedRoom(joined)) => {
-                Ok(self.joined(by_itself, &join.channel, joined))
+            (Question::History(asked), Outcome::History(history)) => {
+                let next = requests::next(&asked, &history);
+                let messages = self.messages(history.entries);
+                Reply::History(HistoryPage { messages, more: history.more, next })
             }
-            (Question::LeaveRoom(_), Outcome::Done(_)) => Ok(Reply::Done),
+            (_, Outcome::Found(found)) => {
+                let next = found.next.and_then(search_place);
+                Reply::Found(FoundPage { messages: self.messages(found.entries), next })
+            }
+            (Question::JoinRoom(join), Outcome::JoinedRoom(joined)) => {
+                self.joined(by_itself, &join.channel, joined)
+            }
             (Question::Watch(watch), Outcome::Presences(presences)) => {
                 let users = watch.users.iter().filter_map(|user| UserId::parse(user).ok()).collect();
                 self.rooms.handle_watched(now, &mut self.rng, users);
-                Ok(self.presences(by_itself, presences))
+                self.presences(by_itself, presences)
             }
-            _ => {
-                let reason = "the answer is to another question".to_owned();
-                Err(RequestError::Refused {
-                    kind: crate::client::RefusalKind::Unknown,
-                    reason,
-                    retry_after: None,
-                })
-            }
+            // Only what answers its question comes here.
+            _ => Reply::Done,
         }
     }
 
     fn joined(&mut self, by_itself: bool, channel: &str, joined: pb::JoinedRoom) -> Reply {
-        let history = pb::History { entries: joined.recent, more: false };
-        let mut recent = self.page(history).messages;
+        let mut recent = self.messages(joined.recent);
         let room = ChannelId::parse(channel).ok().and_then(|channel| self.rooms.rooms.get_mut(&channel));
         if let Some(room) = room {
             room.joined = true;

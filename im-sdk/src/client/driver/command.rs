@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, HistoryRange, Recipient, Signal,
+    Content, Conversation, HistoryQuery, Recipient, Search, Signal,
     client::{
         LocalId, QueuedSend, RequestError, SendError,
         core::{Answer, Outcome, Taken},
@@ -27,7 +27,9 @@ pub(in crate::client) enum Command {
     /// Signal something; the answer is whether it goes anywhere.
     Signal { to: Recipient, device: Option<Device>, signal: Signal, goes: oneshot::Sender<bool> },
     /// Ask for a page of the past.
-    History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
+    History { conversation: Conversation, query: HistoryQuery, limit: u32, answer: oneshot::Sender<Answer> },
+    /// Look for messages.
+    Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
     /// Tell what is not settled.
     Queued(oneshot::Sender<Vec<QueuedSend>>),
     /// Forget a send.
@@ -42,6 +44,7 @@ impl Command {
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
             Self::Signal { goes, .. } => _ = goes.send(false),
             Self::History { answer, .. }
+            | Self::Search { answer, .. }
             | Self::JoinRoom { answer, .. }
             | Self::LeaveRoom { answer, .. }
             | Self::Watch { answer, .. } => _ = answer.send(Err(refused(error))),

@@ -1,5 +1,6 @@
 //! The core under a clock that the test holds.
 
+mod changes;
 mod connection;
 mod delivery;
 mod logs;
