@@ -20,6 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+/// As the server has it, and as a back end that sends much would.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
