@@ -8,6 +8,7 @@ use im_sdk::{
 use crate::{Content, ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
 
 /// What happened, in the order in which it happened.
+#[expect(clippy::large_enum_variant, reason = "most events are messages, and one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Event {
     /// A server said welcome: messages flow from here on.

@@ -199,9 +199,7 @@ impl Im {
     }
 
     async fn send_live(&self, id: MessageId, prepared: Prepared, wait: bool) -> Result<Receipt, SendError> {
-        // A device that has connected a moment ago may miss it.
-        let routes = self.inner.cluster.routes().locate_heard(&prepared.users).await?;
-        let devices = self.living(&prepared.users, routes, |device| prepared.wants(device.terminal)).await?;
+        let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
         let asked = self.ask(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
@@ -279,6 +277,17 @@ impl Im {
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
         let routes = self.inner.cluster.routes().locate(users).await?;
+        self.living(users, routes, wanted).await
+    }
+
+    /// The same from routes that may be kept here: for what is only for the moment. A device that has connected a moment ago
+    /// may miss it.
+    pub(super) async fn locate_heard(
+        &self,
+        users: &[UserId],
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.routes().locate_heard(users).await?;
         self.living(users, routes, wanted).await
     }
 
