@@ -121,12 +121,15 @@ async fn watch(common: &Common) {
             return;
         }
         common.receiver.borrow_mut().set_phase(phase);
-        let connections = common.connections.borrow();
-        let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
-        common.member.borrow_mut().answer(datagrams);
-        drop(connections);
+        answer(common);
         sleep(TICK).await;
     }
+}
+
+fn answer(common: &Common) {
+    let connections = common.connections.borrow();
+    let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
+    common.member.borrow_mut().answer(datagrams);
 }
 
 fn endpoint(config: &ClientConfig) -> Result<Endpoint, String> {
