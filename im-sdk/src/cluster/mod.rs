@@ -19,7 +19,6 @@ mod routes;
 use std::sync::Arc;
 
 use self::redis::Redis;
-#[cfg(feature = "backend")]
 use crate::id::{Device, UserId};
 #[cfg(feature = "backend")]
 pub use archive::DiskArchive;
@@ -150,8 +149,10 @@ impl Cluster {
     }
 
     /// The routes of users whose logs something was just appended to: with all that were claimed before.
-    #[cfg(feature = "backend")]
-    pub(crate) async fn locate_behind_append(
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    pub async fn locate_behind_append(
         &self,
         users: &[UserId],
     ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
