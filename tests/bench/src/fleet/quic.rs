@@ -121,11 +121,17 @@ async fn watch(common: &Common) {
             return;
         }
         common.receiver.borrow_mut().set_phase(phase);
-        let connections = common.connections.borrow();
-        let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
-        common.member.borrow_mut().answer(datagrams);
-        drop(connections);
+        common.answer();
         sleep(TICK).await;
+    }
+}
+
+impl Common {
+    /// Answers when somebody has asked.
+    fn answer(&self) {
+        let connections = self.connections.borrow();
+        let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
+        self.member.borrow_mut().answer(datagrams);
     }
 }
 
