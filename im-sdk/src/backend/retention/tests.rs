@@ -36,8 +36,7 @@ async fn kept(store: &MemoryMessageStore, name: &str) -> Vec<u64> {
 }
 
 async fn im(store: &MemoryMessageStore) -> Im {
-    let mut config = ImConfig::default();
-    config.message_store = Some(Arc::new(store.clone()));
+    let config = ImConfig { message_store: Some(Arc::new(store.clone())), ..ImConfig::default() };
     Im::start(Cluster::embedded(), config).await.unwrap()
 }
 
