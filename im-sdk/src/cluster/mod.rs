@@ -20,7 +20,6 @@ mod seen;
 use std::sync::Arc;
 
 use self::redis::Redis;
-#[cfg(feature = "backend")]
 use crate::id::{Device, UserId};
 #[cfg(feature = "backend")]
 pub use archive::DiskArchive;
@@ -165,8 +164,10 @@ impl Cluster {
     }
 
     /// The routes of users whose logs something was just appended to: with all that were claimed before.
-    #[cfg(feature = "backend")]
-    pub(crate) async fn locate_behind_append(
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    pub async fn locate_behind_append(
         &self,
         users: &[UserId],
     ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {

@@ -121,15 +121,18 @@ async fn watch(common: &Common) {
             return;
         }
         common.receiver.borrow_mut().set_phase(phase);
-        answer(common);
+        common.answer();
         sleep(TICK).await;
     }
 }
 
-fn answer(common: &Common) {
-    let connections = common.connections.borrow();
-    let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
-    common.member.borrow_mut().answer(datagrams);
+impl Common {
+    /// Answers when somebody has asked.
+    fn answer(&self) {
+        let connections = self.connections.borrow();
+        let datagrams = || connections.iter().map(|connection| connection.stats().udp_rx.datagrams).sum();
+        self.member.borrow_mut().answer(datagrams);
+    }
 }
 
 fn endpoint(config: &ClientConfig) -> Result<Endpoint, String> {
