@@ -36,7 +36,7 @@ const MIGRATION: Duration = Duration::from_secs(15 * 60);
 /// extension. It holds pairs of neighbouring characters and no text.
 ///
 /// All tables are made and brought up to date when it is connected. Where a version brings a new index, that takes as long as
-/// it takes to read all messages once, about a minute for each million.
+/// it takes to read all messages once.
 #[derive(Clone)]
 pub struct SqlMessageStore {
     pool: AnyPool,
