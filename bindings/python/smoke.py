@@ -113,26 +113,56 @@ async def exchange(im, arguments):
         await connect(sender, arguments.from_user, arguments.timeout)
         await connect(receiver, arguments.to_user, arguments.timeout)
         text = f"hello from Python {run}"
-        published = await sender.publish(arguments.to_user, im.Content.TEXT(text))
+        published = await sender.publish(arguments.to_user, im.text_content(text))
         print(f"  published as {published.message_id}")
 
         def wanted(event):
             """The message, passing over others that the user may get."""
-            return event.message if event.is_message() and event.message.content == im.Content.TEXT(text) else None
+            return event.message if event.is_message() and event.message.content == im.text_content(text) else None
 
         message = await wait_for(receiver, wanted, "receiving the message", arguments.timeout)
         if message.from_user != arguments.from_user or message.id != published.message_id:
             raise Failure(f"the message is not what was sent: {message}")
         print(f"  received {message.id} from {message.from_user}")
+        if not await sender.signal(arguments.to_user, im.Signal.TYPING(stopped=False)):
+            raise Failure("a signal goes nowhere")
+        signal = await wait_for(
+            receiver, lambda event: event.signal if event.is_signal() else None, "typing", arguments.timeout
+        )
+        if signal.from_user != arguments.from_user or signal.signal != im.Signal.TYPING(stopped=False):
+            raise Failure(f"the signal is not what was sent: {signal}")
+        print(f"  {signal.from_user} is typing on {signal.device}")
         conversation = im.Conversation.USER(arguments.from_user)
         page = await receiver.history(conversation, im.HistoryRange.NEWEST(), 1)
         if [entry.id for entry in page.messages] != [message.id]:
             raise Failure(f"the history is not what was received: {page}")
         print(f"  and found {message.id} in the history")
+        await change(im, arguments, receiver, message)
     finally:
         await asyncio.gather(sender.close(), receiver.close())
-    if sender.state() != im.State.CLOSED or await receiver.next_events(1) != []:
+    # What had come and was not asked for, such as the result of the reaction, can still be taken.
+    while await asyncio.wait_for(receiver.next_events(100), arguments.timeout):
+        pass
+    if sender.state() != im.State.CLOSED or receiver.state() != im.State.CLOSED:
         raise Failure("the clients are not closed")
+
+
+async def change(im, arguments, client, message):
+    """Reacts to a message, and sees the reaction on it."""
+    timeline = im.Timeline(arguments.to_user)
+    timeline.apply(message)
+    reference = im.message_ref(message, arguments.to_user)
+    await client.change(reference, im.ChangeKind.REACTION(emoji="👍", removed=False))
+
+    def wanted(event):
+        """What the message looks like, once it looks different."""
+        changed = event.is_message() and timeline.apply(event.message) == message.id
+        return timeline.get(message.id) if changed else None
+
+    shown = await wait_for(client, wanted, "reacting to the message", arguments.timeout)
+    if shown.reactions != [im.Reaction(emoji="👍", users=[arguments.to_user])]:
+        raise Failure(f"the reaction is not on the message: {shown}")
+    print(f"  reacted to {message.id}")
 
 
 async def offline(im, arguments):
@@ -144,9 +174,9 @@ async def offline(im, arguments):
     await client.close()
     if client.state() != im.State.CLOSED or await client.next_events(1) != []:
         raise Failure("the client is not closed")
-    await expect_code("closed", client.publish("bob", im.Content.TEXT("hi")), im.PublishError)
+    await expect_code("closed", client.publish("bob", im.text_content("hi")), im.PublishError)
     inbox, newest = im.Conversation.INBOX(), im.HistoryRange.NEWEST()
-    await expect_code("closed", client.history(inbox, newest, 1), im.HistoryError)
+    await expect_code("closed", client.history(inbox, newest, 1), im.RequestError)
     arguments.endpoints = ["http://127.0.0.1"]
     try:
         open_client(im, arguments, "token", "smoke")

@@ -1,5 +1,7 @@
 //! What a user has set in a conversation, for back ends and devices alike.
 
+#[cfg(any(feature = "backend", feature = "client"))]
+use crate::Content;
 use crate::{
     Recipient,
     id::{ChannelId, InvalidId, MessageId, UserId},
@@ -236,18 +238,23 @@ impl TryFrom<pb::ConversationState> for ConversationState {
     }
 }
 
-/// Whether a message mentions a user. To be fed by the mentions of its content; no kind of content carries any yet.
+/// Whether a message is one by itself, and can be the last one of a conversation. What changes another message is not.
 #[cfg(any(feature = "backend", feature = "client"))]
-pub(crate) fn mentions(content: &pb::Content, user: &UserId) -> bool {
-    let _ = (content, user);
-    false
+pub(crate) fn stands_alone(content: &Content) -> bool {
+    content.as_change().is_none()
 }
 
-/// Whether a message counts as unread to somebody who has not sent it: those with content do. Changes of other messages,
-/// once there are any, do not.
+/// Whether a message counts as unread until the user has read it: one of somebody else that stands alone. `from` is empty
+/// where the back end sent it.
 #[cfg(any(feature = "backend", feature = "client"))]
-pub(crate) fn counts(message: &pb::Message, user: &UserId) -> bool {
-    message.from != user.as_str()
+pub(crate) fn counts(from: &str, content: &Content, user: &UserId) -> bool {
+    from != user.as_str() && stands_alone(content)
+}
+
+/// Whether a message calls a user.
+#[cfg(any(feature = "backend", feature = "client"))]
+pub(crate) fn mentions(content: &Content, user: &UserId) -> bool {
+    content.mentions.call(user)
 }
 
 /// Whom a conversation is with, from the two names that it travels as.
@@ -289,6 +296,18 @@ mod tests {
         assert!(!state.is_listed(0) && !state.is_listed(5) && state.is_listed(6));
         state.deleted = 7;
         assert!(!state.is_listed(7) && state.is_listed(8));
+    }
+
+    #[test]
+    fn what_others_say_counts_and_what_they_change_does_not() {
+        use crate::{content::Change, id::MessageId};
+        let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
+        let (hi, id) = (Content::text("hi"), MessageId::from_u64(7).unwrap());
+        assert!(counts("alice", &hi, &bob) && counts("", &hi, &bob) && !counts("bob", &hi, &bob));
+        let recalled = Content::from(Change::recall(id));
+        assert!(!counts("alice", &recalled, &bob) && !stands_alone(&recalled));
+        assert!(!mentions(&hi, &bob) && mentions(&hi.clone().mention(bob.clone()), &bob));
+        assert!(mentions(&hi.clone().mention_everybody(), &bob) && !mentions(&hi.mention(alice), &bob));
     }
 
     #[test]

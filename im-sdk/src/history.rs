@@ -1,6 +1,9 @@
 //! What part of the past is asked for, for back ends and devices alike.
 
-use crate::id::{ChannelId, UserId};
+use crate::{
+    Kind,
+    id::{ChannelId, MessageId, UserId},
+};
 
 /// Whose messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,4 +26,85 @@ pub enum HistoryRange {
     Before(u64),
     /// Those with higher seqs, the lowest of them first; 0: from the beginning.
     After(u64),
+}
+
+/// Which entries of a conversation are asked for: a part of its log, and of that, if wanted, only some.
+///
+/// ```
+/// use im_sdk::{HistoryQuery, HistoryRange, Kind};
+/// let pictures = HistoryQuery::newest().kinds([Kind::Image, Kind::Video]);
+/// let of_a_day = HistoryQuery::from(HistoryRange::After(0)).since_ms(1_767_225_600_000).until_ms(1_767_312_000_000);
+/// # assert_ne!(pictures, of_a_day);
+/// ```
+///
+/// Times are those in message ids, in milliseconds since the Unix epoch. A log is in the order of its seqs and not of time: the
+/// clocks of back ends differ, and a send that is retried keeps its first id. So a time is a filter, not a place, and where
+/// 256 entries in a row are beyond it by more than [`CLOCK_TOLERANCE`], the rest is taken to be so too.
+///
+/// [`CLOCK_TOLERANCE`]: crate::CLOCK_TOLERANCE
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    pub(crate) start: HistoryStart,
+    pub(crate) since_ms: Option<u64>,
+    pub(crate) until_ms: Option<u64>,
+    pub(crate) kinds: Vec<Kind>,
+}
+
+/// Where it begins, and in which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HistoryStart {
+    Range(HistoryRange),
+    BeforeMessage(MessageId),
+    AfterMessage(MessageId),
+}
+
+impl HistoryQuery {
+    /// The last entries.
+    pub fn newest() -> Self {
+        HistoryRange::Newest.into()
+    }
+
+    /// Those before the entry with this message, the nearest to it. The message has to be there.
+    pub fn before_message(id: MessageId) -> Self {
+        Self::starting(HistoryStart::BeforeMessage(id))
+    }
+
+    /// Those after the entry with this message, the nearest to it. The message has to be there.
+    pub fn after_message(id: MessageId) -> Self {
+        Self::starting(HistoryStart::AfterMessage(id))
+    }
+
+    fn starting(start: HistoryStart) -> Self {
+        Self { start, since_ms: None, until_ms: None, kinds: Vec::new() }
+    }
+
+    /// The same from elsewhere, such as the place where the page before ended.
+    #[must_use]
+    pub fn range(self, range: HistoryRange) -> Self {
+        Self { start: HistoryStart::Range(range), ..self }
+    }
+
+    /// Only what was sent then or later.
+    #[must_use]
+    pub fn since_ms(self, unix_ms: u64) -> Self {
+        Self { since_ms: Some(unix_ms), ..self }
+    }
+
+    /// Only what was sent before.
+    #[must_use]
+    pub fn until_ms(self, unix_ms: u64) -> Self {
+        Self { until_ms: Some(unix_ms), ..self }
+    }
+
+    /// Only messages of these kinds; of none named, all.
+    #[must_use]
+    pub fn kinds(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Self { kinds: kinds.into_iter().collect(), ..self }
+    }
+}
+
+impl From<HistoryRange> for HistoryQuery {
+    fn from(range: HistoryRange) -> Self {
+        Self::starting(HistoryStart::Range(range))
+    }
 }

@@ -16,6 +16,7 @@
 //! | `client` | `client` | devices: one connection, kept alive over every change of network |
 //! | `cluster` | `cluster` | what joins processes: routes and bus, on Redis and NATS or in process |
 //! | `token` | `cluster` | the tokens that back ends mint and servers verify |
+//! | [`content`], [`timeline`] | always | the kinds of messages; what changes make of them |
 //! | [`id`], [`proto`] | always | ids, and the wire protocol |
 //!
 //! A device never compiles redis or async-nats, a back end never compiles quinn.
@@ -46,14 +47,23 @@ pub mod backend;
 pub mod client;
 #[cfg(feature = "cluster")]
 pub mod cluster;
-mod content;
+pub mod content;
 mod conversation;
 mod history;
+mod kind;
+mod presence;
 mod recipient;
+mod search;
+mod signal;
+pub mod timeline;
 #[cfg(feature = "cluster")]
 pub mod token;
 
 pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
-pub use history::{Conversation, HistoryRange};
+pub use history::{Conversation, HistoryQuery, HistoryRange};
+pub use kind::Kind;
+pub use presence::{TerminalPresence, UserPresence};
 pub use recipient::Recipient;
+pub use search::{CLOCK_TOLERANCE, InvalidSearch, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, Search, SearchPlace};
+pub use signal::{CallStep, Signal};

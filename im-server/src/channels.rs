@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use im_proto::{close::CloseCode, pb, pb::record::Effect};
+use im_proto::{
+    close::CloseCode,
+    pb::{self, Way, record::Effect},
+};
 use im_sdk::id::{ChannelId, ConnectionId};
 use tokio::{
     sync::mpsc,
@@ -69,23 +72,46 @@ pub(crate) struct Change {
     record: u32,
     connections: Vec<u64>,
     channels: Vec<ChannelId>,
-    joins: bool,
+    way: Way,
+    what: What,
+}
+
+/// What a record wishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Join,
+    /// And leave all others.
+    JoinOnly,
+    Leave,
+    /// Everybody leaves, not only the connections that are named.
+    LeaveAll,
+}
+
+impl What {
+    fn joins(self) -> bool {
+        matches!(self, Self::Join | Self::JoinOnly)
+    }
 }
 
 impl Change {
     /// `None`: the record is about something else.
     pub(crate) fn of(index: u32, record: &pb::Record) -> Option<Self> {
-        let (names, joins) = match &record.effect {
-            Some(Effect::Join(channels)) => (&channels.channels, true),
-            Some(Effect::Leave(channels)) => (&channels.channels, false),
+        let (wish, what) = match &record.effect {
+            Some(Effect::Join(wish)) if wish.only => (wish, What::JoinOnly),
+            Some(Effect::Join(wish)) => (wish, What::Join),
+            Some(Effect::Leave(wish)) if record.channel.is_empty() => (wish, What::Leave),
+            Some(Effect::Leave(wish)) => (wish, What::LeaveAll),
             _ => return None,
         };
         let parse = |name: &String| {
-            let parsed = ChannelId::parse(name);
+            let parsed = ChannelId::parse_internal(name);
             parsed.inspect_err(|error| tracing::warn!(%error, "a channel was passed over")).ok()
         };
+        let everybody = std::slice::from_ref(&record.channel);
+        let names = if what == What::LeaveAll { everybody } else { &wish.channels };
         let channels = names.iter().filter_map(parse).collect();
-        Some(Self { record: index, connections: record.connections.clone(), channels, joins })
+        let connections = record.connections.clone();
+        Some(Self { record: index, connections, channels, way: wish.way(), what })
     }
 }
 
@@ -102,8 +128,8 @@ impl Channels {
     }
 
     /// Queues joins and leaves. When there is no place, they come back.
-    pub(crate) fn try_change(&self, changes: Changes) -> Result<(), Changes> {
-        self.queue.try_send(changes).map_err(mpsc::error::TrySendError::into_inner)
+    pub(crate) fn try_change(&self, changes: Changes) -> Result<(), Box<Changes>> {
+        self.queue.try_send(changes).map_err(|full| Box::new(full.into_inner()))
     }
 }
 
@@ -112,7 +138,9 @@ impl Channels {
 pub(crate) fn give_up(shared: &Shared, Changes { changes, mut answer, .. }: Changes) -> pb::Delivered {
     tracing::warn!("too many joins and leaves wait");
     for change in changes {
-        if !change.joins {
+        if change.what == What::LeaveAll {
+            change.channels.iter().for_each(|channel| shared.registry.joined.leave_all(channel, change.way));
+        } else if !change.what.joins() {
             for connection in
                 change.connections.iter().filter_map(|id| shared.registry.get(ConnectionId(*id)))
             {
@@ -161,7 +189,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut queue: mpsc::Receiver<Changes>
 /// The channels that somebody wants to join.
 fn wanted(batch: &[Changes]) -> HashSet<ChannelId> {
     let changes = batch.iter().flat_map(|changes| &changes.changes);
-    changes.filter(|change| change.joins).flat_map(|change| change.channels.iter().cloned()).collect()
+    changes.filter(|change| change.what.joins()).flat_map(|change| change.channels.iter().cloned()).collect()
 }
 
 /// This server's routes in the route store.
@@ -237,11 +265,20 @@ impl ChannelRoutes {
     }
 
     fn apply(&self, shared: &Shared, changes: Vec<Change>, mut answer: pb::Delivered) -> pb::Delivered {
-        for Change { record, mut connections, channels, joins } in changes {
-            if !joins {
-                connections.retain(|id| !shared.registry.leave(ConnectionId(*id), &channels));
+        for Change { record, mut connections, channels, way, what } in changes {
+            let registry = &shared.registry;
+            if what == What::LeaveAll {
+                channels.iter().for_each(|channel| registry.joined.leave_all(channel, way));
+            } else if what == What::Leave {
+                connections.retain(|id| !registry.leave(ConnectionId(*id), &channels, way));
             } else if channels.iter().all(|channel| self.is_written(channel)) {
-                connections.retain(|id| !shared.registry.join(ConnectionId(*id), &channels));
+                connections.retain(|id| {
+                    let joined = registry.join(ConnectionId(*id), &channels, way);
+                    if joined && what == What::JoinOnly {
+                        registry.joined.leave_others(ConnectionId(*id), &channels, way);
+                    }
+                    !joined
+                });
             }
             if !connections.is_empty() {
                 answer.missed.push(pb::Missed { record, connections });

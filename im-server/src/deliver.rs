@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
 use im_sdk::{
     cluster::{BusEvent, Subject, Subscription},
@@ -15,8 +16,10 @@ use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    broadcast,
     channels::{self, Change, Changes},
     holes::Holes,
+    merge,
     outbox::{Close, Pushed},
     registry::Registry,
     shared::Shared,
@@ -107,28 +110,46 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
     window
 }
 
-fn handle(shared: &Shared, envelope: pb::Envelope) {
+/// Applies an envelope's records.
+pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
     let server = shared.id.to_string();
-    let mut answer = pb::Delivered { server, number: envelope.number, missed: Vec::new() };
+    let mut answer = pb::Delivered { server, number: envelope.number, ..pb::Delivered::default() };
     let mut changes = Vec::new();
-    for (index, record) in (0..).zip(envelope.records) {
+    let mut records = (0..).zip(envelope.records).peekable();
+    let limit = merge::limit(shared.config.limits.outbox_bytes);
+    while let Some((index, mut record)) = records.next() {
         if let Some(change) = Change::of(index, &record) {
             changes.push(change);
             continue;
         }
+        if record.everyone {
+            broadcast::begin(shared, index, record, &mut answer);
+            continue;
+        }
+        let last = merge::take_following(&mut record, index, &mut records, limit);
+        if !record.channel.is_empty() {
+            if let Some(reached) = apply_to_channel(shared, &record) {
+                answer.reached.extend((index..=last).map(|record| pb::Reached { record, ..reached }));
+            }
+            continue;
+        }
         let connections = apply(shared, record);
         if !connections.is_empty() {
-            answer.missed.push(pb::Missed { record: index, connections });
+            let miss = |record| pb::Missed { record, connections: connections.clone() };
+            answer.missed.extend((index..=last).map(miss));
         }
     }
     let answer_to = envelope.answer_to;
+    if answer_to.is_empty() && changes.is_empty() {
+        return;
+    }
     if changes.is_empty() {
         return send_answer(shared, &answer_to, answer);
     }
     // Routes are written elsewhere: deliveries do not wait for them.
     let changes = Changes { changes, answer, answer_to: answer_to.clone() };
     if let Err(changes) = shared.channels.try_change(changes) {
-        send_answer(shared, &answer_to, channels::give_up(shared, changes));
+        send_answer(shared, &answer_to, channels::give_up(shared, *changes));
     }
 }
 
@@ -137,48 +158,67 @@ fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
     let Some(effect) = record.effect else {
         return Vec::new();
     };
-    if !record.channel.is_empty() {
-        apply_to_channel(shared, &record.channel, &effect);
-        return Vec::new();
-    }
     let mut connections = record.connections;
-    connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect));
+    match (effect, &*connections) {
+        // Most records. The reference that came is the one that is written: counting more of them costs, as all of an
+        // envelope's frames share one count.
+        (Effect::Frames(frames), &[only]) => {
+            if push(shared, ConnectionId(only), frames) {
+                connections.clear();
+            }
+        }
+        (effect, _) => connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect)),
+    }
     connections
 }
 
+/// True when the frames are queued.
+fn push(shared: &Shared, id: ConnectionId, frames: Bytes) -> bool {
+    shared.registry.with(id, |connection| connection.outbox.try_push(frames)) == Some(Pushed::Queued)
+}
+
 /// For all who have joined. Who has not, gets what was missed when it does.
-fn apply_to_channel(shared: &Shared, channel: &str, effect: &Effect) {
-    match (ChannelId::parse(channel), effect) {
-        (Ok(channel), Effect::Frames(frames)) => shared.registry.for_each_in(&channel, |connection| {
-            connection.outbox.try_push(frames.clone());
-        }),
-        (Ok(_), _) => tracing::warn!("a record for a channel that is no delivery was dropped"),
-        (Err(error), _) => tracing::warn!(%error, "a record for a channel was dropped"),
+fn apply_to_channel(shared: &Shared, record: &pb::Record) -> Option<pb::Reached> {
+    let channel = ChannelId::parse_internal(&record.channel);
+    let channel = channel.inspect_err(|error| tracing::warn!(%error, "a record for a channel was dropped"));
+    let (channel, mut reached) = (channel.ok()?, pb::Reached::default());
+    match &record.effect {
+        Some(Effect::Frames(frames)) => {
+            let priority = record.priority();
+            shared.registry.for_each_in(&channel, |connection| {
+                match connection.outbox.try_push_at(frames.clone(), priority) {
+                    Pushed::Queued => reached.connections += 1,
+                    Pushed::Shed => reached.shed += 1,
+                    Pushed::Full | Pushed::Closed => {}
+                }
+            });
+        }
+        Some(Effect::Count(_)) => {
+            reached.connections = u32::try_from(shared.registry.joined.count(&channel)).unwrap_or(u32::MAX);
+        }
+        _ => tracing::warn!("a record for a channel that is no delivery was dropped"),
     }
+    Some(reached)
 }
 
 /// True when it reached the connection.
 fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
-    let Some(connection) = shared.registry.get(id) else {
-        return false;
-    };
+    let registry = &shared.registry;
     match effect {
-        Effect::Frames(frames) => connection.outbox.try_push(frames.clone()) == Pushed::Queued,
+        Effect::Frames(frames) => push(shared, id, frames.clone()),
         Effect::Answer(answer) => {
-            shared.upstream.answered(id, answer.clone());
-            true
+            registry.with(id, |_| shared.upstream.answered(id, answer.clone())).is_some()
         }
         Effect::Response(response) => {
-            shared.requests.answered(id, response.clone());
-            true
+            registry.with(id, |_| shared.requests.answered(id, response.clone())).is_some()
         }
         Effect::Kick(kick) => {
             let code = u16::try_from(kick.code).map_or(CloseCode::Kicked, CloseCode::from);
-            connection.outbox.close(Close::new(code, kick.reason.clone()));
-            true
+            let close = Close::new(code, kick.reason.clone());
+            registry.with(id, |connection| connection.outbox.close(close)).is_some()
         }
         // These do not come here.
-        Effect::Join(_) | Effect::Leave(_) => false,
+        Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) => false,
     }
 }
 

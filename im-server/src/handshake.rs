@@ -113,6 +113,10 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
     match shared.cluster.routes().claim(&claim).await {
         Ok(displaced) => {
             connection.set_routed();
+            // Their own servers find the routes gone, and take them for replaced.
+            for gone in displaced.iter().filter(|displaced| displaced.device != connection.device) {
+                shared.presences.try_tell(&connection.user, &gone.device, false);
+            }
             kick_all(shared, &connection.user, displaced).await;
             Ok(())
         }
@@ -150,8 +154,8 @@ fn kick(shared: &Shared, route: &Route) -> pb::Envelope {
     let kick = pb::Kick { code: CloseCode::Replaced.code().into(), reason };
     let record = pb::Record {
         connections: vec![route.connection.0],
-        channel: String::new(),
         effect: Some(pb::record::Effect::Kick(kick)),
+        ..pb::Record::default()
     };
     pb::Envelope { publisher: shared.id.to_string(), records: vec![record], ..pb::Envelope::default() }
 }

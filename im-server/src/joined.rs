@@ -2,40 +2,77 @@
 //! and then cost nothing here. Nothing here awaits.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use im_proto::pb::Way;
 use im_sdk::id::{ChannelId, ConnectionId};
 
-use crate::registry::Connection;
+use crate::registry::{ByConnection, Connection};
+
+/// The most rooms that a connection is in: devices ask for these, while members and watched users are bounded elsewhere.
+pub(crate) const MAX_ROOMS: usize = 256;
+
+/// In which ways a connection is in a channel, a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ways(u8);
+
+impl Ways {
+    fn of(way: Way) -> Self {
+        Self(1 << (way as i32 as u8 & 7))
+    }
+
+    fn has(self, way: Way) -> bool {
+        self.0 & Self::of(way).0 != 0
+    }
+
+    fn with(self, way: Way) -> Self {
+        Self(self.0 | Self::of(way).0)
+    }
+
+    fn without(self, way: Way) -> Self {
+        Self(self.0 & !Self::of(way).0)
+    }
+}
+
+type OfConnection = HashMap<ChannelId, Ways>;
 
 /// See the module's description. Locks are taken in the order of the fields, a channel's own last.
 #[derive(Debug, Default)]
 pub(crate) struct Joined {
-    connections: Mutex<HashMap<ConnectionId, HashSet<ChannelId>>>,
+    connections: Mutex<ByConnection<OfConnection>>,
     /// None of them is empty.
     channels: RwLock<HashMap<ChannelId, Arc<Members>>>,
 }
 
-type Members = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
+type Members = RwLock<ByConnection<Arc<Connection>>>;
 
 impl Joined {
     /// Joins a connection to channels. `find` looks it up under the lock that [`Joined::forget`] takes too, so that one
-    /// that is just going does not stay here. False: it is gone.
+    /// that is just going does not stay here. False: it is gone, or in too many rooms.
     pub(crate) fn join(
         &self,
         id: ConnectionId,
         channels: &[ChannelId],
+        way: Way,
         find: impl FnOnce() -> Option<Arc<Connection>>,
     ) -> bool {
         let mut connections = self.connections();
         let Some(connection) = find() else { return false };
+        if way == Way::Room && !has_room(connections.get(&id), channels) {
+            return false;
+        }
+        if channels.is_empty() {
+            return true;
+        }
         let of_connection = connections.entry(id).or_default();
         for channel in channels {
-            if !of_connection.contains(channel) {
+            if let Some(ways) = of_connection.get_mut(channel) {
+                *ways = ways.with(way);
+            } else {
                 let channel = self.insert(channel, &connection);
-                of_connection.insert(channel);
+                of_connection.insert(channel, Ways::of(way));
             }
         }
         true
@@ -56,12 +93,45 @@ impl Joined {
         channel.clone()
     }
 
-    /// Takes a connection out of channels.
-    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId]) {
+    /// Takes a connection out of channels that it is in in this way.
+    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId], way: Way) {
         let mut connections = self.connections();
+        self.leave_under(&mut connections, id, channels, way);
+    }
+
+    /// Takes a connection out of the channels that it is in in this way, and that are not among these.
+    pub(crate) fn leave_others(&self, id: ConnectionId, kept: &[ChannelId], way: Way) {
+        let mut connections = self.connections();
+        let Some(of_connection) = connections.get(&id) else { return };
+        let kept: HashSet<&ChannelId> = kept.iter().collect();
+        let others = of_connection.iter().filter(|(name, ways)| ways.has(way) && !kept.contains(name));
+        let others: Vec<ChannelId> = others.map(|(channel, _)| channel.clone()).collect();
+        self.leave_under(&mut connections, id, &others, way);
+    }
+
+    /// Takes everybody out of a channel who is in it in this way.
+    pub(crate) fn leave_all(&self, channel: &ChannelId, way: Way) {
+        let mut connections = self.connections();
+        let Some(members) = self.members(channel) else { return };
+        let ids: Vec<ConnectionId> = read(&members).keys().copied().collect();
+        for id in ids {
+            self.leave_under(&mut connections, id, std::slice::from_ref(channel), way);
+        }
+    }
+
+    fn leave_under(
+        &self,
+        connections: &mut ByConnection<OfConnection>,
+        id: ConnectionId,
+        channels: &[ChannelId],
+        way: Way,
+    ) {
         let Some(of_connection) = connections.get_mut(&id) else { return };
         for channel in channels {
-            if of_connection.remove(channel) {
+            let Entry::Occupied(mut ways) = of_connection.entry(channel.clone()) else { continue };
+            *ways.get_mut() = ways.get().without(way);
+            if *ways.get() == Ways::default() {
+                ways.remove();
                 self.remove(channel, id);
             }
         }
@@ -70,10 +140,21 @@ impl Joined {
         }
     }
 
+    /// Whether a connection is in a channel in this way.
+    pub(crate) fn is_in(&self, id: ConnectionId, channel: &ChannelId, way: Way) -> bool {
+        let connections = self.connections();
+        connections.get(&id).and_then(|of| of.get(channel)).is_some_and(|ways| ways.has(way))
+    }
+
+    /// How many connections are in a channel.
+    pub(crate) fn count(&self, channel: &ChannelId) -> usize {
+        self.members(channel).map_or(0, |members| read(&members).len())
+    }
+
     /// Forgets a connection that the registry does not have any more.
     pub(crate) fn forget(&self, id: ConnectionId) {
         let channels = self.connections().remove(&id);
-        channels.into_iter().flatten().for_each(|channel| self.remove(&channel, id));
+        channels.into_iter().flatten().for_each(|(channel, _)| self.remove(&channel, id));
     }
 
     fn remove(&self, channel: &ChannelId, id: ConnectionId) {
@@ -110,13 +191,21 @@ impl Joined {
         self.channels().get(channel).cloned()
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<ConnectionId, HashSet<ChannelId>>> {
+    fn connections(&self) -> MutexGuard<'_, ByConnection<OfConnection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn channels(&self) -> RwLockReadGuard<'_, HashMap<ChannelId, Arc<Members>>> {
         read(&self.channels)
     }
+}
+
+/// Whether a connection may join these rooms as well.
+fn has_room(of_connection: Option<&OfConnection>, rooms: &[ChannelId]) -> bool {
+    let Some(of_connection) = of_connection else { return rooms.len() <= MAX_ROOMS };
+    let is_in = |room: &&ChannelId| of_connection.get(*room).is_some_and(|ways| ways.has(Way::Room));
+    let rooms_now = of_connection.values().filter(|ways| ways.has(Way::Room)).count();
+    rooms_now + rooms.iter().filter(|room| !is_in(room)).count() <= MAX_ROOMS
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -164,15 +253,69 @@ mod tests {
         let (one, other) = (register(), register());
         for _ in 0..2 {
             // Joining again changes nothing.
-            assert!(registry.join(one.connection.id, &[red.clone(), blue.clone()]));
+            assert!(registry.join(one.connection.id, &[red.clone(), blue.clone()], Way::Member));
         }
-        assert!(registry.join(other.connection.id, std::slice::from_ref(&red)));
+        assert!(registry.join(other.connection.id, std::slice::from_ref(&red), Way::Member));
         assert_eq!([&red, &blue, &none].map(|channel| members(&registry, channel)), [2, 1, 0]);
-        registry.leave(one.connection.id, &[red.clone(), none.clone()]);
+        registry.leave(one.connection.id, &[red.clone(), none.clone()], Way::Member);
         assert_eq!([&red, &blue, &none].map(|channel| members(&registry, channel)), [1, 1, 0]);
-        registry.leave(one.connection.id, &[blue]);
-        registry.leave(other.connection.id, &[red]);
+        registry.leave(one.connection.id, &[blue], Way::Member);
+        registry.leave(other.connection.id, &[red], Way::Member);
         assert!(is_empty(&registry.joined));
+    }
+
+    #[test]
+    fn who_is_in_a_channel_in_several_ways_stays_until_it_has_left_in_all() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let [red] = channels(["red"]);
+        let (user, device, outbox) = device();
+        let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
+        let id = registration.connection.id;
+        for way in [Way::Member, Way::Room] {
+            assert!(registry.join(id, std::slice::from_ref(&red), way));
+        }
+        assert_eq!(members(&registry, &red), 1, "and gets everything once");
+        registry.leave(id, std::slice::from_ref(&red), Way::Member);
+        assert!(registry.joined.is_in(id, &red, Way::Room) && !registry.joined.is_in(id, &red, Way::Member));
+        assert_eq!(registry.joined.count(&red), 1);
+        registry.joined.leave_all(&red, Way::Member);
+        assert_eq!(registry.joined.count(&red), 1, "it is no member");
+        registry.joined.leave_all(&red, Way::Room);
+        assert!(is_empty(&registry.joined));
+    }
+
+    #[test]
+    fn a_set_that_is_watched_replaces_the_one_before() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let [red, blue, green] = channels(["red", "blue", "green"]);
+        let (user, device, outbox) = device();
+        let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
+        let id = registration.connection.id;
+        registry.join(id, std::slice::from_ref(&green), Way::Room);
+        for watched in [&[red.clone(), blue.clone()][..], &[blue.clone(), green.clone()], &[]] {
+            assert!(registry.join(id, watched, Way::Watch));
+            registry.joined.leave_others(id, watched, Way::Watch);
+            for channel in [&red, &blue, &green] {
+                let is_in = registry.joined.is_in(id, channel, Way::Watch);
+                assert_eq!(is_in, watched.contains(channel), "{channel}");
+            }
+        }
+        assert_eq!([&red, &blue, &green].map(|channel| registry.joined.count(channel)), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_connection_is_in_so_many_rooms_and_no_more() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let (user, device, outbox) = device();
+        let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
+        let id = registration.connection.id;
+        let name = |number: usize| ChannelId::parse(&format!("room-{number}")).unwrap();
+        for number in 0..MAX_ROOMS {
+            assert!(registry.join(id, &[name(number)], Way::Room));
+        }
+        assert!(!registry.join(id, &[name(MAX_ROOMS)], Way::Room));
+        assert!(registry.join(id, &[name(7)], Way::Room), "it is in this one already");
+        assert!(registry.join(id, &[name(MAX_ROOMS)], Way::Member), "groups are another matter");
     }
 
     #[test]
@@ -182,10 +325,10 @@ mod tests {
         let (user, device, outbox) = device();
         let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
         let id = registration.connection.id;
-        assert!(registry.join(id, &names));
+        assert!(registry.join(id, &names, Way::Room));
         drop(registration);
         assert!(is_empty(&registry.joined));
-        assert!(!registry.join(id, &names), "and it does not come back");
+        assert!(!registry.join(id, &names, Way::Room), "and it does not come back");
         assert!(is_empty(&registry.joined));
     }
 
@@ -198,7 +341,7 @@ mod tests {
             let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
             let id = registration.connection.id;
             std::thread::scope(|scope| {
-                scope.spawn(|| registry.join(id, &names));
+                scope.spawn(|| registry.join(id, &names, Way::Room));
                 scope.spawn(|| drop(registration));
             });
             assert!(is_empty(&registry.joined));

@@ -30,7 +30,12 @@ mod acks;
 mod advice;
 mod answers;
 mod audit;
+mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bounded;
+mod broadcast;
 mod channels;
 mod config;
 mod deliver;
@@ -42,16 +47,20 @@ mod joined;
 mod lease;
 mod link;
 mod listen;
+mod merge;
 mod outbox;
+mod presence;
 mod registry;
 mod requests;
 mod rollback;
 mod server;
 mod session;
 mod shared;
+mod signals;
 mod sync;
 mod tls;
 mod upstream;
+mod waiting;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};

@@ -1,7 +1,6 @@
 //! What a session needs of a transport: frames in, batches of frames out, and a close that the device gets to read.
 
 use std::{
-    collections::VecDeque,
     future::Future,
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use im_proto::{close::CloseCode, frame::FrameError};
 
-use crate::outbox::Close;
+use crate::{batch::Batch, outbox::Close};
 
 /// How long a closing connection may take to hand over what is left and its close code.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -24,17 +23,14 @@ pub(crate) trait Link: Send {
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LinkError>>;
 
     /// Writes all of `batch` and flushes. Ready when nothing is left to do.
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        batch: &mut VecDeque<Bytes>,
-    ) -> Poll<Result<(), LinkError>>;
+    fn poll_write(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), LinkError>>;
 
     /// Sets the largest frame from here on.
     fn set_frame_limit(&mut self, bytes: usize);
 
-    /// Closes with a code and waits, at most [`LINGER`], until the device has it.
-    fn close(self, close: Close) -> impl Future<Output = ()> + Send;
+    /// Closes with a code and waits, at most [`LINGER`], until the device has it. What is left in `batch` of a message
+    /// that was begun goes first.
+    fn close(self, close: Close, batch: Batch) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a link cannot go on.

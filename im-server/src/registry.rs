@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use im_proto::close::CloseCode;
+use im_proto::{close::CloseCode, pb::Way};
 use im_sdk::id::{ChannelId, ConnectionId, Device, UserId};
 
 use crate::{
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) outbox: Outbox,
     /// Publishes that wait for their results.
     pub(crate) inflight: AtomicU32,
+    /// Requests that wait for their responses.
+    pub(crate) asking: AtomicU32,
     /// Its route was registered.
     routed: AtomicBool,
     /// When its token ends, in seconds since the Unix epoch.
@@ -45,7 +48,29 @@ impl Connection {
     }
 }
 
-type Shard = RwLock<HashMap<ConnectionId, Arc<Connection>>>;
+/// Something for each of some connections.
+pub(crate) type ByConnection<T> = HashMap<ConnectionId, T, BuildHasherDefault<NumberHasher>>;
+
+/// For the numbers of connections, which this server chooses itself: nobody can make them collide.
+#[derive(Debug, Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing; a map looks at both ends of the hash.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Shard = RwLock<ByConnection<Arc<Connection>>>;
 
 /// Enough that two threads rarely want the same one; a power of two.
 pub(crate) const SHARDS: usize = 64;
@@ -92,6 +117,7 @@ impl Registry {
             device,
             outbox,
             inflight: AtomicU32::new(0),
+            asking: AtomicU32::new(0),
             routed: AtomicBool::new(false),
             expires_at,
             heard_at: AtomicU32::new(self.now()),
@@ -110,14 +136,20 @@ impl Registry {
         self.shard(id).read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Joins a connection to channels. False: it is gone.
-    pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
-        self.joined.join(id, channels, || self.get(id))
+    /// Does something with a connection that is here, which must not take long: others of its shard wait.
+    pub(crate) fn with<R>(&self, id: ConnectionId, act: impl FnOnce(&Connection) -> R) -> Option<R> {
+        let shard = self.shard(id).read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(&id).map(|connection| act(connection))
+    }
+
+    /// Joins a connection to channels. False: it is gone, or in too many rooms.
+    pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId], way: Way) -> bool {
+        self.joined.join(id, channels, way, || self.get(id))
     }
 
     /// Takes a connection out of channels. False: it is gone.
-    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId]) -> bool {
-        self.joined.leave(id, channels);
+    pub(crate) fn leave(&self, id: ConnectionId, channels: &[ChannelId], way: Way) -> bool {
+        self.joined.leave(id, channels, way);
         self.get(id).is_some()
     }
 
@@ -220,6 +252,18 @@ mod tests {
         drop(registration);
         assert!(registry.get(id).is_none());
         assert_eq!(registry.len(), 0);
+    }
+
+    #[test]
+    fn numbers_that_share_a_shard_are_spread() {
+        use std::hash::{BuildHasher as _, BuildHasherDefault};
+        let hash = |number: usize| {
+            BuildHasherDefault::<NumberHasher>::default().hash_one(ConnectionId((number * SHARDS) as u64))
+        };
+        let buckets: std::collections::HashSet<u64> = (0..1024).map(|number| hash(number) % 1024).collect();
+        assert!(buckets.len() > 512, "{} of 1024", buckets.len());
+        let tags: std::collections::HashSet<u64> = (0..1024).map(|number| hash(number) >> 57).collect();
+        assert!(tags.len() > 100, "{} of 128", tags.len());
     }
 
     #[test]

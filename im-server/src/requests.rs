@@ -1,10 +1,6 @@
 //! Devices' requests on their way to the back ends, and which of them still wait for their responses.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use im_proto::{frame, limits::MAX_INFLIGHT_REQUESTS, pb, pb::RefusalKind};
@@ -17,6 +13,7 @@ use prost::Message as _;
 use crate::{
     bounded::{self, Bounds, Place},
     registry::Connection,
+    waiting::{AllWaiting, Unfit},
 };
 
 /// Requests that wait to be put onto the bus; at some hundred bytes each, but a device may fill a frame.
@@ -30,23 +27,15 @@ const RETRY_MS: u32 = 1000;
 pub(crate) struct Requests {
     queue: bounded::Sender<pb::UpstreamRequest>,
     server: String,
-    waiting: Mutex<AllWaiting>,
-}
-
-/// By connection and number. Ordered, so that a connection's requests stand together.
-type AllWaiting = BTreeMap<(ConnectionId, u64), Waiting>;
-
-#[derive(Debug)]
-struct Waiting {
-    connection: Arc<Connection>,
-    since: Instant,
+    waiting: AllWaiting,
 }
 
 impl Requests {
     /// The receiver is for [`forward`].
     pub(crate) fn new(server: &ServerId) -> (Self, bounded::Receiver<pb::UpstreamRequest>) {
         let (queue, receiver) = bounded::channel(QUEUE);
-        (Self { queue, server: server.to_string(), waiting: Mutex::default() }, receiver)
+        let waiting = AllWaiting::new(|connection| &connection.asking);
+        (Self { queue, server: server.to_string(), waiting }, receiver)
     }
 
     /// Queues a device's `Request` for the back ends, or tells the device why not. Never waits. One with a number that
@@ -73,59 +62,37 @@ impl Requests {
     ) -> Result<Option<Place<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
         let full = (RefusalKind::Unavailable, "the way to the back ends is full");
         let place = self.queue.try_reserve(bytes).ok_or(full)?;
-        let mut waiting = self.lock();
-        let own = waiting.range(all_of(connection.id)).count();
-        match waiting.entry((connection.id, number)) {
-            Entry::Occupied(_) => Ok(None),
-            Entry::Vacant(_) if own >= MAX_INFLIGHT_REQUESTS => {
-                Err((RefusalKind::TooMany, "too many requests wait for their responses"))
-            }
-            Entry::Vacant(entry) => {
-                entry.insert(Waiting { connection: Arc::clone(connection), since: Instant::now() });
-                Ok(Some(place))
-            }
+        match self.waiting.admit(connection, number, MAX_INFLIGHT_REQUESTS as u32) {
+            Ok(()) => Ok(Some(place)),
+            Err(Unfit::Repeated) => Ok(None),
+            Err(Unfit::TooMany) => Err((RefusalKind::TooMany, "too many requests wait for their responses")),
         }
     }
 
     /// Passes a back end's response on, unless the device was told something else meanwhile.
     pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::RequestAnswer) {
-        let waiting = self.lock().remove(&(connection, answer.number));
-        if let Some(waiting) = waiting {
-            waiting.connection.outbox.try_push(answer.frames);
-        }
+        self.waiting.answered(connection, answer.number, answer.frames);
     }
 
     /// No back end is listening: tells every device that waits. As with publishes, the bus does not say which one it could
     /// not deliver; a device that is hit without need asks again.
     pub(crate) fn unavailable(&self) {
-        let all = std::mem::take(&mut *self.lock());
-        refuse(all, "no back end is listening");
+        self.waiting.answer_all(|number| unavailable(number, "no back end is listening"));
     }
 
     /// Tells the devices whose requests have waited for longer than this.
     pub(crate) fn expire(&self, timeout: Duration) {
-        let expired = self.lock().extract_if(.., |_, waiting| waiting.since.elapsed() > timeout).collect();
-        refuse(expired, "no back end answered in time");
+        self.waiting.answer_older(timeout, |number| unavailable(number, "no back end answered in time"));
     }
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, connection: &Connection) {
-        self.lock().extract_if(all_of(connection.id), |_, _| true).for_each(drop);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AllWaiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.forget(connection);
     }
 }
 
-fn all_of(connection: ConnectionId) -> std::ops::RangeInclusive<(ConnectionId, u64)> {
-    (connection, 0)..=(connection, u64::MAX)
-}
-
-fn refuse(waiting: AllWaiting, reason: &str) {
-    for ((_, number), waiting) in waiting {
-        waiting.connection.outbox.try_push(refusal(number, RefusalKind::Unavailable, reason));
-    }
+fn unavailable(number: u64, reason: &str) -> Bytes {
+    refusal(number, RefusalKind::Unavailable, reason)
 }
 
 /// A `Response` that says no, for now.

@@ -23,15 +23,18 @@ use crate::{
     acks::{self, Acks},
     answers::{self, Answers},
     audit,
+    broadcast::{self, Broadcasts},
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
     deliver, lease,
     listen::{Addresses, ListenError, Listeners},
     outbox::Close,
+    presence::{self, Presences},
     registry::{Connection, Registry},
     requests::{self, Requests},
     rollback::Watch,
     shared::Shared,
+    signals::{self, Signals},
     sync::{self, Syncs},
     upstream::{self, Upstream},
 };
@@ -55,6 +58,7 @@ pub struct Server {
     lease: JoinHandle<()>,
     deliver: JoinHandle<()>,
     channels: JoinHandle<()>,
+    presences: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -114,6 +118,9 @@ impl Server {
         let (channels, changes) = Channels::new();
         let (acks, ack_queue) = Acks::new();
         let (answers, answer_queue) = Answers::new();
+        let (signals, signal_queue) = Signals::new();
+        let (presences, presence_queue) = Presences::new();
+        let (broadcasts, broadcast_queue) = Broadcasts::new();
         let shared = Arc::new(Shared {
             id,
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
@@ -123,6 +130,9 @@ impl Server {
             channels,
             acks,
             answers,
+            signals,
+            presences,
+            broadcasts,
             endpoints: listeners.endpoints(&config),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -140,6 +150,7 @@ impl Server {
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
+        let presences = tokio::spawn(presence::forward(shared.cluster.clone(), presence_queue));
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
         let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
         let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
@@ -149,18 +160,26 @@ impl Server {
             tokio::spawn(forward_requests),
             tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
             tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
+            tokio::spawn(signals::forward(shared.cluster.clone(), signal_queue)),
+            tokio::spawn(broadcast::run(Arc::clone(&shared), broadcast_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
             tokio::spawn(audit::run(Arc::clone(&shared))),
             tokio::spawn(watch.run(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
         others.extend(accepting);
-        Ok(Self { shared, addresses, lease, deliver, channels, others })
+        Ok(Self { shared, addresses, lease, deliver, channels, presences, others })
     }
 
     /// This run's id.
     pub fn id(&self) -> &ServerId {
         &self.shared.id
+    }
+
+    /// For the micro-benchmarks.
+    #[cfg(feature = "bench")]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// The addresses that devices are told.
@@ -225,6 +244,9 @@ impl Server {
         shared.tasks.close();
         close_all(&shared.registry.all());
         let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
+        // Who has gone now is told of, and nobody after that.
+        shared.presences.close();
+        let _ = timeout(LAST_CLOSE, &mut self.presences).await;
         shared.leaving_channels.cancel();
         let _ = timeout(LAST_CLOSE, &mut self.channels).await;
         if let Err(error) = shared.cluster.routes().end_server_lease(&shared.id).await {
@@ -260,6 +282,7 @@ impl Drop for Server {
         self.lease.abort();
         self.deliver.abort();
         self.channels.abort();
+        // Not `presences`: it ends with the last session, whose route is released.
         self.others.iter().for_each(JoinHandle::abort);
         close_all(&self.shared.registry.all());
     }
@@ -285,10 +308,12 @@ async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, Sta
     let nothing = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
     let publication =
         Publication { subject: subject.clone(), return_to: None, payload: nothing.encode_to_vec().into() };
-    cluster.bus().publish(publication).await?;
-    match timeout(FIRST_ENVELOPE, subscription.next()).await {
-        Ok(Some(_)) => Ok(subscription),
-        Ok(None) => Err(BusError::Closed.into()),
+    let first = async {
+        cluster.bus().publish(publication).await?;
+        subscription.next().await.ok_or(BusError::Closed)
+    };
+    match timeout(FIRST_ENVELOPE, first).await {
+        Ok(first) => first.map(|_| subscription).map_err(StartError::from),
         Err(_) => Err(StartError::Deaf(subject)),
     }
 }

@@ -4,22 +4,29 @@
 //! is no more than its fields.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use im_proto::{close::CloseCode, frame, pb, pb::device_frame::Body};
+use im_proto::{
+    close::CloseCode,
+    frame,
+    pb::{self, Way, device_frame::Body},
+};
+use im_sdk::id::ChannelId;
 use prost::Message as _;
 
 use crate::{
+    batch::Batch,
     handshake::{self, Admitted},
     link::{Link, LinkError},
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
+    signals::Allowance,
     upstream::Forward,
 };
 
@@ -32,59 +39,55 @@ const BUSY_RETRY_MS: u32 = 1000;
 /// Within which time a device compares its logs that connects right after a rollback.
 const ROLLBACK_HINT_MS: u32 = 2000;
 
-/// Serves a device from its first frame to its last.
-pub(crate) async fn serve<L: Link>(shared: Arc<Shared>, mut link: L) {
-    // Boxed: the handshake's state is gone once it is done, while this task lives on.
-    match Box::pin(handshake::admit(&shared, &mut link)).await {
-        Ok(Admitted { registration, welcome, sync }) => {
-            shared.syncs.try_forward(&registration.connection, sync);
-            let welcome = frame::encode(pb::frame::Body::Welcome(welcome));
-            if shared.was_rolled_back() {
-                let hint = pb::SyncHint { within_ms: ROLLBACK_HINT_MS, rolled_back: true };
-                registration.connection.outbox.try_push(frame::encode(pb::frame::Body::SyncHint(hint)));
-            }
-            let end = run(&shared, &mut link, &registration.connection, welcome).await;
-            Box::pin(leave(&shared, link, registration, end)).await;
-        }
-        Err(LinkError::Refused(close)) => Box::pin(link.close(close)).await,
-        Err(LinkError::Lost) => {}
+/// Serves a device from its first frame to its last. `link` comes to the link, or to nothing.
+///
+/// Each part is boxed: a task is as large as the largest of its parts, for as long as it lives, and both ends of a
+/// connection's life are larger than what is between them.
+pub(crate) fn serve<L: Link>(
+    shared: Arc<Shared>,
+    link: impl Future<Output = Option<L>> + Send,
+) -> impl Future<Output = ()> + Send {
+    let begin = Box::pin(begin(shared, link));
+    async move {
+        let Some(mut session) = begin.await else { return };
+        let end = poll_fn(|context| session.poll(context)).await;
+        Box::pin(session.leave(end)).await;
     }
 }
 
-/// Runs until there is a reason to end.
-async fn run<L: Link>(shared: &Shared, link: &mut L, connection: &Arc<Connection>, welcome: Bytes) -> End {
-    let mut session = Session { shared, link, connection, batch: VecDeque::from([welcome]) };
-    poll_fn(|context| session.poll(context)).await
-}
-
-/// Nothing reaches the connection from here on, and nobody is told that it did.
-async fn leave<L: Link>(shared: &Shared, link: L, registration: Registration, end: End) {
-    let connection = Arc::clone(&registration.connection);
-    drop(registration);
-    shared.upstream.forget(&connection);
-    shared.requests.forget(&connection);
-    let close = match end {
-        End::Closed | End::Failed(LinkError::Lost) => None,
-        End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
-    };
-    let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
-    tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
-    let goodbye = async {
-        match close {
-            Some(close) => link.close(close).await,
-            None => drop(link),
+async fn begin<L: Link>(
+    shared: Arc<Shared>,
+    link: impl Future<Output = Option<L>>,
+) -> Option<Box<Session<L>>> {
+    let mut link = link.await?;
+    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link).await {
+        Ok(admitted) => admitted,
+        Err(LinkError::Refused(close)) => {
+            link.close(close, Batch::default()).await;
+            return None;
         }
+        Err(LinkError::Lost) => return None,
     };
-    // At the same time: neither the device nor whoever looks for it waits for the other.
-    tokio::join!(goodbye, shared.release_route(&connection));
+    shared.syncs.try_forward(&registration.connection, sync);
+    let mut batch = Batch::default();
+    batch.push(frame::encode(pb::frame::Body::Welcome(welcome)));
+    if shared.was_rolled_back() {
+        let hint = pb::SyncHint { within_ms: ROLLBACK_HINT_MS, rolled_back: true };
+        batch.push(frame::encode(pb::frame::Body::SyncHint(hint)));
+    }
+    shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
+    let allowance = Allowance::new(Instant::now());
+    Some(Box::new(Session { shared, link, registration, batch, allowance }))
 }
 
-struct Session<'a, L> {
-    shared: &'a Shared,
-    link: &'a mut L,
-    connection: &'a Arc<Connection>,
+struct Session<L> {
+    shared: Arc<Shared>,
+    link: L,
+    registration: Registration,
     /// Taken from the outbox and not written yet.
-    batch: VecDeque<Bytes>,
+    batch: Batch,
+    /// For signals.
+    allowance: Allowance,
 }
 
 /// Why a session is over.
@@ -103,7 +106,11 @@ impl From<LinkError> for End {
     }
 }
 
-impl<L: Link> Session<'_, L> {
+impl<L: Link> Session<L> {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.registration.connection
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         if let Poll::Ready(end) = self.poll_writes(context) {
             return Poll::Ready(end);
@@ -120,10 +127,7 @@ impl<L: Link> Session<'_, L> {
                 // The device does not read: a reason to close must not wait for it.
                 Poll::Pending => return self.poll_close(context),
             }
-            if self.batch.capacity() > 0 {
-                self.batch = VecDeque::new();
-            }
-            match self.connection.outbox.poll_take(context, &mut self.batch) {
+            match self.registration.connection.outbox.poll_take(context, &mut self.batch) {
                 Poll::Ready(None) => {}
                 Poll::Ready(Some(close)) => {
                     // What was queued before goes first, as far as the device takes it at once.
@@ -136,7 +140,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn poll_close(&self, context: &mut Context<'_>) -> Poll<End> {
-        match self.connection.outbox.poll_close(context) {
+        match self.connection().outbox.poll_close(context) {
             Some(close) => Poll::Ready(End::Close(close)),
             None => Poll::Pending,
         }
@@ -150,7 +154,7 @@ impl<L: Link> Session<'_, L> {
                 Poll::Ready(Ok(None)) => return Poll::Ready(End::Closed),
                 Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Ready(Ok(Some(frame))) => {
-                    self.shared.registry.heard(self.connection);
+                    self.shared.registry.heard(self.connection());
                     if let Err(error) = self.handle(frame) {
                         return Poll::Ready(error.into());
                     }
@@ -161,13 +165,41 @@ impl<L: Link> Session<'_, L> {
         Poll::Pending
     }
 
-    fn handle(&self, frame: Bytes) -> Result<(), LinkError> {
+    /// Nothing reaches the connection from here on, and nobody is told that it did.
+    async fn leave(self: Box<Self>, end: End) {
+        let Self { shared, link, registration, batch, .. } = *self;
+        let connection = Arc::clone(&registration.connection);
+        drop(registration);
+        shared.upstream.forget(&connection);
+        shared.requests.forget(&connection);
+        let close = match end {
+            End::Closed | End::Failed(LinkError::Lost) => None,
+            End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
+        };
+        let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
+        tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
+        let goodbye = async {
+            match close {
+                Some(close) => link.close(close, batch).await,
+                None => drop(link),
+            }
+        };
+        // At the same time: neither the device nor whoever looks for it waits for the other.
+        let ((), released) = tokio::join!(goodbye, shared.release_route(&connection));
+        // Else a newer connection has the device's place.
+        if released {
+            shared.presences.try_tell(&connection.user, &connection.device, false);
+        }
+    }
+
+    fn handle(&mut self, frame: Bytes) -> Result<(), LinkError> {
         match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
-            Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection, sync),
-            Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection, ack),
+            Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection(), sync),
+            Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection(), ack),
             Some(Body::Request(request)) => self.request(request)?,
+            Some(Body::Signal(signal)) => self.signal(signal)?,
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
             // A pong needs no answer; what this version does not know is ignored.
             Some(Body::Pong(_)) | None => {}
@@ -177,18 +209,19 @@ impl<L: Link> Session<'_, L> {
 
     /// Everything goes out by the outbox: it bounds also what a device causes that asks and never reads.
     fn answer(&self, body: pb::frame::Body) {
-        self.connection.outbox.try_push(frame::encode(body));
+        self.connection().outbox.try_push(frame::encode(body));
     }
 
     fn publish(&self, publish: Bytes) -> Result<(), LinkError> {
         let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
         let max = self.shared.config.limits.max_inflight_publishes;
-        if self.connection.inflight.load(Ordering::Relaxed) >= max {
+        if self.connection().inflight.load(Ordering::Relaxed) >= max {
             let reason = format!("more than {max} publishes wait for their results");
             self.refuse(head.number, pb::RefusalKind::TooMany, reason);
             return Ok(());
         }
-        match self.shared.upstream.try_forward(self.connection, head.number, publish) {
+        let in_room = self.is_in(&head.channel);
+        match self.shared.upstream.try_forward(self.connection(), head.number, publish, in_room) {
             Forward::Queued => {}
             Forward::Full => {
                 let reason = "the way to the back ends is full".to_owned();
@@ -203,9 +236,26 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn request(&self, request: Bytes) -> Result<(), LinkError> {
-        let head = pb::PublishHead::decode(request.clone()).map_err(frame::FrameError::from)?;
-        self.shared.requests.try_forward(self.connection, head.number, request);
+        let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
+        self.shared.requests.try_forward(self.connection(), head.number, request);
         Ok(())
+    }
+
+    /// One too many is dropped without a word, as any signal may be.
+    fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
+        let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
+        if self.allowance.take(Instant::now()) {
+            self.shared.signals.try_forward(self.connection(), signal, self.is_in(&head.channel));
+        } else {
+            self.shared.signals.note_dropped();
+        }
+        Ok(())
+    }
+
+    /// Whether the connection is in the room of this name.
+    fn is_in(&self, room: &str) -> bool {
+        let room = if room.is_empty() { None } else { ChannelId::parse(room).ok() };
+        room.is_some_and(|room| self.shared.registry.joined.is_in(self.connection().id, &room, Way::Room))
     }
 
     fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String) {

@@ -17,10 +17,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     acks::Acks,
     answers::Answers,
+    broadcast::Broadcasts,
     channels::Channels,
     config::ServerConfig,
+    presence::Presences,
     registry::{Connection, Registry},
     requests::Requests,
+    signals::Signals,
     sync::Syncs,
     upstream::Upstream,
 };
@@ -37,6 +40,9 @@ pub(crate) struct Shared {
     pub(crate) requests: Requests,
     pub(crate) channels: Channels,
     pub(crate) acks: Acks,
+    pub(crate) signals: Signals,
+    pub(crate) presences: Presences,
+    pub(crate) broadcasts: Broadcasts,
     pub(crate) answers: Answers,
     pub(crate) endpoints: Vec<String>,
     /// Owns every connection's task.
@@ -82,14 +88,16 @@ impl Shared {
         self.drain_announced.store(announced, Ordering::Relaxed);
     }
 
-    /// Removes a connection's route if it still is this one.
-    pub(crate) async fn release_route(&self, connection: &Connection) {
+    /// Removes a connection's route if it still is this one. True when it was: then the device is offline.
+    pub(crate) async fn release_route(&self, connection: &Connection) -> bool {
         let route = Route { server: self.id.clone(), connection: connection.id };
         let routes = self.cluster.routes();
-        if let Err(error) = routes.release(&connection.user, &connection.device, &route).await {
+        let released = routes.release(&connection.user, &connection.device, &route).await;
+        released.unwrap_or_else(|error| {
             // Back ends learn from the next delivery that it leads nowhere.
             tracing::warn!(user = %connection.user, %error, "cannot release a route");
-        }
+            false
+        })
     }
 }
 

@@ -1,10 +1,6 @@
 //! Devices' publishes on their way to the back ends, and which of them still wait for their results.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use im_proto::{frame, pb};
@@ -18,6 +14,7 @@ use crate::{
     bounded::{self, Bounds},
     registry::Connection,
     session::refusal,
+    waiting::AllWaiting,
 };
 
 /// Publishes that wait to be put onto the bus: as many as are of 1 KiB, fewer of larger ones.
@@ -34,17 +31,7 @@ const UNAVAILABLE_RETRY_MS: u32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     queue: bounded::Sender<pb::UpstreamPublish>,
-    waiting: Mutex<AllWaiting>,
-}
-
-/// By connection and number. Ordered, so that a connection's publishes stand together: when many connections that wait for
-/// results end at once, each looks at its own alone.
-type AllWaiting = BTreeMap<(ConnectionId, u64), Waiting>;
-
-#[derive(Debug)]
-struct Waiting {
-    connection: Arc<Connection>,
-    since: Instant,
+    waiting: AllWaiting,
 }
 
 /// What became of a publish.
@@ -61,37 +48,38 @@ impl Upstream {
     /// The receiver is for [`forward`].
     pub(crate) fn new() -> (Self, bounded::Receiver<pb::UpstreamPublish>) {
         let (queue, receiver) = bounded::channel(QUEUE);
-        (Self { queue, waiting: Mutex::default() }, receiver)
+        (Self { queue, waiting: AllWaiting::new(|connection| &connection.inflight) }, receiver)
     }
 
     /// Queues a publish for the back ends. Never waits.
-    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, publish: Bytes) -> Forward {
+    pub(crate) fn try_forward(
+        &self,
+        connection: &Arc<Connection>,
+        number: u64,
+        publish: Bytes,
+        in_room: bool,
+    ) -> Forward {
         let Some(place) = self.queue.try_reserve(publish.len()) else {
             return Forward::Full;
         };
-        match self.lock().entry((connection.id, number)) {
-            Entry::Occupied(_) => return Forward::Repeated,
-            Entry::Vacant(entry) => {
-                entry.insert(Waiting { connection: Arc::clone(connection), since: Instant::now() })
-            }
-        };
-        connection.inflight.fetch_add(1, Ordering::Relaxed);
+        // How many may wait the session has looked at.
+        if self.waiting.admit(connection, number, u32::MAX).is_err() {
+            return Forward::Repeated;
+        }
         place.fill(pb::UpstreamPublish {
             connection: connection.id.0,
             user: connection.user.to_string(),
             device: Some((&connection.device).into()),
             number,
             publish,
+            in_room,
         });
         Forward::Queued
     }
 
     /// Passes a back end's answer on, unless the device was told something else meanwhile.
     pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::PublishAnswer) {
-        let waiting = self.lock().remove(&(connection, answer.number));
-        if let Some(waiting) = waiting {
-            waiting.finish(answer.frames);
-        }
+        self.waiting.answered(connection, answer.number, answer.frames);
     }
 
     /// No back end is listening: tells every device whose publish waits.
@@ -99,41 +87,23 @@ impl Upstream {
     /// The bus does not say which publish it could not deliver (a server may receive on no subject but its own), so this
     /// may hit one that a back end has just taken. The device tries again under the same number.
     pub(crate) fn unavailable(&self) {
-        let all = std::mem::take(&mut *self.lock());
-        refuse(all, "no back end is listening");
+        self.waiting.answer_all(|number| unavailable(number, "no back end is listening"));
     }
 
     /// Tells the devices whose publishes have waited for longer than this.
     pub(crate) fn expire(&self, timeout: Duration) {
-        let expired = self.lock().extract_if(.., |_, waiting| waiting.since.elapsed() > timeout).collect();
-        refuse(expired, "no back end answered in time");
+        self.waiting.answer_older(timeout, |number| unavailable(number, "no back end answered in time"));
     }
 
     /// Forgets a connection that is gone.
     pub(crate) fn forget(&self, connection: &Connection) {
-        if connection.inflight.load(Ordering::Relaxed) > 0 {
-            let own = (connection.id, 0)..=(connection.id, u64::MAX);
-            self.lock().extract_if(own, |_, _| true).for_each(drop);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AllWaiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.forget(connection);
     }
 }
 
-impl Waiting {
-    fn finish(self, frames: Bytes) {
-        self.connection.inflight.fetch_sub(1, Ordering::Relaxed);
-        self.connection.outbox.try_push(frames);
-    }
-}
-
-fn refuse(waiting: AllWaiting, reason: &str) {
-    for ((_, number), waiting) in waiting {
-        let kind = pb::RefusalKind::Unavailable;
-        waiting.finish(frame::encode(refusal(number, kind, reason.to_owned(), UNAVAILABLE_RETRY_MS)));
-    }
+fn unavailable(number: u64, reason: &str) -> Bytes {
+    let kind = pb::RefusalKind::Unavailable;
+    frame::encode(refusal(number, kind, reason.to_owned(), UNAVAILABLE_RETRY_MS))
 }
 
 /// Puts queued publishes onto the bus, as many at once as have queued up while the last message went out. Ends when
@@ -174,6 +144,8 @@ fn batch(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use im_sdk::id::{Device, DeviceId, Terminal, UserId};
 
     use super::*;
@@ -191,15 +163,15 @@ mod tests {
         let large = Bytes::from(vec![0; LARGE]);
         let fit = (QUEUE.bytes / LARGE) as u64;
         for number in 0..fit {
-            assert_eq!(upstream.try_forward(connection, number, large.clone()), Forward::Queued);
+            assert_eq!(upstream.try_forward(connection, number, large.clone(), false), Forward::Queued);
         }
-        assert_eq!(upstream.try_forward(connection, fit, large.clone()), Forward::Full);
+        assert_eq!(upstream.try_forward(connection, fit, large.clone(), false), Forward::Full);
         assert_eq!(connection.inflight.load(Ordering::Relaxed) as u64, fit, "it does not wait for a result");
         assert!(queue.recv().await.is_some());
         // A number that waits already takes no place.
         for _ in 0..3 {
-            assert_eq!(upstream.try_forward(connection, 1, large.clone()), Forward::Repeated);
+            assert_eq!(upstream.try_forward(connection, 1, large.clone(), false), Forward::Repeated);
         }
-        assert_eq!(upstream.try_forward(connection, fit, large), Forward::Queued, "a place came free");
+        assert_eq!(upstream.try_forward(connection, fit, large, false), Forward::Queued, "a place came free");
     }
 }

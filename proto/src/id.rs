@@ -109,6 +109,25 @@ text_id! {
     "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
 }
 
+impl ChannelId {
+    /// The channel over which changes of a user's presence travel. Its name begins with a space, which no name that is
+    /// [parsed](ChannelId::parse) does: no application and no device can name it.
+    pub fn presence_of(user: &UserId) -> Self {
+        Self(format!(" {user}").into())
+    }
+
+    /// Parses a name as back ends and servers say it to each other, which may be that of a [presence](Self::presence_of).
+    ///
+    /// # Errors
+    /// [`InvalidId`].
+    pub fn parse_internal(text: &str) -> Result<Self, InvalidId> {
+        match text.strip_prefix(' ') {
+            Some(user) => UserId::parse(user).map(|user| Self::presence_of(&user)),
+            None => Self::parse(text),
+        }
+    }
+}
+
 text_id! {
     /// A device's own name, chosen by it: as a [`UserId`], and without `/`, which joins it to its terminal in a route.
     DeviceId, "device id", limits::MAX_DEVICE_ID_BYTES,
@@ -411,5 +430,17 @@ mod tests {
         assert!(first <= id && MessageId::from_parts(EPOCH_MS + 123_455, node, 1023) < first);
         assert_eq!(NodeId::new(4096), None);
         assert_eq!(MessageId::from_u64(0), None);
+    }
+
+    #[test]
+    fn a_presence_has_a_name_that_no_channel_has() {
+        let user = UserId::parse("bob").unwrap();
+        let presence = ChannelId::presence_of(&user);
+        assert!(ChannelId::parse(presence.as_str()).is_err());
+        assert_eq!(ChannelId::parse_internal(presence.as_str()), Ok(presence));
+        assert_eq!(ChannelId::parse_internal("bob"), ChannelId::parse("bob"));
+        for wrong in ["", " ", "  bob", " {", "a b"] {
+            assert!(ChannelId::parse_internal(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod close;
+mod content;
 pub mod frame;
 pub mod id;
 pub mod limits;
@@ -25,6 +26,11 @@ pub mod limits;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/im.v1.rs"));
+
+    pub use crate::content::Content;
+    pub mod content {
+        pub use crate::content::Body;
+    }
 }
 
 /// The protocol versions that this crate speaks, oldest and newest.

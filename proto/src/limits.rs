@@ -29,8 +29,35 @@ pub const MAX_INFLIGHT_PUBLISHES: u32 = 64;
 /// How many requests of one connection may wait for their responses at once. Fixed.
 pub const MAX_INFLIGHT_REQUESTS: usize = 8;
 
+/// How many users one connection may watch at once: a list of friends, or the members of some groups. Fixed.
+pub const MAX_WATCHED_USERS: usize = 500;
+
 /// The longest reason in a close; WebSocket's close frame holds 123 bytes (RFC 6455, section 5.5). Fixed.
 pub const MAX_CLOSE_REASON_BYTES: usize = 123;
+
+/// How many users one message may mention; beyond, mention everybody. Fixed.
+pub const MAX_MENTIONS: usize = 200;
+
+/// The longest excerpt of a quoted message: a line or two on a phone. Fixed.
+pub const MAX_EXCERPT_BYTES: usize = 512;
+
+/// The longest reaction: the longest emoji sequences take some 40 bytes. Fixed.
+pub const MAX_REACTION_BYTES: usize = 64;
+
+/// How many messages may be forwarded together. Fixed.
+pub const MAX_FORWARDED_ENTRIES: usize = 100;
+
+/// How deep bundles of forwarded messages may lie in each other; 1: none inside another. Fixed.
+pub const MAX_FORWARDED_DEPTH: usize = 4;
+
+/// How many parts the waveform of a voice message has at most. Fixed.
+pub const MAX_WAVEFORM_BYTES: usize = 256;
+
+/// The longest URL of media and cards. Fixed.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// How many parameters a notice may have. Fixed.
+pub const MAX_NOTICE_PARAMETERS: usize = 32;
 
 /// The largest WebSocket message for a given frame limit: four full frames. A sender puts no more than this into one
 /// message. Fixed.

@@ -65,12 +65,26 @@ fn the_limits_are_as_told() {
         ("device id", limits::MAX_DEVICE_ID_BYTES),
         ("channel id", limits::MAX_CHANNEL_ID_BYTES),
         ("close reason", limits::MAX_CLOSE_REASON_BYTES),
+        ("excerpt of a quoted message", limits::MAX_EXCERPT_BYTES),
+        ("waveform of a voice message", limits::MAX_WAVEFORM_BYTES),
+        ("URL of media and cards", limits::MAX_URL_BYTES),
     ];
     for (what, bytes) in bytes {
         says(&format!("\n| {what} | {bytes} bytes |"));
     }
     says(&format!("\n| publishes that wait for their results | {} |", limits::MAX_INFLIGHT_PUBLISHES));
     says(&format!("\n| requests that wait for their responses | {} |", limits::MAX_INFLIGHT_REQUESTS));
+    says(&format!("\n| users that a connection watches | {} |", limits::MAX_WATCHED_USERS));
+    says(&format!("\n| emoji of a reaction | 1 to {} bytes |", limits::MAX_REACTION_BYTES));
+    let counts = [
+        ("users that a message mentions", limits::MAX_MENTIONS),
+        ("messages that are forwarded together", limits::MAX_FORWARDED_ENTRIES),
+        ("bundles of forwarded messages in each other", limits::MAX_FORWARDED_DEPTH),
+        ("parameters of a notice", limits::MAX_NOTICE_PARAMETERS),
+    ];
+    for (what, count) in counts {
+        says(&format!("\n| {what} | {count} |"));
+    }
     let message = limits::max_message_bytes(limits::MAX_FRAME_BYTES);
     says(&format!("4 x (frame limit + 5) bytes | fixed; with the default frame limit {message} bytes"));
 }

@@ -12,6 +12,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
+mod kinds;
+
 use std::{collections::BTreeSet, env, fs, sync::LazyLock};
 
 use bytes::Bytes;
@@ -21,8 +23,9 @@ use im_proto::{
     id::{MessageId, NodeId},
     limits::MAX_FRAME_BYTES,
     pb::{
-        self, RefusalKind, ResetReason, Terminal, content, device_frame, frame::Body,
-        history_request::Conversation, publish_result::Outcome, record::Effect, request, response,
+        self, CallStep, RefusalKind, ResetReason, RoomLeftCause, Terminal, content, device_frame,
+        frame::Body, history_request::Conversation, publish_result::Outcome, record::Effect, request,
+        response, search_request::Conversation as Search, signal, signalled,
     },
 };
 use prost::Message;
@@ -48,7 +51,7 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("push.text.long", push("bob", "alice", text(&"é".repeat(100)))),
         ("push.custom", push("", "alice", custom("order.paid", b"\x00\xff"))),
         ("push.to_several", push("bob", "", text("to you all"))),
-        ("push.unknown_content", push("bob", "alice", pb::Content { body: None })),
+        ("push.unknown_content", push("bob", "alice", pb::Content::default())),
         ("push.inbox", entry("", 42, push("bob", "alice", text("hello, alice")))),
         ("push.channel", entry("team", 7, push("bob", "", text("to the team")))),
         ("sync", Body::Sync(pb::Sync { cursors: cursors() })),
@@ -76,9 +79,47 @@ fn frames() -> Vec<(&'static str, Body)> {
         ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, Some(7))),
         ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, None)),
         ("request.history.beginning", history_request(3, Conversation::Inbox(true), 0, Some(0))),
+        ("request.history.filtered", filtered_history_request()),
+        ("request.search", search_request(pb::SearchRequest { text: "hello".into(), ..Default::default() })),
+        ("request.search.user", search_request(search_in(Search::User("bob".into())))),
+        ("request.search.channel", search_request(search_in(Search::Channel("team".into())))),
+        ("request.search.inbox", search_request(search_in(Search::Inbox(true)))),
         ("response.history", response(1, response::Outcome::History(history()))),
         ("response.history.empty", response(2, response::Outcome::History(pb::History::default()))),
+        (
+            "response.history.next",
+            response(2, response::Outcome::History(pb::History { next: 42, more: true, entries: vec![] })),
+        ),
+        ("response.found", response(4, response::Outcome::Found(found()))),
+        ("response.found.nothing", response(4, response::Outcome::Found(pb::Found::default()))),
         ("response.refused", response_refused()),
+        ("request.join_room", request(4, request::Question::JoinRoom(join_room()))),
+        ("request.leave_room", request(5, request::Question::LeaveRoom(leave_room()))),
+        ("request.watch", request(6, request::Question::Watch(watch(&["bob", "carol"])))),
+        ("request.watch.nobody", request(6, request::Question::Watch(watch(&[])))),
+        ("response.joined_room", response(4, response::Outcome::JoinedRoom(joined_room()))),
+        ("response.done", response(5, response::Outcome::Done(pb::Done {}))),
+        ("response.presences", response(6, response::Outcome::Presences(presences()))),
+        ("signal.typing", signal(signal::Body::Typing(pb::Typing { stopped: false }))),
+        ("signal.channel", signal_to_channel()),
+        ("signal.device", signal_to_device()),
+        ("signal.custom", signal(signal::Body::Custom(custom_signal()))),
+        ("signalled.typing", signalled("", signalled::Body::Typing(pb::Typing { stopped: true }))),
+        ("signalled.channel", signalled("team", signalled::Body::Custom(custom_signal()))),
+        ("signalled.ring", signalled("", signalled::Body::Call(call(CallStep::Ring, b"")))),
+        ("signalled.cancel", signalled("", signalled::Body::Call(call(CallStep::Cancel, b"")))),
+        ("signalled.busy", signalled("", signalled::Body::Call(call(CallStep::Busy, b"")))),
+        ("signalled.offer", signalled("", signalled::Body::Call(call(CallStep::Offer, b"sdp")))),
+        ("signalled.answer", signalled("", signalled::Body::Call(call(CallStep::Answer, b"sdp")))),
+        ("signalled.candidate", signalled("", signalled::Body::Call(call(CallStep::Candidate, b"udp")))),
+        ("signalled.hangup", signalled("", signalled::Body::Call(call(CallStep::Hangup, b"")))),
+        (
+            "signalled.answered_elsewhere",
+            signalled("", signalled::Body::Call(call(CallStep::AnsweredElsewhere, b""))),
+        ),
+        ("presence", Body::Presence(presence())),
+        ("room_left.kicked", room_left(RoomLeftCause::Kicked, "be kind")),
+        ("room_left.closed", room_left(RoomLeftCause::Closed, "")),
         ("request.conversations", request(4, request::Question::Conversations(list_request()))),
         ("request.conversations.since", request(5, request::Question::Conversations(since_request()))),
         ("request.mark", request(6, request::Question::Mark(pb::MarkRequest { marks: marks() }))),
@@ -93,7 +134,7 @@ fn frames() -> Vec<(&'static str, Body)> {
 
 /// Every other message, also those inside frames that deserve a look on their own.
 fn messages() -> Vec<Vector> {
-    vec![
+    let mut messages = vec![
         message("device.web", device(Terminal::Web, "tab-1")),
         message("device.android", device(Terminal::Android, "a-1")),
         message("device.ios", device(Terminal::Ios, "4f1c")),
@@ -102,7 +143,7 @@ fn messages() -> Vec<Vector> {
         message("device.other", device(Terminal::Other, "fridge")),
         message("content.text", text("hi")),
         message("content.custom", custom("order.paid", b"\x00\xff")),
-        message("content.unknown", pb::Content { body: None }),
+        message("content.unknown", pb::Content::default()),
         message("cursor.inbox", inbox_42()),
         message("cursor.channel", cursor("team", 7, message_id())),
         message("envelope", envelope()),
@@ -124,18 +165,47 @@ fn messages() -> Vec<Vector> {
         message("record.join", record(Effect::Join(channels()))),
         message("record.leave", record(Effect::Leave(channels()))),
         message(
+            "record.join.watch",
+            record(Effect::Join(pb::Channels { way: pb::Way::Watch.into(), only: true, ..channels() })),
+        ),
+        message(
+            "record.leave.room",
+            record(Effect::Leave(pb::Channels { way: pb::Way::Room.into(), ..channels() })),
+        ),
+        message("record.count", record(Effect::Count(pb::Done {}))),
+        message(
+            "record.low",
+            pb::Record { priority: pb::Priority::Low.into(), ..record(Effect::Frames(ping_bytes())) },
+        ),
+        message(
+            "record.everyone",
+            pb::Record {
+                priority: pb::Priority::Normal.into(),
+                everyone: true,
+                connections: vec![],
+                ..record(Effect::Frames(ping_bytes()))
+            },
+        ),
+        message(
             "record.response",
             record(Effect::Response(pb::RequestAnswer { number: 1, frames: ping_bytes() })),
         ),
         message("delivered", delivered()),
+        message("delivered.reached", reached()),
         message("delivered.all", pb::Delivered { missed: vec![], ..delivered() }),
         message("upstream", upstream()),
+        message("upstream_publish.room", upstream_from_room()),
         message("upstream_sync", upstream_sync()),
         message("upstream_request", upstream_request()),
         message("upstream_acks", upstream_acks()),
+        message("upstream_signals", upstream_signals()),
+        message("upstream_presences", upstream_presences()),
         message("raw_push", raw_push()),
         message("raw_frame", pb::RawFrame { push: Some(raw_push()), response: None }),
         message("raw_frame.response", raw_response()),
+        message("raw_frame.joined_room", raw_joined_room()),
+        message("raw_history.next", pb::RawHistory { entries: vec![], more: true, next: 42 }),
+        message("raw_frame.found", raw_found()),
         message("raw_frame.conversations", raw_conversations()),
         message("stored_conversation", stored_conversation()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
@@ -145,10 +215,16 @@ fn messages() -> Vec<Vector> {
         message("device_frame.sync", device_frame(device_frame::Body::Sync(sync_bytes()))),
         message("device_frame.ack", device_frame(device_frame::Body::Ack(ack_bytes()))),
         message("device_frame.request", device_frame(device_frame::Body::Request(request_bytes()))),
-        message("publish_head", pb::PublishHead { number: 1 }),
+        message("device_frame.signal", device_frame(device_frame::Body::Signal(signal_bytes()))),
+        message("publish_head", pb::PublishHead { number: 1, channel: String::new() }),
+        message("publish_head.channel", pb::PublishHead { number: 1, channel: "lobby".into() }),
+        message("request_head", pb::RequestHead { number: 1 }),
+        message("signal_head", pb::SignalHead { channel: "lobby".into() }),
         message("server_info", server_info()),
         message("archive_record", archive_record()),
-    ]
+    ];
+    messages.extend(kinds::kinds().into_iter().map(|(name, content)| message(name, content)));
+    messages
 }
 
 /// Frames that no writer here writes and every reader reads: name, bytes, what is read (`None`: ignored).
@@ -156,7 +232,7 @@ fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
     vec![
         ("no_body", "00", None),
-        ("unknown_body", "06 82 01 03 01 02 03", None),
+        ("unknown_body", "06 a2 01 03 01 02 03", None),
         ("unknown_body.last_reserved", "03 fa 01 00", None),
         ("unknown_field_in_body", "06 1a 04 08 07 10 01", ping()),
         ("unknown_field_beside_body", "07 1a 02 08 07 a0 01 05", ping()),
@@ -261,6 +337,7 @@ fn frames_stay_small() {
         ("ack", 0, 17, Body::Ack(pb::Ack { cursors: vec![cursor("", 100, message_id())] })),
         ("somebody has read", 0, 60, read_receipt()),
         ("publish, a sentence", 128, 35, publish(1000, &"t".repeat(16), text(&"x".repeat(128)))),
+        ("typing", 16, 27, typing_to(&"f".repeat(16))),
         ("result", 0, 17, result(1000, accepted(message_id(), b""))),
         ("go away", 0, 7, Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
     ];
@@ -283,14 +360,29 @@ fn device_frames_read_what_frames_write() {
             Body::Sync(sync) => Some(device_frame::Body::Sync(sync.encode_to_vec().into())),
             Body::Ack(ack) => Some(device_frame::Body::Ack(ack.encode_to_vec().into())),
             Body::Request(request) => Some(device_frame::Body::Request(request.encode_to_vec().into())),
+            Body::Signal(signal) => Some(device_frame::Body::Signal(signal.encode_to_vec().into())),
+            Body::Signalled(_) | Body::Presence(_) | Body::RoomLeft(_) | Body::ConversationsChanged(_) => {
+                None
+            }
             Body::Welcome(_) | Body::Push(_) | Body::PublishResult(_) | Body::GoAway(_) => None,
             Body::SyncDone(_) | Body::Reset(_) | Body::SyncHint(_) | Body::Response(_) => None,
-            Body::ConversationsChanged(_) => None,
         };
         assert_eq!(read.body, expected, "{name}");
-        if let Some(device_frame::Body::Publish(publish)) = read.body {
-            let number = pb::Publish::decode(publish.clone()).unwrap().number;
-            assert_eq!(pb::PublishHead::decode(publish).unwrap().number, number, "{name}");
+        match read.body {
+            Some(device_frame::Body::Publish(bytes)) => {
+                let (publish, head) = (pb::Publish::decode(bytes.clone()), pb::PublishHead::decode(bytes));
+                let (publish, head) = (publish.unwrap(), head.unwrap());
+                assert_eq!((head.number, head.channel), (publish.number, publish.channel), "{name}");
+            }
+            Some(device_frame::Body::Request(bytes)) => {
+                let number = pb::Request::decode(bytes.clone()).unwrap().number;
+                assert_eq!(pb::RequestHead::decode(bytes).unwrap().number, number, "{name}");
+            }
+            Some(device_frame::Body::Signal(bytes)) => {
+                let channel = pb::Signal::decode(bytes.clone()).unwrap().channel;
+                assert_eq!(pb::SignalHead::decode(bytes).unwrap().channel, channel, "{name}");
+            }
+            _ => {}
         }
     }
 }
@@ -320,18 +412,26 @@ fn raw_frames_read_as_frames() {
     assert_eq!(read, Some(push.clone()));
 
     let Body::Push(push) = push else { panic!("{push:?}") };
-    let history = pb::History { entries: vec![push], more: true };
+    let history = pb::History { entries: vec![push], more: true, next: 0 };
     let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(3, response::Outcome::History(history))));
     let read = frame::decode(raw_conversations().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(4, response::Outcome::Conversations(conversations()))));
+
+    let read = frame::decode(raw_joined_room().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(4, response::Outcome::JoinedRoom(joined_room()))));
+
+    let read = frame::decode(raw_found().encode_to_vec().into()).unwrap();
+    assert_eq!(read, Some(response(4, response::Outcome::Found(found()))));
 }
 
 #[test]
 fn no_field_is_missing() {
     let mut missing = BTreeSet::new();
     for message in POOL.all_messages() {
-        missing.extend(message.fields().map(|field| field.full_name().to_owned()));
+        // The entries of a map are no messages of their own.
+        let fields = message.fields().filter(|_| !message.is_map_entry());
+        missing.extend(fields.map(|field| field.full_name().to_owned()));
     }
     for kind in POOL.all_enums() {
         let set = kind.values().filter(|value| value.number() != 0);
@@ -480,12 +580,12 @@ fn device(terminal: Terminal, id: &str) -> pb::Device {
 }
 
 fn text(text: &str) -> pb::Content {
-    pb::Content { body: Some(content::Body::Text(pb::Text { text: text.into() })) }
+    content::Body::Text(pb::Text { text: text.into() }).into()
 }
 
 fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
     let data = Bytes::from_static(data);
-    pb::Content { body: Some(content::Body::Custom(pb::Custom { kind: kind.into(), data })) }
+    content::Body::Custom(pb::Custom { kind: kind.into(), data }).into()
 }
 
 fn push(from: &str, to: &str, content: pb::Content) -> Body {
@@ -525,12 +625,49 @@ fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body 
 }
 
 fn history_request(number: u64, conversation: Conversation, before: u64, after: Option<u64>) -> Body {
-    let history = pb::HistoryRequest { conversation: Some(conversation), before, after, limit: 50 };
+    let conversation = Some(conversation);
+    let history = pb::HistoryRequest { conversation, before, after, limit: 50, ..Default::default() };
     Body::Request(pb::Request { number, question: Some(request::Question::History(history)) })
 }
 
-fn request(number: u64, question: request::Question) -> Body {
-    Body::Request(pb::Request { number, question: Some(question) })
+fn filtered_history_request() -> Body {
+    let history = pb::HistoryRequest {
+        conversation: Some(Conversation::Inbox(true)),
+        before_id: NEXT_ID,
+        after_id: message_id(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        kinds: kinds(),
+        ..Default::default()
+    };
+    Body::Request(pb::Request { number: 5, question: Some(request::Question::History(history)) })
+}
+
+fn kinds() -> Vec<pb::ContentKind> {
+    let custom = pb::ContentKind { number: 15, custom: "order.paid".into() };
+    vec![pb::ContentKind { number: 1, ..Default::default() }, custom]
+}
+
+fn search_request(search: pb::SearchRequest) -> Body {
+    Body::Request(pb::Request { number: 4, question: Some(request::Question::Search(search)) })
+}
+
+fn search_in(conversation: Search) -> pb::SearchRequest {
+    pb::SearchRequest {
+        text: "hello 你好".into(),
+        conversation: Some(conversation),
+        kinds: kinds(),
+        from: "bob".into(),
+        since_ms: NEW_YEAR_2026_MS,
+        until_ms: NEW_YEAR_2026_MS + 1,
+        before: Some(cursor("team", 0, message_id())),
+        limit: 20,
+    }
+}
+
+fn found() -> pb::Found {
+    let Body::Push(push) = entry("team", 7, push("bob", "", text("to the team"))) else { panic!("no push") };
+    pb::Found { entries: vec![push], next: Some(cursor("team", 0, message_id())) }
 }
 
 fn list_request() -> pb::ConversationsRequest {
@@ -616,7 +753,7 @@ fn raw_conversations() -> pb::RawFrame {
         unread_more: true,
         inbox_end: 42,
     };
-    let response = pb::RawResponse { number: 4, history: None, conversations: Some(conversations) };
+    let response = pb::RawResponse { number: 4, conversations: Some(conversations), ..Default::default() };
     pb::RawFrame { push: None, response: Some(response) }
 }
 
@@ -658,11 +795,11 @@ fn history() -> pb::History {
     let Body::Push(push) = entry("", 41, push("bob", "alice", text("hello, alice"))) else {
         panic!("no push")
     };
-    pb::History { entries: vec![push], more: true }
+    pb::History { entries: vec![push], more: true, next: 0 }
 }
 
 fn channels() -> pb::Channels {
-    pb::Channels { channels: vec!["team".into(), "lobby".into()] }
+    pb::Channels { channels: vec!["team".into(), "lobby".into()], ..Default::default() }
 }
 
 fn result(number: u64, outcome: Outcome) -> Body {
@@ -678,7 +815,10 @@ fn refused(kind: RefusalKind, reason: &str, code: i32, retry_after_ms: u32) -> O
 }
 
 fn unknown_content() -> Option<Body> {
-    let message = pb::Message { content: Some(pb::Content { body: None }), ..Default::default() };
+    let message = pb::Message {
+        content: Some(pb::Content { unknown: vec![0x72, 0], ..Default::default() }),
+        ..Default::default()
+    };
     Some(Body::Push(pb::Push { message: Some(message), ..Default::default() }))
 }
 
@@ -704,12 +844,17 @@ fn goodbye() -> pb::Envelope {
 }
 
 fn record(effect: Effect) -> pb::Record {
-    pb::Record { connections: vec![7, 1 << 40], channel: String::new(), effect: Some(effect) }
+    pb::Record { connections: vec![7, 1 << 40], effect: Some(effect), ..Default::default() }
 }
 
 fn delivered() -> pb::Delivered {
     let missed = vec![pb::Missed { record: 1, connections: vec![7] }];
-    pb::Delivered { server: "edge-1_a01b".into(), number: 42, missed }
+    pb::Delivered { server: "edge-1_a01b".into(), number: 42, missed, reached: vec![] }
+}
+
+fn reached() -> pb::Delivered {
+    let reached = vec![pb::Reached { record: 2, connections: 900, shed: 100 }];
+    pb::Delivered { reached, ..delivered() }
 }
 
 fn upstream() -> pb::Upstream {
@@ -719,8 +864,13 @@ fn upstream() -> pb::Upstream {
         device: Some(device(Terminal::Ios, "4f1c")),
         number: 1,
         publish: publish_bytes(),
+        in_room: false,
     };
     pb::Upstream { server: "edge-1_a01b".into(), publishes: vec![publish] }
+}
+
+fn upstream_from_room() -> pb::UpstreamPublish {
+    pb::UpstreamPublish { in_room: true, ..upstream().publishes.remove(0) }
 }
 
 fn upstream_sync() -> pb::UpstreamSync {
@@ -771,8 +921,112 @@ fn raw_push() -> pb::RawPush {
 }
 
 fn raw_response() -> pb::RawFrame {
-    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true });
-    pb::RawFrame { push: None, response: Some(pb::RawResponse { number: 3, history, conversations: None }) }
+    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true, next: 0 });
+    let response = pb::RawResponse { number: 3, history, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn raw_joined_room() -> pb::RawFrame {
+    let (online, answer) = (12_000, "welcome".into());
+    let joined_room = Some(pb::RawJoinedRoom { online, answer, recent: vec![raw_push()] });
+    let response = pb::RawResponse { number: 4, joined_room, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn raw_found() -> pb::RawFrame {
+    let found = Some(pb::RawFound { entries: vec![raw_push()], next: Some(cursor("team", 0, message_id())) });
+    let response = pb::RawResponse { number: 4, found, ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn request(number: u64, question: request::Question) -> Body {
+    Body::Request(pb::Request { number, question: Some(question) })
+}
+
+fn join_room() -> pb::JoinRoom {
+    pb::JoinRoom { channel: "lobby".into(), data: "ticket".into() }
+}
+
+fn leave_room() -> pb::LeaveRoom {
+    pb::LeaveRoom { channel: "lobby".into() }
+}
+
+fn watch(users: &[&str]) -> pb::Watch {
+    pb::Watch { users: users.iter().map(ToString::to_string).collect() }
+}
+
+fn joined_room() -> pb::JoinedRoom {
+    let Body::Push(push) = entry("team", 7, push("bob", "", text("to the team"))) else { panic!("no push") };
+    pb::JoinedRoom { online: 12_000, answer: "welcome".into(), recent: vec![push] }
+}
+
+fn presence() -> pb::Presence {
+    let terminal = |terminal: Terminal, online, last_seen_ms| pb::TerminalPresence {
+        terminal: terminal.into(),
+        online,
+        last_seen_ms,
+    };
+    let away = terminal(Terminal::Ios, false, NEW_YEAR_2026_MS as i64);
+    pb::Presence { user: "bob".into(), terminals: vec![terminal(Terminal::Web, true, 0), away] }
+}
+
+fn presences() -> pb::Presences {
+    let never_seen = pb::Presence { user: "carol".into(), terminals: vec![] };
+    pb::Presences { presences: vec![presence(), never_seen] }
+}
+
+fn room_left(cause: RoomLeftCause, reason: &str) -> Body {
+    Body::RoomLeft(pb::RoomLeft { channel: "lobby".into(), cause: cause.into(), reason: reason.into() })
+}
+
+fn signal(body: signal::Body) -> Body {
+    Body::Signal(pb::Signal { to: "bob".into(), body: Some(body), ..Default::default() })
+}
+
+fn typing_to(user: &str) -> Body {
+    let body = Some(signal::Body::Typing(pb::Typing { stopped: false }));
+    Body::Signal(pb::Signal { to: user.into(), body, ..Default::default() })
+}
+
+fn signal_to_channel() -> Body {
+    let body = signal::Body::Typing(pb::Typing { stopped: true });
+    Body::Signal(pb::Signal { channel: "lobby".into(), body: Some(body), ..Default::default() })
+}
+
+fn signal_to_device() -> Body {
+    let device = Some(device(Terminal::Ios, "4f1c"));
+    let body = Some(signal::Body::Call(call(CallStep::Candidate, b"udp")));
+    Body::Signal(pb::Signal { to: "bob".into(), channel: String::new(), device, body })
+}
+
+fn signalled(channel: &str, body: signalled::Body) -> Body {
+    let (from, device) = ("alice".into(), Some(device(Terminal::Web, "tab-1")));
+    Body::Signalled(pb::Signalled { from, device, channel: channel.into(), body: Some(body) })
+}
+
+fn call(step: CallStep, data: &'static [u8]) -> pb::Call {
+    pb::Call { id: "c-17".into(), step: step.into(), data: Bytes::from_static(data) }
+}
+
+fn custom_signal() -> pb::Custom {
+    pb::Custom { kind: "cursor".into(), data: Bytes::from_static(b"\x00\xff") }
+}
+
+fn upstream_signals() -> pb::UpstreamSignals {
+    let (user, device) = ("alice".into(), Some(device(Terminal::Web, "tab-1")));
+    let signal = pb::UpstreamSignal { user, device, signal: signal_bytes(), in_room: true };
+    pb::UpstreamSignals { signals: vec![signal] }
+}
+
+fn upstream_presences() -> pb::UpstreamPresences {
+    let (user, device) = ("alice".into(), Some(device(Terminal::Web, "tab-1")));
+    let came = pb::UpstreamPresence { user, device, online: true, at_ms: NEW_YEAR_2026_MS as i64 };
+    pb::UpstreamPresences { presences: vec![came.clone(), pb::UpstreamPresence { online: false, ..came }] }
+}
+
+fn signal_bytes() -> Bytes {
+    let Body::Signal(signal) = signal_to_channel() else { panic!("no signal") };
+    signal.encode_to_vec().into()
 }
 
 fn server_info() -> pb::ServerInfo {

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+mod kinds;
+
 use bytes::{Bytes, BytesMut};
 use im_proto::{
     close::{CloseCode, fit_reason},
@@ -218,6 +220,10 @@ fn body() -> impl Strategy<Value = Body> {
         cursors().prop_map(|cursors| Body::Ack(pb::Ack { cursors })),
         publish().prop_map(Body::Publish),
         publish_result().prop_map(Body::PublishResult),
+        signal().prop_map(Body::Signal),
+        ("\\PC{0,20}", any::<i32>(), "\\PC{0,20}")
+            .prop_map(|(channel, cause, reason)| Body::RoomLeft(pb::RoomLeft { channel, cause, reason })),
+        presence().prop_map(Body::Presence),
         (state(), "\\PC{0,20}", any::<(u64, u64)>()).prop_map(|(state, channel, (seq, id))| {
             let receipt = pb::ReadReceipt { channel, user: state.user.clone(), seq, id };
             Body::ConversationsChanged(pb::ConversationsChanged {
@@ -247,6 +253,22 @@ fn state() -> impl Strategy<Value = pb::ConversationState> {
             }
         },
     )
+}
+
+fn signal() -> impl Strategy<Value = pb::Signal> {
+    let call = ("\\PC{0,20}", any::<i32>(), bytes()).prop_map(|(id, step, data)| pb::Call { id, step, data });
+    ("\\PC{0,20}", "\\PC{0,20}", proptest::option::of(call)).prop_map(|(to, channel, call)| pb::Signal {
+        to,
+        channel,
+        device: None,
+        body: call.map(pb::signal::Body::Call),
+    })
+}
+
+fn presence() -> impl Strategy<Value = pb::Presence> {
+    let terminal = any::<(i32, bool, i64)>()
+        .prop_map(|(terminal, online, last_seen_ms)| pb::TerminalPresence { terminal, online, last_seen_ms });
+    ("\\PC{0,20}", vec(terminal, 0..4)).prop_map(|(user, terminals)| pb::Presence { user, terminals })
 }
 
 fn hello() -> impl Strategy<Value = pb::Hello> {
@@ -288,12 +310,24 @@ fn welcome() -> impl Strategy<Value = pb::Welcome> {
     )
 }
 
+/// Every kind, some with what every kind may have, some with what nobody knows.
 fn content() -> impl Strategy<Value = pb::Content> {
+    let kinds = kinds::kinds().into_iter().map(|(_, content)| content).collect::<Vec<_>>();
     let body = prop_oneof![
-        "\\PC{0,150}".prop_map(|text| content::Body::Text(pb::Text { text })),
-        ("\\PC{0,20}", bytes()).prop_map(|(kind, data)| content::Body::Custom(pb::Custom { kind, data })),
+        "\\PC{0,150}".prop_map(|text| Some(content::Body::Text(pb::Text { text }))),
+        ("\\PC{0,20}", bytes())
+            .prop_map(|(kind, data)| Some(content::Body::Custom(pb::Custom { kind, data }))),
+        proptest::sample::select(kinds).prop_map(|content| content.body),
+        Just(None),
     ];
-    proptest::option::of(body).prop_map(|body| pb::Content { body })
+    // Kind 11 with anything in it.
+    let unknown = vec(any::<u8>(), 0..100).prop_map(|data| [&[0x5a, data.len() as u8], &data[..]].concat());
+    (body, any::<u64>(), proptest::option::of(unknown)).prop_map(|(body, thread, unknown)| pb::Content {
+        body,
+        thread,
+        unknown: unknown.unwrap_or_default(),
+        ..Default::default()
+    })
 }
 
 fn message() -> impl Strategy<Value = pb::Message> {
@@ -407,6 +441,10 @@ fn decode_as_everything(bytes: &Bytes) -> Result<(), TestCaseError> {
     decode::<pb::Delivered>(bytes)?;
     decode::<pb::Upstream>(bytes)?;
     decode::<pb::UpstreamSync>(bytes)?;
+    decode::<pb::UpstreamSignals>(bytes)?;
+    decode::<pb::UpstreamPresences>(bytes)?;
+    decode::<pb::SignalHead>(bytes)?;
+    decode::<pb::RequestHead>(bytes)?;
     decode::<pb::RawPush>(bytes)?;
     decode::<pb::ServerInfo>(bytes)
 }

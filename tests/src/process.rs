@@ -68,6 +68,11 @@ impl Process {
         if let Some((user, group)) = owner {
             command.uid(user).gid(group);
         }
+        // What the caller's own environment says to im-server or to the load tool is not meant for this process: im-server
+        // would refuse to start with a variable that it does not know.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"IM_")) {
+            command.env_remove(name);
+        }
         let child = command
             .args(arguments)
             .envs(variables.iter().map(|(name, value)| (name, value)))

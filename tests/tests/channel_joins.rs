@@ -95,11 +95,11 @@ impl Teller {
 }
 
 fn names(names: &[&str]) -> pb::Channels {
-    pb::Channels { channels: names.iter().map(ToString::to_string).collect() }
+    pb::Channels { channels: names.iter().map(ToString::to_string).collect(), ..Default::default() }
 }
 
 fn to(connection: u64, effect: Effect) -> pb::Record {
-    pb::Record { connections: vec![connection], channel: String::new(), effect: Some(effect) }
+    pb::Record { connections: vec![connection], effect: Some(effect), ..pb::Record::default() }
 }
 
 fn join(connection: u64, channels: &[&str]) -> pb::Record {
@@ -115,7 +115,12 @@ fn pong(echo: u64) -> Effect {
 }
 
 fn to_channel(name: &str, echo: u64) -> pb::Record {
-    pb::Record { connections: Vec::new(), channel: name.into(), effect: Some(pong(echo)) }
+    pb::Record {
+        connections: Vec::new(),
+        channel: name.into(),
+        effect: Some(pong(echo)),
+        ..Default::default()
+    }
 }
 
 async fn echo(raw: &mut Raw) -> u64 {

@@ -152,7 +152,12 @@ async fn a_sync_ends_when_the_join_is_not_confirmed() {
             let envelope = pb::Envelope::decode(message.payload).unwrap();
             let Some(record) = envelope.records.first().cloned() else { continue };
             let missed = vec![pb::Missed { record: 0, connections: record.connections.clone() }];
-            let answer = pb::Delivered { server: server.to_string(), number: envelope.number, missed };
+            let answer = pb::Delivered {
+                server: server.to_string(),
+                number: envelope.number,
+                missed,
+                reached: vec![],
+            };
             let subject = Subject::answer(&names, &envelope.answer_to).unwrap();
             let payload = answer.encode_to_vec().into();
             cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use im_sdk::backend::{SqlMessageStore, store::conformance::check_message_store};
 use im_sdk::cluster::{
-    ClusterConfig, JetStreamArchive, NatsBus, RedisConversations, RedisLog, RedisMembers, RedisRoutes,
-    conformance::{check_archive, check_bus, check_conversations, check_log, check_members, check_routes},
+    ClusterConfig, JetStreamArchive, NatsBus, RedisConversations, RedisLastSeen, RedisLog, RedisMembers,
+    RedisRoutes,
+    conformance::{
+        check_archive, check_bus, check_conversations, check_last_seen, check_log, check_members,
+        check_routes,
+    },
 };
 use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
 
@@ -117,4 +121,18 @@ async fn messages_in_postgresql() {
     let (first, second) = tokio::join!(SqlMessageStore::connect(&url), SqlMessageStore::connect(&url));
     check_message_store(&first.unwrap()).await;
     check_message_store(&second.unwrap()).await;
+}
+
+#[tokio::test]
+async fn last_seen_in_redis() {
+    let redis = RedisServer::start().await;
+    let config = ClusterConfig::new([redis.address()], NONE);
+    check_last_seen(&RedisLastSeen::connect(&config).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn last_seen_in_a_redis_cluster() {
+    let redis = RedisCluster::start().await;
+    let config = ClusterConfig::new(redis.addresses(), NONE);
+    check_last_seen(&RedisLastSeen::connect(&config).await.unwrap()).await;
 }

@@ -8,7 +8,7 @@ use im_sdk::{
     backend::{
         ArchiverHandle, Durability, Im, ImConfig, Incoming, MemoryMessageStore, Message, Service, user,
     },
-    client::{Conversation, Event, HistoryError, HistoryPage, HistoryRange, Log, RefusalKind, ResetReason},
+    client::{Conversation, Event, HistoryPage, HistoryRange, Log, RefusalKind, RequestError, ResetReason},
     cluster::{ArchiveConfig, LogBounds, LogId},
     id::UserId,
 };
@@ -87,7 +87,7 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
 
     let channel = Conversation::Channel("team".parse().unwrap());
     let refused = bob.client().history(channel.clone(), HistoryRange::Newest, 10).await.unwrap_err();
-    assert!(matches!(refused, HistoryError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
+    assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
     im.channel("team").add_members(["bob"]).await.unwrap();
     for text in ["5", "6"] {
         im.channel("team").send(Message::new().from("carol").text(text)).await.unwrap();

@@ -43,7 +43,7 @@ fn publish(number: u64) -> Body {
     Body::Publish(pb::Publish {
         number,
         to: "alice".into(),
-        content: Some(pb::Content { body: Some(text) }),
+        content: Some(text.into()),
         channel: String::new(),
     })
 }

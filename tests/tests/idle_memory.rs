@@ -12,10 +12,10 @@ const WARM_UP: u64 = 200;
 /// How many connect at the same time.
 const AT_ONCE: usize = 64;
 
-const MAX_BYTES: u64 = 8 * 1024;
+const MAX_BYTES: u64 = 2 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_websocket_connection_takes_at_most_8_kib() {
+async fn an_idle_websocket_connection_takes_at_most_2_kib() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let stack = Stack::start(Setup::Clustered, 1).await;
     let StackServer::Process(server) = &stack.servers[0] else { unreachable!() };

@@ -150,7 +150,7 @@ async fn the_senders_devices_see_what_it_sent(setup: Setup, via: Via) {
 }
 
 async fn publish(raw: &mut Raw, number: u64, text: &str) -> Outcome {
-    let content = pb::Content { body: Some(pb::content::Body::Text(pb::Text { text: text.into() })) };
+    let content = pb::Content::from(pb::content::Body::Text(pb::Text { text: text.into() }));
     raw.send_frame(Body::Publish(pb::Publish {
         number,
         to: "bob".into(),

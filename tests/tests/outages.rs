@@ -71,8 +71,8 @@ async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> boo
         answer_to: names.answers("test").to_string(),
         records: vec![pb::Record {
             connections: vec![connection],
-            channel: String::new(),
             effect: Some(frames),
+            ..pb::Record::default()
         }],
         goodbye: false,
     };

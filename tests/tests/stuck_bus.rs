@@ -1,7 +1,10 @@
 //! A bus that takes nothing does not keep a server from delivering.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use im_proto::{frame, pb, pb::frame::Body};
 use im_sdk::{
@@ -11,16 +14,16 @@ use im_sdk::{
     },
     token::{TokenVerifier, VerificationKey},
 };
-use im_server::{Server, ServerConfig};
+use im_server::{Server, ServerConfig, StartError};
 use im_tests::{
     raw::{Heard, Raw},
     stack::{AUDIENCE, ISSUER, KEY_ID, SECRET},
 };
 use prost::Message as _;
 
-/// Its users hear what others publish, and publish in vain.
+/// Once it is stuck, its users hear what others publish, and publish in vain.
 #[derive(Debug)]
-struct StuckBus(MemoryBus);
+struct StuckBus(MemoryBus, Arc<AtomicBool>);
 
 #[async_trait::async_trait]
 impl Bus for StuckBus {
@@ -32,8 +35,12 @@ impl Bus for StuckBus {
         self.0.queue_subscribe(subject, group).await
     }
 
-    async fn publish(&self, _: Publication) -> Result<(), BusError> {
-        std::future::pending().await
+    async fn publish(&self, publication: Publication) -> Result<(), BusError> {
+        if self.1.load(Ordering::Relaxed) {
+            std::future::pending().await
+        } else {
+            self.0.publish(publication).await
+        }
     }
 
     async fn flush(&self) -> Result<(), BusError> {
@@ -49,11 +56,13 @@ impl Bus for StuckBus {
 async fn deliveries_go_on_while_answers_wait() {
     let bus = MemoryBus::new();
     let (routes, log) = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryLog::default()));
-    let cluster = Cluster::new(routes, Arc::new(StuckBus(bus.clone())), log);
+    let stuck = Arc::new(AtomicBool::new(false));
+    let cluster = Cluster::new(routes, Arc::new(StuckBus(bus.clone(), Arc::clone(&stuck))), log);
     let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes()).unwrap();
     let mut config = ServerConfig::new("s1", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
     config.websocket = Some(([127, 0, 0, 1], 0).into());
     let server = Server::start(config, cluster.clone()).await.unwrap();
+    stuck.store(true, Ordering::Relaxed);
     let mut bob = Raw::websocket(&server.endpoints()[0]).await;
     let connection = bob.log_in("bob").await.connection;
 
@@ -61,8 +70,8 @@ async fn deliveries_go_on_while_answers_wait() {
         let frames = frame::encode(Body::Push(pb::Push { seq: number, ..pb::Push::default() }));
         let record = pb::Record {
             connections: vec![connection],
-            channel: String::new(),
             effect: Some(pb::record::Effect::Frames(frames)),
+            ..pb::Record::default()
         };
         let envelope = pb::Envelope {
             publisher: "b1".into(),
@@ -79,4 +88,16 @@ async fn deliveries_go_on_while_answers_wait() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hears_nothing_does_not_start() {
+    let stuck = StuckBus(MemoryBus::new(), Arc::new(AtomicBool::new(true)));
+    let (routes, log) = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryLog::default()));
+    let cluster = Cluster::new(routes, Arc::new(stuck), log);
+    let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes()).unwrap();
+    let mut config = ServerConfig::new("s1", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
+    config.websocket = Some(([127, 0, 0, 1], 0).into());
+    let error = Server::start(config, cluster).await.unwrap_err();
+    assert!(matches!(error, StartError::Deaf(_)), "{error}");
 }

@@ -8,8 +8,9 @@ use im_sdk::{
 };
 
 use crate::{
-    ClientConfig, Content, Conversation, Event, HistoryError, HistoryPage, HistoryRange, OpenError, Position,
-    PublishError, QueuedSend, SendError, State, TokenProvider, Transport, runtime,
+    ChangeKind, ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery,
+    HistoryRange, MessageRef, OpenError, Position, PublishError, QueuedSend, RequestError, Search, SendError,
+    State, TokenProvider, Transport, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -31,7 +32,7 @@ impl From<sdk::Published> for Published {
 /// A device's connection to its servers: made, watched over and remade until told otherwise.
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
-    inner: sdk::Client,
+    pub(crate) inner: sdk::Client,
 }
 
 #[uniffi::export]
@@ -97,7 +98,7 @@ impl Client {
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send(&self, to: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(UserId::parse(&to)?, content.into()).await?.as_u64())
+        Ok(self.inner.send(UserId::parse(&to)?, content.parse()?).await?.as_u64())
     }
 
     /// The same to the members of a channel.
@@ -105,7 +106,16 @@ impl Client {
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send_to_channel(&self, channel: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(ChannelId::parse(&channel)?, content.into()).await?.as_u64())
+        Ok(self.inner.send(ChannelId::parse(&channel)?, content.parse()?).await?.as_u64())
+    }
+
+    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. Sent like a message; once
+    /// the back end has taken it, it comes to all devices, this one too.
+    ///
+    /// # Errors
+    /// [`SendError`]: it was not taken, and nothing will be sent.
+    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<u64, SendError> {
+        Ok(self.inner.change(&message.parse()?, kind.parse()?).await?.as_u64())
     }
 
     /// Everything that was sent, now or by an earlier process, and is not settled, in order.
@@ -124,7 +134,7 @@ impl Client {
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
     pub async fn publish(&self, to: String, content: Content) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(UserId::parse(&to)?, content.into()).await?.into())
+        Ok(self.inner.publish(UserId::parse(&to)?, content.parse()?).await?.into())
     }
 
     /// The same to the members of a channel. Whoever is none is refused.
@@ -136,21 +146,43 @@ impl Client {
         channel: String,
         content: Content,
     ) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.into()).await?.into())
+        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.parse()?).await?.into())
     }
 
     /// A page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may
     /// always send fewer than asked for.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`RequestError`].
     pub async fn history(
         &self,
         conversation: Conversation,
         range: HistoryRange,
         limit: u32,
-    ) -> Result<HistoryPage, HistoryError> {
-        Ok(self.inner.history(conversation.parse()?, range.into(), limit).await?.into())
+    ) -> Result<HistoryPage, RequestError> {
+        let range = im_sdk::client::HistoryRange::from(range);
+        Ok(self.inner.history(conversation.parse()?, range, limit).await?.into())
+    }
+
+    /// The same for messages of some kinds or of some time, or around a message.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn query_history(
+        &self,
+        conversation: Conversation,
+        query: HistoryQuery,
+        limit: u32,
+    ) -> Result<HistoryPage, RequestError> {
+        Ok(self.inner.history(conversation.parse()?, query.parse()?, limit).await?.into())
+    }
+
+    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn search(&self, search: Search, limit: u32) -> Result<FoundPage, RequestError> {
+        Ok(self.inner.search(search.parse()?, limit).await?.into())
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most.

@@ -96,6 +96,19 @@ impl From<Terminal> for im_sdk::id::Terminal {
     }
 }
 
+impl From<im_sdk::id::Terminal> for Terminal {
+    fn from(terminal: im_sdk::id::Terminal) -> Self {
+        match terminal {
+            im_sdk::id::Terminal::Web => Self::Web,
+            im_sdk::id::Terminal::Android => Self::Android,
+            im_sdk::id::Terminal::Ios => Self::Ios,
+            im_sdk::id::Terminal::Desktop => Self::Desktop,
+            im_sdk::id::Terminal::MiniProgram => Self::MiniProgram,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Which servers to believe.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Trust {

@@ -306,3 +306,26 @@ impl From<TokenError> for sdk::TokenError {
         }
     }
 }
+
+/// A content, or what names a message, that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum InvalidContent {
+    /// It names something by an id that is none, or its bytes are something else.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl From<InvalidId> for InvalidContent {
+    fn from(error: InvalidId) -> Self {
+        Self::Invalid { reason: error.to_string() }
+    }
+}
+
+impl From<im_sdk::content::NotAContent> for InvalidContent {
+    fn from(error: im_sdk::content::NotAContent) -> Self {
+        Self::Invalid { reason: error.to_string() }
+    }
+}

@@ -1,10 +1,14 @@
 //! What the client tells the application.
 
-use im_sdk::{client as sdk, id::MessageId};
+use im_sdk::{
+    Recipient, client as sdk,
+    id::{ChannelId, InvalidId, MessageId, UserId},
+};
 
-use crate::RefusalKind;
+use crate::{Content, ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
 
 /// What happened, in the order in which it happened.
+#[expect(clippy::large_enum_variant, reason = "most events are messages, and one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Event {
     /// A server said welcome: messages flow from here on.
@@ -38,6 +42,25 @@ pub enum Event {
         position: Position,
         /// Why.
         reason: ResetReason,
+    },
+    /// Another device signalled something.
+    Signal {
+        /// What.
+        signal: ReceivedSignal,
+    },
+    /// Where a user that the device watches stands now.
+    Presence {
+        /// Where.
+        presence: UserPresence,
+    },
+    /// The device is not in a room any more, and did not ask for that.
+    RoomLeft {
+        /// Which room.
+        channel: String,
+        /// Why.
+        cause: RoomLeftCause,
+        /// For people: why.
+        reason: String,
     },
     /// The back end has taken a send.
     Published {
@@ -93,6 +116,38 @@ pub struct ReceivedMessage {
     pub position: Option<Position>,
 }
 
+/// Where a message is, to change it: the user or the channel, as in a send, and its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct MessageRef {
+    /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
+    pub to_user: Option<String>,
+    /// The channel. None: it is between users.
+    pub to_channel: Option<String>,
+    /// The message.
+    pub id: u64,
+    /// Its place in this user's log of the conversation.
+    pub seq: u64,
+}
+
+/// What to name a received message by. `me` is the user whose device this is. None: it is in no log and cannot be changed.
+#[uniffi::export]
+pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
+    let seq = message.position?.seq;
+    let other = if message.from_user.as_ref() == Some(&me) { message.to_user } else { message.from_user };
+    let to_user = message.channel.is_none().then(|| other.unwrap_or(me));
+    Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
+}
+
+impl MessageRef {
+    pub(crate) fn parse(self) -> Result<sdk::MessageRef, InvalidId> {
+        let conversation = match (self.to_channel, self.to_user) {
+            (Some(channel), _) => Recipient::Channel(ChannelId::parse(&channel)?),
+            (None, user) => Recipient::User(UserId::parse(&user.unwrap_or_default())?),
+        };
+        Ok(sdk::MessageRef::new(conversation, crate::content::message_id(self.id)?, self.seq))
+    }
+}
+
 /// A place in a log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Position {
@@ -143,25 +198,6 @@ pub enum SendState {
     Failed,
 }
 
-/// What a message carries.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum Content {
-    /// Plain text.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// Whatever the application defines.
-    Custom {
-        /// The application's name for the kind, such as `order.paid`.
-        kind: String,
-        /// The application's bytes.
-        data: Vec<u8>,
-    },
-    /// A kind that this version does not know: show a placeholder. It cannot be sent.
-    Unknown,
-}
-
 /// How frames travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Transport {
@@ -205,6 +241,11 @@ impl From<sdk::Event> for Event {
             sdk::Event::UpToDate => Self::UpToDate,
             sdk::Event::Reset { position, reason } => {
                 Self::Reset { position: position.into(), reason: reason.into() }
+            }
+            sdk::Event::Signal(signal) => Self::Signal { signal: signal.into() },
+            sdk::Event::Presence(presence) => Self::Presence { presence: presence.into() },
+            sdk::Event::RoomLeft { channel, cause, reason } => {
+                Self::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason }
             }
             sdk::Event::Published { local_id, message_id, answer } => Self::Published {
                 local_id: local_id.as_u64(),
@@ -289,26 +330,6 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
             content: message.content.into(),
             transport: message.transport.into(),
             position: message.position.map(Position::from),
-        }
-    }
-}
-
-impl From<im_sdk::Content> for Content {
-    fn from(content: im_sdk::Content) -> Self {
-        match content {
-            im_sdk::Content::Text(text) => Self::Text { text },
-            im_sdk::Content::Custom { kind, data } => Self::Custom { kind, data: data.into() },
-            _ => Self::Unknown,
-        }
-    }
-}
-
-impl From<Content> for im_sdk::Content {
-    fn from(content: Content) -> Self {
-        match content {
-            Content::Text { text } => Self::Text(text),
-            Content::Custom { kind, data } => Self::custom(kind, data),
-            Content::Unknown => Self::Unknown,
         }
     }
 }

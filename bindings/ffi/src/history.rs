@@ -1,6 +1,9 @@
 //! The past, as a device asks for it.
 
-use im_sdk::{client as sdk, id::ChannelId, id::InvalidId, id::UserId};
+use im_sdk::{
+    client as sdk,
+    id::{ChannelId, InvalidId, MessageId, UserId},
+};
 
 use crate::{ReceivedMessage, RefusalKind};
 
@@ -58,6 +61,79 @@ impl From<HistoryRange> for sdk::HistoryRange {
     }
 }
 
+impl From<sdk::HistoryRange> for HistoryRange {
+    fn from(range: sdk::HistoryRange) -> Self {
+        match range {
+            sdk::HistoryRange::Newest => Self::Newest,
+            sdk::HistoryRange::Before(seq) => Self::Before { seq },
+            sdk::HistoryRange::After(seq) => Self::After { seq },
+        }
+    }
+}
+
+/// A kind of content.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Kind {
+    /// One of the protocol's own, by the number of its field in `Content`: 1 is text.
+    Number {
+        /// The number.
+        number: u32,
+    },
+    /// What the application defines.
+    Custom {
+        /// The application's name for it.
+        name: String,
+    },
+}
+
+impl From<Kind> for sdk::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Number { number } => Self::from_number(number, ""),
+            Kind::Custom { name } => Self::custom(&name),
+        }
+    }
+}
+
+/// Which entries of a conversation are asked for. Without `before_message` and `after_message`, those of `range`.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct HistoryQuery {
+    /// Which part of the log.
+    pub range: HistoryRange,
+    /// Instead: those before the entry with this message.
+    #[uniffi(default = None)]
+    pub before_message: Option<u64>,
+    /// Instead: those after the entry with this message.
+    #[uniffi(default = None)]
+    pub after_message: Option<u64>,
+    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    #[uniffi(default = None)]
+    pub since_ms: Option<u64>,
+    /// Only what was sent before.
+    #[uniffi(default = None)]
+    pub until_ms: Option<u64>,
+    /// Only these kinds; of none named, all.
+    #[uniffi(default = [])]
+    pub kinds: Vec<Kind>,
+}
+
+impl HistoryQuery {
+    pub(crate) fn parse(self) -> Result<sdk::HistoryQuery, InvalidId> {
+        let mut query = match (self.before_message, self.after_message) {
+            (Some(id), _) => sdk::HistoryQuery::before_message(message(id)?),
+            (None, Some(id)) => sdk::HistoryQuery::after_message(message(id)?),
+            (None, None) => sdk::HistoryRange::from(self.range).into(),
+        };
+        if let Some(since) = self.since_ms {
+            query = query.since_ms(since);
+        }
+        if let Some(until) = self.until_ms {
+            query = query.until_ms(until);
+        }
+        Ok(query.kinds(self.kinds.into_iter().map(Into::into)))
+    }
+}
+
 /// A page of the past.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryPage {
@@ -65,19 +141,105 @@ pub struct HistoryPage {
     pub messages: Vec<ReceivedMessage>,
     /// There are further ones in the direction that was asked for.
     pub more: bool,
+    /// Where to go on; none: that was all.
+    pub next: Option<HistoryRange>,
 }
 
 impl From<sdk::HistoryPage> for HistoryPage {
     fn from(page: sdk::HistoryPage) -> Self {
         let messages = page.messages.into_iter().map(ReceivedMessage::from).collect();
-        Self { messages, more: page.more }
+        Self { messages, more: page.more, next: page.next.map(Into::into) }
     }
 }
 
-/// Why there is no page. Asking again is always safe.
+/// Messages that are looked for.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Search {
+    /// Words apart from each other by spaces.
+    pub text: String,
+    /// Only in this conversation; none: in all that the user may see.
+    #[uniffi(default = None)]
+    pub conversation: Option<Conversation>,
+    /// Only these kinds; of none named, all.
+    #[uniffi(default = [])]
+    pub kinds: Vec<Kind>,
+    /// Only what this user sent.
+    #[uniffi(default = None)]
+    pub from: Option<String>,
+    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    #[uniffi(default = None)]
+    pub since_ms: Option<u64>,
+    /// Only what was sent before.
+    #[uniffi(default = None)]
+    pub until_ms: Option<u64>,
+    /// Goes on where the page before ended.
+    #[uniffi(default = None)]
+    pub before: Option<SearchPlace>,
+}
+
+impl Search {
+    pub(crate) fn parse(self) -> Result<sdk::Search, InvalidId> {
+        let mut search = sdk::Search::new(self.text).kinds(self.kinds.into_iter().map(Into::into));
+        if let Some(conversation) = self.conversation {
+            search = search.within(conversation.parse()?);
+        }
+        if let Some(user) = self.from {
+            search = search.from(UserId::parse(&user)?);
+        }
+        if let Some(since) = self.since_ms {
+            search = search.since_ms(since);
+        }
+        if let Some(until) = self.until_ms {
+            search = search.until_ms(until);
+        }
+        if let Some(place) = self.before {
+            let channel = place.channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
+            search = search.before(sdk::SearchPlace { channel, message_id: message(place.message_id)? });
+        }
+        Ok(search)
+    }
+}
+
+/// How far a search has come, to go on from there.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct SearchPlace {
+    /// The channel of the last message that was looked at; none: it was in the inbox.
+    pub channel: Option<String>,
+    /// The last message that was looked at.
+    pub message_id: u64,
+}
+
+/// Messages that were found.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct FoundPage {
+    /// The newest first, each with its position in its log.
+    pub messages: Vec<ReceivedMessage>,
+    /// Where to go on; none: that was all.
+    pub next: Option<SearchPlace>,
+}
+
+impl From<sdk::FoundPage> for FoundPage {
+    fn from(page: sdk::FoundPage) -> Self {
+        let messages = page.messages.into_iter().map(ReceivedMessage::from).collect();
+        let next = page.next.map(|place| SearchPlace {
+            channel: place.channel.map(|channel| channel.to_string()),
+            message_id: place.message_id.as_u64(),
+        });
+        Self { messages, next }
+    }
+}
+
+fn message(id: u64) -> Result<MessageId, InvalidId> {
+    match MessageId::from_u64(id) {
+        Some(id) => Ok(id),
+        None => id.to_string().parse(),
+    }
+}
+
+/// Why there is no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
-pub enum HistoryError {
-    /// The user or the channel is not an id.
+pub enum RequestError {
+    /// A user, a channel or a message is not an id.
     #[error("{reason}")]
     InvalidId {
         /// What is wrong.
@@ -99,6 +261,9 @@ pub enum HistoryError {
         /// When the same may be asked again; none: never.
         retry_after_ms: Option<u64>,
     },
+    /// The device is in as many rooms as it may be.
+    #[error("the device is in as many rooms as it may be")]
+    TooManyRooms,
     /// The client is stopped.
     #[error("the client is stopped")]
     Stopped,
@@ -108,7 +273,7 @@ pub enum HistoryError {
 }
 
 #[uniffi::export]
-impl HistoryError {
+impl RequestError {
     /// A name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
@@ -116,6 +281,7 @@ impl HistoryError {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         };
@@ -123,22 +289,23 @@ impl HistoryError {
     }
 }
 
-impl From<InvalidId> for HistoryError {
+impl From<InvalidId> for RequestError {
     fn from(error: InvalidId) -> Self {
         Self::InvalidId { reason: error.to_string() }
     }
 }
 
-impl From<sdk::HistoryError> for HistoryError {
-    fn from(error: sdk::HistoryError) -> Self {
+impl From<sdk::RequestError> for RequestError {
+    fn from(error: sdk::RequestError) -> Self {
         match error {
-            sdk::HistoryError::QueueFull => Self::QueueFull,
-            sdk::HistoryError::Refused { kind, reason, retry_after } => {
+            sdk::RequestError::QueueFull => Self::QueueFull,
+            sdk::RequestError::Refused { kind, reason, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, retry_after_ms }
             }
-            sdk::HistoryError::Stopped => Self::Stopped,
-            sdk::HistoryError::Closed => Self::Closed,
+            sdk::RequestError::TooManyRooms => Self::TooManyRooms,
+            sdk::RequestError::Stopped => Self::Stopped,
+            sdk::RequestError::Closed => Self::Closed,
             // Whatever comes to be known later: there is no page.
             _ => Self::TimedOut,
         }

@@ -13,21 +13,34 @@
 
 mod client;
 mod config;
+mod content;
 mod error;
 mod event;
 mod history;
+mod room;
 mod runtime;
+mod timeline;
 mod token;
 
 pub use self::{
     client::{Client, Published},
     config::{ClientConfig, Terminal, Trust},
-    error::{OpenError, PublishError, RefusalKind, SendError, TokenError},
-    event::{
-        Content, Event, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
+    content::{
+        Body, Card, ChangeKind, Content, File, ForwardedEntry, Image, Location, Media, Quote, Video, Voice,
+        decode_content, encode_content, text_content,
     },
-    history::{Conversation, HistoryError, HistoryPage, HistoryRange},
+    error::{InvalidContent, OpenError, PublishError, RefusalKind, SendError, TokenError},
+    event::{
+        Event, MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
+        message_ref,
+    },
+    history::{
+        Conversation, FoundPage, HistoryPage, HistoryQuery, HistoryRange, Kind, RequestError, Search,
+        SearchPlace,
+    },
+    room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,
+    timeline::{Reaction, ShownMessage, Timeline},
     token::{TokenProvider, TokenRequest},
 };
 

@@ -4,14 +4,12 @@
 //! decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
 //! whichever back end finishes what another began.
 
-use bytes::Bytes;
-use futures_util::future::try_join_all;
-
 use super::{im::Im, message::Prepared, send::SendError};
 use crate::{
     cluster::{Appended, Entry, LogError, LogId, NewEntry, Once},
     id::{MessageId, UserId},
 };
+use bytes::Bytes;
 
 /// Where a message is.
 #[derive(Debug)]
@@ -83,12 +81,18 @@ impl Im {
         inboxes: Vec<UserId>,
         once: Option<Once>,
     ) -> Result<Logged, SendError> {
-        let appends = inboxes.iter().map(|inbox| {
+        let entry = |inbox: &UserId| {
             let entry = NewEntry { message_id: id, payload: message.clone(), once: once.clone() };
-            self.append_to(inbox, entry)
-        });
-        let seqs = try_join_all(appends).await?.into_iter().map(|appended| appended.seq);
-        let seqs = inboxes.iter().cloned().zip(seqs).collect();
+            (LogId::Inbox(inbox.clone()), entry)
+        };
+        let appended = self.inner.cluster.log().append_many(inboxes.iter().map(entry).collect()).await;
+        let mut seqs = Vec::with_capacity(inboxes.len());
+        for (inbox, appended) in inboxes.into_iter().zip(appended) {
+            match appended {
+                Ok(appended) => seqs.push((inbox, appended.seq)),
+                Err(error) => return Err(SendError::not_logged(&inbox, error)),
+            }
+        }
         Ok(Logged { message_id: id, message, seqs, repeated: false })
     }
 
@@ -111,7 +115,8 @@ impl SendError {
 /// The sender's first, each once.
 fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     let sender = prepared.from.iter();
-    let others = prepared.users.iter().filter(|user| Some(*user) != prepared.from.as_ref());
+    let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.from.as_ref();
+    let others = prepared.users.iter().filter(is_other);
     sender.chain(others).cloned().collect()
 }
 

@@ -52,6 +52,18 @@ pub enum ChannelError {
     },
 }
 
+/// The past of a channel cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelHistoryError {
+    /// The channel has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// It was not found out.
+    #[error(transparent)]
+    History(#[from] super::HistoryError),
+}
+
 /// A channel, by its name. It needs no creation: it is there as soon as somebody is a member or something was sent.
 #[derive(Clone, Debug)]
 pub struct Channel {
@@ -141,6 +153,51 @@ impl Channel {
         }
     }
 
+    /// Removes all members, as [`Channel::remove_members`] does. The log stays until it is too old.
+    ///
+    /// # Errors
+    /// [`ChannelError`]. Repeating it does no harm.
+    pub async fn close(&self) -> Result<(), ChannelError> {
+        let mut unconfirmed = 0;
+        loop {
+            let members = self.members(None, BATCH).await?;
+            if members.is_empty() {
+                break;
+            }
+            match self.remove_members(&members).await {
+                Err(ChannelError::Unconfirmed { connections }) => unconfirmed += connections,
+                other => other?,
+            }
+        }
+        if unconfirmed > 0 {
+            return Err(ChannelError::Unconfirmed { connections: unconfirmed });
+        }
+        Ok(())
+    }
+
+    /// How many devices of members are connected, and of others that have joined it as a [`Room`](super::Room). Servers that do
+    /// not answer in time do not count.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn online(&self) -> Result<u64, ChannelError> {
+        Ok(self.im.count_online(self.id()?).await?)
+    }
+
+    /// A page of what was said, as [`Im::history`] gives it.
+    ///
+    /// # Errors
+    /// [`ChannelHistoryError`].
+    pub async fn history(
+        &self,
+        query: impl Into<crate::HistoryQuery>,
+        limit: usize,
+    ) -> Result<super::HistoryPage, ChannelHistoryError> {
+        let channel = self.id.clone()?;
+        // Whoever asks: nothing of a channel's history depends on it.
+        Ok(self.im.channel_history(channel, &query.into(), limit).await?)
+    }
+
     /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.
     ///
     /// # Errors
@@ -179,7 +236,7 @@ impl Im {
 
     /// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
     async fn take_out(&self, channel: &ChannelId, devices: HashMap<ServerId, Vec<Located>>) -> usize {
-        let channels = pb::Channels { channels: vec![channel.to_string()] };
+        let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
         let leave = pb::record::Effect::Leave(channels);
         let left = self.deliver(devices.clone(), |_| leave.clone()).await;
         let told = pb::record::Effect::Frames(left_frame(channel.as_str()));

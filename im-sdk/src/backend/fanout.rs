@@ -4,12 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::join;
-use tokio::{sync::oneshot, time::Instant, time::timeout_at};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     archive::archive_all,
     im::Im,
-    message::{Durability, Prepared, channel_push_frame},
+    message::{Durability, Prepared, Priority, channel_push_frame},
     publisher::Outcome,
     receipt::{ChannelReceipt, Receipt},
     send::{HISTORY_OVERHEAD, SendError, check_size, wait},
@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// A server that was asked to push, and its answer.
-type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
+pub(super) type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
 
 impl Im {
-    /// Sends a message to the members of a channel.
+    /// Sends a message to the members of a channel. A device's publish does not wait for what the servers say.
     pub(super) async fn send_to_channel(
         &self,
         id: MessageId,
@@ -37,10 +37,13 @@ impl Im {
         check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len() + HISTORY_OVERHEAD)?;
         if prepared.durability == Durability::Live {
             let servers = self.servers_of(&channel).await?;
-            let asked = self.push_to(&servers, &channel, channel_push_frame(message, &channel, 0)).await;
+            let frame = channel_push_frame(message, &channel, 0);
+            let asked = self.push_to(&servers, &channel, frame, prepared.priority).await;
+            let asked = if once.is_none() { asked } else { Asked::new() };
             let receipt = Receipt::new(id, Durability::Live);
             return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
         }
+        let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
@@ -53,6 +56,7 @@ impl Im {
             None => return Err(SendError::Trimmed { log: place.log }),
         };
         let archived = archive_all(archive, &archived, std::iter::once(place));
+        let asked = if waits { asked } else { Asked::new() };
         let message_id = appended.message_id;
         let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
         archived.map_err(|source| SendError::NotArchived { message_id, source })?;
@@ -82,10 +86,10 @@ impl Im {
         if let Some(message) = &message {
             let frame = channel_push_frame(message.clone(), channel, appended.seq);
             let early = told(early);
-            asked = self.push_to(&early, channel, frame.clone()).await;
+            asked = self.push_to(&early, channel, frame.clone(), Priority::Must).await;
             let mut late = told(self.servers_of(channel).await);
             late.retain(|server| !early.contains(server));
-            asked.append(&mut self.push_to(&late, channel, frame).await);
+            asked.append(&mut self.push_to(&late, channel, frame, Priority::Must).await);
         }
         Ok((appended, message, asked))
     }
@@ -109,7 +113,7 @@ impl Im {
     }
 
     /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
-    async fn servers_of(&self, channel: &ChannelId) -> Result<HashSet<ServerId>, RoutesError> {
+    pub(super) async fn servers_of(&self, channel: &ChannelId) -> Result<HashSet<ServerId>, RoutesError> {
         let mut live = HashSet::new();
         for server in self.inner.cluster.routes().channel_servers(channel).await? {
             if self.inner.directory.lives(&server).await? {
@@ -130,30 +134,51 @@ impl Im {
         });
     }
 
-    async fn push_to(&self, servers: &HashSet<ServerId>, channel: &ChannelId, frame: Bytes) -> Asked {
+    async fn push_to(
+        &self,
+        servers: &HashSet<ServerId>,
+        channel: &ChannelId,
+        frame: Bytes,
+        priority: Priority,
+    ) -> Asked {
+        let effect = Some(pb::record::Effect::Frames(frame));
+        let priority = pb::Priority::from(priority).into();
+        let record = pb::Record { channel: channel.to_string(), effect, priority, ..pb::Record::default() };
+        self.ask_all(servers, &record).await
+    }
+
+    /// Asks each server for the same, in their order.
+    pub(super) async fn ask_all(
+        &self,
+        servers: impl IntoIterator<Item = &ServerId>,
+        record: &pb::Record,
+    ) -> Asked {
         let deadline = Instant::now() + self.inner.config.send_timeout;
-        let mut asked = Asked::with_capacity(servers.len());
+        let mut asked = Asked::new();
         for server in servers {
-            let effect = Some(pb::record::Effect::Frames(frame.clone()));
-            let record = pb::Record { connections: Vec::new(), channel: channel.to_string(), effect };
-            let submitted = timeout_at(deadline, self.inner.publisher.submit(server, record)).await;
-            asked.push((server.clone(), submitted.ok()));
+            let outcome = self.inner.publisher.submit_by(server, record.clone(), deadline).await;
+            asked.push((server.clone(), outcome));
         }
         asked
     }
 
-    async fn reached(&self, channel: ChannelId, seq: u64, asked: Asked) -> ChannelReceipt {
+    pub(super) async fn reached(&self, channel: ChannelId, seq: u64, asked: Asked) -> ChannelReceipt {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
+        let (mut connections, mut shed) = (0, 0);
         for (server, outcome) in asked {
             match wait(outcome, deadline).await {
-                Outcome::Done { .. } => pushed.push(server),
+                Outcome::Done { reached, .. } => {
+                    connections += reached.map_or(0, |reached| u64::from(reached.connections));
+                    shed += reached.map_or(0, |reached| u64::from(reached.shed));
+                    pushed.push(server);
+                }
                 // Its devices come back elsewhere, and get it there.
                 Outcome::ServerGone => {}
                 Outcome::Unknown => unconfirmed.push(server),
             }
         }
-        ChannelReceipt { channel, seq, pushed, unconfirmed }
+        ChannelReceipt { channel, seq, pushed, unconfirmed, connections, shed }
     }
 }
 

@@ -8,6 +8,8 @@
 //! The log counts wherever it has something: where it was rolled back and the store has what it lost under the same seqs,
 //! that shows only when the log does not reach back to them any more.
 
+mod place;
+
 use bytes::Bytes;
 use prost::Message as _;
 
@@ -16,9 +18,9 @@ use super::{
     store::{MessageStore, MessageStoreError, StoreQuery, StoredEntry, peer},
 };
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
+    CLOCK_TOLERANCE, Content, Conversation, HistoryQuery, HistoryRange, Kind, Recipient,
     cluster::{ConversationsError, Entry, LogError, LogId},
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
     proto::pb,
 };
 
@@ -28,14 +30,23 @@ pub const MAX_HISTORY_PAGE: usize = 1000;
 /// How many entries of a log are read at once.
 const PAGE: usize = 256;
 
+/// How many entries of a log are looked at for one page: where few of them are wanted, a page ends before it is full.
+pub const MAX_HISTORY_SCAN: usize = 16 * PAGE;
+
+/// See [`CLOCK_TOLERANCE`].
+const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
+
 /// A page of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction.
     pub entries: Vec<HistoryEntry>,
-    /// There are further ones in the direction that was asked for.
+    /// There are further ones in the direction that was asked for, or there may be: a page can be short, and even empty, where
+    /// few entries of many are wanted.
     pub more: bool,
+    /// Where to go on. `None`: that was all.
+    pub next: Option<HistoryRange>,
 }
 
 /// A message in the past.
@@ -67,15 +78,48 @@ pub enum HistoryError {
     /// The store of conversations, which knows what the user has deleted, did not answer.
     #[error(transparent)]
     Conversations(#[from] ConversationsError),
+    /// The message before or after which entries are asked for is not there, or not any more.
+    #[error("message {0} is not in this conversation's log: ask from a seq or a time instead")]
+    NoSuchMessage(MessageId),
 }
 
 impl Im {
     /// A page of what a user sees of a conversation: of the user's inbox, or of a channel. It goes on in
     /// [`super::ImConfig::message_store`] where the log does not reach back any more. `limit` is cut to
     /// [`MAX_HISTORY_PAGE`], and 0 counts as 1; entries that share a seq are never on different pages, so a page can be a
-    /// little shorter or longer. What the user has deleted of a conversation is not shown; the inbox as a whole shows all.
+    /// little shorter or longer. What is wanted is a [`HistoryRange`], or a [`HistoryQuery`] for messages of some kinds or of
+    /// some time, or around a message. What the user has deleted of a conversation is not shown; the inbox as a whole shows
+    /// all.
     ///
     /// It does not ask whether the user is a member of the channel: that is for whoever answers the user.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{
+    ///     Content,
+    ///     backend::{Conversation, HistoryQuery, Im, Kind, Message, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.send(Message::to(user("bob")).from("alice").text("paid?")).await?;
+    /// im.send(Message::to(user("bob")).from("alice").content(Content::custom("order.paid", "7"))).await?;
+    ///
+    /// let (bob, alice) = (UserId::parse("bob")?, Conversation::User(UserId::parse("alice")?));
+    /// let mut query = HistoryQuery::newest().kinds([Kind::custom("order.paid")]);
+    /// let mut payments = Vec::new();
+    /// loop {
+    ///     let page = im.history(&bob, &alice, query.clone(), 50).await?;
+    ///     payments.splice(0..0, page.entries);
+    ///     let Some(next) = page.next else { break };
+    ///     query = query.range(next);
+    /// }
+    /// assert_eq!(payments.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -83,12 +127,24 @@ impl Im {
         &self,
         user: &UserId,
         conversation: &Conversation,
-        range: HistoryRange,
+        query: impl Into<HistoryQuery>,
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
-        let page = self.raw_history(user, conversation, range, limit).await?;
+        let page = self.raw_history(user, conversation, &query.into(), limit).await?;
         let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
-        Ok(HistoryPage { entries, more: page.more })
+        Ok(HistoryPage { entries, more: page.next.is_some(), next: page.next })
+    }
+
+    /// A page of what was said in a channel, for whomever.
+    pub(super) async fn channel_history(
+        &self,
+        channel: ChannelId,
+        query: &HistoryQuery,
+        limit: usize,
+    ) -> Result<HistoryPage, HistoryError> {
+        let page = self.read_history(LogId::Channel(channel), None, query, limit, 0).await?;
+        let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
+        Ok(HistoryPage { entries, more: page.next.is_some(), next: page.next })
     }
 
     /// The same with messages as they are kept.
@@ -96,24 +152,35 @@ impl Im {
         &self,
         user: &UserId,
         conversation: &Conversation,
-        range: HistoryRange,
+        query: &HistoryQuery,
         limit: usize,
     ) -> Result<RawPage, HistoryError> {
-        let (log, peer) = match conversation {
-            Conversation::User(peer) => (LogId::Inbox(user.clone()), Some(peer.clone())),
-            Conversation::Inbox => (LogId::Inbox(user.clone()), None),
-            Conversation::Channel(channel) => (LogId::Channel(channel.clone()), None),
-        };
         let deleted = self.deleted(user, conversation).await?;
-        let reading = Reading { im: self, owner: user, log, peer, limit: limit.clamp(1, MAX_HISTORY_PAGE) };
+        let (log, peer) = place_of(user, conversation);
+        self.read_history(log, peer.map(|peer| (user, peer)), query, limit, deleted).await
+    }
+
+    /// What is behind the entry `deleted`, as far as it is wanted.
+    async fn read_history(
+        &self,
+        log: LogId,
+        between: Option<(&UserId, UserId)>,
+        query: &HistoryQuery,
+        limit: usize,
+        deleted: u64,
+    ) -> Result<RawPage, HistoryError> {
+        let (owner, peer) = between.unzip();
+        let range = self.range(&log, query.start).await?;
+        let limit = limit.clamp(1, MAX_HISTORY_PAGE);
+        let reading = Reading { im: self, owner, log, peer, query, limit };
         let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
             HistoryRange::After(seq) => return reading.forward(seq.max(deleted)).await,
         }?;
-        let count = page.entries.len();
         page.entries.retain(|entry| entry.seq > deleted);
-        page.more &= page.entries.len() == count;
+        page.next =
+            page.next.filter(|next| !matches!(next, HistoryRange::Before(seq) if *seq <= deleted + 1));
         Ok(page)
     }
 
@@ -129,11 +196,33 @@ impl Im {
     }
 }
 
+/// The log of a conversation, and whose messages of it are meant.
+pub(super) fn place_of(user: &UserId, conversation: &Conversation) -> (LogId, Option<UserId>) {
+    match conversation {
+        Conversation::User(peer) => (LogId::Inbox(user.clone()), Some(peer.clone())),
+        Conversation::Inbox => (LogId::Inbox(user.clone()), None),
+        Conversation::Channel(channel) => (LogId::Channel(channel.clone()), None),
+    }
+}
+
 /// A page with messages as they are kept, in the order of the log.
 #[derive(Debug)]
 pub(super) struct RawPage {
     pub(super) entries: Vec<RawEntry>,
-    pub(super) more: bool,
+    /// See [`HistoryPage::next`].
+    pub(super) next: Option<HistoryRange>,
+}
+
+impl RawPage {
+    /// What is before it may follow.
+    fn back(entries: Vec<RawEntry>, next: Option<u64>) -> Self {
+        Self { entries, next: next.map(HistoryRange::Before) }
+    }
+
+    /// What is after it may follow.
+    fn forward(entries: Vec<RawEntry>, next: Option<u64>) -> Self {
+        Self { entries, next: next.map(HistoryRange::After) }
+    }
 }
 
 #[derive(Debug)]
@@ -145,9 +234,11 @@ pub(crate) struct RawEntry {
 
 struct Reading<'a> {
     im: &'a Im,
-    owner: &'a UserId,
+    /// Whose inbox it is, where there is a `peer`.
+    owner: Option<&'a UserId>,
     log: LogId,
     peer: Option<UserId>,
+    query: &'a HistoryQuery,
     limit: usize,
 }
 
@@ -155,16 +246,24 @@ impl Reading<'_> {
     async fn back(&self, before: Option<u64>) -> Result<RawPage, HistoryError> {
         let mut found: Vec<RawEntry> = Vec::new();
         let mut before = before;
+        let mut looked_at = 0;
         loop {
             let page = self.im.inner.cluster.log().read_back(&self.log, before, PAGE).await?;
             let lowest = page.entries.last().map(|entry| entry.seq);
+            looked_at += page.entries.len();
+            let is_past = self.are_too_old(&page.entries);
             found.extend(page.entries.into_iter().filter(|entry| self.wants(entry)).map(RawEntry::from));
             if found.len() > self.limit {
                 found.truncate(self.limit);
                 found.reverse();
-                return Ok(RawPage { entries: found, more: true });
+                let next = found.first().map(|entry| entry.seq);
+                return Ok(RawPage::back(found, next));
             }
             match lowest {
+                Some(seq) if is_past || seq > page.first && looked_at >= MAX_HISTORY_SCAN => {
+                    found.reverse();
+                    return Ok(RawPage::back(found, (!is_past).then_some(seq)));
+                }
                 Some(seq) if seq > page.first => before = Some(seq),
                 Some(seq) => return self.back_in_store(found, HistoryRange::Before(seq)).await,
                 // A log that was never used, or that was lost with all that was in it.
@@ -188,17 +287,19 @@ impl Reading<'_> {
     ) -> Result<RawPage, HistoryError> {
         let newer = newest_first.into_iter().rev();
         let Some(store) = self.store() else {
-            return Ok(RawPage { entries: newer.collect(), more: false });
+            return Ok(RawPage::back(newer.collect(), None));
         };
-        let query = StoreQuery::new(range, self.limit.saturating_sub(newer.len()));
-        let page = store.read(&self.log, &query.with_peer(self.peer.clone())).await?;
+        let page = store.read(&self.log, &self.store_query(range, newer.len())).await?;
         let older = page.entries.into_iter().map(RawEntry::from);
-        Ok(RawPage { entries: older.chain(newer).collect(), more: page.more })
+        let entries: Vec<_> = older.chain(newer).collect();
+        let next = entries.first().map(|entry| entry.seq).filter(|_| page.more);
+        Ok(RawPage::back(entries, next))
     }
 
     async fn forward(&self, after: u64) -> Result<RawPage, HistoryError> {
         let mut found: Vec<RawEntry> = Vec::new();
         let mut after = after;
+        let mut looked_at = 0;
         loop {
             let page = self.im.inner.cluster.log().read(&self.log, after, PAGE).await?;
             let is_lost = page.last == 0;
@@ -208,20 +309,29 @@ impl Reading<'_> {
                 let end = if is_lost { u64::MAX } else { page.first };
                 let more = self.forward_in_store(store, after, end, &mut found).await?;
                 if more || is_lost {
-                    return Ok(RawPage { entries: found, more });
+                    let next = found.last().map(|entry| entry.seq).filter(|_| more);
+                    return Ok(RawPage::forward(found, next));
                 }
                 after = page.first.saturating_sub(1);
                 continue;
             }
             let highest = page.entries.last().map(|entry| entry.seq);
+            looked_at += page.entries.len();
+            let is_past = self.are_too_new(&page.entries);
             found.extend(page.entries.into_iter().filter(|entry| self.wants(entry)).map(RawEntry::from));
             if found.len() > self.limit {
                 found.truncate(self.limit);
-                return Ok(RawPage { entries: found, more: true });
+                let next = found.last().map(|entry| entry.seq);
+                return Ok(RawPage::forward(found, next));
             }
             match highest {
-                Some(seq) if seq < page.last => after = seq,
-                _ => return Ok(RawPage { entries: found, more: false }),
+                Some(seq) if seq < page.last && !is_past => {
+                    if looked_at >= MAX_HISTORY_SCAN {
+                        return Ok(RawPage::forward(found, Some(seq)));
+                    }
+                    after = seq;
+                }
+                _ => return Ok(RawPage::forward(found, None)),
             }
         }
     }
@@ -234,8 +344,7 @@ impl Reading<'_> {
         end: u64,
         found: &mut Vec<RawEntry>,
     ) -> Result<bool, HistoryError> {
-        let query = StoreQuery::new(HistoryRange::After(after), self.limit.saturating_sub(found.len()));
-        let page = store.read(&self.log, &query.with_peer(self.peer.clone())).await?;
+        let page = store.read(&self.log, &self.store_query(HistoryRange::After(after), found.len())).await?;
         let count = page.entries.len();
         let older: Vec<_> = page.entries.into_iter().filter(|entry| entry.seq < end).collect();
         let reached_the_log = older.len() < count;
@@ -247,10 +356,43 @@ impl Reading<'_> {
         self.im.inner.config.message_store.as_deref()
     }
 
+    fn store_query(&self, range: HistoryRange, found: usize) -> StoreQuery {
+        StoreQuery::new(range, self.limit.saturating_sub(found))
+            .with_peer(self.peer.clone())
+            .with_times(self.query.since_ms, self.query.until_ms)
+            .with_kinds(self.query.kinds.clone())
+    }
+
+    /// Whether so many entries are older than what is wanted that what is before them is too.
+    fn are_too_old(&self, page: &[Entry]) -> bool {
+        let Some(since) = self.query.since_ms else { return false };
+        page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() + TOLERANCE_MS < since)
+    }
+
+    /// Whether so many entries are newer than what is wanted that what is after them is too.
+    fn are_too_new(&self, page: &[Entry]) -> bool {
+        let Some(until) = self.query.until_ms else { return false };
+        let until = until.saturating_add(TOLERANCE_MS);
+        page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() >= until)
+    }
+
     fn wants(&self, entry: &Entry) -> bool {
-        let Some(wanted) = &self.peer else { return true };
+        let sent_at = entry.message_id.unix_ms();
+        self.query.since_ms.is_none_or(|since| sent_at >= since)
+            && self.query.until_ms.is_none_or(|until| sent_at < until)
+            && self.is_of_a_kind(entry)
+            && self.is_with_peer(entry)
+    }
+
+    fn is_of_a_kind(&self, entry: &Entry) -> bool {
+        let kinds = &self.query.kinds;
+        kinds.is_empty() || Kind::of_message(&entry.payload).is_some_and(|kind| kinds.contains(&kind))
+    }
+
+    fn is_with_peer(&self, entry: &Entry) -> bool {
+        let (Some(owner), Some(wanted)) = (self.owner, &self.peer) else { return true };
         let message = pb::Message::decode(entry.payload.clone());
-        message.is_ok_and(|message| peer(self.owner, &message).as_ref() == Some(wanted))
+        message.is_ok_and(|message| peer(owner, &message).as_ref() == Some(wanted))
     }
 }
 

@@ -13,8 +13,8 @@ use tokio_util::{
 };
 
 use super::{
-    acks::AckWatch, directory::Directory, ids::Ids, message::Durability, publisher::Publisher,
-    store::MessageStore,
+    acks::AckWatch, change::ChangePolicy, counts::Counts, directory::Directory, ids::Ids,
+    message::Durability, publisher::Publisher, search::MAX_SEARCHES, store::MessageStore,
 };
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
@@ -41,8 +41,11 @@ pub struct ImConfig {
     /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
     /// [`Durability::Logged`].
     pub default_durability: Durability,
-    /// Where history goes on that the logs do not reach back to. Default `None`: it ends there.
+    /// Where history goes on that the logs do not reach back to, and what is searched. Default `None`: history ends there, and
+    /// nothing can be searched.
     pub message_store: Option<Arc<dyn MessageStore>>,
+    /// What devices may do to messages that were sent.
+    pub changes: ChangePolicy,
 }
 
 impl Default for ImConfig {
@@ -54,6 +57,7 @@ impl Default for ImConfig {
             handler_concurrency: 1024,
             default_durability: Durability::default(),
             message_store: None,
+            changes: ChangePolicy::default(),
         }
     }
 }
@@ -115,6 +119,9 @@ pub(super) struct Inner {
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) acks: Arc<AckWatch>,
+    pub(super) counts: Arc<Counts>,
+    /// How many searches may be under way.
+    pub(super) searches: Semaphore,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -154,8 +161,10 @@ impl Im {
         let inner = Inner {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
-            publisher: Arc::new(Publisher::new(cluster.clone(), name, tasks.clone())),
+            publisher: Arc::new(Publisher::new(cluster.clone(), name, config.send_timeout, tasks.clone())),
+            searches: Semaphore::new(MAX_SEARCHES),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
+            counts: Arc::default(),
             cluster,
             config,
             tasks,
@@ -195,6 +204,8 @@ impl Inner {
             let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
             self.tasks.spawn(async move { publisher.listen(subscription, stop).await });
         }
+        let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
+        self.tasks.spawn(async move { publisher.watch(stop).await });
         let (ids, cluster, stop) = (Arc::clone(&self.ids), self.cluster.clone(), self.stop.clone());
         let (name, ttl) = (self.publisher.name().to_owned(), self.config.node_lease);
         self.tasks.spawn(async move { ids.keep(&cluster, &name, ttl, stop).await });
@@ -205,7 +216,7 @@ impl Inner {
     }
 }
 
-/// Asks who lives, forgets links to who does not, and gives up on what was not answered.
+/// Asks who lives, and forgets links to who does not.
 async fn upkeep(
     directory: Arc<Directory>,
     publisher: Arc<Publisher>,
@@ -227,7 +238,6 @@ async fn upkeep(
             }
             Err(error) => tracing::warn!(%error, "cannot ask which servers live"),
         }
-        publisher.expire(config.send_timeout);
     }
     publisher.close();
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::check::{self, InvalidContent};
 use crate::{
     Content, Recipient,
     cluster::Once,
@@ -27,6 +28,29 @@ pub enum Durability {
     Archived,
 }
 
+/// What becomes of a message to a room for a device that reads too slowly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Priority {
+    /// It is queued for every device. One that has no room for it is disconnected.
+    #[default]
+    Must,
+    /// It is left out for devices whose queue is more than half full.
+    Normal,
+    /// It is left out for devices whose queue is more than an eighth full: likes, and whatever else there is much of.
+    Low,
+}
+
+impl From<Priority> for pb::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Must => Self::Must,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
 /// Whom a message is for. Made by [`user`], [`users`] and [`channel`].
 #[derive(Clone, Debug)]
 pub struct Target(To);
@@ -35,11 +59,16 @@ pub struct Target(To);
 enum To {
     Users(Result<Vec<UserId>, InvalidId>),
     Channel(Result<ChannelId, InvalidId>),
+    Everyone,
 }
 
 impl Target {
     pub(super) fn channel(id: Result<ChannelId, InvalidId>) -> Self {
         Self(To::Channel(id))
+    }
+
+    pub(super) fn everyone() -> Self {
+        Self(To::Everyone)
     }
 }
 
@@ -96,6 +125,7 @@ pub struct Message {
     from: Option<Result<UserId, InvalidId>>,
     content: Content,
     terminals: Vec<Terminal>,
+    priority: Priority,
 }
 
 impl Message {
@@ -111,8 +141,9 @@ impl Message {
             idempotency_key: None,
             to: target.into(),
             from: None,
-            content: Content::Unknown,
+            content: Content::default(),
             terminals: Vec::new(),
+            priority: Priority::Must,
         }
     }
 
@@ -154,6 +185,13 @@ impl Message {
         self
     }
 
+    /// What becomes of it for devices that read too slowly; [`Priority::Must`] unless set. Another one is for
+    /// [`Durability::Live`] messages to a channel or to everybody alone: what is in a log must not be left out.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// The same with a durability if it has none.
     pub(super) fn or_durability(mut self, default: Durability) -> Self {
         self.durability.get_or_insert(default);
@@ -171,22 +209,48 @@ impl Message {
 
     /// Everything parsed, nothing left to go wrong.
     pub(super) fn prepare(self) -> Result<Prepared, InvalidMessage> {
+        let everyone = matches!(self.to.0, To::Everyone);
         let (users, channel) = match self.to.0 {
             To::Users(users) => (dedup(users?), None),
             To::Channel(channel) => (Vec::new(), Some(channel.map_err(InvalidMessage::Channel)?)),
+            To::Everyone => (Vec::new(), None),
         };
-        if users.is_empty() && channel.is_none() {
+        if users.is_empty() && channel.is_none() && !everyone {
             return Err(InvalidMessage::NoRecipient);
         }
-        if self.content == Content::Unknown {
+        let mut content = pb::Content::from(self.content);
+        if check::is_empty(&content) {
             return Err(InvalidMessage::NoContent);
         }
+        check::check(&content)?;
         let durability = self.durability.unwrap_or_default();
+        let from = self.from.transpose()?;
+        let change = change(&mut content);
+        if change.is_some() && durability == Durability::Live {
+            return Err(InvalidMessage::ChangeNeedsLog);
+        }
+        let is_for_me = change.as_ref().is_some_and(|change| is_for_me(change));
+        if is_for_me && channel.is_some() {
+            return Err(InvalidMessage::DeletionInChannel);
+        }
+        if let Some(change) = change {
+            change.seq = 0;
+            // From the back end itself, so that it belongs to their conversation all the same.
+            let is_between = from.is_none() && !is_for_me && users.len() == 2;
+            change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
+        }
         if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
         }
-        if !self.terminals.is_empty() && channel.is_some() {
+        if !self.terminals.is_empty() && (channel.is_some() || everyone) {
             return Err(InvalidMessage::TerminalsNeedUsers);
+        }
+        if everyone && durability != Durability::Live {
+            return Err(InvalidMessage::EveryoneNeedsLive);
+        }
+        let may_shed = durability == Durability::Live && (channel.is_some() || everyone);
+        if self.priority != Priority::Must && !may_shed {
+            return Err(InvalidMessage::PriorityNeedsLive);
         }
         if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
             return Err(InvalidMessage::Key);
@@ -194,10 +258,12 @@ impl Message {
         Ok(Prepared {
             users,
             channel,
-            from: self.from.transpose()?,
-            content: self.content,
+            is_for_me: is_for_me && from.is_some(),
+            from,
+            content,
             terminals: self.terminals,
             durability,
+            priority: self.priority,
             idempotency_key: self.idempotency_key,
         })
     }
@@ -226,6 +292,9 @@ fn is_key(key: &str) -> bool {
 
 /// Keeps the first of each, in order.
 fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
+    if users.len() < 2 {
+        return users;
+    }
     let mut seen = std::collections::HashSet::with_capacity(users.len());
     users.retain(|user| seen.insert(user.clone()));
     users
@@ -239,7 +308,29 @@ pub(super) enum InvalidMessage {
     NoContent,
     TerminalsNeedLive,
     TerminalsNeedUsers,
+    EveryoneNeedsLive,
+    PriorityNeedsLive,
     Key,
+    Content(InvalidContent),
+    ChangeNeedsLog,
+    DeletionInChannel,
+}
+
+impl From<InvalidContent> for InvalidMessage {
+    fn from(error: InvalidContent) -> Self {
+        Self::Content(error)
+    }
+}
+
+fn change(content: &mut pb::Content) -> Option<&mut pb::Change> {
+    match &mut content.body {
+        Some(pb::content::Body::Change(change)) => Some(change),
+        _ => None,
+    }
+}
+
+fn is_for_me(change: &pb::Change) -> bool {
+    matches!(change.what, Some(pb::change::What::DeleteForMe(_)))
 }
 
 impl From<InvalidId> for InvalidMessage {
@@ -255,9 +346,12 @@ pub(super) struct Prepared {
     pub(super) users: Vec<UserId>,
     pub(super) channel: Option<ChannelId>,
     pub(super) from: Option<UserId>,
-    content: Content,
+    /// Nobody else learns of it: it is in the sender's inbox alone.
+    pub(super) is_for_me: bool,
+    content: pb::Content,
     terminals: Vec<Terminal>,
     pub(super) durability: Durability,
+    pub(super) priority: Priority,
     pub(super) idempotency_key: Option<String>,
 }
 
@@ -271,7 +365,7 @@ impl Prepared {
     pub(super) fn once(&self) -> Option<Once> {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
-        let content = pb::Content::from(self.content.clone()).encode_to_vec();
+        let content = self.content.encode_to_vec();
         let users = self.users.iter().flat_map(|user| [user.as_str().as_bytes(), b" "]);
         let digest = digest(users.chain([content.as_slice()]));
         Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
@@ -288,7 +382,7 @@ impl Prepared {
             id: id.as_u64(),
             from: text(self.from.as_ref()),
             to,
-            content: Some(self.content.clone().into()),
+            content: Some(self.content.clone()),
         };
         message.encode_to_vec().into()
     }
@@ -335,6 +429,14 @@ mod tests {
         let some_of_a_channel =
             Message::to(channel("g")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]);
         assert_eq!(some_of_a_channel.prepare().err(), Some(InvalidMessage::TerminalsNeedUsers));
+        let logged = Message::to(channel("g")).text("hi").priority(Priority::Low);
+        assert_eq!(logged.clone().prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        assert!(logged.clone().durability(Durability::Live).prepare().is_ok());
+        let to_bob = logged.durability(Durability::Live).retarget(user("bob"));
+        assert_eq!(to_bob.prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        let everyone = Message::new().text("hi").retarget(Target::everyone());
+        assert_eq!(everyone.clone().prepare().err(), Some(InvalidMessage::EveryoneNeedsLive));
+        assert!(everyone.durability(Durability::Live).prepare().is_ok());
     }
 
     #[test]

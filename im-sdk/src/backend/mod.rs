@@ -23,9 +23,14 @@
 mod acks;
 mod append;
 mod archive;
+mod broadcast;
+mod change;
 mod channel;
+mod check;
 mod conversations;
+mod counts;
 mod directory;
+mod export;
 mod fanout;
 mod history;
 mod ids;
@@ -34,33 +39,49 @@ mod message;
 mod presence;
 mod publisher;
 mod receipt;
+mod retention;
+mod room;
+mod search;
 mod send;
 mod service;
 pub mod store;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
-pub use channel::{Channel, ChannelError};
+pub use broadcast::BroadcastReceipt;
+pub use change::{ChangePolicy, ChangeRights, IncomingChange};
+pub use channel::{Channel, ChannelError, ChannelHistoryError};
+pub use check::InvalidContent;
 pub use conversations::{
     ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE, MAX_NAMED_READERS,
     MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
 };
-pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE};
+pub use counts::CountError;
+pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
-pub use message::{Durability, Message, Target, channel, user, users};
+pub use message::{Durability, Message, Priority, Target, channel, user, users};
 pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
 pub use receipt::{ChannelReceipt, Receipt, UserDevice};
+pub use retention::{Cleaner, CleanerHandle, NoMessageStore, Retention};
+pub use room::{Room, RoomError};
+pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
 pub use send::SendError;
-pub use service::{Acceptance, Handler, Incoming, Refusal, ServeError, Service};
+pub use service::{
+    Acceptance, Handler, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin, RoomWelcome,
+    ServeError, Service,
+};
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
-    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, StorePage, StoreQuery, StoredEntry,
+    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, SearchPage, SearchQuery, StorePage,
+    StoreQuery, StoredEntry, StoredKey, Words,
 };
 
 pub use crate::{
-    Conversation, ConversationChange, ConversationState, HistoryRange, ReadMark, Recipient,
+    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery,
+    HistoryRange, InvalidSearch, Kind, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark, Recipient, Search,
+    SearchPlace, Signal, TerminalPresence, UserPresence,
     cluster::{DeviceAck, LogId, Readers},
     token::{SigningKey, TokenMinter},
 };

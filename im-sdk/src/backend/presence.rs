@@ -1,11 +1,14 @@
 //! Who is online, who has to go, and where devices may connect.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::SystemTime};
 
-use super::{im::Im, send::Reach};
+use prost::Message as _;
+
+use super::{im::Im, receipt::UserDevice, send::Reach};
 use crate::{
-    cluster::RoutesError,
-    id::{Device, ServerId, UserId},
+    UserPresence,
+    cluster::{Cluster, LastSeenError, Publication, RoutesError},
+    id::{Device, ServerId, Terminal, UserId},
     proto::{
         close::{CloseCode, fit_reason},
         pb,
@@ -36,8 +39,15 @@ pub struct Endpoint {
 
 /// It could not be told who is online.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct PresenceError(#[from] RoutesError);
+#[non_exhaustive]
+pub enum PresenceError {
+    /// The route store did not answer.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// The store of last times did not answer.
+    #[error(transparent)]
+    LastSeen(#[from] LastSeenError),
+}
 
 /// Nobody was thrown out.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +72,31 @@ impl Im {
         }
         online.values_mut().for_each(|devices| devices.sort_by(|a, b| a.device.cmp(&b.device)));
         Ok(online)
+    }
+
+    /// Where each of these users is online, and was last, in their order.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+    /// for presence in im.presence(&["alice".parse()?, "bob".parse()?]).await? {
+    ///     println!("{}: {}, last seen {:?}", presence.user, presence.is_online(), presence.last_seen());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    pub async fn presence(&self, users: &[UserId]) -> Result<Vec<UserPresence>, PresenceError> {
+        let mut online: HashMap<UserId, Vec<Terminal>> = HashMap::new();
+        let seen = self.inner.cluster.last_seen().last_seen(users).await?;
+        for located in self.locate(users, |_| true).await?.into_values().flatten() {
+            online.entry(located.owner.user).or_default().push(located.owner.device.terminal);
+        }
+        let of = |(user, seen): (&UserId, Vec<(Terminal, u64)>)| {
+            UserPresence::new(user.clone(), online.get(user).map_or(&[], Vec::as_slice), &seen)
+        };
+        Ok(users.iter().zip(seen).map(of).collect())
     }
 
     /// Closes the connections of a user's device, or of all its devices with `None`. The devices see the close code
@@ -101,3 +136,29 @@ impl Im {
         endpoints
     }
 }
+
+/// Tells all back ends that devices are offline whose server did not say so.
+pub(super) async fn tell_offline(cluster: &Cluster, gone: Vec<UserDevice>) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let presence = |gone: &UserDevice| pb::UpstreamPresence {
+        user: gone.user.to_string(),
+        device: Some((&gone.device).into()),
+        online: false,
+        at_ms,
+    };
+    for gone in gone.chunks(OFFLINE_BATCH) {
+        let presences = gone.iter().map(presence).collect();
+        let publication = Publication {
+            subject: cluster.names().upstream_presence(),
+            return_to: None,
+            payload: pb::UpstreamPresences { presences }.encode_to_vec().into(),
+        };
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::debug!(%error, "cannot tell that devices are offline");
+        }
+    }
+}
+
+/// The most of them in one message to back ends, at some 150 bytes each.
+const OFFLINE_BATCH: usize = 1024;

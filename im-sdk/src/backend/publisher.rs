@@ -1,34 +1,34 @@
 //! Envelopes to servers: records that are ready for one server at the same time travel together, and each learns what
 //! became of it.
 
+mod link;
+mod record;
+
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use prost::Message as _;
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, timeout},
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    link::{Batch, Job, Link, Waiter},
+    record::{Encoded, envelope},
+};
 use crate::{
     cluster::{BusEvent, Cluster, Publication, Subject, Subscription},
     id::{ConnectionId, ServerId},
     proto::pb,
 };
-
-/// Records that wait for one server.
-const QUEUE: usize = 8192;
-
-/// The most records, and roughly the most bytes, in one envelope (NATS takes 1 MiB by default).
-const BATCH: usize = 512;
-const BATCH_BYTES: usize = 256 * 1024;
 
 /// How often a link that has nothing to publish says what its last number was.
 const LAST_NUMBER_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,31 +40,37 @@ const NOBODY: &str = "nobody";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The server did it for all but these connections, which are gone.
-    Done { missed: Vec<ConnectionId> },
+    Done {
+        missed: Vec<ConnectionId>,
+        /// For a record that names a channel or everyone; `None` there: it was not taken.
+        reached: Option<Reached>,
+    },
     /// No such server is listening.
     ServerGone,
     /// The server did not answer in time, or the bus failed.
     Unknown,
 }
 
-struct Job {
-    record: pb::Record,
-    done: Option<oneshot::Sender<Outcome>>,
+/// How many connections a record came to that does not name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) connections: u32,
+    pub(super) shed: u32,
 }
 
 /// Those who wait for an envelope's answer, one for each record.
-struct InFlight {
-    since: Instant,
-    waiting: Vec<Option<oneshot::Sender<Outcome>>>,
-}
+type InFlight = Vec<Option<Waiter>>;
 
 /// See the module's description.
 pub(super) struct Publisher {
     cluster: Cluster,
     name: String,
+    /// How long an outcome is waited for.
+    send_timeout: Duration,
     /// `None` once closed.
-    links: Mutex<Option<HashMap<ServerId, mpsc::Sender<Job>>>>,
-    in_flight: Mutex<HashMap<(ServerId, u64), InFlight>>,
+    links: Mutex<Option<HashMap<ServerId, Arc<Link>>>>,
+    /// `None` once answers are not heard any more.
+    in_flight: Mutex<Option<HashMap<(ServerId, u64), InFlight>>>,
     /// How often [`Publisher::settle`] has asked.
     settles: AtomicU64,
     tasks: TaskTracker,
@@ -78,9 +84,10 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     /// `name` must be unique among all publishers. The tracker owns the tasks.
-    pub(super) fn new(cluster: Cluster, name: String, tasks: TaskTracker) -> Self {
+    pub(super) fn new(cluster: Cluster, name: String, send_timeout: Duration, tasks: TaskTracker) -> Self {
         let links = Mutex::new(Some(HashMap::new()));
-        Self { cluster, name, links, in_flight: Mutex::default(), settles: AtomicU64::new(0), tasks }
+        let (in_flight, settles) = (Mutex::new(Some(HashMap::new())), AtomicU64::new(0));
+        Self { cluster, name, send_timeout, links, in_flight, settles, tasks }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -101,72 +108,108 @@ impl Publisher {
         let Ok(nobody) = ServerId::parse(NOBODY) else { return false };
         let (done, outcome) = oneshot::channel();
         let number = self.settles.fetch_add(1, Ordering::Relaxed);
-        self.publish(&nobody, number, Vec::new(), vec![Some(done)]).await;
+        let waiter = Waiter { done, deadline: Instant::now() + limit };
+        self.publish(&nobody, number, Batch { records: Vec::new(), waiters: vec![Some(waiter)] }).await;
         matches!(timeout(limit, outcome).await, Ok(Ok(Outcome::ServerGone)))
     }
 
-    /// Queues a record, waiting while the queue is full; the outcome comes by the receiver.
+    /// Queues a record, waiting while the queue is full; the outcome comes by the receiver, or nothing when the send timeout
+    /// is over.
     pub(super) async fn submit(
         self: &Arc<Self>,
         server: &ServerId,
         record: pb::Record,
     ) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
-        // Should the link be closing, the dropped sender makes the outcome unknown.
-        let _ = self.link(server).send(Job { record, done: Some(done) }).await;
+        let waiter = Waiter { done, deadline: Instant::now() + self.send_timeout };
+        self.push(server, Job { record: Encoded::new(&record), waiter: Some(waiter) }).await;
         outcome
+    }
+
+    /// The same, by a deadline. `None`: the queue stayed full.
+    pub(super) async fn submit_by(
+        self: &Arc<Self>,
+        server: &ServerId,
+        record: pb::Record,
+        deadline: Instant,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        let (done, outcome) = oneshot::channel();
+        let job = Job { record: Encoded::new(&record), waiter: Some(Waiter { done, deadline }) };
+        // Nearly always there is room, and then there is no need for a timer.
+        let link = self.link(server)?;
+        if let Err(job) = link.try_push(job) {
+            timeout_at(deadline, self.push(server, job)).await.ok()?;
+        }
+        Some(outcome)
     }
 
     /// Queues a record whose outcome nobody waits for.
     pub(super) async fn submit_and_forget(self: &Arc<Self>, server: &ServerId, record: pb::Record) {
-        let _ = self.link(server).send(Job { record, done: None }).await;
+        self.push(server, Job { record: Encoded::new(&record), waiter: None }).await;
     }
 
-    fn link(self: &Arc<Self>, server: &ServerId) -> mpsc::Sender<Job> {
-        let mut links = lock(&self.links);
-        if let Some(link) = links.as_ref().and_then(|links| links.get(server)) {
-            return link.clone();
+    /// Once the publisher is closed, the dropped job makes the outcome unknown.
+    async fn push(self: &Arc<Self>, server: &ServerId, mut job: Job) {
+        while let Some(link) = self.link(server) {
+            match link.push(job).await {
+                Ok(()) => return,
+                // Forgotten meanwhile: the next one is new.
+                Err(again) => job = again,
+            }
         }
-        let (sender, queue) = mpsc::channel(QUEUE);
-        let Some(links) = links.as_mut() else {
-            return sender; // The queue ends here: what is sent into it is dropped at once.
-        };
-        links.insert(server.clone(), sender.clone());
-        self.tasks.spawn(Arc::clone(self).run_link(server.clone(), queue));
-        sender
+    }
+
+    fn link(self: &Arc<Self>, server: &ServerId) -> Option<Arc<Link>> {
+        let mut links = lock(&self.links);
+        let links = links.as_mut()?;
+        if let Some(link) = links.get(server) {
+            return Some(Arc::clone(link));
+        }
+        let link = Arc::new(Link::new());
+        links.insert(server.clone(), Arc::clone(&link));
+        self.tasks.spawn(Arc::clone(self).run_link(server.clone(), Arc::clone(&link)));
+        Some(link)
     }
 
     /// Forgets the links to servers that `lives` does not confirm.
     pub(super) fn retain_links(&self, lives: impl Fn(&ServerId) -> bool) {
         if let Some(links) = lock(&self.links).as_mut() {
-            links.retain(|server, _| lives(server));
+            links.retain(|server, link| {
+                let lives = lives(server);
+                if !lives {
+                    link.close();
+                }
+                lives
+            });
         }
     }
 
     /// Forgets all links and makes no new ones.
     pub(super) fn close(&self) {
-        *lock(&self.links) = None;
+        let links = lock(&self.links).take();
+        links.into_iter().flatten().for_each(|(_, link)| link.close());
     }
 
     /// Publishes what is queued for one server until its link is forgotten. In between, it says what its last number was:
     /// only so can a server notice that the last envelopes of a burst are missing.
-    async fn run_link(self: Arc<Self>, server: ServerId, mut queue: mpsc::Receiver<Job>) {
+    async fn run_link(self: Arc<Self>, server: ServerId, link: Arc<Link>) {
         let mut number = 0;
         let mut ticks = interval(LAST_NUMBER_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let first = tokio::select! {
+            let ready = tokio::select! {
                 biased; // Records come first.
-                first = queue.recv() => first,
+                ready = link.ready() => ready,
                 _ = ticks.tick() => {
                     self.say(&server, number, false).await;
                     continue;
                 }
             };
-            let Some(first) = first else { break };
-            let (records, waiting) = batch(first, &mut queue);
+            if !ready {
+                break;
+            }
             number += 1;
-            self.publish(&server, number, records, waiting).await;
+            self.publish(&server, number, link.take()).await;
             ticks.reset();
         }
         self.say(&server, number, true).await;
@@ -185,28 +228,24 @@ impl Publisher {
         let _ = self.cluster.bus().publish(publication).await;
     }
 
-    async fn publish(
-        &self,
-        server: &ServerId,
-        number: u64,
-        records: Vec<pb::Record>,
-        waiting: Vec<Option<oneshot::Sender<Outcome>>>,
-    ) {
+    async fn publish(&self, server: &ServerId, number: u64, batch: Batch) {
         let names = self.cluster.names();
-        let envelope = pb::Envelope {
+        let head = pb::Envelope {
             publisher: self.name.clone(),
             number,
             answer_to: names.answers(&self.name).to_string(),
-            records,
+            records: Vec::new(),
             goodbye: false,
         };
         let publication = Publication {
             subject: names.server(server),
             return_to: Some(names.undelivered(&self.name, server, number)),
-            payload: envelope.encode_to_vec().into(),
+            payload: envelope(&head, &batch.records).into(),
         };
         let key = (server.clone(), number);
-        lock(&self.in_flight).insert(key.clone(), InFlight { since: Instant::now(), waiting });
+        if let Some(in_flight) = lock(&self.in_flight).as_mut() {
+            in_flight.insert(key.clone(), batch.waiters);
+        }
         if let Err(error) = self.cluster.bus().publish(publication).await {
             tracing::warn!(%server, %error, "cannot publish an envelope");
             self.finish(&key, |_| Outcome::Unknown);
@@ -245,41 +284,70 @@ impl Publisher {
         for miss in delivered.missed {
             missed.insert(miss.record, miss.connections.into_iter().map(ConnectionId).collect());
         }
-        let outcome = |index| Outcome::Done { missed: missed.remove(&index).unwrap_or_default() };
+        let reached = |of: pb::Reached| (of.record, Reached { connections: of.connections, shed: of.shed });
+        let reached: HashMap<u32, Reached> = delivered.reached.into_iter().map(reached).collect();
+        let outcome = |index| Outcome::Done {
+            missed: missed.remove(&index).unwrap_or_default(),
+            reached: reached.get(&index).copied(),
+        };
         self.finish(&(server, delivered.number), outcome);
     }
 
-    /// Gives up on envelopes that were not answered for longer than this.
-    pub(super) fn expire(&self, timeout: Duration) {
-        lock(&self.in_flight).retain(|_, in_flight| in_flight.since.elapsed() < timeout);
+    /// Gives up on what was not answered in time, until `stop`. One clock for all, instead of one for each send.
+    pub(super) async fn watch(&self, stop: CancellationToken) {
+        loop {
+            let now = Instant::now();
+            // Nothing that begins later ends earlier.
+            let next = self.expire(now).unwrap_or(now + self.send_timeout);
+            tokio::select! {
+                biased; // Nobody waits after the end.
+                () = stop.cancelled() => break,
+                () = sleep_until(next.max(now + MIN_WATCH)) => {}
+            }
+        }
+        // Answers are not heard any more: who waits, and who will, learns nothing.
+        *lock(&self.in_flight) = None;
+    }
+
+    /// Tells when the next one will have waited for long enough.
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        let links: Vec<_> = lock(&self.links).iter().flat_map(HashMap::values).cloned().collect();
+        let mut next = links.iter().filter_map(|link| link.expire(now)).min();
+        if let Some(in_flight) = lock(&self.in_flight).as_mut() {
+            in_flight.retain(|_, waiters| {
+                let deadline = give_up(waiters, now);
+                next = next.into_iter().chain(deadline).min();
+                deadline.is_some()
+            });
+        }
+        next
     }
 
     fn finish(&self, key: &(ServerId, u64), mut outcome: impl FnMut(u32) -> Outcome) {
-        let Some(in_flight) = lock(&self.in_flight).remove(key) else { return };
-        for (index, waiting) in (0..).zip(in_flight.waiting) {
-            if let Some(waiting) = waiting {
+        let waiters = lock(&self.in_flight).as_mut().and_then(|in_flight| in_flight.remove(key));
+        let Some(waiters) = waiters else { return };
+        for (index, waiter) in (0..).zip(waiters) {
+            if let Some(Waiter { done, .. }) = waiter {
                 // Whoever waited may have given up.
-                let _ = waiting.send(outcome(index));
+                let _ = done.send(outcome(index));
             }
         }
     }
 }
 
-/// What is ready goes together.
-fn batch(
-    first: Job,
-    queue: &mut mpsc::Receiver<Job>,
-) -> (Vec<pb::Record>, Vec<Option<oneshot::Sender<Outcome>>>) {
-    let mut bytes = first.record.encoded_len();
-    let (mut records, mut waiting) = (vec![first.record], vec![first.done]);
-    while records.len() < BATCH && bytes < BATCH_BYTES {
-        let Ok(job) = queue.try_recv() else { break };
-        bytes += job.record.encoded_len();
-        records.push(job.record);
-        waiting.push(job.done);
+/// Drops those who have waited for long enough, and tells the deadline of the first of the others.
+fn give_up(waiters: &mut InFlight, now: Instant) -> Option<Instant> {
+    for waiter in waiters {
+        match waiter {
+            Some(waiting) if waiting.deadline > now => return Some(waiting.deadline),
+            _ => *waiter = None,
+        }
     }
-    (records, waiting)
+    None
 }
+
+/// How long is slept at least between two looks at who has waited for too long.
+const MIN_WATCH: Duration = Duration::from_millis(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -40,6 +40,10 @@ pub struct ChannelReceipt {
     pub pushed: Vec<ServerId>,
     /// Servers that did not answer in time.
     pub unconfirmed: Vec<ServerId>,
+    /// How many connections have the message queued, on those servers that answered.
+    pub connections: u64,
+    /// For how many it was left out, because of its [`Priority`](super::Priority).
+    pub shed: u64,
 }
 
 /// What a send came to, per device and user. Every recipient is in at least one of the lists; of a channel's members none
@@ -67,6 +71,9 @@ pub struct Receipt {
     pub(super) origin: Origin,
 }
 
+/// So few users are found by looking at all of them.
+const FEW: usize = 8;
+
 impl Receipt {
     pub(super) fn new(message_id: MessageId, durability: Durability) -> Self {
         Self {
@@ -91,10 +98,19 @@ impl Receipt {
                 Reach::Gone => {}
             }
         }
-        let heard_of: HashSet<&UserId> =
-            self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user).collect();
-        self.offline = users.into_iter().filter(|user| !heard_of.contains(user)).collect();
+        let devices = self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user);
+        self.offline = if users.len() <= FEW {
+            users.into_iter().filter(|user| !devices.clone().any(|heard_of| heard_of == user)).collect()
+        } else {
+            let heard_of: HashSet<&UserId> = devices.collect();
+            users.into_iter().filter(|user| !heard_of.contains(user)).collect()
+        };
         self
+    }
+
+    /// For how many connections it was left out, because of its [`Priority`](super::Priority).
+    pub fn shed(&self) -> u64 {
+        self.channel.as_ref().map_or(0, |channel| channel.shed)
     }
 
     /// True when at least one device of the user has it queued.

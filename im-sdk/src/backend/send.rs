@@ -2,21 +2,22 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant, time::timeout_at};
 
 use super::{
     acks::Origin,
     append::Logged,
     archive::archive_all,
+    check::InvalidContent,
     ids::IdError,
     im::Im,
     message::{Durability, InvalidMessage, Message, Prepared, push_frame},
+    presence,
     publisher::Outcome,
     receipt::{Receipt, UserDevice},
 };
 use crate::{
-    cluster::{Archive, ArchiveError, ArchivePlace, LogError, LogId, Once, Route, RoutesError},
+    cluster::{Archive, ArchiveError, ArchivePlace, Cluster, LogError, LogId, Once, Route, RoutesError},
     id::{ChannelId, ConnectionId, Device, InvalidId, MessageId, ServerId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
@@ -59,9 +60,24 @@ pub enum SendError {
     /// A channel's members are reached without looking at each of them.
     #[error("a message to a channel cannot be for chosen terminals")]
     TerminalsNeedUsers,
+    /// A broadcast cannot be logged: there is no log of everybody.
+    #[error("a broadcast must be Durability::Live")]
+    BroadcastIsLive,
+    /// What is in a log, or meant for chosen users, must not be left out.
+    #[error("a priority other than Must is for Durability::Live messages to a channel or to everybody")]
+    PriorityNeedsLive,
     /// The idempotency key is not one.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
+    /// The content is not one that devices can be given.
+    #[error(transparent)]
+    InvalidContent(#[from] InvalidContent),
+    /// A change of a message that is not logged would reach some devices and not others.
+    #[error("a change of a message must be logged: Durability::Live is not enough")]
+    ChangeNeedsLog,
+    /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
+    #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
+    DeletionInChannel,
     /// The idempotency key was used for another message.
     #[error("the idempotency key was used for another message")]
     Conflict,
@@ -118,7 +134,12 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::NoContent => Self::NoContent,
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
             InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
+            InvalidMessage::EveryoneNeedsLive => Self::BroadcastIsLive,
+            InvalidMessage::PriorityNeedsLive => Self::PriorityNeedsLive,
             InvalidMessage::Key => Self::InvalidKey,
+            InvalidMessage::Content(error) => Self::InvalidContent(error),
+            InvalidMessage::ChangeNeedsLog => Self::ChangeNeedsLog,
+            InvalidMessage::DeletionInChannel => Self::DeletionInChannel,
         }
     }
 }
@@ -128,6 +149,15 @@ impl From<InvalidMessage> for SendError {
 pub(super) struct Located {
     pub(super) owner: UserDevice,
     pub(super) connection: ConnectionId,
+}
+
+/// Connections of a server that were handed something, and where it says what became of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    server: ServerId,
+    located: Vec<Located>,
+    /// `None`: the way there stayed full.
+    outcome: Option<oneshot::Receiver<Outcome>>,
 }
 
 /// What became of what was meant for one connection.
@@ -148,7 +178,8 @@ impl Im {
         self.send_once(message, None).await
     }
 
-    /// The same for a device's publish, which has a number that makes it one effect.
+    /// The same for a device's publish, which has a number that makes it one effect. It does not wait for what the servers
+    /// say: the receipt tells of the logs alone. What one device publishes is handed to the servers in its order.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
         let mut prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
         let id = self.inner.ids.next()?;
@@ -157,19 +188,27 @@ impl Im {
             Durability::Live | Durability::Logged => None,
         };
         let receipt = match (prepared.channel.take(), prepared.durability) {
-            (Some(channel), _) => self.send_to_channel(id, prepared, channel, once, archive).await?,
-            (None, Durability::Live) => self.send_live(id, prepared).await?,
-            (None, _) => self.send_logged(id, prepared, once, archive).await?,
+            // Boxed: what is rare and large must not make every send large.
+            (Some(channel), _) => {
+                Box::pin(self.send_to_channel(id, prepared, channel, once, archive)).await?
+            }
+            (None, Durability::Live) => self.send_live(id, prepared, once.is_none()).await?,
+            (None, _) => Box::pin(self.send_logged(id, prepared, once, archive)).await?,
         };
         Ok(Receipt { origin: Origin::new(self), ..receipt })
     }
 
-    async fn send_live(&self, id: MessageId, prepared: Prepared) -> Result<Receipt, SendError> {
-        let devices = self.locate(&prepared.users, |device| prepared.wants(device.terminal)).await?;
+    async fn send_live(&self, id: MessageId, prepared: Prepared, wait: bool) -> Result<Receipt, SendError> {
+        let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
-        let reached = self.deliver(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
+        let asked = self.ask(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
         let receipt = Receipt::new(id, Durability::Live);
+        if !wait {
+            self.sweep_beside(asked);
+            return Ok(receipt);
+        }
+        let reached = self.answers(asked).await;
         Ok(receipt.delivered(prepared.users, reached))
     }
 
@@ -180,6 +219,7 @@ impl Im {
         once: Option<Once>,
         archive: Option<&Arc<dyn Archive>>,
     ) -> Result<Receipt, SendError> {
+        let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         let message = prepared.encode(id);
         check_size(push_frame(message.clone(), u64::MAX).len() + HISTORY_OVERHEAD)?;
@@ -187,7 +227,15 @@ impl Im {
         // It is in the logs, so devices get it whatever the archive says.
         let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
         let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
-        let (reached, archived) = tokio::join!(self.push_logged(&logged), archived);
+        let pushing = async {
+            let asked = self.push_logged(&logged).await;
+            if waits {
+                return self.answers(asked).await;
+            }
+            self.sweep_beside(asked);
+            Vec::new()
+        };
+        let (reached, archived) = tokio::join!(pushing, archived);
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
@@ -196,25 +244,30 @@ impl Im {
         let sender = prepared.from.filter(|sender| !prepared.users.contains(sender));
         let recipient = |user: &UserId| Some(user) != sender.as_ref();
         receipt.logged.retain(|(user, _)| recipient(user));
+        if !waits {
+            return Ok(receipt);
+        }
         let reached = reached.into_iter().filter(|(located, _)| recipient(&located.owner.user)).collect();
         Ok(receipt.delivered(prepared.users, reached))
     }
 
     /// The message is safe: what fails from here on delays it until the device's next sync.
-    async fn push_logged(&self, logged: &Logged) -> Vec<(Located, Reach)> {
+    async fn push_logged(&self, logged: &Logged) -> Vec<Asked> {
         let users: Vec<UserId> = logged.seqs.iter().map(|(user, _)| user.clone()).collect();
-        let devices = match self.locate(&users, |_| true).await {
+        let devices = match self.locate_logged(&users).await {
             Ok(devices) => devices,
             Err(error) => {
                 tracing::warn!(%error, "a logged message could not be pushed");
                 return Vec::new();
             }
         };
-        let frames: HashMap<&UserId, Bytes> =
-            logged.seqs.iter().map(|(user, seq)| (user, push_frame(logged.message.clone(), *seq))).collect();
-        let effect =
-            |user: &UserId| pb::record::Effect::Frames(frames.get(user).cloned().unwrap_or_default());
-        self.deliver(devices, effect).await
+        // Encoded for who is connected.
+        let seqs: HashMap<&UserId, u64> = logged.seqs.iter().map(|(user, seq)| (user, *seq)).collect();
+        let effect = |user: &UserId| {
+            let seq = seqs.get(user).copied().unwrap_or_default();
+            pb::record::Effect::Frames(push_frame(logged.message.clone(), seq))
+        };
+        self.ask(devices, effect).await
     }
 
     /// The wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
@@ -223,9 +276,35 @@ impl Im {
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.routes().locate(users).await?;
+        self.living(users, routes, wanted).await
+    }
+
+    /// The same from routes that may be kept here: for what is only for the moment. A device that has connected a moment ago
+    /// may miss it.
+    pub(super) async fn locate_heard(
+        &self,
+        users: &[UserId],
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.routes().locate_heard(users).await?;
+        self.living(users, routes, wanted).await
+    }
+
+    /// Of users in whose logs a message has just come. Who connects from now on reads it there.
+    async fn locate_logged(&self, users: &[UserId]) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+        let routes = self.inner.cluster.locate_behind_append(users).await?;
+        self.living(users, routes, |_| true).await
+    }
+
+    async fn living(
+        &self,
+        users: &[UserId],
+        routes: Vec<Vec<(Device, Route)>>,
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
         let mut by_server: HashMap<ServerId, Vec<Located>> = HashMap::new();
         let mut stale = Vec::new();
-        let routes = self.inner.cluster.routes().locate(users).await?;
         for (user, routes) in users.iter().zip(routes) {
             for (device, Route { server, connection }) in routes {
                 if !wanted(&device) {
@@ -250,37 +329,72 @@ impl Im {
         by_server: HashMap<ServerId, Vec<Located>>,
         effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
+        let asked = self.ask(by_server, effect).await;
+        self.answers(asked).await
+    }
+
+    /// Hands every server what it is to do for its connections.
+    async fn ask(
+        &self,
+        by_server: HashMap<ServerId, Vec<Located>>,
+        effect: impl Fn(&UserId) -> pb::record::Effect,
+    ) -> Vec<Asked> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
         for (server, located) in by_server.into_iter().flat_map(split) {
             for (effect, located) in by_effect(located, &effect) {
                 let connections = located.iter().map(|located| located.connection.0).collect();
-                let record = pb::Record { connections, channel: String::new(), effect: Some(effect) };
-                let submitted = timeout_at(deadline, self.inner.publisher.submit(&server, record)).await;
-                asked.push((server.clone(), located, submitted.ok()));
+                let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
+                let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
+                asked.push(Asked { server: server.clone(), located, outcome });
             }
         }
-        let mut reached = Vec::new();
-        for (server, located, outcome) in asked {
-            let outcome = wait(outcome, deadline).await;
-            let reaches = located.into_iter().map(|located| {
+        asked
+    }
+
+    /// Waits until all have answered or the time is over.
+    async fn answers(&self, asked: Vec<Asked>) -> Vec<(Located, Reach)> {
+        let mut reached = Vec::with_capacity(asked.len());
+        for Asked { server, located, outcome } in asked {
+            // The publisher gives up in time.
+            let outcome = match outcome {
+                Some(outcome) => outcome.await.unwrap_or(Outcome::Unknown),
+                None => Outcome::Unknown,
+            };
+            let from = reached.len();
+            reached.extend(located.into_iter().map(|located| {
                 let reach = reach(&outcome, located.connection);
                 (located, reach)
-            });
-            let reaches: Vec<_> = reaches.collect();
-            self.sweep_missed(&server, &outcome, &reaches);
-            reached.extend(reaches);
+            }));
+            self.sweep_missed(&server, &outcome, &reached[from..]);
         }
         reached
     }
 
     /// A live server that misses a connection says so for good: its route leads nowhere.
     fn sweep_missed(&self, server: &ServerId, outcome: &Outcome, reaches: &[(Located, Reach)]) {
-        if !matches!(outcome, Outcome::Done { .. }) {
+        if !matches!(outcome, Outcome::Done { missed, .. } if !missed.is_empty()) {
             return;
         }
         let gone = reaches.iter().filter(|(_, reach)| *reach == Reach::Gone);
         self.sweep(gone.map(|(located, _)| (server.clone(), located.clone())).collect());
+    }
+
+    /// Sweeps what the servers miss when they have answered, for a send that does not wait for that.
+    fn sweep_beside(&self, asked: Vec<Asked>) {
+        if asked.is_empty() {
+            return;
+        }
+        let cluster = self.inner.cluster.clone();
+        self.inner.tasks.spawn(async move {
+            for Asked { server, mut located, outcome } in asked {
+                let Some(outcome) = outcome else { continue };
+                let Ok(Outcome::Done { missed, .. }) = outcome.await else { continue };
+                located.retain(|located| missed.contains(&located.connection));
+                let stale = located.into_iter().map(|located| (server.clone(), located)).collect();
+                release(&cluster, stale).await;
+            }
+        });
     }
 
     /// Removes routes that lead nowhere, beside the send that met them.
@@ -288,16 +402,23 @@ impl Im {
         if stale.is_empty() {
             return;
         }
-        let routes = self.inner.cluster.routes().clone();
-        self.inner.tasks.spawn(async move {
-            for (server, Located { owner, connection }) in stale {
-                let route = Route { server, connection };
-                if let Err(error) = routes.release(&owner.user, &owner.device, &route).await {
-                    tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route");
-                }
-            }
-        });
+        let cluster = self.inner.cluster.clone();
+        self.inner.tasks.spawn(async move { release(&cluster, stale).await });
     }
+}
+
+async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
+    let mut gone = Vec::new();
+    for (server, Located { owner, connection }) in stale {
+        let route = Route { server, connection };
+        match cluster.routes().release(&owner.user, &owner.device, &route).await {
+            Ok(true) => gone.push(owner),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route"),
+        }
+    }
+    // Its server cannot say so any more.
+    presence::tell_offline(cluster, gone).await;
 }
 
 /// Neighbours with the same effect together; a user's devices are neighbours.
@@ -307,6 +428,12 @@ fn by_effect(
 ) -> Vec<(pb::record::Effect, Vec<Located>)> {
     let mut groups: Vec<(pb::record::Effect, Vec<Located>)> = Vec::new();
     for located in located {
+        if let Some((_, members)) = groups.last_mut()
+            && members.last().is_some_and(|last| last.owner.user == located.owner.user)
+        {
+            members.push(located);
+            continue;
+        }
         let effect = effect(&located.owner.user);
         match groups.last_mut() {
             Some((last, members)) if *last == effect => members.push(located),
@@ -341,7 +468,7 @@ pub(super) async fn wait(outcome: Option<oneshot::Receiver<Outcome>>, deadline: 
 
 fn reach(outcome: &Outcome, connection: ConnectionId) -> Reach {
     match outcome {
-        Outcome::Done { missed } if missed.contains(&connection) => Reach::Gone,
+        Outcome::Done { missed, .. } if missed.contains(&connection) => Reach::Gone,
         Outcome::Done { .. } => Reach::Reached,
         Outcome::ServerGone => Reach::Gone,
         Outcome::Unknown => Reach::Unknown,
@@ -359,8 +486,11 @@ mod tests {
     async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
         while let Some(BusEvent::Message(message)) = subscription.next().await {
             let envelope = pb::Envelope::decode(message.payload).unwrap();
-            let answer =
-                pb::Delivered { server: server.to_string(), number: envelope.number, missed: Vec::new() };
+            let answer = pb::Delivered {
+                server: server.to_string(),
+                number: envelope.number,
+                ..pb::Delivered::default()
+            };
             let subject = Subject::answer(cluster.names(), &envelope.answer_to).unwrap();
             let payload = answer.encode_to_vec().into();
             cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();

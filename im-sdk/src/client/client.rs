@@ -9,16 +9,18 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, ConversationPage, Event, HistoryError, HistoryPage, LocalId, MAX_QUEUED_EVENTS, MarkError,
-    OpenError, Position, PublishError, QueuedSend, Readers, RefusalKind, SendError, State, Transport,
+    ClientConfig, ConversationPage, Event, FoundPage, HistoryPage, JoinedRoom, LocalId, MAX_QUEUED_EVENTS,
+    MarkError, OpenError, Position, PublishError, QueuedSend, Readers, RequestError, SendError, State,
+    Transport,
     acks::AckQueue,
-    core::Reply,
+    core::{Answer, Reply},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
 use crate::{
-    Content, Conversation, ConversationChange, HistoryRange, ReadMark, Recipient,
-    id::{ChannelId, MessageId},
+    Content, Conversation, ConversationChange, HistoryQuery, ReadMark, Recipient, Search, Signal,
+    UserPresence,
+    id::{ChannelId, Device, MessageId, UserId},
     proto::pb,
 };
 
@@ -190,21 +192,140 @@ impl Client {
     /// what a [reset](Event::Reset) left out. Waits for [`ClientConfig::request_timeout`] at most, over changes of the
     /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
     ///
+    /// What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
+    /// time, or around a message.
+    ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`RequestError`].
     pub async fn history(
         &self,
         conversation: Conversation,
-        range: HistoryRange,
+        query: impl Into<HistoryQuery>,
         limit: u32,
-    ) -> Result<HistoryPage, HistoryError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::History { conversation, range, limit, answer };
-        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
-        match answered.await.unwrap_or(Err(HistoryError::Closed))? {
+    ) -> Result<HistoryPage, RequestError> {
+        let query = query.into();
+        let ask = |answer| Command::History { conversation, query, limit, answer };
+        match self.ask(ask).await? {
             Reply::History(page) => Ok(page),
-            _ => Err(unexpected()),
+            // The core answers each question with its own kind of reply.
+            _ => Err(RequestError::Closed),
         }
+    }
+
+    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Waits and limits as [`Client::history`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
+    /// use im_sdk::client::Search;
+    /// let mut search = Search::new("lunch");
+    /// loop {
+    ///     let page = client.search(search.clone(), 20).await?;
+    ///     for message in page.messages {
+    ///         println!("{:?}: {:?}", message.from, message.content.as_text());
+    ///     }
+    ///     let Some(next) = page.next else { break };
+    ///     search = search.before(next);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn search(&self, search: Search, limit: u32) -> Result<FoundPage, RequestError> {
+        match self.ask(|answer| Command::Search { search, limit, answer }).await? {
+            Reply::Found(page) => Ok(page),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
+    /// [`ClientConfig::request_timeout`] at most. The device stays in over changes of the connection, until it
+    /// [leaves](Client::leave_room) or [`Event::RoomLeft`] says otherwise; in between it misses what is not in the room's log.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{Signal, id::ChannelId};
+    /// let lobby = ChannelId::parse("lobby")?;
+    /// let joined = client.join_room(lobby.clone(), "ticket").await?;
+    /// println!("{} are here", joined.online);
+    /// client.signal(lobby.clone(), Signal::typing()).await;
+    /// client.leave_room(lobby).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
+    pub async fn join_room(
+        &self,
+        channel: ChannelId,
+        data: impl Into<Bytes>,
+    ) -> Result<JoinedRoom, RequestError> {
+        let data = data.into();
+        match self.ask(|answer| Command::JoinRoom { channel, data, answer }).await? {
+            Reply::JoinedRoom(joined) => Ok(joined),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Leaves a room. Leaving one that the device is not in does no harm.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
+        self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
+    }
+
+    /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
+    /// [`Event::Presence`] tells when that changes, also over changes of the connection. A change that is lost on the way
+    /// shows within some minutes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for presence in client.watch(["alice".parse()?, "bob".parse()?]).await? {
+    ///     println!("{}: {}", presence.user, presence.is_online());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn watch(
+        &self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Vec<UserPresence>, RequestError> {
+        let users = users.into_iter().collect();
+        match self.ask(|answer| Command::Watch { users, answer }).await? {
+            Reply::Presences(presences) => Ok(presences),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
+    /// once, if there is a connection, and nobody tells what becomes of it. False: it goes nowhere, for want of a
+    /// connection, or because too many wait.
+    pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
+        self.signal_to(to.into(), None, signal).await
+    }
+
+    /// The same to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
+        self.signal_to(to.into(), Some(device), signal).await
+    }
+
+    async fn signal_to(&self, to: Recipient, device: Option<Device>, signal: Signal) -> bool {
+        let (goes, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Signal { to, device, signal, goes }).await;
+        sent.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| RequestError::Closed)?;
+        answered.await.unwrap_or(Err(RequestError::Closed))
     }
 
     /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
@@ -213,12 +334,13 @@ impl Client {
     /// to date with it.
     ///
     /// # Errors
-    /// [`HistoryError`].
-    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, HistoryError> {
-        let question = pb::ConversationsRequest { since: None, limit, skip };
-        match self.ask(pb::request::Question::Conversations(question)).await? {
+    /// [`RequestError`].
+    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
+        let asked = pb::ConversationsRequest { since: None, limit, skip };
+        let question = pb::request::Question::Conversations(asked);
+        match self.ask(|answer| Command::Ask { question, answer }).await? {
             Reply::Conversations(page) => Ok(*page),
-            _ => Err(unexpected()),
+            _ => Err(RequestError::Closed),
         }
     }
 
@@ -226,12 +348,13 @@ impl Client {
     /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
     ///
     /// # Errors
-    /// [`HistoryError`].
-    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, HistoryError> {
-        let question = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
-        match self.ask(pb::request::Question::Readers(question)).await? {
+    /// [`RequestError`].
+    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, RequestError> {
+        let asked = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
+        let question = pb::request::Question::Readers(asked);
+        match self.ask(|answer| Command::Ask { question, answer }).await? {
             Reply::Readers(readers) => Ok(readers),
-            _ => Err(unexpected()),
+            _ => Err(RequestError::Closed),
         }
     }
 
@@ -268,13 +391,6 @@ impl Client {
         answer.await.unwrap_or(Err(MarkError::Closed))
     }
 
-    async fn ask(&self, question: pb::request::Question) -> Result<Reply, HistoryError> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::Ask { question, answer };
-        self.commands.send(command).await.map_err(|_| HistoryError::Closed)?;
-        answered.await.unwrap_or(Err(HistoryError::Closed))
-    }
-
     /// Closes the client for good and waits until that is done, for some seconds at most: what was published before
     /// is sent and answered if the connection is up, what was acknowledged is saved, and the server is told. What was
     /// [sent](Client::send) and not answered stays in the store. Calling it again just waits.
@@ -285,12 +401,6 @@ impl Client {
         // An error means that the driver is gone, and that is as closed as can be.
         _ = self.status.clone().wait_for(|status| status.state == State::Closed).await;
     }
-}
-
-/// An answer to another question.
-fn unexpected() -> HistoryError {
-    let reason = "the answer is of another kind than the question".to_owned();
-    HistoryError::Refused { kind: RefusalKind::Unknown, reason, retry_after: None }
 }
 
 fn channels() -> (Client, Ends) {

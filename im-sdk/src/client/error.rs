@@ -45,7 +45,7 @@ pub enum PublishError {
         /// What is allowed.
         limit: usize,
     },
-    /// Its content is [`Content::Unknown`](crate::Content::Unknown), which cannot be sent.
+    /// Its content is [empty](crate::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
     /// It could not be sent in time. Nothing was sent, or what was sent was refused.
@@ -131,7 +131,7 @@ pub enum SendError {
         /// What is allowed.
         limit: usize,
     },
-    /// Its content is [`Content::Unknown`](crate::Content::Unknown), which cannot be sent.
+    /// Its content is [empty](crate::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
     /// The store could not keep it.

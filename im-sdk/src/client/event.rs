@@ -5,8 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Content, ConversationState,
-    client::{Endpoint, LocalId, Position, PublishError, ReadReceipt, ResetReason, Transport},
+    Content, ConversationState, UserPresence,
+    client::{
+        Endpoint, LocalId, Position, PublishError, ReadReceipt, ReceivedSignal, ResetReason, RoomLeftCause,
+        Transport,
+    },
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };
@@ -54,6 +57,19 @@ pub enum Event {
     /// A member has read further in a channel of few members; in others, [`Client::readers`](crate::client::Client::readers)
     /// tells. It may get lost.
     ChannelRead(ReadReceipt),
+    /// Another device signalled something.
+    Signal(ReceivedSignal),
+    /// Where a user that the device [watches](crate::client::Client::watch) stands now.
+    Presence(UserPresence),
+    /// The device is not in a room any more, and did not ask for that.
+    RoomLeft {
+        /// Which room.
+        channel: ChannelId,
+        /// Why.
+        cause: RoomLeftCause,
+        /// For people: why.
+        reason: String,
+    },
     /// The back end has taken a [send](crate::client::Client::send).
     Published {
         /// What the send returned.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ReceivedMessage, RefusalKind};
+use crate::{HistoryRange, SearchPlace};
 
 /// A page of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +15,25 @@ pub struct HistoryPage {
     /// There are further ones in the direction that was asked for. A page may be shorter than asked for, and even empty,
     /// where there are.
     pub more: bool,
+    /// Where to go on. `None`: that was all.
+    pub next: Option<HistoryRange>,
 }
 
-/// Why there is no page. Asking again is always safe.
+/// Messages that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPage {
+    /// The newest first, each with its position in its log.
+    pub messages: Vec<ReceivedMessage>,
+    /// Where to go on: [`Search::before`](crate::Search::before). A page may be shorter than asked for, and even empty, and
+    /// something follows all the same. `None`: that was all.
+    pub next: Option<SearchPlace>,
+}
+
+/// Why there is no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum HistoryError {
+pub enum RequestError {
     /// [`MAX_QUEUED_REQUESTS`](crate::client::MAX_QUEUED_REQUESTS) requests wait already.
     #[error("too many requests wait to be answered")]
     QueueFull,
@@ -36,6 +50,9 @@ pub enum HistoryError {
         /// When the same may be asked again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// The device is in [`MAX_ROOMS`](crate::client::MAX_ROOMS) rooms already.
+    #[error("the device is in as many rooms as it may be")]
+    TooManyRooms,
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
     #[error("the client is stopped")]
     Stopped,
@@ -44,13 +61,14 @@ pub enum HistoryError {
     Closed,
 }
 
-impl HistoryError {
+impl RequestError {
     /// A name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         }

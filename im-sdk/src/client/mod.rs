@@ -43,6 +43,7 @@
 //! ```
 
 mod acks;
+mod changes;
 #[allow(clippy::module_inception)]
 mod client;
 mod config;
@@ -55,14 +56,17 @@ mod event;
 mod history;
 mod log;
 mod queued;
+mod room;
 pub mod store;
 mod token;
 mod transport;
 mod trust;
 
+pub use self::core::MAX_ROOMS;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::{
+    changes::MessageRef,
     client::{Client, Published},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
@@ -75,14 +79,16 @@ pub use self::{
     endpoint::{Endpoint, EndpointError, Transport},
     error::{OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
-    history::{HistoryError, HistoryPage},
+    history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},
+    room::{JoinedRoom, ReceivedSignal, RoomLeftCause},
     store::{MemoryStore, Store, StoreError},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    Conversation, ConversationChange, ConversationState, HistoryRange, ReadMark, Recipient,
+    CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery, HistoryRange, Kind,
+    ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
     proto::close::CloseCode,
 };

@@ -17,10 +17,12 @@ mod members;
 mod names;
 mod redis;
 mod routes;
+mod seen;
 
 use std::sync::Arc;
 
 use self::redis::Redis;
+use crate::id::{Device, UserId};
 #[cfg(feature = "backend")]
 pub use archive::DiskArchive;
 pub use archive::{
@@ -53,7 +55,12 @@ pub use routes::{
     Routes, RoutesError,
 };
 
-/// The routes, the bus, the logs, the members, the conversations and the archive that a back end and its servers share. Cloning is cheap. A server uses
+#[cfg(feature = "backend")]
+pub use seen::DiskLastSeen;
+pub use seen::{LAST_SEEN_TTL, LastSeen, LastSeenError, MemoryLastSeen, RedisLastSeen, Seen};
+
+/// The routes, the bus, the logs, the members, the conversations and the archive that a back end and its servers share.
+/// Cloning is cheap. A server uses
 /// the first two alone.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -63,6 +70,9 @@ pub struct Cluster {
     archive: Option<Arc<dyn Archive>>,
     members: Arc<dyn Membership>,
     conversations: Arc<dyn Conversations>,
+    last_seen: Arc<dyn LastSeen>,
+    /// Whether [`Routes::locate_heard`], asked behind an append, knows what was claimed before it.
+    routes_follow_log: bool,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -91,37 +101,53 @@ impl Cluster {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".archive");
         let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
-        let cluster = Self::embedded_with(Arc::new(log)).with_members(members);
+        let seen = Arc::new(log.last_seen_store());
+        let cluster = Self::embedded_with(Arc::new(log)).with_members(members).with_last_seen(seen);
         let cluster = cluster.with_conversations(conversations);
         Ok(cluster.with_archive(Arc::new(archive)))
     }
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
     ///
+    /// On a single Redis without `min_replicas`, routes that were read are kept until Redis says that they have changed
+    /// ([`Routes::locate_heard`]).
+    ///
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and why.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
+        // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
+        let routes_follow_log = redis.batches().is_some() && config.min_replicas == 0;
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
         let conversations = RedisConversations::on(redis.clone(), &config)?;
+        let seen = RedisLastSeen::on(redis.clone(), &config)?;
         let routes = RedisRoutes::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
         let cluster =
             Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
         let cluster = cluster.with_conversations(Arc::new(conversations));
+        let cluster = Self { routes_follow_log, ..cluster.with_last_seen(Arc::new(seen)) };
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
         })
     }
 
-    /// A cluster of your own parts, without an archive. Members and conversations are kept in this process: see
-    /// [`Cluster::with_members`] and [`Cluster::with_conversations`].
+    /// A cluster of your own parts, without an archive. Members, conversations, and when users were last connected, are kept
+    /// in this process: see [`Cluster::with_members`], [`Cluster::with_conversations`] and [`Cluster::with_last_seen`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
-        let (members, conversations) = (Arc::new(MemoryMembers::new()), Arc::new(MemoryConversations::new()));
-        Self { routes, bus, log, members, conversations, archive: None }
+        Self {
+            routes,
+            bus,
+            log,
+            members: Arc::new(MemoryMembers::new()),
+            conversations: Arc::new(MemoryConversations::new()),
+            last_seen: Arc::new(MemoryLastSeen::new()),
+            archive: None,
+            routes_follow_log: false,
+        }
     }
 
     /// The same with another store of members, such as your own tables. All back ends must see the same.
@@ -134,6 +160,12 @@ impl Cluster {
     #[must_use]
     pub fn with_conversations(self, conversations: Arc<dyn Conversations>) -> Self {
         Self { conversations, ..self }
+    }
+
+    /// The same with another store of when users were last connected.
+    #[must_use]
+    pub fn with_last_seen(self, last_seen: Arc<dyn LastSeen>) -> Self {
+        Self { last_seen, ..self }
     }
 
     /// The same with an archive.
@@ -149,6 +181,21 @@ impl Cluster {
     /// Where users' devices are, which servers live.
     pub fn routes(&self) -> &Arc<dyn Routes> {
         &self.routes
+    }
+
+    /// The routes of users whose logs something was just appended to: with all that were claimed before.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    pub async fn locate_behind_append(
+        &self,
+        users: &[UserId],
+    ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        if self.routes_follow_log {
+            self.routes.locate_heard(users).await
+        } else {
+            self.routes.locate(users).await
+        }
     }
 
     /// What builds this deployment's keys and subjects.
@@ -174,6 +221,11 @@ impl Cluster {
     /// What users have read and set in their conversations.
     pub fn conversations(&self) -> &Arc<dyn Conversations> {
         &self.conversations
+    }
+
+    /// When users were last connected.
+    pub fn last_seen(&self) -> &Arc<dyn LastSeen> {
+        &self.last_seen
     }
 
     /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.

@@ -36,6 +36,12 @@ impl Names {
         format!("{}:{{u:{user}}}:routes", self.prefix)
     }
 
+    /// Whose routes are at a key that [`Names::routes`] made.
+    pub fn parse_routes(&self, key: &str) -> Option<UserId> {
+        let user = key.strip_prefix(&*self.prefix)?.strip_prefix(":{u:")?.strip_suffix("}:routes")?;
+        UserId::parse(user).ok()
+    }
+
     /// Sorted set: a channel's members, all with the score 0.
     pub fn members(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:members", self.prefix)
@@ -90,6 +96,12 @@ impl Names {
         format!("{}:{{c:{channel}}}:readers", self.prefix)
     }
 
+    /// Sorted set: terminal -> when one of the user's devices of that kind was disconnected last, in milliseconds since the
+    /// Unix epoch.
+    pub fn last_seen(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:seen", self.prefix)
+    }
+
     /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
@@ -138,6 +150,16 @@ impl Names {
     /// What devices have acknowledged, for the back ends' queue group.
     pub fn upstream_ack(&self) -> Subject {
         Subject::new(format!("{}.up.ack", self.prefix))
+    }
+
+    /// What devices signal, for the back ends' queue group.
+    pub fn upstream_signal(&self) -> Subject {
+        Subject::new(format!("{}.up.signal", self.prefix))
+    }
+
+    /// Which devices have come and gone, for the back ends' queue group.
+    pub fn upstream_presence(&self) -> Subject {
+        Subject::new(format!("{}.up.presence", self.prefix))
     }
 
     /// What back ends have stored of it, for every back end with somebody who waits.
@@ -268,6 +290,9 @@ mod tests {
             let conversations = hash_tag(&names.conversations(&user)).to_owned();
             assert_eq!(hash_tag(&names.conversation_versions(&user)), conversations);
             assert_eq!(conversations, hash_tag(&names.routes(&user)));
+            assert_eq!(hash_tag(&names.last_seen(&user)), hash_tag(&names.routes(&user)));
+            assert_eq!(names.parse_routes(&names.routes(&user)), Some(user.clone()));
+            assert_eq!(names.parse_routes(&names.acks(&user)), None);
             let channel: ChannelId = user.as_str().parse().unwrap();
             let log = LogId::Channel(channel.clone());
             let keys = [
@@ -313,8 +338,14 @@ mod tests {
     #[test]
     fn a_server_publishes_to_one_token_below_up_and_srv() {
         let names = Names::default();
-        let upstream =
-            [names.upstream_publish(), names.upstream_sync(), names.upstream_request(), names.upstream_ack()];
+        let upstream = [
+            names.upstream_publish(),
+            names.upstream_sync(),
+            names.upstream_request(),
+            names.upstream_ack(),
+            names.upstream_signal(),
+            names.upstream_presence(),
+        ];
         for subject in upstream.into_iter().chain([names.answers("b1"), names.server(&server())]) {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");

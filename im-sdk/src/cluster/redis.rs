@@ -1,10 +1,11 @@
 //! The connection to Redis, the same for a single server and a Redis Cluster.
 
+mod batches;
 mod unrepeated;
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
     Pipeline, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
@@ -16,7 +17,10 @@ use redis::{
 };
 use tokio::time::timeout;
 
-pub(crate) use self::unrepeated::{SendError, Unrepeated};
+pub(crate) use self::{
+    batches::{Batches, Watcher},
+    unrepeated::{SendError, Unrepeated},
+};
 use super::config::{ClusterConfig, ConnectError, without_credentials};
 
 const SERVICE: &str = "Redis";
@@ -38,6 +42,9 @@ pub(crate) type RequestError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Redis {
     link: Link,
+    /// On a single server.
+    batches: Option<Batches>,
+    address: String,
     request_timeout: Duration,
 }
 
@@ -50,8 +57,30 @@ enum Link {
 impl Redis {
     /// Connects to the first address that answers, and finds out whether a Redis Cluster is behind it.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        let link = connect(config, cluster_client).await?;
-        Ok(Self { link, request_timeout: config.request_timeout })
+        let (link, address) = connect(config, cluster_client).await?;
+        let batches = match &link {
+            Link::Single(_) => Some(batches(config, &address, 0).await?),
+            Link::Cluster(_) => None,
+        };
+        Ok(Self { link, batches, address, request_timeout: config.request_timeout })
+    }
+
+    /// A connection of its own on which what many ask at once goes out together. `None` on a Redis Cluster.
+    pub(crate) fn batches(&self) -> Option<&Batches> {
+        self.batches.as_ref()
+    }
+
+    /// Further ones, each of whose pipelines waits for replicas.
+    pub(crate) async fn confirming(
+        &self,
+        config: &ClusterConfig,
+        connections: usize,
+    ) -> Result<Option<Vec<Batches>>, ConnectError> {
+        if self.batches.is_none() {
+            return Ok(None);
+        }
+        let connections = (0..connections).map(|_| batches(config, &self.address, config.min_replicas));
+        Ok(Some(try_join_all(connections).await?))
     }
 
     /// Sends commands together; the answers are in their order. One round trip for each Redis node.
@@ -221,13 +250,14 @@ async fn send(connection: &mut impl ConnectionLike, pipeline: &Pipeline) -> Redi
 /// How to reach a Redis Cluster, when it turns out to be one.
 type ClusterSettings = fn(&ClusterConfig) -> RedisResult<ClusterClientBuilder>;
 
-async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<Link, ConnectError> {
+/// The first address that answers, and what is there.
+async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Link, String), ConnectError> {
     let mut failure = ConnectError::NoAddress { service: SERVICE };
     // Shared out, so that the first address cannot use up the time of the others.
     let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
     for address in &config.redis {
         match within(share, link(config, address, cluster)).await {
-            Ok(link) => return Ok(link),
+            Ok(link) => return Ok((link, address.clone())),
             Err(source) => failure = unreachable(address, source),
         }
     }
@@ -247,6 +277,11 @@ async fn link(config: &ClusterConfig, address: &str, cluster: ClusterSettings) -
         let connection = ConnectionManager::new_with_config(client, manager_config(config)).await?;
         Ok(Link::Single(connection))
     }
+}
+
+async fn batches(config: &ClusterConfig, address: &str, replicas: usize) -> Result<Batches, ConnectError> {
+    let connecting = within(config.connect_timeout, Batches::connect(config, address, replicas));
+    connecting.await.map_err(|source| unreachable(address, source))
 }
 
 fn cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {

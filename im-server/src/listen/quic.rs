@@ -1,13 +1,13 @@
 //! QUIC (RFC 9000). The device opens one bidirectional stream; frames follow one another on it.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use im_proto::{close::fit_reason, frame, limits::MAX_HELLO_BYTES};
 use quinn::{
     Connection, ConnectionError, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
@@ -17,8 +17,10 @@ use quinn::{
 use tokio::{io::AsyncWrite, time::timeout};
 
 use crate::{
+    batch::Batch,
     link::{LINGER, Link, LinkError},
     outbox::Close,
+    session,
     shared::Shared,
 };
 
@@ -34,7 +36,7 @@ const SEND_WINDOW: u64 = 1024 * 1024;
 /// What a listening endpoint needs.
 pub(crate) fn server_config(
     tls: Arc<rustls::ServerConfig>,
-    idle_timeout: std::time::Duration,
+    idle_timeout: Duration,
 ) -> Result<ServerConfig, NoInitialCipherSuite> {
     let mut transport = TransportConfig::default();
     transport
@@ -59,19 +61,21 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        shared.tasks.spawn(serve(Arc::clone(&shared), incoming));
+        let link = hand_shake(incoming, shared.config.hello_timeout);
+        shared.tasks.spawn(session::serve(Arc::clone(&shared), link));
     }
     // New connections are refused; those that are there go on.
     endpoint.set_server_config(None);
 }
 
-async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+async fn hand_shake(incoming: Incoming, within: Duration) -> Option<QuicLink> {
     let peer = incoming.remote_address();
-    match timeout(shared.config.hello_timeout, Box::pin(open(incoming))).await {
-        Ok(Ok(link)) => crate::session::serve(shared, link).await,
+    match timeout(within, open(incoming)).await {
+        Ok(Ok(link)) => return Some(link),
         Ok(Err(error)) => tracing::debug!(%peer, %error, "QUIC handshake failed"),
         Err(_) => tracing::debug!(%peer, "QUIC handshake took too long"),
     }
+    None
 }
 
 async fn open(incoming: Incoming) -> Result<QuicLink, ConnectionError> {
@@ -113,18 +117,11 @@ impl Link for QuicLink {
         }
     }
 
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        batch: &mut VecDeque<Bytes>,
-    ) -> Poll<Result<(), LinkError>> {
-        while let Some(frames) = batch.front_mut() {
+    fn poll_write(&mut self, context: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), LinkError>> {
+        while let Some(frames) = batch.front() {
             let written = ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), context, frames))
                 .map_err(|_| LinkError::Lost)?;
-            frames.advance(written);
-            if frames.is_empty() {
-                batch.pop_front();
-            }
+            batch.advance(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -133,7 +130,7 @@ impl Link for QuicLink {
         self.frame_limit = bytes;
     }
 
-    async fn close(mut self, close: Close) {
+    async fn close(mut self, close: Close, _batch: Batch) {
         // A QUIC close discards what is still on its way: let the device acknowledge it first.
         if self.send.finish().is_ok() {
             let _ = timeout(LINGER, self.send.stopped()).await;

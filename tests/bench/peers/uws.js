@@ -1,5 +1,5 @@
 // A pusher on uWebSockets (inside Bun). Prints two ports: for devices, and for records (see src/target/records.rs).
-const EVERYBODY = 0xffffffff;
+const ROOM = 0x80000000;
 const devices = [];
 
 const server = Bun.serve({
@@ -31,7 +31,7 @@ function deliver(bytes) {
     const end = at + 8 + view.getUint32(at + 4, true);
     if (end > bytes.byteLength) break;
     const payload = bytes.subarray(at + 8, end);
-    if (to === EVERYBODY) server.publish("all", payload);
+    if (to >= ROOM) server.publish(String(to - ROOM), payload);
     else devices[to]?.send(payload);
     at = end;
   }

@@ -22,20 +22,25 @@ pub(crate) fn summarize(runs: &[Report]) -> (Vec<Report>, Vec<Ratio>) {
 type Number = fn(&Report) -> Option<f64>;
 
 fn ratios(target: &Report, peer: &Report) -> Vec<Ratio> {
-    let numbers: [(&'static str, Number); 4] = [
+    let numbers: [(&str, Number); 4] = [
         ("delivered_per_s", |report| report.delivered_per_s),
         ("latency_p50", |report| Some(report.latency_us?.p50)),
         ("latency_p99", |report| Some(report.latency_us?.p99)),
         ("server_cpu_us_per_delivery", |report| report.server_cpu_us_per_delivery),
     ];
-    let ratio = |(name, number): &(&'static str, Number)| {
+    let ratio = |(name, number): &(&str, Number)| {
         let value = number(target)? / number(peer).filter(|value| *value > 0.0)?;
-        Some(Ratio { ratio: name, target: target.target.clone(), to: peer.target.clone(), value })
+        Some(Ratio {
+            ratio: (*name).to_owned(),
+            target: target.target.clone(),
+            to: peer.target.clone(),
+            value,
+        })
     };
     numbers.iter().filter_map(ratio).collect()
 }
 
-/// The medians of the numbers; faults are added up.
+/// The medians of the numbers; faults are added up, and the curve is that of the run with the median rate.
 fn median_report(runs: &[&Report]) -> Option<Report> {
     let median = |number: Number| median(runs.iter().filter_map(|run| number(run)).collect());
     let sum = |number: fn(&Report) -> Option<u64>| {
@@ -56,10 +61,20 @@ fn median_report(runs: &[&Report]) -> Option<Report> {
         }),
         server_cpu_us_per_delivery: median(|run| run.server_cpu_us_per_delivery),
         client_cpu_us_per_delivery: median(|run| run.client_cpu_us_per_delivery),
+        sender_cpu_us_per_delivery: median(|run| run.sender_cpu_us_per_delivery),
+        client_busy: median(|run| run.client_busy),
         messages_per_write: median(|run| run.messages_per_write),
         connects_per_s: median(|run| run.connects_per_s),
-        ..(*runs.first()?).clone()
+        ..typical(runs)?.clone()
     })
+}
+
+/// The run in the middle by its rate.
+fn typical<'a>(runs: &[&'a Report]) -> Option<&'a Report> {
+    let mut runs = runs.to_vec();
+    let rate = |run: &Report| run.delivered_per_s.unwrap_or_default();
+    runs.sort_by(|one, other| rate(one).total_cmp(&rate(other)));
+    runs.get(runs.len() / 2).copied()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

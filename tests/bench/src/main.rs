@@ -1,13 +1,17 @@
 //! `im-bench`: a load tool that verifies every delivery, and measures peers with the same client in the same run.
 
+mod audience;
+mod capacity;
 mod cli;
 mod compare;
 mod fleet;
 mod login;
 mod pace;
+mod plot;
 mod report;
 mod scenario;
 mod stamp;
+mod tables;
 mod tally;
 mod target;
 mod usage;
@@ -15,6 +19,10 @@ mod usage;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+
+/// As the server has it, and as a back end that sends much would.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {

@@ -10,8 +10,9 @@ use std::{
 };
 
 use crate::{
+    audience::Audience,
     stamp::{Stamp, now},
-    target::{Audience, Publisher},
+    target::Publisher,
 };
 
 /// How fast to send.
@@ -48,12 +49,14 @@ pub(crate) struct Sender {
 }
 
 /// What was sent.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     /// Messages.
     pub(crate) messages: u64,
     /// Sends that the target refused.
     pub(crate) failed: u64,
+    /// Keep it until everything has come: a connection that is closed while something on it is unread takes what is on its
+    /// way with it.
+    pub(crate) publisher: Box<dyn Publisher>,
 }
 
 /// To whom.
@@ -61,7 +64,7 @@ pub(crate) struct Sent {
 pub(crate) struct Plan {
     /// How fast.
     pub(crate) rate: Rate,
-    /// One after another, or all at once.
+    /// Each of which gets one in its turn.
     pub(crate) audience: Audience,
     /// How many connections.
     pub(crate) connections: u32,
@@ -78,7 +81,7 @@ impl Sender {
         deliveries: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Self, String> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut sending = Sending {
+        let sending = Sending {
             plan,
             publisher,
             deliveries,
@@ -116,7 +119,7 @@ struct Sending<D> {
 }
 
 impl<D: Fn() -> u64> Sending<D> {
-    fn run(&mut self) -> Result<Sent, String> {
+    fn run(mut self) -> Result<Sent, String> {
         let started = now();
         while !self.stop.load(Ordering::Relaxed) {
             match self.plan.rate {
@@ -124,7 +127,7 @@ impl<D: Fn() -> u64> Sending<D> {
                 Rate::Max { window } => self.send_window(window)?,
             }
         }
-        Ok(Sent { messages: self.messages, failed: self.publisher.failed() })
+        Ok(Sent { messages: self.messages, failed: self.publisher.failed(), publisher: self.publisher })
     }
 
     fn send_due(&mut self, started: u64, rate: u64) -> Result<(), String> {
@@ -143,13 +146,10 @@ impl<D: Fn() -> u64> Sending<D> {
     }
 
     fn send_window(&mut self, window: Option<u64>) -> Result<(), String> {
-        let each = match self.plan.audience {
-            Audience::One => 1,
-            Audience::All => u64::from(self.plan.connections.max(1)),
-        };
-        let outstanding = (self.messages * each).saturating_sub((self.deliveries)());
-        let default = if each == 1 { UNICAST_WINDOW } else { CHANNEL_WINDOW * each };
-        let window = window.unwrap_or(default).max(each);
+        let Plan { audience, connections, .. } = self.plan;
+        let each = audience.members(connections);
+        let outstanding = audience.deliveries(connections, self.messages).saturating_sub((self.deliveries)());
+        let window = window.unwrap_or(default_window(audience, connections)).max(each);
         let room = (window / each).saturating_sub(outstanding.div_ceil(each)).min(BATCH as u64);
         if room == 0 {
             thread::sleep(Duration::from_micros(50));
@@ -161,11 +161,8 @@ impl<D: Fn() -> u64> Sending<D> {
     }
 
     fn add(&mut self, time: u64) {
-        let connections = u64::from(self.plan.connections.max(1));
-        let (audience, sequence) = match self.plan.audience {
-            Audience::One => (self.messages % connections, self.messages / connections),
-            Audience::All => (0, self.messages),
-        };
+        let audiences = u64::from(self.plan.audience.count(self.plan.connections));
+        let (audience, sequence) = (self.messages % audiences, self.messages / audiences);
         self.batch.push(Stamp { time, audience: audience as u32, sequence: sequence as u32 });
         self.messages += 1;
     }
@@ -177,12 +174,26 @@ impl<D: Fn() -> u64> Sending<D> {
     }
 }
 
+/// How many deliveries may be outstanding.
+fn default_window(audience: Audience, connections: u32) -> u64 {
+    match audience {
+        Audience::One => UNICAST_WINDOW,
+        Audience::Channels(channels) => {
+            let messages = (CHANNEL_WINDOW * u64::from(channels)).min(CHANNELS_WINDOW);
+            messages * audience.members(connections)
+        }
+    }
+}
+
 /// With 5,000 connections in turn, a connection has at most one message outstanding: what is measured is single
 /// deliveries.
-const UNICAST_WINDOW: u64 = 4096;
+pub(crate) const UNICAST_WINDOW: u64 = 4096;
 
 /// Messages that a channel may have on their way: enough that a target that can merge them does.
 const CHANNEL_WINDOW: u64 = 256;
+
+/// Messages that all channels may have on their way: as many as nobody's buffer for one server is too small for.
+const CHANNELS_WINDOW: u64 = 32_768;
 
 /// How many messages are handed to a target at once, at most.
 const BATCH: usize = 128;
@@ -232,7 +243,7 @@ mod tests {
     fn a_window_bounds_deliveries() {
         assert_eq!(stamps(Rate::Max { window: Some(5) }, Audience::One, 0, 5).len(), 5);
         assert_eq!(stamps(Rate::Max { window: Some(5) }, Audience::One, 2, 7).len(), 7);
-        let all = stamps(Rate::Max { window: Some(6) }, Audience::All, 0, 2);
+        let all = stamps(Rate::Max { window: Some(6) }, Audience::Channels(1), 0, 2);
         assert_eq!(
             all.iter().map(|stamp| (stamp.audience, stamp.sequence)).collect::<Vec<_>>(),
             [(0, 0), (0, 1)]

@@ -1,12 +1,12 @@
 //! What a run says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One run. `None` where it does not apply.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Which scenario.
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: String,
     /// Which target.
     pub(crate) target: String,
     /// Its version.
@@ -17,6 +17,12 @@ pub(crate) struct Report {
     pub(crate) path: Option<String>,
     /// How many.
     pub(crate) connections: u32,
+    /// How many channels they were spread over.
+    pub(crate) channels: Option<u32>,
+    /// How many server processes.
+    pub(crate) servers: Option<usize>,
+    /// Where routes were registered.
+    pub(crate) registration: Option<String>,
     /// The size of a payload.
     pub(crate) payload_bytes: Option<usize>,
     /// How long it was measured.
@@ -39,9 +45,13 @@ pub(crate) struct Report {
     pub(crate) latency_us: Option<Latency>,
     /// What the target's processes took.
     pub(crate) server_cpu_us_per_delivery: Option<f64>,
-    /// What this process took; it shares the machine with the target.
+    /// What the receiving threads took; they share the machine with the target.
     pub(crate) client_cpu_us_per_delivery: Option<f64>,
-    /// Messages in one write, as the receiving sockets count data segments.
+    /// What the sending took in this process: the SDK, where messages enter by it.
+    pub(crate) sender_cpu_us_per_delivery: Option<f64>,
+    /// The share of the time in which the busiest receiving thread was at work: near 1, the load client is what was measured.
+    pub(crate) client_busy: Option<f64>,
+    /// Messages in one write, as the receiving sockets count data segments; over QUIC in one datagram.
     pub(crate) messages_per_write: Option<f64>,
     /// User memory of the target's processes, for each connection.
     pub(crate) server_rss_bytes_per_connection: Option<f64>,
@@ -51,12 +61,19 @@ pub(crate) struct Report {
     pub(crate) connects_per_s: Option<f64>,
     /// What the target's processes took for each.
     pub(crate) server_cpu_us_per_connect: Option<f64>,
-    /// What this process took for each.
+    /// What the receiving threads took for each.
     pub(crate) client_cpu_us_per_connect: Option<f64>,
+    /// Devices a second that connected and got all that they had missed.
+    pub(crate) resumes_per_s: Option<f64>,
+    /// What it was taken under that others should know.
+    pub(crate) note: Option<String>,
+    /// Shares of all deliveries and the latency in microseconds that each is not above.
+    #[serde(skip)]
+    pub(crate) curve: Vec<(f64, f64)>,
 }
 
 /// Quantiles in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     /// The median.
     pub p50: f64,
@@ -67,10 +84,10 @@ pub(crate) struct Latency {
 }
 
 /// What one number of a run is in terms of another target's.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     /// Which number.
-    pub(crate) ratio: &'static str,
+    pub(crate) ratio: String,
     /// Of which target.
     pub(crate) target: String,
     /// To which.
@@ -90,17 +107,27 @@ impl Report {
 
     /// Names and values for people.
     pub(crate) fn rows(&self) -> Vec<(&'static str, String)> {
-        let mut rows = vec![("target", format!("{} ({})", self.target, self.version))];
+        let mut rows = vec![
+            ("scenario", self.scenario.clone()),
+            ("target", format!("{} ({})", self.target, self.version)),
+        ];
         let mut add = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
         let number = |value: f64| grouped(value.round().abs() as u64);
         add("connections", Some(grouped(self.connections.into())));
+        add("channels", self.channels.map(|channels| grouped(channels.into())));
+        add("transport", self.transport.clone());
+        add("path", self.path.clone());
+        add("registration", self.registration.clone());
         add("delivered/s", self.delivered_per_s.map(number));
+        add("resumes/s", self.resumes_per_s.map(number));
         add("connects/s", self.connects_per_s.map(number));
         add("latency p50", self.latency_us.map(|latency| format!("{:.0} us", latency.p50)));
         add("latency p99", self.latency_us.map(|latency| format!("{:.0} us", latency.p99)));
         add("latency p99.9", self.latency_us.map(|latency| format!("{:.0} us", latency.p999)));
         add("server CPU/delivery", self.server_cpu_us_per_delivery.map(|us| format!("{us:.2} us")));
         add("client CPU/delivery", self.client_cpu_us_per_delivery.map(|us| format!("{us:.2} us")));
+        add("sender CPU/delivery", self.sender_cpu_us_per_delivery.map(|us| format!("{us:.2} us")));
+        add("client busy", self.client_busy.map(|busy| format!("{:.0} %", busy * 100.0)));
         add("server CPU/connect", self.server_cpu_us_per_connect.map(|us| format!("{us:.1} us")));
         add("client CPU/connect", self.client_cpu_us_per_connect.map(|us| format!("{us:.1} us")));
         add("messages/write", self.messages_per_write.map(|messages| format!("{messages:.2}")));
@@ -120,6 +147,7 @@ impl Report {
         ];
         let faults: Vec<_> =
             faults.iter().filter_map(|(name, count)| count.map(|count| format!("{count} {name}"))).collect();
+        add("note", self.note.clone());
         add("verified", (!faults.is_empty()).then(|| faults.join(", ")));
         rows
     }
@@ -127,6 +155,23 @@ impl Report {
 
 /// A table of some runs, one column each.
 pub(crate) fn table(reports: &[Report]) -> String {
+    let grid = grid(reports);
+    let columns = reports.len() + 1;
+    let width = |column: usize| grid.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in &grid {
+        text += &format!("{:1$}", row[0], widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            text += &format!("  {cell:>width$}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The table's cells, row by row: a name, then the value of each run.
+pub(crate) fn grid(reports: &[Report]) -> Vec<Vec<String>> {
     let columns: Vec<Vec<(&str, String)>> = reports.iter().map(Report::rows).collect();
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in columns.iter().flatten() {
@@ -138,17 +183,11 @@ pub(crate) fn table(reports: &[Report]) -> String {
         let row = column.iter().find(|(row, _)| *row == name);
         row.map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
     };
-    let first = names.iter().map(|name| name.len()).max().unwrap_or_default();
-    let width = |column| names.iter().map(|name| value(column, name).len()).max().unwrap_or_default();
-    let mut text = String::new();
-    for name in &names {
-        text += &format!("{name:first$}");
-        for column in &columns {
-            text += &format!("  {:>1$}", value(column, name), width(column));
-        }
-        text.push('\n');
-    }
-    text
+    let row = |name: &&str| {
+        let cells = columns.iter().map(|column| value(column, name));
+        std::iter::once((*name).to_owned()).chain(cells).collect()
+    };
+    names.iter().map(row).collect()
 }
 
 /// 1234567 as 1,234,567.
@@ -183,7 +222,7 @@ mod tests {
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
-        assert_eq!(rows[0], ["target", "im ()", "control ()"]);
+        assert_eq!(rows[1], ["target", "im ()", "control ()"]);
         assert!(rows.contains(&vec!["delivered/s", "1,234,567", "-"]));
         assert!(rows.contains(&vec!["verified", "-", "2 lost"]));
     }

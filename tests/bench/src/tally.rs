@@ -35,6 +35,11 @@ impl std::ops::AddAssign for Faults {
 }
 
 impl Received {
+    /// Nothing yet; what comes first has this sequence number.
+    pub(crate) fn from(first: u32) -> Self {
+        Self { next: first, missing: BTreeSet::new() }
+    }
+
     /// Takes a message of the expected audience. True: it is the first time that it comes.
     pub(crate) fn take(&mut self, expected: u32, stamp: Stamp, faults: &mut Faults) -> bool {
         if stamp.audience != expected {
@@ -81,11 +86,22 @@ impl Latencies {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// Shares of all and the latency, in microseconds, that each share is not above: a curve.
+    pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
+        let shares =
+            (0..=CURVE_STEPS).map(|step| 1.0 - 10_f64.powf(-5.0 * f64::from(step) / f64::from(CURVE_STEPS)));
+        // Beyond one of the last few the curve would say nothing.
+        let known = |share: &f64| (1.0 - share) * self.len() as f64 >= 1.0;
+        shares.filter(known).map(|share| (share, self.quantile_us(share))).collect()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> u64 {
         self.0.len()
     }
 }
+
+const CURVE_STEPS: u32 = 100;
 
 const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -104,6 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn quantiles_are_those_of_all_that_was_recorded() {
+        let (mut one, mut other) = (Latencies::default(), Latencies::default());
+        (1..=500).for_each(|us| one.record(us * 1000));
+        (501..=1000).for_each(|us| other.record(us * 1000));
+        one.add(&other);
+        for (quantile, us) in [(0.5, 500.0), (0.99, 990.0), (1.0, 1000.0)] {
+            let found = one.quantile_us(quantile);
+            assert!((found / us - 1.0).abs() < 0.002, "{quantile}: {found} instead of {us}");
+        }
+        let curve = one.curve();
+        assert!(curve.is_sorted_by(|before, after| before.0 < after.0 && before.1 <= after.1));
+        assert!(
+            curve.last().is_some_and(|(share, _)| (0.998..=0.999).contains(share)),
+            "a thousand have no more nines"
+        );
+    }
+
+    #[test]
     fn every_kind_of_fault_is_seen() {
         assert_eq!(take_all(&[0, 1, 2]), (3, Faults::default()));
         assert_eq!(take_all(&[0, 2, 1, 3]), (4, Faults { reordered: 1, ..Faults::default() }));
@@ -112,5 +146,8 @@ mod tests {
         let (mut received, mut faults) = (Received::default(), Faults::default());
         assert!(!received.take(1, Stamp { time: 0, audience: 2, sequence: 0 }, &mut faults));
         assert_eq!(faults.misdelivered, 1);
+        let mut resumed = Received::from(1);
+        assert!(!resumed.take(0, Stamp { time: 0, audience: 0, sequence: 0 }, &mut faults));
+        assert_eq!(faults.duplicated, 1, "what was known before came again");
     }
 }

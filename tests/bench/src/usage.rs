@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Of some processes together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
@@ -25,6 +27,12 @@ pub(crate) fn of(processes: &[u32]) -> Usage {
 pub(crate) fn slab_bytes() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     field_kb(&info, "Slab:").unwrap_or_default() * 1024
+}
+
+/// Processor time of this process, in nanoseconds' resolution.
+pub(crate) fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn cpu(process: u32) -> Option<Duration> {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use super::MAX_UNREAD;
 use crate::{
+    Content,
     conversation::{counts, mentions},
     id::UserId,
-    proto::pb,
 };
 
 /// How many unread messages are listed by their places, so that a device can count down as the user reads on.
@@ -41,8 +41,8 @@ impl Unread {
     }
 
     /// Takes the next older entry.
-    pub(super) fn add(&mut self, user: &UserId, seq: u64, message: &pb::Message) {
-        if !counts(message, user) {
+    pub(super) fn add(&mut self, user: &UserId, seq: u64, from: &str, content: &Content) {
+        if !counts(from, content, user) {
             return;
         }
         if self.count >= MAX_UNREAD {
@@ -52,7 +52,7 @@ impl Unread {
         self.count += 1;
         if self.seqs.len() < LISTED {
             self.seqs.push_front(seq);
-            if message.content.as_ref().is_some_and(|content| mentions(content, user)) {
+            if mentions(content, user) {
                 self.mentions.push_front(seq);
             }
         }

@@ -11,13 +11,14 @@ use prost::Message as _;
 
 use super::{ConversationError, count::Unread, marks::log_of};
 use crate::{
-    ConversationState, HistoryRange, Recipient,
+    Content, ConversationState, HistoryRange, Recipient,
     backend::{
         history::RawEntry,
         im::Im,
         store::{MessageStore, StoreQuery, peer},
     },
     cluster::{Ends, Entry, LogId, MAX_CONVERSATIONS},
+    conversation::stands_alone,
     id::{ChannelId, UserId},
     proto::pb,
 };
@@ -31,6 +32,9 @@ const MAX_CHANNEL_ENTRIES: usize = 32_768;
 /// How many entries are read at once, and how many logs.
 const PAGE: usize = 256;
 const PARALLEL: usize = 16;
+
+/// How many entries are looked at where only the last message is wanted: those behind it may be changes.
+const FEW: usize = 16;
 
 /// Of how many conversations, those that were changed last, the message store is asked for the last message because the
 /// inbox does not have it any more.
@@ -74,16 +78,16 @@ impl RawConversation {
         Self { state, last: None, unread: Unread::default(), end, looked_to: end, is_all: false }
     }
 
-    /// Takes the next older entry.
-    fn add(&mut self, user: &UserId, entry: &Entry, message: &pb::Message) {
-        if entry.seq <= self.state.deleted {
+    /// Takes the next older entry. What changes another message is none to be shown or counted.
+    fn add(&mut self, user: &UserId, entry: &Entry, from: &str, content: &Content) {
+        if entry.seq <= self.state.deleted || !stands_alone(content) {
             return;
         }
         if self.last.is_none() {
             self.last = Some(entry.clone().into());
         }
         if entry.seq > self.state.read_to() {
-            self.unread.add(user, entry.seq, message);
+            self.unread.add(user, entry.seq, from, content);
         }
     }
 
@@ -159,8 +163,14 @@ impl Im {
                 looked_to = entry.seq.saturating_sub(1);
                 let Ok(message) = pb::Message::decode(entry.payload.clone()) else { continue };
                 let Some(peer) = peer(user, &message).map(Recipient::User) else { continue };
+                let content = Content::from(message.content);
+                // It makes no conversation: what it changes does.
+                if !stands_alone(&content) {
+                    continue;
+                }
                 let new = || RawConversation::new(ConversationState::new(peer.clone()), end);
-                peers.entry(peer.clone()).or_insert_with(new).add(user, entry, &message);
+                let listed = peers.entry(peer.clone()).or_insert_with(new);
+                listed.add(user, entry, &message.from, &content);
             }
             looked_at += page.entries.len();
             let lowest = page.entries.last().map(|entry| entry.seq);
@@ -223,7 +233,7 @@ impl Im {
         let behind = usize::try_from(ends.last.saturating_sub(read_to)).unwrap_or(usize::MAX);
         let mut wanted = behind.clamp(1, PAGE);
         if room.load(Ordering::Relaxed) == 0 {
-            wanted = 1;
+            wanted = FEW;
         }
         loop {
             let page = self.inner.cluster.log().read_back(&log, before, wanted).await?;
@@ -232,14 +242,17 @@ impl Im {
             }
             for entry in &page.entries {
                 let message = pb::Message::decode(entry.payload.clone()).unwrap_or_default();
-                channel.add(user, entry, &message);
+                channel.add(user, entry, &message.from, &message.content.into());
             }
             let taken = page.entries.len();
             let left = room.load(Ordering::Relaxed).saturating_sub(taken);
             room.store(left, Ordering::Relaxed);
             let lowest = page.entries.last().map_or(page.first, |entry| entry.seq);
             let looked_to = lowest.saturating_sub(1);
-            if looked_to <= read_to || lowest <= page.first || channel.unread.is_full() {
+            let is_counted = looked_to <= read_to || channel.unread.is_full();
+            // Behind a row of changes there may still be a message.
+            let has_last = channel.last.is_some() || looked_to <= channel.state.deleted || left == 0;
+            if lowest <= page.first || is_counted && has_last {
                 channel.finish(looked_to, lowest <= page.first);
                 return Ok(channel);
             }
@@ -266,7 +279,7 @@ impl Im {
             let Some(lowest) = page.last().map(|entry| entry.seq) else { return Ok(()) };
             for entry in page.iter().filter(|entry| entry.seq > listed.state.read_to()) {
                 let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
-                listed.unread.add(user, entry.seq, &message);
+                listed.unread.add(user, entry.seq, &message.from, &message.content.into());
             }
             if lowest <= listed.state.read_to() || page.len() < PAGE || listed.unread.is_full() {
                 return Ok(());
@@ -281,8 +294,11 @@ async fn look_up(
     user: &UserId,
     peer: &mut RawConversation,
 ) -> Result<(), ConversationError> {
-    let page = read_store(store, user, &peer.state.conversation, HistoryRange::Newest, 1).await?;
-    peer.last = page.into_iter().next().filter(|last| last.seq > peer.state.deleted);
+    let page = read_store(store, user, &peer.state.conversation, HistoryRange::Newest, FEW).await?;
+    let stands_alone = |entry: &RawEntry| {
+        pb::Message::decode(entry.message.clone()).is_ok_and(|message| stands_alone(&message.content.into()))
+    };
+    peer.last = page.into_iter().find(stands_alone).filter(|last| last.seq > peer.state.deleted);
     Ok(())
 }
 

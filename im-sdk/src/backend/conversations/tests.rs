@@ -10,7 +10,8 @@ use crate::{
     backend::{Message, channel, history::RawEntry, user},
     client::{self, ConversationList, Event, Log, ReceivedMessage, Transport},
     cluster::Cluster,
-    id::ChannelId,
+    content::{Change, Content},
+    id::{ChannelId, MessageId},
 };
 
 const ALICE: &str = "alice";
@@ -144,7 +145,13 @@ impl Device {
         .choose(rng)
         .unwrap()
         .clone();
-        let message = Message::to(to).text("hi");
+        let content = match rng.random_range(0..8) {
+            0 => Content::text("@alice").mention(alice()),
+            1 => Content::text("@all").mention_everybody(),
+            2 | 3 => Content::from(Change::pin(MessageId::from_u64(1 << 40).unwrap())),
+            _ => Content::text("hi"),
+        };
+        let message = Message::to(to).content(content);
         let message = if from.is_empty() { message } else { message.from(from) };
         self.im.send(message).await.unwrap();
     }
@@ -275,4 +282,52 @@ async fn what_was_said_before_is_not_unread_to_a_new_member() {
     say().await;
     im.channel("team").add_members(["zoe"]).await.unwrap();
     assert_eq!(unread(&zoe).await, 0, "nor is what was said while zoe was away");
+}
+
+#[tokio::test]
+async fn changes_are_neither_unread_nor_last_and_mentions_are_listed() {
+    let mut device = Device::new().await;
+    let page = device.page().await;
+    device.load(page);
+    let im = device.im.clone();
+    let (team, bob) = (Recipient::Channel("team".parse().unwrap()), Recipient::User("bob".parse().unwrap()));
+    let hi = im.send(Message::to(channel("team")).from("bob").text("hi")).await.unwrap().message_id;
+    let call = Content::text("@alice").mention(alice());
+    im.send(Message::to(user(ALICE)).from("bob").content(call)).await.unwrap();
+    // More than are looked at first for a last message.
+    for _ in 0..300 {
+        let pin = Message::to(channel("team")).from("bob").content(Change::pin(hi));
+        im.send(pin).await.unwrap();
+    }
+    im.send(Message::to(user(ALICE)).from("bob").content(Change::recall(hi))).await.unwrap();
+    im.send(Message::to(user(ALICE)).from("carol").content(Change::recall(hi))).await.unwrap();
+
+    device.push().await;
+    device.deliver_all();
+    let of_device: Vec<_> = [&team, &bob].map(|name| device.list.get(name).unwrap()).into();
+    device.check("with changes").await;
+    let page = im.conversations(&alice(), 0, 10).await.unwrap();
+    let names: Vec<_> = page.conversations.iter().map(|listed| listed.state.conversation.clone()).collect();
+    assert_eq!(names.len(), 3, "carol has said nothing: {names:?}");
+    assert!(!names.contains(&Recipient::User("carol".parse().unwrap())));
+    for (name, listed, text, mentions) in
+        [(&team, &of_device[0], "hi", vec![]), (&bob, &of_device[1], "@alice", vec![1])]
+    {
+        let at = names.iter().position(|other| other == name).unwrap();
+        let last = page.conversations[at].last.as_ref().unwrap();
+        assert_eq!((last.content.as_text(), page.conversations[at].unread), (Some(text), 1));
+        let last = listed.last.as_ref().unwrap();
+        assert_eq!((last.content.as_text(), listed.unread), (Some(text), 1));
+        assert_eq!(listed.mention_seqs, mentions);
+    }
+    // Also where everything is read, and the newest entries alone would be looked at.
+    let end = im.inner.cluster.log().ends(&[log_id("team")]).await.unwrap()[0].last;
+    let read = ConversationChange::new().read(ReadMark::new(end, None));
+    im.set_conversation(&alice(), team.clone(), read).await.unwrap();
+    let page = im.conversations(&alice(), 0, 10).await.unwrap();
+    let listed = page.conversations.iter().find(|listed| listed.state.conversation == team).unwrap();
+    assert_eq!(
+        (listed.unread, listed.last.as_ref().and_then(|last| last.content.as_text())),
+        (0, Some("hi"))
+    );
 }

@@ -2,13 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use prost::Message as _;
 
 use super::{
     Handler,
-    request::{Asker, ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, may_read, push, refused},
+    request::{Asker, ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, check_member, push, refused},
 };
 use crate::{
     ConversationChange, ConversationState,
@@ -93,11 +92,6 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
     listed
 }
 
-pub(super) fn answer(number: u64, list: pb::RawConversations) -> Bytes {
-    let response = pb::RawResponse { number, history: None, conversations: Some(list) };
-    pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
-}
-
 /// Carries out what a device sets. Channels that the user is no member of are passed over, unless there are no others.
 pub(super) async fn mark<H: Handler>(
     im: &Im,
@@ -120,9 +114,9 @@ pub(super) async fn mark<H: Handler>(
         }
     }
     let news = changed.iter().map(|outcome| outcome.state.clone()).collect();
-    im.tell_changes(&asker.user, asker.device.as_ref(), news).await;
+    im.tell_changes(&asker.user, Some(&asker.device), news).await;
     for outcome in changed {
-        let (user, device) = (asker.user.clone(), asker.device.clone());
+        let (user, device) = (asker.user.clone(), Some(asker.device.clone()));
         let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
         if AssertUnwindSafe(handler.marked(marked)).catch_unwind().await.is_err() {
             tracing::error!("the handler of marks panicked");
@@ -161,7 +155,7 @@ pub(super) async fn readers(
 ) -> Result<pb::Readers, pb::Refused> {
     let channel = ChannelId::parse(&asked.channel)
         .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
-    may_read(im, user, &channel).await?;
+    check_member(im, user, &channel).await?;
     let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
     let readers =
         im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {

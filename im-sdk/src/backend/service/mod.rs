@@ -2,9 +2,12 @@
 
 mod acks;
 mod conversations;
+mod presence;
 mod publish;
 mod request;
 mod responder;
+mod rooms;
+mod signals;
 mod sync;
 
 use std::{future::Future, sync::Arc};
@@ -12,8 +15,21 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{acks::Acks, publish::Publishes, request::Requests, responder::Responders, sync::Syncs};
-use super::{Marked, im::Im, message::Message};
+use self::{
+    acks::Acks, presence::Presences, publish::Publishes, request::Requests, responder::Responders,
+    signals::Signals, sync::Syncs,
+};
+pub use self::{
+    presence::PresenceEvent,
+    rooms::{RoomJoin, RoomWelcome},
+    signals::{IncomingSignal, Relay},
+};
+use super::{
+    Marked,
+    change::{ChangeRights, IncomingChange},
+    im::Im,
+    message::{Durability, Message},
+};
 use crate::{
     Content, Recipient,
     cluster::{BusError, DeviceAck},
@@ -28,17 +44,20 @@ pub struct Incoming {
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// Whom it is meant for. Where it is a channel, `from` is a member of it.
+    /// Whom it is meant for. Where it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
+    /// The device is in the room that it is meant for.
+    pub in_room: bool,
     /// What it says.
     pub content: Content,
 }
 
 impl Incoming {
-    /// Takes it as it is: it is sent to whom it is meant for.
+    /// Takes it as it is: it is sent to whom it is meant for; to a room that the device has joined as
+    /// [`Durability::Live`].
     pub fn accept(self) -> Acceptance {
         let message = Message::to(self.to).from(&self.from).content(self.content);
-        Acceptance::send(message)
+        Acceptance::send(if self.in_room { message.durability(Durability::Live) } else { message })
     }
 }
 
@@ -105,6 +124,84 @@ impl Refusal {
 pub trait Handler: Send + Sync + 'static {
     /// Decides. Several run at once, also for one user; those of one device and recipient come one after another.
     fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
+
+    /// A device wants to come into a room. It asks again over every new connection. The default lets nobody in.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, Refusal, RoomJoin, RoomWelcome};
+    ///
+    /// struct Lobby;
+    ///
+    /// impl Handler for Lobby {
+    ///     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///         Ok(incoming.accept())
+    ///     }
+    ///
+    ///     async fn join_room(&self, join: RoomJoin) -> Result<RoomWelcome, Refusal> {
+    ///         match join.channel.as_str() {
+    ///             "lobby" => Ok(RoomWelcome::new().with_answer("be kind")),
+    ///             _ => Err(Refusal::new("there is no such room")),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn join_room(&self, join: RoomJoin) -> impl Future<Output = Result<RoomWelcome, Refusal>> + Send {
+        let refusal = Refusal::new(format!("this back end has no room {}", join.channel));
+        std::future::ready(Err(refusal))
+    }
+
+    /// A device signals something to others. `None`: it goes no further; nobody is told. The default passes on what
+    /// users signal to each other, and to channels that they are members of or rooms that they are in. Where a stranger must not
+    /// ring or type at somebody, say so here: that is the safer choice, and only the application knows who is a stranger.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, IncomingSignal, Refusal, Relay};
+    ///
+    /// struct FriendsOnly;
+    /// # async fn are_friends(a: &im_sdk::id::UserId, b: &im_sdk::id::UserId) -> bool { true }
+    ///
+    /// impl Handler for FriendsOnly {
+    ///     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///         Ok(incoming.accept())
+    ///     }
+    ///
+    ///     async fn signal(&self, signal: IncomingSignal) -> Option<Relay> {
+    ///         match signal.to.as_user() {
+    ///             Some(user) if !are_friends(&signal.from, user).await => None,
+    ///             _ => Some(signal.relay()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn signal(&self, signal: IncomingSignal) -> impl Future<Output = Option<Relay>> + Send {
+        std::future::ready(Some(signal.relay()))
+    }
+
+    /// A device has come or gone. Told to one of the back ends if nothing is lost; several run at once, so that a coming
+    /// and a going that follow each other closely may change places. Of a server that died it is told when somebody looks
+    /// for the device. The default does nothing.
+    fn presence(&self, event: PresenceEvent) -> impl Future<Output = ()> + Send {
+        let _ = event;
+        std::future::ready(())
+    }
+
+    /// Which of these users a user's device may watch. Everybody may watch the own user's devices. The default shows nobody:
+    /// when somebody is online is not for everybody to know.
+    fn may_watch(&self, watcher: UserId, users: Vec<UserId>) -> impl Future<Output = Vec<UserId>> + Send {
+        let _ = (watcher, users);
+        std::future::ready(Vec::new())
+    }
+
+    /// Decides what becomes of a [change](crate::content::Change) to an earlier message: refuses it, leaves it to
+    /// [`ChangePolicy`](super::ChangePolicy), which is the default, or grants it whatever the policy says. Changes do not come to
+    /// [`Handler::publish`]: rules for what may be said belong here too, for edits.
+    fn change(
+        &self,
+        incoming: &IncomingChange,
+    ) -> impl Future<Output = Result<ChangeRights, Refusal>> + Send {
+        let _ = incoming;
+        std::future::ready(Ok(ChangeRights::default()))
+    }
 
     /// A device's application has dealt with everything in a log up to a place, which is further than what was told
     /// before. Told once, to one of the back ends, if nothing is lost: an acknowledgement is no transaction, and the
@@ -180,6 +277,10 @@ impl Im {
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
         let requests = Requests { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_request(), requests).await?;
+        let signals = Signals { im: self.clone(), handler: Arc::clone(&handler) };
+        responders.start(names.upstream_signal(), signals).await?;
+        let presences = Presences { im: self.clone(), handler: Arc::clone(&handler) };
+        responders.start(names.upstream_presence(), presences).await?;
         responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
         if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
             tracing::warn!(

@@ -10,11 +10,14 @@ use super::{Handler, Incoming, Refusal, responder::Responder};
 use crate::{
     Content, Recipient,
     backend::{
+        change::{ChangeRights, IncomingChange},
+        check,
         im::Im,
         message::{Message, digest},
         send::{SendError, check_size},
     },
     cluster::{LogError, Once},
+    content::{Body, Change, ChangeKind},
     id::{ChannelId, Device, MessageId, ServerId, UserId},
     proto::{frame, pb},
 };
@@ -73,7 +76,7 @@ impl<H: Handler> Responder for Publishes<H> {
         }
         let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
         let record =
-            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(answer) };
+            pb::Record { connections: vec![connection], effect: Some(answer), ..pb::Record::default() };
         self.im.inner.publisher.submit_and_forget(&server, record).await;
     }
 }
@@ -89,16 +92,47 @@ impl<H: Handler> Publishes<H> {
             // No user's name begins with a space.
             Recipient::Channel(channel) => format!("{from}/{}> {channel}", incoming.device),
         };
-        if let Recipient::Channel(channel) = &incoming.to {
+        if let Recipient::Channel(channel) = &incoming.to
+            && !incoming.in_room
+        {
             self.check_member(channel, &from).await?;
         }
         let once = Once::Producer { name, number, digest };
+        if let Some(change) = incoming.content.as_change().cloned() {
+            let message = self.change(incoming, change).await?;
+            let message_id = self.send_for(&from, message, once).await?.as_u64();
+            return Ok(pb::Accepted { message_id, answer: Bytes::new() });
+        }
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
         let message_id = match acceptance.message {
             Some(message) => self.send_for(&from, message, once).await?.as_u64(),
             None => 0,
         };
         Ok(pb::Accepted { message_id, answer: acceptance.answer })
+    }
+
+    /// What a change comes to, if it makes sense, and the handler and the policy allow it.
+    async fn change(&self, incoming: Incoming, change: Change) -> Result<Message, pb::Refused> {
+        let Incoming { from, device, to, .. } = incoming;
+        let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
+        let log = IncomingChange::log(&from, &to);
+        let found = self.im.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
+            tracing::warn!(%from, %error, "cannot tell whether a change may be taken");
+            refused(pb::RefusalKind::Unavailable, "the message that is changed could not be read", RETRY_MS)
+        })?;
+        let message = found.ok_or_else(|| {
+            let (seq, id) = (change.seq, change.message_id);
+            invalid(format!("there is no message {id} at seq {seq}: it is gone, or another one"))
+        })?;
+        let incoming = IncomingChange { from, device, to, change, message };
+        incoming.check().map_err(invalid)?;
+        let config = &self.im.inner.config;
+        if self.handler.change(&incoming).await.map_err(rule)? != ChangeRights::Granted {
+            let not_allowed = |reason: String| refused(pb::RefusalKind::Rule, &reason, 0);
+            incoming.permit(&config.changes).map_err(not_allowed)?;
+        }
+        let durability = config.changes.durability(config.default_durability);
+        Ok(incoming.into_message().durability(durability))
     }
 
     /// Whoever is no member may not send to a channel, whatever the handler would say.
@@ -130,16 +164,33 @@ impl<H: Handler> Publishes<H> {
 }
 
 fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
+    let in_room = publish.in_room;
     let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
     let device = publish.device.ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
     let body = pb::Publish::decode(publish.publish).map_err(|error| error.to_string())?;
     let to = recipient(&body)?;
-    let content = Content::from(body.content);
-    if content == Content::Unknown {
-        return Err("the content is empty or of a kind that this back end does not know".into());
+    let content = body.content.unwrap_or_default();
+    check::check(&content).map_err(|error| error.to_string())?;
+    let content = Content::from(content);
+    match &said(&content).body {
+        Body::Unknown => {
+            return Err("the content is empty or of a kind that this back end does not know".into());
+        }
+        Body::Notice(_) => {
+            return Err("a notice is what the system says: devices cannot send it".into());
+        }
+        _ => {}
     }
-    Ok(Incoming { from, device, to, content })
+    Ok(Incoming { from, device, to, in_room, content })
+}
+
+/// What is new in it: of an edit, what the message says from then on.
+fn said(content: &Content) -> &Content {
+    match content.as_change() {
+        Some(Change { kind: ChangeKind::Edit(content), .. }) => content,
+        _ => content,
+    }
 }
 
 fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {

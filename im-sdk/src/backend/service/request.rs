@@ -1,27 +1,29 @@
-//! What devices ask: history, and their conversations.
+//! What devices ask: history and what they search here, rooms and presence in `rooms.rs`, their conversations in
+//! `conversations.rs`.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use prost::Message as _;
+
+mod parse;
 
 use super::{Handler, conversations, responder::Responder};
 use crate::{
-    Conversation, HistoryRange,
+    Conversation, HistoryRange, SearchPlace,
     backend::{
-        history::{RawEntry, RawPage},
+        history::{HistoryError, RawEntry, RawPage},
         im::Im,
+        search::{self, RawFound, SearchError},
+        store::StoredEntry,
     },
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
 /// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
-const CONCURRENCY: usize = 64;
-
-/// How many entries a device gets that names no limit, and the most that it gets.
-const USUAL_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 200;
+const CONCURRENCY: usize = 256;
 
 /// When a device may ask again what failed here.
 pub(super) const RETRY_MS: u32 = 1000;
@@ -30,16 +32,21 @@ pub(super) const RETRY_MS: u32 = 1000;
 pub(super) const FRAME_OVERHEAD: usize = 64;
 pub(super) const ENTRY_OVERHEAD: usize = 8;
 
+/// What a cursor takes at most.
+const CURSOR_BYTES: usize = 128;
+
 /// Answers what devices ask.
 pub(super) struct Requests<H> {
     pub(super) im: Im,
     pub(super) handler: Arc<H>,
 }
 
-/// Who asks.
+/// Who asks, and where.
 pub(super) struct Asker {
+    pub(super) server: ServerId,
+    pub(super) connection: u64,
     pub(super) user: UserId,
-    pub(super) device: Option<Device>,
+    pub(super) device: Device,
 }
 
 impl<H: Handler> Responder for Requests<H> {
@@ -55,45 +62,58 @@ impl<H: Handler> Responder for Requests<H> {
 
     async fn handle(self: Arc<Self>, payload: Bytes) {
         let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
-            let request = pb::Request::decode(upstream.request).ok()?;
-            let server = ServerId::parse(&upstream.server).ok()?;
-            let device = upstream.device.and_then(|device| Device::try_from(device).ok());
-            let asker = Asker { user: UserId::parse(&upstream.user).ok()?, device };
-            Some((server, upstream.connection, asker, request))
+            let asker = Asker {
+                server: ServerId::parse(&upstream.server).ok()?,
+                connection: upstream.connection,
+                user: UserId::parse(&upstream.user).ok()?,
+                device: Device::try_from(upstream.device?).ok()?,
+            };
+            Some((asker, pb::Request::decode(upstream.request).ok()?))
         });
-        let Some((server, connection, asker, request)) = parsed else {
+        let Some((asker, request)) = parsed else {
             return tracing::warn!("a request is not valid and was dropped");
         };
         let number = request.number;
-        let frames = match self.answer(&asker, number, request).await {
-            Ok(frames) => frames,
-            Err(refused) => refusal(number, refused),
-        };
+        let answer = AssertUnwindSafe(self.answer(&asker, request)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            tracing::error!("the handler panicked");
+            Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
+        });
+        let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
         let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
         let record =
-            pb::Record { connections: vec![connection], channel: String::new(), effect: Some(effect) };
-        self.im.inner.publisher.submit_and_forget(&server, record).await;
+            pb::Record { connections: vec![asker.connection], effect: Some(effect), ..pb::Record::default() };
+        self.im.inner.publisher.submit_and_forget(&asker.server, record).await;
     }
 }
 
 impl<H: Handler> Requests<H> {
-    async fn answer(&self, asker: &Asker, number: u64, request: pb::Request) -> Result<Bytes, pb::Refused> {
-        use pb::request::Question;
-        let (im, handler) = (&self.im, &*self.handler);
+    async fn answer(&self, asker: &Asker, request: pb::Request) -> Result<Bytes, pb::Refused> {
+        use pb::{request::Question, response::Outcome};
+        let (im, number) = (&self.im, request.number);
         match request.question {
             Some(Question::History(asked)) => {
-                self.history(&asker.user, asked).await.map(|history| answer(number, history))
+                let history = Some(self.history(&asker.user, &asked).await?);
+                Ok(answer(pb::RawResponse { number, history, ..Default::default() }))
             }
-            Some(Question::Conversations(asked)) => conversations::list(im, &asker.user, &asked)
-                .await
-                .map(|list| conversations::answer(number, list)),
+            Some(Question::Search(asked)) => {
+                let found = Some(self.search(&asker.user, &asked).await?);
+                Ok(answer(pb::RawResponse { number, found, ..Default::default() }))
+            }
+            Some(Question::JoinRoom(join)) => self.join_room(asker, number, join).await,
+            Some(Question::LeaveRoom(leave)) => self.leave_room(asker, number, leave).await,
+            Some(Question::Watch(watch)) => self.watch(asker, number, watch).await,
+            Some(Question::Conversations(asked)) => {
+                let conversations = Some(conversations::list(im, &asker.user, &asked).await?);
+                Ok(answer(pb::RawResponse { number, conversations, ..Default::default() }))
+            }
             Some(Question::Mark(asked)) => {
-                let marked = conversations::mark(im, handler, asker, asked).await?;
-                Ok(response(number, pb::response::Outcome::Marked(marked)))
+                let marked = conversations::mark(im, &*self.handler, asker, asked).await?;
+                Ok(response(number, Outcome::Marked(marked)))
             }
             Some(Question::Readers(asked)) => {
                 let readers = conversations::readers(im, &asker.user, &asked).await?;
-                Ok(response(number, pb::response::Outcome::Readers(readers)))
+                Ok(response(number, Outcome::Readers(readers)))
             }
             None => {
                 let reason = "the question is missing or of a kind that this back end does not know";
@@ -102,15 +122,18 @@ impl<H: Handler> Requests<H> {
         }
     }
 
-    async fn history(&self, user: &UserId, asked: pb::HistoryRequest) -> Result<pb::RawHistory, pb::Refused> {
+    async fn history(
+        &self,
+        user: &UserId,
+        asked: &pb::HistoryRequest,
+    ) -> Result<pb::RawHistory, pb::Refused> {
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
-        let conversation = conversation(&asked).map_err(invalid)?;
-        if let Conversation::Channel(channel) = &conversation {
-            may_read(&self.im, user, channel).await?;
-        }
-        let (range, limit) = (range(&asked), limit(asked.limit));
-        match self.im.raw_history(user, &conversation, range, limit).await {
-            Ok(page) => Ok(fit(page, &conversation, matches!(range, HistoryRange::After(_)))),
+        let conversation = parse::conversation(asked).map_err(invalid)?;
+        self.check_reading(user, Some(&conversation)).await?;
+        let query = parse::query(asked).map_err(invalid)?;
+        match self.im.raw_history(user, &conversation, &query, parse::limit(asked.limit)).await {
+            Ok(page) => Ok(fit(page, &conversation, parse::is_forward(asked), FRAME_OVERHEAD)),
+            Err(error @ HistoryError::NoSuchMessage(_)) => Err(invalid(error.to_string())),
             Err(error) => {
                 tracing::warn!(%user, %error, "history could not be read");
                 let reason = "the history could not be read".to_owned();
@@ -118,10 +141,45 @@ impl<H: Handler> Requests<H> {
             }
         }
     }
+
+    async fn search(&self, user: &UserId, asked: &pb::SearchRequest) -> Result<pb::RawFound, pb::Refused> {
+        let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
+        let search = parse::search(asked).map_err(invalid)?;
+        self.check_reading(user, search.conversation.as_ref()).await?;
+        match self.im.raw_search(user, &search, parse::limit(asked.limit)).await {
+            Ok(found) => Ok(fit_found(found)),
+            Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {
+                Err(invalid(error.to_string()))
+            }
+            // Asking again helps only once somebody has set one up.
+            Err(error @ SearchError::NoMessageStore) => {
+                Err(refused(RefusalKind::Unavailable, error.to_string(), 0))
+            }
+            Err(error @ SearchError::Busy) => {
+                Err(refused(RefusalKind::Unavailable, error.to_string(), RETRY_MS))
+            }
+            Err(error) => {
+                tracing::warn!(%user, %error, "messages could not be searched");
+                let reason = "the messages could not be searched".to_owned();
+                Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
+            }
+        }
+    }
+
+    async fn check_reading(
+        &self,
+        user: &UserId,
+        conversation: Option<&Conversation>,
+    ) -> Result<(), pb::Refused> {
+        match conversation {
+            Some(Conversation::Channel(channel)) => check_member(&self.im, user, channel).await,
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Refuses what is for members alone.
-pub(super) async fn may_read(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
+pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
     match im.inner.cluster.members().is_member(channel, user).await {
         Ok(true) => Ok(()),
         Ok(false) => {
@@ -136,37 +194,8 @@ pub(super) async fn may_read(im: &Im, user: &UserId, channel: &ChannelId) -> Res
     }
 }
 
-fn conversation(asked: &pb::HistoryRequest) -> Result<Conversation, String> {
-    use pb::history_request::Conversation as Asked;
-    let invalid = |error: crate::id::InvalidId| error.to_string();
-    match &asked.conversation {
-        Some(Asked::User(user)) => UserId::parse(user).map(Conversation::User).map_err(invalid),
-        Some(Asked::Channel(channel)) => {
-            ChannelId::parse(channel).map(Conversation::Channel).map_err(invalid)
-        }
-        Some(Asked::Inbox(_)) => Ok(Conversation::Inbox),
-        None => Err("the conversation is missing".into()),
-    }
-}
-
-fn range(asked: &pb::HistoryRequest) -> HistoryRange {
-    match (asked.before, asked.after) {
-        (0, Some(after)) => HistoryRange::After(after),
-        (0, None) => HistoryRange::Newest,
-        (before, _) => HistoryRange::Before(before),
-    }
-}
-
-fn limit(asked: u32) -> usize {
-    match usize::try_from(asked) {
-        Ok(0) => USUAL_LIMIT,
-        Ok(asked) => asked.min(MAX_LIMIT),
-        Err(_) => MAX_LIMIT,
-    }
-}
-
-/// As much as fits into a frame, the nearest to where the device asked.
-fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHistory {
+/// As much as fits into a frame of which some bytes are taken, the nearest to where the device asked.
+pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, taken: usize) -> pb::RawHistory {
     let channel = match conversation {
         Conversation::Channel(channel) => channel.to_string(),
         _ => String::new(),
@@ -176,7 +205,7 @@ fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHist
         pushes.reverse();
     }
     let all = pushes.len();
-    let mut bytes = FRAME_OVERHEAD;
+    let mut bytes = taken;
     let fits = |push: &&pb::RawPush| {
         bytes += push.encoded_len() + ENTRY_OVERHEAD;
         bytes <= MAX_FRAME_BYTES
@@ -187,10 +216,50 @@ fn fit(page: RawPage, conversation: &Conversation, forward: bool) -> pb::RawHist
     let whole = (1..=count).rev().find(|count| !same_seq(*count));
     count = whole.unwrap_or(count);
     pushes.truncate(count);
+    // What did not fit is asked for from the last one that did.
+    let next = match pushes.last() {
+        Some(push) if count < all => Some(push.seq),
+        _ => page.next.map(seq_of),
+    };
     if !forward {
         pushes.reverse();
     }
-    pb::RawHistory { entries: pushes, more: page.more || count < all }
+    pb::RawHistory { entries: pushes, more: next.is_some(), next: next.unwrap_or_default() }
+}
+
+fn seq_of(range: HistoryRange) -> u64 {
+    match range {
+        HistoryRange::Newest => 0,
+        HistoryRange::Before(seq) | HistoryRange::After(seq) => seq,
+    }
+}
+
+/// As much of what was found as fits into a frame.
+fn fit_found(found: RawFound) -> pb::RawFound {
+    let (mut entries, mut next, mut bytes) =
+        (Vec::new(), found.next.map(|place| cursor(&place)), FRAME_OVERHEAD);
+    let mut last = None;
+    for entry in found.entries {
+        let StoredEntry { log, seq, message_id, message, .. } = entry;
+        let place = SearchPlace { channel: search::channel(&log), message_id };
+        let channel = place.channel.as_ref().map(ToString::to_string).unwrap_or_default();
+        let push = push(RawEntry { seq, message_id, message }, &channel);
+        bytes += push.encoded_len() + ENTRY_OVERHEAD;
+        if bytes > MAX_FRAME_BYTES - CURSOR_BYTES
+            && let Some(last) = last
+        {
+            next = Some(last);
+            break;
+        }
+        last = Some(cursor(&place));
+        entries.push(push);
+    }
+    pb::RawFound { entries, next }
+}
+
+fn cursor(place: &SearchPlace) -> pb::Cursor {
+    let channel = place.channel.as_ref().map(ToString::to_string).unwrap_or_default();
+    pb::Cursor { channel, seq: 0, id: place.message_id.as_u64() }
 }
 
 /// An entry that alone is too large, which nothing that is sent today can be, shows without its content: else nobody would
@@ -205,8 +274,7 @@ pub(super) fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
     pb::RawPush { message: message.encode_to_vec().into(), ..push }
 }
 
-fn answer(number: u64, history: pb::RawHistory) -> Bytes {
-    let response = pb::RawResponse { number, history: Some(history), conversations: None };
+pub(super) fn answer(response: pb::RawResponse) -> Bytes {
     pb::RawFrame { push: None, response: Some(response) }.encode_length_delimited_to_vec().into()
 }
 
@@ -214,7 +282,8 @@ fn refusal(number: u64, refused: pb::Refused) -> Bytes {
     response(number, pb::response::Outcome::Refused(refused))
 }
 
-fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
+/// An answer without messages.
+pub(super) fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
     frame::encode(pb::frame::Body::Response(pb::Response { number, outcome: Some(outcome) }))
 }
 
@@ -233,12 +302,14 @@ mod tests {
             message_id: MessageId::from_u64(7).unwrap(),
             message: vec![0; *bytes].into(),
         };
-        RawPage { entries: sizes.iter().map(entry).collect(), more: false }
+        RawPage { entries: sizes.iter().map(entry).collect(), next: None }
     }
 
     fn fitted(sizes: &[(u64, usize)], forward: bool) -> (Vec<u64>, bool) {
-        let history = fit(page(sizes), &Conversation::Inbox, forward);
-        let frame = answer(u64::MAX, history.clone());
+        let history = fit(page(sizes), &Conversation::Inbox, forward, FRAME_OVERHEAD);
+        let response =
+            pb::RawResponse { number: u64::MAX, history: Some(history.clone()), ..Default::default() };
+        let frame = answer(response);
         assert!(frame.len() <= MAX_FRAME_BYTES + 5, "{} bytes", frame.len());
         (history.entries.iter().map(|push| push.seq).collect(), history.more)
     }
@@ -268,15 +339,5 @@ mod tests {
     fn what_is_too_large_shows_without_content() {
         let (seqs, more) = fitted(&[(1, 10), (2, MAX_FRAME_BYTES), (3, 10)], true);
         assert_eq!((seqs, more), (vec![1, 2, 3], false));
-    }
-
-    #[test]
-    fn ranges_are_as_the_protocol_says() {
-        let asked = |before, after| range(&pb::HistoryRequest { before, after, ..Default::default() });
-        assert_eq!(asked(0, None), HistoryRange::Newest);
-        assert_eq!(asked(7, None), HistoryRange::Before(7));
-        assert_eq!(asked(7, Some(3)), HistoryRange::Before(7));
-        assert_eq!(asked(0, Some(0)), HistoryRange::After(0));
-        assert_eq!((limit(0), limit(7), limit(u32::MAX)), (USUAL_LIMIT, 7, MAX_LIMIT));
     }
 }

@@ -2,10 +2,14 @@
 //! what is wrong.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
+mod search;
+mod trim;
+
 use bytes::Bytes;
 
 use super::{HistoryRange, MessageStore, StoreQuery, StoredEntry};
 use crate::{
+    Kind,
     cluster::LogId,
     id::{MessageId, NodeId, UserId},
 };
@@ -21,6 +25,9 @@ pub async fn check_message_store(store: &dyn MessageStore) {
     conversations(store).await;
     entries_with_one_seq_stay_together(store).await;
     large_batches(store).await;
+    times_and_kinds(store).await;
+    search::check(store).await;
+    trim::check(store).await;
 }
 
 async fn what_is_written_is_read(store: &dyn MessageStore) {
@@ -123,6 +130,42 @@ async fn entries_with_one_seq_stay_together(store: &dyn MessageStore) {
     }
     let (entries, _) = newest(store, &inbox, 10).await;
     assert!(entries.is_sorted_by_key(|entry| (entry.seq, entry.message_id)), "in the order of seq and id");
+}
+
+async fn times_and_kinds(store: &dyn MessageStore) {
+    let inbox = inbox(&unique());
+    let start = 1_800_000_000_000;
+    let of = |seq: u64, kind: Kind| StoredEntry {
+        message_id: MessageId::first_at(start + seq),
+        kind: kind.to_string(),
+        ..entry(&inbox, seq)
+    };
+    let paid = || Kind::custom("order.paid");
+    let kinds = [Kind::Text, Kind::Image, paid(), Kind::Text, Kind::Other(12), paid(), Kind::Image];
+    let entries: Vec<_> = (1..).zip(kinds).map(|(seq, kind)| of(seq, kind)).collect();
+    store.write(&entries).await.expect("write");
+    use HistoryRange::{After, Before, Newest};
+    let all = |range, limit| StoreQuery::new(range, limit);
+    let kinds = |range, limit, kinds: &[Kind]| all(range, limit).with_kinds(kinds.to_vec());
+    let times = |range, limit, since: u64, until: u64| {
+        all(range, limit).with_times(Some(start + since), Some(start + until))
+    };
+    for (query, expected, more) in [
+        (kinds(Newest, 9, &[Kind::Image]), vec![2, 7], false),
+        (kinds(Newest, 1, &[Kind::Image]), vec![7], true),
+        (kinds(Before(7), 9, &[Kind::Image, paid()]), vec![2, 3, 6], false),
+        (kinds(After(3), 1, &[Kind::Other(12), paid()]), vec![5], true),
+        (kinds(Newest, 9, &[Kind::custom("image")]), vec![], false),
+        (times(Newest, 9, 2, 4), vec![2, 3], false),
+        (times(After(2), 9, 2, 4), vec![3], false),
+        (times(Newest, 1, 2, 9), vec![7], true),
+        (times(Newest, 9, 9, 2), vec![], false),
+        (times(Newest, 9, 2, 7).with_kinds(vec![Kind::Image]), vec![2], false),
+        (all(Newest, 9).with_times(Some(start + 6), None), vec![6, 7], false),
+        (all(Newest, 9).with_times(None, Some(start + 2)), vec![1], false),
+    ] {
+        assert_eq!(read(store, &inbox, &query).await, (expected, more), "{query:?}");
+    }
 }
 
 async fn large_batches(store: &dyn MessageStore) {

@@ -4,14 +4,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    Content,
+    Kind,
     cluster::{ArchiveRecord, LogId},
     id::{InvalidId, MessageId, UserId},
     proto::pb,
 };
-
-/// The longest [`StoredEntry::kind`], in bytes.
-const MAX_KIND_BYTES: usize = 128;
 
 /// An entry of a log, for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +24,7 @@ pub struct StoredEntry {
     pub peer: Option<UserId>,
     /// Who sent it. `None`: the back end itself.
     pub from: Option<UserId>,
-    /// What its content is, for queries: `text`, or the application's name for it without control characters and cut at
-    /// 128 bytes; empty where this version does not know it.
+    /// What its content is, for queries: a [`Kind`] as text, such as `text` or `custom:order.paid`; empty where it has none.
     pub kind: String,
     /// The message: an encoded `im.v1.Message`.
     pub message: Bytes,
@@ -62,7 +58,7 @@ impl StoredEntry {
         let message = pb::Message::decode(record.message.clone()).map_err(NotAMessage::because)?;
         let id = MessageId::from_u64(message.id).ok_or_else(|| NotAMessage::because("it has no valid id"))?;
         let from = if message.from.is_empty() { None } else { Some(UserId::parse(&message.from)?) };
-        let kind = kind(message.content.as_ref());
+        let kind = kind(&record.message);
         let entries = record.places.iter().map(|place| Self {
             log: place.log.clone(),
             seq: place.seq,
@@ -78,35 +74,55 @@ impl StoredEntry {
         Ok(entries.collect())
     }
 
+    /// What names it in a store.
+    pub fn key(&self) -> StoredKey {
+        StoredKey { message_id: self.message_id, log: self.log.clone() }
+    }
+
     /// When it was sent, in milliseconds since the Unix epoch.
     pub fn sent_at_ms(&self) -> u64 {
         self.message_id.unix_ms()
     }
 }
 
-/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
-pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
-    let other = if message.from == owner.as_str() { &message.to } else { &message.from };
-    UserId::parse(other).ok()
+/// What names an entry in a store, and the order in which searches go through entries: by time, and by log where it is the
+/// same message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoredKey {
+    /// The message's id.
+    pub message_id: MessageId,
+    /// Which log.
+    pub log: LogId,
 }
 
-fn kind(content: Option<&pb::Content>) -> String {
-    match Content::from(content.cloned()) {
-        Content::Text(_) => "text".to_owned(),
-        // A device chooses it: PostgreSQL would not take a NUL, for example.
-        Content::Custom { kind, .. } => {
-            let mut kind: String = kind.chars().filter(|char| !char.is_control()).collect();
-            kind.truncate(kind.floor_char_boundary(MAX_KIND_BYTES));
-            kind
+/// The kind of an encoded message, as [`StoredEntry::kind`] has it.
+pub(super) fn kind(message: &Bytes) -> String {
+    Kind::of_message(message).map(|kind| kind.to_string()).unwrap_or_default()
+}
+
+/// What stays of a message whose text must go.
+pub(super) fn redacted(id: MessageId, message: Bytes) -> Bytes {
+    let message = pb::Message::decode(message).unwrap_or_default();
+    pb::Message { id: id.as_u64(), content: None, ..message }.encode_to_vec().into()
+}
+
+/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
+pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
+    let other = match message.content.as_ref().and_then(|content| content.body.as_ref()) {
+        // What the back end changes between two users.
+        Some(pb::content::Body::Change(change)) if message.from.is_empty() => {
+            change.between.iter().find(|user| *user != owner.as_str())?
         }
-        Content::Unknown => String::new(),
-    }
+        _ if message.from == owner.as_str() => &message.to,
+        _ => &message.from,
+    };
+    UserId::parse(other).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::ArchivePlace;
+    use crate::{Content, cluster::ArchivePlace, content::Change};
 
     fn message(from: &str, to: &str, content: Content) -> pb::Message {
         let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;
@@ -129,6 +145,11 @@ mod tests {
         assert_eq!(peers("alice", "bob", &["alice", "bob"]), [bob(), Some("alice".to_owned())]);
         assert_eq!(peers("bob", "bob", &["bob"]), [bob()], "notes to oneself");
         assert_eq!(peers("", "bob", &["bob"]), [None], "from the back end");
+        let mut change = Change::recall(MessageId::from_u64(7).unwrap());
+        change.between = ["alice", "bob"].map(|user| user.parse().unwrap()).into();
+        let changed = entries(&message("", "", change.into()), &["alice", "bob"]);
+        let peers_of_change: Vec<_> = changed.into_iter().map(|entry| entry.peer.unwrap()).collect();
+        assert_eq!(peers_of_change, ["bob", "alice"].map(|user| UserId::parse(user).unwrap()));
         assert_eq!(peers("bob", "", &["bob", "carol"]), [None, bob()], "to several");
     }
 
@@ -136,9 +157,9 @@ mod tests {
     fn kinds_fit_into_any_database() {
         let kind =
             |kind: &str| entries(&message("", "bob", Content::custom(kind, "")), &["bob"]).remove(0).kind;
-        assert_eq!(kind("order.paid"), "order.paid");
-        assert_eq!(kind("a\0b\n"), "ab");
-        assert_eq!(kind(&"é".repeat(100)), "é".repeat(64));
+        assert_eq!(kind("order.paid"), "custom:order.paid");
+        assert_eq!(kind("a\0b\n"), "custom:ab");
+        assert_eq!(kind("text"), "custom:text", "nobody's own text is text");
         assert_eq!(entries(&message("", "bob", Content::text("x")), &["bob"])[0].kind, "text");
         assert_eq!(
             entries(&message("", "bob", Content::text("x")), &["bob"])[0].sent_at_ms(),

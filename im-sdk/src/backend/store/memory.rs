@@ -6,9 +6,13 @@ use std::{
 };
 
 use async_trait::async_trait;
+use prost::Message as _;
 
-use super::{Cut, HistoryRange, MessageStore, MessageStoreError, StorePage, StoreQuery, StoredEntry, cut};
-use crate::{cluster::LogId, id::MessageId};
+use super::{
+    Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage, StoreQuery,
+    StoredEntry, cut, entry::redacted, words::searched,
+};
+use crate::{Kind, cluster::LogId, id::MessageId, proto::pb};
 
 /// A message store inside this process, gone when it ends. For tests and trials: it keeps everything. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +32,7 @@ impl MemoryMessageStore {
         Self::default()
     }
 
-    fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
         // Every change is complete before anything can panic.
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +41,7 @@ impl MemoryMessageStore {
 #[async_trait]
 impl MessageStore for MemoryMessageStore {
     async fn write(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError> {
-        let mut logs = self.logs();
+        let mut logs = self.lock();
         for entry in entries {
             let log = logs.entry(entry.log.clone()).or_default();
             let seq = *log.seqs.entry(entry.message_id).or_insert(entry.seq);
@@ -47,8 +51,77 @@ impl MessageStore for MemoryMessageStore {
     }
 
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
-        Ok(self.logs().get(log).map(|log| log.read(query)).unwrap_or_default())
+        Ok(self.lock().get(log).map(|log| log.read(query)).unwrap_or_default())
     }
+
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
+        let logs = self.lock();
+        let of_the_logs = query.logs.iter().filter_map(|log| logs.get(log));
+        let entries = of_the_logs.flat_map(|log| log.entries.values());
+        let mut found: Vec<StoredEntry> = entries.filter(|entry| is_found(entry, query)).cloned().collect();
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.key()));
+        found.dedup_by_key(|entry| entry.key());
+        let limit = query.limit.max(1);
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(StoredEntry::key);
+        Ok(SearchPage { entries: found, next })
+    }
+
+    async fn redact(&self, ids: &[MessageId]) -> Result<(), MessageStoreError> {
+        for log in self.lock().values_mut() {
+            for id in ids {
+                let Some(seq) = log.seqs.get(id) else { continue };
+                if let Some(entry) = log.entries.get_mut(&(*seq, *id)) {
+                    entry.message = redacted(*id, entry.message.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn logs(
+        &self,
+        after: Option<&LogId>,
+        limit: usize,
+    ) -> Result<Vec<(LogId, MessageId)>, MessageStoreError> {
+        let logs = self.lock();
+        let with_entries = logs.iter().filter_map(|(id, log)| Some((id.clone(), *log.seqs.keys().min()?)));
+        let mut behind: Vec<_> =
+            with_entries.filter(|(id, _)| after.is_none_or(|after| id > after)).collect();
+        behind.sort();
+        behind.truncate(limit);
+        Ok(behind)
+    }
+
+    async fn trim(&self, log: &LogId, before: MessageId, limit: usize) -> Result<usize, MessageStoreError> {
+        let mut logs = self.lock();
+        let Some(log) = logs.get_mut(log) else { return Ok(0) };
+        let mut due: Vec<_> =
+            log.seqs.iter().map(|(id, seq)| (*id, *seq)).filter(|(id, _)| *id < before).collect();
+        due.sort();
+        due.truncate(limit);
+        for (id, seq) in &due {
+            log.seqs.remove(id);
+            log.entries.remove(&(*seq, *id));
+        }
+        Ok(due.len())
+    }
+}
+
+fn is_found(entry: &StoredEntry, query: &SearchQuery) -> bool {
+    is_within(entry, query.since_ms, query.until_ms, &query.kinds)
+        && query.peer.as_ref().is_none_or(|peer| entry.peer.as_ref() == Some(peer))
+        && query.from.as_ref().is_none_or(|from| entry.from.as_ref() == Some(from))
+        && query.before.as_ref().is_none_or(|before| entry.key() < *before)
+        && pb::Message::decode(entry.message.clone())
+            .is_ok_and(|message| searched(&message).is_some_and(|text| query.words.are_in(&text)))
+}
+
+fn is_within(entry: &StoredEntry, since_ms: Option<u64>, until_ms: Option<u64>, kinds: &[Kind]) -> bool {
+    since_ms.is_none_or(|since| entry.sent_at_ms() >= since)
+        && until_ms.is_none_or(|until| entry.sent_at_ms() < until)
+        && (kinds.is_empty() || kinds.iter().any(|kind| kind.to_string() == entry.kind))
 }
 
 impl Log {
@@ -59,7 +132,9 @@ impl Log {
                 HistoryRange::Before(seq) => entry.seq < seq,
                 HistoryRange::After(seq) => entry.seq > seq,
             };
-            in_range && query.peer.as_ref().is_none_or(|peer| entry.peer.as_ref() == Some(peer))
+            in_range
+                && query.peer.as_ref().is_none_or(|peer| entry.peer.as_ref() == Some(peer))
+                && is_within(entry, query.since_ms, query.until_ms, &query.kinds)
         };
         let forward = matches!(query.range, HistoryRange::After(_));
         let found = self.entries.values().filter(wanted);

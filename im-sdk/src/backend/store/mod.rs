@@ -3,8 +3,10 @@
 
 mod entry;
 mod memory;
+mod query;
 #[cfg(feature = "sql")]
 mod sql;
+mod words;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -17,11 +19,13 @@ pub(super) use self::entry::peer;
 #[cfg(feature = "sql")]
 pub use self::sql::SqlMessageStore;
 pub use self::{
-    entry::{NotAMessage, StoredEntry},
+    entry::{NotAMessage, StoredEntry, StoredKey},
     memory::MemoryMessageStore,
+    query::{SearchPage, SearchQuery, StorePage, StoreQuery},
+    words::Words,
 };
 pub use crate::HistoryRange;
-use crate::{cluster::LogId, id::UserId};
+use crate::{cluster::LogId, id::MessageId};
 
 /// Keeps entries of logs for good. What an implementation must do is told by its conformance suite.
 #[async_trait]
@@ -40,40 +44,49 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`MessageStoreError`].
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError>;
-}
 
-/// What is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoreQuery {
-    /// Only entries of the conversation with this user.
-    pub peer: Option<UserId>,
-    /// From where, and in which direction.
-    pub range: HistoryRange,
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl StoreQuery {
-    /// Everything in a range.
-    pub fn new(range: HistoryRange, limit: usize) -> Self {
-        Self { peer: None, range, limit }
+    /// Looks for entries by their text, in all that was written before. A store that cannot need not.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`].
+    async fn search(&self, _query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
+        Err(MessageStoreError::Unsupported { action: "search" })
     }
 
-    /// Only the conversation with a user.
-    #[must_use]
-    pub fn with_peer(self, peer: Option<UserId>) -> Self {
-        Self { peer, ..self }
+    /// Removes what these messages say, from every log and from what is searched. Their entries stay, without content. What is
+    /// not there yet is not concerned, and writing an entry that is there brings nothing back.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`]: some may be done; try again.
+    async fn redact(&self, _ids: &[MessageId]) -> Result<(), MessageStoreError> {
+        Err(MessageStoreError::Unsupported { action: "remove what messages say" })
     }
-}
 
-/// A page of entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StorePage {
-    /// In the order of the log, whatever the direction.
-    pub entries: Vec<StoredEntry>,
-    /// There are further ones in the direction of the range.
-    pub more: bool,
+    /// Up to `limit` logs that have entries, behind `after` in an order of the store's own, each with the lowest id in it.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`].
+    async fn logs(
+        &self,
+        _after: Option<&LogId>,
+        _limit: usize,
+    ) -> Result<Vec<(LogId, MessageId)>, MessageStoreError> {
+        Err(MessageStoreError::Unsupported { action: "list its logs" })
+    }
+
+    /// Deletes up to `limit` entries of a log whose ids are lower than `before`, the lowest first, also from what is searched.
+    /// Returns how many; 0: there are none. Several may do it at the same time.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`]: some may be deleted; try again.
+    async fn trim(
+        &self,
+        _log: &LogId,
+        _before: MessageId,
+        _limit: usize,
+    ) -> Result<usize, MessageStoreError> {
+        Err(MessageStoreError::Unsupported { action: "delete entries" })
+    }
 }
 
 /// What a library said, shared by all whom it concerns.
@@ -98,6 +111,12 @@ pub enum MessageStoreError {
         found: i64,
         /// What this version makes.
         known: i64,
+    },
+    /// It is not made for this.
+    #[error("this message store cannot {action}: use one that can, such as SqlMessageStore")]
+    Unsupported {
+        /// What was asked.
+        action: &'static str,
     },
     /// It holds something that this version cannot read.
     #[error("the message store holds an entry that cannot be read: {place}")]

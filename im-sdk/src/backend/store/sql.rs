@@ -1,21 +1,23 @@
 //! Messages in SQLite or PostgreSQL. Both understand the same statements, so there is one of each.
 
+mod index;
+mod read;
 mod schema;
+mod statement;
+mod trim;
+mod write;
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{
-    Any, AnyPool, AssertSqlSafe, Row as _, Transaction,
-    any::{AnyPoolOptions, AnyRow},
-};
+use sqlx::{Any, AnyPool, Transaction, any::AnyPoolOptions};
 use tokio::time::timeout;
 
-use super::{Cut, HistoryRange, MessageStore, MessageStoreError, StorePage, StoreQuery, StoredEntry, cut};
-use crate::{
-    cluster::LogId,
-    id::{MessageId, UserId},
+use super::{
+    Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage, StoreQuery,
+    StoredEntry, cut,
 };
+use crate::{cluster::LogId, id::MessageId};
 
 /// How long anything may take, a connection included: an archiver tries again, and history is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,13 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many connections are open at once. One archiver needs one; the rest is for history.
 const CONNECTIONS: u32 = 8;
 
-/// How many entries one statement writes. At 8 values each, far below what either database takes.
-const ROWS: usize = 128;
+/// How long a new version's tables may take: an index over tens of millions of rows takes minutes.
+const MIGRATION: Duration = Duration::from_secs(15 * 60);
 
 /// A message store in SQLite or PostgreSQL.
 ///
-/// One table, `im_messages`, which is made and brought up to date when it is connected: `log` is `u:<user>` or
-/// `c:<channel>`, `peer` and `sender` are empty where there is none, `message` is an encoded `im.v1.Message`.
+/// Its table is `im_messages`: `log` is `u:<user>` or `c:<channel>`, `peer` and `sender` are empty where there is none,
+/// `kind` is a [`Kind`](crate::Kind) as text, `message` is an encoded `im.v1.Message`. `im_texts` (and in SQLite `im_words`) is
+/// what is searched, by the database's own full-text index: FTS5 in SQLite, a `tsvector` under GIN in PostgreSQL, which needs no
+/// extension. It holds pairs of neighbouring characters and no text.
+///
+/// All tables are made and brought up to date when it is connected. Where a version brings a new index, that takes as long as
+/// it takes to read all messages once.
 #[derive(Clone)]
 pub struct SqlMessageStore {
     pool: AnyPool,
@@ -46,7 +53,7 @@ impl SqlMessageStore {
     /// Connects to `sqlite:<path>`, a file which is created if it is missing, or `postgres://user:password@host/database`.
     ///
     /// # Errors
-    /// [`MessageStoreError`], within 10 s.
+    /// [`MessageStoreError`], within 10 s where the tables are up to date.
     pub async fn connect(url: &str) -> Result<Self, MessageStoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
@@ -60,68 +67,31 @@ impl SqlMessageStore {
         let options = if connections == 1 { options.idle_timeout(None).max_lifetime(None) } else { options };
         let pool = within(CONNECT, options.connect(&url)).await?;
         let store = Self { pool, dialect };
-        timeout(PATIENCE, store.migrate())
+        timeout(MIGRATION, store.migrate())
             .await
             .map_err(|error| MessageStoreError::unavailable(schema::MIGRATE, error))??;
+        store.index_the_rest().await?;
         Ok(store)
     }
 
-    async fn write_all(&self, entries: &[StoredEntry]) -> Result<(), sqlx::Error> {
+    /// A transaction that writes. In SQLite it begins with a write, to wait for its turn: one that has read first is refused at
+    /// once where another writes.
+    async fn begin(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
-        for rows in entries.chunks(ROWS) {
-            insert(&mut transaction, rows).await?;
+        if self.dialect == Dialect::Sqlite {
+            sqlx::query("DELETE FROM im_schema WHERE version < 0").execute(&mut *transaction).await?;
         }
-        transaction.commit().await
-    }
-
-    async fn rows(&self, log: &LogId, query: &StoreQuery) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let (comparison, bound, order) = match query.range {
-            HistoryRange::Newest => ("", None, "DESC"),
-            HistoryRange::Before(seq) => (" AND seq < $2", Some(clamp(seq)), "DESC"),
-            HistoryRange::After(seq) => (" AND seq > $2", Some(clamp(seq)), "ASC"),
-        };
-        let by_peer = match (&query.peer, bound) {
-            (None, _) => "",
-            (Some(_), None) => " AND peer = $2",
-            (Some(_), Some(_)) => " AND peer = $3",
-        };
-        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1);
-        let text = format!(
-            "SELECT {COLUMNS} FROM im_messages WHERE log = $1{comparison}{by_peer} \
-             ORDER BY seq {order}, id {order} LIMIT {limit}"
-        );
-        let mut asked = sqlx::query(AssertSqlSafe(text)).bind(log.to_string());
-        if let Some(bound) = bound {
-            asked = asked.bind(bound);
-        }
-        if let Some(peer) = &query.peer {
-            asked = asked.bind(peer.to_string());
-        }
-        asked.fetch_all(&self.pool).await
-    }
-
-    /// Everything at one seq.
-    async fn rows_at(
-        &self,
-        log: &LogId,
-        seq: u64,
-        peer: Option<&UserId>,
-    ) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let by_peer = if peer.is_some() { " AND peer = $3" } else { "" };
-        let text =
-            format!("SELECT {COLUMNS} FROM im_messages WHERE log = $1 AND seq = $2{by_peer} ORDER BY id");
-        let mut asked = sqlx::query(AssertSqlSafe(text)).bind(log.to_string()).bind(clamp(seq));
-        if let Some(peer) = peer {
-            asked = asked.bind(peer.to_string());
-        }
-        asked.fetch_all(&self.pool).await
+        Ok(transaction)
     }
 }
 
 const CONNECT: &str = "connect";
 const WRITE: &str = "write entries";
 const READ: &str = "read entries";
-const COLUMNS: &str = "seq, id, peer, sender, kind, message";
+const SEARCH: &str = "search";
+const REDACT: &str = "remove what messages say";
+const LIST: &str = "list its logs";
+const TRIM: &str = "delete entries";
 
 #[async_trait]
 impl MessageStore for SqlMessageStore {
@@ -133,14 +103,11 @@ impl MessageStore for SqlMessageStore {
     }
 
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
-        let load = |rows: Vec<AnyRow>| -> Result<Vec<StoredEntry>, MessageStoreError> {
-            rows.iter().map(|row| load(log, row)).collect()
-        };
-        let mut entries = load(within(READ, self.rows(log, query)).await?)?;
+        let mut entries = read::load_all(&within(READ, self.rows(log, query)).await?)?;
         match cut(&mut entries, query.limit) {
             Cut::OneSeq(seq) => {
-                let rows = within(READ, self.rows_at(log, seq, query.peer.as_ref())).await?;
-                Ok(StorePage { entries: load(rows)?, more: true })
+                let rows = within(READ, self.rows_at(log, seq, query)).await?;
+                Ok(StorePage { entries: read::load_all(&rows)?, more: true })
             }
             Cut::Done { more } => {
                 if !matches!(query.range, HistoryRange::After(_)) {
@@ -149,6 +116,26 @@ impl MessageStore for SqlMessageStore {
                 Ok(StorePage { entries, more })
             }
         }
+    }
+
+    async fn search(&self, query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
+        self.find(query).await
+    }
+
+    async fn redact(&self, ids: &[MessageId]) -> Result<(), MessageStoreError> {
+        self.redact_all(ids).await
+    }
+
+    async fn logs(
+        &self,
+        after: Option<&LogId>,
+        limit: usize,
+    ) -> Result<Vec<(LogId, MessageId)>, MessageStoreError> {
+        self.list_logs(after, limit).await
+    }
+
+    async fn trim(&self, log: &LogId, before: MessageId, limit: usize) -> Result<usize, MessageStoreError> {
+        within(TRIM, self.delete(log, before, limit)).await
     }
 }
 
@@ -168,61 +155,17 @@ async fn within<T>(
     }
 }
 
-async fn insert(transaction: &mut Transaction<'_, Any>, rows: &[StoredEntry]) -> Result<(), sqlx::Error> {
-    let row = |index: usize| {
-        let places: Vec<String> = (1..=8).map(|column| format!("${}", index * 8 + column)).collect();
-        format!("({})", places.join(", "))
-    };
-    let values: Vec<String> = (0..rows.len()).map(row).collect();
-    let text = format!(
-        "INSERT INTO im_messages (log, seq, id, peer, sender, sent_at_ms, kind, message) VALUES {} \
-         ON CONFLICT (log, id) DO NOTHING",
-        values.join(", ")
-    );
-    let name = |user: Option<&UserId>| user.map(ToString::to_string).unwrap_or_default();
-    let mut statement = sqlx::query(AssertSqlSafe(text));
-    for entry in rows {
-        statement = statement
-            .bind(entry.log.to_string())
-            .bind(clamp(entry.seq))
-            .bind(clamp(entry.message_id.as_u64()))
-            .bind(name(entry.peer.as_ref()))
-            .bind(name(entry.from.as_ref()))
-            .bind(clamp(entry.sent_at_ms()))
-            .bind(entry.kind.clone())
-            .bind(entry.message.to_vec());
-    }
-    statement.execute(&mut **transaction).await.map(drop)
-}
-
-fn load(log: &LogId, row: &AnyRow) -> Result<StoredEntry, MessageStoreError> {
-    let failed = |error: sqlx::Error| MessageStoreError::unavailable(READ, error);
-    let (seq, id): (i64, i64) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-    let malformed = || MessageStoreError::Malformed { place: format!("{log}, seq {seq}, id {id}") };
-    let user = |column: usize| {
-        let name: String = row.try_get(column).map_err(failed)?;
-        if name.is_empty() { Ok(None) } else { UserId::parse(&name).map(Some).map_err(|_| malformed()) }
-    };
-    let message: Vec<u8> = row.try_get(5).map_err(failed)?;
-    Ok(StoredEntry {
-        log: log.clone(),
-        seq: u64::try_from(seq).map_err(|_| malformed())?,
-        message_id: u64::try_from(id).ok().and_then(MessageId::from_u64).ok_or_else(malformed)?,
-        peer: user(2)?,
-        from: user(3)?,
-        kind: row.try_get(4).map_err(failed)?,
-        message: message.into(),
-    })
-}
-
-/// No log gets as far as this cuts off.
+/// No log gets as far as this cuts off, and no id.
 fn clamp(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::{super::conformance::check_message_store, *};
+    use crate::{Content, Kind, backend::store::Words, proto::pb};
 
     #[tokio::test]
     async fn conforms_in_memory() {
@@ -248,6 +191,67 @@ mod tests {
         sqlx::query("INSERT INTO im_schema (version) VALUES (99)").execute(&store.pool).await.unwrap();
         drop(store);
         let error = SqlMessageStore::connect(&url).await.unwrap_err();
-        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 1 }), "{error}");
+        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 2 }), "{error}");
+    }
+
+    /// A file as version 1 of the tables left it.
+    async fn file_of_version_1(url: &str, messages: i64) {
+        let pool = AnyPoolOptions::new().connect(&format!("{url}?mode=rwc")).await.unwrap();
+        for statement in [
+            "CREATE TABLE im_schema (version BIGINT NOT NULL)",
+            "INSERT INTO im_schema (version) VALUES (1)",
+            "CREATE TABLE im_messages (log TEXT NOT NULL, seq BIGINT NOT NULL, id BIGINT NOT NULL, peer TEXT NOT NULL,
+                sender TEXT NOT NULL, sent_at_ms BIGINT NOT NULL, kind TEXT NOT NULL, message BLOB NOT NULL,
+                PRIMARY KEY (log, id))",
+            "CREATE INDEX im_messages_seq ON im_messages (log, seq, id)",
+            "CREATE INDEX im_messages_peer ON im_messages (log, peer, seq, id)",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        for seq in 1..=messages {
+            write_as_version_1(&pool, seq).await;
+        }
+        pool.close().await;
+    }
+
+    async fn write_as_version_1(pool: &AnyPool, seq: i64) {
+        let id = MessageId::first_at(1_800_000_000_000 + seq as u64).as_u64();
+        let (content, kind) = match seq % 2 {
+            0 => (Content::custom("order.paid", "x"), "order.paid"),
+            _ => (Content::text(format!("午饭 number {seq}")), "text"),
+        };
+        let message = pb::Message { id, content: Some(content.into()), ..Default::default() };
+        let insert = "INSERT INTO im_messages (log, seq, id, peer, sender, sent_at_ms, kind, message)
+            VALUES ('u:bob', $1, $2, 'alice', 'alice', 0, $3, $4)";
+        let insert = sqlx::query(insert).bind(seq).bind(clamp(id)).bind(kind).bind(message.encode_to_vec());
+        insert.execute(pool).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_earlier_version_has_written_is_found() {
+        const MESSAGES: i64 = 601;
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
+        file_of_version_1(&url, MESSAGES).await;
+        // Several at once, as several back ends would be updated.
+        let stores = futures_util::future::join_all((0..3).map(|_| SqlMessageStore::connect(&url))).await;
+        let store = stores.into_iter().map(Result::unwrap).next().unwrap();
+        let bob = LogId::Inbox("bob".parse().unwrap());
+        let found = async |store: &SqlMessageStore, text: &str| {
+            let query = SearchQuery::new(vec![bob.clone()], Words::parse(text).unwrap(), 1000);
+            store.search(&query).await.unwrap().entries.len()
+        };
+        assert_eq!(found(&store, "午饭").await, 301);
+        assert_eq!(found(&store, "number 601").await, 1);
+        let paid = StoreQuery::new(HistoryRange::Newest, 1000).with_kinds(vec![Kind::custom("order.paid")]);
+        let page = store.read(&bob, &paid).await.unwrap();
+        assert_eq!(page.entries.len(), 300, "kinds have their names of today");
+        assert_eq!(page.entries[0].peer, Some("alice".parse().unwrap()));
+        // A back end that is not updated yet goes on writing.
+        write_as_version_1(&store.pool, MESSAGES + 2).await;
+        drop(store);
+        let store = SqlMessageStore::connect(&url).await.unwrap();
+        assert_eq!(found(&store, "午饭").await, 302);
     }
 }

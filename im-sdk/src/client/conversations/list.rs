@@ -9,9 +9,8 @@ use super::{ConversationPage, ListedConversation};
 use crate::{
     ConversationState, Recipient,
     client::{Event, Log, ReceivedMessage, ResetReason},
-    conversation::{counts, mentions},
+    conversation::{counts, mentions, stands_alone},
     id::UserId,
-    proto::pb,
 };
 
 /// Unread messages of one conversation are counted up to here, as back ends do.
@@ -31,8 +30,8 @@ const MAX_RECENT: usize = 1024;
 /// such as a [reset](Event::Reset).
 ///
 /// ```no_run
-/// # use im_sdk::client::{Client, ConversationList, HistoryError};
-/// # async fn example(client: &Client, list: &mut ConversationList) -> Result<(), HistoryError> {
+/// # use im_sdk::client::{Client, ConversationList, RequestError};
+/// # async fn example(client: &Client, list: &mut ConversationList) -> Result<(), RequestError> {
 /// for event in client.next_events(100).await {
 ///     list.apply(&event);
 /// }
@@ -206,7 +205,8 @@ impl ConversationList {
 
     /// `known_to`: the end of the inbox that is known of those without an item.
     fn add(&mut self, name: &Recipient, seq: u64, message: &ReceivedMessage, known_to: u64) {
-        if !self.items.contains_key(name) && name.as_user().is_some() && seq <= known_to {
+        let is_news = stands_alone(&message.content) && (name.as_user().is_none() || seq > known_to);
+        if !is_news && !self.items.contains_key(name) {
             return;
         }
         let new = || Item::new(ConversationState::new(name.clone()));
@@ -328,18 +328,17 @@ impl Item {
         if seq <= self.state.deleted {
             return;
         }
-        self.last = Some(message.clone());
-        if seq <= self.state.read_to() {
+        // What changes another message is none to be shown or counted.
+        if !stands_alone(&message.content) {
             return;
         }
-        let content = pb::Content::from(message.content.clone());
-        let from = message.from.as_ref().map(ToString::to_string).unwrap_or_default();
-        let travelled = pb::Message { from, content: Some(content), ..pb::Message::default() };
-        if !counts(&travelled, user) {
+        self.last = Some(message.clone());
+        let from = message.from.as_ref().map_or("", UserId::as_str);
+        if seq <= self.state.read_to() || !counts(from, &message.content, user) {
             return;
         }
         self.seqs.insert(seq);
-        if travelled.content.as_ref().is_some_and(|content| mentions(content, user)) {
+        if mentions(&message.content, user) {
             self.mentions.insert(seq);
         }
         if self.seqs.len() > MAX_UNREAD + LISTED {

@@ -11,15 +11,15 @@ use super::{Answer, Core, Phase, Reply, inbound::entry};
 use crate::{
     ConversationChange, ConversationState, MAX_DRAFT_BYTES, Recipient,
     client::{
-        ConversationPage, Event, HistoryError, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
+        ConversationPage, Event, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, RequestError,
         Transport,
     },
     proto::pb,
 };
 
-/// Who asks.
+/// Who asks, and waits for the answer.
 #[derive(Debug)]
-pub(in crate::client) enum Asked<T> {
+pub(in crate::client) enum Asker<T> {
     ByApplication(T),
     /// The core, with these marks.
     Marks(Vec<(Recipient, ConversationChange)>),
@@ -193,7 +193,7 @@ impl<T> Core<T> {
                 parts.marking = true;
                 let marks = taken.iter().map(|(name, change)| change.mark(name)).collect();
                 let question = pb::request::Question::Mark(pb::MarkRequest { marks });
-                self.requests.ask_anyway(now, Asked::Marks(taken), question);
+                self.requests.ask_anyway(now, Asker::Marks(taken), question);
             }
         }
         let parts = &mut self.conversations;
@@ -205,7 +205,7 @@ impl<T> Core<T> {
             let request = pb::ConversationsRequest { since: Some(since), limit: 0, skip: 0 };
             self.requests.ask_anyway(
                 now,
-                Asked::Changes(since),
+                Asker::Changes(since),
                 pb::request::Question::Conversations(request),
             );
         }
@@ -230,7 +230,7 @@ impl<T> Core<T> {
     pub(super) fn sort_answers(&mut self, now: Instant) {
         while let Some((asked, answer)) = self.requests.poll_answered() {
             match asked {
-                Asked::ByApplication(ticket) => {
+                Asker::ByApplication(ticket) => {
                     if let Ok(Reply::Conversations(page)) = &answer {
                         self.follow_conversations(page);
                     }
@@ -241,13 +241,13 @@ impl<T> Core<T> {
         }
     }
 
-    fn handle_own_answer(&mut self, now: Instant, asked: Asked<T>, answer: Answer) {
+    fn handle_own_answer(&mut self, now: Instant, asked: Asker<T>, answer: Answer) {
         match (asked, answer) {
-            (Asked::Marks(_), Ok(Reply::Marked(states))) => {
+            (Asker::Marks(_), Ok(Reply::Marked(states))) => {
                 self.conversations.marking = false;
                 self.tell_states(now, states);
             }
-            (Asked::Marks(marks), Err(error)) => {
+            (Asker::Marks(marks), Err(error)) => {
                 self.conversations.marking = false;
                 if is_final(&error) {
                     tracing::warn!(%error, "what was set in conversations was refused");
@@ -255,17 +255,17 @@ impl<T> Core<T> {
                     self.conversations.take_back(now, marks);
                 }
             }
-            (Asked::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
-            (Asked::Changes(_), Err(error)) => {
+            (Asker::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
+            (Asker::Changes(_), Err(error)) => {
                 self.conversations.asking = false;
                 if !is_final(&error) {
                     self.conversations.ask_at = Some(now + RETRY_INTERVAL);
                 }
             }
             // An answer of another kind than the question is none.
-            (Asked::Marks(_), Ok(_)) => self.conversations.marking = false,
-            (Asked::Changes(_), Ok(_)) => self.conversations.asking = false,
-            (Asked::ByApplication(_), _) => {}
+            (Asker::Marks(_), Ok(_)) => self.conversations.marking = false,
+            (Asker::Changes(_), Ok(_)) => self.conversations.asking = false,
+            (Asker::ByApplication(_), _) => {}
         }
     }
 
@@ -363,8 +363,8 @@ pub(in crate::client) fn conversation(
 }
 
 /// Whether asking again is of no use.
-fn is_final(error: &HistoryError) -> bool {
-    matches!(error, HistoryError::Refused { retry_after: None, .. })
+fn is_final(error: &RequestError) -> bool {
+    matches!(error, RequestError::Refused { retry_after: None, .. })
 }
 
 /// Marks travel at most this often: somebody who scrolls makes many.

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{
-    Core, Ended, Phase, Reply,
+    Core, Ended, Phase,
     backoff::random_within,
     logs::{Change, Entry, Mark},
     session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    client::{Event, HistoryPage, Log, Position, ReceivedMessage, Transport},
+    SearchPlace,
+    client::{Event, Log, Position, ReceivedMessage, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -72,6 +73,7 @@ impl<T> Core<T> {
         });
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         self.logs.handle_connected(now, &mut self.rng);
+        self.ask_for_rooms(now);
         Ok(())
     }
 
@@ -107,7 +109,11 @@ impl<T> Core<T> {
                 self.conversations.handle_hint(hint.rolled_back);
                 let within = Duration::from_millis(hint.within_ms.into());
                 self.logs.handle_hint(now, &mut self.rng, within, hint.rolled_back);
+                self.rooms.handle_hint(now, &mut self.rng, within);
             }
+            pb::frame::Body::Signalled(signalled) => self.handle_signalled(signalled),
+            pb::frame::Body::Presence(presence) => self.handle_presence(presence),
+            pb::frame::Body::RoomLeft(left) => self.handle_room_left(left),
             // A pong has done its work by coming; the rest means nothing from a server.
             _ => {}
         }
@@ -120,6 +126,11 @@ impl<T> Core<T> {
         match (push.message, Log::parse(&push.channel)) {
             (None, _) => self.skip("a push without a message"),
             (Some(message), Ok(log)) if push.seq == 0 => self.deliver(message, &log, None),
+            (Some(message), Ok(log)) if let Some(new) = self.note_in_room(&log, message.id) => {
+                if new {
+                    self.deliver(message, &log, None);
+                }
+            }
             (Some(message), Ok(log)) => {
                 let entry = Entry { mark: mark(&message), message };
                 let changes = self.logs.handle_entry(now, &log, entry);
@@ -129,41 +140,22 @@ impl<T> Core<T> {
         }
     }
 
-    fn handle_response(&mut self, now: Instant, response: pb::Response) {
-        match response.outcome {
-            Some(pb::response::Outcome::History(history)) => {
-                let page = self.page(history);
-                self.requests.handle_reply(response.number, Reply::History(page));
-            }
-            Some(pb::response::Outcome::Conversations(list)) => {
-                let page = self.conversation_page(list);
-                self.requests.handle_reply(response.number, Reply::Conversations(Box::new(page)));
-            }
-            Some(pb::response::Outcome::Readers(readers)) => {
-                self.requests.handle_reply(response.number, Reply::Readers(readers.into()));
-            }
-            Some(pb::response::Outcome::Marked(marked)) => {
-                let states = self.states(marked.states);
-                self.requests.handle_reply(response.number, Reply::Marked(states));
-            }
-            Some(pb::response::Outcome::Refused(refused)) => {
-                self.requests.handle_refused(now, &mut self.rng, response.number, refused);
-            }
-            // A kind of answer to something that this version cannot ask.
-            None => {}
-        }
-        self.sort_answers(now);
+    /// Notes an entry of the log of a room that this device is in. `None`: it is in no such room, or follows the log as its
+    /// user is a member. False: it came before.
+    fn note_in_room(&mut self, log: &Log, id: u64) -> Option<bool> {
+        let room = log.channel().filter(|_| !self.logs.follows(log))?;
+        self.rooms.note(room, id)
     }
 
-    fn page(&mut self, history: pb::History) -> HistoryPage {
-        let mut messages = Vec::with_capacity(history.entries.len());
-        for push in history.entries {
+    pub(super) fn messages(&mut self, entries: Vec<pb::Push>) -> Vec<ReceivedMessage> {
+        let mut messages = Vec::with_capacity(entries.len());
+        for push in entries {
             match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
                 Ok(message) => messages.extend(message),
                 Err(error) => self.skip(&error.to_string()),
             }
         }
-        HistoryPage { messages, more: history.more }
+        messages
     }
 
     fn handle_reset(&mut self, now: Instant, reset: pb::Reset) {
@@ -228,6 +220,12 @@ impl<T> Core<T> {
 
 fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
+}
+
+/// A place that makes no sense ends the search, instead of having it begin anew.
+pub(super) fn search_place(cursor: pb::Cursor) -> Option<SearchPlace> {
+    let channel = Log::parse(&cursor.channel).ok()?.channel().cloned();
+    Some(SearchPlace { channel, message_id: MessageId::from_u64(cursor.id)? })
 }
 
 /// A message as an entry of a log.

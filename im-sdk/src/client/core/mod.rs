@@ -21,6 +21,7 @@ mod order;
 mod outbox;
 mod poll;
 mod requests;
+mod rooms;
 mod saving;
 mod session;
 #[cfg(test)]
@@ -35,13 +36,15 @@ use std::{
 use prost::Message as _;
 use rand::rngs::StdRng;
 
+pub use self::rooms::MAX_ROOMS;
 use self::{
     backoff::Backoff,
-    conversations::{Asked, Conversations},
+    conversations::{Asker, Conversations},
     logs::Logs,
     order::Order,
     outbox::{Outbox, Waiter},
     requests::Requests,
+    rooms::Rooms,
     saving::Saving,
     session::{Greeting, Limits, Session},
 };
@@ -52,11 +55,8 @@ pub(super) use self::{
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content, Conversation, HistoryRange, Recipient,
-    client::{
-        ClientConfig, Event, HistoryError, LocalId, Position, SendError, TokenError, TokenRequest,
-        store::Saved,
-    },
+    Content, Recipient,
+    client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
@@ -100,10 +100,11 @@ pub(super) struct Core<T> {
     /// What the next question for a token says.
     request: TokenRequest,
     outbox: Outbox<T>,
-    requests: Requests<Asked<T>>,
-    conversations: Conversations,
+    requests: Requests<Asker<T>>,
     /// To the application's questions.
     answers: VecDeque<(T, Answer)>,
+    conversations: Conversations,
+    rooms: Rooms,
     logs: Logs,
     saving: Saving,
     limits: Limits,
@@ -140,8 +141,9 @@ impl<T> Core<T> {
             request: TokenRequest::First,
             outbox: Outbox::new(config.publish_timeout, &saved, first_number),
             requests: Requests::new(config.request_timeout),
-            conversations: Conversations::default(),
             answers: VecDeque::new(),
+            conversations: Conversations::default(),
+            rooms: Rooms::new(config.cursor_check),
             logs: Logs::new(&saved.cursors, config.cursor_check),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
@@ -253,28 +255,6 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application asks for a page of the past, which comes out of [`Core::poll_answered`].
-    pub(super) fn handle_history(
-        &mut self,
-        now: Instant,
-        ticket: T,
-        conversation: Conversation,
-        range: HistoryRange,
-        limit: u32,
-    ) {
-        let question = requests::question(conversation, range, limit);
-        self.ask(now, ticket, pb::request::Question::History(question));
-    }
-
-    fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
-        let ticket = Asked::ByApplication(ticket);
-        match self.phase {
-            _ if self.closing.is_some() => self.requests.refuse(ticket, HistoryError::Closed),
-            Phase::Stopped => self.requests.refuse(ticket, HistoryError::Stopped),
-            _ => self.requests.ask(now, ticket, question),
-        }
-    }
-
     /// The application has no further use for a send. False: it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
@@ -288,7 +268,9 @@ impl<T> Core<T> {
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.outbox.handle_timeout(now);
-        self.requests.handle_timeout(now);
+        let unanswered = self.requests.handle_timeout(now);
+        self.handle_unanswered(unanswered);
+        self.handle_rooms_timeout(now);
         self.sort_answers(now);
         self.ask_for_conversations(now);
         self.logs.handle_timeout(now, &mut self.rng);

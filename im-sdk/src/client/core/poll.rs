@@ -55,6 +55,7 @@ impl<T> Core<T> {
             self.outbox.poll_timeout(),
             self.requests.poll_timeout(),
             self.conversations_at(),
+            self.rooms.poll_timeout(),
             self.logs.poll_timeout(),
             self.save_at(),
         ];
@@ -113,6 +114,7 @@ impl<T> Core<T> {
                 let room = self.limits.max_frame_bytes;
                 self.logs.poll_transmit(now, &mut self.rng, room).map(frame::encode)
             })
+            .or_else(|| self.rooms.poll_transmit())
             .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })
             .or_else(|| if open { self.requests.poll_transmit() } else { None })?;
         session.heartbeat.handle_sent(now);

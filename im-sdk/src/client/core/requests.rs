@@ -1,8 +1,8 @@
 //! Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered
-//! or their time is up. Asking twice does no harm.
+//! or their time is up. Asked twice, they have the effect of one.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -11,21 +11,31 @@ use rand::rngs::StdRng;
 
 use super::backoff::random_within;
 use crate::{
-    Conversation, ConversationState, HistoryRange,
-    client::{ConversationPage, HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, Readers},
-    proto::{frame, pb},
+    Conversation, ConversationState, HistoryQuery, HistoryRange, Search, UserPresence,
+    client::{
+        ConversationPage, FoundPage, HistoryPage, JoinedRoom, MAX_QUEUED_REQUESTS, Readers, RequestError,
+    },
+    history::HistoryStart,
+    proto::{
+        frame,
+        pb::{self, request::Question, response::Outcome},
+    },
 };
 
 /// What became of a question.
-pub(crate) type Answer = Result<Reply, HistoryError>;
+pub(crate) type Answer = Result<Reply, RequestError>;
 
-/// An answer, of the kind that the question asks for.
-#[derive(Clone, Debug, PartialEq)]
+/// An answer that is no refusal, of the kind that the question asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     History(HistoryPage),
+    Found(FoundPage),
+    JoinedRoom(JoinedRoom),
+    Presences(Vec<UserPresence>),
     Conversations(Box<ConversationPage>),
     Readers(Readers),
     Marked(Vec<ConversationState>),
+    Done,
 }
 
 /// All questions that are not answered yet. `T` is how the owner knows again who waits.
@@ -39,8 +49,9 @@ pub(super) struct Requests<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    ticket: T,
-    question: pb::request::Question,
+    /// `None`: the core asks by itself, for as long as it takes.
+    ticket: Option<T>,
+    question: Question,
     deadline: Instant,
     state: State,
 }
@@ -58,72 +69,98 @@ enum State {
 /// gets no other refused.
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
+/// A question that is over, and who asked it.
+pub(super) type Asked<T> = (Option<T>, Question);
+
 impl<T> Requests<T> {
     pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
-        if self.waiting.len() >= MAX_QUEUED_REQUESTS {
-            return self.refuse(ticket, HistoryError::QueueFull);
+    /// The application asks.
+    pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
+        if self.waiting.values().filter(|waiting| waiting.ticket.is_some()).count() >= MAX_QUEUED_REQUESTS {
+            self.answer(Some(ticket), Err(RequestError::QueueFull));
+            return false;
         }
-        self.ask_anyway(now, ticket, question);
+        self.push(now, Some(ticket), question);
+        true
     }
 
-    /// The core's own questions, of which there are few.
-    pub(super) fn ask_anyway(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
+    /// The core asks something for which it has a ticket too, so that it learns of a failure. It is one of few.
+    pub(super) fn ask_anyway(&mut self, now: Instant, ticket: T, question: Question) {
+        self.push(now, Some(ticket), question);
+    }
+
+    /// The core itself asks, unless the same is asked already.
+    pub(super) fn ask_again(&mut self, now: Instant, question: Question) {
+        let about = about(&question);
+        if !self.waiting.values().any(|waiting| self::about(&waiting.question) == about) {
+            self.push(now, None, question);
+        }
+    }
+
+    fn push(&mut self, now: Instant, ticket: Option<T>, question: Question) {
         self.last_number += 1;
         let waiting = Waiting { ticket, question, deadline: now + self.timeout, state: State::Ready };
         self.waiting.insert(self.last_number, waiting);
     }
 
-    /// Answers for a question that was never taken.
-    pub(super) fn refuse(&mut self, ticket: T, error: HistoryError) {
-        self.answered.push_back((ticket, Err(error)));
+    /// Answers whoever asked, if that was the application.
+    pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
+        self.answered.extend(ticket.map(|ticket| (ticket, answer)));
     }
 
-    /// The next frame to send, which counts as sent from here on.
+    /// The next frame to send, which counts as sent from here on. What concerns the same room goes one after the other: a
+    /// join and a leave that two back ends carry out at the same time could end either way.
     pub(super) fn poll_transmit(&mut self) -> Option<Bytes> {
         let sent = self.waiting.values().filter(|waiting| waiting.state == State::Sent).count();
         if sent >= MAX_SENT {
             return None;
         }
-        let (number, waiting) = self.waiting.iter_mut().find(|(_, waiting)| waiting.state == State::Ready)?;
+        let mut earlier = HashSet::new();
+        let next = self.waiting.iter().find(|(_, waiting)| {
+            let first = about(&waiting.question).is_none_or(|about| earlier.insert(about));
+            first && waiting.state == State::Ready
+        });
+        let number = *next?.0;
+        let waiting = self.waiting.get_mut(&number)?;
         waiting.state = State::Sent;
         let question = Some(waiting.question.clone());
-        Some(frame::encode(pb::frame::Body::Request(pb::Request { number: *number, question })))
+        Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
-    /// An answer that is no refusal, unless nobody waits for it any more.
-    pub(super) fn handle_reply(&mut self, number: u64, reply: Reply) {
-        if let Some(waiting) = self.waiting.remove(&number) {
-            self.answered.push_back((waiting.ticket, Ok(reply)));
-        }
+    /// A question that is answered, unless nobody waits for it any more. An answer to another question is none.
+    pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<Asked<T>> {
+        self.waiting.get(&number).filter(|waiting| is_answer(&waiting.question, outcome))?;
+        self.take(number)
     }
 
-    /// A refusal that passes is waited for, as long as there is time.
+    fn take(&mut self, number: u64) -> Option<Asked<T>> {
+        self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
+    }
+
+    /// A refusal that passes is waited for, as long as there is time. Another one is told.
     pub(super) fn handle_refused(
         &mut self,
         now: Instant,
         rng: &mut StdRng,
         number: u64,
         refused: pb::Refused,
-    ) {
-        let Some(waiting) = self.waiting.get_mut(&number) else { return };
+    ) -> Option<(Asked<T>, RequestError)> {
+        let waiting = self.waiting.get_mut(&number)?;
         let kind = refused.kind().into();
         let retry_after =
             (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
         if let Some(delay) = retry_after {
             let at = now + delay + random_within(rng, delay);
-            if at < waiting.deadline {
+            if waiting.ticket.is_none() || at < waiting.deadline {
                 waiting.state = State::Delayed(at);
-                return;
+                return None;
             }
         }
-        if let Some(waiting) = self.waiting.remove(&number) {
-            let error = HistoryError::Refused { kind, reason: refused.reason, retry_after };
-            self.answered.push_back((waiting.ticket, Err(error)));
-        }
+        let error = RequestError::Refused { kind, reason: refused.reason, retry_after };
+        self.take(number).map(|asked| (asked, error))
     }
 
     /// Nothing will answer what was sent: it is sent again.
@@ -133,23 +170,28 @@ impl<T> Requests<T> {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.fail(&HistoryError::TimedOut, |waiting| waiting.deadline <= now);
+    /// Returns the questions whose time is up.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Question> {
         for waiting in self.waiting.values_mut() {
             if matches!(waiting.state, State::Delayed(at) if at <= now) {
                 waiting.state = State::Ready;
             }
         }
+        self.fail(&RequestError::TimedOut, |waiting| waiting.ticket.is_some() && waiting.deadline <= now)
     }
 
-    /// Gives all of them up.
-    pub(super) fn fail_all(&mut self, error: &HistoryError) {
-        self.fail(error, |_| true);
+    /// Gives all of them up, and returns them.
+    pub(super) fn fail_all(&mut self, error: &RequestError) -> Vec<Question> {
+        self.fail(error, |_| true)
     }
 
-    fn fail(&mut self, error: &HistoryError, which: impl Fn(&Waiting<T>) -> bool) {
-        let failed = self.waiting.extract_if(.., |_, waiting| which(waiting));
-        self.answered.extend(failed.map(|(_, waiting)| (waiting.ticket, Err(error.clone()))));
+    fn fail(&mut self, error: &RequestError, which: impl Fn(&Waiting<T>) -> bool) -> Vec<Question> {
+        let failed: Vec<_> = self.waiting.extract_if(.., |_, waiting| which(waiting)).collect();
+        let fail = |(_, waiting): (u64, Waiting<T>)| {
+            self.answered.extend(waiting.ticket.map(|ticket| (ticket, Err(error.clone()))));
+            waiting.question
+        };
+        failed.into_iter().map(fail).collect()
     }
 
     pub(super) fn poll_answered(&mut self) -> Option<(T, Answer)> {
@@ -157,27 +199,113 @@ impl<T> Requests<T> {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let next = |waiting: &Waiting<T>| match waiting.state {
-            State::Delayed(at) => at.min(waiting.deadline),
-            State::Ready | State::Sent => waiting.deadline,
+        let next = |waiting: &Waiting<T>| {
+            let delayed = if let State::Delayed(at) = waiting.state { Some(at) } else { None };
+            let deadline = waiting.ticket.as_ref().map(|_| waiting.deadline);
+            delayed.into_iter().chain(deadline).min()
         };
-        self.waiting.values().map(next).min()
+        self.waiting.values().filter_map(next).min()
     }
 }
 
+/// What questions must not change places about.
+#[derive(PartialEq, Eq, Hash)]
+enum About {
+    Room(String),
+    Presence,
+}
+
+fn about(question: &Question) -> Option<About> {
+    match question {
+        Question::History(_) | Question::Search(_) => None,
+        // The core sends one request with marks at a time.
+        Question::Conversations(_) | Question::Mark(_) | Question::Readers(_) => None,
+        Question::JoinRoom(join) => Some(About::Room(join.channel.clone())),
+        Question::LeaveRoom(leave) => Some(About::Room(leave.channel.clone())),
+        Question::Watch(_) => Some(About::Presence),
+    }
+}
+
+fn is_answer(question: &Question, outcome: &Outcome) -> bool {
+    matches!(
+        (question, outcome),
+        (Question::History(_), Outcome::History(_))
+            | (Question::Search(_), Outcome::Found(_))
+            | (Question::JoinRoom(_), Outcome::JoinedRoom(_))
+            | (Question::LeaveRoom(_), Outcome::Done(_))
+            | (Question::Watch(_), Outcome::Presences(_))
+            | (Question::Conversations(_), Outcome::Conversations(_))
+            | (Question::Mark(_), Outcome::Marked(_))
+            | (Question::Readers(_), Outcome::Readers(_))
+    )
+}
+
+/// Where the page after this one begins, in the direction that was asked for. `next` is 0 where an older back end did not
+/// say it.
+pub(super) fn next(asked: &pb::HistoryRequest, history: &pb::History) -> Option<HistoryRange> {
+    if !history.more {
+        return None;
+    }
+    let is_forward =
+        asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0);
+    let edge = if is_forward { history.entries.last() } else { history.entries.first() };
+    let seq = if history.next == 0 { edge?.seq } else { history.next };
+    Some(if is_forward { HistoryRange::After(seq) } else { HistoryRange::Before(seq) })
+}
+
 /// The question as it travels.
-pub(super) fn question(conversation: Conversation, range: HistoryRange, limit: u32) -> pb::HistoryRequest {
+pub(super) fn history(conversation: Conversation, query: HistoryQuery, limit: u32) -> Question {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
         Conversation::User(user) => Asked::User(user.to_string()),
         Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
         Conversation::Inbox => Asked::Inbox(true),
     };
-    let (before, after) = match range {
-        HistoryRange::Newest => (0, None),
-        // Nothing is before the first one, and 0 would mean the newest.
-        HistoryRange::Before(seq) => (seq.max(1), None),
-        HistoryRange::After(seq) => (0, Some(seq)),
+    let mut asked = pb::HistoryRequest {
+        conversation: Some(conversation),
+        limit,
+        since_ms: query.since_ms.unwrap_or_default(),
+        until_ms: until(query.until_ms),
+        kinds: query.kinds.iter().map(pb::ContentKind::from).collect(),
+        ..Default::default()
     };
-    pb::HistoryRequest { conversation: Some(conversation), before, after, limit }
+    match query.start {
+        HistoryStart::Range(HistoryRange::Newest) => {}
+        // Nothing is before the first one, and 0 would mean the newest.
+        HistoryStart::Range(HistoryRange::Before(seq)) => asked.before = seq.max(1),
+        HistoryStart::Range(HistoryRange::After(seq)) => asked.after = Some(seq),
+        HistoryStart::BeforeMessage(id) => asked.before_id = id.as_u64(),
+        HistoryStart::AfterMessage(id) => asked.after_id = id.as_u64(),
+    }
+    Question::History(asked)
+}
+
+/// The same for a search.
+pub(super) fn search(search: Search, limit: u32) -> Question {
+    use pb::search_request::Conversation as Asked;
+    let conversation = search.conversation.map(|conversation| match conversation {
+        Conversation::User(user) => Asked::User(user.to_string()),
+        Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
+        Conversation::Inbox => Asked::Inbox(true),
+    });
+    let before = search.before.map(|place| pb::Cursor {
+        channel: place.channel.map(|channel| channel.to_string()).unwrap_or_default(),
+        seq: 0,
+        id: place.message_id.as_u64(),
+    });
+    Question::Search(pb::SearchRequest {
+        text: search.text,
+        conversation,
+        kinds: search.kinds.iter().map(pb::ContentKind::from).collect(),
+        from: search.from.map(|user| user.to_string()).unwrap_or_default(),
+        since_ms: search.since_ms.unwrap_or_default(),
+        until_ms: until(search.until_ms),
+        before,
+        limit,
+    })
+}
+
+/// Nothing was sent in 1970, and 0 would mean up to now.
+fn until(unix_ms: Option<u64>) -> u64 {
+    unix_ms.map_or(0, |until| until.max(1))
 }

@@ -9,7 +9,7 @@ use super::{
     session::{Greeting, Session},
 };
 use crate::{
-    client::{Event, HistoryError, PublishError, TokenRequest, config::STABLE_AFTER},
+    client::{Event, PublishError, RequestError, TokenRequest, config::STABLE_AFTER},
     proto::{
         self,
         close::{CloseCode, ReconnectPolicy},
@@ -112,7 +112,8 @@ impl<T> Core<T> {
     pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
         self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
         self.outbox.fail_waiting(&PublishError::Stopped);
-        self.requests.fail_all(&HistoryError::Stopped);
+        let unanswered = self.requests.fail_all(&RequestError::Stopped);
+        self.handle_unanswered(unanswered);
         self.backoff.reset();
         self.phase = Phase::Stopped;
         self.events.push_back(Event::Stopped { code, reason });
@@ -122,6 +123,7 @@ impl<T> Core<T> {
         self.outbox.handle_connection_lost();
         self.requests.handle_connection_lost();
         self.conversations.handle_connection_lost();
+        self.rooms.handle_connection_lost();
         self.logs.handle_connection_lost();
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
@@ -150,7 +152,7 @@ impl<T> Core<T> {
     pub(super) fn close_now(&mut self) {
         self.drop_connection(CloseCode::ClientClosed, "");
         self.outbox.fail_waiting(&PublishError::Closed);
-        self.requests.fail_all(&HistoryError::Closed);
+        drop(self.requests.fail_all(&RequestError::Closed));
         self.phase = Phase::Closed;
     }
 }

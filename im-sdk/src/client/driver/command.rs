@@ -1,13 +1,15 @@
 //! What the application asks for and waits for.
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, ConversationChange, HistoryRange, Recipient,
+    Content, Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
     client::{
-        HistoryError, LocalId, MarkError, QueuedSend, SendError,
+        LocalId, MarkError, QueuedSend, RequestError, SendError,
         core::{Answer, Outcome, Taken},
     },
+    id::{ChannelId, Device, UserId},
     proto::pb,
 };
 
@@ -17,8 +19,18 @@ pub(in crate::client) enum Command {
     Publish { to: Recipient, content: Content, outcome: oneshot::Sender<Outcome> },
     /// Send, and answer when it is saved.
     Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
+    /// Go into a room.
+    JoinRoom { channel: ChannelId, data: Bytes, answer: oneshot::Sender<Answer> },
+    /// Leave one.
+    LeaveRoom { channel: ChannelId, answer: oneshot::Sender<Answer> },
+    /// Watch these users.
+    Watch { users: Vec<UserId>, answer: oneshot::Sender<Answer> },
+    /// Signal something; the answer is whether it goes anywhere.
+    Signal { to: Recipient, device: Option<Device>, signal: Signal, goes: oneshot::Sender<bool> },
     /// Ask for a page of the past.
-    History { conversation: Conversation, range: HistoryRange, limit: u32, answer: oneshot::Sender<Answer> },
+    History { conversation: Conversation, query: HistoryQuery, limit: u32, answer: oneshot::Sender<Answer> },
+    /// Look for messages.
+    Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
     /// Ask something else.
     Ask { question: pb::request::Question, answer: oneshot::Sender<Answer> },
     /// Set something in a conversation, and answer when that is taken.
@@ -39,9 +51,14 @@ impl Command {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
             Self::Send { taken, .. } => _ = taken.send(Err(error.clone())),
-            Self::History { answer, .. } => _ = answer.send(Err(refused(error))),
-            Self::Ask { answer, .. } => _ = answer.send(Err(refused(error))),
+            Self::Signal { goes, .. } => _ = goes.send(false),
             Self::Mark { taken, .. } => _ = taken.send(Err(MarkError::Closed)),
+            Self::History { answer, .. }
+            | Self::Search { answer, .. }
+            | Self::JoinRoom { answer, .. }
+            | Self::LeaveRoom { answer, .. }
+            | Self::Watch { answer, .. }
+            | Self::Ask { answer, .. } => _ = answer.send(Err(refused(error))),
             Self::Queued(list) => _ = list.send(Vec::new()),
             Self::Discard(_, done) => _ = done.send(false),
         }
@@ -49,8 +66,8 @@ impl Command {
 }
 
 /// A question needs no store, but a client that has none yet does not get to asking.
-fn refused(error: &SendError) -> HistoryError {
-    if matches!(error, SendError::Closed) { HistoryError::Closed } else { HistoryError::Stopped }
+fn refused(error: &SendError) -> RequestError {
+    if matches!(error, SendError::Closed) { RequestError::Closed } else { RequestError::Stopped }
 }
 
 /// Where the core's answer goes.

@@ -177,8 +177,21 @@ impl Driver {
             Command::Send { to, content, taken } => {
                 self.core.handle_send(now, Ticket::Taken(taken), to, content);
             }
-            Command::History { conversation, range, limit, answer } => {
-                self.core.handle_history(now, Ticket::Answer(answer), conversation, range, limit);
+            Command::History { conversation, query, limit, answer } => {
+                self.core.handle_history(now, Ticket::Answer(answer), conversation, query, limit);
+            }
+            Command::Search { search, limit, answer } => {
+                self.core.handle_search(now, Ticket::Answer(answer), search, limit);
+            }
+            Command::JoinRoom { channel, data, answer } => {
+                self.core.handle_join_room(now, Ticket::Answer(answer), channel, data);
+            }
+            Command::LeaveRoom { channel, answer } => {
+                self.core.handle_leave_room(now, Ticket::Answer(answer), &channel);
+            }
+            Command::Watch { users, answer } => self.core.handle_watch(now, Ticket::Answer(answer), users),
+            Command::Signal { to, device, signal, goes } => {
+                _ = goes.send(self.core.handle_signal(&to, device.as_ref(), signal));
             }
             Command::Ask { question, answer } => self.core.handle_ask(now, Ticket::Answer(answer), question),
             Command::Mark { conversation, change, taken } => {

@@ -1,7 +1,8 @@
 //! What every [`Routes`](super::Routes), [`Bus`](super::Bus), [`LogStore`](super::LogStore),
-//! [`Membership`](super::Membership), [`Conversations`](super::Conversations) and [`Archive`](super::Archive) must do, for
-//! implementers of these traits: call [`check_routes`], [`check_bus`], [`check_log`], [`check_members`],
-//! [`check_conversations`] and [`check_archive`] from a test. They panic with what is wrong.
+//! [`Membership`](super::Membership), [`LastSeen`](super::LastSeen), [`Conversations`](super::Conversations) and
+//! [`Archive`](super::Archive) must do, for implementers of these traits: call [`check_routes`], [`check_bus`], [`check_log`],
+//! [`check_members`], [`check_last_seen`], [`check_conversations`] and [`check_archive`] from a test. They panic with what is
+//! wrong.
 //!
 //! This crate runs them on each of its own implementations.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
@@ -12,6 +13,7 @@ mod conversations;
 mod log;
 mod members;
 mod routes;
+mod seen;
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub use conversations::check_conversations;
 pub use log::check_log;
 pub use members::check_members;
 pub use routes::check_routes;
+pub use seen::check_last_seen;
 
 /// How long anything may take before a check fails. Long: it is waited for in full only on failure.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Link, Redis, RequestError, cluster_client, connect, send};
+use super::{Link, RequestError, cluster_client, connect, send};
 use crate::cluster::config::{ClusterConfig, ConnectError};
 
 /// Between two attempts while a Redis Cluster moves a slot or elects a master.
@@ -35,20 +35,7 @@ pub(crate) enum SendError {
 impl Unrepeated {
     /// A connection of its own.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        Ok(Self { link: connect(config, unrepeated_cluster_client).await? })
-    }
-
-    /// The same connection, where it repeats nothing by itself: what both send goes out together.
-    pub(crate) async fn beside(redis: &Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
-        match &redis.link {
-            Link::Single(_) => Ok(Self { link: redis.link.clone() }),
-            Link::Cluster(_) => Self::connect(config).await,
-        }
-    }
-
-    /// Whether commands whose keys lie in different slots must be sent apart.
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.link, Link::Cluster(_))
+        Ok(Self { link: connect(config, unrepeated_cluster_client).await?.0 })
     }
 
     /// Sends commands one behind the other on one connection. Errors of single commands are among the answers.

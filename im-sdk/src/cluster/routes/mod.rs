@@ -44,6 +44,16 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// [`RoutesError`].
     async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError>;
 
+    /// The same, perhaps from what this process has heard before: what others changed is heard of a moment later. Together
+    /// with a log on the same connection no later than the answer to an append that came after the change; see
+    /// [`super::Cluster::connect`].
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn locate_heard(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        self.locate(users).await
+    }
+
     /// Says that a server holds connections of members of these channels. It may be repeated.
     ///
     /// # Errors

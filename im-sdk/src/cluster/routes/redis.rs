@@ -1,12 +1,18 @@
 //! Routes in Redis.
 
+mod kept;
 mod reclaim;
 
-use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use prost::Message as _;
 
+use self::kept::Kept;
 use super::{
     Claim, Displaced, LoginPolicy, NodeLease, Reclaimed, RegisteredServer, Route, Routes, RoutesError,
 };
@@ -14,7 +20,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Redis, RequestError, Script},
+        redis::{Redis, RequestError, Script, SendError},
     },
     id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
@@ -25,6 +31,8 @@ use crate::{
 pub struct RedisRoutes {
     redis: Redis,
     names: Names,
+    /// Where Redis can say what has changed.
+    kept: Option<Arc<Kept>>,
 }
 
 /// How many channels' routes are changed in one pipeline, which Redis is through with in a few milliseconds.
@@ -46,7 +54,43 @@ impl RedisRoutes {
 
     /// On a connection that others use too.
     pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
-        Ok(Self { redis, names: config.names()? })
+        let names = config.names()?;
+        let kept = redis.batches().and_then(|batches| {
+            let kept = Arc::new(Kept::new(names.clone()));
+            batches.watch(kept.clone()).then_some(kept)
+        });
+        Ok(Self { redis, names, kept })
+    }
+
+    /// Reads routes, and keeps those that may be kept.
+    async fn read(&self, users: &[(&UserId, u64)]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        const ACTION: &str = "locate users";
+        let Some(batches) = self.redis.batches() else { return Ok(Vec::new()) };
+        let tells = batches.tells_changes();
+        let mut commands = Vec::with_capacity(2 * users.len());
+        for (user, _) in users {
+            if tells {
+                commands.push(caching());
+            }
+            commands.push(command("HGETALL", &self.names.routes(user)));
+        }
+        let answered = batches.send(commands).await.map_err(|error| unavailable(ACTION)(cause(error)))?;
+        let mut answers = answered.answers.into_iter();
+        let mut found = Vec::with_capacity(users.len());
+        for (user, read) in users {
+            // On a connection that is new it may be refused: then nothing says when the routes change.
+            let told = tells && answers.next().is_some_and(|answer| answer == redis::Value::Okay);
+            let answer = answers.next().unwrap_or_default().extract_error();
+            let stored: Vec<Stored> = answer
+                .and_then(|answer| Ok(redis::from_redis_value(answer)?))
+                .map_err(|error| unavailable(ACTION)(error.into()))?;
+            let routes = readable(user, stored);
+            if let (true, Some(kept)) = (told, &self.kept) {
+                kept.fill(user, *read, &routes);
+            }
+            found.push(routes);
+        }
+        Ok(found)
     }
 
     /// Removes what cannot be read, unless it was replaced meanwhile.
@@ -61,6 +105,9 @@ impl RedisRoutes {
     async fn remove(&self, user: &UserId, device: &[u8], route: &[u8]) -> Result<bool, RoutesError> {
         let keys = [&*self.names.routes(user)];
         let removed = self.redis.run(RELEASE.on(&keys).arg(device).arg(route)).await;
+        if let Some(kept) = &self.kept {
+            kept.forget(user);
+        }
         removed.map_err(unavailable("release a route"))
     }
 
@@ -114,6 +161,17 @@ impl Routes for RedisRoutes {
         let found = self.redis.query_all(commands).await;
         let found: Vec<Vec<Stored>> = found.map_err(unavailable("locate users"))?;
         Ok(users.iter().zip(found).map(|(user, stored)| readable(user, stored)).collect())
+    }
+
+    async fn locate_heard(&self, users: &[UserId]) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
+        let Some(kept) = &self.kept else { return self.locate(users).await };
+        let found = kept.find(users);
+        let missing = users.iter().zip(&found);
+        let missing: Vec<_> =
+            missing.filter_map(|(user, found)| found.as_ref().err().map(|read| (user, *read))).collect();
+        let read = if missing.is_empty() { Vec::new() } else { self.read(&missing).await? };
+        let mut read = read.into_iter();
+        Ok(found.into_iter().map(|found| found.unwrap_or_else(|_| read.next().unwrap_or_default())).collect())
     }
 
     async fn join_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
@@ -253,6 +311,19 @@ fn registered((id, info): &Stored) -> Option<RegisteredServer> {
         ServerInfo::default()
     });
     Some(RegisteredServer { id, info })
+}
+
+/// Has Redis say when what the next command reads changes.
+fn caching() -> redis::Cmd {
+    let mut command = redis::cmd("CLIENT");
+    command.arg("CACHING").arg("YES");
+    command
+}
+
+fn cause(error: SendError) -> RequestError {
+    match error {
+        SendError::NotDone(source) | SendError::Unknown(source) => source,
+    }
 }
 
 fn command(name: &str, key: &str) -> redis::Cmd {

@@ -1,27 +1,39 @@
 //! The load client: thousands of connections that receive, verify and time what comes, on few threads.
 //!
-//! It must not be what is measured. So a connection is a socket and about 150 bytes, a thread waits for all of them with
-//! one epoll, reads each that is ready once into a buffer of its own, and searches the bytes for stamps; nothing is
-//! allocated or parsed on the way. Reports say how much processor time the fleet took beside the server.
+//! It must not be what is measured. So over TCP a connection is a socket and about 200 bytes (with TLS its keys, too), a
+//! thread waits for all of them with one epoll, reads each that is ready once into a buffer of its own, and searches the
+//! bytes for stamps; nothing is allocated or parsed on the way. Over QUIC it is a task of quinn's. Each thread has a
+//! descriptor table of its own, so that the limit of open files counts for a thread and not for all. Reports say how much
+//! processor time the fleet took beside the server, and how busy its busiest thread was.
 
 mod connection;
+mod quic;
+mod receiver;
+mod shared;
+mod socket;
+mod tls;
+mod wire;
 mod worker;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, atomic::Ordering, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use self::worker::Worker;
+use rustls::pki_types::CertificateDer;
+
+pub(crate) use self::shared::Count;
+use self::{
+    quic::QuicWorker,
+    shared::{Member, Shared},
+    worker::Worker,
+};
 use crate::{
     login::Login,
     tally::{Faults, Latencies},
+    target::Transport,
 };
 
 /// One connection that is to be made.
@@ -30,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) index: u32,
     /// The audience whose messages it must get.
     pub(crate) audience: u32,
+    /// The sequence number of the first of them.
+    pub(crate) first_sequence: u32,
     /// Where to.
     pub(crate) server: SocketAddr,
     /// What it says first.
@@ -41,6 +55,10 @@ pub(crate) struct Plan {
 pub(crate) struct FleetOptions {
     /// How many threads.
     pub(crate) threads: usize,
+    /// Over what.
+    pub(crate) transport: Transport,
+    /// The servers' certificates, where they have some.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
     /// How many connections of a thread may be on their way at once.
     pub(crate) connecting: usize,
     /// How long all of them may take together.
@@ -51,35 +69,26 @@ pub(crate) struct FleetOptions {
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { threads: 1, connecting: 256, timeout: Duration::from_secs(120), first: 0 }
+        Self {
+            threads: 1,
+            transport: Transport::Ws,
+            certificates: Vec::new(),
+            connecting: 256,
+            timeout: Duration::from_secs(300),
+            first: 0,
+        }
     }
 }
 
 /// Connections that are made.
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    workers: Vec<JoinHandle<Outcome>>,
+    workers: Vec<JoinHandle<Findings>>,
     shared: Arc<Shared>,
     /// What each connection's server calls it, by index.
     pub(crate) names: Vec<u64>,
     /// How long it took until all were there.
     pub(crate) connected_in: Duration,
-}
-
-/// What the threads and the one that steers them have in common.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    phase: AtomicU8,
-    /// Messages that came for the first time.
-    delivered: AtomicU64,
-    /// Connections that the server closed.
-    closed: AtomicU64,
-    /// Data segments that the sockets have received, as of the last time that somebody asked.
-    segments: AtomicU64,
-    /// How often somebody has asked.
-    asked: AtomicU64,
-    /// How many threads have answered, all questions together.
-    answered: AtomicU64,
 }
 
 /// What is done with what comes.
@@ -96,7 +105,7 @@ pub(crate) enum Phase {
 
 /// What a fleet has seen from its beginning to its end.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Findings {
     /// What was wrong.
     pub(crate) faults: Faults,
     /// Of what came while it was measured.
@@ -113,37 +122,46 @@ pub(crate) struct Progressed {
 }
 
 impl Fleet {
-    /// Connects all of them.
+    /// Connects all of them. `watch` is called with the share that is there.
     ///
     /// # Errors
     /// The first connection that failed, and why.
-    pub(crate) fn connect(plans: Vec<Plan>, options: &FleetOptions) -> Result<Self, String> {
-        let shared = Arc::new(Shared::default());
-        let (report, reports) = mpsc::channel();
-        let started = Instant::now();
-        let total = plans.len();
-        let mut parts: Vec<Vec<Plan>> = (0..options.threads.max(1)).map(|_| Vec::new()).collect();
-        let count = parts.len();
+    pub(crate) fn connect(
+        plans: Vec<Plan>,
+        options: &FleetOptions,
+        mut watch: impl FnMut(f64),
+    ) -> Result<Self, String> {
+        let threads = options.threads.max(1);
+        let (shared, (report, reports)) = (Arc::new(Shared::new(threads)), mpsc::channel());
+        let client = Client::new(options)?;
+        let (started, total) = (Instant::now(), plans.len());
+        let mut parts: Vec<Vec<Plan>> = (0..threads).map(|_| Vec::new()).collect();
         for (number, plan) in plans.into_iter().enumerate() {
-            parts[number % count].push(plan);
+            parts[number % threads].push(plan);
         }
-        let spawn = |part| {
-            let worker = Worker::new(part, options.clone(), Arc::clone(&shared), report.clone());
-            thread::Builder::new().name("fleet".to_owned()).spawn(move || worker.run())
+        let spawn = |(number, part)| {
+            let work = client.worker(part, options.connecting, Member::new(&shared, &report, number));
+            thread::Builder::new().name("fleet".to_owned()).spawn(work)
         };
-        let workers = parts.into_iter().map(spawn).collect::<Result<Vec<_>, _>>();
+        let workers = parts.into_iter().enumerate().map(spawn).collect::<Result<Vec<_>, _>>();
         let workers = workers.map_err(|error| format!("no thread: {error}"))?;
         drop(report);
         let mut fleet = Self { workers, shared, names: vec![0; total], connected_in: Duration::ZERO };
-        for _ in 0..total {
+        for number in 0..total {
             let wait = options.timeout.saturating_sub(started.elapsed());
             match reports.recv_timeout(wait) {
                 Ok(Ok((index, name))) => fleet.names[(index - options.first) as usize] = name,
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(format!("not all of {total} connected within {:?}", options.timeout)),
+                Err(_) => {
+                    return Err(format!("{number} of {total} have connected within {:?}", options.timeout));
+                }
+            }
+            if number % 1024 == 0 {
+                watch(number as f64 / total as f64);
             }
         }
         fleet.connected_in = started.elapsed();
+        watch(1.0);
         Ok(fleet)
     }
 
@@ -160,17 +178,9 @@ impl Fleet {
         }
     }
 
-    /// How many data segments the sockets have received so far: the server's writes, as long as each is a small one.
-    pub(crate) fn segments(&self) -> u64 {
-        let shared = &self.shared;
-        shared.segments.store(0, Ordering::Relaxed);
-        let asked = shared.asked.fetch_add(1, Ordering::Release) + 1;
-        let answers = asked * self.workers.len() as u64;
-        let started = Instant::now();
-        while shared.answered.load(Ordering::Acquire) < answers && started.elapsed() < ANSWER_TIMEOUT {
-            thread::sleep(Duration::from_millis(1));
-        }
-        shared.segments.load(Ordering::Relaxed)
+    /// What each thread has counted so far.
+    pub(crate) fn counts(&self) -> Vec<Count> {
+        self.shared.ask()
     }
 
     /// A handle that reads the number of deliveries.
@@ -183,23 +193,55 @@ impl Fleet {
     ///
     /// # Errors
     /// When a thread has panicked.
-    pub(crate) fn finish(mut self) -> Result<Outcome, String> {
+    pub(crate) fn finish(mut self) -> Result<Findings, String> {
         self.set_phase(Phase::Stop);
-        let mut all = Outcome::default();
+        let mut all = Findings::default();
         for worker in self.workers.drain(..) {
-            let outcome = worker.join().map_err(|_| "a thread of the load client panicked".to_owned())?;
-            all.faults += outcome.faults;
-            all.latencies.add(&outcome.latencies);
+            let findings = worker.join().map_err(|_| "a thread of the load client panicked".to_owned())?;
+            all.faults += findings.faults;
+            all.latencies.add(&findings.latencies);
         }
         Ok(all)
     }
 }
 
-/// A thread answers between two reads.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.set_phase(Phase::Stop);
+    }
+}
+
+/// What a thread's connections speak.
+enum Client {
+    Tcp(Option<Arc<rustls::ClientConfig>>),
+    Quic(quinn::ClientConfig),
+}
+
+impl Client {
+    fn new(options: &FleetOptions) -> Result<Self, String> {
+        let certificates = options.certificates.clone();
+        match options.transport {
+            Transport::Ws => Ok(Self::Tcp(None)),
+            Transport::Wss => Ok(Self::Tcp(Some(Arc::new(tls::config(certificates, b"http/1.1")?)))),
+            Transport::Quic => Ok(Self::Quic(quic::config(tls::config(certificates, im_proto::ALPN)?)?)),
+        }
+    }
+
+    fn worker(
+        &self,
+        plans: Vec<Plan>,
+        at_once: usize,
+        member: Member,
+    ) -> Box<dyn FnOnce() -> Findings + Send> {
+        match self {
+            Self::Tcp(tls) => {
+                let worker = Worker::new(plans, at_once, tls.clone(), member);
+                Box::new(move || worker.run())
+            }
+            Self::Quic(config) => {
+                let worker = QuicWorker::new(plans, at_once, config.clone(), member);
+                Box::new(move || worker.run())
+            }
+        }
     }
 }

@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Devices;
 use crate::{
-    fleet::{Fleet, FleetOptions, Phase, Progressed},
+    audience::Audience,
+    fleet::{Count, Fleet, Phase, Progressed},
     pace::{self, Rate, Sender},
     report::{Latency, Report},
-    target::{self, Audience, TargetKind, TargetOptions},
+    target::{self, TargetKind, TargetOptions},
     usage::{self, Usage},
 };
 
@@ -20,14 +22,14 @@ pub(crate) struct Delivery {
     pub(crate) kind: TargetKind,
     /// How.
     pub(crate) options: TargetOptions,
-    /// How many devices.
-    pub(crate) connections: u32,
+    /// By whom.
+    pub(crate) devices: Devices,
     /// How fast.
     pub(crate) rate: Rate,
     /// For how long.
     pub(crate) seconds: f64,
-    /// Of the load client.
-    pub(crate) threads: usize,
+    /// For how long before that, unmeasured.
+    pub(crate) warm_up: f64,
 }
 
 /// The state of things at one moment.
@@ -35,8 +37,8 @@ struct Moment {
     at: Instant,
     progressed: Progressed,
     server: Usage,
-    client: Usage,
-    segments: u64,
+    own: Duration,
+    counts: Vec<Count>,
 }
 
 impl Delivery {
@@ -45,77 +47,96 @@ impl Delivery {
     /// # Errors
     /// What did not work.
     pub(crate) fn run(&self, mut watch: impl FnMut(f64)) -> Result<Report, String> {
-        let target = target::start(self.kind, &self.options)?;
-        let processes = target.processes();
-        let audience = self.options.audience;
-        let fleet_options = FleetOptions { threads: self.threads, ..FleetOptions::default() };
-        let plans = target::plans(target.as_ref(), self.connections, audience);
-        let fleet = Fleet::connect(plans, &fleet_options)?;
-        let plan = pace::Plan { rate: self.rate, audience, connections: self.connections };
+        let Self { options, devices, .. } = self;
+        let target = target::start(self.kind, options, devices.connections)?;
+        let (processes, audience) = (target.processes(), options.audience);
+        let plans = target::plans(target.as_ref(), devices.connections, audience);
+        let fleet = Fleet::connect(plans, &devices.fleet(target.as_ref(), options), |_| {})?;
+        let plan = pace::Plan { rate: self.rate, audience, connections: devices.connections };
         let sender = Sender::start(plan, target.publisher(&fleet.names)?, fleet.deliveries())?;
-        sleep(WARM_UP);
+        sleep(Duration::from_secs_f64(self.warm_up));
         fleet.set_phase(Phase::Measure);
         let before = Moment::now(&fleet, &processes);
         while before.at.elapsed().as_secs_f64() < self.seconds && !sender.has_failed() {
-            sleep(Duration::from_millis(100));
+            sleep(Duration::from_millis(100).min(Duration::from_secs_f64(self.seconds)));
             watch(before.at.elapsed().as_secs_f64() / self.seconds);
         }
         let after = Moment::now(&fleet, &processes);
         fleet.set_phase(Phase::Verify);
-        let sent = sender.finish()?;
-        let each = if audience == Audience::One { 1 } else { u64::from(self.connections) };
-        let expected = sent.messages * each;
-        let progressed = wait_for(&fleet, expected.saturating_sub(sent.failed));
-        let outcome = fleet.finish()?;
+        let pace::Sent { messages, failed: refused, publisher } = sender.finish()?;
+        let failed = refused * audience.members(devices.connections);
+        let expected = audience.deliveries(devices.connections, messages).saturating_sub(failed);
+        let progressed = wait_for(&fleet, expected);
+        drop(publisher);
+        let findings = fleet.finish()?;
+        let faults = findings.faults;
+        Ok(Report {
+            scenario: if audience == Audience::One { "unicast" } else { "channel" }.to_owned(),
+            version: target.version(),
+            path: Some(crate::name(options.path)),
+            channels: match audience {
+                Audience::One => None,
+                Audience::Channels(channels) => Some(channels),
+            },
+            payload_bytes: Some(options.payload.max(crate::stamp::LEN)),
+            sent: Some(messages),
+            delivered: Some(progressed.delivered),
+            lost: Some(expected.saturating_sub(progressed.delivered)),
+            duplicated: Some(faults.duplicated + faults.misdelivered),
+            reordered: Some(faults.reordered),
+            failed: Some(refused + progressed.closed),
+            latency_us: (findings.latencies.len() > 0).then(|| Latency {
+                p50: findings.latencies.quantile_us(0.5),
+                p99: findings.latencies.quantile_us(0.99),
+                p999: findings.latencies.quantile_us(0.999),
+            }),
+            curve: findings.latencies.curve(),
+            ..self.measured(&before, &after)
+        })
+    }
+
+    /// What went by between two moments.
+    fn measured(&self, before: &Moment, after: &Moment) -> Report {
         let delivered = after.progressed.delivered - before.progressed.delivered;
         let seconds = (after.at - before.at).as_secs_f64();
-        let per_delivery = |before: Usage, after: Usage| {
-            (after.cpu.saturating_sub(before.cpu)).as_secs_f64() * 1e6 / delivered.max(1) as f64
-        };
-        let segments = after.segments.saturating_sub(before.segments);
-        Ok(Report {
-            scenario: if audience == Audience::One { "unicast" } else { "channel" },
-            target: crate::name(self.kind),
-            version: target.version(),
-            transport: Some(crate::name(self.options.transport)),
-            path: Some(crate::name(self.options.path)),
-            connections: self.connections,
-            payload_bytes: Some(self.options.payload.max(crate::stamp::LEN)),
+        let each = |cpu: Duration| Some(cpu.as_secs_f64() * 1e6 / delivered.max(1) as f64);
+        let pairs = before.counts.iter().zip(&after.counts);
+        let cpu: Vec<Duration> = pairs.map(|(before, after)| after.cpu.saturating_sub(before.cpu)).collect();
+        let client: Duration = cpu.iter().sum();
+        let busiest = cpu.iter().max().copied().unwrap_or_default();
+        let segments = after.segments().saturating_sub(before.segments());
+        Report {
             seconds,
-            sent: Some(sent.messages),
-            delivered: Some(progressed.delivered),
             delivered_per_s: Some(delivered as f64 / seconds),
-            lost: Some(expected.saturating_sub(progressed.delivered + sent.failed * each)),
-            duplicated: Some(outcome.faults.duplicated + outcome.faults.misdelivered),
-            reordered: Some(outcome.faults.reordered),
-            failed: Some(sent.failed + progressed.closed),
-            latency_us: (outcome.latencies.len() > 0).then(|| Latency {
-                p50: outcome.latencies.quantile_us(0.5),
-                p99: outcome.latencies.quantile_us(0.99),
-                p999: outcome.latencies.quantile_us(0.999),
-            }),
-            server_cpu_us_per_delivery: Some(per_delivery(before.server, after.server)),
-            client_cpu_us_per_delivery: Some(per_delivery(before.client, after.client)),
+            server_cpu_us_per_delivery: each(after.server.cpu.saturating_sub(before.server.cpu)),
+            client_cpu_us_per_delivery: each(client),
+            sender_cpu_us_per_delivery: each((after.own - before.own).saturating_sub(client)),
+            client_busy: Some(busiest.as_secs_f64() / seconds),
             messages_per_write: (segments > 0).then(|| delivered as f64 / segments as f64),
-            ..Report::default()
-        })
+            ..self.devices.report(self.kind, &self.options)
+        }
     }
 }
 
 impl Moment {
     fn now(fleet: &Fleet, processes: &[u32]) -> Self {
+        let counts = fleet.counts();
         Self {
             at: Instant::now(),
             progressed: fleet.progressed(),
             server: usage::of(processes),
-            client: usage::of(&[std::process::id()]),
-            segments: fleet.segments(),
+            own: usage::own_cpu(),
+            counts,
         }
+    }
+
+    fn segments(&self) -> u64 {
+        self.counts.iter().map(|count| count.segments).sum()
     }
 }
 
 /// Waits until everything has come, or nothing comes any more.
-fn wait_for(fleet: &Fleet, expected: u64) -> Progressed {
+pub(super) fn wait_for(fleet: &Fleet, expected: u64) -> Progressed {
     let mut last = (fleet.progressed().delivered, Instant::now());
     loop {
         let progressed = fleet.progressed();
@@ -127,11 +148,9 @@ fn wait_for(fleet: &Fleet, expected: u64) -> Progressed {
         if progressed.delivered != last.0 {
             last = (progressed.delivered, Instant::now());
         }
-        sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(5));
     }
 }
-
-const WARM_UP: Duration = Duration::from_secs(2);
 
 /// After which what has not come is lost.
 const SILENCE: Duration = Duration::from_secs(5);

@@ -2,10 +2,12 @@
 
 use std::{thread::sleep, time::Duration};
 
+use super::Devices;
 use crate::{
+    audience::Audience,
     fleet::{Fleet, FleetOptions},
     report::Report,
-    target::{self, Audience, TargetKind, TargetOptions},
+    target::{self, TargetKind, TargetOptions},
     usage,
 };
 
@@ -17,41 +19,41 @@ pub(crate) struct Idle {
     /// How.
     pub(crate) options: TargetOptions,
     /// How many devices.
-    pub(crate) connections: u32,
+    pub(crate) devices: Devices,
 }
 
 impl Idle {
-    /// Runs it.
+    /// Runs it. `watch` is called with the share of the connections that are there.
     ///
     /// # Errors
     /// What did not work.
-    pub(crate) fn run(&self) -> Result<Report, String> {
-        let target = target::start(self.kind, &self.options)?;
-        let processes = target.processes();
+    pub(crate) fn run(&self, watch: impl FnMut(f64)) -> Result<Report, String> {
+        let Self { options, devices, .. } = self;
         // The first connections also pay for what is there once: stacks, arenas, tables.
-        let first = self.connections / 50 + 1;
-        let mut plans = target::plans(target.as_ref(), first + self.connections, Audience::One);
+        let first = devices.connections / 50 + 1;
+        let target = target::start(self.kind, options, first + devices.connections)?;
+        let processes = target.processes();
+        let mut plans = target::plans(target.as_ref(), first + devices.connections, Audience::One);
         let rest = plans.split_off(first as usize);
-        let few = Fleet::connect(plans, &FleetOptions::default())?;
+        let fleet_options = devices.fleet(target.as_ref(), options);
+        let few = Fleet::connect(plans, &fleet_options, |_| {})?;
         sleep(SETTLE);
         let (before, slab) = (usage::of(&processes), usage::slab_bytes());
-        let fleet = Fleet::connect(rest, &FleetOptions { first, ..FleetOptions::default() })?;
+        let fleet = Fleet::connect(rest, &FleetOptions { first, ..fleet_options }, watch)?;
         sleep(SETTLE);
         let (after, slab_after) = (usage::of(&processes), usage::slab_bytes());
         let each = |before: u64, after: u64| {
-            Some(after.saturating_sub(before) as f64 / f64::from(self.connections.max(1)))
+            Some(after.saturating_sub(before) as f64 / f64::from(devices.connections.max(1)))
         };
         let report = Report {
-            scenario: "idle",
-            target: crate::name(self.kind),
+            scenario: "idle".to_owned(),
             version: target.version(),
-            transport: Some(crate::name(self.options.transport)),
-            connections: self.connections,
+            registration: Some(crate::name(options.registration)),
             failed: Some(few.progressed().closed + fleet.progressed().closed),
             server_rss_bytes_per_connection: each(before.anonymous_bytes, after.anonymous_bytes),
             kernel_bytes_per_connection: each(slab, slab_after),
-            connects_per_s: Some(f64::from(self.connections) / fleet.connected_in.as_secs_f64()),
-            ..Report::default()
+            connects_per_s: Some(f64::from(devices.connections) / fleet.connected_in.as_secs_f64()),
+            ..devices.report(self.kind, options)
         };
         few.finish()?;
         fleet.finish()?;

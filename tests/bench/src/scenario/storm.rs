@@ -1,9 +1,13 @@
 //! `storm`: how fast devices can connect that all come at once.
 
+use std::time::Duration;
+
+use super::Devices;
 use crate::{
-    fleet::{Fleet, FleetOptions},
+    audience::Audience,
+    fleet::Fleet,
     report::Report,
-    target::{self, Audience, TargetKind, TargetOptions},
+    target::{self, TargetKind, TargetOptions},
     usage,
 };
 
@@ -15,40 +19,34 @@ pub(crate) struct Storm {
     /// How.
     pub(crate) options: TargetOptions,
     /// How many devices.
-    pub(crate) connections: u32,
-    /// Of the load client.
-    pub(crate) threads: usize,
+    pub(crate) devices: Devices,
 }
 
 impl Storm {
-    /// Runs it.
+    /// Runs it. `watch` is called with the share of the connections that are there.
     ///
     /// # Errors
     /// What did not work.
-    pub(crate) fn run(&self) -> Result<Report, String> {
-        let target = target::start(self.kind, &self.options)?;
+    pub(crate) fn run(&self, watch: impl FnMut(f64)) -> Result<Report, String> {
+        let Self { options, devices, .. } = self;
+        let target = target::start(self.kind, options, devices.connections)?;
         let processes = target.processes();
-        let plans = target::plans(target.as_ref(), self.connections, Audience::One);
-        let options = FleetOptions { threads: self.threads, ..FleetOptions::default() };
-        let (before, own) = (usage::of(&processes), usage::of(&[std::process::id()]));
-        let fleet = Fleet::connect(plans, &options)?;
-        let (after, own_after) = (usage::of(&processes), usage::of(&[std::process::id()]));
-        let each = |before: usage::Usage, after: usage::Usage| {
-            let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-            Some(cpu * 1e6 / f64::from(self.connections.max(1)))
-        };
+        let plans = target::plans(target.as_ref(), devices.connections, Audience::One);
+        let before = usage::of(&processes);
+        let fleet = Fleet::connect(plans, &devices.fleet(target.as_ref(), options), watch)?;
+        let after = usage::of(&processes);
+        let client: Duration = fleet.counts().iter().map(|count| count.cpu).sum();
+        let each = |cpu: Duration| Some(cpu.as_secs_f64() * 1e6 / f64::from(devices.connections.max(1)));
         let report = Report {
-            scenario: "storm",
-            target: crate::name(self.kind),
+            scenario: "storm".to_owned(),
             version: target.version(),
-            transport: Some(crate::name(self.options.transport)),
-            connections: self.connections,
+            registration: Some(crate::name(options.registration)),
             seconds: fleet.connected_in.as_secs_f64(),
             failed: Some(fleet.progressed().closed),
-            server_cpu_us_per_connect: each(before, after),
-            client_cpu_us_per_connect: each(own, own_after),
-            connects_per_s: Some(f64::from(self.connections) / fleet.connected_in.as_secs_f64()),
-            ..Report::default()
+            server_cpu_us_per_connect: each(after.cpu.saturating_sub(before.cpu)),
+            client_cpu_us_per_connect: each(client),
+            connects_per_s: Some(f64::from(devices.connections) / fleet.connected_in.as_secs_f64()),
+            ..devices.report(self.kind, options)
         };
         fleet.finish()?;
         Ok(report)

@@ -9,8 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Audience, Publisher, Target, TargetOptions};
+use super::{Publisher, Target, TargetOptions, topic};
 use crate::{
+    audience::Audience,
     login::{Login, Messages, Progress, WebSocketLogin},
     stamp::Stamp,
 };
@@ -32,7 +33,7 @@ const CONFIG: &str = r#"{
   "log": { "level": "error" }
 }"#;
 
-const INSTALL: &str = "go install github.com/centrifugal/centrifugo/v6@latest";
+const INSTALL: &str = "go install github.com/centrifugal/centrifugo/v5@latest";
 
 pub(super) struct CentrifugoTarget {
     child: Child,
@@ -82,7 +83,8 @@ impl Target for CentrifugoTarget {
     }
 
     fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>) {
-        let login = CentrifugoLogin { index, channel: channel(self.options.audience, index) };
+        let audience = self.options.audience;
+        let login = CentrifugoLogin { index, channel: topic(audience, audience.of(index)) };
         (self.address, Box::new(WebSocketLogin::new("/connection/websocket", None, login)))
     }
 
@@ -96,13 +98,6 @@ impl Target for CentrifugoTarget {
 }
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn channel(audience: Audience, index: u32) -> String {
-    match audience {
-        Audience::One => format!("c{index}"),
-        Audience::All => "all".to_owned(),
-    }
-}
 
 struct CentrifugoLogin {
     index: u32,
@@ -143,7 +138,7 @@ impl Publisher for ApiPublisher {
         let mut body = b"{\"commands\":[".to_vec();
         for (number, stamp) in batch.iter().enumerate() {
             let comma = if number > 0 { "," } else { "" };
-            let channel = channel(self.audience, stamp.audience);
+            let channel = topic(self.audience, stamp.audience);
             let head = format!("{comma}{{\"publish\":{{\"channel\":\"{channel}\",\"data\":\"");
             body.extend_from_slice(head.as_bytes());
             stamp.write(self.payload, &mut body);

@@ -16,9 +16,13 @@ use std::{
 };
 
 use clap::ValueEnum;
+use rustls::pki_types::CertificateDer;
 
-pub(crate) use self::{control::serve as serve_control, im::ImTarget};
-use crate::{fleet::Plan, login::Login, stamp::Stamp};
+pub(crate) use self::{
+    control::{Spoil, serve as serve_control},
+    im::{ImTarget, logged_message, serve_embedded},
+};
+use crate::{audience::Audience, capacity, fleet::Plan, login::Login, stamp::Stamp};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,7 +34,7 @@ pub(crate) enum TargetKind {
     Control,
     /// The WebSocket listener of nats-server.
     NatsWs,
-    /// Centrifugo. Needs its program: `go install github.com/centrifugal/centrifugo/v6@latest`.
+    /// Centrifugo. Needs its program: `go install github.com/centrifugal/centrifugo/v5@latest`.
     Centrifugo,
     /// uWebSockets inside Bun. Needs its program: `npm install bun @oven/bun-linux-x64`.
     Uws,
@@ -58,13 +62,13 @@ pub(crate) enum Path {
     Logged,
 }
 
-/// Who gets a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Audience {
-    /// The connection that the stamp names.
-    One,
-    /// Everybody.
-    All,
+/// Where routes are registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Registration {
+    /// In Redis, as in a deployment.
+    Redis,
+    /// In the server's own process: no Redis, no NATS, and no way in for messages.
+    None,
 }
 
 /// What a target has to know beforehand.
@@ -80,6 +84,12 @@ pub(crate) struct TargetOptions {
     pub(crate) servers: usize,
     /// Who gets a message.
     pub(crate) audience: Audience,
+    /// Where routes are registered.
+    pub(crate) registration: Registration,
+    /// What the control does wrong, for tests of the verification.
+    pub(crate) spoil: Option<Spoil>,
+    /// What the report is to say beside.
+    pub(crate) note: Option<String>,
 }
 
 /// A running target. Dropping it ends its processes.
@@ -89,6 +99,11 @@ pub(crate) trait Target {
 
     /// The processes whose work is the delivery.
     fn processes(&self) -> Vec<u32>;
+
+    /// What proves that it is this target, where connections are encrypted.
+    fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        Vec::new()
+    }
 
     /// How a connection of this index introduces itself, and where.
     fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>);
@@ -118,39 +133,44 @@ pub(crate) trait Publisher: Send {
 ///
 /// # Errors
 /// What is missing, and how to get it.
-pub(crate) fn start(kind: TargetKind, options: &TargetOptions) -> Result<Box<dyn Target>, String> {
-    let only_ws = |target: &str| match (options.transport, options.path) {
-        (Transport::Ws, Path::Edge) => Ok(()),
-        _ => Err(format!("{target} is measured with --transport ws and --path edge only")),
-    };
-    match kind {
-        TargetKind::Im => Ok(Box::new(ImTarget::start(options)?)),
-        TargetKind::Control => {
-            only_ws("the control")?;
-            Ok(Box::new(control::ControlTarget::start(options)?))
+pub(crate) fn start(
+    kind: TargetKind,
+    options: &TargetOptions,
+    connections: u32,
+) -> Result<Box<dyn Target>, String> {
+    if kind != TargetKind::Im {
+        let name = crate::name(kind);
+        if (options.transport, options.path, options.registration)
+            != (Transport::Ws, Path::Edge, Registration::Redis)
+        {
+            return Err(format!("{name} is measured with --transport ws, --path edge and nothing else only"));
         }
-        TargetKind::NatsWs => {
-            only_ws("nats-ws")?;
-            Ok(Box::new(nats::NatsTarget::start(options)?))
-        }
-        TargetKind::Centrifugo => {
-            only_ws("centrifugo")?;
-            Ok(Box::new(centrifugo::CentrifugoTarget::start(options)?))
-        }
-        TargetKind::Uws => {
-            only_ws("uws")?;
-            Ok(Box::new(uws::UwsTarget::start(options)?))
-        }
+        capacity::one_process_holds(connections).map_err(|error| format!("{name}: {error}"))?;
     }
+    Ok(match kind {
+        TargetKind::Im => Box::new(ImTarget::start(options)?),
+        TargetKind::Control => Box::new(control::ControlTarget::start(options)?),
+        TargetKind::NatsWs => Box::new(nats::NatsTarget::start(options)?),
+        TargetKind::Centrifugo => Box::new(centrifugo::CentrifugoTarget::start(options)?),
+        TargetKind::Uws => Box::new(uws::UwsTarget::start(options)?),
+    })
 }
 
 /// The plans of a fleet.
 pub(crate) fn plans(target: &dyn Target, connections: u32, audience: Audience) -> Vec<Plan> {
     let plan = |index| {
         let (server, login) = target.plan(index);
-        Plan { index, audience: if audience == Audience::One { index } else { 0 }, server, login }
+        Plan { index, audience: audience.of(index), first_sequence: 0, server, login }
     };
     (0..connections).map(plan).collect()
+}
+
+/// What a channel is called where names are free.
+fn topic(audience: Audience, number: u32) -> String {
+    match audience {
+        Audience::One => format!("c{number}"),
+        Audience::Channels(_) => format!("room{number}"),
+    }
 }
 
 /// A port that nobody has now.

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use im_tests::NatsServer;
 use tokio::{io::AsyncWriteExt, net::TcpStream, runtime::Runtime};
 
-use super::{Audience, Publisher, Target, TargetOptions};
+use super::{Publisher, Target, TargetOptions, topic};
 use crate::{
+    audience::Audience,
     login::{Login, Messages, Progress, WebSocketLogin},
     stamp::Stamp,
 };
@@ -42,7 +43,8 @@ impl Target for NatsTarget {
     }
 
     fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>) {
-        let subject = subject(self.options.audience, index);
+        let audience = self.options.audience;
+        let subject = topic(audience, audience.of(index));
         (self.websocket, Box::new(WebSocketLogin::new("/", None, NatsLogin { index, subject })))
     }
 
@@ -58,13 +60,6 @@ impl Target for NatsTarget {
         let stream = stream.map_err(|error| format!("no NATS at {address}: {error}"))?;
         let TargetOptions { audience, payload, .. } = self.options;
         Ok(Box::new(NatsPublisher { stream, audience, payload, buffer: Vec::new() }))
-    }
-}
-
-fn subject(audience: Audience, index: u32) -> String {
-    match audience {
-        Audience::One => format!("c.{index}"),
-        Audience::All => "all".to_owned(),
     }
 }
 
@@ -100,7 +95,7 @@ impl Publisher for NatsPublisher {
     fn publish(&mut self, batch: &[Stamp]) -> Result<(), String> {
         self.buffer.clear();
         for stamp in batch {
-            let subject = subject(self.audience, stamp.audience);
+            let subject = topic(self.audience, stamp.audience);
             let length = self.payload.max(crate::stamp::LEN);
             self.buffer.extend_from_slice(format!("PUB {subject} {length}\r\n").as_bytes());
             stamp.write(self.payload, &mut self.buffer);

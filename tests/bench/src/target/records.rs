@@ -1,19 +1,23 @@
 //! How messages get into the control and into peers that have no way in of their own: over TCP, each with a head of
-//! eight bytes, little-endian: the connection's index (all ones: everybody), and the payload's length.
+//! eight bytes, little-endian: the connection's index (with the highest bit: the channel's number), and the payload's length.
 
 use std::{
     io::Write,
     net::{SocketAddr, TcpStream},
 };
 
-use super::{Audience, Publisher};
+use super::Publisher;
 use crate::{
+    audience::Audience,
     login::{Login, Progress},
     stamp::Stamp,
 };
 
-/// Names everybody instead of a connection; as the first thing on a connection: a publisher's.
-pub(super) const EVERYBODY: u32 = u32::MAX;
+/// The first four bytes of a publisher's connection.
+pub(super) const PUBLISHER: u32 = u32::MAX;
+
+/// Set in a number: it names a channel instead of a connection.
+pub(super) const CHANNEL: u32 = 1 << 31;
 
 /// Publishes records.
 pub(super) struct RecordPublisher {
@@ -28,7 +32,7 @@ impl RecordPublisher {
         let connect = || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
-            stream.write_all(&EVERYBODY.to_le_bytes())?;
+            stream.write_all(&PUBLISHER.to_le_bytes())?;
             Ok(stream)
         };
         let stream =
@@ -41,7 +45,7 @@ impl Publisher for RecordPublisher {
     fn publish(&mut self, batch: &[Stamp]) -> Result<(), String> {
         self.buffer.clear();
         for stamp in batch {
-            let to = if self.audience == Audience::One { stamp.audience } else { EVERYBODY };
+            let to = if self.audience == Audience::One { stamp.audience } else { CHANNEL | stamp.audience };
             let length = u32::try_from(self.payload.max(crate::stamp::LEN)).unwrap_or(u32::MAX);
             self.buffer.extend_from_slice(&to.to_le_bytes());
             self.buffer.extend_from_slice(&length.to_le_bytes());
@@ -51,12 +55,15 @@ impl Publisher for RecordPublisher {
     }
 }
 
-/// A device says its index, and is told "ok".
-pub(super) struct IndexLogin(pub(super) u32);
+/// A device says its index and its channel, and is told "ok".
+pub(super) struct IndexLogin {
+    pub(super) index: u32,
+    pub(super) channel: u32,
+}
 
 impl Login for IndexLogin {
     fn start(&mut self) -> Vec<u8> {
-        self.0.to_le_bytes().into()
+        [self.index.to_le_bytes(), self.channel.to_le_bytes()].concat()
     }
 
     fn received(&mut self, bytes: &mut Vec<u8>) -> Result<Progress, String> {
@@ -64,6 +71,6 @@ impl Login for IndexLogin {
             return Ok(Progress::Wait);
         }
         bytes.drain(..2);
-        Ok(Progress::Ready(self.0.into()))
+        Ok(Progress::Ready(self.index.into()))
     }
 }

@@ -8,8 +8,11 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Audience, Publisher, Target, TargetOptions, records::RecordPublisher};
-use crate::login::{Login, Messages, Progress, WebSocketLogin};
+use super::{Publisher, Target, TargetOptions, records::RecordPublisher};
+use crate::{
+    audience::Audience,
+    login::{Login, Messages, Progress, WebSocketLogin},
+};
 
 const SCRIPT: &str = include_str!("../../peers/uws.js");
 
@@ -62,8 +65,10 @@ impl Target for UwsTarget {
     }
 
     fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>) {
-        let all = self.options.audience == Audience::All;
-        let path = format!("/{index}{}", if all { "/all" } else { "" });
+        let path = match self.options.audience {
+            Audience::One => format!("/{index}"),
+            audience @ Audience::Channels(_) => format!("/{index}/{}", audience.of(index)),
+        };
         let address = (Ipv4Addr::LOCALHOST, self.ports[0]).into();
         (address, Box::new(WebSocketLogin::new(&path, None, AnyMessage(index))))
     }

@@ -65,15 +65,16 @@ impl Sync {
     /// Has the server do something for the connection, and waits until it has.
     pub(super) async fn ask(&self, effect: Effect) -> Result<(), SyncError> {
         let record =
-            pb::Record { connections: vec![self.connection], channel: String::new(), effect: Some(effect) };
+            pb::Record { connections: vec![self.connection], effect: Some(effect), ..pb::Record::default() };
         let outcome = self.im.inner.publisher.submit(&self.server, record).await;
         match timeout(self.im.inner.config.send_timeout, outcome).await {
-            Ok(Ok(Outcome::Done { missed })) if missed.is_empty() => Ok(()),
+            Ok(Ok(Outcome::Done { missed, .. })) if missed.is_empty() => Ok(()),
             _ => Err(SyncError::Gone),
         }
     }
 }
 
 fn names(channels: &[ChannelId]) -> pb::Channels {
-    pb::Channels { channels: channels.iter().map(ToString::to_string).collect() }
+    let channels = channels.iter().map(ToString::to_string).collect();
+    pb::Channels { channels, ..pb::Channels::default() }
 }

@@ -16,22 +16,66 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS im_schema (version BIGINT NOT NULL)";
 
-/// What each version added to the tables; never changed, only continued. `{blob}` is the database's type for bytes.
-const MIGRATIONS: [&[&str]; 1] = [&[
-    "CREATE TABLE im_messages (
-        log TEXT NOT NULL,
-        seq BIGINT NOT NULL,
-        id BIGINT NOT NULL,
-        peer TEXT NOT NULL,
-        sender TEXT NOT NULL,
-        sent_at_ms BIGINT NOT NULL,
-        kind TEXT NOT NULL,
-        message {blob} NOT NULL,
-        PRIMARY KEY (log, id)
-    )",
-    "CREATE INDEX im_messages_seq ON im_messages (log, seq, id)",
-    "CREATE INDEX im_messages_peer ON im_messages (log, peer, seq, id)",
-]];
+/// What a version added to the tables; never changed, only continued. `{blob}` is the database's type for bytes.
+struct Version {
+    both: &'static [&'static str],
+    sqlite: &'static [&'static str],
+    postgres: &'static [&'static str],
+}
+
+const MIGRATIONS: [Version; 2] = [MESSAGES, SEARCH];
+
+const MESSAGES: Version = Version {
+    both: &[
+        "CREATE TABLE im_messages (
+            log TEXT NOT NULL,
+            seq BIGINT NOT NULL,
+            id BIGINT NOT NULL,
+            peer TEXT NOT NULL,
+            sender TEXT NOT NULL,
+            sent_at_ms BIGINT NOT NULL,
+            kind TEXT NOT NULL,
+            message {blob} NOT NULL,
+            PRIMARY KEY (log, id)
+        )",
+        "CREATE INDEX im_messages_seq ON im_messages (log, seq, id)",
+        "CREATE INDEX im_messages_peer ON im_messages (log, peer, seq, id)",
+    ],
+    sqlite: &[],
+    postgres: &[],
+};
+
+/// `indexed` is 0 for what the version before has written, or still writes while back ends are updated one by one: it is
+/// indexed when the next one connects. In SQLite `number` joins an entry to its row in the index: without a column of its own
+/// a row's number may change.
+const SEARCH: Version = Version {
+    both: &[
+        "ALTER TABLE im_messages ADD COLUMN indexed BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX im_messages_unindexed ON im_messages (id) WHERE indexed = 0",
+        "CREATE INDEX im_messages_id ON im_messages (id)",
+        "CREATE INDEX im_messages_kind ON im_messages (log, kind, seq, id)",
+    ],
+    sqlite: &[
+        "CREATE TABLE im_texts (
+            number INTEGER PRIMARY KEY,
+            log TEXT NOT NULL,
+            id BIGINT NOT NULL,
+            UNIQUE (log, id)
+        )",
+        "CREATE VIRTUAL TABLE im_words USING fts5(
+            terms, content = '', contentless_delete = 1, detail = none, tokenize = \"ascii tokenchars '_'\"
+        )",
+    ],
+    postgres: &[
+        "CREATE TABLE im_texts (
+            log TEXT NOT NULL,
+            id BIGINT NOT NULL,
+            words TSVECTOR NOT NULL,
+            PRIMARY KEY (log, id)
+        )",
+        "CREATE INDEX im_texts_words ON im_texts USING GIN (words)",
+    ],
+};
 
 impl SqlMessageStore {
     /// Several processes may do this at once.
@@ -66,8 +110,8 @@ impl SqlMessageStore {
         if found > known {
             return Err(MessageStoreError::Newer { found, known });
         }
-        for (version, statements) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default()) {
-            self.apply(&mut transaction, version, statements).await.map_err(failed)?;
+        for (number, version) in (1..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or_default()) {
+            self.apply(&mut transaction, number, version).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -88,18 +132,18 @@ impl SqlMessageStore {
     async fn apply(
         &self,
         transaction: &mut Transaction<'_, Any>,
-        version: i64,
-        statements: &[&str],
+        number: i64,
+        version: Version,
     ) -> Result<(), sqlx::Error> {
-        let blob = match self.dialect {
-            Dialect::Sqlite => "BLOB",
-            Dialect::Postgres => "BYTEA",
+        let (blob, own) = match self.dialect {
+            Dialect::Sqlite => ("BLOB", version.sqlite),
+            Dialect::Postgres => ("BYTEA", version.postgres),
         };
-        for statement in statements {
+        for statement in version.both.iter().chain(own) {
             let statement = statement.replace("{blob}", blob);
             sqlx::query(AssertSqlSafe(statement)).execute(&mut **transaction).await?;
         }
         let insert = sqlx::query("INSERT INTO im_schema (version) VALUES ($1)");
-        insert.bind(version).execute(&mut **transaction).await.map(drop)
+        insert.bind(number).execute(&mut **transaction).await.map(drop)
     }
 }

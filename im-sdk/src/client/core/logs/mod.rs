@@ -82,6 +82,11 @@ impl Logs {
         self.repeated
     }
 
+    /// Whether the place in a log is known.
+    pub(super) fn follows(&self, log: &Log) -> bool {
+        self.followed.get(log).is_some_and(|followed| followed.position().is_some())
+    }
+
     /// Where a log stands.
     #[cfg(test)]
     pub(super) fn position(&self, log: &Log) -> u64 {

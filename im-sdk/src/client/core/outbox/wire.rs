@@ -22,7 +22,8 @@ pub(super) fn publish(number: u64, to: &Recipient, content: pb::Content) -> pb::
 
 /// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
 pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
-    if content.body.is_none() {
+    // A kind that this version does not know is passed on as it came.
+    if content.body.is_none() && content.unknown.is_empty() {
         return Err(SendError::NoContent);
     }
     match fit(publish(u64::MAX, to, content), limits)? {

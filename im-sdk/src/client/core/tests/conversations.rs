@@ -87,7 +87,7 @@ impl Harness {
         test
     }
 
-    fn reconnect(&mut self) {
+    fn reconnect_soon(&mut self) {
         self.broken();
         self.pass(2 * SECOND);
         self.connect_all_the_way();
@@ -136,7 +136,7 @@ fn marks_are_kept_until_they_are_answered() {
     test.connect_all_the_way();
     assert_eq!(test.sent_marks().unwrap().1, [("bob".to_owned(), 3)]);
     test.mark("bob", read(4));
-    test.reconnect();
+    test.reconnect_soon();
     test.receive(sync_done(&[]));
     let (number, marks) = test.sent_marks().unwrap();
     assert_eq!(marks, [("bob".to_owned(), 3)], "again, since it was not answered");
@@ -219,7 +219,7 @@ fn a_gap_between_changes_is_asked_for() {
 #[test]
 fn after_a_reconnect_it_is_asked_what_was_missed() {
     let mut test = Harness::with_list(4);
-    test.reconnect();
+    test.reconnect_soon();
     assert_eq!(test.try_sent(), None, "not before the logs are there");
     test.receive(sync_done(&[]));
     let (number, since) = test.sent_question().unwrap();
@@ -237,7 +237,7 @@ fn who_has_not_asked_is_not_told_to_ask() {
     let mut test = Harness::connected();
     test.receive(changed(vec![state("bob", 7, 3)]));
     assert_eq!(test.told(), [7]);
-    test.reconnect();
+    test.reconnect_soon();
     test.receive(sync_done(&[]));
     test.pass(SECOND);
     assert_eq!(test.try_sent(), None);

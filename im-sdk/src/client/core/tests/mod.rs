@@ -1,5 +1,6 @@
 //! The core under a clock that the test holds.
 
+mod changes;
 mod connection;
 mod conversations;
 mod delivery;
@@ -7,6 +8,7 @@ mod logs;
 mod publish;
 mod random;
 mod requests;
+mod rooms;
 mod send;
 
 use std::sync::Arc;

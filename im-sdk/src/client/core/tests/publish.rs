@@ -43,7 +43,7 @@ fn the_servers_limits_hold() {
     assert_eq!(test.sent_publish().number, 4);
     let bob = recipient("bob");
     test.core.handle_publish(test.now, 9, bob.clone(), Content::text("x".repeat(1000)));
-    test.core.handle_publish(test.now, 10, bob, Content::Unknown);
+    test.core.handle_publish(test.now, 10, bob, Content::default());
     assert_eq!(test.resolved()[1..], [(9, Err("too_large")), (10, Err("no_content"))]);
 }
 

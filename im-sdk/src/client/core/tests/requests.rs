@@ -1,15 +1,18 @@
 //! Questions: limits, refusals, lost connections and every outcome.
 
-use super::*;
+use super::{super::requests, *};
 use crate::{
-    Conversation, HistoryRange,
-    client::{HistoryError, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, core::Answer},
+    Conversation, HistoryQuery, HistoryRange, Kind, Search, SearchPlace,
+    client::{
+        FoundPage, HistoryPage, MAX_QUEUED_REQUESTS, RefusalKind, RequestError,
+        core::{Answer, Reply},
+    },
 };
 
 impl Harness {
     fn ask(&mut self, ticket: u32) {
         let bob = Conversation::User("bob".parse().unwrap());
-        self.core.handle_history(self.now, ticket, bob, HistoryRange::Before(42), 20);
+        self.core.handle_history(self.now, ticket, bob, HistoryRange::Before(42).into(), 20);
     }
 
     fn sent_request(&mut self) -> pb::Request {
@@ -29,7 +32,7 @@ fn page(number: u64, seqs: &[u64]) -> pb::frame::Body {
         let pb::frame::Body::Push(push) = push(*seq, "bob") else { panic!() };
         pb::Push { seq: *seq, ..push }
     };
-    let history = pb::History { entries: seqs.iter().map(entry).collect(), more: true };
+    let history = pb::History { entries: seqs.iter().map(entry).collect(), more: true, next: 0 };
     let outcome = Some(pb::response::Outcome::History(history));
     pb::frame::Body::Response(pb::Response { number, outcome })
 }
@@ -53,9 +56,14 @@ fn a_page_comes_with_positions() {
     assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
     test.receive(page(request.number, &[40, 41]));
     test.receive(page(request.number, &[1]));
-    let [(7, Ok(Reply::History(HistoryPage { messages, more: true })))] = &test.answers()[..] else {
+    let [(7, Ok(Reply::History(HistoryPage { messages, more: true, next })))] = &test.answers()[..] else {
         panic!()
     };
+    assert_eq!(
+        *next,
+        Some(HistoryRange::Before(40)),
+        "from the first entry, where the back end does not say"
+    );
     let positions: Vec<_> = messages.iter().map(|message| message.position.clone().unwrap()).collect();
     assert!(
         positions
@@ -70,10 +78,67 @@ fn a_page_comes_with_positions() {
 
 #[test]
 fn from_the_beginning_is_not_the_newest() {
-    let asked = |range| super::super::requests::question(Conversation::Inbox, range, 0);
+    let asked = |range: HistoryRange| {
+        let question = requests::history(Conversation::Inbox, range.into(), 0);
+        let pb::request::Question::History(asked) = question else { panic!() };
+        asked
+    };
     assert_eq!((asked(HistoryRange::Newest).before, asked(HistoryRange::Newest).after), (0, None));
     assert_eq!(asked(HistoryRange::After(0)).after, Some(0));
     assert_eq!(asked(HistoryRange::Before(0)).before, 1, "nothing is before the first entry");
+}
+
+#[test]
+fn what_is_wanted_travels() {
+    let ids = [7, 9].map(|id| crate::id::MessageId::from_u64(id).unwrap());
+    let query = HistoryQuery::before_message(ids[0]).since_ms(5).until_ms(0).kinds([Kind::custom("x")]);
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+        panic!()
+    };
+    assert_eq!((asked.before_id, asked.after_id, asked.since_ms, asked.until_ms), (7, 0, 5, 1));
+    assert_eq!(asked.kinds, [pb::ContentKind { number: 15, custom: "x".to_owned() }]);
+    let query = HistoryQuery::after_message(ids[1]);
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+        panic!()
+    };
+    assert_eq!((asked.before_id, asked.after_id, asked.until_ms), (0, 9, 0));
+}
+
+#[test]
+fn an_empty_page_says_where_to_go_on() {
+    let mut test = Harness::connected();
+    for (range, expected) in
+        [(HistoryRange::Newest, HistoryRange::Before(7)), (HistoryRange::After(3), HistoryRange::After(7))]
+    {
+        test.core.handle_history(test.now, 1, Conversation::Inbox, range.into(), 0);
+        let number = test.sent_request().number;
+        let history = pb::History { entries: vec![], more: true, next: 7 };
+        let outcome = Some(pb::response::Outcome::History(history));
+        test.receive(pb::frame::Body::Response(pb::Response { number, outcome }));
+        let [(1, Ok(Reply::History(page)))] = &test.answers()[..] else { panic!() };
+        assert_eq!(page.next, Some(expected));
+    }
+}
+
+#[test]
+fn what_was_found_comes_with_its_place() {
+    let mut test = Harness::connected();
+    let channel = Some("team".parse().unwrap());
+    let place = SearchPlace { channel, message_id: crate::id::MessageId::from_u64(7).unwrap() };
+    test.core.handle_search(test.now, 1, Search::new("hi").before(place.clone()), 20);
+    let request = test.sent_request();
+    let Some(pb::request::Question::Search(asked)) = request.question else { panic!() };
+    assert_eq!((asked.text.as_str(), asked.limit), ("hi", 20));
+    let next = asked.before.clone();
+    assert_eq!(next, Some(pb::Cursor { channel: "team".to_owned(), seq: 0, id: 7 }));
+    // A page of history is no answer to a search.
+    test.receive(page(request.number, &[1]));
+    assert_eq!(test.answers(), []);
+    let found = pb::Found { entries: vec![], next };
+    let outcome = Some(pb::response::Outcome::Found(found));
+    test.receive(pb::frame::Body::Response(pb::Response { number: request.number, outcome }));
+    let expected = FoundPage { messages: vec![], next: Some(place) };
+    assert_eq!(test.answers(), [(1, Ok(Reply::Found(expected)))]);
 }
 
 #[test]
@@ -119,7 +184,7 @@ fn what_passes_is_asked_again_and_what_stays_is_told() {
     assert_eq!(again, 1);
     test.receive(no(number, pb::RefusalKind::Rule, 0));
     let refused =
-        HistoryError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
+        RequestError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
     assert_eq!(test.answers(), [(1, Err(refused))]);
     // One that passes too late is told as well.
     test.ask(2);

@@ -250,7 +250,7 @@ fn what_cannot_be_sent_is_not_taken() {
     let mut test = Harness::connected();
     let bob = recipient("bob");
     test.core.handle_send(test.now, 1, bob.clone(), Content::text("x".repeat(1000)));
-    test.core.handle_send(test.now, 2, bob.clone(), Content::Unknown);
+    test.core.handle_send(test.now, 2, bob.clone(), Content::default());
     test.core.handle_close(test.now, Duration::ZERO);
     test.core.handle_send(test.now, 3, bob, Content::text("hi"));
     test.save();

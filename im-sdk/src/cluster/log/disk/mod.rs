@@ -26,7 +26,7 @@ use self::{
 };
 use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
 use crate::{
-    cluster::{conversations::DiskConversations, members::DiskMembers},
+    cluster::{conversations::DiskConversations, members::DiskMembers, seen::DiskLastSeen},
     id::MessageId,
 };
 
@@ -68,6 +68,11 @@ impl DiskLog {
     /// The store of conversations in the same file. The file stays open as long as it is there.
     pub fn conversations(&self) -> DiskConversations {
         DiskConversations::new(self.database.clone())
+    }
+
+    /// The store of last times in the same file. The file stays open as long as it is there.
+    pub fn last_seen_store(&self) -> DiskLastSeen {
+        DiskLastSeen::new(self.database.clone())
     }
 
     /// Hands a job to the writer and waits for its answer. `None`: it was not taken.

@@ -7,7 +7,7 @@ use crate::{
     cluster::{
         conversations,
         log::{Ends, once::Record},
-        members,
+        members, seen,
     },
     id::MessageId,
 };
@@ -79,6 +79,7 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(RECORDS)?;
     members::create(&transaction)?;
     conversations::create(&transaction)?;
+    seen::create(&transaction)?;
     transaction.open_table(ACKS)?;
     transaction.commit()?;
     Ok(())

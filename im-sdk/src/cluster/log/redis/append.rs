@@ -6,10 +6,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
-use super::{Appended, LogError, LogId, NewEntry, RedisLog, Way, confirm::Answers};
+use super::{Appended, LogError, LogId, NewEntry, RedisLog};
 use crate::cluster::{
     log::{Once, entry::milliseconds},
     redis::{Script, SendError, Sent},
@@ -76,7 +76,7 @@ impl RedisLog {
     }
 
     async fn attempt(&self, calls: Vec<&Call<'_>>, sent: Sent, deadline: Instant) -> Vec<Attempt> {
-        if !self.way.is_cluster() {
+        if self.way.is_together() {
             return self.attempt_together(&calls, sent, deadline).await;
         }
         let apart =
@@ -89,11 +89,8 @@ impl RedisLog {
         let Some(first) = calls.first() else {
             return Vec::new();
         };
-        let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
-        for call in calls {
-            pipeline.add_command(self.command(call, sent));
-        }
-        match self.way.send(&first.key, pipeline, deadline).await {
+        let commands = calls.iter().map(|call| self.command(call, sent)).collect();
+        match self.way.send(&first.key, commands, deadline).await {
             Ok((answers, confirmed)) => {
                 let answers = calls.iter().zip(answers);
                 answers.map(|(call, answer)| judge(call, answer, &confirmed)).collect()
@@ -129,22 +126,6 @@ impl RedisLog {
     fn max_entries(&self) -> u64 {
         // More than Redis counts to is as good as without a bound.
         self.bounds.max_entries.min(i64::MAX as u64)
-    }
-}
-
-impl Way {
-    fn is_cluster(&self) -> bool {
-        match self {
-            Self::Shared(connection) => connection.is_cluster(),
-            Self::Confirming(connections) => connections.is_cluster(),
-        }
-    }
-
-    async fn send(&self, key: &str, pipeline: Pipeline, deadline: Instant) -> Result<Answers, SendError> {
-        match self {
-            Self::Shared(connection) => Ok((connection.send(key, &pipeline, deadline).await?, Ok(()))),
-            Self::Confirming(connections) => connections.send(key, pipeline, deadline).await,
-        }
     }
 }
 

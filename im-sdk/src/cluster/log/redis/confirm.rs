@@ -1,23 +1,24 @@
-//! Appends that replicas confirm.
+//! Appends that replicas confirm, on a Redis Cluster.
 //!
 //! `WAIT` holds up the connection that it is sent on, so these appends have connections of their own, each used by one
 //! append at a time. That also bounds what queues at Redis while a replica is away.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::future::try_join_all;
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
+use super::way::{Answers, confirmed};
 use crate::cluster::{
     config::{ClusterConfig, ConnectError},
-    log::{LogError, entry::milliseconds},
+    log::entry::milliseconds,
     redis::{SendError, Unrepeated},
 };
 
@@ -30,23 +31,14 @@ pub(super) struct Confirming {
     /// As many permits as there are idle connections.
     permits: Semaphore,
     replicas: usize,
-    is_cluster: bool,
 }
-
-/// The answers to commands, and whether enough replicas have what they wrote.
-pub(super) type Answers = (Vec<Value>, Result<(), LogError>);
 
 impl Confirming {
     pub(super) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         let connections = (0..CONNECTIONS).map(|_| Unrepeated::connect(config));
         let connections = try_join_all(connections).await?;
-        let is_cluster = connections.iter().any(Unrepeated::is_cluster);
         let permits = Semaphore::new(connections.len());
-        Ok(Self { idle: Mutex::new(connections), permits, replicas: config.min_replicas, is_cluster })
-    }
-
-    pub(super) fn is_cluster(&self) -> bool {
-        self.is_cluster
+        Ok(Self { idle: Mutex::new(connections), permits, replicas: config.min_replicas })
     }
 
     /// Sends commands and `WAIT` behind them. In one pipeline: then they are on one connection to one server, whatever
@@ -66,7 +58,8 @@ impl Confirming {
         };
         commands.add_command(self.wait(deadline));
         let mut answers = connection.send(key, &commands, deadline).await?;
-        let confirmed = self.confirmed(answers.pop());
+        let acknowledged = redis::from_redis_value(answers.pop().unwrap_or_default());
+        let confirmed = confirmed(acknowledged.map_err(redis::RedisError::from), self.replicas);
         Ok((answers, confirmed))
     }
 
@@ -75,16 +68,6 @@ impl Confirming {
         // 0 would be for ever.
         command.arg(self.replicas).arg(milliseconds(half_until(deadline)).max(1));
         command
-    }
-
-    fn confirmed(&self, answer: Option<Value>) -> Result<(), LogError> {
-        let wanted = self.replicas;
-        match redis::from_redis_value::<usize>(answer.unwrap_or_default()) {
-            Ok(acknowledged) if acknowledged >= wanted => Ok(()),
-            Ok(acknowledged) => Err(LogError::Unconfirmed { acknowledged, wanted }),
-            // Such as when the server became a replica itself.
-            Err(error) => Err(LogError::OutcomeUnknown { source: Arc::new(error) }),
-        }
     }
 
     async fn take(&self) -> Result<Taken<'_>, SendError> {

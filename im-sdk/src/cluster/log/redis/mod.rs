@@ -7,12 +7,13 @@ mod acks;
 mod append;
 mod confirm;
 mod read;
+mod way;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::{append::MAX_TTL, confirm::Confirming};
+use self::{append::MAX_TTL, way::Way};
 use super::{
     AckQuestion, AckStore, Appended, Cause, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
     MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Page,
@@ -21,7 +22,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Redis, Unrepeated},
+        redis::Redis,
     },
     id::MessageId,
 };
@@ -39,15 +40,6 @@ pub struct RedisLog {
     request_timeout: Duration,
 }
 
-/// The way of an append to Redis.
-#[derive(Debug)]
-enum Way {
-    /// On a connection that all requests share.
-    Shared(Unrepeated),
-    /// On connections that wait for replicas.
-    Confirming(Confirming),
-}
-
 impl RedisLog {
     /// Connects to Redis; whether it is a Redis Cluster is found out.
     ///
@@ -61,11 +53,7 @@ impl RedisLog {
 
     /// On a connection that others use too.
     pub(crate) async fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
-        let way = if config.min_replicas == 0 {
-            Way::Shared(Unrepeated::beside(&redis, config).await?)
-        } else {
-            Way::Confirming(Confirming::connect(config).await?)
-        };
+        let way = Way::open(&redis, config).await?;
         let names = config.names()?;
         Ok(Self { redis, way, names, bounds: config.log_bounds, request_timeout: config.request_timeout })
     }

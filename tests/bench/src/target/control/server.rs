@@ -1,14 +1,10 @@
-//! The floor: what a delivery costs when nothing is done but delivering.
-//!
-//! One thread and one epoll. A message to a connection is one `send` as soon as it is read; messages to everybody are
-//! collected as far as one read brought them, then each connection gets them with one `send`. No protocol, no
-//! encryption, no routing, nothing shared. Each payload is preceded by four bytes, as a WebSocket message's would be.
+//! One thread and one epoll. A message to a connection is one `send` as soon as it is read; messages to a channel are
+//! collected as far as one read brought them, then each member gets them with one `send`. No protocol, no encryption, no
+//! routing, nothing shared. Each payload is preceded by four bytes, as a WebSocket message's would be.
 
 use std::{
-    collections::VecDeque,
-    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
+    collections::{HashMap, VecDeque},
+    io::{self, ErrorKind, Read, Write},
 };
 
 use mio::{
@@ -17,78 +13,29 @@ use mio::{
 };
 
 use super::{
-    Publisher, Target, TargetOptions,
-    records::{EVERYBODY, IndexLogin, RecordPublisher},
+    super::records::{CHANNEL, PUBLISHER},
+    spoil::{Spoil, Spoiler},
 };
-use crate::login::Login;
-
-/// The control as a process.
-pub(super) struct ControlTarget {
-    child: Child,
-    address: SocketAddr,
-    options: TargetOptions,
-}
-
-impl ControlTarget {
-    pub(super) fn start(options: &TargetOptions) -> Result<Self, String> {
-        let start = || {
-            let program = std::env::current_exe()?;
-            let mut child = Command::new(program)
-                .arg("control-server")
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .spawn()?;
-            let mut line = String::new();
-            let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
-            BufReader::new(output).read_line(&mut line)?;
-            let address = line.trim().parse().map_err(|_| io::Error::other(format!("it said {line:?}")))?;
-            Ok((child, address))
-        };
-        let (child, address) =
-            start().map_err(|error: io::Error| format!("the control does not start: {error}"))?;
-        Ok(Self { child, address, options: options.clone() })
-    }
-}
-
-impl Drop for ControlTarget {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
-
-impl Target for ControlTarget {
-    fn version(&self) -> String {
-        "control".to_owned()
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.child.id()]
-    }
-
-    fn plan(&self, index: u32) -> (SocketAddr, Box<dyn Login>) {
-        (self.address, Box::new(IndexLogin(index)))
-    }
-
-    fn publisher(&self, _: &[u64]) -> Result<Box<dyn Publisher>, String> {
-        let Self { address, options, .. } = self;
-        Ok(Box::new(RecordPublisher::connect(*address, options.audience, options.payload)?))
-    }
-}
 
 /// Runs the control in this process, until it is killed. Prints its address.
 ///
 /// # Errors
 /// When the system refuses a socket or the epoll.
-pub(crate) fn serve() -> io::Result<()> {
+pub(crate) fn serve(spoil: Option<Spoil>) -> io::Result<()> {
     let poll = Poll::new()?;
     let mut listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?)?;
     stdout.flush()?;
-    let mut server = Server { poll, listener, peers: Vec::new(), devices: Vec::new() };
+    let mut server = Server {
+        poll,
+        listener,
+        peers: Vec::new(),
+        devices: Vec::new(),
+        channels: HashMap::new(),
+        spoiler: Spoiler::new(spoil),
+    };
     let mut events = Events::with_capacity(1024);
     loop {
         match server.poll.poll(&mut events, None) {
@@ -110,6 +57,9 @@ struct Server {
     peers: Vec<Option<Peer>>,
     /// Which peer is the device of an index.
     devices: Vec<usize>,
+    /// Which peers are a channel's members.
+    channels: HashMap<u32, Vec<usize>>,
+    spoiler: Spoiler,
 }
 
 struct Peer {
@@ -156,24 +106,22 @@ impl Server {
         }
     }
 
-    /// The first four bytes say what it is.
+    /// The first four bytes say what it is; a device then says its channel.
     fn introduce(&mut self, number: usize) -> bool {
         let Some(Some(peer)) = self.peers.get_mut(number) else { return false };
-        let mut index = [0; 4];
-        // They come in one piece, or not at all.
-        if !matches!(peer.stream.read(&mut index), Ok(4)) {
-            return false;
+        // What was written at once comes in one piece, or not at all.
+        let Some(index) = peer.read_number() else { return false };
+        if index == PUBLISHER {
+            peer.role = Role::Publisher(Vec::new());
+            return true;
         }
-        match u32::from_le_bytes(index) {
-            EVERYBODY => peer.role = Role::Publisher(Vec::new()),
-            index => {
-                peer.role = Role::Device;
-                peer.send(b"ok");
-                let index = index as usize;
-                self.devices.resize(self.devices.len().max(index + 1), usize::MAX);
-                self.devices[index] = number;
-            }
-        }
+        let Some(channel) = peer.read_number() else { return false };
+        peer.role = Role::Device;
+        peer.send(b"ok");
+        let index = index as usize;
+        self.devices.resize(self.devices.len().max(index + 1), usize::MAX);
+        self.devices[index] = number;
+        self.channels.entry(channel).or_default().push(number);
         true
     }
 
@@ -196,7 +144,7 @@ impl Server {
 
     /// Delivers the whole records. How many bytes these were.
     fn deliver(&mut self, bytes: &[u8]) -> usize {
-        let (mut at, mut to_all) = (0, Vec::new());
+        let (mut at, mut to_channels) = (0, HashMap::<u32, Vec<u8>>::new());
         while let Some(head) = bytes.get(at..at + 8) {
             let number = |from: usize| {
                 u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]])
@@ -206,29 +154,42 @@ impl Server {
             at += 8 + length;
             let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
             let head = [0x82, 126, high, low];
-            if to == EVERYBODY {
-                to_all.extend_from_slice(&head);
-                to_all.extend_from_slice(payload);
-                continue;
-            }
-            let device = self.devices.get(to as usize).and_then(|peer| self.peers.get_mut(*peer));
-            if let Some(Some(device)) = device {
-                let mut message = [0; 4096];
-                let end = 4 + payload.len().min(4092);
-                message[..4].copy_from_slice(&head);
-                message[4..end].copy_from_slice(&payload[..end - 4]);
-                device.send(&message[..end]);
+            if to & CHANNEL == 0 {
+                self.deliver_one(to, head, payload);
+            } else {
+                let messages = to_channels.entry(to & !CHANNEL).or_default();
+                messages.extend_from_slice(&head);
+                messages.extend_from_slice(payload);
             }
         }
-        if !to_all.is_empty() {
-            let devices = self.peers.iter_mut().flatten().filter(|peer| matches!(peer.role, Role::Device));
-            devices.for_each(|device| device.send(&to_all));
+        for (channel, messages) in &to_channels {
+            for member in self.channels.get(channel).into_iter().flatten() {
+                if let Some(Some(member)) = self.peers.get_mut(*member) {
+                    member.send(messages);
+                }
+            }
         }
         at
+    }
+
+    fn deliver_one(&mut self, to: u32, head: [u8; 4], payload: &[u8]) {
+        let device = self.devices.get(to as usize).and_then(|peer| self.peers.get_mut(*peer));
+        if let Some(Some(device)) = device {
+            let mut message = [0; 4096];
+            let end = 4 + payload.len().min(4092);
+            message[..4].copy_from_slice(&head);
+            message[4..end].copy_from_slice(&payload[..end - 4]);
+            self.spoiler.apply(to, &message[..end], |message| device.send(message));
+        }
     }
 }
 
 impl Peer {
+    fn read_number(&mut self) -> Option<u32> {
+        let mut number = [0; 4];
+        matches!(self.stream.read(&mut number), Ok(4)).then(|| u32::from_le_bytes(number))
+    }
+
     fn send(&mut self, bytes: &[u8]) {
         let sent = if self.unsent.is_empty() { self.stream.write(bytes).unwrap_or(0) } else { 0 };
         self.unsent.extend(&bytes[sent..]);

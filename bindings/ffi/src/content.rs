@@ -1,0 +1,301 @@
+//! What a message carries.
+
+mod convert;
+
+use std::collections::HashMap;
+
+pub(crate) use self::convert::message_id;
+use crate::InvalidContent;
+
+/// What a message carries.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Content {
+    /// What it is.
+    pub body: Body,
+    /// Users whom it calls by name.
+    #[uniffi(default = [])]
+    pub mentions: Vec<String>,
+    /// It calls everybody in the conversation.
+    #[uniffi(default = false)]
+    pub mentions_everybody: bool,
+    /// The message that it answers.
+    #[uniffi(default = None)]
+    pub quote: Option<Quote>,
+    /// The message that the thread hangs on which this one belongs to.
+    #[uniffi(default = None)]
+    pub thread: Option<u64>,
+    /// What a newer version put there and this one does not know. Keep it with the rest.
+    #[uniffi(default = None)]
+    pub unknown: Option<Vec<u8>>,
+}
+
+/// The kinds.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Body {
+    /// Plain text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A picture.
+    Image {
+        /// The picture.
+        image: Image,
+    },
+    /// Any file.
+    File {
+        /// The file.
+        file: File,
+    },
+    /// Recorded speech.
+    Voice {
+        /// The recording.
+        voice: Voice,
+    },
+    /// A moving picture.
+    Video {
+        /// The video.
+        video: Video,
+    },
+    /// A place on earth.
+    Location {
+        /// The place.
+        location: Location,
+    },
+    /// Something with a title.
+    Card {
+        /// The card.
+        card: Card,
+    },
+    /// Messages from elsewhere.
+    Forwarded {
+        /// What is written above them.
+        title: String,
+        /// The messages.
+        entries: Vec<ForwardedEntry>,
+    },
+    /// What the system says.
+    Notice {
+        /// The application's name for it.
+        kind: String,
+        /// For devices that do not know the kind.
+        text: String,
+        /// What a device makes a sentence of.
+        parameters: HashMap<String, String>,
+    },
+    /// Changes another message.
+    Change {
+        /// The message that is changed.
+        message_id: u64,
+        /// What becomes of it.
+        kind: ChangeKind,
+        /// The channel that the message is in, where the change is in another log.
+        channel: Option<String>,
+    },
+    /// Whatever the application defines.
+    Custom {
+        /// The application's name for the kind, such as `order.paid`.
+        kind: String,
+        /// The application's bytes.
+        data: Vec<u8>,
+    },
+    /// A kind that this version does not know: show a placeholder.
+    Unknown,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum ChangeKind {
+    /// Nobody is to see it any more.
+    Recall,
+    /// It says this from now on.
+    Edit {
+        /// What it says.
+        content: Box<Content>,
+    },
+    /// The user that says so does not want to see it any more.
+    DeleteForMe,
+    /// One user's sign to it.
+    Reaction {
+        /// An emoji, or the application's name for one.
+        emoji: String,
+        /// It is taken back.
+        removed: bool,
+    },
+    /// It is kept in view, for everybody in the conversation.
+    Pin {
+        /// It is let go again.
+        removed: bool,
+    },
+    /// A kind that this version does not know: without effect.
+    Unknown,
+}
+
+/// Where the bytes of a picture, a recording or a file are, and what they are.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Media {
+    /// Where they are.
+    pub url: String,
+    /// Such as `image/jpeg`; empty: not told.
+    #[uniffi(default = "")]
+    pub mime_type: String,
+    /// How many; 0: not told.
+    #[uniffi(default = 0)]
+    pub bytes: u64,
+    /// 32 bytes, to check what was fetched.
+    #[uniffi(default = None)]
+    pub sha256: Option<Vec<u8>>,
+    /// The file's name, as it is to be shown.
+    #[uniffi(default = "")]
+    pub name: String,
+}
+
+/// A picture.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Image {
+    /// The picture itself.
+    pub media: Media,
+    /// Pixels; 0: not told.
+    #[uniffi(default = 0)]
+    pub width: u32,
+    /// Pixels; 0: not told.
+    #[uniffi(default = 0)]
+    pub height: u32,
+    /// A smaller one.
+    #[uniffi(default = None)]
+    pub thumbnail: Option<Media>,
+    /// What is written below it.
+    #[uniffi(default = "")]
+    pub caption: String,
+}
+
+/// Any file.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct File {
+    /// The file itself.
+    pub media: Media,
+    /// What is written below it.
+    #[uniffi(default = "")]
+    pub caption: String,
+}
+
+/// Recorded speech.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Voice {
+    /// The recording itself.
+    pub media: Media,
+    /// How long it takes.
+    pub duration_ms: u32,
+    /// Loudness, one byte for each of as many equal parts.
+    #[uniffi(default = None)]
+    pub waveform: Option<Vec<u8>>,
+}
+
+/// A moving picture.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Video {
+    /// The video itself.
+    pub media: Media,
+    /// How long it takes.
+    pub duration_ms: u32,
+    /// Pixels; 0: not told.
+    #[uniffi(default = 0)]
+    pub width: u32,
+    /// Pixels; 0: not told.
+    #[uniffi(default = 0)]
+    pub height: u32,
+    /// A still picture of it.
+    #[uniffi(default = None)]
+    pub thumbnail: Option<Media>,
+    /// What is written below it.
+    #[uniffi(default = "")]
+    pub caption: String,
+}
+
+/// A place on earth.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Location {
+    /// Degrees north of the equator, times ten million.
+    pub latitude_e7: i32,
+    /// Degrees east of Greenwich, times ten million.
+    pub longitude_e7: i32,
+    /// What it is called.
+    #[uniffi(default = "")]
+    pub name: String,
+    /// Where that is.
+    #[uniffi(default = "")]
+    pub address: String,
+}
+
+/// Something with a title.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Card {
+    /// What it stands for: `user`, `channel`, `link`, or the application's own word.
+    pub kind: String,
+    /// Which one.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// What else there is to say.
+    #[uniffi(default = "")]
+    pub text: String,
+    /// Where it leads.
+    #[uniffi(default = "")]
+    pub url: String,
+    /// What it looks like.
+    #[uniffi(default = None)]
+    pub image: Option<Media>,
+}
+
+/// A message that is passed on.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ForwardedEntry {
+    /// Who sent it. None: not told, or the back end.
+    pub from_user: Option<String>,
+    /// What they were called.
+    pub name: String,
+    /// When, in milliseconds since the Unix epoch; 0: not told.
+    pub sent_at_ms: u64,
+    /// What it said.
+    pub content: Content,
+}
+
+/// The message that another one answers.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Quote {
+    /// The message.
+    pub message_id: u64,
+    /// Who sent it. None: the back end.
+    pub from_user: Option<String>,
+    /// What it is: `text`, `image` and so on.
+    pub kind: String,
+    /// The beginning of what it says.
+    pub excerpt: String,
+}
+
+/// Plain text.
+#[uniffi::export]
+pub fn text_content(text: String) -> Content {
+    im_sdk::Content::text(text).into()
+}
+
+/// A content as it travels, to be stored: also what this version does not know is in there.
+///
+/// # Errors
+/// [`InvalidContent`]: it names somebody by an id that is none.
+#[uniffi::export]
+pub fn encode_content(content: Content) -> Result<Vec<u8>, InvalidContent> {
+    Ok(content.parse()?.encode())
+}
+
+/// What [`encode_content`] made, of this version or another one.
+///
+/// # Errors
+/// [`InvalidContent`]: these bytes are something else.
+#[uniffi::export]
+pub fn decode_content(bytes: Vec<u8>) -> Result<Content, InvalidContent> {
+    Ok(im_sdk::Content::decode(&bytes)?.into())
+}
+
+#[cfg(test)]
+mod tests;

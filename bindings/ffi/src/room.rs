@@ -1,0 +1,273 @@
+//! Rooms, signals and presence.
+
+use std::time::SystemTime;
+
+use im_sdk::{
+    client as sdk,
+    id::{ChannelId, Device, InvalidId, UserId},
+};
+
+use crate::{Client, ReceivedMessage, RequestError, Terminal};
+
+/// A room that the device is in.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct JoinedRoom {
+    /// About how many devices are.
+    pub online: u64,
+    /// Whatever the back end answers, often nothing.
+    pub answer: Vec<u8>,
+    /// What was said last, in order, as far as the back end sends it.
+    pub recent: Vec<ReceivedMessage>,
+}
+
+/// Why the device is not in a room any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum RoomLeftCause {
+    /// The back end has taken the user out.
+    Kicked,
+    /// The room is closed.
+    Closed,
+    /// When the device came back over a new connection, it was not let in again.
+    Refused,
+    /// A cause that this binding does not know.
+    Unknown,
+}
+
+/// Something for the moment.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Signal {
+    /// Somebody is writing. Say it again every few seconds.
+    Typing {
+        /// And does not any more.
+        stopped: bool,
+    },
+    /// One step of setting a call up or ending it.
+    Call {
+        /// The call's name, the same for all of its steps.
+        id: String,
+        /// Which step.
+        step: CallStep,
+        /// What the devices' media libraries say to each other.
+        data: Vec<u8>,
+    },
+    /// Whatever the application defines.
+    Custom {
+        /// The application's name for the kind.
+        kind: String,
+        /// The application's bytes.
+        data: Vec<u8>,
+    },
+    /// A kind that this binding does not know. It cannot be sent.
+    Unknown,
+}
+
+/// The steps of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum CallStep {
+    /// To all devices of a user: somebody calls.
+    Ring,
+    /// Who rang does not any more.
+    Cancel,
+    /// The user does not take the call.
+    Busy,
+    /// What the calling device offers.
+    Offer,
+    /// What the device that takes the call answers.
+    Answer,
+    /// A way by which the devices may reach each other.
+    Candidate,
+    /// The call is over.
+    Hangup,
+    /// Another device of this user has answered, or has said that it is busy. Stop ringing.
+    AnsweredElsewhere,
+    /// A step that this binding does not know.
+    Unknown,
+}
+
+/// What another device signalled.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ReceivedSignal {
+    /// Whose device it is.
+    pub from_user: String,
+    /// The device, such as `ios/4f1c`: `signal_device` takes it.
+    pub device: String,
+    /// The channel that it was sent to. None: to this user.
+    pub channel: Option<String>,
+    /// What it says.
+    pub signal: Signal,
+}
+
+/// Where a user is online, and was last.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct UserPresence {
+    /// Who.
+    pub user: String,
+    /// The kinds of devices that are connected, or were.
+    pub terminals: Vec<TerminalPresence>,
+}
+
+/// One kind of device of a user.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct TerminalPresence {
+    /// Which kind.
+    pub terminal: Terminal,
+    /// At least one device of this kind is connected.
+    pub online: bool,
+    /// When the last one was disconnected, in milliseconds since the Unix epoch. None: not known.
+    pub last_seen_ms: Option<u64>,
+}
+
+#[uniffi::export]
+impl Client {
+    /// Goes into a room, if the back end lets the device in. It stays in over changes of the connection.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn join_room(&self, channel: String, data: Vec<u8>) -> Result<JoinedRoom, RequestError> {
+        Ok(self.inner.join_room(ChannelId::parse(&channel)?, data).await?.into())
+    }
+
+    /// Leaves a room.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave_room(&self, channel: String) -> Result<(), RequestError> {
+        Ok(self.inner.leave_room(ChannelId::parse(&channel)?).await?)
+    }
+
+    /// Watches these users, at most 500, and no others: tells where they stand. `Presence` events tell when that changes.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn watch(&self, users: Vec<String>) -> Result<Vec<UserPresence>, RequestError> {
+        let users: Result<Vec<UserId>, InvalidId> = users.iter().map(|user| UserId::parse(user)).collect();
+        Ok(self.inner.watch(users?).await?.into_iter().map(UserPresence::from).collect())
+    }
+
+    /// Signals something to a user's devices. False: it goes nowhere, for want of a connection, or the user is no id.
+    pub async fn signal(&self, to: String, signal: Signal) -> bool {
+        match UserId::parse(&to) {
+            Ok(user) => self.inner.signal(user, signal.into()).await,
+            Err(_) => false,
+        }
+    }
+
+    /// The same to one device of a user, as a signal from it has named it.
+    pub async fn signal_device(&self, to: String, device: String, signal: Signal) -> bool {
+        match (UserId::parse(&to), device.parse::<Device>()) {
+            (Ok(user), Ok(device)) => self.inner.signal_device(user, device, signal.into()).await,
+            _ => false,
+        }
+    }
+
+    /// The same to a channel that the user is a member of, or a room that the device is in.
+    pub async fn signal_channel(&self, channel: String, signal: Signal) -> bool {
+        match ChannelId::parse(&channel) {
+            Ok(channel) => self.inner.signal(channel, signal.into()).await,
+            Err(_) => false,
+        }
+    }
+}
+
+impl From<sdk::JoinedRoom> for JoinedRoom {
+    fn from(joined: sdk::JoinedRoom) -> Self {
+        Self {
+            online: joined.online,
+            answer: joined.answer.into(),
+            recent: joined.recent.into_iter().map(ReceivedMessage::from).collect(),
+        }
+    }
+}
+
+impl From<sdk::RoomLeftCause> for RoomLeftCause {
+    fn from(cause: sdk::RoomLeftCause) -> Self {
+        match cause {
+            sdk::RoomLeftCause::Kicked => Self::Kicked,
+            sdk::RoomLeftCause::Closed => Self::Closed,
+            sdk::RoomLeftCause::Refused => Self::Refused,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<sdk::ReceivedSignal> for ReceivedSignal {
+    fn from(signal: sdk::ReceivedSignal) -> Self {
+        Self {
+            from_user: signal.from.to_string(),
+            device: signal.device.to_string(),
+            channel: signal.channel.map(|channel| channel.to_string()),
+            signal: signal.signal.into(),
+        }
+    }
+}
+
+impl From<sdk::Signal> for Signal {
+    fn from(signal: sdk::Signal) -> Self {
+        match signal {
+            sdk::Signal::Typing { stopped } => Self::Typing { stopped },
+            sdk::Signal::Call { id, step, data } => Self::Call { id, step: step.into(), data: data.into() },
+            sdk::Signal::Custom { kind, data } => Self::Custom { kind, data: data.into() },
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<Signal> for sdk::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Typing { stopped } => Self::Typing { stopped },
+            Signal::Call { id, step, data } => Self::call(id, step.into(), data),
+            Signal::Custom { kind, data } => Self::custom(kind, data),
+            Signal::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<sdk::CallStep> for CallStep {
+    fn from(step: sdk::CallStep) -> Self {
+        match step {
+            sdk::CallStep::Ring => Self::Ring,
+            sdk::CallStep::Cancel => Self::Cancel,
+            sdk::CallStep::Busy => Self::Busy,
+            sdk::CallStep::Offer => Self::Offer,
+            sdk::CallStep::Answer => Self::Answer,
+            sdk::CallStep::Candidate => Self::Candidate,
+            sdk::CallStep::Hangup => Self::Hangup,
+            sdk::CallStep::AnsweredElsewhere => Self::AnsweredElsewhere,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<CallStep> for sdk::CallStep {
+    fn from(step: CallStep) -> Self {
+        match step {
+            CallStep::Ring => Self::Ring,
+            CallStep::Cancel => Self::Cancel,
+            CallStep::Busy => Self::Busy,
+            CallStep::Offer => Self::Offer,
+            CallStep::Answer => Self::Answer,
+            CallStep::Candidate => Self::Candidate,
+            CallStep::Hangup => Self::Hangup,
+            CallStep::AnsweredElsewhere => Self::AnsweredElsewhere,
+            CallStep::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<sdk::UserPresence> for UserPresence {
+    fn from(presence: sdk::UserPresence) -> Self {
+        let terminal = |of: sdk::TerminalPresence| TerminalPresence {
+            terminal: of.terminal.into(),
+            online: of.online,
+            last_seen_ms: of
+                .last_seen
+                .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+                .map(|since| since.as_millis() as u64),
+        };
+        Self {
+            user: presence.user.to_string(),
+            terminals: presence.terminals.into_iter().map(terminal).collect(),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Changes to messages: who may change what, and where a change goes.
+//!
+//! ```text
+//!  device: change of message 7, at seq 40 of my log
+//!     --> is it there, and is it that one?  --> does the handler, does the policy allow it?
+//!     --> into the logs that the message went to; a deletion for oneself into the own inbox alone
+//! ```
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{
+    history::{HistoryEntry, HistoryError, RawEntry},
+    im::Im,
+    message::{Durability, Message, Target, channel, user},
+    receipt::Receipt,
+    send::SendError,
+    store::StoreQuery,
+};
+use crate::{
+    HistoryRange, Recipient,
+    cluster::LogId,
+    content::{Change, ChangeKind},
+    id::{Device, MessageId, UserId},
+};
+
+/// What devices may do to messages, unless the handler says otherwise. How old a message is, its id says.
+///
+/// ```
+/// use std::time::Duration;
+/// use im_sdk::backend::ImConfig;
+/// let mut config = ImConfig::default();
+/// config.changes.recall = Some(Duration::from_secs(3600));
+/// config.changes.pin = false;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangePolicy {
+    /// How old a message may be that its sender recalls. `None`: nobody may. Default 2 min.
+    pub recall: Option<Duration>,
+    /// How old a message may be that its sender edits. `None`: nobody may. Default 24 h.
+    pub edit: Option<Duration>,
+    /// Whoever has a message may delete it for themselves. Default true.
+    pub delete_for_me: bool,
+    /// Whoever has a message may react to it. Default true.
+    pub react: bool,
+    /// Whoever has a message may pin it and let it go, for everybody. Default true.
+    pub pin: bool,
+    /// How well changes are kept. `None`: as [`super::ImConfig::default_durability`], but at least logged. Default `None`.
+    /// Where a handler has messages archived, changes should be as well: else history that comes from the message store does
+    /// not show them.
+    pub durability: Option<Durability>,
+}
+
+impl Default for ChangePolicy {
+    fn default() -> Self {
+        Self {
+            recall: Some(Duration::from_secs(2 * 60)),
+            edit: Some(Duration::from_secs(24 * 60 * 60)),
+            delete_for_me: true,
+            react: true,
+            pin: true,
+            durability: None,
+        }
+    }
+}
+
+impl ChangePolicy {
+    /// Whether a user may do that to a message of this age, or why not.
+    fn check(&self, incoming: &IncomingChange, age: Duration) -> Result<(), String> {
+        let by_sender = |within: Option<Duration>| {
+            let Some(within) = within else { return Err("it is switched off".to_owned()) };
+            if incoming.message.from.as_ref() != Some(&incoming.from) {
+                return Err(format!("{} did not send it", incoming.from));
+            }
+            if age > within {
+                return Err(format!("it is more than {} s old", within.as_secs()));
+            }
+            Ok(())
+        };
+        let by_all = |is_on: bool| if is_on { Ok(()) } else { Err("it is switched off".to_owned()) };
+        match incoming.change.kind {
+            ChangeKind::Recall => by_sender(self.recall),
+            ChangeKind::Edit(_) => by_sender(self.edit),
+            ChangeKind::DeleteForMe => by_all(self.delete_for_me),
+            ChangeKind::Reaction { .. } => by_all(self.react),
+            ChangeKind::Pin { .. } => by_all(self.pin),
+            ChangeKind::Unknown => Err("this back end does not know that change".to_owned()),
+        }
+    }
+
+    pub(super) fn durability(&self, default: Durability) -> Durability {
+        match self.durability.unwrap_or(default) {
+            Durability::Live => Durability::Logged,
+            kept => kept,
+        }
+    }
+}
+
+/// A change that a device published, of a message that its user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IncomingChange {
+    /// The user who wants it, as the device's token says.
+    pub from: UserId,
+    /// The device.
+    pub device: Device,
+    /// The conversation that the message is in. Where it is a channel, `from` is a member of it.
+    pub to: Recipient,
+    /// What is to become of the message. An [edit](ChangeKind::Edit) says something new: rules for what may be said should look
+    /// at it as well.
+    pub change: Change,
+    /// The message as it is in the user's log, without earlier changes.
+    pub message: HistoryEntry,
+}
+
+/// What a [handler](super::Handler::change) says of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChangeRights {
+    /// It is allowed if [`ChangePolicy`] allows it.
+    #[default]
+    ByPolicy,
+    /// It is allowed, whatever the policy says: for moderators.
+    Granted,
+}
+
+impl Im {
+    /// Changes a message, whoever sent it and however old it is: no policy applies. It comes from the back end itself and goes
+    /// to `target`, which must be where the message went: a channel, a user, or both users of a conversation. With
+    /// [`users`](super::users) of two it belongs to their conversation, as the message does.
+    ///
+    /// A change is a message like any other: [`Im::send`] takes it too, with a sender, an idempotency key or a durability.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im, id: im_sdk::id::MessageId) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{backend::{Message, channel, user, users}, content::Change};
+    /// im.change(channel("team"), Change::recall(id)).await?;
+    /// im.change(users(["alice", "bob"]), Change::edit(id, "(removed by the moderators)")).await?;
+    /// // In the name of a user, and once for this key.
+    /// let pin = Message::to(user("bob")).from("alice").content(Change::pin(id)).idempotency_key("pin-7");
+    /// im.send(pin).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Im::send`].
+    pub async fn change(&self, target: impl Into<Target>, change: Change) -> Result<Receipt, SendError> {
+        let durability = self.inner.config.changes.durability(self.inner.config.default_durability);
+        self.send(Message::to(target).content(change).durability(durability)).await
+    }
+
+    /// The message that stands at a place in a log, if it is that one.
+    pub(super) async fn message_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<HistoryEntry>, HistoryError> {
+        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
+        let is_it = |entry: &RawEntry| entry.seq == seq && entry.message_id == id;
+        let page = self.inner.cluster.log().read(log, before, 1).await?;
+        let found = page.entries.into_iter().map(RawEntry::from).find(is_it);
+        // A log that was lost has nothing and ends before it begins.
+        let (None, Some(store), true) =
+            (&found, &self.inner.config.message_store, seq < page.first || page.last == 0)
+        else {
+            return Ok(found.map(HistoryEntry::from));
+        };
+        let page = store.read(log, &StoreQuery::new(HistoryRange::After(before), 1)).await?;
+        Ok(page.entries.into_iter().map(RawEntry::from).find(is_it).map(HistoryEntry::from))
+    }
+}
+
+impl IncomingChange {
+    /// The log of who changes it, which has the message.
+    pub(super) fn log(from: &UserId, to: &Recipient) -> LogId {
+        match to {
+            Recipient::User(_) => LogId::Inbox(from.clone()),
+            Recipient::Channel(channel) => LogId::Channel(channel.clone()),
+        }
+    }
+
+    /// Whether it makes sense at all, whoever wants it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let id = self.message.message_id;
+        if self.message.content.as_change().is_some() {
+            return Err(format!("message {id} is a change itself"));
+        }
+        match &self.to {
+            Recipient::User(user) if *user != self.other() => {
+                Err(format!("message {id} is not of the conversation with {user}"))
+            }
+            Recipient::User(_) if self.is_of_several() && self.change.kind != ChangeKind::DeleteForMe => {
+                Err(format!("message {id} went to several users at once: only the back end can change it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the policy allows it.
+    pub(super) fn permit(&self, policy: &ChangePolicy) -> Result<(), String> {
+        let kind = self.change.kind.as_str();
+        policy.check(self, age(self.message.message_id)).map_err(|reason| {
+            format!("message {} cannot be changed ({kind}): {reason}", self.message.message_id)
+        })
+    }
+
+    /// What goes into the logs.
+    pub(super) fn into_message(self) -> Message {
+        let other = self.other();
+        let is_for_me = self.change.kind == ChangeKind::DeleteForMe;
+        // What a device says beside the change itself is not passed on.
+        let mut change = Change::new(self.message.message_id, self.change.kind);
+        let target = match self.to {
+            Recipient::Channel(of) if is_for_me => {
+                change.channel = Some(of);
+                user(&self.from)
+            }
+            Recipient::Channel(of) => channel(&of),
+            Recipient::User(_) => user(&other),
+        };
+        Message::to(target).from(&self.from).content(change)
+    }
+
+    /// The other user of the conversation; oneself, where there is none.
+    fn other(&self) -> UserId {
+        let message = &self.message;
+        let other = if message.from.as_ref() == Some(&self.from) { &message.to } else { &message.from };
+        other.clone().unwrap_or_else(|| self.from.clone())
+    }
+
+    fn is_of_several(&self) -> bool {
+        self.message.to.is_none()
+    }
+}
+
+fn age(id: MessageId) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(id.unix_ms()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Content;
+
+    fn name(user: &str) -> UserId {
+        UserId::parse(user).unwrap()
+    }
+
+    fn incoming(by: &str, from: Option<&str>, to: Option<&str>, kind: ChangeKind) -> IncomingChange {
+        let id = MessageId::from_u64(7).unwrap();
+        let message = HistoryEntry {
+            seq: 1,
+            message_id: id,
+            from: from.map(name),
+            to: to.map(name),
+            content: Content::text("hi"),
+        };
+        let mut incoming = IncomingChange {
+            from: name(by),
+            device: "web/tab".parse().unwrap(),
+            to: name("x").into(),
+            change: Change::new(id, kind),
+            message,
+        };
+        incoming.to = incoming.other().into();
+        incoming
+    }
+
+    fn edit() -> ChangeKind {
+        ChangeKind::Edit(Box::new(Content::text("ho")))
+    }
+
+    #[test]
+    fn the_policy_is_as_told() {
+        let policy = ChangePolicy::default();
+        let check = |by, kind, age: u64| {
+            policy.check(&incoming(by, Some("alice"), Some("bob"), kind), Duration::from_secs(age))
+        };
+        assert_eq!(check("alice", ChangeKind::Recall, 120), Ok(()));
+        assert_eq!(check("alice", ChangeKind::Recall, 121).unwrap_err(), "it is more than 120 s old");
+        assert_eq!(check("bob", ChangeKind::Recall, 1).unwrap_err(), "bob did not send it");
+        assert_eq!(check("alice", edit(), 24 * 3600), Ok(()));
+        assert!(check("alice", edit(), 24 * 3600 + 1).is_err() && check("bob", edit(), 1).is_err());
+        let all = [
+            ChangeKind::DeleteForMe,
+            ChangeKind::Pin { removed: true },
+            ChangeKind::Reaction { emoji: "x".into(), removed: false },
+        ];
+        assert!(all.into_iter().all(|kind| check("bob", kind, 1 << 40).is_ok()));
+        assert!(check("alice", ChangeKind::Unknown, 0).is_err());
+    }
+
+    #[test]
+    fn each_can_be_switched_off() {
+        let off = ChangePolicy {
+            recall: None,
+            edit: None,
+            delete_for_me: false,
+            react: false,
+            pin: false,
+            durability: None,
+        };
+        let kinds = [
+            ChangeKind::Recall,
+            edit(),
+            ChangeKind::DeleteForMe,
+            ChangeKind::Pin { removed: false },
+            ChangeKind::Reaction { emoji: "x".into(), removed: false },
+        ];
+        for kind in kinds {
+            let refused = off.check(&incoming("alice", Some("alice"), Some("bob"), kind), Duration::ZERO);
+            assert_eq!(refused.unwrap_err(), "it is switched off");
+        }
+    }
+
+    #[test]
+    fn a_change_must_be_of_the_conversation_that_it_names() {
+        assert_eq!(incoming("bob", Some("alice"), Some("bob"), edit()).check(), Ok(()));
+        let elsewhere =
+            IncomingChange { to: name("carol").into(), ..incoming("bob", Some("alice"), None, edit()) };
+        assert!(elsewhere.check().unwrap_err().contains("conversation with carol"));
+        let several = incoming("bob", Some("alice"), None, ChangeKind::Recall).check();
+        assert!(several.unwrap_err().contains("several users"));
+        assert_eq!(incoming("bob", Some("alice"), None, ChangeKind::DeleteForMe).check(), Ok(()));
+        // From the back end, to bob alone.
+        let own = incoming("bob", None, Some("bob"), ChangeKind::Pin { removed: false });
+        assert_eq!((own.check(), own.other()), (Ok(()), name("bob")));
+        let mut of_a_change = incoming("bob", Some("alice"), Some("bob"), edit());
+        of_a_change.message.content = Change::recall(MessageId::from_u64(3).unwrap()).into();
+        assert!(of_a_change.check().unwrap_err().contains("change itself"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Where in a log a message is.
+
+use super::{HistoryError, MAX_HISTORY_SCAN, PAGE};
+use crate::{
+    HistoryRange,
+    backend::{im::Im, store::StoreQuery},
+    cluster::{Entry, LogId},
+    history::HistoryStart,
+    id::MessageId,
+};
+
+impl Im {
+    /// The range that begins where a query does.
+    pub(super) async fn range(&self, log: &LogId, start: HistoryStart) -> Result<HistoryRange, HistoryError> {
+        match start {
+            HistoryStart::Range(range) => Ok(range),
+            HistoryStart::BeforeMessage(id) => Ok(HistoryRange::Before(self.seq_of(log, id).await?)),
+            HistoryStart::AfterMessage(id) => Ok(HistoryRange::After(self.seq_of(log, id).await?)),
+        }
+    }
+
+    async fn seq_of(&self, log: &LogId, id: MessageId) -> Result<u64, HistoryError> {
+        if let Some(seq) = self.seq_near(log, id).await? {
+            return Ok(seq);
+        }
+        if let Some(seq) = self.seq_in_store(log, id).await? {
+            return Ok(seq);
+        }
+        self.seq_among_newest(log, id).await?.ok_or(HistoryError::NoSuchMessage(id))
+    }
+
+    /// Looks where it is to be expected: ids are as good as in order.
+    async fn seq_near(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
+        let logs = self.inner.cluster.log();
+        let ends = logs.ends(std::slice::from_ref(log)).await?;
+        let Some(ends) = ends.first() else { return Ok(None) };
+        // The first entry from which on ids are not lower is in `low..high`.
+        let (mut low, mut high) = (ends.first, ends.last.saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match logs.id_at(log, middle).await? {
+                Some(found) if found >= id => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        let after = low.saturating_sub(PAGE as u64 / 2);
+        Ok(seq_of(&logs.read(log, after, PAGE).await?.entries, id))
+    }
+
+    async fn seq_in_store(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
+        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(None) };
+        let time = id.unix_ms();
+        // More than one log ever gets in one millisecond, nearly.
+        let query = StoreQuery::new(HistoryRange::After(0), PAGE).with_times(Some(time), Some(time + 1));
+        let page = store.read(log, &query).await?;
+        Ok(page.entries.iter().find(|entry| entry.message_id == id).map(|entry| entry.seq))
+    }
+
+    /// One that got into its log long after it got its id, such as a send that was retried.
+    async fn seq_among_newest(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
+        let mut before = None;
+        for _ in 0..MAX_HISTORY_SCAN / PAGE {
+            let page = self.inner.cluster.log().read_back(log, before, PAGE).await?;
+            if let Some(seq) = seq_of(&page.entries, id) {
+                return Ok(Some(seq));
+            }
+            before = page.entries.last().map(|entry| entry.seq);
+            if before.is_none_or(|seq| seq <= page.first) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn seq_of(entries: &[Entry], id: MessageId) -> Option<u64> {
+    entries.iter().find(|entry| entry.message_id == id).map(|entry| entry.seq)
+}

@@ -1,0 +1,194 @@
+//! Rooms: channels that devices join and leave by themselves, for as long as they are connected.
+//!
+//! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
+//! per server, and a room of tens of thousands no more than that.
+
+use super::{
+    counts::CountError,
+    im::Im,
+    message::{Durability, Message, Priority, Target},
+    publisher::Outcome,
+    receipt::Receipt,
+    send::{Reach, SendError, wait},
+};
+use crate::{
+    Content,
+    cluster::RoutesError,
+    id::{ChannelId, InvalidId, UserId},
+    proto::{frame, pb},
+};
+
+/// A room, by its name, which is that of a channel. It needs no creation.
+///
+/// Devices come in when the [handler](super::Handler::join_room) lets them. What is sent is [`Durability::Live`]: who is there
+/// gets it. A message with [`Durability::Logged`] is also kept in the channel's log, of which those who join may get the end
+/// ([`RoomWelcome::with_recent`](super::RoomWelcome::with_recent)).
+#[derive(Clone, Debug)]
+pub struct Room {
+    im: Im,
+    id: Result<ChannelId, InvalidId>,
+}
+
+/// It was not done, or not for everybody.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// The room or the user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The route store did not answer.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// This many servers did not answer: what was asked for may be done there or not. Repeat it.
+    #[error("{servers} servers did not answer in time")]
+    Unconfirmed {
+        /// How many.
+        servers: usize,
+    },
+}
+
+impl Im {
+    /// A room.
+    ///
+    /// An id that is not valid shows when something is done with it.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::backend::{Message, Priority};
+    /// let room = im.room("lobby");
+    /// room.send(Message::new().from("alice").text("hello, everybody")).await?;
+    /// // May be left out for devices that read too slowly; the receipt says for how many it was.
+    /// let receipt = room.send(Message::new().text("rose").priority(Priority::Low)).await?;
+    /// println!("{} did not see it", receipt.shed());
+    /// // Those of 200 ms together, as one message.
+    /// room.count("like", 1)?;
+    /// println!("{} devices are in", room.online().await?);
+    /// room.close("see you tomorrow").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Room {
+        Room { im: self.clone(), id: id.try_into().map_err(Into::into) }
+    }
+}
+
+impl Room {
+    /// Sends a message to all who are in the room, whomever it was made for; [`Durability::Live`] unless it says otherwise.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        let message = message.or_durability(Durability::Live);
+        self.im.send(message.retarget(Target::channel(self.id.clone()))).await
+    }
+
+    /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
+    /// the back end itself: [`Content::Custom`] of this kind with the sum in decimal digits as its data. Each back end sums up
+    /// what it counts itself.
+    ///
+    /// # Errors
+    /// [`CountError`]: it is not counted.
+    pub fn count(&self, kind: &str, add: u64) -> Result<(), CountError> {
+        let id = self.id.clone()?;
+        let room = self.clone();
+        self.im.count(id, kind, add, async move |kind, sum| {
+            let content = Content::custom(kind, sum.to_string().into_bytes());
+            room.send(Message::new().content(content).priority(Priority::Low)).await
+        })
+    }
+
+    /// How many devices are in it, members of the channel included. Servers that do not answer in time do not count.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn online(&self) -> Result<u64, RoomError> {
+        Ok(self.im.count_online(self.id()?).await?)
+    }
+
+    /// Takes all devices of a user out, and tells them why. Returns how many are connected and out now. It does not keep anybody out:
+    /// let the handler refuse them. A join that the handler has just let in may come after it.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn kick(
+        &self,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        reason: &str,
+    ) -> Result<usize, RoomError> {
+        let (channel, user) = (self.id()?, user.try_into().map_err(Into::into)?);
+        let devices = self.im.locate(&[user], |_| true).await?;
+        let leave = pb::record::Effect::Leave(in_room(channel));
+        let left = self.im.deliver(devices.clone(), |_| leave.clone()).await;
+        let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
+        self.im.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
+        let servers = left.iter().filter(|(_, reach)| *reach == Reach::Unknown).count();
+        if servers > 0 {
+            return Err(RoomError::Unconfirmed { servers });
+        }
+        Ok(left.iter().filter(|(_, reach)| *reach == Reach::Reached).count())
+    }
+
+    /// Takes everybody out who has joined it, and tells them why. Members of the channel stay members. It can be
+    /// joined again, if the handler lets anybody in.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn close(&self, reason: &str) -> Result<(), RoomError> {
+        let channel = self.id()?;
+        let servers = self.im.servers_of(channel).await?;
+        let told = pb::record::Effect::Frames(left_frame(channel, pb::RoomLeftCause::Closed, reason));
+        let mut asked = Vec::new();
+        // In this order: who is out is not told any more.
+        for effect in [told, pb::record::Effect::Leave(in_room(channel))] {
+            let record =
+                pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
+            asked = self.im.ask_all(&servers, &record).await;
+        }
+        let closed = self.im.reached(channel.clone(), 0, asked).await;
+        match closed.unconfirmed.len() {
+            0 => Ok(()),
+            servers => Err(RoomError::Unconfirmed { servers }),
+        }
+    }
+
+    fn id(&self) -> Result<&ChannelId, InvalidId> {
+        self.id.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl Im {
+    /// How many connections are in a channel, in whichever way.
+    pub(super) async fn count_online(&self, channel: &ChannelId) -> Result<u64, RoutesError> {
+        let servers = self.servers_of(channel).await?;
+        let effect = Some(pb::record::Effect::Count(pb::Done {}));
+        let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
+        let asked = self.ask_all(&servers, &record).await;
+        Ok(self.reached(channel.clone(), 0, asked).await.connections)
+    }
+
+    /// Has a server do something for one connection, and waits until it has. False: it has not.
+    pub(super) async fn ask_for(
+        &self,
+        server: &crate::id::ServerId,
+        connection: u64,
+        effect: pb::record::Effect,
+    ) -> bool {
+        let deadline = tokio::time::Instant::now() + self.inner.config.send_timeout;
+        let record =
+            pb::Record { connections: vec![connection], effect: Some(effect), ..pb::Record::default() };
+        let submitted =
+            tokio::time::timeout_at(deadline, self.inner.publisher.submit(server, record)).await.ok();
+        matches!(wait(submitted, deadline).await, Outcome::Done { missed, .. } if missed.is_empty())
+    }
+}
+
+/// The channel, as one that devices join by themselves.
+pub(super) fn in_room(channel: &ChannelId) -> pb::Channels {
+    pb::Channels { channels: vec![channel.to_string()], way: pb::Way::Room.into(), ..pb::Channels::default() }
+}
+
+fn left_frame(channel: &ChannelId, cause: pb::RoomLeftCause, reason: &str) -> bytes::Bytes {
+    let reason = crate::proto::close::fit_reason(reason).to_owned();
+    let left = pb::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason };
+    frame::encode(pb::frame::Body::RoomLeft(left))
+}

@@ -1,0 +1,189 @@
+//! Searching what the message store has.
+
+use super::{
+    history::{HistoryEntry, RawEntry, place_of},
+    im::Im,
+    store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words},
+};
+use crate::{
+    InvalidSearch, Search, SearchPlace,
+    cluster::{LogId, MembersError},
+    id::{ChannelId, UserId},
+};
+
+/// The most entries on one page of what was found.
+pub const MAX_SEARCH_PAGE: usize = 200;
+
+/// The most channels that are searched at once.
+pub const MAX_SEARCH_CHANNELS: usize = 1024;
+
+/// How many searches one back end has under way at once, of devices and its own: half of the connections to the database, so
+/// that archivers and history are not kept waiting.
+pub const MAX_SEARCHES: usize = 4;
+
+/// Messages that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPage {
+    /// The newest first.
+    pub messages: Vec<FoundMessage>,
+    /// Where to go on: [`Search::before`]. A page can be short, and even empty, and something follows all the same. `None`: that
+    /// was all.
+    pub next: Option<SearchPlace>,
+}
+
+/// A message that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundMessage {
+    /// The channel that it is in; `None`: the user's inbox.
+    pub channel: Option<ChannelId>,
+    /// The message, with its place in that log.
+    pub entry: HistoryEntry,
+}
+
+/// Nothing was searched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// There is no database to search in.
+    #[error(
+        "there is nothing to search in: set ImConfig::message_store, send with Durability::Archived, and run an archiver"
+    )]
+    NoMessageStore,
+    /// The search makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSearch),
+    /// [`MAX_SEARCHES`] are under way.
+    #[error("{MAX_SEARCHES} searches are under way in this back end already")]
+    Busy,
+    /// The user is in too many channels to search them all.
+    #[error("the user is in more than {MAX_SEARCH_CHANNELS} channels: search one conversation at a time")]
+    TooManyChannels,
+    /// The user's channels could not be read.
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    /// The message store did not answer.
+    #[error(transparent)]
+    Store(#[from] MessageStoreError),
+}
+
+impl Im {
+    /// Looks for messages in what a user may see: the inbox and the channels that the user is a member of now. What is searched
+    /// is [`super::ImConfig::message_store`], so what was archived, and what an archiver has written by now. `limit` is cut to
+    /// [`MAX_SEARCH_PAGE`], and 0 counts as 1.
+    ///
+    /// A conversation that the search names is searched without asking whether the user is a member of the channel: that is for
+    /// whoever answers the user.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use im_sdk::{
+    ///     backend::{Durability, Im, ImConfig, MemoryMessageStore, Message, Search, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    ///
+    /// let store = Arc::new(MemoryMessageStore::new());
+    /// let mut config = ImConfig::default();
+    /// config.message_store = Some(store.clone());
+    /// let im = Im::start(Cluster::embedded(), config).await?;
+    /// let archiver = im.archiver(store)?.start();
+    /// let lunch = Message::to(user("bob")).from("alice").text("Lunch tomorrow? 午饭");
+    /// im.send(lunch.durability(Durability::Archived)).await?;
+    /// while archiver.written() < 2 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    ///
+    /// let bob = UserId::parse("bob")?;
+    /// let page = im.search(&bob, &Search::new("tomorrow 午"), 20).await?;
+    /// assert_eq!(page.messages[0].entry.content.as_text(), Some("Lunch tomorrow? 午饭"));
+    /// assert_eq!(page.next, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub async fn search(
+        &self,
+        user: &UserId,
+        search: &Search,
+        limit: usize,
+    ) -> Result<FoundPage, SearchError> {
+        let page = self.raw_search(user, search, limit).await?;
+        let messages = page
+            .entries
+            .into_iter()
+            .map(|entry| FoundMessage { channel: channel(&entry.log), entry: RawEntry::from(entry).into() });
+        Ok(FoundPage { messages: messages.collect(), next: page.next })
+    }
+
+    /// The same with messages as they are kept.
+    pub(super) async fn raw_search(
+        &self,
+        user: &UserId,
+        search: &Search,
+        limit: usize,
+    ) -> Result<RawFound, SearchError> {
+        let store: &dyn MessageStore =
+            self.inner.config.message_store.as_deref().ok_or(SearchError::NoMessageStore)?;
+        let words = Words::parse(&search.text)?;
+        let _permit = self.inner.searches.try_acquire().map_err(|_| SearchError::Busy)?;
+        let (logs, peer) = match &search.conversation {
+            None => (self.logs_of(user).await?, None),
+            Some(conversation) => {
+                let (log, peer) = place_of(user, conversation);
+                (vec![log], peer)
+            }
+        };
+        let query = SearchQuery {
+            peer,
+            kinds: search.kinds.clone(),
+            from: search.from.clone(),
+            since_ms: search.since_ms,
+            until_ms: search.until_ms,
+            before: search.before.as_ref().map(|place| key(user, place)),
+            ..SearchQuery::new(logs, words, limit.clamp(1, MAX_SEARCH_PAGE))
+        };
+        let page = store.search(&query).await?;
+        let next =
+            page.next.map(|key| SearchPlace { channel: channel(&key.log), message_id: key.message_id });
+        Ok(RawFound { entries: page.entries, next })
+    }
+
+    /// Everything that a user may see.
+    async fn logs_of(&self, user: &UserId) -> Result<Vec<LogId>, SearchError> {
+        let channels = self.inner.cluster.members().channels(user).await?;
+        if channels.len() > MAX_SEARCH_CHANNELS {
+            return Err(SearchError::TooManyChannels);
+        }
+        let inbox = LogId::Inbox(user.clone());
+        Ok(std::iter::once(inbox).chain(channels.into_iter().map(LogId::Channel)).collect())
+    }
+}
+
+/// A page of what was found, as it is kept.
+#[derive(Debug)]
+pub(super) struct RawFound {
+    pub(super) entries: Vec<StoredEntry>,
+    pub(super) next: Option<SearchPlace>,
+}
+
+pub(super) fn channel(log: &LogId) -> Option<ChannelId> {
+    match log {
+        LogId::Inbox(_) => None,
+        LogId::Channel(channel) => Some(channel.clone()),
+    }
+}
+
+fn key(user: &UserId, place: &SearchPlace) -> StoredKey {
+    let log = match &place.channel {
+        None => LogId::Inbox(user.clone()),
+        Some(channel) => LogId::Channel(channel.clone()),
+    };
+    StoredKey { message_id: place.message_id, log }
+}

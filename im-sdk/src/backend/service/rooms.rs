@@ -1,0 +1,238 @@
+//! Devices that join and leave rooms, and that watch who is online.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    Handler, Refusal,
+    request::{Asker, RETRY_MS, Requests, answer as answer_frame, fit, refused, response},
+};
+use crate::{
+    Conversation, HistoryQuery, UserPresence,
+    backend::room::in_room,
+    id::{ChannelId, Device, UserId},
+    proto::{
+        frame,
+        limits::{MAX_FRAME_BYTES, MAX_WATCHED_USERS},
+        pb,
+        pb::{RefusalKind, record::Effect},
+    },
+};
+
+/// What the rest of a frame of presences takes.
+const FRAME_OVERHEAD: usize = 64;
+
+/// The most entries that come with a join.
+const MAX_RECENT: usize = 200;
+
+/// A device that wants to come into a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomJoin {
+    /// Whose device it is, as its token says.
+    pub user: UserId,
+    /// The device.
+    pub device: Device,
+    /// The room.
+    pub channel: ChannelId,
+    /// Whatever the device says with it.
+    pub data: Bytes,
+}
+
+/// A device may come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "the handler returns it"]
+pub struct RoomWelcome {
+    answer: Bytes,
+    recent: usize,
+}
+
+impl RoomWelcome {
+    /// Come in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The device gets these bytes.
+    pub fn with_answer(mut self, answer: impl Into<Bytes>) -> Self {
+        self.answer = answer.into();
+        self
+    }
+
+    /// The device gets the last messages of the room's log, at most 200 and no more than fit into a frame. Only what was sent
+    /// with a durability other than `Live` is there.
+    pub fn with_recent(mut self, count: usize) -> Self {
+        self.recent = count;
+        self
+    }
+}
+
+impl<H: Handler> Requests<H> {
+    pub(super) async fn join_room(
+        &self,
+        asker: &Asker,
+        number: u64,
+        join: pb::JoinRoom,
+    ) -> Result<Bytes, pb::Refused> {
+        let channel = parse(&join.channel)?;
+        let (user, device) = (asker.user.clone(), asker.device.clone());
+        let asked = RoomJoin { user, device, channel: channel.clone(), data: join.data };
+        let RoomWelcome { answer, recent } = self.handler.join_room(asked).await.map_err(rule)?;
+        if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(in_room(&channel))).await {
+            let reason = "the server could not join the connection: it is in too many rooms, or try again";
+            return Err(refused(RefusalKind::Unavailable, reason.to_owned(), RETRY_MS));
+        }
+        // After the join: what is appended from here on is pushed.
+        let recent = self.recent(asker, &channel, recent, answer.len()).await?;
+        let online = self.im.count_online(&channel).await.unwrap_or_else(|error| {
+            tracing::debug!(%channel, %error, "it could not be counted who is in a room");
+            1
+        });
+        let joined_room = Some(pb::RawJoinedRoom { online, answer, recent });
+        let frame = answer_frame(pb::RawResponse { number, joined_room, ..Default::default() });
+        if frame.len() > MAX_FRAME_BYTES {
+            tracing::error!(%channel, "the handler's answer to a join is too large");
+            let reason = "the back end's answer is too large".to_owned();
+            return Err(refused(RefusalKind::Internal, reason, 0));
+        }
+        Ok(frame)
+    }
+
+    /// The end of the room's log.
+    async fn recent(
+        &self,
+        asker: &Asker,
+        channel: &ChannelId,
+        count: usize,
+        taken: usize,
+    ) -> Result<Vec<pb::RawPush>, pb::Refused> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let conversation = Conversation::Channel(channel.clone());
+        let newest = HistoryQuery::newest();
+        let page = self.im.raw_history(&asker.user, &conversation, &newest, count.min(MAX_RECENT)).await;
+        let page = page.map_err(|error| {
+            tracing::warn!(%channel, %error, "what was said last in a room could not be read");
+            let reason = "what was said last could not be read".to_owned();
+            refused(RefusalKind::Unavailable, reason, RETRY_MS)
+        })?;
+        Ok(fit(page, &conversation, false, FRAME_OVERHEAD + taken).entries)
+    }
+
+    pub(super) async fn leave_room(
+        &self,
+        asker: &Asker,
+        number: u64,
+        leave: pb::LeaveRoom,
+    ) -> Result<Bytes, pb::Refused> {
+        let channel = parse(&leave.channel)?;
+        if !self.im.ask_for(&asker.server, asker.connection, Effect::Leave(in_room(&channel))).await {
+            let reason = "the server did not answer in time".to_owned();
+            return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
+        }
+        Ok(response(number, pb::response::Outcome::Done(pb::Done {})))
+    }
+
+    pub(super) async fn watch(
+        &self,
+        asker: &Asker,
+        number: u64,
+        watch: pb::Watch,
+    ) -> Result<Bytes, pb::Refused> {
+        if watch.users.len() > MAX_WATCHED_USERS {
+            let reason = format!("more than {MAX_WATCHED_USERS} users cannot be watched");
+            return Err(refused(RefusalKind::Invalid, reason, 0));
+        }
+        let users: Result<Vec<UserId>, _> = watch.users.iter().map(|user| UserId::parse(user)).collect();
+        let mut users = users.map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
+        let mut seen = HashSet::new();
+        users.retain(|user| seen.insert(user.clone()));
+        let users = self.visible(asker, users).await;
+        let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
+        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), only: true };
+        if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(watched)).await {
+            let reason = "the server did not answer in time".to_owned();
+            return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
+        }
+        // After the join: what changes from here on is told.
+        let presences = self.im.presence(&users).await.map_err(|error| {
+            tracing::warn!(user = %asker.user, %error, "presence could not be told");
+            refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
+        })?;
+        Ok(presences_frames(number, presences))
+    }
+
+    /// Those that the asker may see: itself, and whom the handler names among those that were asked for.
+    async fn visible(&self, asker: &Asker, users: Vec<UserId>) -> Vec<UserId> {
+        let own = users.contains(&asker.user).then(|| asker.user.clone());
+        let others: Vec<UserId> = users.into_iter().filter(|user| *user != asker.user).collect();
+        let asked: HashSet<UserId> = others.iter().cloned().collect();
+        let mut visible = if others.is_empty() {
+            Vec::new()
+        } else {
+            self.handler.may_watch(asker.user.clone(), others).await
+        };
+        let mut told = HashSet::new();
+        visible.retain(|user| asked.contains(user) && told.insert(user.clone()));
+        visible.into_iter().chain(own).collect()
+    }
+}
+
+/// The response with as many as fit, and each of the others in a frame of its own before it.
+fn presences_frames(number: u64, presences: Vec<UserPresence>) -> Bytes {
+    let mut frames = Vec::new();
+    let (mut fitting, mut bytes) = (Vec::new(), FRAME_OVERHEAD);
+    for presence in presences.into_iter().map(pb::Presence::from) {
+        bytes += presence.encoded_len() + 4;
+        if bytes <= MAX_FRAME_BYTES {
+            fitting.push(presence);
+        } else {
+            frames.extend_from_slice(&frame::encode(pb::frame::Body::Presence(presence)));
+        }
+    }
+    let presences = pb::Presences { presences: fitting };
+    frames.extend_from_slice(&response(number, pb::response::Outcome::Presences(presences)));
+    frames.into()
+}
+
+fn parse(channel: &str) -> Result<ChannelId, pb::Refused> {
+    ChannelId::parse(channel).map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))
+}
+
+fn rule(refusal: Refusal) -> pb::Refused {
+    pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Terminal;
+
+    #[test]
+    fn presences_that_do_not_fit_come_one_by_one() {
+        let times: Vec<(Terminal, u64)> =
+            Terminal::ALL.iter().map(|terminal| (*terminal, u64::MAX >> 20)).collect();
+        let presence = |number: usize| {
+            let user = UserId::parse(&format!("{number:064}")).unwrap();
+            UserPresence::new(user, &Terminal::ALL, &times)
+        };
+        for count in [0, 1, MAX_WATCHED_USERS] {
+            let frames = presences_frames(u64::MAX, (0..count).map(presence).collect());
+            let mut users = 0;
+            for frame in frame::split(frames, MAX_FRAME_BYTES) {
+                match frame::decode(frame.unwrap()).unwrap().unwrap() {
+                    pb::frame::Body::Presence(_) => users += 1,
+                    pb::frame::Body::Response(pb::Response {
+                        outcome: Some(pb::response::Outcome::Presences(presences)),
+                        ..
+                    }) => users += presences.presences.len(),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(users, count);
+        }
+    }
+}

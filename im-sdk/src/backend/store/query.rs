@@ -1,0 +1,107 @@
+//! What a store is asked, and what it answers.
+
+use super::{HistoryRange, StoredEntry, StoredKey, Words};
+use crate::{Kind, cluster::LogId, id::UserId};
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreQuery {
+    /// Only entries of the conversation with this user.
+    pub peer: Option<UserId>,
+    /// From where, and in which direction.
+    pub range: HistoryRange,
+    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only what was sent before.
+    pub until_ms: Option<u64>,
+    /// Only these kinds; of none named, all.
+    pub kinds: Vec<Kind>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl StoreQuery {
+    /// Everything in a range.
+    pub fn new(range: HistoryRange, limit: usize) -> Self {
+        Self { peer: None, range, since_ms: None, until_ms: None, kinds: Vec::new(), limit }
+    }
+
+    /// Only the conversation with a user.
+    #[must_use]
+    pub fn with_peer(self, peer: Option<UserId>) -> Self {
+        Self { peer, ..self }
+    }
+
+    /// Only what was sent from one time up to another, which is not part of it.
+    #[must_use]
+    pub fn with_times(self, since_ms: Option<u64>, until_ms: Option<u64>) -> Self {
+        Self { since_ms, until_ms, ..self }
+    }
+
+    /// Only these kinds.
+    #[must_use]
+    pub fn with_kinds(self, kinds: Vec<Kind>) -> Self {
+        Self { kinds, ..self }
+    }
+}
+
+/// A page of entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorePage {
+    /// In the order of the log, whatever the direction.
+    pub entries: Vec<StoredEntry>,
+    /// There are further ones in the direction of the range.
+    pub more: bool,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SearchQuery {
+    /// Only in these logs.
+    pub logs: Vec<LogId>,
+    /// What the text has.
+    pub words: Words,
+    /// Only entries of the conversation with this user.
+    pub peer: Option<UserId>,
+    /// Only these kinds; of none named, all.
+    pub kinds: Vec<Kind>,
+    /// Only what this user sent.
+    pub from: Option<UserId>,
+    /// Only what was sent then or later, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only what was sent before.
+    pub until_ms: Option<u64>,
+    /// Only entries before this one, in the order of keys.
+    pub before: Option<StoredKey>,
+    /// At most so many; 0 counts as 1.
+    pub limit: usize,
+}
+
+impl SearchQuery {
+    /// All with these words in these logs.
+    pub fn new(logs: Vec<LogId>, words: Words, limit: usize) -> Self {
+        Self {
+            logs,
+            words,
+            peer: None,
+            kinds: Vec::new(),
+            from: None,
+            since_ms: None,
+            until_ms: None,
+            before: None,
+            limit,
+        }
+    }
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchPage {
+    /// By their keys, the highest first: the newest.
+    pub entries: Vec<StoredEntry>,
+    /// Where to go on. There can be further ones, also behind a page with fewer than were asked for, or none: a store
+    /// looks at so many and no more at once. `None`: that was all.
+    pub next: Option<StoredKey>,
+}

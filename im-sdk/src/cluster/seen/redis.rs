@@ -1,0 +1,86 @@
+//! Last times in Redis: a sorted set for each user, which expires as a whole.
+
+use async_trait::async_trait;
+
+use super::{LAST_SEEN_TTL, LastSeen, LastSeenError, Seen, oldest_ms};
+use crate::{
+    cluster::{
+        config::{ClusterConfig, ConnectError},
+        names::Names,
+        redis::{Redis, RequestError},
+    },
+    id::{Terminal, UserId},
+};
+
+/// How many commands go out in one step: a pipeline that Redis is through with in a millisecond.
+const BATCH: usize = 512;
+
+/// Last times in a single Redis or a Redis Cluster.
+#[derive(Debug)]
+pub struct RedisLastSeen {
+    redis: Redis,
+    names: Names,
+}
+
+impl RedisLastSeen {
+    /// Connects to Redis; whether it is a Redis Cluster is found out.
+    ///
+    /// # Errors
+    /// [`ConnectError`], after `connect_timeout` at the latest.
+    pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        // First: a prefix that is wrong is no reason to wait for Redis.
+        config.names()?;
+        Self::on(Redis::connect(config).await?, config)
+    }
+
+    /// On a connection that others use too.
+    pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { redis, names: config.names()? })
+    }
+
+    fn note(&self, seen: &Seen) -> [redis::Cmd; 2] {
+        let key = self.names.last_seen(&seen.user);
+        let mut add = redis::cmd("ZADD");
+        add.arg(&key).arg("GT").arg(seen.at_ms).arg(seen.terminal.as_str());
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(&key).arg(u64::try_from(LAST_SEEN_TTL.as_millis()).unwrap_or(u64::MAX));
+        [add, expire]
+    }
+}
+
+#[async_trait]
+impl LastSeen for RedisLastSeen {
+    async fn note_seen(&self, seen: &[Seen]) -> Result<(), LastSeenError> {
+        for seen in seen.chunks(BATCH / 2) {
+            let commands = seen.iter().flat_map(|seen| self.note(seen)).collect();
+            self.redis.query_all::<i64>(commands).await.map_err(failed("note who was seen"))?;
+        }
+        Ok(())
+    }
+
+    async fn last_seen(&self, users: &[UserId]) -> Result<Vec<Vec<(Terminal, u64)>>, LastSeenError> {
+        let oldest = oldest_ms();
+        let mut all = Vec::with_capacity(users.len());
+        for users in users.chunks(BATCH) {
+            let commands = users.iter().map(|user| {
+                let mut command = redis::cmd("ZRANGEBYSCORE");
+                command.arg(self.names.last_seen(user)).arg(oldest).arg("+inf").arg("WITHSCORES");
+                command
+            });
+            let found = self.redis.query_all::<Vec<(Vec<u8>, f64)>>(commands.collect()).await;
+            let found = found.map_err(failed("tell who was seen"))?;
+            all.extend(found.iter().map(|times| times.iter().filter_map(readable).collect::<Vec<_>>()));
+        }
+        Ok(all)
+    }
+}
+
+fn failed(action: &'static str) -> impl FnOnce(RequestError) -> LastSeenError {
+    move |source| LastSeenError::new(action, source)
+}
+
+/// What another version wrote there need not be known here.
+fn readable((terminal, at_ms): &(Vec<u8>, f64)) -> Option<(Terminal, u64)> {
+    let terminal = std::str::from_utf8(terminal).ok()?.parse().ok()?;
+    Some((terminal, *at_ms as u64))
+}

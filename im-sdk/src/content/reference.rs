@@ -1,0 +1,50 @@
+//! Who and what a message points to.
+
+use super::Content;
+use crate::{
+    id::{MessageId, UserId},
+    proto::limits::MAX_EXCERPT_BYTES,
+};
+
+/// Whom a message calls by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mentions {
+    /// Users, at most [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS).
+    pub users: Vec<UserId>,
+    /// Everybody in the conversation.
+    pub everybody: bool,
+}
+
+impl Mentions {
+    /// Whether a user is called.
+    pub fn call(&self, user: &UserId) -> bool {
+        self.everybody || self.users.contains(user)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.everybody && self.users.is_empty()
+    }
+}
+
+/// The message that another one answers, with enough of it to be shown without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quote {
+    /// The message.
+    pub message_id: MessageId,
+    /// Who sent it. `None`: the back end.
+    pub from: Option<UserId>,
+    /// What it is, see [`Content::kind`].
+    pub kind: String,
+    /// The beginning of what it says, at most [`MAX_EXCERPT_BYTES`].
+    pub excerpt: String,
+}
+
+impl Quote {
+    /// A message as it was received.
+    pub fn new(message_id: MessageId, from: Option<UserId>, content: &Content) -> Self {
+        let summary = content.summary();
+        let excerpt = summary[..summary.floor_char_boundary(MAX_EXCERPT_BYTES)].to_owned();
+        Self { message_id, from, kind: content.kind().to_owned(), excerpt }
+    }
+}

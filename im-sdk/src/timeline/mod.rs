@@ -1,0 +1,260 @@
+//! What messages look like after all that was done to them.
+//!
+//! A [change](crate::content::Change) is an entry of the logs like any message, and names the message that it changes. A
+//! [`Timeline`] takes messages and changes as they come, from events and from pages of history, in any order and any number
+//! of times, and says what is to be shown. Whoever has seen the same entries sees the same, in whatever order they came.
+//!
+//! ```
+//! use im_sdk::{Content, content::Change, id::{MessageId, UserId}, timeline::{Entry, Timeline}};
+//!
+//! let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
+//! let mut timeline = Timeline::new(bob.clone());
+//! let [first, second, third] = [1, 2, 3].map(|number| MessageId::from_u64(number).unwrap());
+//!
+//! // The change is there before the message.
+//! timeline.apply(Entry::new(second, Some(&alice), &Change::edit(first, "hello").into()));
+//! timeline.apply(Entry::new(third, Some(&bob), &Change::react(first, "👍").into()));
+//! timeline.apply(Entry::new(first, Some(&alice), &Content::text("helo")));
+//!
+//! let message = timeline.get(first).unwrap();
+//! assert_eq!(message.content().and_then(Content::as_text), Some("hello"));
+//! assert!(message.is_edited());
+//! assert_eq!(message.reactions()[0].emoji, "👍");
+//! assert_eq!(message.reactions()[0].users, [Some(&bob)]);
+//! # Ok::<(), im_sdk::id::InvalidId>(())
+//! ```
+//!
+//! # On a device
+//!
+//! Each received message goes in as it is, and so do entries of history. What is received is also what a change names.
+//!
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
+//! use im_sdk::{client::{Client, Event}, id::UserId, timeline::Timeline};
+//!
+//! # async fn example(client: Client, me: UserId) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut timeline = Timeline::new(me.clone());
+//! for event in client.next_events(100).await {
+//!     let Event::Message(message) = event else { continue };
+//!     if let Some(changed) = timeline.apply(&message) {
+//!         println!("draw message {changed} again: {:?}", timeline.get(changed));
+//!     }
+//!     // A sign that it was seen. `edit`, `recall`, `delete_for_me` and `pin` are called alike.
+//!     if let Some(reference) = message.reference(&me).filter(|_| message.content.as_text().is_some()) {
+//!         client.react(&reference, "👀").await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # In the back end
+//!
+//! What devices may do is set by `ChangePolicy` in `ImConfig::changes`; a handler refuses more, or grants
+//! more, in `Handler::change`. `Im::change` changes messages whatever the policy says.
+//!
+#![cfg_attr(feature = "backend", doc = "```no_run")]
+#![cfg_attr(not(feature = "backend"), doc = "```ignore")]
+//! use im_sdk::backend::{Acceptance, ChangeRights, Handler, Incoming, IncomingChange, Refusal};
+//! use im_sdk::content::ChangeKind;
+//!
+//! struct Rules;
+//!
+//! impl Handler for Rules {
+//!     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+//!         check(incoming.content.as_text())?;
+//!         Ok(incoming.accept())
+//!     }
+//!
+//!     async fn change(&self, incoming: &IncomingChange) -> Result<ChangeRights, Refusal> {
+//!         match &incoming.change.kind {
+//!             // What may not be said may not be edited in either.
+//!             ChangeKind::Edit(content) => check(content.as_text())?,
+//!             ChangeKind::Recall if incoming.from.as_str() == "moderator" => return Ok(ChangeRights::Granted),
+//!             _ => {}
+//!         }
+//!         Ok(ChangeRights::ByPolicy)
+//!     }
+//! }
+//!
+//! fn check(text: Option<&str>) -> Result<(), Refusal> {
+//!     match text {
+//!         Some(text) if text.contains("spam") => Err(Refusal::new("no spam, please")),
+//!         _ => Ok(()),
+//!     }
+//! }
+//! ```
+//!
+//! # Rules
+//!
+//! - A recall and a deletion are for good: what the message said is forgotten, whatever comes after or before.
+//! - Of several edits, the one with the highest message id counts. The same for pins, and for each user's reaction with each
+//!   emoji. Ids are the same in every log, so two users whose inboxes hold two changes in different order agree.
+//! - A change of a message that has not come yet waits for it, see [`MAX_WAITING_CHANGES`].
+//! - A deletion counts for the user alone whose timeline it is.
+//! - Back ends let nobody change what they may not, so all that is in a log counts.
+//!
+//! Message ids are times of back ends' clocks: where two back ends' clocks differ by some milliseconds, one user's changes
+//! within that time may count in the other order, on all devices alike.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::state::{Reaction, Recalled, ShownMessage};
+use crate::{
+    Content,
+    content::ChangeKind,
+    id::{MessageId, UserId},
+};
+
+/// How many changes wait for messages that have not come, in one timeline. Some hundred bytes each. Beyond, the oldest message
+/// that is waited for is given up, and all before it with it: see [`Timeline::horizon`].
+pub const MAX_WAITING_CHANGES: usize = 10_000;
+
+/// A message or a change, as it is in a log.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Entry<'a> {
+    /// Its own id.
+    pub id: MessageId,
+    /// Who sent it. `None`: the back end itself.
+    pub from: Option<&'a UserId>,
+    /// What it carries.
+    pub content: &'a Content,
+}
+
+impl<'a> Entry<'a> {
+    /// An entry.
+    pub fn new(id: MessageId, from: Option<&'a UserId>, content: &'a Content) -> Self {
+        Self { id, from, content }
+    }
+}
+
+/// Messages as they are to be shown to one user.
+///
+/// It holds what it was given until it is told to [forget](Timeline::forget_through): make one for each conversation that is
+/// on the screen, or one for all. A user's deletions are in the inbox, also those of messages in channels.
+///
+/// After a reset of a log because it was rolled back, begin anew: entries may have been replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    owner: UserId,
+    messages: BTreeMap<MessageId, ShownMessage>,
+    /// Messages that have not come, of which changes have.
+    awaited: BTreeSet<MessageId>,
+    /// How many changes these are.
+    waiting: usize,
+    most_waiting: usize,
+    horizon: Option<MessageId>,
+}
+
+impl Timeline {
+    /// Nothing so far, to be shown to this user.
+    pub fn new(owner: UserId) -> Self {
+        Self {
+            owner,
+            messages: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            waiting: 0,
+            most_waiting: MAX_WAITING_CHANGES,
+            horizon: None,
+        }
+    }
+
+    /// Takes an entry. Returns the message that looks different now: a new one, or one that was changed; `None` if nothing
+    /// does.
+    pub fn apply<'a>(&mut self, entry: impl Into<Entry<'a>>) -> Option<MessageId> {
+        let Entry { id, from, content } = entry.into();
+        let Some(change) = content.as_change() else {
+            return self.update(id, |message| message.arrive(from, content));
+        };
+        let target = change.message_id;
+        match &change.kind {
+            ChangeKind::Recall => self.update(target, |message| message.recall(id, from)),
+            ChangeKind::Edit(content) => self.update(target, |message| message.edit(id, content)),
+            ChangeKind::DeleteForMe if from.is_none_or(|from| *from == self.owner) => {
+                self.update(target, ShownMessage::delete)
+            }
+            ChangeKind::Reaction { emoji, removed } => {
+                self.update(target, |message| message.react(id, from, emoji, *removed))
+            }
+            ChangeKind::Pin { removed } => self.update(target, |message| message.pin(id, *removed)),
+            // Somebody else's, or of a newer version.
+            ChangeKind::DeleteForMe | ChangeKind::Unknown => None,
+        }
+    }
+
+    /// A message, if it has come.
+    pub fn get(&self, id: MessageId) -> Option<&ShownMessage> {
+        self.messages.get(&id).filter(|message| message.has_come())
+    }
+
+    /// All messages that have come, in the order of their ids. What is [deleted](ShownMessage::is_deleted) is among them.
+    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &ShownMessage> {
+        self.messages.values().filter(|message| message.has_come())
+    }
+
+    /// How many changes wait for messages that have not come.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Messages up to this one are forgotten, and are not taken any more: their changes may be forgotten as well.
+    pub fn horizon(&self) -> Option<MessageId> {
+        self.horizon
+    }
+
+    /// Forgets messages up to this one, and what was done to them. To show them again, begin a new timeline.
+    pub fn forget_through(&mut self, last: MessageId) {
+        self.horizon = self.horizon.max(Some(last));
+        let Some(next) = last.as_u64().checked_add(1).and_then(MessageId::from_u64) else {
+            self.messages.clear();
+            self.awaited.clear();
+            self.waiting = 0;
+            return;
+        };
+        let kept = self.messages.split_off(&next);
+        let forgotten = std::mem::replace(&mut self.messages, kept);
+        self.awaited = self.awaited.split_off(&next);
+        self.waiting -= forgotten.values().map(ShownMessage::waiting).sum::<usize>();
+    }
+
+    fn update(&mut self, id: MessageId, change: impl FnOnce(&mut ShownMessage) -> bool) -> Option<MessageId> {
+        if self.horizon.is_some_and(|horizon| id <= horizon) {
+            return None;
+        }
+        let message = self.messages.entry(id).or_insert_with(|| ShownMessage::new(id));
+        let before = message.waiting();
+        let changed = change(message);
+        let (after, has_come) = (message.waiting(), message.has_come());
+        self.waiting = self.waiting - before + after;
+        if has_come {
+            self.awaited.remove(&id);
+        } else {
+            self.awaited.insert(id);
+        }
+        while self.waiting > self.most_waiting
+            && let Some(oldest) = self.awaited.first()
+        {
+            self.forget_through(*oldest);
+        }
+        (changed && has_come).then_some(id)
+    }
+}
+
+#[cfg(feature = "client")]
+impl<'a> From<&'a crate::client::ReceivedMessage> for Entry<'a> {
+    fn from(message: &'a crate::client::ReceivedMessage) -> Self {
+        Self::new(message.id, message.from.as_ref(), &message.content)
+    }
+}
+
+#[cfg(feature = "backend")]
+impl<'a> From<&'a crate::backend::HistoryEntry> for Entry<'a> {
+    fn from(entry: &'a crate::backend::HistoryEntry) -> Self {
+        Self::new(entry.message_id, entry.from.as_ref(), &entry.content)
+    }
+}

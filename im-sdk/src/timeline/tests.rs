@@ -1,0 +1,371 @@
+//! Whatever order, whatever repetition: all devices end in the same state, and it is the right one.
+
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+use super::*;
+use crate::content::Change;
+
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+const EMOJIS: [&str; 2] = ["👍", "🎉"];
+
+/// Something that is in logs: its message id, who did it, what it carries.
+#[derive(Clone, Debug)]
+struct Logged {
+    id: MessageId,
+    from: Option<UserId>,
+    content: Content,
+}
+
+impl<'a> From<&'a Logged> for Entry<'a> {
+    fn from(logged: &'a Logged) -> Self {
+        Self::new(logged.id, logged.from.as_ref(), &logged.content)
+    }
+}
+
+fn user(index: usize) -> UserId {
+    UserId::parse(USERS[index % USERS.len()]).unwrap()
+}
+
+fn id(number: u64) -> MessageId {
+    MessageId::from_u64(number).unwrap()
+}
+
+/// What somebody does. In the channel that all three are in, or between the first two.
+#[derive(Clone, Debug)]
+struct Act {
+    by: usize,
+    by_back_end: bool,
+    in_channel: bool,
+    /// 0 to 2: says something. Else: changes something.
+    what: u8,
+    message: Index,
+    emoji: usize,
+    /// How far the clock of the back end that takes it is off.
+    skew: u64,
+    /// How much later it gets into each log than the others that happen at the same time.
+    late: [usize; 4],
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let numbers = (0..3_usize, prop::bool::weighted(0.1), any::<bool>(), 0..12_u8, 0..2_usize, 0..8_u64);
+    (numbers, any::<Index>(), any::<[u8; 4]>()).prop_map(
+        |((by, by_back_end, in_channel, what, emoji, skew), message, late)| {
+            let late = late.map(|late| usize::from(late % 4));
+            Act { by, by_back_end, in_channel, what, message, emoji, skew, late }
+        },
+    )
+}
+
+/// The logs: three inboxes and the channel.
+type Logs = [Vec<Logged>; 4];
+const CHANNEL: usize = 3;
+
+/// Carries out acts. The logs of one act may take it in different order.
+fn history(acts: &[Act]) -> Logs {
+    let mut logs: [Vec<(usize, Logged)>; 4] = Default::default();
+    let mut said: Vec<(MessageId, bool)> = Vec::new();
+    for (turn, act) in acts.iter().enumerate() {
+        // Unique, and not in the order of what happens.
+        let id = id(((turn as u64 + act.skew) << 16) + turn as u64 + 1);
+        let target = (!said.is_empty() && act.what > 2).then(|| *act.message.get(&said));
+        let in_channel = target.map_or(act.in_channel, |(_, in_channel)| in_channel);
+        let by = if in_channel { act.by } else { act.by % 2 };
+        let from = (!act.by_back_end).then(|| user(by));
+        let content = match target {
+            None => {
+                said.push((id, in_channel));
+                Content::text(format!("said in turn {turn}"))
+            }
+            Some((message, _)) => change(act, message, turn).into(),
+        };
+        let is_for_me = matches!(content.as_change(), Some(Change { kind: ChangeKind::DeleteForMe, .. }));
+        let into: &[usize] = match (is_for_me, in_channel) {
+            (true, _) => &[by],
+            (false, true) => &[CHANNEL],
+            (false, false) => &[0, 1],
+        };
+        for log in into {
+            let logged = Logged { id, from: from.clone(), content: content.clone() };
+            logs[*log].push((turn + act.late[*log], logged));
+        }
+    }
+    logs.map(|mut log| {
+        log.sort_by_key(|(at, _)| *at);
+        log.into_iter().map(|(_, logged)| logged).collect()
+    })
+}
+
+fn change(act: &Act, message: MessageId, turn: usize) -> Change {
+    match act.what {
+        3 => Change::recall(message),
+        4 | 5 => Change::edit(message, format!("edited in turn {turn}")),
+        6 => Change::delete_for_me(message),
+        7 | 8 => Change::react(message, EMOJIS[act.emoji]),
+        9 => Change::unreact(message, EMOJIS[act.emoji]),
+        10 => Change::pin(message),
+        _ => Change::unpin(message),
+    }
+}
+
+/// How a device comes to know its two logs.
+#[derive(Clone, Debug)]
+enum Step {
+    /// What comes next, live or by a sync.
+    Next(usize),
+    /// After a restart it begins again at what it had acknowledged.
+    Again(usize),
+    /// A page of history from anywhere, forward.
+    Page(Index, usize),
+    /// The same from the end of what there is backwards, as an application scrolls.
+    Back(Index, usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
+    let step = prop_oneof![
+        3 => (0..6_usize).prop_map(Step::Next),
+        1 => (0..6_usize).prop_map(Step::Again),
+        1 => (any::<Index>(), 0..6_usize).prop_map(|(from, count)| Step::Page(from, count)),
+        1 => (any::<Index>(), 0..6_usize).prop_map(|(from, count)| Step::Back(from, count)),
+    ];
+    vec((any::<bool>(), step), 0..24)
+}
+
+/// What a device of a user ends with, all of it seen.
+fn device(mut timeline: Timeline, logs: &Logs, owner: usize, steps: &[(bool, Step)]) -> Timeline {
+    let followed = [&logs[owner], &logs[CHANNEL]];
+    let mut next = [0, 0];
+    for (of_channel, step) in steps {
+        let which = usize::from(*of_channel);
+        let log = followed[which];
+        let slice = |from: usize, count: usize| &log[from.min(log.len())..(from + count).min(log.len())];
+        match step {
+            Step::Next(count) => {
+                show(&mut timeline, slice(next[which], *count));
+                next[which] = (next[which] + count).min(log.len());
+            }
+            Step::Again(count) => next[which] = next[which].saturating_sub(*count),
+            Step::Page(from, count) => show(&mut timeline, slice(from.index(log.len() + 1), *count)),
+            Step::Back(from, count) => {
+                let page = slice(from.index(log.len() + 1), *count);
+                page.iter().rev().for_each(|entry| _ = timeline.apply(entry));
+            }
+        }
+    }
+    for (which, log) in followed.into_iter().enumerate() {
+        show(&mut timeline, &log[next[which]..]);
+    }
+    timeline
+}
+
+fn show(timeline: &mut Timeline, entries: &[Logged]) {
+    for entry in entries {
+        let (before, target) = (timeline.clone(), entry.content.as_change().map(|change| change.message_id));
+        let changed = timeline.apply(entry);
+        // What is told is what looks different.
+        let id = target.unwrap_or(entry.id);
+        let looks_different = before.get(id).map(Look::of) != timeline.get(id).map(Look::of);
+        assert!(!looks_different || changed == Some(id), "{entry:?}");
+    }
+}
+
+/// How a message looks.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Look {
+    from: Option<UserId>,
+    content: Option<Content>,
+    edited: bool,
+    recalled: Option<(MessageId, Option<UserId>)>,
+    deleted: bool,
+    pinned: bool,
+    reactions: BTreeMap<String, BTreeSet<Option<UserId>>>,
+}
+
+impl Look {
+    fn of(message: &ShownMessage) -> Self {
+        let users =
+            |reaction: Reaction<'_>| reaction.users.into_iter().map(Option::<&UserId>::cloned).collect();
+        let reactions = message.reactions().into_iter();
+        Self {
+            from: message.from().cloned(),
+            content: message.content().cloned(),
+            edited: message.is_edited(),
+            recalled: message.recalled().map(|recalled| (recalled.change, recalled.by.clone())),
+            deleted: message.is_deleted(),
+            pinned: message.is_pinned(),
+            reactions: reactions.map(|reaction| (reaction.emoji.to_owned(), users(reaction))).collect(),
+        }
+    }
+}
+
+fn looks(timeline: &Timeline) -> BTreeMap<MessageId, Look> {
+    timeline.messages().map(|message| (message.id(), Look::of(message))).collect()
+}
+
+/// The same found in another way: all entries at once, sorted.
+fn expected(logs: &Logs, owner: usize) -> BTreeMap<MessageId, Look> {
+    let mut all: Vec<&Logged> = logs[owner].iter().chain(&logs[CHANNEL]).collect();
+    all.sort_by_key(|entry| entry.id);
+    let messages = all.iter().filter(|entry| entry.content.as_change().is_none());
+    messages.map(|message| (message.id, expected_look(message, &all, owner))).collect()
+}
+
+fn expected_look(message: &Logged, sorted: &[&Logged], owner: usize) -> Look {
+    let mut look =
+        Look { from: message.from.clone(), content: Some(message.content.clone()), ..Look::default() };
+    for entry in sorted {
+        let Some(change) = entry.content.as_change().filter(|change| change.message_id == message.id) else {
+            continue;
+        };
+        match &change.kind {
+            ChangeKind::Recall => {
+                look.recalled.get_or_insert((entry.id, entry.from.clone()));
+            }
+            ChangeKind::Edit(content) => {
+                look.content = Some((**content).clone());
+                look.edited = true;
+            }
+            ChangeKind::DeleteForMe => {
+                look.deleted |= entry.from.as_ref().is_none_or(|from| *from == user(owner));
+            }
+            ChangeKind::Reaction { emoji, removed: false } => {
+                look.reactions.entry(emoji.clone()).or_default().insert(entry.from.clone());
+            }
+            ChangeKind::Reaction { emoji, removed: true } => {
+                look.reactions.entry(emoji.clone()).or_default().remove(&entry.from);
+            }
+            ChangeKind::Pin { removed } => look.pinned = !removed,
+            ChangeKind::Unknown => {}
+        }
+    }
+    look.reactions.retain(|_, users| !users.is_empty());
+    if look.recalled.is_some() || look.deleted {
+        let Look { from, recalled, deleted, .. } = look;
+        return Look { from, recalled, deleted, ..Look::default() };
+    }
+    look
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn devices_converge(acts in vec(act(), 0..40), first in steps(), second in steps()) {
+        let logs = history(&acts);
+        let mut of_users = Vec::new();
+        for owner in 0..USERS.len() {
+            let [one, other] = [&first, &second]
+                .map(|steps| device(Timeline::new(user(owner)), &logs, owner, steps));
+            prop_assert_eq!(&one, &other, "two devices of one user");
+            prop_assert_eq!(looks(&one), expected(&logs, owner));
+            prop_assert_eq!(one.waiting(), 0, "all messages have come");
+            of_users.push(looks(&one));
+        }
+        // Users agree on what they both see.
+        for (one, other) in [(0, 1), (1, 2), (0, 2)] {
+            for (id, look) in &of_users[one] {
+                if let Some(seen) = of_users[other].get(id).filter(|seen| !seen.deleted && !look.deleted) {
+                    prop_assert_eq!(seen, look);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_and_any_repetition(
+        acts in vec(act(), 0..30),
+        seed in any::<u64>(),
+        repeated in vec(any::<Index>(), 0..20),
+    ) {
+        let logs = history(&acts);
+        let all: Vec<&Logged> = logs[0].iter().chain(&logs[CHANNEL]).collect();
+        let mut straight = Timeline::new(user(0));
+        all.iter().for_each(|entry| _ = straight.apply(*entry));
+        let mut mixed = all.clone();
+        if !all.is_empty() {
+            mixed.extend(repeated.iter().map(|index| *index.get(&all)));
+        }
+        let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+        rand::seq::SliceRandom::shuffle(&mut mixed[..], &mut rng);
+        let mut timeline = Timeline::new(user(0));
+        mixed.iter().for_each(|entry| _ = timeline.apply(*entry));
+        prop_assert_eq!(&timeline, &straight);
+        // Once more changes nothing and tells of nothing.
+        prop_assert!(mixed.iter().all(|entry| timeline.apply(*entry).is_none()));
+        prop_assert_eq!(timeline, straight);
+    }
+
+    /// With room for a few waiting changes only, less is shown, but never something wrong.
+    #[test]
+    fn what_is_forgotten_is_not_shown(
+        acts in vec(act(), 0..40), steps in steps(), most_waiting in 0..6_usize,
+    ) {
+        let logs = history(&acts);
+        let small = Timeline { most_waiting, ..Timeline::new(user(0)) };
+        let timeline = device(small, &logs, 0, &steps);
+        prop_assert!(timeline.waiting() <= most_waiting);
+        let mut expected = expected(&logs, 0);
+        if let Some(horizon) = timeline.horizon() {
+            expected = expected.split_off(&id(horizon.as_u64() + 1));
+        }
+        prop_assert_eq!(looks(&timeline), expected);
+    }
+}
+
+#[test]
+fn changes_wait_for_their_message() {
+    let (alice, bob) = (user(0), user(1));
+    let mut timeline = Timeline::new(bob.clone());
+    let edit = |id: MessageId, text: &str| Content::from(Change::edit(id, text));
+    assert_eq!(timeline.apply(Entry::new(id(5), Some(&alice), &edit(id(3), "b"))), None);
+    assert_eq!(timeline.apply(Entry::new(id(4), Some(&alice), &edit(id(3), "a"))), None, "an older one");
+    assert_eq!((timeline.waiting(), timeline.get(id(3)), timeline.messages().count()), (1, None, 0));
+    assert_eq!(timeline.apply(Entry::new(id(3), Some(&alice), &Content::text("c"))), Some(id(3)));
+    assert_eq!(timeline.get(id(3)).unwrap().content(), Some(&Content::text("b")));
+    assert_eq!(timeline.waiting(), 0);
+}
+
+#[test]
+fn what_a_recalled_message_said_is_not_kept() {
+    let alice = user(0);
+    let mut timeline = Timeline::new(alice.clone());
+    timeline.apply(Entry::new(id(1), Some(&alice), &Content::text("a secret")));
+    timeline.apply(Entry::new(id(2), Some(&alice), &Change::edit(id(1), "still a secret").into()));
+    timeline.apply(Entry::new(id(3), None, &Change::recall(id(1)).into()));
+    timeline.apply(Entry::new(id(1), Some(&alice), &Content::text("a secret")));
+    assert!(!format!("{timeline:?}").contains("secret"));
+    let message = timeline.get(id(1)).unwrap();
+    assert_eq!((message.content(), message.recalled().unwrap().by.clone()), (None, None));
+}
+
+#[test]
+fn a_deletion_is_for_its_user_alone() {
+    let (alice, bob) = (user(0), user(1));
+    let mut timeline = Timeline::new(alice.clone());
+    timeline.apply(Entry::new(id(1), Some(&bob), &Content::text("hi")));
+    let delete = Content::from(Change::delete_for_me(id(1)));
+    assert_eq!(timeline.apply(Entry::new(id(2), Some(&bob), &delete)), None);
+    assert!(!timeline.get(id(1)).unwrap().is_deleted());
+    assert_eq!(timeline.apply(Entry::new(id(3), Some(&alice), &delete)), Some(id(1)));
+    assert!(timeline.get(id(1)).unwrap().is_deleted());
+}
+
+#[test]
+fn the_oldest_that_waits_is_given_up_with_all_before_it() {
+    let alice = user(0);
+    let mut timeline = Timeline { most_waiting: 2, ..Timeline::new(alice.clone()) };
+    let mut apply = |number, content: Content| timeline.apply(Entry::new(id(number), Some(&alice), &content));
+    apply(1, Content::text("before"));
+    apply(3, Content::text("after"));
+    apply(10, Change::pin(id(2)).into());
+    apply(11, Change::react(id(4), "👍").into());
+    apply(12, Change::react(id(4), "🎉").into());
+    assert_eq!((timeline.horizon(), timeline.waiting()), (Some(id(2)), 2));
+    let shown: Vec<_> = timeline.messages().map(ShownMessage::id).collect();
+    assert_eq!(shown, [id(3)]);
+    assert_eq!(timeline.apply(Entry::new(id(2), Some(&alice), &Content::text("late"))), None);
+    assert_eq!(timeline.apply(Entry::new(id(4), Some(&alice), &Content::text("late"))), Some(id(4)));
+    timeline.forget_through(id(u64::MAX >> 1));
+    assert_eq!((timeline.messages().count(), timeline.waiting()), (0, 0));
+}

@@ -1,0 +1,114 @@
+//! Frames that wait to be written to one connection, in their order.
+
+use std::{collections::VecDeque, iter};
+
+use bytes::{Buf as _, Bytes};
+
+/// See the module's description. One alone, which is what most connections have at most, needs no memory of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Empty only if `rest` is.
+    first: Option<Bytes>,
+    rest: VecDeque<Bytes>,
+}
+
+impl Batch {
+    /// Adds frames, which must not be empty.
+    pub(crate) fn push(&mut self, frames: Bytes) {
+        match self.first {
+            None => self.first = Some(frames),
+            Some(_) => self.rest.push_back(frames),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Bytes> {
+        self.first.as_ref()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    /// Adds what is in another.
+    pub(crate) fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+        } else {
+            self.rest.extend(iter::chain(other.first, other.rest));
+        }
+    }
+
+    /// How many bytes those have together that come first and are no more than `limit`; one that is larger counts alone.
+    pub(crate) fn bytes_up_to(&self, limit: usize) -> usize {
+        let mut bytes = 0;
+        for frames in self.iter() {
+            if bytes > 0 && bytes + frames.len() > limit {
+                break;
+            }
+            bytes += frames.len();
+        }
+        bytes
+    }
+
+    /// Takes bytes off the front.
+    pub(crate) fn advance(&mut self, mut bytes: usize) {
+        while let Some(first) = &mut self.first {
+            if bytes < first.len() {
+                first.advance(bytes);
+                return;
+            }
+            bytes -= first.len();
+            self.first = self.rest.pop_front();
+        }
+        // A connection that has nothing to do holds no memory for it.
+        self.rest = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(sizes: &[usize]) -> Batch {
+        let mut batch = Batch::default();
+        sizes.iter().for_each(|size| batch.push(Bytes::from(vec![7; *size])));
+        batch
+    }
+
+    fn sizes(batch: &Batch) -> Vec<usize> {
+        batch.iter().map(Bytes::len).collect()
+    }
+
+    #[test]
+    fn whole_frames_count_up_to_a_limit() {
+        assert_eq!(batch(&[]).bytes_up_to(60), 0);
+        assert_eq!(batch(&[10, 20, 30]).bytes_up_to(60), 60);
+        assert_eq!(batch(&[10, 20, 30]).bytes_up_to(59), 30);
+        assert_eq!(batch(&[70, 1]).bytes_up_to(60), 70, "one that is too large goes alone");
+    }
+
+    #[test]
+    fn bytes_go_from_the_front() {
+        let mut batch = batch(&[10, 20, 30]);
+        batch.advance(0);
+        assert_eq!(sizes(&batch), [10, 20, 30]);
+        batch.advance(15);
+        assert_eq!(sizes(&batch), [15, 30]);
+        batch.advance(45);
+        assert!(batch.is_empty() && batch.rest.capacity() == 0);
+    }
+
+    #[test]
+    fn what_is_added_comes_last() {
+        let mut all = batch(&[]);
+        all.append(batch(&[1, 2]));
+        all.append(batch(&[3, 4]));
+        all.append(batch(&[]));
+        all.push(Bytes::from_static(&[0; 5]));
+        assert_eq!(sizes(&all), [1, 2, 3, 4, 5]);
+    }
+}

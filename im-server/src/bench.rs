@@ -1,0 +1,101 @@
+//! What the micro-benchmarks reach of the server's inside (feature `bench`). No part of the interface: it changes as the inside does.
+
+use std::{error::Error, task::Context, time::Duration};
+
+use bytes::Bytes;
+use futures_util::task::noop_waker;
+use im_proto::pb::{self, Way};
+use im_sdk::{
+    cluster::Cluster,
+    id::{ChannelId, ConnectionId, Device, DeviceId, Terminal, UserId},
+    token::{TokenVerifier, VerificationKey},
+};
+use prost::Message as _;
+
+use crate::{Server, ServerConfig, batch::Batch, deliver, outbox::Outbox, registry::Registration};
+
+/// A server with connections that have an outbox and nothing behind it.
+#[derive(Debug)]
+pub struct Inside {
+    server: Server,
+    registrations: Vec<Registration>,
+}
+
+impl Inside {
+    /// Starts one, with its cluster in this process.
+    ///
+    /// # Errors
+    /// What does not work.
+    pub async fn start(connections: usize) -> Result<Self, Box<dyn Error>> {
+        let key = VerificationKey::hs256("bench", &[7; 32])?;
+        let mut config = ServerConfig::new("bench", TokenVerifier::new("bench", "bench", [key]));
+        config.websocket = Some(([127, 0, 0, 1], 0).into());
+        // Nobody is there to be heard of, and no route to be found.
+        config.heartbeat = LONG;
+        config.route_audit = LONG;
+        let server = Server::start(config, Cluster::embedded()).await?;
+        let register = |number: usize| {
+            let device = Device::new(Terminal::Web, DeviceId::parse("bench")?);
+            let user = UserId::parse(&format!("u{number}"))?;
+            let registry = &server.shared().registry;
+            let registration = registry.register(user, device, u64::MAX, Outbox::new(OUTBOX_BYTES));
+            registration.ok_or_else(|| "the server is full".into())
+        };
+        let registrations = (0..connections).map(register).collect::<Result<_, Box<dyn Error>>>()?;
+        Ok(Self { server, registrations })
+    }
+
+    /// The connections' numbers.
+    pub fn connections(&self) -> Vec<u64> {
+        self.registrations.iter().map(|registration| registration.connection.id.0).collect()
+    }
+
+    /// Joins all of them to a channel.
+    ///
+    /// # Errors
+    /// When that is no name for one.
+    pub fn join(&self, channel: &str) -> Result<(), Box<dyn Error>> {
+        let channel = ChannelId::parse(channel)?;
+        for registration in &self.registrations {
+            self.server.shared().registry.join(
+                registration.connection.id,
+                std::slice::from_ref(&channel),
+                Way::Member,
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks a connection up. False: it is not there.
+    pub fn find(&self, connection: u64) -> bool {
+        self.server.shared().registry.get(ConnectionId(connection)).is_some()
+    }
+
+    /// Does with an envelope what is done with one that the bus brought.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn dispatch(&self, envelope: Bytes) -> Result<(), prost::DecodeError> {
+        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?);
+        Ok(())
+    }
+
+    /// Empties the outboxes of the first connections, as their sessions would. How many frames there were.
+    pub fn take(&self, connections: usize) -> usize {
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        let mut frames = 0;
+        for registration in self.registrations.iter().take(connections) {
+            let mut batch = Batch::default();
+            // Pending: it was empty.
+            _ = registration.connection.outbox.poll_take(&mut context, &mut batch);
+            frames += batch.iter().count();
+        }
+        frames
+    }
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What the benchmarks leave in an outbox before they empty it is far less.
+const OUTBOX_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,260 @@
+//! WebSocket frames (RFC 6455, section 5), the server's side, without I/O.
+//!
+//! Of our own because tokio-tungstenite holds a read buffer for every idle connection, keeps a write buffer as large as the
+//! largest message was, and copies each message into it. The upgrade (section 4) is still the library's.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use im_proto::{close::CloseCode, frame::FrameError};
+
+use crate::link::LinkError;
+
+/// The longest header of a frame that a server writes, which never masks: two bytes and a 64-bit length (section 5.2).
+pub(super) const MAX_HEADER_BYTES: usize = 10;
+
+/// The most that a control frame may hold (section 5.5).
+const MAX_CONTROL_BYTES: usize = 125;
+
+/// Says that a frame is its message's last one.
+const FIN: u8 = 0x80;
+/// Bits of extensions, none of which we negotiate.
+const RESERVED: u8 = 0x70;
+/// Says that a frame's payload is masked, which a client's has to be (section 5.1).
+const MASKED: u8 = 0x80;
+
+// Opcodes (section 5.2).
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// What a device has sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// A binary message.
+    Message(Bytes),
+    /// To be answered with the same payload (section 5.5.3).
+    Ping(Bytes),
+    /// Needs no answer.
+    Pong,
+    /// Nothing follows. The code to answer with, if it said one.
+    Close(Option<u16>),
+}
+
+/// Puts frames together from bytes as they come. Between messages it owns no memory.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The beginning of a frame that is not complete.
+    bytes: BytesMut,
+    /// The beginning of a message, of which further frames follow (section 5.4).
+    fragments: Option<BytesMut>,
+    /// The largest message.
+    limit: usize,
+}
+
+impl Reader {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { bytes: BytesMut::new(), fragments: None, limit }
+    }
+
+    /// Takes in what has come. At most a frame's header beyond the limit is kept, if [`Self::next`] is asked until it
+    /// has nothing before more is read.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next of what the device has sent; `None`: more bytes are needed. After an error the bytes mean nothing.
+    pub(super) fn next(&mut self) -> Result<Option<Received>, LinkError> {
+        while let Some((opcode, is_final, payload)) = self.next_frame()? {
+            if let Some(received) = self.accept(opcode, is_final, payload)? {
+                return Ok(Some(received));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_frame(&mut self) -> Result<Option<(u8, bool, BytesMut)>, LinkError> {
+        let Some(header) = Header::parse(&self.bytes)? else { return Ok(None) };
+        // Beyond a control frame's length, which is bounded, the whole message counts.
+        let before = self.fragments.as_ref().filter(|_| header.opcode == CONTINUATION);
+        let bytes = header.length.saturating_add(before.map_or(0, BytesMut::len) as u64);
+        if bytes > self.limit as u64 {
+            return Err(FrameError::TooLarge { bytes, limit: self.limit }.into());
+        }
+        let length = header.length as usize;
+        if self.bytes.len() < header.size + length {
+            return Ok(None);
+        }
+        self.bytes.advance(header.size);
+        let mut payload = if self.bytes.len() == length {
+            std::mem::take(&mut self.bytes)
+        } else {
+            self.bytes.split_to(length)
+        };
+        unmask(&mut payload, header.mask);
+        Ok(Some((header.opcode, header.is_final, payload)))
+    }
+
+    fn accept(
+        &mut self,
+        opcode: u8,
+        is_final: bool,
+        payload: BytesMut,
+    ) -> Result<Option<Received>, LinkError> {
+        match (opcode, self.fragments.take()) {
+            (BINARY, None) if is_final => Ok(Some(Received::Message(payload.freeze()))),
+            (BINARY, None) => {
+                self.fragments = Some(payload);
+                Ok(None)
+            }
+            (CONTINUATION, Some(mut message)) => {
+                message.extend_from_slice(&payload);
+                if is_final {
+                    return Ok(Some(Received::Message(message.freeze())));
+                }
+                self.fragments = Some(message);
+                Ok(None)
+            }
+            (CONTINUATION, None) => Err(LinkError::protocol("a continuation of no message")),
+            (TEXT, _) => Err(LinkError::protocol("text messages are not part of the protocol")),
+            (BINARY, Some(_)) => Err(LinkError::protocol("a message begins inside another")),
+            // Control frames may come between a message's frames.
+            (control, fragments) => {
+                self.fragments = fragments;
+                received_control(control, payload).map(Some)
+            }
+        }
+    }
+}
+
+fn received_control(opcode: u8, payload: BytesMut) -> Result<Received, LinkError> {
+    match opcode {
+        PING => Ok(Received::Ping(payload.freeze())),
+        PONG => Ok(Received::Pong),
+        _ => received_close(&payload).map(Received::Close),
+    }
+}
+
+/// Section 5.5.1: nothing, or a code and a reason in UTF-8.
+fn received_close(payload: &[u8]) -> Result<Option<u16>, LinkError> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        let fits = payload.is_empty().then_some(None);
+        return fits.ok_or_else(|| LinkError::protocol("half a close code"));
+    };
+    let code = u16::from_be_bytes(*code);
+    if !may_be_sent(code) || std::str::from_utf8(reason).is_err() {
+        return Err(LinkError::protocol("a close that is not valid"));
+    }
+    Ok(Some(code))
+}
+
+/// Section 7.4: codes below 3000 must be defined, and some of those are never sent.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// A frame's header (section 5.2).
+struct Header {
+    is_final: bool,
+    opcode: u8,
+    mask: [u8; 4],
+    /// The payload's.
+    length: u64,
+    /// The header's own.
+    size: usize,
+}
+
+impl Header {
+    /// `None`: more bytes are needed.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, LinkError> {
+        let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
+        let (is_final, opcode) = (first & FIN != 0, first & 0x0f);
+        if first & RESERVED != 0 {
+            return Err(LinkError::protocol("reserved bits of a WebSocket frame are set"));
+        }
+        if second & MASKED == 0 {
+            return Err(LinkError::protocol("a device's WebSocket frames must be masked"));
+        }
+        let Some((length, length_bytes)) = read_length(second & !MASKED, rest) else { return Ok(None) };
+        match opcode {
+            CONTINUATION | TEXT | BINARY => {}
+            CLOSE | PING | PONG if is_final && length <= MAX_CONTROL_BYTES as u64 => {}
+            CLOSE | PING | PONG => {
+                return Err(LinkError::protocol("a control frame is too large or in parts"));
+            }
+            _ => return Err(LinkError::protocol("a WebSocket frame of an unknown kind")),
+        }
+        let Some(mask) = rest[length_bytes..].first_chunk() else { return Ok(None) };
+        Ok(Some(Self { is_final, opcode, mask: *mask, length, size: 2 + length_bytes + mask.len() }))
+    }
+}
+
+/// A payload's length, and how many further bytes tell it; `None`: more are needed.
+fn read_length(short: u8, rest: &[u8]) -> Option<(u64, usize)> {
+    match short {
+        126 => rest.first_chunk().map(|bytes| (u16::from_be_bytes(*bytes).into(), 2)),
+        127 => rest.first_chunk().map(|bytes| (u64::from_be_bytes(*bytes), 8)),
+        short => Some((short.into(), 0)),
+    }
+}
+
+/// Section 5.3.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let mut chunks = payload.chunks_exact_mut(mask.len());
+    for chunk in &mut chunks {
+        chunk.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    chunks.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+}
+
+/// The header of a binary message of this length, in one frame; how many of the bytes count.
+pub(super) fn message_header(length: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
+    let mut header = [0; MAX_HEADER_BYTES];
+    let mut rest = header.as_mut_slice();
+    rest.put_u8(FIN | BINARY);
+    match length {
+        0..=125 => rest.put_u8(length as u8),
+        126..=0xffff => {
+            rest.put_u8(126);
+            rest.put_u16(length as u16);
+        }
+        _ => {
+            rest.put_u8(127);
+            rest.put_u64(length as u64);
+        }
+    }
+    let size = MAX_HEADER_BYTES - rest.len();
+    (header, size)
+}
+
+/// The answer to a ping.
+pub(super) fn pong(payload: &[u8]) -> Bytes {
+    control(PONG, &[payload])
+}
+
+/// A close with a code and a reason of at most 123 bytes.
+pub(super) fn close(code: CloseCode, reason: &str) -> Bytes {
+    control(CLOSE, &[&code.code().to_be_bytes(), reason.as_bytes()])
+}
+
+/// The answer to a close: the same code.
+pub(super) fn close_answer(code: Option<u16>) -> Bytes {
+    match code {
+        Some(code) => control(CLOSE, &[&code.to_be_bytes()]),
+        None => control(CLOSE, &[]),
+    }
+}
+
+fn control(opcode: u8, parts: &[&[u8]]) -> Bytes {
+    let payload = parts.concat();
+    debug_assert!(payload.len() <= MAX_CONTROL_BYTES);
+    let mut frame = BytesMut::with_capacity(2 + payload.len());
+    frame.put_u8(FIN | opcode);
+    frame.put_u8(payload.len() as u8);
+    frame.extend_from_slice(&payload);
+    frame.freeze()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use futures_util::{SinkExt as _, StreamExt as _};
+use im_proto::close::CloseCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use super::*;
+
+type Device = WebSocketStream<DuplexStream>;
+
+/// A link, and the library's client at its other end; `room` bytes are under way at most.
+async fn connect(room: usize) -> (WebSocketLink<DuplexStream>, Device) {
+    let (server, device) = duplex(room);
+    (WebSocketLink::new(server, 100_000), WebSocketStream::from_raw_socket(device, Role::Client, None).await)
+}
+
+fn batch(sizes: &[usize]) -> Batch {
+    let mut batch = Batch::default();
+    let mut next = 0_u8;
+    for size in sizes {
+        let bytes = std::iter::repeat_with(|| {
+            next = next.wrapping_add(1);
+            next
+        });
+        batch.push(bytes.take(*size).collect());
+    }
+    batch
+}
+
+async fn write(link: &mut WebSocketLink<DuplexStream>, batch: &mut Batch) {
+    poll_fn(|context| link.poll_write(context, batch)).await.unwrap();
+}
+
+async fn next(device: &mut Device) -> Message {
+    device.next().await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn what_waits_goes_in_one_message_up_to_a_size() {
+    let sizes: &[(&[usize], &[usize])] = &[
+        (&[10], &[10]),
+        (&[10, 20, 30], &[60]),
+        (&[5000], &[5000]),
+        (&[5000, 10, 5000], &[10_010]),
+        (&[WRITE_BYTES - 1, 1, 1], &[WRITE_BYTES, 1]),
+        (&[WRITE_BYTES + 1, 1], &[WRITE_BYTES + 1, 1]),
+        (&[4096; 40], &[WRITE_BYTES, WRITE_BYTES, 8 * 4096]),
+    ];
+    for room in [1, 13, 4097, 1 << 20] {
+        for (pieces, messages) in sizes {
+            let (mut link, mut device) = connect(room).await;
+            let mut waiting = batch(pieces);
+            let expected: Vec<u8> = waiting.iter().flatten().copied().collect();
+            let writing = tokio::spawn(async move {
+                write(&mut link, &mut waiting).await;
+                assert!(waiting.is_empty());
+                link
+            });
+            let mut read = Vec::new();
+            for length in *messages {
+                let message = next(&mut device).await.into_data();
+                assert_eq!(message.len(), *length);
+                read.extend_from_slice(&message);
+            }
+            assert_eq!(read, expected);
+            writing.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_come_out_one_by_one() {
+    let (mut link, mut device) = connect(1 << 20).await;
+    device.send(Message::binary(&b"\x01a\x02bc"[..])).await.unwrap();
+    for expected in ["a", "bc"] {
+        let frame = poll_fn(|context| link.poll_receive(context)).await.unwrap().unwrap();
+        assert_eq!(frame, expected);
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered_between_messages() {
+    for room in [3, 1 << 20] {
+        let (mut link, mut device) = connect(room).await;
+        let server = tokio::spawn(async move {
+            let mut waiting = batch(&[100]);
+            // As a session does: both directions, in one task.
+            poll_fn(|context| {
+                let _ = link.poll_write(context, &mut waiting);
+                link.poll_receive(context)
+            })
+            .await
+        });
+        let (mut sink, mut stream) = device.split();
+        let sending = tokio::spawn(async move {
+            sink.send(Message::Ping("are you there".into())).await.unwrap();
+            sink.flush().await.unwrap();
+            sink
+        });
+        let mut pongs = 0;
+        while pongs == 0 {
+            match stream.next().await.unwrap().unwrap() {
+                Message::Binary(message) => assert_eq!(message.len(), 100),
+                Message::Pong(payload) => pongs += usize::from(payload == "are you there"),
+                other => panic!("{other:?}"),
+            }
+        }
+        device = sending.await.unwrap().reunite(stream).unwrap();
+        device.close(None).await.unwrap();
+        let read =
+            tokio::join!(server, async { while device.next().await.is_some_and(|read| read.is_ok()) {} }).0;
+        assert!(matches!(read.unwrap(), Ok(None)), "the device has closed");
+    }
+}
+
+#[tokio::test]
+async fn a_close_comes_after_the_message_that_was_begun() {
+    let (mut link, mut device) = connect(50).await;
+    let mut waiting = batch(&[100, WRITE_BYTES]);
+    let first = poll_fn(|context| Poll::Ready(link.poll_write(context, &mut waiting))).await;
+    assert!(first.is_pending());
+    let close = Close::new(CloseCode::Kicked, "no more");
+    let closing = tokio::spawn(link.close(close, waiting));
+    assert_eq!(next(&mut device).await.into_data().len(), 100);
+    let Message::Close(Some(frame)) = next(&mut device).await else { panic!("no close") };
+    assert_eq!((u16::from(frame.code), &*frame.reason), (CloseCode::Kicked.code(), "no more"));
+    // The library answers the close as it reads on.
+    while device.next().await.is_some_and(|read| read.is_ok()) {}
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_breaks_the_protocol_is_told_so() {
+    let (server, mut device) = duplex(1000);
+    let mut link = WebSocketLink::new(server, 1000);
+    // Not masked.
+    device.write_all(&[0x82, 1, 7, 1, 2, 3]).await.unwrap();
+    let Err(LinkError::Refused(close)) = poll_fn(|context| link.poll_receive(context)).await else {
+        panic!("it was taken")
+    };
+    let closing = tokio::spawn(link.close(close, Batch::default()));
+    let mut read = Vec::new();
+    device.read_to_end(&mut read).await.unwrap();
+    assert_eq!(read[0], 0x88);
+    assert_eq!(read[2..4], CloseCode::ProtocolError.code().to_be_bytes());
+    drop(device);
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_is_lost() {
+    let (mut link, device) = connect(1000).await;
+    drop(device);
+    let read = poll_fn(|context| link.poll_receive(context)).await;
+    assert!(matches!(read, Err(LinkError::Lost)));
+    assert!(poll_fn(|context| link.poll_write(context, &mut batch(&[10]))).await.is_err());
+}

@@ -1,0 +1,88 @@
+//! WebSocket (RFC 6455), plain or over TLS. A binary message holds one or several whole frames.
+
+mod framing;
+mod link;
+mod upgrade;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use self::link::WebSocketLink;
+use crate::{session, shared::Shared};
+
+/// How long to wait after the operating system refused a new connection, usually for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections until the server stops accepting.
+pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    loop {
+        let accepted = tokio::select! {
+            biased; // A stopping server takes nobody in.
+            () = shared.draining.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Small frames must not wait for an acknowledgement (Nagle): the session batches by itself.
+                let _ = stream.set_nodelay(true);
+                serve(&shared, stream, peer, tls.as_ref());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a WebSocket connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
+    let (within, limits) = (shared.config.hello_timeout, &shared.config.limits);
+    let message_limit = im_proto::limits::max_message_bytes(limits.max_frame_bytes);
+    match tls.cloned() {
+        None => {
+            let link = upgrade(stream, peer, within, message_limit);
+            shared.tasks.spawn(session::serve(Arc::clone(shared), link));
+        }
+        Some(tls) => {
+            let link = async move {
+                let stream = accept_tls(&tls, stream, peer, within).await?;
+                upgrade(stream, peer, within, message_limit).await
+            };
+            shared.tasks.spawn(session::serve(Arc::clone(shared), link));
+        }
+    }
+}
+
+async fn accept_tls(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    within: Duration,
+) -> Option<TlsStream<TcpStream>> {
+    match timeout(within, tls.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+    None
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    mut stream: S,
+    peer: SocketAddr,
+    within: Duration,
+    message_limit: usize,
+) -> Option<WebSocketLink<S>> {
+    match timeout(within, upgrade::upgrade(&mut stream)).await {
+        Ok(Ok(())) => return Some(WebSocketLink::new(stream, message_limit)),
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "WebSocket handshake failed"),
+        Err(_) => tracing::debug!(%peer, "WebSocket handshake took too long"),
+    }
+    None
+}

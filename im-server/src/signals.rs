@@ -1,0 +1,165 @@
+//! Devices' signals on their way to the back ends. Nobody is told what becomes of one: it may be dropped at any time.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use im_proto::pb;
+use im_sdk::cluster::{Cluster, Publication};
+use prost::Message as _;
+
+use crate::{
+    bounded::{self, Bounds},
+    registry::Connection,
+};
+
+/// Signals that wait to be put onto the bus; most are of some 30 bytes, an offer of a call is of some KiB.
+const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
+
+/// The most signals, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How many signals a connection may send in a second, in the long run: some typing, some of the application's own.
+const PER_SECOND: u32 = 20;
+
+/// How many it may send at once: a call begins with dozens of candidates.
+const AT_ONCE: u32 = 100;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    queue: bounded::Sender<Waiting>,
+    /// How many were dropped since the server started.
+    dropped: AtomicU64,
+}
+
+/// A connection, its `Signal` byte for byte, and whether it is in the room that the signal names.
+type Waiting = (Arc<Connection>, Bytes, bool);
+
+impl Signals {
+    /// The receiver is for [`forward`].
+    pub(crate) fn new() -> (Self, bounded::Receiver<Waiting>) {
+        let (queue, receiver) = bounded::channel(QUEUE);
+        (Self { queue, dropped: AtomicU64::new(0) }, receiver)
+    }
+
+    /// Queues a device's signal for the back ends. Never waits.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, signal: Bytes, in_room: bool) {
+        let bytes = signal.len();
+        if !self.queue.try_send((Arc::clone(connection), signal, in_room), bytes) {
+            self.note_dropped();
+        }
+    }
+
+    /// Counts one that goes no further. Said at each power of two: a flood must not fill the log as well.
+    pub(crate) fn note_dropped(&self) {
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        if dropped.is_power_of_two() {
+            tracing::warn!(dropped, "signals are dropped: too many of one connection, or in all");
+        }
+    }
+
+    #[cfg(test)]
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// How many signals a connection may send just now.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    left: u32,
+    /// When it was filled up last.
+    since: Instant,
+}
+
+impl Allowance {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { left: AT_ONCE, since: now }
+    }
+
+    /// False: one too many.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        const EACH: Duration = Duration::from_millis(1000 / PER_SECOND as u64);
+        let earned = now.saturating_duration_since(self.since).as_millis() / EACH.as_millis();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        if self.left.saturating_add(earned) >= AT_ONCE {
+            (self.left, self.since) = (AT_ONCE, now);
+        } else {
+            self.left += earned;
+            self.since += EACH * earned;
+        }
+        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+    }
+}
+
+/// Puts queued signals onto the bus, as many at once as have queued up while the last message went out. Ends when every
+/// [`Signals`] is gone.
+pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        let publication = Publication {
+            subject: cluster.names().upstream_signal(),
+            // Where no back end is listening, nobody wants to know.
+            return_to: None,
+            payload: batch(first, &mut queue).encode_to_vec().into(),
+        };
+        if let Err(error) = cluster.bus().publish(publication).await {
+            tracing::warn!(%error, "cannot pass signals on to the back ends");
+        }
+    }
+}
+
+fn batch(first: Waiting, queue: &mut bounded::Receiver<Waiting>) -> pb::UpstreamSignals {
+    let mut bytes = first.1.len();
+    let mut signals = vec![upstream(first)];
+    while signals.len() < BATCH && bytes < BATCH_BYTES {
+        let Some(next) = queue.try_recv() else { break };
+        bytes += next.1.len();
+        signals.push(upstream(next));
+    }
+    pb::UpstreamSignals { signals }
+}
+
+fn upstream((connection, signal, in_room): Waiting) -> pb::UpstreamSignal {
+    let device = Some((&connection.device).into());
+    pb::UpstreamSignal { user: connection.user.to_string(), device, signal, in_room }
+}
+
+#[cfg(test)]
+mod tests {
+    use im_sdk::id::{Device, DeviceId, Terminal, UserId};
+
+    use super::*;
+    use crate::{outbox::Outbox, registry::Registry};
+
+    #[test]
+    fn an_allowance_is_used_up_and_fills_again() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let taken = |allowance: &mut Allowance, now| (0..1000).filter(|_| allowance.take(now)).count();
+        assert_eq!(taken(&mut allowance, start), AT_ONCE as usize);
+        assert_eq!(taken(&mut allowance, start + Duration::from_millis(49)), 0);
+        assert_eq!(taken(&mut allowance, start + Duration::from_millis(50)), 1);
+        assert_eq!(taken(&mut allowance, start + Duration::from_millis(1050)), PER_SECOND as usize);
+        assert_eq!(taken(&mut allowance, start + Duration::from_secs(3600)), AT_ONCE as usize);
+    }
+
+    #[test]
+    fn what_finds_no_place_is_counted() {
+        let registry = Arc::new(Registry::new(1, 1));
+        let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
+        let user = UserId::parse("u").unwrap();
+        let registration = registry.register(user, device, 0, Outbox::new(1000)).unwrap();
+        let (signals, _queue) = Signals::new();
+        for _ in 0..QUEUE.items + 3 {
+            signals.try_forward(&registration.connection, Bytes::from_static(b"x"), false);
+        }
+        assert_eq!(signals.dropped(), 3);
+    }
+}

@@ -1,0 +1,222 @@
+//! `im.v1.Content`, written by hand for one reason: it keeps the fields that this version does not know, which generated
+//! types drop. So a kind of a newer version survives whoever stores it, forwards it or passes it on.
+
+use bytes::{Buf, BufMut};
+use prost::{
+    DecodeError, Message,
+    encoding::{self, DecodeContext, WireType},
+};
+
+use crate::pb::{
+    Card, Change, Custom, File, Forwarded, Image, Location, Mentions, Notice, Quote, Text, Video, Voice,
+};
+
+/// What a message carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Content {
+    /// The kind; `None`: nothing, or a kind of a newer version, which is in `unknown` then.
+    pub body: Option<Body>,
+    /// Whom it calls by name.
+    pub mentions: Option<Box<Mentions>>,
+    /// The message that it answers.
+    pub quote: Option<Box<Quote>>,
+    /// The id of the message that the thread hangs on; 0: none.
+    pub thread: u64,
+    /// Fields that this version does not know, as they came.
+    pub unknown: Vec<u8>,
+}
+
+/// The kinds.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Body {
+    /// Plain text.
+    #[prost(message, tag = "1")]
+    Text(Text),
+    /// A picture.
+    #[prost(message, boxed, tag = "2")]
+    Image(Box<Image>),
+    /// Any file.
+    #[prost(message, boxed, tag = "3")]
+    File(Box<File>),
+    /// Recorded speech.
+    #[prost(message, boxed, tag = "4")]
+    Voice(Box<Voice>),
+    /// A moving picture.
+    #[prost(message, boxed, tag = "5")]
+    Video(Box<Video>),
+    /// A place on earth.
+    #[prost(message, tag = "6")]
+    Location(Location),
+    /// Something with a title.
+    #[prost(message, boxed, tag = "7")]
+    Card(Box<Card>),
+    /// Messages from elsewhere.
+    #[prost(message, tag = "8")]
+    Forwarded(Forwarded),
+    /// What the system says.
+    #[prost(message, boxed, tag = "9")]
+    Notice(Box<Notice>),
+    /// Changes another message.
+    #[prost(message, boxed, tag = "10")]
+    Change(Box<Change>),
+    /// Whatever the application defines.
+    #[prost(message, tag = "15")]
+    Custom(Custom),
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Self {
+        Self { body: Some(body), ..Self::default() }
+    }
+}
+
+const MENTIONS: u32 = 16;
+const QUOTE: u32 = 17;
+const THREAD: u32 = 18;
+
+impl Message for Content {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        if let Some(body) = &self.body {
+            body.encode(buf);
+        }
+        if let Some(mentions) = &self.mentions {
+            encoding::message::encode(MENTIONS, mentions, buf);
+        }
+        if let Some(quote) = &self.quote {
+            encoding::message::encode(QUOTE, quote, buf);
+        }
+        if self.thread != 0 {
+            encoding::fixed64::encode(THREAD, &self.thread, buf);
+        }
+        buf.put_slice(&self.unknown);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        match tag {
+            1..=10 | 15 => Body::merge(&mut self.body, tag, wire_type, buf, ctx),
+            MENTIONS => encoding::message::merge(wire_type, self.mentions.get_or_insert_default(), buf, ctx),
+            QUOTE => encoding::message::merge(wire_type, self.quote.get_or_insert_default(), buf, ctx),
+            THREAD => encoding::fixed64::merge(wire_type, &mut self.thread, buf, ctx),
+            _ => keep(&mut self.unknown, tag, wire_type, buf, ctx),
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        let thread = if self.thread == 0 { 0 } else { encoding::fixed64::encoded_len(THREAD, &self.thread) };
+        self.body.as_ref().map_or(0, Body::encoded_len)
+            + self.mentions.as_ref().map_or(0, |mentions| encoding::message::encoded_len(MENTIONS, mentions))
+            + self.quote.as_ref().map_or(0, |quote| encoding::message::encoded_len(QUOTE, quote))
+            + thread
+            + self.unknown.len()
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Copies a field as it is. Groups, which proto3 does not have, are passed over.
+fn keep(
+    unknown: &mut Vec<u8>,
+    tag: u32,
+    wire_type: WireType,
+    buf: &mut impl Buf,
+    ctx: DecodeContext,
+) -> Result<(), DecodeError> {
+    // The value's bytes are found by reading over it; only what is whole is kept.
+    let start = unknown.len();
+    encoding::encode_key(tag, wire_type, unknown);
+    let read = match wire_type {
+        WireType::Varint => encoding::decode_varint(buf).map(|value| encoding::encode_varint(value, unknown)),
+        WireType::SixtyFourBit => take::<8>(buf).map(|value| unknown.extend(value)),
+        WireType::ThirtyTwoBit => take::<4>(buf).map(|value| unknown.extend(value)),
+        WireType::LengthDelimited => {
+            let mut value = Vec::new();
+            encoding::bytes::merge(wire_type, &mut value, buf, ctx).map(|()| {
+                encoding::encode_varint(value.len() as u64, unknown);
+                unknown.append(&mut value);
+            })
+        }
+        WireType::StartGroup | WireType::EndGroup => {
+            unknown.truncate(start);
+            return encoding::skip_field(wire_type, tag, buf, ctx);
+        }
+    };
+    if read.is_err() {
+        unknown.truncate(start);
+    }
+    read
+}
+
+fn take<const BYTES: usize>(buf: &mut impl Buf) -> Result<[u8; BYTES], DecodeError> {
+    let mut value = [0; BYTES];
+    match buf.try_copy_to_slice(&mut value) {
+        Ok(()) => Ok(value),
+        // The library's own error for a field that ends too early.
+        Err(_) => encoding::decode_varint(&mut &[][..]).map(|_| value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb;
+
+    fn unknown_kind() -> Vec<u8> {
+        // Field 11, "a poll", with four bytes; a mention; field 40, a varint; field 41, eight bytes; field 42, four.
+        let mut newer = vec![0x5a, 4, 1, 2, 3, 4];
+        let mentions = pb::Mentions { users: vec!["bob".into()], everybody: false };
+        encoding::message::encode(MENTIONS, &mentions, &mut newer);
+        newer.extend([0xc0, 0x02, 0x96, 0x01]);
+        newer.extend([0xc9, 0x02, 1, 2, 3, 4, 5, 6, 7, 8]);
+        newer.extend([0xd5, 0x02, 1, 2, 3, 4]);
+        newer
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept() {
+        let content = Content::decode(&unknown_kind()[..]).unwrap();
+        assert_eq!(content.body, None);
+        assert_eq!(content.mentions.as_ref().unwrap().users, ["bob"]);
+        assert_eq!(content.unknown.len(), unknown_kind().len() - 8, "all but the mention");
+        let written = content.encode_to_vec();
+        assert_eq!(written.len(), content.encoded_len());
+        assert_eq!(Content::decode(&written[..]).unwrap(), content);
+        for field in [&[0x5a, 4, 1, 2, 3, 4][..], &[0xc0, 0x02, 0x96, 0x01], &[0xd5, 0x02, 1, 2, 3, 4]] {
+            assert!(written.windows(field.len()).any(|window| window == field), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn also_inside_of_what_is_forwarded_and_edited() {
+        let newer = || Content::decode(&unknown_kind()[..]).unwrap();
+        let entry = pb::ForwardedEntry { content: Some(newer()), ..Default::default() };
+        let forwarded = pb::Forwarded { title: String::new(), entries: vec![entry] };
+        let edit = pb::Change { what: Some(pb::change::What::Edit(newer().into())), ..Default::default() };
+        for body in [Body::Forwarded(forwarded), Body::Change(edit.into())] {
+            let content = Content::from(body);
+            let bytes = content.encode_to_vec();
+            assert_eq!(Content::decode(&bytes[..]).unwrap(), content);
+            assert!(bytes.windows(6).any(|window| window == [0x5a, 4, 1, 2, 3, 4]));
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_is_an_error() {
+        let whole = unknown_kind();
+        let ends = [6, 6 + 8, 6 + 8 + 4, 6 + 8 + 4 + 10, whole.len()];
+        for end in 1..whole.len() {
+            let read = Content::decode(&whole[..end]);
+            assert_eq!(read.is_ok(), ends.contains(&end), "{end}: {read:?}");
+        }
+        // A group with a field inside is passed over; one without an end is an error.
+        assert_eq!(Content::decode(&[0xa3, 0x02, 0x08, 7, 0xa4, 0x02][..]), Ok(Content::default()));
+        assert!(Content::decode(&[0xa3, 0x02, 0x08, 7][..]).is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! What devices and back ends find again: history by message, time and kind, searches, and what is deleted and exported.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use im_sdk::{
+    Content,
+    backend::{
+        ArchiverHandle, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
+        Retention, SqlMessageStore, user,
+    },
+    client::{
+        Conversation, FoundPage, HistoryQuery, HistoryRange, Kind, RefusalKind, RequestError, Search,
+        SearchPlace,
+    },
+    cluster::{ArchiveConfig, LogBounds},
+    id::{MessageId, UserId},
+};
+use im_tests::{
+    Setup, Stack, TestClient, Via, everywhere,
+    stack::{Keeping, PATIENCE},
+    wait_until,
+};
+
+everywhere!(
+    a_device_finds_what_its_user_may_see,
+    a_search_goes_on_where_a_page_ended,
+    what_cannot_be_searched_is_refused,
+    history_by_message_time_and_kind,
+    what_is_too_old_is_deleted_and_the_rest_exported,
+);
+
+/// What is archived is in a database of SQLite; logs keep ten entries, and some.
+struct Past {
+    stack: Stack,
+    im: Im,
+    store: Arc<SqlMessageStore>,
+    archiver: ArchiverHandle,
+    _service: im_sdk::backend::Service,
+    _folder: tempfile::TempDir,
+}
+
+impl Past {
+    async fn start(setup: Setup) -> Self {
+        let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
+        let archive = ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() };
+        let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive }).await;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
+        let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
+        let mut config = ImConfig::default();
+        config.message_store = Some(store.clone());
+        config.default_durability = Durability::Archived;
+        let im = stack.backend_with(config).await;
+        let archiver = im.archiver(store.clone()).unwrap().start();
+        let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+        Self { stack, im, store, archiver, _service, _folder: folder }
+    }
+
+    async fn say(&self, from: &str, to: &str, content: Content) -> MessageId {
+        self.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
+    }
+
+    async fn say_to(&self, channel: &str, from: &str, text: &str) {
+        self.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
+    }
+
+    async fn settled(&self) {
+        wait_until("everything is in the store", PATIENCE, async || {
+            self.archiver.lag().await.unwrap().total() == 0
+        })
+        .await;
+    }
+}
+
+fn id(user: &str) -> UserId {
+    user.parse().unwrap()
+}
+
+fn texts(page: &FoundPage) -> Vec<&str> {
+    page.messages.iter().map(|message| message.content.as_text().unwrap()).collect()
+}
+
+async fn find(client: &TestClient, search: Search) -> FoundPage {
+    client.client().search(search, 0).await.unwrap()
+}
+
+async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
+    let past = Past::start(setup).await;
+    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    past.im.channel("other").add_members(["carol"]).await.unwrap();
+    past.say("alice", "bob", "Lunch tomorrow? 午饭".into()).await;
+    past.say("bob", "carol", "lunch with alice".into()).await;
+    past.say("alice", "carol", "lunch without bob".into()).await;
+    past.say_to("team", "carol", "team LUNCH").await;
+    past.say_to("other", "carol", "another lunch").await;
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let second = past.stack.connect("bob", "ios/phone", 0, via).await;
+    for bob in [&bob, &second] {
+        let page = find(bob, Search::new("lunch")).await;
+        assert_eq!(texts(&page), ["team LUNCH", "lunch with alice", "Lunch tomorrow? 午饭"]);
+        assert_eq!(page.next, None);
+        let first = &page.messages[0];
+        assert_eq!(first.channel, Some("team".parse().unwrap()));
+        assert_eq!((first.from.clone(), first.position.as_ref().unwrap().seq), (Some(id("carol")), 1));
+    }
+    let alone = |search: Search| async { texts(&find(&bob, search).await).len() };
+    assert_eq!(alone(Search::new("午")).await, 1);
+    assert_eq!(alone(Search::new("%")).await, 0);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::User(id("alice")))).await, 1);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::Inbox)).await, 2);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::Channel("team".parse().unwrap()))).await, 1);
+    assert_eq!(alone(Search::new("lunch").from(id("carol"))).await, 1);
+    assert_eq!(alone(Search::new("lunch").kinds([Kind::Text])).await, 3);
+    assert_eq!(alone(Search::new("lunch").kinds([Kind::Image])).await, 0);
+    assert_eq!(alone(Search::new("lunch").until_ms(1_700_000_000_000)).await, 0);
+    let other = Search::new("lunch").within(Conversation::Channel("other".parse().unwrap()));
+    let refused = bob.client().search(other, 0).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
+    // Whoever leaves a channel finds nothing of it any more.
+    past.im.channel("team").remove_members(["bob"]).await.unwrap();
+    assert_eq!(alone(Search::new("lunch")).await, 2);
+    // The back end sees the same.
+    let page = past.im.search(&id("carol"), &Search::new("lunch"), 10).await.unwrap();
+    assert_eq!(page.messages.len(), 4);
+}
+
+async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
+    let past = Past::start(setup).await;
+    past.im.channel("team").add_members(["bob"]).await.unwrap();
+    let mut expected = Vec::new();
+    for number in 0..25 {
+        let text = format!("word {number}");
+        match number % 2 {
+            0 => _ = past.say("alice", "bob", text.as_str().into()).await,
+            _ => past.say_to("team", "alice", &text).await,
+        }
+        expected.insert(0, text);
+    }
+    // Few of them fit into a frame.
+    for number in 25..30 {
+        past.say("alice", "bob", format!("word {number} {}", "x".repeat(30_000)).into()).await;
+        expected.insert(0, format!("word {number}"));
+    }
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let mut search = Search::new("word");
+    let mut found = Vec::new();
+    let mut pages = 0;
+    loop {
+        let page = bob.client().search(search.clone(), 7).await.unwrap();
+        assert!(page.messages.len() <= 7);
+        found.extend(texts(&page).into_iter().map(|text| text.split(" x").next().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page.next else { break };
+        search = search.before(next);
+    }
+    assert_eq!(found, expected, "no gap and no repeat");
+    assert!(pages > 30 / 7 + 1, "{pages} pages");
+}
+
+async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    let refused = bob.client().search(Search::new("hi"), 0).await.unwrap_err();
+    let RequestError::Refused { kind: RefusalKind::Unavailable, reason, retry_after: None } = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(reason.contains("ImConfig::message_store"), "{reason}");
+    service.shutdown().await;
+    drop(stack);
+
+    let past = Past::start(setup).await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let long = "x".repeat(MAX_SEARCH_BYTES + 1);
+    let many: Vec<_> = (0..17).map(|number| number.to_string()).collect();
+    for wrong in ["", " ", &long, &many.join(" ")] {
+        let refused = bob.client().search(Search::new(wrong), 0).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+    }
+    for injected in ["' OR '1'='1", "\") OR (\"x", "'; DROP TABLE im_messages; --", "a:* | b", "NEAR(a b)"] {
+        assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
+    }
+    // A place that is not the user's own is no way to what others have.
+    past.say("alice", "carol", "secret".into()).await;
+    past.settled().await;
+    let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
+    let place = SearchPlace { channel: Some("other".parse().unwrap()), message_id };
+    assert_eq!(find(&bob, Search::new("secret").before(place)).await.messages, []);
+}
+
+async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
+    let past = Past::start(setup).await;
+    // More than the log keeps, so that a part is in the store alone.
+    let mut ids = Vec::new();
+    for number in 0..150 {
+        let content = match number % 10 {
+            0 => Content::custom("order.paid", number.to_string()),
+            _ => Content::text(number.to_string()),
+        };
+        ids.push(past.say("alice", "bob", content).await);
+    }
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let alice = Conversation::User(id("alice"));
+    let ask = async |query: HistoryQuery, limit| {
+        let page = bob.client().history(alice.clone(), query, limit).await.unwrap();
+        page.messages
+            .iter()
+            .map(|message| ids.iter().position(|id| *id == message.id).unwrap())
+            .collect::<Vec<_>>()
+    };
+    for at in [20, 80, 147] {
+        assert_eq!(ask(HistoryQuery::before_message(ids[at]), 3).await, [at - 3, at - 2, at - 1]);
+        assert_eq!(ask(HistoryQuery::after_message(ids[at]), 2).await, [at + 1, at + 2]);
+    }
+    let unknown = HistoryQuery::before_message(MessageId::from_u64(7).unwrap());
+    let refused = bob.client().history(alice.clone(), unknown, 3).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+
+    let mut paid = Vec::new();
+    let mut query = HistoryQuery::newest().kinds([Kind::custom("order.paid")]);
+    loop {
+        let page = bob.client().history(alice.clone(), query.clone(), 4).await.unwrap();
+        let of_page =
+            page.messages.iter().map(|message| ids.iter().position(|id| *id == message.id).unwrap());
+        paid.splice(0..0, of_page.collect::<Vec<_>>());
+        assert_eq!(page.more, page.next.is_some());
+        let Some(next) = page.next else { break };
+        query = query.range(next);
+    }
+    assert_eq!(paid, (0..150).step_by(10).collect::<Vec<_>>());
+
+    let (from, to) = (ids[30].unix_ms(), ids[60].unix_ms());
+    let expected: Vec<_> = (0..150).filter(|at| (from..to).contains(&ids[*at].unix_ms())).collect();
+    for range in [HistoryRange::Newest, HistoryRange::After(0)] {
+        let query = HistoryQuery::from(range).since_ms(from).until_ms(to);
+        assert_eq!(ask(query, 200).await, expected, "{range:?}");
+    }
+    // Several messages can have the same millisecond.
+    let since = ids[100].unix_ms() + 1;
+    let expected: Vec<_> = (0..150).step_by(10).filter(|at| ids[*at].unix_ms() >= since).collect();
+    let of_both = HistoryQuery::newest().since_ms(since).kinds([Kind::custom("order.paid")]);
+    assert_eq!(ask(of_both, 200).await, expected);
+}
+
+async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via) {
+    let past = Past::start(setup).await;
+    past.im.channel("room:1").add_members(["bob"]).await.unwrap();
+    for number in 0..150 {
+        past.say("alice", "bob", format!("word {number}").into()).await;
+    }
+    past.say_to("room:1", "alice", "word").await;
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
+    let texts = lines.iter().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        (line["seq"].as_u64().unwrap(), line["content"]["text"].as_str().unwrap().to_owned())
+    });
+    let expected: Vec<_> = (0..150).map(|number| (number + 1, format!("word {number}"))).collect();
+    assert_eq!(texts.collect::<Vec<_>>(), expected, "from the store, and then from the log");
+
+    let old = Retention::new().channels_with_prefix("room:", Duration::ZERO);
+    let cleaners = [past.im.retention(old.clone()).unwrap(), past.im.retention(old).unwrap()];
+    wait_until("the room is empty", PATIENCE, async || {
+        let (first, second) = tokio::join!(cleaners[0].run_once(), cleaners[1].run_once());
+        first.unwrap();
+        second.unwrap();
+        let room = Search::new("word").within(Conversation::Channel("room:1".parse().unwrap()));
+        find(&bob, room).await.messages.is_empty()
+    })
+    .await;
+    let page = bob.client().search(Search::new("word"), 200).await.unwrap();
+    assert_eq!(page.messages.len(), 150, "what no rule names stays");
+    let logs = past.store.logs(None, 10).await.unwrap();
+    assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
+}
