@@ -232,10 +232,10 @@ fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
     vec![
         ("no_body", "00", None),
-        ("unknown_body", "06 a2 01 03 01 02 03", None),
+        ("unknown_body", "06 aa 01 03 01 02 03", None),
         ("unknown_body.last_reserved", "03 fa 01 00", None),
         ("unknown_field_in_body", "06 1a 04 08 07 10 01", ping()),
-        ("unknown_field_beside_body", "07 1a 02 08 07 a0 01 05", ping()),
+        ("unknown_field_beside_body", "07 1a 02 08 07 a8 01 05", ping()),
         ("prefix_longer_than_needed", "84 80 00 1a 02 08 07", ping()),
         ("last_body_counts", "08 22 02 08 01 1a 02 08 07", ping()),
         ("unknown_content", "08 2a 06 0a 04 22 02 72 00", unknown_content()),
