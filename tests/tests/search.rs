@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use im_sdk::{
-    Content,
+    Content, ConversationChange, Recipient,
     backend::{
         ArchiverHandle, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
         Retention, SqlMessageStore, user,
@@ -26,6 +26,7 @@ use im_tests::{
 everywhere!(
     a_device_finds_what_its_user_may_see,
     a_search_goes_on_where_a_page_ended,
+    what_a_user_has_deleted_is_not_found,
     what_cannot_be_searched_is_refused,
     history_by_message_time_and_kind,
     what_is_too_old_is_deleted_and_the_rest_exported,
@@ -159,6 +160,30 @@ async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
     }
     assert_eq!(found, expected, "no gap and no repeat");
     assert!(pages > 30 / 7 + 1, "{pages} pages");
+}
+
+async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
+    let past = Past::start(setup).await;
+    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    past.say("alice", "bob", "lunch 1".into()).await;
+    past.say("carol", "bob", "lunch 2".into()).await;
+    past.say("alice", "bob", "lunch 3".into()).await;
+    past.say_to("team", "carol", "lunch 4").await;
+    past.say_to("team", "carol", "lunch 5").await;
+    past.settled().await;
+    for (name, seq) in [(Recipient::User(id("alice")), 2), (Recipient::Channel("team".parse().unwrap()), 1)] {
+        let delete = ConversationChange::new().delete(seq);
+        past.im.set_conversation(&id("bob"), name, delete).await.unwrap();
+    }
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let found = find(&bob, Search::new("lunch")).await;
+    assert_eq!(texts(&found), ["lunch 5", "lunch 3", "lunch 2"], "in each its own part");
+    let with_alice = Search::new("lunch").within(Conversation::User(id("alice")));
+    assert_eq!(texts(&find(&bob, with_alice).await), ["lunch 3"]);
+    let inbox = Search::new("lunch").within(Conversation::Inbox);
+    assert_eq!(texts(&find(&bob, inbox).await), ["lunch 3", "lunch 2", "lunch 1"], "the inbox as a whole");
+    let carol = past.stack.connect("carol", "web/tab", 0, via).await;
+    assert_eq!(find(&carol, Search::new("lunch")).await.messages.len(), 3, "others still see it all");
 }
 
 async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {

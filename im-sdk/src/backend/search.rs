@@ -1,14 +1,19 @@
 //! Searching what the message store has.
 
+use std::collections::{BTreeSet, HashMap};
+
+use prost::Message as _;
+
 use super::{
     history::{HistoryEntry, RawEntry, place_of},
     im::Im,
-    store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words},
+    store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer},
 };
 use crate::{
-    InvalidSearch, Search, SearchPlace,
-    cluster::{LogId, MembersError},
+    Conversation, InvalidSearch, Recipient, Search, SearchPlace,
+    cluster::{ConversationsError, LogId, MembersError},
     id::{ChannelId, UserId},
+    proto::pb,
 };
 
 /// The most entries on one page of what was found.
@@ -63,6 +68,9 @@ pub enum SearchError {
     /// The user's channels could not be read.
     #[error(transparent)]
     Members(#[from] MembersError),
+    /// The store of conversations, which knows what the user has deleted, did not answer.
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
     /// The message store did not answer.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
@@ -71,7 +79,8 @@ pub enum SearchError {
 impl Im {
     /// Looks for messages in what a user may see: the inbox and the channels that the user is a member of now. What is searched
     /// is [`super::ImConfig::message_store`], so what was archived, and what an archiver has written by now. `limit` is cut to
-    /// [`MAX_SEARCH_PAGE`], and 0 counts as 1.
+    /// [`MAX_SEARCH_PAGE`], and 0 counts as 1. What the user has deleted of a conversation is not found, unless it is the inbox
+    /// as a whole that is searched.
     ///
     /// A conversation that the search names is searched without asking whether the user is a member of the channel: that is for
     /// whoever answers the user.
@@ -152,7 +161,30 @@ impl Im {
         let page = store.search(&query).await?;
         let next =
             page.next.map(|key| SearchPlace { channel: channel(&key.log), message_id: key.message_id });
-        Ok(RawFound { entries: page.entries, next })
+        let entries = match &search.conversation {
+            Some(Conversation::Inbox) => page.entries,
+            _ => self.without_deleted(user, page.entries).await?,
+        };
+        Ok(RawFound { entries, next })
+    }
+
+    /// What the user has not deleted.
+    async fn without_deleted(
+        &self,
+        user: &UserId,
+        mut entries: Vec<StoredEntry>,
+    ) -> Result<Vec<StoredEntry>, ConversationsError> {
+        let names: BTreeSet<Recipient> =
+            entries.iter().filter_map(|entry| conversation(user, entry)).collect();
+        let names: Vec<Recipient> = names.into_iter().collect();
+        let states = self.inner.cluster.conversations().states(user, &names).await?;
+        let deleted: HashMap<Recipient, u64> =
+            names.into_iter().zip(states.iter().map(|state| state.deleted)).collect();
+        entries.retain(|entry| {
+            let deleted = conversation(user, entry).and_then(|name| deleted.get(&name));
+            deleted.is_none_or(|deleted| entry.seq > *deleted)
+        });
+        Ok(entries)
     }
 
     /// Everything that a user may see.
@@ -171,6 +203,15 @@ impl Im {
 pub(super) struct RawFound {
     pub(super) entries: Vec<StoredEntry>,
     pub(super) next: Option<SearchPlace>,
+}
+
+/// The conversation that an entry is of. `None`: nobody's in particular.
+fn conversation(user: &UserId, entry: &StoredEntry) -> Option<Recipient> {
+    if let LogId::Channel(channel) = &entry.log {
+        return Some(channel.clone().into());
+    }
+    let message = pb::Message::decode(entry.message.clone()).ok()?;
+    peer(user, &message).map(Recipient::User)
 }
 
 pub(super) fn channel(log: &LogId) -> Option<ChannelId> {
