@@ -83,7 +83,7 @@ impl Room {
     }
 
     /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
-    /// the back end itself: [`Content::Custom`] of this kind with the sum in decimal digits as its data. Each back end sums up
+    /// the back end itself: [`crate::content::Custom`] of this kind with the sum in decimal digits as its data. Each back end sums up
     /// what it counts itself.
     ///
     /// # Errors
