@@ -10,6 +10,8 @@ mod bus;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(feature = "backend")]
+mod disk;
 mod log;
 mod members;
 mod names;
