@@ -112,8 +112,7 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
 
 /// Applies an envelope's records.
 pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
-    let server = shared.id.to_string();
-    let mut answer = pb::Delivered { server, number: envelope.number, ..pb::Delivered::default() };
+    let mut answer = pb::Delivered { number: envelope.number, ..pb::Delivered::default() };
     let mut changes = Vec::new();
     let mut records = (0..).zip(envelope.records).peekable();
     let limit = merge::limit(shared.config.limits.outbox_bytes);
@@ -143,6 +142,7 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
     if answer_to.is_empty() && changes.is_empty() {
         return;
     }
+    answer.server = shared.id.to_string();
     if changes.is_empty() {
         return send_answer(shared, &answer_to, answer);
     }

@@ -12,6 +12,8 @@ mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod conversations;
+#[cfg(feature = "backend")]
+mod disk;
 mod log;
 mod members;
 mod names;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use tokio::task::spawn_blocking;
 
 use super::{
     CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::{
     ConversationState, Recipient,
+    cluster::disk,
     id::{ChannelId, UserId},
 };
 
@@ -46,10 +46,7 @@ impl DiskConversations {
         action: &'static str,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, ConversationsError> {
-        let database = self.database.clone();
-        let done = spawn_blocking(move || work(&database)).await;
-        done.map_err(|error| ConversationsError::new(action, error))?
-            .map_err(|error| ConversationsError::new(action, error))
+        disk::run(&self.database, work).await.map_err(|cause| ConversationsError::new(action, cause))
     }
 }
 

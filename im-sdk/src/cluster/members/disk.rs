@@ -4,10 +4,12 @@ use std::{ops::Bound, sync::Arc};
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, TableDefinition};
-use tokio::task::spawn_blocking;
 
 use super::{MembersError, Membership};
-use crate::id::{ChannelId, UserId};
+use crate::{
+    cluster::disk,
+    id::{ChannelId, UserId},
+};
 
 /// Channel and user.
 const MEMBERS: TableDefinition<(&str, &str), ()> = TableDefinition::new("members");
@@ -33,10 +35,7 @@ impl DiskMembers {
         action: &'static str,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, MembersError> {
-        let database = self.database.clone();
-        let done = spawn_blocking(move || work(&database)).await;
-        done.map_err(|error| MembersError::new(action, error))?
-            .map_err(|error| MembersError::new(action, error))
+        disk::run(&self.database, work).await.map_err(|cause| MembersError::new(action, cause))
     }
 }
 

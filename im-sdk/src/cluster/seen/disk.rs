@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use tokio::task::spawn_blocking;
 
 use super::{LastSeen, LastSeenError, Seen, oldest_ms};
-use crate::id::{Terminal, UserId};
+use crate::{
+    cluster::disk,
+    id::{Terminal, UserId},
+};
 
 /// User and terminal, to milliseconds since the Unix epoch.
 const SEEN: TableDefinition<(&str, &str), u64> = TableDefinition::new("last_seen");
@@ -30,10 +32,7 @@ impl DiskLastSeen {
         action: &'static str,
         work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, LastSeenError> {
-        let database = self.database.clone();
-        let done = spawn_blocking(move || work(&database)).await;
-        done.map_err(|error| LastSeenError::new(action, error))?
-            .map_err(|error| LastSeenError::new(action, error))
+        disk::run(&self.database, work).await.map_err(|cause| LastSeenError::new(action, cause))
     }
 }
 
