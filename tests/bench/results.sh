@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes all figures of tests/bench/RESULTS.md again: tests/bench/results.sh DIRECTORY
 #
-# Writes one file of JSON lines per table and one SVG per plot into DIRECTORY, then tables.md from them. Takes about 25 minutes on
+# Writes one file of JSON lines per table and one SVG per plot into DIRECTORY, then tables.md from them. Takes about 15 minutes on
 # two cores, on a machine that does nothing else; a run that takes too long is ended and noted in failed.txt. Peers that are not
 # installed are left out, and noted there: tests/bench/README.md says how to get them.
 #
@@ -75,13 +75,17 @@ for transport in wss quic; do
 done
 for path in live logged; do
     measure paths 60 unicast --path "$path" --seconds "$seconds"
+    measure send 120 send --path "$path" --seconds "$seconds"
 done
+measure paths 60 unicast --path live --rate 50000 --seconds "$seconds"
+measure paths 60 unicast --path logged --rate 25000 --seconds "$seconds"
 
 # 3. Idle connections.
 for transport in ws wss quic; do
     measure idle 90 idle --transport "$transport" --connections 5000
 done
 measure idle 240 idle --connections "$large"
+measure many 240 unicast --connections "$large" --rate 40000 --seconds 20
 
 # 4. Everybody comes at once.
 for transport in ws wss quic; do

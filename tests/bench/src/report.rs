@@ -106,7 +106,7 @@ impl Report {
     }
 
     /// Names and values for people.
-    pub(crate) fn rows(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn rows(&self) -> Rows {
         let mut rows = vec![
             ("scenario", self.scenario.clone()),
             ("target", format!("{} ({})", self.target, self.version)),
@@ -155,7 +155,7 @@ impl Report {
 
 /// A table of some runs, one column each.
 pub(crate) fn table(reports: &[Report]) -> String {
-    let grid = grid(reports);
+    let grid = grid(&reports.iter().map(Report::rows).collect::<Vec<_>>());
     let columns = reports.len() + 1;
     let width = |column: usize| grid.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -170,16 +170,18 @@ pub(crate) fn table(reports: &[Report]) -> String {
     text
 }
 
+/// What one run says, by names.
+pub(crate) type Rows = Vec<(&'static str, String)>;
+
 /// The table's cells, row by row: a name, then the value of each run.
-pub(crate) fn grid(reports: &[Report]) -> Vec<Vec<String>> {
-    let columns: Vec<Vec<(&str, String)>> = reports.iter().map(Report::rows).collect();
+pub(crate) fn grid(columns: &[Rows]) -> Vec<Vec<String>> {
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in columns.iter().flatten() {
         if !names.contains(name) {
             names.push(name);
         }
     }
-    let value = |column: &Vec<(&str, String)>, name: &str| {
+    let value = |column: &Rows, name: &str| {
         let row = column.iter().find(|(row, _)| *row == name);
         row.map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
     };
@@ -191,7 +193,7 @@ pub(crate) fn grid(reports: &[Report]) -> Vec<Vec<String>> {
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::report::{Ratio, Report};
+use crate::{
+    report::{Ratio, Report, Rows},
+    scenario::SendReport,
+};
 
 /// A table for each file: a row for each number, a column for each run, and the ratios below.
 ///
@@ -21,16 +24,15 @@ pub(crate) fn markdown(files: &[PathBuf]) -> Result<String, String> {
 }
 
 fn table(lines: &str) -> Result<String, String> {
-    let (mut reports, mut ratios) = (Vec::new(), Vec::new());
+    let (mut runs, mut ratios) = (Vec::new(), Vec::new());
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         if let Ok(ratio) = serde_json::from_str::<Ratio>(line) {
             ratios.push(ratio);
             continue;
         }
-        let report = serde_json::from_str::<Report>(line);
-        reports.push(report.map_err(|error| format!("a line is neither a run nor a ratio: {error}"))?);
+        runs.push(rows(line).map_err(|error| format!("a line is neither a run nor a ratio: {error}"))?);
     }
-    let mut text = crate::report::grid(&reports)
+    let mut text = crate::report::grid(&runs)
         .iter()
         .enumerate()
         .map(|(number, row)| {
@@ -45,6 +47,13 @@ fn table(lines: &str) -> Result<String, String> {
         text += &format!("- {target} to {to}, {ratio}: {value:.2}\n");
     }
     Ok(text)
+}
+
+fn rows(line: &str) -> serde_json::Result<Rows> {
+    if let Ok(send) = serde_json::from_str::<SendReport>(line) {
+        return Ok(send.rows());
+    }
+    serde_json::from_str::<Report>(line).map(|report| report.rows())
 }
 
 #[cfg(test)]
@@ -72,5 +81,7 @@ mod tests {
         assert!(table.contains("| delivered/s | 1,234 | 10 |\n"), "{table}");
         assert!(table.ends_with("- im to uws, delivered_per_s: 1.26\n"), "{table}");
         assert!(super::table("{}").is_err());
+        let send = serde_json::to_string(&SendReport::default()).unwrap();
+        assert!(super::table(&send).unwrap().contains("| sends/s | 0 |\n"));
     }
 }

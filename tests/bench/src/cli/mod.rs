@@ -205,13 +205,17 @@ fn grow(arguments: &GrowthFlow) -> Result<bool, String> {
     let GrowthFlow { dimension, flow, sweep } = arguments;
     let points = if sweep.is_empty() { dimension.default_points() } else { sweep.clone() };
     let mut flow = flow.clone();
-    if *dimension == Dimension::Connections {
-        // Servers and threads as for the largest: everywhere the same.
-        flow.base.connections = points.iter().max().copied().unwrap_or_default();
-        // Everywhere at most one message outstanding for a connection: with fewer connections, more would be merged.
-        let fewest = points.iter().min().copied().unwrap_or_default();
-        flow.window.get_or_insert(u64::from(fewest).min(pace::UNICAST_WINDOW));
-    }
+    // Everywhere at most about one message outstanding for a connection: where there are more, they are merged, which is
+    // cheaper the fewer connections or channels there are.
+    let window = match dimension {
+        Dimension::Connections => {
+            // Servers and threads as for the largest: everywhere the same.
+            flow.base.connections = points.iter().max().copied().unwrap_or_default();
+            points.iter().min().copied().unwrap_or_default()
+        }
+        Dimension::Channels => flow.base.connections,
+    };
+    flow.window.get_or_insert(u64::from(window).min(pace::UNICAST_WINDOW));
     let growth = Growth { dimension: *dimension, points, delivery: flow.delivery(Audience::One)? };
     let reports = growth.run(|point| progress(&format!("{point} {}", crate::name(*dimension))))?;
     if let Some(file) = &flow.plot {

@@ -12,7 +12,7 @@ pub(crate) use self::{
     growth::{Dimension, Growth, factor},
     idle::Idle,
     resume::Resume,
-    send::Send,
+    send::{Send, SendReport},
     storm::Storm,
 };
 use crate::{

@@ -21,11 +21,15 @@ use im_sdk::{
     id::{ConnectionId, ServerId, UserId},
 };
 use im_tests::{NatsServer, RedisServer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use self::{floor::Floor, stand_in::StandIn};
-use crate::{target::Path, usage};
+use crate::{
+    report::{Rows, grouped},
+    target::Path,
+    usage,
+};
 
 /// How many messages are sent at once.
 const LANES: usize = 512;
@@ -47,10 +51,10 @@ pub(crate) struct Send {
 }
 
 /// Medians of all rounds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SendReport {
-    scenario: &'static str,
-    path: &'static str,
+    scenario: String,
+    path: String,
     connections: u32,
     payload_bytes: usize,
     sends_per_s: f64,
@@ -70,6 +74,22 @@ impl std::fmt::Display for SendReport {
             "send {path}: {sends_per_s:.0}/s, {cpu_us_per_send:.1} us of CPU each, {records_per_envelope:.0} in an \
              envelope; floor {floor_per_s:.0}/s; ratio {ratio:.2}"
         )
+    }
+}
+
+impl SendReport {
+    /// What a table says of it.
+    pub(crate) fn rows(&self) -> Rows {
+        vec![
+            ("scenario", self.scenario.clone()),
+            ("path", self.path.clone()),
+            ("recipients", grouped(self.connections.into())),
+            ("sends/s", grouped(self.sends_per_s as u64)),
+            ("floor/s", grouped(self.floor_per_s as u64)),
+            ("ratio", format!("{:.2}", self.ratio)),
+            ("CPU/send", format!("{:.1} us", self.cpu_us_per_send)),
+            ("records/envelope", format!("{:.0}", self.records_per_envelope)),
+        ]
     }
 }
 
@@ -107,8 +127,8 @@ impl Send {
         }
         let (sends_per_s, floor_per_s) = (median(rates), median(floors));
         Ok(SendReport {
-            scenario: "send",
-            path: if self.path == Path::Live { "live" } else { "logged" },
+            scenario: "send".to_owned(),
+            path: if self.path == Path::Live { "live" } else { "logged" }.to_owned(),
             connections: self.connections,
             payload_bytes: self.payload,
             sends_per_s,
