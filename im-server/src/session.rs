@@ -62,11 +62,14 @@ async fn begin<L: Link>(
     let mut link = link.await?;
     let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link).await {
         Ok(admitted) => admitted,
-        Err(LinkError::Refused(close)) => {
+        Err(error) => {
+            let close = match error {
+                LinkError::Refused(close) => Some(close),
+                LinkError::Lost => None,
+            };
             link.close(close, Batch::default()).await;
             return None;
         }
-        Err(LinkError::Lost) => return None,
     };
     shared.syncs.try_forward(&registration.connection, sync);
     let mut batch = Batch::default();
@@ -178,14 +181,8 @@ impl<L: Link> Session<L> {
         };
         let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
         tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
-        let goodbye = async {
-            match close {
-                Some(close) => link.close(close, batch).await,
-                None => drop(link),
-            }
-        };
         // At the same time: neither the device nor whoever looks for it waits for the other.
-        let ((), released) = tokio::join!(goodbye, shared.release_route(&connection));
+        let ((), released) = tokio::join!(link.close(close, batch), shared.release_route(&connection));
         // Else a newer connection has the device's place.
         if released {
             shared.presences.try_tell(&connection.user, &connection.device, false);

@@ -130,7 +130,9 @@ impl Link for QuicLink {
         self.frame_limit = bytes;
     }
 
-    async fn close(mut self, close: Close, _batch: Batch) {
+    async fn close(mut self, close: Option<Close>, _batch: Batch) {
+        // Dropped, it ends with code 0.
+        let Some(close) = close else { return };
         // A QUIC close discards what is still on its way: let the device acknowledge it first.
         if self.send.finish().is_ok() {
             let _ = timeout(LINGER, self.send.stopped()).await;

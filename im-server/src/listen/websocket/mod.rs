@@ -73,6 +73,15 @@ async fn accept_tls(
     None
 }
 
+/// Sends back what comes on a connection.
+#[cfg(feature = "bench")]
+pub(crate) async fn echo(mut stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    if upgrade::upgrade(&mut stream).await.is_ok() {
+        link::echo(stream).await;
+    }
+}
+
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
     mut stream: S,
     peer: SocketAddr,
