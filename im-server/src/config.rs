@@ -42,7 +42,8 @@ pub struct ServerConfig {
     /// How often a device must send something. A connection that was silent for two and a half times as long is closed.
     /// Default 30 s.
     pub heartbeat: Duration,
-    /// How long a device may take from its first packet to its `Hello`. Default 10 s.
+    /// How long a device may take from its first packet to its `Hello`, the handshakes of its transport included. Default
+    /// 10 s.
     pub hello_timeout: Duration,
     /// How long a back end may take to answer a publish. Default 10 s.
     pub publish_timeout: Duration,
@@ -136,6 +137,12 @@ pub enum TlsConfig {
 pub struct Limits {
     /// Connections at once; further ones are closed with `overloaded`. Default 1,000,000.
     pub max_connections: usize,
+    /// Connections that are not let in yet, at once: from their first packet to `Welcome`, which is `hello_timeout` at most.
+    /// Further ones are dropped, and devices come back after a while. Default 65,536.
+    pub max_handshakes: usize,
+    /// The same for those from one address (of IPv6: one /64). 0, the default, is no limit of its own, as it must be behind a
+    /// proxy that does not pass addresses on.
+    pub max_handshakes_per_address: usize,
     /// The largest frame in either direction, in bytes: at least 64 KiB, which back ends send, and at most 512 KiB, which
     /// fits into a message of the bus beside others. Default 64 KiB.
     pub max_frame_bytes: usize,
@@ -149,6 +156,7 @@ pub struct Limits {
 impl Limits {
     fn check(&self) -> Result<(), InvalidConfig> {
         require(self.max_connections > 0, "limits.max_connections", || "at least 1".into())?;
+        require(self.max_handshakes > 0, "limits.max_handshakes", || "at least 1".into())?;
         require(self.max_inflight_publishes > 0, "limits.max_inflight_publishes", || "at least 1".into())?;
         let frames = limits::MAX_FRAME_BYTES..=MOST_FRAME_BYTES;
         require(frames.contains(&self.max_frame_bytes), "limits.max_frame_bytes", || {
@@ -166,6 +174,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 1_000_000,
+            max_handshakes: 65_536,
+            max_handshakes_per_address: 0,
             max_frame_bytes: limits::MAX_FRAME_BYTES,
             max_inflight_publishes: limits::MAX_INFLIGHT_PUBLISHES,
             outbox_bytes: 1024 * 1024,

@@ -29,6 +29,7 @@
 mod acks;
 mod advice;
 mod answers;
+mod arrivals;
 mod audit;
 mod batch;
 #[cfg(feature = "bench")]

@@ -18,8 +18,10 @@ use im_proto::{
 };
 use im_sdk::id::ChannelId;
 use prost::Message as _;
+use tokio::time::timeout_at;
 
 use crate::{
+    arrivals::Arrival,
     batch::Batch,
     handshake::{self, Admitted},
     link::{Link, LinkError},
@@ -39,15 +41,17 @@ const BUSY_RETRY_MS: u32 = 1000;
 /// Within which time a device compares its logs that connects right after a rollback.
 const ROLLBACK_HINT_MS: u32 = 2000;
 
-/// Serves a device from its first frame to its last. `link` comes to the link, or to nothing.
+/// Serves a device from its first frame to its last. `link` comes to the link, or to nothing; `arrival` is its place until the
+/// device is let in.
 ///
 /// Each part is boxed: a task is as large as the largest of its parts, for as long as it lives, and both ends of a
 /// connection's life are larger than what is between them.
 pub(crate) fn serve<L: Link>(
     shared: Arc<Shared>,
+    arrival: Arrival,
     link: impl Future<Output = Option<L>> + Send,
 ) -> impl Future<Output = ()> + Send {
-    let begin = Box::pin(begin(shared, link));
+    let begin = Box::pin(begin(shared, arrival, link));
     async move {
         let Some(mut session) = begin.await else { return };
         let end = poll_fn(|context| session.poll(context)).await;
@@ -57,10 +61,18 @@ pub(crate) fn serve<L: Link>(
 
 async fn begin<L: Link>(
     shared: Arc<Shared>,
+    _arrival: Arrival,
     link: impl Future<Output = Option<L>>,
 ) -> Option<Box<Session<L>>> {
-    let mut link = link.await?;
-    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link).await {
+    // One for all steps: a device that stalls in each of them is not there for longer.
+    let deadline = Instant::now() + shared.config.hello_timeout;
+    let mut link = tokio::select! {
+        biased; // Who is not connected yet does so elsewhere.
+        () = shared.draining.cancelled() => return None,
+        link = timeout_at(deadline.into(), link) => link.ok()??,
+    };
+    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link, deadline).await
+    {
         Ok(admitted) => admitted,
         Err(error) => {
             let close = match error {

@@ -67,6 +67,10 @@ pub struct ServerOptions {
     pub websocket_tls: bool,
     /// See [`im_server::Limits::max_inflight_publishes`].
     pub max_inflight_publishes: u32,
+    /// See [`im_server::Limits::max_handshakes`].
+    pub max_handshakes: usize,
+    /// See [`im_server::Limits::max_handshakes_per_address`].
+    pub max_handshakes_per_address: usize,
 }
 
 impl Default for ServerOptions {
@@ -80,6 +84,8 @@ impl Default for ServerOptions {
             drain_grace: Duration::from_secs(5),
             websocket_tls: false,
             max_inflight_publishes: 64,
+            max_handshakes: 65_536,
+            max_handshakes_per_address: 0,
         }
     }
 }
@@ -371,6 +377,8 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.route_audit = options.route_audit;
     config.drain_grace = options.drain_grace;
     config.limits.max_inflight_publishes = options.max_inflight_publishes;
+    config.limits.max_handshakes = options.max_handshakes;
+    config.limits.max_handshakes_per_address = options.max_handshakes_per_address;
     config
 }
 
@@ -398,6 +406,8 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_SERVER_ROUTE_AUDIT_MS", ms(options.route_audit)),
         ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
+        ("IM_LIMITS_MAX_HANDSHAKES", options.max_handshakes.to_string()),
+        ("IM_LIMITS_MAX_HANDSHAKES_PER_ADDRESS", options.max_handshakes_per_address.to_string()),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
