@@ -1,5 +1,6 @@
 //! Connections that are not let in yet: between their first packet and `Welcome`. Nobody knows who they are, so they are
-//! bounded in number, in all and from one address, beside the time that they have (`hello_timeout`).
+//! bounded in number, in all and from one address, beside the time that they have (`hello_timeout`). How often an address
+//! connects can be bounded too.
 
 use std::{
     collections::HashMap,
@@ -8,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::config::Limits;
@@ -16,11 +18,14 @@ use crate::config::Limits;
 /// costs no memory then, and everybody else a round trip more.
 const TRUSTED: usize = 1024;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     max: usize,
-    max_per_address: Option<usize>,
+    max_per_address: usize,
+    max_per_second: u32,
     state: Mutex<State>,
     /// Since the server started.
     refused: AtomicU64,
@@ -29,15 +34,21 @@ pub(crate) struct Arrivals {
 #[derive(Debug, Default)]
 struct State {
     all: usize,
-    /// Empty where only the number in all is bounded. An address is in it while something arrives from there.
+    /// Of the addresses from where something arrives. Empty where only the number in all is bounded.
     by_address: HashMap<IpAddr, usize>,
+    /// How often addresses have connected in the current second. Empty where that is not bounded; else it has no more
+    /// entries than connections can come in a second.
+    connects: HashMap<IpAddr, u32>,
+    /// When that second began.
+    second: Option<Instant>,
 }
 
 impl Arrivals {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             max: limits.max_handshakes,
-            max_per_address: Some(limits.max_handshakes_per_address).filter(|max| *max > 0),
+            max_per_address: limits.max_handshakes_per_address,
+            max_per_second: limits.max_connects_per_second_per_address,
             state: Mutex::default(),
             refused: AtomicU64::new(0),
         }
@@ -45,8 +56,12 @@ impl Arrivals {
 
     /// A place for a connection until it is let in or gone, which is when the guard is dropped. `None`: there is none.
     pub(crate) fn try_enter(self: &Arc<Self>, peer: IpAddr) -> Option<Arrival> {
-        let address = self.max_per_address.map(|_| network(peer));
-        if self.lock().enter(address, self.max, self.max_per_address) {
+        self.try_enter_at(peer, Instant::now())
+    }
+
+    fn try_enter_at(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Arrival> {
+        let address = network(peer);
+        if self.is_allowed(address, now) {
             return Some(Arrival { arrivals: Arc::clone(self), address });
         }
         // Said at each power of two: a flood must not fill the log as well.
@@ -55,6 +70,12 @@ impl Arrivals {
             tracing::warn!(%peer, refused, "connections are refused: too many arrive at once");
         }
         None
+    }
+
+    fn is_allowed(&self, address: IpAddr, now: Instant) -> bool {
+        let mut state = self.lock();
+        let is_rare = self.max_per_second == 0 || state.connects(address, now) <= self.max_per_second;
+        is_rare && state.all < self.max && state.enter(address, self.max_per_address)
     }
 
     /// Whether so many arrive that addresses may be forged.
@@ -68,13 +89,22 @@ impl Arrivals {
 }
 
 impl State {
-    fn enter(&mut self, address: Option<IpAddr>, max: usize, max_per_address: Option<usize>) -> bool {
-        if self.all >= max {
-            return false;
+    /// How often an address has connected in this second, this time included.
+    fn connects(&mut self, address: IpAddr, now: Instant) -> u32 {
+        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= SECOND) {
+            self.second = Some(now);
+            self.connects.clear();
         }
-        if let (Some(address), Some(max)) = (address, max_per_address) {
+        let connects = self.connects.entry(address).or_default();
+        *connects = connects.saturating_add(1);
+        *connects
+    }
+
+    /// False: as many as may be are there from this address. A maximum of 0 is none.
+    fn enter(&mut self, address: IpAddr, max_per_address: usize) -> bool {
+        if max_per_address > 0 {
             let there = self.by_address.entry(address).or_default();
-            if *there >= max {
+            if *there >= max_per_address {
                 return false;
             }
             *there += 1;
@@ -83,9 +113,8 @@ impl State {
         true
     }
 
-    fn leave(&mut self, address: Option<IpAddr>) {
+    fn leave(&mut self, address: IpAddr) {
         self.all -= 1;
-        let Some(address) = address else { return };
         if let Some(there) = self.by_address.get_mut(&address) {
             *there -= 1;
             if *there == 0 {
@@ -107,7 +136,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     arrivals: Arc<Arrivals>,
-    address: Option<IpAddr>,
+    address: IpAddr,
 }
 
 impl Drop for Arrival {
@@ -162,6 +191,23 @@ mod tests {
         let _first = arrivals.try_enter(address("2001:db8:0:1::1")).unwrap();
         assert!(arrivals.try_enter(address("2001:db8:0:1:ffff::2")).is_none());
         assert!(arrivals.try_enter(address("2001:db8:0:2::1")).is_some());
+    }
+
+    #[test]
+    fn who_connects_too_often_stays_out_for_that_second() {
+        let limits = Limits { max_connects_per_second_per_address: 3, ..Limits::default() };
+        let arrivals = Arc::new(Arrivals::new(&limits));
+        let (hasty, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        let start = Instant::now();
+        let let_in = |peer, ms| {
+            let now = start + Duration::from_millis(ms);
+            (0..10).filter(|_| arrivals.try_enter_at(peer, now).is_some()).count()
+        };
+        assert_eq!((let_in(hasty, 0), let_in(other, 500)), (3, 3));
+        assert_eq!(let_in(hasty, 999), 0);
+        assert_eq!(let_in(hasty, 1000), 3);
+        assert_eq!(let_in(other, 3_600_000), 3);
+        assert_eq!(arrivals.lock().connects.len(), 1, "of other seconds nothing is remembered");
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub struct ServerOptions {
     pub max_handshakes: usize,
     /// See [`im_server::Limits::max_handshakes_per_address`].
     pub max_handshakes_per_address: usize,
+    /// See [`im_server::Limits::max_connects_per_second_per_address`].
+    pub max_connects_per_second_per_address: u32,
+    /// See [`im_server::Limits::max_publishes_per_second`].
+    pub max_publishes_per_second: u32,
 }
 
 impl Default for ServerOptions {
@@ -86,6 +90,8 @@ impl Default for ServerOptions {
             max_inflight_publishes: 64,
             max_handshakes: 65_536,
             max_handshakes_per_address: 0,
+            max_connects_per_second_per_address: 0,
+            max_publishes_per_second: 0,
         }
     }
 }
@@ -379,6 +385,8 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.limits.max_inflight_publishes = options.max_inflight_publishes;
     config.limits.max_handshakes = options.max_handshakes;
     config.limits.max_handshakes_per_address = options.max_handshakes_per_address;
+    config.limits.max_connects_per_second_per_address = options.max_connects_per_second_per_address;
+    config.limits.max_publishes_per_second = options.max_publishes_per_second;
     config
 }
 
@@ -408,6 +416,11 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
         ("IM_LIMITS_MAX_HANDSHAKES", options.max_handshakes.to_string()),
         ("IM_LIMITS_MAX_HANDSHAKES_PER_ADDRESS", options.max_handshakes_per_address.to_string()),
+        (
+            "IM_LIMITS_MAX_CONNECTS_PER_SECOND_PER_ADDRESS",
+            options.max_connects_per_second_per_address.to_string(),
+        ),
+        ("IM_LIMITS_MAX_PUBLISHES_PER_SECOND", options.max_publishes_per_second.to_string()),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
