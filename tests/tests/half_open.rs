@@ -1,5 +1,5 @@
 //! Connections that never become a device: each has a time and a place among those who arrive, and nobody else waits for it.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
