@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use im_proto::close::CloseCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, join};
@@ -178,7 +180,8 @@ async fn of_pings_that_cannot_be_answered_the_last_one_is() {
         link
     });
     let mut pongs = [0; 8];
-    device_in.read_exact(&mut pongs).await.unwrap();
+    let read = timeout(Duration::from_secs(20), device_in.read_exact(&mut pongs)).await;
+    read.expect("the last ping is answered").unwrap();
     assert_eq!(pongs, *b"\x8a\x02aa\x8a\x02cc");
     let link = writing.await.unwrap();
     assert!(link.control.is_empty() && link.control_begun == 0);
