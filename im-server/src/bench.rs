@@ -1,6 +1,7 @@
-//! What the micro-benchmarks reach of the server's inside (feature `bench`). No part of the interface: it changes as the inside does.
+//! What the micro-benchmarks, and the echo server for the Autobahn test suite, reach of the server's inside (feature `bench`). No
+//! part of the interface: it changes as the inside does.
 
-use std::{error::Error, task::Context, time::Duration};
+use std::{error::Error, io, task::Context, time::Duration};
 
 use bytes::Bytes;
 use futures_util::task::noop_waker;
@@ -11,8 +12,22 @@ use im_sdk::{
     token::{TokenVerifier, VerificationKey},
 };
 use prost::Message as _;
+use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{Server, ServerConfig, batch::Batch, deliver, outbox::Outbox, registry::Registration};
+use crate::{Server, ServerConfig, batch::Batch, deliver, listen, outbox::Outbox, registry::Registration};
+
+/// Sends back every WebSocket message, text too, with the server's own framing. Dropping it ends the connections.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn echo(listener: TcpListener) -> io::Result<()> {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        connections.spawn(listen::echo(stream));
+        while connections.try_join_next().is_some() {}
+    }
+}
 
 /// A server with connections that have an outbox and nothing behind it.
 #[derive(Debug)]

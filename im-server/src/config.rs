@@ -11,6 +11,9 @@ const DAY_MS: u128 = 24 * 3600 * 1000;
 /// See [`Limits::max_frame_bytes`].
 const MOST_FRAME_BYTES: usize = 512 * 1024;
 
+/// See [`Limits::max_publishes_per_second`]: whoever wants more wants no limit.
+const MOST_PER_SECOND: u32 = 1_000_000;
+
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,7 +45,8 @@ pub struct ServerConfig {
     /// How often a device must send something. A connection that was silent for two and a half times as long is closed.
     /// Default 30 s.
     pub heartbeat: Duration,
-    /// How long a device may take from its first packet to its `Hello`. Default 10 s.
+    /// How long a device may take from its first packet to its `Hello`, the handshakes of its transport included. Default
+    /// 10 s.
     pub hello_timeout: Duration,
     /// How long a back end may take to answer a publish. Default 10 s.
     pub publish_timeout: Duration,
@@ -136,11 +140,23 @@ pub enum TlsConfig {
 pub struct Limits {
     /// Connections at once; further ones are closed with `overloaded`. Default 1,000,000.
     pub max_connections: usize,
+    /// Connections that are not let in yet, at once: from their first packet to `Welcome`, which is `hello_timeout` at most.
+    /// Further ones are dropped, and devices come back after a while. Default 65,536.
+    pub max_handshakes: usize,
+    /// The same for those from one address (of IPv6: one /64). 0, the default, is no limit of its own, as it must be behind a
+    /// proxy that does not pass addresses on.
+    pub max_handshakes_per_address: usize,
+    /// Connections from one address (of IPv6: one /64) in one second, let in or not. Further ones are dropped, and devices come
+    /// back after a while. 0, the default, is no limit, as it must be behind a proxy that does not pass addresses on.
+    pub max_connects_per_second_per_address: u32,
     /// The largest frame in either direction, in bytes: at least 64 KiB, which back ends send, and at most 512 KiB, which
     /// fits into a message of the bus beside others. Default 64 KiB.
     pub max_frame_bytes: usize,
     /// Publishes of one connection that may wait for their results. Default 64.
     pub max_inflight_publishes: u32,
+    /// Publishes of one connection in one second, in the long run; as many may come at once. Further ones are refused with the
+    /// time after which they may come again, and devices send them again by themselves. 0, the default, is no limit.
+    pub max_publishes_per_second: u32,
     /// Bytes that may wait to be written to one connection; beyond it the connection is closed with `slow_consumer`. At
     /// least two of the largest frames. Default 1 MiB.
     pub outbox_bytes: usize,
@@ -149,7 +165,11 @@ pub struct Limits {
 impl Limits {
     fn check(&self) -> Result<(), InvalidConfig> {
         require(self.max_connections > 0, "limits.max_connections", || "at least 1".into())?;
+        require(self.max_handshakes > 0, "limits.max_handshakes", || "at least 1".into())?;
         require(self.max_inflight_publishes > 0, "limits.max_inflight_publishes", || "at least 1".into())?;
+        require(self.max_publishes_per_second <= MOST_PER_SECOND, "limits.max_publishes_per_second", || {
+            format!("at most {MOST_PER_SECOND}")
+        })?;
         let frames = limits::MAX_FRAME_BYTES..=MOST_FRAME_BYTES;
         require(frames.contains(&self.max_frame_bytes), "limits.max_frame_bytes", || {
             format!("from {} to {}", frames.start(), frames.end())
@@ -166,8 +186,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 1_000_000,
+            max_handshakes: 65_536,
+            max_handshakes_per_address: 0,
+            max_connects_per_second_per_address: 0,
             max_frame_bytes: limits::MAX_FRAME_BYTES,
             max_inflight_publishes: limits::MAX_INFLIGHT_PUBLISHES,
+            max_publishes_per_second: 0,
             outbox_bytes: 1024 * 1024,
         }
     }

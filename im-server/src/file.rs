@@ -44,8 +44,12 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("auth", "hs256_key_id", Kind::Text),
     ("auth", "hs256_secret", Kind::Text),
     ("limits", "max_connections", Kind::Number),
+    ("limits", "max_handshakes", Kind::Number),
+    ("limits", "max_handshakes_per_address", Kind::Number),
+    ("limits", "max_connects_per_second_per_address", Kind::Number),
     ("limits", "max_frame_bytes", Kind::Number),
     ("limits", "max_inflight_publishes", Kind::Number),
+    ("limits", "max_publishes_per_second", Kind::Number),
     ("limits", "outbox_bytes", Kind::Number),
 ];
 
@@ -292,8 +296,12 @@ enum Algorithm {
 #[serde(deny_unknown_fields, default)]
 struct LimitsSection {
     max_connections: Option<usize>,
+    max_handshakes: Option<usize>,
+    max_handshakes_per_address: Option<usize>,
+    max_connects_per_second_per_address: Option<u32>,
     max_frame_bytes: Option<usize>,
     max_inflight_publishes: Option<u32>,
+    max_publishes_per_second: Option<u32>,
     outbox_bytes: Option<usize>,
 }
 
@@ -354,8 +362,13 @@ impl ServerSection {
 impl LimitsSection {
     fn apply(&self, config: &mut ServerConfig) {
         put(&mut config.limits.max_connections, self.max_connections);
+        put(&mut config.limits.max_handshakes, self.max_handshakes);
+        put(&mut config.limits.max_handshakes_per_address, self.max_handshakes_per_address);
+        let per_second = self.max_connects_per_second_per_address;
+        put(&mut config.limits.max_connects_per_second_per_address, per_second);
         put(&mut config.limits.max_frame_bytes, self.max_frame_bytes);
         put(&mut config.limits.max_inflight_publishes, self.max_inflight_publishes);
+        put(&mut config.limits.max_publishes_per_second, self.max_publishes_per_second);
         put(&mut config.limits.outbox_bytes, self.outbox_bytes);
     }
 }

@@ -1,6 +1,11 @@
 //! From the first frame to `Welcome`: who is it, may it come in, and who has to make way.
 
-use std::{future::poll_fn, ops::RangeInclusive, sync::Arc, time::SystemTime};
+use std::{
+    future::poll_fn,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use im_proto::{PROTOCOL_VERSIONS, close::CloseCode, frame, pb, pb::device_frame::Body};
@@ -10,7 +15,7 @@ use im_sdk::{
     token::TokenError,
 };
 use prost::Message as _;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::{
     link::{Link, LinkError},
@@ -29,11 +34,15 @@ pub(crate) struct Admitted {
 
 /// Reads `Hello`, verifies the token, registers the route and displaces whom the login policy tells. A draining server
 /// lets nobody in.
-pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result<Admitted, LinkError> {
+pub(crate) async fn admit<L: Link>(
+    shared: &Arc<Shared>,
+    link: &mut L,
+    deadline: Instant,
+) -> Result<Admitted, LinkError> {
     let hello = tokio::select! {
         biased; // Who has not said hello yet does so elsewhere.
         () = shared.draining.cancelled() => return Err(going_away()),
-        hello = read_hello(shared, link) => hello?,
+        hello = read_hello(link, deadline) => hello?,
     };
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
@@ -57,8 +66,8 @@ pub(crate) async fn admit<L: Link>(shared: &Arc<Shared>, link: &mut L) -> Result
     Ok(Admitted { registration, welcome, sync })
 }
 
-async fn read_hello<L: Link>(shared: &Shared, link: &mut L) -> Result<pb::Hello, LinkError> {
-    let received = timeout(shared.config.hello_timeout, poll_fn(|context| link.poll_receive(context)));
+async fn read_hello<L: Link>(link: &mut L, deadline: Instant) -> Result<pb::Hello, LinkError> {
+    let received = timeout_at(deadline.into(), poll_fn(|context| link.poll_receive(context)));
     let frame = received.await.map_err(|_| hello_timeout())??.ok_or(LinkError::Lost)?;
     let frame = pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?;
     match frame.body {

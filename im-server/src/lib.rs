@@ -28,7 +28,9 @@
 
 mod acks;
 mod advice;
+mod allowance;
 mod answers;
+mod arrivals;
 mod audit;
 mod batch;
 #[cfg(feature = "bench")]

@@ -29,8 +29,8 @@ pub(crate) trait Link: Send {
     fn set_frame_limit(&mut self, bytes: usize);
 
     /// Closes with a code and waits, at most [`LINGER`], until the device has it. What is left in `batch` of a message
-    /// that was begun goes first.
-    fn close(self, close: Close, batch: Batch) -> impl Future<Output = ()> + Send;
+    /// that was begun goes first. `None`: the device has closed or is gone; where it is owed an answer it gets that.
+    fn close(self, close: Option<Close>, batch: Batch) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a link cannot go on.

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     acks::{self, Acks},
     answers::{self, Answers},
+    arrivals::Arrivals,
     audit,
     broadcast::{self, Broadcasts},
     channels::{self, Channels},
@@ -123,6 +124,7 @@ impl Server {
         let (broadcasts, broadcast_queue) = Broadcasts::new();
         let shared = Arc::new(Shared {
             id,
+            arrivals: Arc::new(Arrivals::new(&config.limits)),
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
             syncs,

@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,15 +18,18 @@ use im_proto::{
 };
 use im_sdk::id::ChannelId;
 use prost::Message as _;
+use tokio::time::timeout_at;
 
 use crate::{
+    allowance::{Allowance, Rate},
+    arrivals::Arrival,
     batch::Batch,
     handshake::{self, Admitted},
     link::{Link, LinkError},
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
-    signals::Allowance,
+    signals,
     upstream::Forward,
 };
 
@@ -39,15 +42,17 @@ const BUSY_RETRY_MS: u32 = 1000;
 /// Within which time a device compares its logs that connects right after a rollback.
 const ROLLBACK_HINT_MS: u32 = 2000;
 
-/// Serves a device from its first frame to its last. `link` comes to the link, or to nothing.
+/// Serves a device from its first frame to its last. `link` comes to the link, or to nothing; `arrival` is its place until the
+/// device is let in.
 ///
 /// Each part is boxed: a task is as large as the largest of its parts, for as long as it lives, and both ends of a
 /// connection's life are larger than what is between them.
 pub(crate) fn serve<L: Link>(
     shared: Arc<Shared>,
+    arrival: Arrival,
     link: impl Future<Output = Option<L>> + Send,
 ) -> impl Future<Output = ()> + Send {
-    let begin = Box::pin(begin(shared, link));
+    let begin = Box::pin(begin(shared, arrival, link));
     async move {
         let Some(mut session) = begin.await else { return };
         let end = poll_fn(|context| session.poll(context)).await;
@@ -57,16 +62,27 @@ pub(crate) fn serve<L: Link>(
 
 async fn begin<L: Link>(
     shared: Arc<Shared>,
+    _arrival: Arrival,
     link: impl Future<Output = Option<L>>,
 ) -> Option<Box<Session<L>>> {
-    let mut link = link.await?;
-    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link).await {
+    // One for all steps: a device that stalls in each of them is not there for longer.
+    let deadline = Instant::now() + shared.config.hello_timeout;
+    let mut link = tokio::select! {
+        biased; // Who is not connected yet does so elsewhere.
+        () = shared.draining.cancelled() => return None,
+        link = timeout_at(deadline.into(), link) => link.ok()??,
+    };
+    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link, deadline).await
+    {
         Ok(admitted) => admitted,
-        Err(LinkError::Refused(close)) => {
+        Err(error) => {
+            let close = match error {
+                LinkError::Refused(close) => Some(close),
+                LinkError::Lost => None,
+            };
             link.close(close, Batch::default()).await;
             return None;
         }
-        Err(LinkError::Lost) => return None,
     };
     shared.syncs.try_forward(&registration.connection, sync);
     let mut batch = Batch::default();
@@ -76,8 +92,10 @@ async fn begin<L: Link>(
         batch.push(frame::encode(pb::frame::Body::SyncHint(hint)));
     }
     shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
-    let allowance = Allowance::new(Instant::now());
-    Some(Box::new(Session { shared, link, registration, batch, allowance }))
+    let now = Instant::now();
+    let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
+    let signalling = Allowance::new(signals::RATE, now);
+    Some(Box::new(Session { shared, link, registration, batch, publishing, signalling }))
 }
 
 struct Session<L> {
@@ -86,8 +104,15 @@ struct Session<L> {
     registration: Registration,
     /// Taken from the outbox and not written yet.
     batch: Batch,
+    /// For publishes, where they are limited; boxed, since few servers do that.
+    publishing: Option<Box<Allowance>>,
     /// For signals.
-    allowance: Allowance,
+    signalling: Allowance,
+}
+
+fn publish_rate(shared: &Shared) -> Option<Rate> {
+    let per_second = shared.config.limits.max_publishes_per_second;
+    (per_second > 0).then(|| Rate::per_second(per_second))
 }
 
 /// Why a session is over.
@@ -178,14 +203,8 @@ impl<L: Link> Session<L> {
         };
         let code = close.as_ref().map_or(CloseCode::ClientClosed, |close| close.code);
         tracing::debug!(user = %connection.user, connection = %connection.id, code = code.name(), "disconnected");
-        let goodbye = async {
-            match close {
-                Some(close) => link.close(close, batch).await,
-                None => drop(link),
-            }
-        };
         // At the same time: neither the device nor whoever looks for it waits for the other.
-        let ((), released) = tokio::join!(goodbye, shared.release_route(&connection));
+        let ((), released) = tokio::join!(link.close(close, batch), shared.release_route(&connection));
         // Else a newer connection has the device's place.
         if released {
             shared.presences.try_tell(&connection.user, &connection.device, false);
@@ -212,12 +231,18 @@ impl<L: Link> Session<L> {
         self.connection().outbox.try_push(frame::encode(body));
     }
 
-    fn publish(&self, publish: Bytes) -> Result<(), LinkError> {
+    fn publish(&mut self, publish: Bytes) -> Result<(), LinkError> {
         let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
         let max = self.shared.config.limits.max_inflight_publishes;
         if self.connection().inflight.load(Ordering::Relaxed) >= max {
             let reason = format!("more than {max} publishes wait for their results");
-            self.refuse(head.number, pb::RefusalKind::TooMany, reason);
+            self.refuse(head.number, pb::RefusalKind::TooMany, reason, BUSY_RETRY_MS);
+            return Ok(());
+        }
+        if let Err(wait) = self.may_publish() {
+            let max = self.shared.config.limits.max_publishes_per_second;
+            let reason = format!("more than {max} publishes in a second");
+            self.refuse(head.number, pb::RefusalKind::TooMany, reason, wait);
             return Ok(());
         }
         let in_room = self.is_in(&head.channel);
@@ -225,7 +250,7 @@ impl<L: Link> Session<L> {
             Forward::Queued => {}
             Forward::Full => {
                 let reason = "the way to the back ends is full".to_owned();
-                self.refuse(head.number, pb::RefusalKind::Unavailable, reason);
+                self.refuse(head.number, pb::RefusalKind::Unavailable, reason, BUSY_RETRY_MS);
             }
             Forward::Repeated => {
                 let reason = format!("publish {} waits for its result already", head.number);
@@ -233,6 +258,17 @@ impl<L: Link> Session<L> {
             }
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// Too often: in how many milliseconds the next one may come.
+    fn may_publish(&mut self) -> Result<(), u32> {
+        let Some((allowance, rate)) = self.publishing.as_mut().zip(publish_rate(&self.shared)) else {
+            return Ok(());
+        };
+        // Rounded up: 0 would mean never.
+        let ms = |wait: Duration| u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        allowance.take(rate, Instant::now()).map_err(ms)
     }
 
     fn request(&self, request: Bytes) -> Result<(), LinkError> {
@@ -244,7 +280,7 @@ impl<L: Link> Session<L> {
     /// One too many is dropped without a word, as any signal may be.
     fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
         let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
-        if self.allowance.take(Instant::now()) {
+        if self.signalling.take(signals::RATE, Instant::now()).is_ok() {
             self.shared.signals.try_forward(self.connection(), signal, self.is_in(&head.channel));
         } else {
             self.shared.signals.note_dropped();
@@ -258,8 +294,8 @@ impl<L: Link> Session<L> {
         room.is_some_and(|room| self.shared.registry.joined.is_in(self.connection().id, &room, Way::Room))
     }
 
-    fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String) {
-        self.answer(refusal(number, kind, reason, BUSY_RETRY_MS));
+    fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String, retry_after_ms: u32) {
+        self.answer(refusal(number, kind, reason, retry_after_ms));
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     acks::Acks,
     answers::Answers,
+    arrivals::Arrivals,
     broadcast::Broadcasts,
     channels::Channels,
     config::ServerConfig,
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) cluster: Cluster,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
     pub(crate) requests: Requests,

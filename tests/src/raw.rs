@@ -56,7 +56,7 @@ impl Raw {
         let endpoint = stack.servers[server].endpoint(via);
         match via {
             Via::WebSocket => Self::websocket(&endpoint).await,
-            Via::Quic => Self::quic(&endpoint, &stack.certificate).await,
+            Via::Quic => Self::quic(&endpoint, &stack.certificate).await.expect("a connection"),
         }
     }
 
@@ -72,7 +72,11 @@ impl Raw {
         Self::WebSocket { socket: Box::new(socket), frames: frame::split(Bytes::new(), 0) }
     }
 
-    async fn quic(endpoint: &str, certificate: &Certificate) -> Self {
+    /// Connects to a `quic://` address.
+    ///
+    /// # Errors
+    /// When the server does not want it.
+    pub async fn quic(endpoint: &str, certificate: &Certificate) -> Result<Self, ConnectionError> {
         let address: SocketAddr =
             endpoint.strip_prefix("quic://").and_then(|address| address.parse().ok()).expect("an address");
         let mut roots = rustls::RootCertStore::empty();
@@ -88,9 +92,9 @@ impl Raw {
         let local = endpoint_address();
         let endpoint = quinn::Endpoint::client(local).expect("a UDP socket");
         let connecting = endpoint.connect_with(config, address, "localhost").expect("a valid address");
-        let connection = timeout(PATIENCE, connecting).await.expect("in time").expect("a connection");
-        let (send, receive) = connection.open_bi().await.expect("a stream");
-        Self::Quic { endpoint, connection, send, receive, buffer: BytesMut::new() }
+        let connection = timeout(PATIENCE, connecting).await.expect("in time")?;
+        let (send, receive) = connection.open_bi().await?;
+        Ok(Self::Quic { endpoint, connection, send, receive, buffer: BytesMut::new() })
     }
 
     /// Sends bytes: one WebSocket message, or a piece of the QUIC stream.

@@ -67,6 +67,14 @@ pub struct ServerOptions {
     pub websocket_tls: bool,
     /// See [`im_server::Limits::max_inflight_publishes`].
     pub max_inflight_publishes: u32,
+    /// See [`im_server::Limits::max_handshakes`].
+    pub max_handshakes: usize,
+    /// See [`im_server::Limits::max_handshakes_per_address`].
+    pub max_handshakes_per_address: usize,
+    /// See [`im_server::Limits::max_connects_per_second_per_address`].
+    pub max_connects_per_second_per_address: u32,
+    /// See [`im_server::Limits::max_publishes_per_second`].
+    pub max_publishes_per_second: u32,
 }
 
 impl Default for ServerOptions {
@@ -80,6 +88,10 @@ impl Default for ServerOptions {
             drain_grace: Duration::from_secs(5),
             websocket_tls: false,
             max_inflight_publishes: 64,
+            max_handshakes: 65_536,
+            max_handshakes_per_address: 0,
+            max_connects_per_second_per_address: 0,
+            max_publishes_per_second: 0,
         }
     }
 }
@@ -371,6 +383,10 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.route_audit = options.route_audit;
     config.drain_grace = options.drain_grace;
     config.limits.max_inflight_publishes = options.max_inflight_publishes;
+    config.limits.max_handshakes = options.max_handshakes;
+    config.limits.max_handshakes_per_address = options.max_handshakes_per_address;
+    config.limits.max_connects_per_second_per_address = options.max_connects_per_second_per_address;
+    config.limits.max_publishes_per_second = options.max_publishes_per_second;
     config
 }
 
@@ -398,6 +414,13 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_SERVER_ROUTE_AUDIT_MS", ms(options.route_audit)),
         ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
+        ("IM_LIMITS_MAX_HANDSHAKES", options.max_handshakes.to_string()),
+        ("IM_LIMITS_MAX_HANDSHAKES_PER_ADDRESS", options.max_handshakes_per_address.to_string()),
+        (
+            "IM_LIMITS_MAX_CONNECTS_PER_SECOND_PER_ADDRESS",
+            options.max_connects_per_second_per_address.to_string(),
+        ),
+        ("IM_LIMITS_MAX_PUBLISHES_PER_SECOND", options.max_publishes_per_second.to_string()),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

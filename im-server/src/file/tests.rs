@@ -48,6 +48,13 @@ fn the_example_is_valid_and_says_the_defaults() {
     assert_eq!(number("server", "drain_grace_ms"), ms(defaults.drain_grace));
     assert_eq!(table["auth"]["close_expired"].as_bool(), Some(defaults.close_expired));
     assert_eq!(number("limits", "max_connections"), defaults.limits.max_connections as i64);
+    assert_eq!(number("limits", "max_handshakes"), defaults.limits.max_handshakes as i64);
+    let per_address = defaults.limits.max_handshakes_per_address;
+    assert_eq!(number("limits", "max_handshakes_per_address"), per_address as i64);
+    let per_second = defaults.limits.max_connects_per_second_per_address;
+    assert_eq!(number("limits", "max_connects_per_second_per_address"), i64::from(per_second));
+    let per_second = defaults.limits.max_publishes_per_second;
+    assert_eq!(number("limits", "max_publishes_per_second"), i64::from(per_second));
     assert_eq!(number("limits", "max_frame_bytes"), defaults.limits.max_frame_bytes as i64);
     assert_eq!(number("limits", "outbox_bytes"), defaults.limits.outbox_bytes as i64);
 }
@@ -122,6 +129,8 @@ fn what_would_pass_silently_is_named() {
     assert!(error(&format!("{MINIMAL}\n{same_id}"), &[]).contains("\"k\""));
     for (variable, value, key) in [
         ("IM_LIMITS_MAX_CONNECTIONS", "0", "limits.max_connections"),
+        ("IM_LIMITS_MAX_HANDSHAKES", "0", "limits.max_handshakes"),
+        ("IM_LIMITS_MAX_PUBLISHES_PER_SECOND", "1000001", "limits.max_publishes_per_second"),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", "0", "limits.max_inflight_publishes"),
         // Back ends send larger ones, which devices would take for a mistake of the server.
         ("IM_LIMITS_MAX_FRAME_BYTES", "65535", "limits.max_frame_bytes"),

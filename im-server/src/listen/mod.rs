@@ -3,6 +3,9 @@
 mod quic;
 mod websocket;
 
+#[cfg(feature = "bench")]
+pub(crate) use websocket::echo;
+
 use std::{
     net::{SocketAddr, UdpSocket},
     sync::Arc,

@@ -61,21 +61,27 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
-        let link = hand_shake(incoming, shared.config.hello_timeout);
-        shared.tasks.spawn(session::serve(Arc::clone(&shared), link));
+        if !incoming.remote_address_validated() && shared.arrivals.are_many() {
+            // It comes again, with a token that only its real address has got.
+            let _ = incoming.retry();
+            continue;
+        }
+        match shared.arrivals.try_enter(incoming.remote_address().ip()) {
+            Some(arrival) => {
+                let arriving = session::serve(Arc::clone(&shared), arrival, hand_shake(incoming));
+                shared.tasks.spawn(arriving);
+            }
+            None => incoming.refuse(),
+        }
     }
     // New connections are refused; those that are there go on.
     endpoint.set_server_config(None);
 }
 
-async fn hand_shake(incoming: Incoming, within: Duration) -> Option<QuicLink> {
+async fn hand_shake(incoming: Incoming) -> Option<QuicLink> {
     let peer = incoming.remote_address();
-    match timeout(within, open(incoming)).await {
-        Ok(Ok(link)) => return Some(link),
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "QUIC handshake failed"),
-        Err(_) => tracing::debug!(%peer, "QUIC handshake took too long"),
-    }
-    None
+    let failed = |error: &ConnectionError| tracing::debug!(%peer, %error, "QUIC handshake failed");
+    open(incoming).await.inspect_err(failed).ok()
 }
 
 async fn open(incoming: Incoming) -> Result<QuicLink, ConnectionError> {
@@ -130,7 +136,9 @@ impl Link for QuicLink {
         self.frame_limit = bytes;
     }
 
-    async fn close(mut self, close: Close, _batch: Batch) {
+    async fn close(mut self, close: Option<Close>, _batch: Batch) {
+        // Dropped, it ends with code 0.
+        let Some(close) = close else { return };
         // A QUIC close discards what is still on its way: let the device acknowledge it first.
         if self.send.finish().is_ok() {
             let _ = timeout(LINGER, self.send.stopped()).await;

@@ -2,6 +2,11 @@
 //!
 //! Of our own because tokio-tungstenite holds a read buffer for every idle connection, keeps a write buffer as large as the
 //! largest message was, and copies each message into it. The upgrade (section 4) is still the library's.
+//!
+//! It knows text, of which the protocol of devices has none, so that the Autobahn test suite can be run against it: see
+//! `tests/autobahn.sh`.
+
+mod text;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use im_proto::{close::CloseCode, frame::FrameError};
@@ -32,14 +37,44 @@ const PONG: u8 = 10;
 /// What a device has sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// A binary message.
-    Message(Bytes),
+    /// A whole message.
+    Message(Kind, Bytes),
     /// To be answered with the same payload (section 5.5.3).
     Ping(Bytes),
     /// Needs no answer.
     Pong,
     /// Nothing follows. The code to answer with, if it said one.
     Close(Option<u16>),
+}
+
+/// What a message holds (section 5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Valid UTF-8.
+    Text,
+    Binary,
+}
+
+/// What came is no WebSocket, or too much of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// Frames, or their order, that the RFC does not allow.
+    Protocol(&'static str),
+    /// Text that is not UTF-8 (section 8.1).
+    NotUtf8,
+    /// A message beyond the limit.
+    TooLarge(FrameError),
+}
+
+impl From<Broken> for LinkError {
+    /// With the protocol's own codes, which tell a device not to come back: what is wrong with it stays wrong.
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Protocol(reason) => Self::protocol(reason),
+            Broken::NotUtf8 => Self::protocol("text that is not UTF-8"),
+            Broken::TooLarge(error) => error.into(),
+        }
+    }
 }
 
 /// Puts frames together from bytes as they come. Between messages it owns no memory.
@@ -49,13 +84,16 @@ pub(super) struct Reader {
     bytes: BytesMut,
     /// The beginning of a message, of which further frames follow (section 5.4).
     fragments: Option<BytesMut>,
-    /// The largest message.
-    limit: usize,
+    /// Whether that is text.
+    is_text: bool,
+    /// The largest message. 32 bits, so that a connection is not larger for `is_text`.
+    limit: u32,
 }
 
 impl Reader {
     pub(super) fn new(limit: usize) -> Self {
-        Self { bytes: BytesMut::new(), fragments: None, limit }
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        Self { bytes: BytesMut::new(), fragments: None, is_text: false, limit }
     }
 
     /// Takes in what has come. At most a frame's header beyond the limit is kept, if [`Self::next`] is asked until it
@@ -65,7 +103,7 @@ impl Reader {
     }
 
     /// The next of what the device has sent; `None`: more bytes are needed. After an error the bytes mean nothing.
-    pub(super) fn next(&mut self) -> Result<Option<Received>, LinkError> {
+    pub(super) fn next(&mut self) -> Result<Option<Received>, Broken> {
         while let Some((opcode, is_final, payload)) = self.next_frame()? {
             if let Some(received) = self.accept(opcode, is_final, payload)? {
                 return Ok(Some(received));
@@ -74,13 +112,13 @@ impl Reader {
         Ok(None)
     }
 
-    fn next_frame(&mut self) -> Result<Option<(u8, bool, BytesMut)>, LinkError> {
+    fn next_frame(&mut self) -> Result<Option<(u8, bool, BytesMut)>, Broken> {
         let Some(header) = Header::parse(&self.bytes)? else { return Ok(None) };
         // Beyond a control frame's length, which is bounded, the whole message counts.
         let before = self.fragments.as_ref().filter(|_| header.opcode == CONTINUATION);
         let bytes = header.length.saturating_add(before.map_or(0, BytesMut::len) as u64);
-        if bytes > self.limit as u64 {
-            return Err(FrameError::TooLarge { bytes, limit: self.limit }.into());
+        if bytes > self.limit.into() {
+            return Err(Broken::TooLarge(FrameError::TooLarge { bytes, limit: self.limit as usize }));
         }
         let length = header.length as usize;
         if self.bytes.len() < header.size + length {
@@ -96,39 +134,38 @@ impl Reader {
         Ok(Some((header.opcode, header.is_final, payload)))
     }
 
-    fn accept(
-        &mut self,
-        opcode: u8,
-        is_final: bool,
-        payload: BytesMut,
-    ) -> Result<Option<Received>, LinkError> {
-        match (opcode, self.fragments.take()) {
-            (BINARY, None) if is_final => Ok(Some(Received::Message(payload.freeze()))),
-            (BINARY, None) => {
-                self.fragments = Some(payload);
-                Ok(None)
+    fn accept(&mut self, opcode: u8, is_final: bool, payload: BytesMut) -> Result<Option<Received>, Broken> {
+        let (message, known) = match (opcode, self.fragments.take()) {
+            (TEXT | BINARY, None) => {
+                self.is_text = opcode == TEXT;
+                (payload, 0)
             }
             (CONTINUATION, Some(mut message)) => {
+                let known = message.len();
                 message.extend_from_slice(&payload);
-                if is_final {
-                    return Ok(Some(Received::Message(message.freeze())));
-                }
-                self.fragments = Some(message);
-                Ok(None)
+                (message, known)
             }
-            (CONTINUATION, None) => Err(LinkError::protocol("a continuation of no message")),
-            (TEXT, _) => Err(LinkError::protocol("text messages are not part of the protocol")),
-            (BINARY, Some(_)) => Err(LinkError::protocol("a message begins inside another")),
+            (CONTINUATION, None) => return Err(Broken::Protocol("a continuation of no message")),
+            (TEXT | BINARY, Some(_)) => return Err(Broken::Protocol("a message begins inside another")),
             // Control frames may come between a message's frames.
             (control, fragments) => {
                 self.fragments = fragments;
-                received_control(control, payload).map(Some)
+                return received_control(control, payload).map(Some);
             }
+        };
+        if self.is_text && !text::may_go_on(&message, known, is_final) {
+            return Err(Broken::NotUtf8);
         }
+        if is_final {
+            let kind = if self.is_text { Kind::Text } else { Kind::Binary };
+            return Ok(Some(Received::Message(kind, message.freeze())));
+        }
+        self.fragments = Some(message);
+        Ok(None)
     }
 }
 
-fn received_control(opcode: u8, payload: BytesMut) -> Result<Received, LinkError> {
+fn received_control(opcode: u8, payload: BytesMut) -> Result<Received, Broken> {
     match opcode {
         PING => Ok(Received::Ping(payload.freeze())),
         PONG => Ok(Received::Pong),
@@ -137,14 +174,17 @@ fn received_control(opcode: u8, payload: BytesMut) -> Result<Received, LinkError
 }
 
 /// Section 5.5.1: nothing, or a code and a reason in UTF-8.
-fn received_close(payload: &[u8]) -> Result<Option<u16>, LinkError> {
+fn received_close(payload: &[u8]) -> Result<Option<u16>, Broken> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         let fits = payload.is_empty().then_some(None);
-        return fits.ok_or_else(|| LinkError::protocol("half a close code"));
+        return fits.ok_or(Broken::Protocol("half a close code"));
     };
     let code = u16::from_be_bytes(*code);
-    if !may_be_sent(code) || std::str::from_utf8(reason).is_err() {
-        return Err(LinkError::protocol("a close that is not valid"));
+    if !may_be_sent(code) {
+        return Err(Broken::Protocol("a close code that is never sent"));
+    }
+    if std::str::from_utf8(reason).is_err() {
+        return Err(Broken::NotUtf8);
     }
     Ok(Some(code))
 }
@@ -167,23 +207,23 @@ struct Header {
 
 impl Header {
     /// `None`: more bytes are needed.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, LinkError> {
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, Broken> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         let (is_final, opcode) = (first & FIN != 0, first & 0x0f);
         if first & RESERVED != 0 {
-            return Err(LinkError::protocol("reserved bits of a WebSocket frame are set"));
+            return Err(Broken::Protocol("reserved bits of a WebSocket frame are set"));
         }
         if second & MASKED == 0 {
-            return Err(LinkError::protocol("a device's WebSocket frames must be masked"));
+            return Err(Broken::Protocol("a device's WebSocket frames must be masked"));
         }
         let Some((length, length_bytes)) = read_length(second & !MASKED, rest) else { return Ok(None) };
         match opcode {
             CONTINUATION | TEXT | BINARY => {}
             CLOSE | PING | PONG if is_final && length <= MAX_CONTROL_BYTES as u64 => {}
             CLOSE | PING | PONG => {
-                return Err(LinkError::protocol("a control frame is too large or in parts"));
+                return Err(Broken::Protocol("a control frame is too large or in parts"));
             }
-            _ => return Err(LinkError::protocol("a WebSocket frame of an unknown kind")),
+            _ => return Err(Broken::Protocol("a WebSocket frame of an unknown kind")),
         }
         let Some(mask) = rest[length_bytes..].first_chunk() else { return Ok(None) };
         Ok(Some(Self { is_final, opcode, mask: *mask, length, size: 2 + length_bytes + mask.len() }))
@@ -208,11 +248,14 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
     chunks.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-/// The header of a binary message of this length, in one frame; how many of the bytes count.
-pub(super) fn message_header(length: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
+/// The header of a message of this length, in one frame; how many of the bytes count.
+pub(super) fn message_header(kind: Kind, length: usize) -> ([u8; MAX_HEADER_BYTES], usize) {
     let mut header = [0; MAX_HEADER_BYTES];
     let mut rest = header.as_mut_slice();
-    rest.put_u8(FIN | BINARY);
+    rest.put_u8(match kind {
+        Kind::Text => FIN | TEXT,
+        Kind::Binary => FIN | BINARY,
+    });
     match length {
         0..=125 => rest.put_u8(length as u8),
         126..=0xffff => {

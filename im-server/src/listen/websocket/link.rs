@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::framing::{self, MAX_HEADER_BYTES, Reader, Received};
+use super::framing::{self, Broken, Kind, MAX_HEADER_BYTES, Reader, Received};
 use crate::{
     batch::Batch,
     link::{LINGER, Link, LinkError, WRITE_BYTES},
@@ -41,15 +41,39 @@ pub(super) struct WebSocketLink<S> {
     frames: frame::Split,
     frame_limit: usize,
     writing: Writing,
-    /// A control frame that goes out between two messages; what is left of it. A device that sends pings faster than it
-    /// reads the pongs gets the last one (RFC 6455, section 5.5.3).
+    /// Control frames that go out between two messages: what is left of one that was begun, and one more. A device that
+    /// sends pings faster than it reads the pongs gets the last one (RFC 6455, section 5.5.3).
     control: Bytes,
-    /// Its first bytes are written, so no other may take its place.
-    control_begun: bool,
+    /// How many of those bytes belong to the one that was begun.
+    control_begun: u8,
     /// Whether something was written that is not flushed yet.
     unflushed: bool,
+    /// The device has closed; the answer is in `control`, or written.
+    closed: bool,
     /// What comes from the device means nothing any more.
     unreadable: bool,
+}
+
+/// Why nothing more can be read.
+pub(super) enum ReadError {
+    /// The device is told.
+    Broken(Broken),
+    Link(LinkError),
+}
+
+impl From<LinkError> for ReadError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<ReadError> for LinkError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Broken(broken) => broken.into(),
+            ReadError::Link(error) => error,
+        }
+    }
 }
 
 /// The message that is being written: a header, then bytes from the front of the batch.
@@ -72,21 +96,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
             frame_limit: MAX_HELLO_BYTES,
             writing: Writing::default(),
             control: Bytes::new(),
-            control_begun: false,
+            control_begun: 0,
             unflushed: false,
+            closed: false,
             unreadable: false,
         }
     }
 
+    /// The next message, of either kind; `None` when the device has closed. Pings are answered.
+    fn poll_message_in(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<(Kind, Bytes)>, ReadError>> {
+        loop {
+            match ready!(self.poll_next(context))? {
+                Some(Received::Message(kind, message)) => return Poll::Ready(Ok(Some((kind, message)))),
+                Some(Received::Ping(payload)) => self.send_control(context, &framing::pong(&payload))?,
+                Some(Received::Pong) => {}
+                Some(Received::Close(code)) => {
+                    self.closed = true;
+                    self.send_control(context, &framing::close_answer(code))?;
+                    return Poll::Ready(Ok(None));
+                }
+                None => return Poll::Ready(Err(LinkError::Lost.into())),
+            }
+        }
+    }
+
     /// What the device sends next; `None` when it has gone without a word.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Received>, LinkError>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Received>, ReadError>> {
         loop {
             match self.reader.next() {
                 Ok(None) => {}
                 Ok(received) => return Poll::Ready(Ok(received)),
-                Err(error) => {
+                Err(broken) => {
                     self.unreadable = true;
-                    return Poll::Ready(Err(error));
+                    return Poll::Ready(Err(ReadError::Broken(broken)));
                 }
             }
             if !ready!(self.poll_read(context))? {
@@ -104,11 +149,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
         Poll::Ready(Ok(!read.filled().is_empty()))
     }
 
-    /// Queues a control frame, and writes it if that is possible at once.
-    fn send_control(&mut self, context: &mut Context<'_>, frame: Bytes) -> Result<(), LinkError> {
-        if !self.control_begun {
-            self.control = frame;
-        }
+    /// Queues a control frame in place of one that was not begun, and writes it if that is possible at once.
+    fn send_control(&mut self, context: &mut Context<'_>, frame: &Bytes) -> Result<(), LinkError> {
+        self.control = match self.control_begun {
+            0 => frame.clone(),
+            begun => [&self.control[..begun.into()], frame].concat().into(),
+        };
         if self.writing.is_done() {
             // What cannot be written now is when the device takes it.
             let _ = self.poll_control(context)?;
@@ -120,8 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
     fn poll_control(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         while !self.control.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.control));
-            self.control.advance(some(written)?);
-            self.control_begun = !self.control.is_empty();
+            let written = some(written)?;
+            self.control.advance(written);
+            let begun = usize::from(self.control_begun);
+            let begun = if written > begun { self.control.len() } else { begun - written };
+            // Two bytes and at most 125 (section 5.5).
+            self.control_begun = begun as u8;
             self.unflushed = true;
         }
         if self.unflushed {
@@ -142,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
     }
 
     /// Until the device says that it has the close, or nothing more.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
         loop {
             match ready!(self.poll_next(context))? {
                 Some(Received::Close(_)) | None => return Poll::Ready(Ok(())),
@@ -158,15 +208,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link for WebSocketLink<S> {
             if let Some(frame) = self.frames.next() {
                 return Poll::Ready(frame.map(Some).map_err(LinkError::from));
             }
-            match ready!(self.poll_next(context))? {
-                Some(Received::Message(message)) => self.frames = frame::split(message, self.frame_limit),
-                Some(Received::Ping(payload)) => self.send_control(context, framing::pong(&payload))?,
-                Some(Received::Pong) => {}
-                Some(Received::Close(code)) => {
-                    self.send_control(context, framing::close_answer(code))?;
-                    return Poll::Ready(Ok(None));
+            match ready!(self.poll_message_in(context))? {
+                Some((Kind::Binary, message)) => self.frames = frame::split(message, self.frame_limit),
+                Some((Kind::Text, _)) => {
+                    return Poll::Ready(Err(LinkError::protocol(
+                        "text messages are not part of the protocol",
+                    )));
                 }
-                None => return Poll::Ready(Err(LinkError::Lost)),
+                None => return Poll::Ready(Ok(None)),
             }
         }
     }
@@ -181,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link for WebSocketLink<S> {
                 return Poll::Ready(Ok(()));
             }
             // What waits goes together, so that it costs one message and one write.
-            self.writing = Writing::begin(batch.bytes_up_to(WRITE_BYTES));
+            self.writing = Writing::begin(Kind::Binary, batch.bytes_up_to(WRITE_BYTES));
         }
     }
 
@@ -190,19 +239,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link for WebSocketLink<S> {
         self.frames.set_limit(bytes);
     }
 
-    async fn close(mut self, close: Close, mut batch: Batch) {
-        let frame = framing::close(close.code, fit_reason(&close.reason));
+    async fn close(mut self, close: Option<Close>, mut batch: Batch) {
+        if close.is_none() && !self.closed {
+            return;
+        }
         let goodbye = async {
             poll_fn(|context| self.poll_message(context, &mut batch)).await?;
             poll_fn(|context| self.poll_control(context)).await?;
-            self.control = frame;
+            let close = match close {
+                Some(close) if !self.closed => close,
+                // The answer is written. The server is the first to end the connection (RFC 6455, section 7.1.1).
+                _ => {
+                    return poll_fn(|context| Pin::new(&mut self.stream).poll_shutdown(context))
+                        .await
+                        .map_err(lost);
+                }
+            };
+            self.control = framing::close(close.code, fit_reason(&close.reason));
             poll_fn(|context| self.poll_control(context)).await?;
             // Reading on until the device closes too keeps the operating system from resetting the connection because of
             // unread bytes, which would destroy the close frame on its way.
             if self.unreadable {
                 return drain(&mut self.stream).await.map_err(lost);
             }
-            poll_fn(|context| self.poll_farewell(context)).await
+            poll_fn(|context| self.poll_farewell(context)).await.map_err(LinkError::from)
         };
         let _ = timeout(LINGER, goodbye).await;
     }
@@ -214,8 +274,8 @@ thread_local! {
 }
 
 impl Writing {
-    fn begin(payload: usize) -> Self {
-        let (header, size) = framing::message_header(payload);
+    fn begin(kind: Kind, payload: usize) -> Self {
+        let (header, size) = framing::message_header(kind, payload);
         Self { header, header_left: 0..size as u8, payload_left: payload }
     }
 
@@ -295,6 +355,11 @@ fn some(written: io::Result<usize>) -> Result<usize, LinkError> {
 fn lost(_: io::Error) -> LinkError {
     LinkError::Lost
 }
+
+#[cfg(any(test, feature = "bench"))]
+mod echo;
+#[cfg(feature = "bench")]
+pub(super) use echo::echo;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,11 @@ mod framing;
 mod link;
 mod upgrade;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -42,47 +41,48 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Opti
 }
 
 fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
-    let (within, limits) = (shared.config.hello_timeout, &shared.config.limits);
-    let message_limit = im_proto::limits::max_message_bytes(limits.max_frame_bytes);
+    // Dropped without a word, which costs the least.
+    let Some(arrival) = shared.arrivals.try_enter(peer.ip()) else { return };
+    let message_limit = im_proto::limits::max_message_bytes(shared.config.limits.max_frame_bytes);
     match tls.cloned() {
         None => {
-            let link = upgrade(stream, peer, within, message_limit);
-            shared.tasks.spawn(session::serve(Arc::clone(shared), link));
+            let link = upgrade(stream, peer, message_limit);
+            shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
         }
         Some(tls) => {
             let link = async move {
-                let stream = accept_tls(&tls, stream, peer, within).await?;
-                upgrade(stream, peer, within, message_limit).await
+                let stream = accept_tls(&tls, stream, peer).await?;
+                upgrade(stream, peer, message_limit).await
             };
-            shared.tasks.spawn(session::serve(Arc::clone(shared), link));
+            shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
         }
     }
 }
 
-async fn accept_tls(
-    tls: &TlsAcceptor,
-    stream: TcpStream,
-    peer: SocketAddr,
-    within: Duration,
-) -> Option<TlsStream<TcpStream>> {
-    match timeout(within, tls.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+async fn accept_tls(tls: &TlsAcceptor, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+    let failed = |error: &io::Error| tracing::debug!(%peer, %error, "TLS handshake failed");
+    tls.accept(stream).await.inspect_err(failed).ok()
+}
+
+/// Sends back what comes on a connection.
+#[cfg(feature = "bench")]
+pub(crate) async fn echo(mut stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    if upgrade::upgrade(&mut stream).await.is_ok() {
+        link::echo(stream).await;
     }
-    None
 }
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
     mut stream: S,
     peer: SocketAddr,
-    within: Duration,
     message_limit: usize,
 ) -> Option<WebSocketLink<S>> {
-    match timeout(within, upgrade::upgrade(&mut stream)).await {
-        Ok(Ok(())) => return Some(WebSocketLink::new(stream, message_limit)),
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "WebSocket handshake failed"),
-        Err(_) => tracing::debug!(%peer, "WebSocket handshake took too long"),
+    match upgrade::upgrade(&mut stream).await {
+        Ok(()) => Some(WebSocketLink::new(stream, message_limit)),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "WebSocket handshake failed");
+            None
+        }
     }
-    None
 }

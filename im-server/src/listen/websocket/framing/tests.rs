@@ -33,7 +33,7 @@ fn control(opcode: Control, payload: &[u8]) -> Vec<u8> {
 }
 
 /// All that comes of these bytes, in pieces of a size, and whether they are in order.
-fn read(wire: &[u8], piece: usize, limit: usize) -> (Vec<Received>, Result<(), LinkError>) {
+fn read(wire: &[u8], piece: usize, limit: usize) -> (Vec<Received>, Result<(), Broken>) {
     let (mut reader, mut all) = (Reader::new(limit), Vec::new());
     for piece in wire.chunks(piece.max(1)) {
         reader.extend(piece);
@@ -51,7 +51,11 @@ fn read(wire: &[u8], piece: usize, limit: usize) -> (Vec<Received>, Result<(), L
 }
 
 fn message(bytes: &'static [u8]) -> Received {
-    Received::Message(Bytes::from_static(bytes))
+    Received::Message(Kind::Binary, Bytes::from_static(bytes))
+}
+
+fn text(text: &'static str) -> Received {
+    Received::Message(Kind::Text, Bytes::from_static(text.as_bytes()))
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn a_message_may_come_in_parts_with_control_frames_between() {
 fn between_messages_no_memory_is_held() {
     let mut reader = Reader::new(LIMIT);
     reader.extend(&data(Data::Binary, true, &[7; 5000]));
-    assert!(matches!(reader.next(), Ok(Some(Received::Message(_)))));
+    assert!(matches!(reader.next(), Ok(Some(Received::Message(..)))));
     assert!(matches!(reader.next(), Ok(None)));
     assert_eq!((reader.bytes.capacity(), reader.fragments), (0, None));
 }
@@ -88,7 +92,6 @@ fn what_breaks_the_protocol_is_refused() {
     let reserved = |opcode: u8| vec![FIN | opcode, MASKED, 0, 0, 0, 0];
     let broken = [
         ("not masked", frame(OpCode::Data(Data::Binary), true, None, b"x")),
-        ("text", data(Data::Text, true, b"x")),
         ("a continuation alone", data(Data::Continue, true, b"x")),
         (
             "a message in a message",
@@ -99,25 +102,61 @@ fn what_breaks_the_protocol_is_refused() {
         ("a large ping", control(Control::Ping, &[0; 126])),
         ("half a close code", control(Control::Close, b"x")),
         ("a close code that is never sent", control(Control::Close, &1005_u16.to_be_bytes())),
-        ("a reason that is no text", control(Control::Close, &[3, 232, 0xff])),
         ("an unknown kind of data", reserved(3)),
         ("an unknown kind of control", reserved(11)),
         ("a reserved bit", vec![FIN | 0x40 | BINARY, MASKED, 0, 0, 0, 0]),
     ];
     for (what, wire) in broken {
         let (_, result) = read(&wire, 1, LIMIT);
-        assert!(
-            matches!(&result, Err(LinkError::Refused(close)) if close.code == CloseCode::ProtocolError),
-            "{what}"
-        );
+        assert!(matches!(&result, Err(Broken::Protocol(_))), "{what}");
     }
+}
+
+#[test]
+fn text_is_utf8_and_keeps_its_kind() {
+    let wire = [
+        data(Data::Text, true, "grün".as_bytes()),
+        // Cut inside of a character.
+        data(Data::Text, false, &[0xe2, 0x82]),
+        control(Control::Pong, b"\xff"),
+        data(Data::Continue, true, &[0xac]),
+        data(Data::Binary, false, b"\xff"),
+        data(Data::Continue, true, b"\xfe"),
+        data(Data::Text, true, b""),
+    ];
+    for piece in [1, 5, 1000] {
+        let (received, result) = read(&wire.concat(), piece, LIMIT);
+        assert_eq!(result, Ok(()));
+        assert_eq!(received, [text("grün"), Received::Pong, text("€"), message(b"\xff\xfe"), text("")]);
+    }
+    let wrong = [
+        data(Data::Text, true, b"\xff"),
+        // Said before the end has come: it does not get right any more.
+        [data(Data::Text, false, b"\xed"), data(Data::Continue, false, b"\xa0")].concat(),
+        [data(Data::Text, false, b"\xe2\x82"), data(Data::Continue, true, b"")].concat(),
+        control(Control::Close, &[3, 232, 0xff]),
+    ];
+    for wire in wrong {
+        assert_eq!(read(&wire, 1, LIMIT).1, Err(Broken::NotUtf8), "{wire:x?}");
+    }
+}
+
+#[test]
+fn a_device_is_told_in_codes_of_the_protocol() {
+    let code = |broken: Broken| match broken.into() {
+        LinkError::Refused(close) => close.code,
+        LinkError::Lost => panic!("it is told"),
+    };
+    assert_eq!(code(Broken::Protocol("x")), CloseCode::ProtocolError);
+    assert_eq!(code(Broken::NotUtf8), CloseCode::ProtocolError);
+    assert_eq!(code(Broken::TooLarge(FrameError::TooLarge { bytes: 2, limit: 1 })), CloseCode::FrameTooLarge);
 }
 
 #[test]
 fn a_message_is_bounded_before_it_has_come() {
     let too_large = |wire: &[u8]| {
         let (_, result) = read(wire, 1, 1000);
-        matches!(&result, Err(LinkError::Refused(close)) if close.code == CloseCode::FrameTooLarge)
+        matches!(&result, Err(Broken::TooLarge(_)))
     };
     assert!(!too_large(&data(Data::Binary, true, &[0; 1000])));
     assert!(too_large(&data(Data::Binary, true, &[0; 1001])[..8]));
@@ -157,16 +196,19 @@ fn what_we_write_the_library_reads() {
     let sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000];
     let mut wire = Vec::new();
     for size in sizes {
-        let (header, used) = message_header(size);
+        let (header, used) = message_header(Kind::Binary, size);
         wire.extend_from_slice(&header[..used]);
         wire.resize(wire.len() + size, 7);
     }
+    let (header, used) = message_header(Kind::Text, 4);
+    wire.extend_from_slice(&[&header[..used], b"text"].concat());
     wire.extend_from_slice(&pong(b"payload"));
     wire.extend_from_slice(&close(CloseCode::Kicked, "a reason"));
     let mut read = read_by_library(wire, Role::Client);
     let Some(Message::Close(Some(close))) = read.pop() else { panic!("no close") };
     assert_eq!((u16::from(close.code), &*close.reason), (CloseCode::Kicked.code(), "a reason"));
     assert_eq!(read.pop(), Some(Message::Pong(Bytes::from_static(b"payload"))));
+    assert_eq!(read.pop(), Some(Message::text("text")));
     assert_eq!(read, sizes.map(|size| Message::binary(vec![7; size])));
     assert_eq!(read_by_library(close_answer(None).to_vec(), Role::Client), [Message::Close(None)]);
 }
@@ -175,6 +217,10 @@ fn what_we_write_the_library_reads() {
 fn arbitrary_wire() -> impl Strategy<Value = Vec<u8>> {
     let payload = || vec(any::<u8>(), 0..300);
     let whole = payload().prop_map(|payload| data(Data::Binary, true, &payload));
+    let text = (any::<String>(), any::<prop::sample::Index>()).prop_map(|(text, at)| {
+        let (first, rest) = text.as_bytes().split_at(at.index(text.len() + 1));
+        [data(Data::Text, false, first), data(Data::Continue, true, rest)].concat()
+    });
     let parts = (vec(payload(), 1..4), payload()).prop_map(|(parts, ping)| {
         let mut wire = data(Data::Binary, false, &parts[0]);
         wire.extend(control(Control::Ping, &ping[..ping.len().min(MAX_CONTROL_BYTES)]));
@@ -184,13 +230,14 @@ fn arbitrary_wire() -> impl Strategy<Value = Vec<u8>> {
     });
     let ping = payload()
         .prop_map(|payload| control(Control::Ping, &payload[..payload.len().min(MAX_CONTROL_BYTES)]));
-    vec(prop_oneof![whole, parts, ping], 0..8).prop_map(|parts| parts.concat())
+    vec(prop_oneof![whole, text, parts, ping], 0..8).prop_map(|parts| parts.concat())
 }
 
 /// Messages and pings as the library tells of them.
 fn as_library(received: Vec<Received>) -> Vec<Message> {
     let message = |received| match received {
-        Received::Message(bytes) => Message::Binary(bytes),
+        Received::Message(Kind::Binary, bytes) => Message::Binary(bytes),
+        Received::Message(Kind::Text, bytes) => Message::text(String::from_utf8(bytes.to_vec()).unwrap()),
         Received::Ping(bytes) => Message::Ping(bytes),
         Received::Pong => Message::Pong(Bytes::new()),
         Received::Close(_) => Message::Close(None),
@@ -206,7 +253,7 @@ proptest! {
         prop_assert_eq!(as_library(received), read_by_library(wire, Role::Server));
     }
 
-    /// We refuse some of what the library takes, such as text, and never take anything else for a message.
+    /// We refuse some of what the library takes, such as frames without a mask, and never take anything else for a message.
     #[test]
     fn a_broken_stream_is_no_other_message(
         mut wire in arbitrary_wire(), at in any::<prop::sample::Index>(), bits in 1..=255_u8, piece in 1..700_usize,
@@ -215,7 +262,7 @@ proptest! {
             let at = at.index(wire.len());
             wire[at] ^= bits;
         }
-        let messages = |all: Vec<Message>| all.into_iter().filter(Message::is_binary).collect::<Vec<_>>();
+        let messages = |all: Vec<Message>| all.into_iter().filter(|message| message.is_binary() || message.is_text()).collect::<Vec<_>>();
         let (received, result) = read(&wire, piece, LIMIT);
         let (ours, theirs) = (messages(as_library(received)), messages(read_by_library(wire, Role::Server)));
         prop_assert!(theirs.starts_with(&ours), "{} and {}", ours.len(), theirs.len());

@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use im_proto::close::CloseCode;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, join};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role},
+    },
 };
 
 use super::*;
@@ -122,7 +127,7 @@ async fn a_close_comes_after_the_message_that_was_begun() {
     let first = poll_fn(|context| Poll::Ready(link.poll_write(context, &mut waiting))).await;
     assert!(first.is_pending());
     let close = Close::new(CloseCode::Kicked, "no more");
-    let closing = tokio::spawn(link.close(close, waiting));
+    let closing = tokio::spawn(link.close(Some(close), waiting));
     assert_eq!(next(&mut device).await.into_data().len(), 100);
     let Message::Close(Some(frame)) = next(&mut device).await else { panic!("no close") };
     assert_eq!((u16::from(frame.code), &*frame.reason), (CloseCode::Kicked.code(), "no more"));
@@ -140,7 +145,7 @@ async fn a_device_that_breaks_the_protocol_is_told_so() {
     let Err(LinkError::Refused(close)) = poll_fn(|context| link.poll_receive(context)).await else {
         panic!("it was taken")
     };
-    let closing = tokio::spawn(link.close(close, Batch::default()));
+    let closing = tokio::spawn(link.close(Some(close), Batch::default()));
     let mut read = Vec::new();
     device.read_to_end(&mut read).await.unwrap();
     assert_eq!(read[0], 0x88);
@@ -156,4 +161,61 @@ async fn a_device_that_is_gone_is_lost() {
     let read = poll_fn(|context| link.poll_receive(context)).await;
     assert!(matches!(read, Err(LinkError::Lost)));
     assert!(poll_fn(|context| link.poll_write(context, &mut batch(&[10]))).await.is_err());
+}
+
+#[tokio::test]
+async fn of_pings_that_cannot_be_answered_the_last_one_is() {
+    let (mut device_out, server_in) = duplex(1000);
+    let (server_out, mut device_in) = duplex(3);
+    let mut link = WebSocketLink::new(join(server_in, server_out), 1000);
+    for payload in [b"aa", b"bb", b"cc"] {
+        // Masked with nothing.
+        device_out.write_all(&[0x89, 0x82, 0, 0, 0, 0, payload[0], payload[1]]).await.unwrap();
+    }
+    // Three bytes of the first pong go, and no more until the device reads.
+    let read = poll_fn(|context| Poll::Ready(link.poll_receive(context))).await;
+    assert!(read.is_pending());
+    let writing = tokio::spawn(async move {
+        poll_fn(|context| link.poll_write(context, &mut Batch::default())).await.unwrap();
+        link
+    });
+    let mut pongs = [0; 8];
+    let read = timeout(Duration::from_secs(20), device_in.read_exact(&mut pongs)).await;
+    read.expect("the last ping is answered").unwrap();
+    assert_eq!(pongs, *b"\x8a\x02aa\x8a\x02cc");
+    let link = writing.await.unwrap();
+    assert!(link.control.is_empty() && link.control_begun == 0);
+}
+
+#[tokio::test]
+async fn a_close_is_answered_after_the_message_that_was_begun() {
+    let (mut link, mut device) = connect(50).await;
+    let mut waiting = batch(&[100]);
+    let first = poll_fn(|context| Poll::Ready(link.poll_write(context, &mut waiting))).await;
+    assert!(first.is_pending());
+    let closing = tokio::spawn(async move {
+        let read = poll_fn(|context| link.poll_receive(context)).await;
+        assert!(matches!(read, Ok(None)));
+        link.close(None, waiting).await;
+    });
+    device.close(Some(CloseFrame { code: 4405.into(), reason: "bye".into() })).await.unwrap();
+    assert_eq!(next(&mut device).await.into_data().len(), 100);
+    let Message::Close(Some(frame)) = next(&mut device).await else { panic!("no close") };
+    assert_eq!(u16::from(frame.code), 4405);
+    assert!(device.next().await.is_none(), "the server ends the connection");
+    closing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_link_waits_for_a_while_and_for_nobody_who_is_gone() {
+    for (close, seconds) in [(None, 0), (Some(Close::new(CloseCode::Kicked, "now")), LINGER.as_secs())] {
+        let (mut link, _device) = connect(50).await;
+        // The device reads nothing.
+        let mut waiting = batch(&[100]);
+        let first = poll_fn(|context| Poll::Ready(link.poll_write(context, &mut waiting))).await;
+        assert!(first.is_pending());
+        let started = tokio::time::Instant::now();
+        link.close(close, waiting).await;
+        assert_eq!(started.elapsed().as_secs(), seconds);
+    }
 }
