@@ -39,6 +39,7 @@ mod broadcast;
 mod channels;
 mod config;
 mod deliver;
+mod descriptors;
 pub mod dev;
 pub mod file;
 mod handshake;
