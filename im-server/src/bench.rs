@@ -12,7 +12,9 @@ use im_sdk::{
 };
 use prost::Message as _;
 
-use crate::{Server, ServerConfig, batch::Batch, deliver, outbox::Outbox, registry::Registration};
+use crate::{
+    Server, ServerConfig, batch::Batch, deliver, outbox::Outbox, registry::Registration, woken::Woken,
+};
 
 /// A server with connections that have an outbox and nothing behind it.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Inside {
     /// # Errors
     /// When it is none.
     pub fn dispatch(&self, envelope: Bytes) -> Result<(), prost::DecodeError> {
-        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?);
+        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?, &mut Woken::default());
         Ok(())
     }
 

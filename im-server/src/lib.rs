@@ -62,6 +62,7 @@ mod sync;
 mod tls;
 mod upstream;
 mod waiting;
+mod woken;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};

@@ -1,12 +1,12 @@
 //! One connection, one task: it reads frames, writes what the outbox holds, and ends with a reason.
 //!
 //! The session is polled as a whole instead of selecting over futures, so reads never wait behind writes and a session
-//! is no more than its fields.
+//! is no more than its fields. Who has queued something may poll its writes, too (`woken.rs`).
 
 use std::{
     future::poll_fn,
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError, TryLockError, atomic::Ordering},
+    task::{Context, Poll, Waker, ready},
     time::Instant,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     shared::Shared,
     signals::Allowance,
     upstream::Forward,
+    woken::Flush,
 };
 
 /// How many frames a session reads before it lets others run.
@@ -43,22 +44,23 @@ const ROLLBACK_HINT_MS: u32 = 2000;
 ///
 /// Each part is boxed: a task is as large as the largest of its parts, for as long as it lives, and both ends of a
 /// connection's life are larger than what is between them.
-pub(crate) fn serve<L: Link>(
+pub(crate) fn serve<L: Link + 'static>(
     shared: Arc<Shared>,
     link: impl Future<Output = Option<L>> + Send,
 ) -> impl Future<Output = ()> + Send {
     let begin = Box::pin(begin(shared, link));
     async move {
-        let Some(mut session) = begin.await else { return };
-        let end = poll_fn(|context| session.poll(context)).await;
+        let Some(place) = begin.await else { return };
+        let (session, end) = poll_fn(|context| place.poll(context)).await;
+        drop(place);
         Box::pin(session.leave(end)).await;
     }
 }
 
-async fn begin<L: Link>(
+async fn begin<L: Link + 'static>(
     shared: Arc<Shared>,
     link: impl Future<Output = Option<L>>,
-) -> Option<Box<Session<L>>> {
+) -> Option<Arc<Place<L>>> {
     let mut link = link.await?;
     let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link).await {
         Ok(admitted) => admitted,
@@ -77,7 +79,46 @@ async fn begin<L: Link>(
     }
     shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
     let allowance = Allowance::new(Instant::now());
-    Some(Box::new(Session { shared, link, registration, batch, allowance }))
+    let connection = Arc::clone(&registration.connection);
+    let session = Session { shared, link, registration, batch, allowance, end: None };
+    let place = Arc::new(Place { session: Mutex::new(Some(session)) });
+    let flush: Arc<dyn Flush> = place.clone();
+    connection.set_flush(Arc::downgrade(&flush));
+    Some(place)
+}
+
+/// Where a session is while it lasts: its own task polls it, and who has queued something may have it written.
+struct Place<L> {
+    session: Mutex<Option<Session<L>>>,
+}
+
+impl<L: Link> Place<L> {
+    /// The session, when it is over.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<(Session<L>, End)> {
+        let mut place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = place.as_mut() else { return Poll::Pending };
+        let end = ready!(session.poll(context));
+        place.take().map_or(Poll::Pending, |session| Poll::Ready((session, end)))
+    }
+}
+
+impl<L: Link> Flush for Place<L> {
+    fn try_flush(&self, waker: &Waker) -> bool {
+        let mut place = match self.session.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(place)) => place.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let Some(session) = place.as_mut().filter(|session| session.end.is_none()) else { return false };
+        match session.poll_writes(&mut Context::from_waker(waker)) {
+            Poll::Pending => true,
+            // For the session's own task.
+            Poll::Ready(end) => {
+                session.end = Some(Box::new(end));
+                false
+            }
+        }
+    }
 }
 
 struct Session<L> {
@@ -88,6 +129,8 @@ struct Session<L> {
     batch: Batch,
     /// For signals.
     allowance: Allowance,
+    /// It is over, which its own task does not know yet.
+    end: Option<Box<End>>,
 }
 
 /// Why a session is over.
@@ -112,6 +155,9 @@ impl<L: Link> Session<L> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if let Some(end) = self.end.take() {
+            return Poll::Ready(*end);
+        }
         if let Poll::Ready(end) = self.poll_writes(context) {
             return Poll::Ready(end);
         }
@@ -166,8 +212,8 @@ impl<L: Link> Session<L> {
     }
 
     /// Nothing reaches the connection from here on, and nobody is told that it did.
-    async fn leave(self: Box<Self>, end: End) {
-        let Self { shared, link, registration, batch, .. } = *self;
+    async fn leave(self, end: End) {
+        let Self { shared, link, registration, batch, .. } = self;
         let connection = Arc::clone(&registration.connection);
         drop(registration);
         shared.upstream.forget(&connection);
