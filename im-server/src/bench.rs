@@ -14,7 +14,9 @@ use im_sdk::{
 use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{Server, ServerConfig, batch::Batch, deliver, listen, outbox::Outbox, registry::Registration};
+use crate::{
+    Server, ServerConfig, batch::Batch, deliver, listen, outbox::Outbox, registry::Registration, woken::Woken,
+};
 
 /// Sends back every WebSocket message, text too, with the server's own framing. Dropping it ends the connections.
 ///
@@ -91,7 +93,7 @@ impl Inside {
     /// # Errors
     /// When it is none.
     pub fn dispatch(&self, envelope: Bytes) -> Result<(), prost::DecodeError> {
-        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?);
+        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?, &mut Woken::default());
         Ok(())
     }
 

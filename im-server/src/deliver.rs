@@ -2,12 +2,19 @@
 //! for them nor for the bus.
 
 use std::{
+    convert::Infallible,
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use im_proto::{close::CloseCode, frame, pb, pb::record::Effect};
+use im_proto::{
+    close::CloseCode,
+    frame,
+    pb::{self, Priority, record::Effect},
+};
 use im_sdk::{
     cluster::{BusEvent, Subject, Subscription},
     id::{ChannelId, ConnectionId},
@@ -21,8 +28,9 @@ use crate::{
     holes::Holes,
     merge,
     outbox::{Close, Pushed},
-    registry::Registry,
+    registry::{Connection, Registry},
     shared::Shared,
+    woken::Woken,
 };
 
 /// How often silent publishers are looked for.
@@ -32,12 +40,15 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
     let mut holes = Holes::default();
     let mut hints = Hints::default();
+    let mut woken = Woken::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             biased; // Deliveries come first.
             event = subscription.next() => event,
+            // Before it sleeps: nothing more is there that could be written along.
+            never = poll_fn(|_| { woken.flush(); Poll::<Infallible>::Pending }) => match never {},
             _ = ticks.tick() => {
                 if holes.forget_silent(Instant::now()) {
                     hints.wanted = true;
@@ -50,7 +61,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
             Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
                 Ok(envelope) => {
                     hints.wanted |= holes.heard(&envelope, Instant::now());
-                    handle(&shared, envelope);
+                    handle(&shared, envelope, &mut woken);
                 }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
@@ -110,8 +121,8 @@ pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
     window
 }
 
-/// Applies an envelope's records.
-pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
+/// Applies an envelope's records. Who has something to write then is in `woken`.
+pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope, woken: &mut Woken) {
     let mut answer = pb::Delivered { number: envelope.number, ..pb::Delivered::default() };
     let mut changes = Vec::new();
     let mut records = (0..).zip(envelope.records).peekable();
@@ -127,12 +138,12 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
         }
         let last = merge::take_following(&mut record, index, &mut records, limit);
         if !record.channel.is_empty() {
-            if let Some(reached) = apply_to_channel(shared, &record) {
+            if let Some(reached) = apply_to_channel(shared, &record, woken) {
                 answer.reached.extend((index..=last).map(|record| pb::Reached { record, ..reached }));
             }
             continue;
         }
-        let connections = apply(shared, record);
+        let connections = apply(shared, record, woken);
         if !connections.is_empty() {
             let miss = |record| pb::Missed { record, connections: connections.clone() };
             answer.missed.extend((index..=last).map(miss));
@@ -154,7 +165,7 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope) {
 }
 
 /// Returns the connections that the record did not reach.
-fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
+fn apply(shared: &Shared, record: pb::Record, woken: &mut Woken) -> Vec<u64> {
     let Some(effect) = record.effect else {
         return Vec::new();
     };
@@ -163,22 +174,34 @@ fn apply(shared: &Shared, record: pb::Record) -> Vec<u64> {
         // Most records. The reference that came is the one that is written: counting more of them costs, as all of an
         // envelope's frames share one count.
         (Effect::Frames(frames), &[only]) => {
-            if push(shared, ConnectionId(only), frames) {
+            if push(shared, ConnectionId(only), frames, woken) {
                 connections.clear();
             }
         }
-        (effect, _) => connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect)),
+        (effect, _) => {
+            connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect, woken));
+        }
     }
     connections
 }
 
 /// True when the frames are queued.
-fn push(shared: &Shared, id: ConnectionId, frames: Bytes) -> bool {
-    shared.registry.with(id, |connection| connection.outbox.try_push(frames)) == Some(Pushed::Queued)
+fn push(shared: &Shared, id: ConnectionId, frames: Bytes, woken: &mut Woken) -> bool {
+    let pushed = shared.registry.with(id, |connection| push_to(connection, frames, Priority::Must, woken));
+    pushed == Some(Pushed::Queued)
+}
+
+fn push_to(connection: &Arc<Connection>, frames: Bytes, priority: Priority, woken: &mut Woken) -> Pushed {
+    let bytes = frames.len();
+    let (pushed, session) = connection.outbox.try_push_without_waking(frames, priority);
+    if let Some(session) = session {
+        woken.add(connection, session, bytes);
+    }
+    pushed
 }
 
 /// For all who have joined. Who has not, gets what was missed when it does.
-fn apply_to_channel(shared: &Shared, record: &pb::Record) -> Option<pb::Reached> {
+fn apply_to_channel(shared: &Shared, record: &pb::Record, woken: &mut Woken) -> Option<pb::Reached> {
     let channel = ChannelId::parse_internal(&record.channel);
     let channel = channel.inspect_err(|error| tracing::warn!(%error, "a record for a channel was dropped"));
     let (channel, mut reached) = (channel.ok()?, pb::Reached::default());
@@ -186,7 +209,7 @@ fn apply_to_channel(shared: &Shared, record: &pb::Record) -> Option<pb::Reached>
         Some(Effect::Frames(frames)) => {
             let priority = record.priority();
             shared.registry.for_each_in(&channel, |connection| {
-                match connection.outbox.try_push_at(frames.clone(), priority) {
+                match push_to(connection, frames.clone(), priority, woken) {
                     Pushed::Queued => reached.connections += 1,
                     Pushed::Shed => reached.shed += 1,
                     Pushed::Full | Pushed::Closed => {}
@@ -202,10 +225,10 @@ fn apply_to_channel(shared: &Shared, record: &pb::Record) -> Option<pb::Reached>
 }
 
 /// True when it reached the connection.
-fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect) -> bool {
+fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect, woken: &mut Woken) -> bool {
     let registry = &shared.registry;
     match effect {
-        Effect::Frames(frames) => push(shared, id, frames.clone()),
+        Effect::Frames(frames) => push(shared, id, frames.clone(), woken),
         Effect::Answer(answer) => {
             registry.with(id, |_| shared.upstream.answered(id, answer.clone())).is_some()
         }

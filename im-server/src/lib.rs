@@ -41,6 +41,7 @@ mod broadcast;
 mod channels;
 mod config;
 mod deliver;
+mod descriptors;
 pub mod dev;
 pub mod file;
 mod handshake;
@@ -63,6 +64,7 @@ mod sync;
 mod tls;
 mod upstream;
 mod waiting;
+mod woken;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};

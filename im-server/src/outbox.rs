@@ -77,6 +77,17 @@ impl Outbox {
 
     /// The same, unless what waits already is too much for a message of this priority.
     pub(crate) fn try_push_at(&self, frames: Bytes, priority: Priority) -> Pushed {
+        let (pushed, session) = self.try_push_without_waking(frames, priority);
+        wake(session);
+        pushed
+    }
+
+    /// The same without waking the session, if it has to be: the caller does.
+    pub(crate) fn try_push_without_waking(
+        &self,
+        frames: Bytes,
+        priority: Priority,
+    ) -> (Pushed, Option<Waker>) {
         let shed_above = match priority {
             Priority::Must => usize::MAX,
             Priority::Normal => self.capacity / NORMAL_SHARE,
@@ -86,9 +97,7 @@ impl Outbox {
         let pushed = state.push(frames, self.capacity, shed_above);
         let has_changed = matches!(pushed, Pushed::Queued | Pushed::Full);
         let session = if has_changed { state.session.take() } else { None };
-        drop(state);
-        wake(session);
-        pushed
+        (pushed, session)
     }
 
     /// Asks the session to close. The first reason stays.

@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -16,10 +18,10 @@ use im_sdk::id::{ChannelId, ConnectionId, Device, UserId};
 use crate::{
     joined::Joined,
     outbox::{Close, Outbox},
+    woken::Flush,
 };
 
 /// What the rest of the server knows of a connection.
-#[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) user: UserId,
@@ -35,6 +37,8 @@ pub(crate) struct Connection {
     expires_at: u64,
     /// Milliseconds after the registry's start.
     heard_at: AtomicU32,
+    /// What writes for its session, once it has begun.
+    flush: OnceLock<Weak<dyn Flush>>,
 }
 
 impl Connection {
@@ -45,6 +49,22 @@ impl Connection {
 
     pub(crate) fn is_routed(&self) -> bool {
         self.routed.load(Ordering::Relaxed)
+    }
+
+    /// Notes what writes for its session. The first one stays.
+    pub(crate) fn set_flush(&self, flush: Weak<dyn Flush>) {
+        let _ = self.flush.set(flush);
+    }
+
+    /// Has its session write. False: it must be woken.
+    pub(crate) fn try_flush(&self, session: &Waker) -> bool {
+        self.flush.get().and_then(Weak::upgrade).is_some_and(|flush| flush.try_flush(session))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connection").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -121,6 +141,7 @@ impl Registry {
             routed: AtomicBool::new(false),
             expires_at,
             heard_at: AtomicU32::new(self.now()),
+            flush: OnceLock::new(),
         });
         let shard = self.shard(id);
         shard.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&connection));
@@ -137,9 +158,9 @@ impl Registry {
     }
 
     /// Does something with a connection that is here, which must not take long: others of its shard wait.
-    pub(crate) fn with<R>(&self, id: ConnectionId, act: impl FnOnce(&Connection) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, id: ConnectionId, act: impl FnOnce(&Arc<Connection>) -> R) -> Option<R> {
         let shard = self.shard(id).read().unwrap_or_else(PoisonError::into_inner);
-        shard.get(&id).map(|connection| act(connection))
+        shard.get(&id).map(act)
     }
 
     /// Joins a connection to channels. False: it is gone, or in too many rooms.

@@ -111,7 +111,7 @@ impl Server {
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Result<Self, StartError> {
         config.check()?;
         let id = server_id(&config)?;
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config)?;
         let subscription = subscribe(&cluster, &id).await?;
         let (upstream, publishes) = Upstream::new();
         let (syncs, sync_queue) = Syncs::new();

@@ -1,12 +1,12 @@
 //! One connection, one task: it reads frames, writes what the outbox holds, and ends with a reason.
 //!
 //! The session is polled as a whole instead of selecting over futures, so reads never wait behind writes and a session
-//! is no more than its fields.
+//! is no more than its fields. Who has queued something may poll its writes, too (`woken.rs`).
 
 use std::{
     future::poll_fn,
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError, TryLockError, atomic::Ordering},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,7 @@ use crate::{
     shared::Shared,
     signals,
     upstream::Forward,
+    woken::Flush,
 };
 
 /// How many frames a session reads before it lets others run.
@@ -47,24 +48,25 @@ const ROLLBACK_HINT_MS: u32 = 2000;
 ///
 /// Each part is boxed: a task is as large as the largest of its parts, for as long as it lives, and both ends of a
 /// connection's life are larger than what is between them.
-pub(crate) fn serve<L: Link>(
+pub(crate) fn serve<L: Link + 'static>(
     shared: Arc<Shared>,
     arrival: Arrival,
     link: impl Future<Output = Option<L>> + Send,
 ) -> impl Future<Output = ()> + Send {
     let begin = Box::pin(begin(shared, arrival, link));
     async move {
-        let Some(mut session) = begin.await else { return };
-        let end = poll_fn(|context| session.poll(context)).await;
+        let Some(place) = begin.await else { return };
+        let (session, end) = poll_fn(|context| place.poll(context)).await;
+        drop(place);
         Box::pin(session.leave(end)).await;
     }
 }
 
-async fn begin<L: Link>(
+async fn begin<L: Link + 'static>(
     shared: Arc<Shared>,
     _arrival: Arrival,
     link: impl Future<Output = Option<L>>,
-) -> Option<Box<Session<L>>> {
+) -> Option<Arc<Place<L>>> {
     // One for all steps: a device that stalls in each of them is not there for longer.
     let deadline = Instant::now() + shared.config.hello_timeout;
     let mut link = tokio::select! {
@@ -95,7 +97,46 @@ async fn begin<L: Link>(
     let now = Instant::now();
     let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
     let signalling = Allowance::new(signals::RATE, now);
-    Some(Box::new(Session { shared, link, registration, batch, publishing, signalling }))
+    let connection = Arc::clone(&registration.connection);
+    let session = Session { shared, link, registration, batch, publishing, signalling, end: None };
+    let place = Arc::new(Place { session: Mutex::new(Some(session)) });
+    let flush: Arc<dyn Flush> = place.clone();
+    connection.set_flush(Arc::downgrade(&flush));
+    Some(place)
+}
+
+/// Where a session is while it lasts: its own task polls it, and who has queued something may have it written.
+struct Place<L> {
+    session: Mutex<Option<Session<L>>>,
+}
+
+impl<L: Link> Place<L> {
+    /// The session, when it is over.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<(Session<L>, End)> {
+        let mut place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(session) = place.as_mut() else { return Poll::Pending };
+        let end = ready!(session.poll(context));
+        place.take().map_or(Poll::Pending, |session| Poll::Ready((session, end)))
+    }
+}
+
+impl<L: Link> Flush for Place<L> {
+    fn try_flush(&self, waker: &Waker) -> bool {
+        let mut place = match self.session.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(place)) => place.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let Some(session) = place.as_mut().filter(|session| session.end.is_none()) else { return false };
+        match session.poll_writes(&mut Context::from_waker(waker)) {
+            Poll::Pending => true,
+            // For the session's own task.
+            Poll::Ready(end) => {
+                session.end = Some(Box::new(end));
+                false
+            }
+        }
+    }
 }
 
 struct Session<L> {
@@ -108,6 +149,8 @@ struct Session<L> {
     publishing: Option<Box<Allowance>>,
     /// For signals.
     signalling: Allowance,
+    /// It is over, which its own task does not know yet.
+    end: Option<Box<End>>,
 }
 
 fn publish_rate(shared: &Shared) -> Option<Rate> {
@@ -137,6 +180,9 @@ impl<L: Link> Session<L> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if let Some(end) = self.end.take() {
+            return Poll::Ready(*end);
+        }
         if let Poll::Ready(end) = self.poll_writes(context) {
             return Poll::Ready(end);
         }
@@ -191,8 +237,8 @@ impl<L: Link> Session<L> {
     }
 
     /// Nothing reaches the connection from here on, and nobody is told that it did.
-    async fn leave(self: Box<Self>, end: End) {
-        let Self { shared, link, registration, batch, .. } = *self;
+    async fn leave(self, end: End) {
+        let Self { shared, link, registration, batch, .. } = self;
         let connection = Arc::clone(&registration.connection);
         drop(registration);
         shared.upstream.forget(&connection);

@@ -13,11 +13,16 @@ use std::{
 
 use im_proto::ALPN;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
-use tokio::{net::TcpListener, task::JoinHandle};
+use rustix::net::sockopt;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::ServerConfig,
+    descriptors,
     shared::Shared,
     tls::{Identity, TlsError},
 };
@@ -62,7 +67,8 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) async fn bind(config: &ServerConfig) -> Result<Self, ListenError> {
+    pub(crate) fn bind(config: &ServerConfig) -> Result<Self, ListenError> {
+        descriptors::reserve();
         let needs_tls = config.quic.is_some() || (config.websocket.is_some() && config.websocket_tls);
         let identity = if needs_tls { Some(Identity::load(&config.tls)?) } else { None };
         let mut listeners = Self {
@@ -72,7 +78,7 @@ impl Listeners {
         };
         if let Some(address) = config.websocket {
             let tls = identity.as_ref().filter(|_| config.websocket_tls);
-            listeners.websocket = Some(bind_websocket(address, tls).await?);
+            listeners.websocket = Some(bind_websocket(address, tls)?);
         }
         if let (Some(address), Some(identity)) = (config.quic, &identity) {
             listeners.quic = Some(bind_quic(address, identity, config)?);
@@ -115,15 +121,42 @@ impl Listeners {
     }
 }
 
-async fn bind_websocket(
+/// How many connections may wait to be accepted. When all devices of another server come at once, one that finds no room is
+/// not refused: its packet is dropped, and it tries again a second later. The system cuts this to its own limit (on Linux
+/// `net.core.somaxconn`, 4096). The library's default is 128.
+const BACKLOG: u32 = 65_535;
+
+/// How many bytes of datagrams may wait to be read, and to be sent, for all connections together. The system's default (on Linux
+/// `net.core.rmem_default`, 208 KiB) holds the first packets of some ninety devices; one whose packet is dropped tries again
+/// a second later. The system cuts this to its own limit (`net.core.rmem_max`).
+const DATAGRAM_BUFFER: usize = 8 * 1024 * 1024;
+
+/// The library's own `bind` leaves no choice of [`BACKLOG`].
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A server that starts again finds connections of the one before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind_websocket(
     address: SocketAddr,
     tls: Option<&Identity>,
 ) -> Result<(TcpListener, SocketAddr, Option<TlsAcceptor>), ListenError> {
     let failed = |source| ListenError::Bind { transport: "WebSocket", address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen(address).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     let tls = tls.map(|identity| identity.server_config(&[b"http/1.1"])).transpose()?;
     Ok((listener, local, tls.map(TlsAcceptor::from)))
+}
+
+fn enlarge_buffers(socket: &UdpSocket) {
+    let enlarged = sockopt::set_socket_recv_buffer_size(socket, DATAGRAM_BUFFER)
+        .and_then(|()| sockopt::set_socket_send_buffer_size(socket, DATAGRAM_BUFFER));
+    if let Err(error) = enlarged {
+        tracing::warn!(%error, "the QUIC socket keeps the buffers that the system gives by default");
+    }
 }
 
 fn bind_quic(
@@ -136,7 +169,40 @@ fn bind_quic(
     let server = quic::server_config(tls, config.idle_timeout())
         .map_err(|error| failed(std::io::Error::other(error)))?;
     let socket = UdpSocket::bind(address).map_err(failed)?;
+    enlarge_buffers(&socket);
     let local = socket.local_addr().map_err(failed)?;
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
     Ok((endpoint.map_err(failed)?, local))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{fs, net::TcpStream, time::Duration};
+
+    use super::*;
+
+    const LOCALHOST: &str = "127.0.0.1:0";
+
+    fn system_limit(name: &str) -> Option<usize> {
+        fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?.trim().parse().ok()
+    }
+
+    #[tokio::test]
+    async fn a_storm_finds_room_before_anybody_is_accepted() {
+        // More than the library's default.
+        let storm = system_limit("somaxconn").unwrap().min(400);
+        let listener = listen(LOCALHOST.parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();
+        assert_eq!((0..storm).map(connect).collect::<Vec<_>>().len(), storm);
+    }
+
+    #[test]
+    fn datagrams_find_room() {
+        let socket = UdpSocket::bind(LOCALHOST).unwrap();
+        enlarge_buffers(&socket);
+        // The system reports twice what it gives, for its bookkeeping.
+        let given = sockopt::socket_recv_buffer_size(&socket).unwrap() / 2;
+        assert_eq!(given, DATAGRAM_BUFFER.min(system_limit("rmem_max").unwrap()));
+    }
 }

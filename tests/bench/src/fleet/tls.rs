@@ -4,7 +4,7 @@
 use std::{fmt::Display, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    CipherSuite, ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         Resumption, UnbufferedClientConnection,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -117,7 +117,10 @@ pub(super) fn config(
     certificates: Vec<CertificateDer<'static>>,
     alpn: &[u8],
 ) -> Result<ClientConfig, String> {
-    let provider = Arc::new(crypto::ring::default_provider());
+    let mut provider = crypto::ring::default_provider();
+    // As the SDK and browsers have it.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
     let pinned = Pinned { certificates, provider: Arc::clone(&provider) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
