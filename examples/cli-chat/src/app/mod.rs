@@ -1,0 +1,291 @@
+//! The chat: what it knows, and the loop in which it takes what arrives, what is answered and what is typed.
+
+mod acts;
+mod events;
+mod jobs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use im_sdk::{
+    Recipient,
+    client::{Client, ConversationList, HistoryRange, LocalId, Unread, UserPresence},
+    id::{InvalidId, MessageId, UserId},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::jobs::Job;
+use crate::{
+    book::Book,
+    groups::BACK_END,
+    terminal::{Keyboard, Prompt, Screen},
+    view::{Row, View, name},
+};
+
+/// See the module's description.
+pub(crate) struct App {
+    client: Arc<Client>,
+    me: UserId,
+    back_end: UserId,
+    view: View,
+    screen: Screen,
+    link: Link,
+    list: ConversationList,
+    /// The list was shown once.
+    list_shown: bool,
+    book: Book,
+    open: Option<Open>,
+    presences: HashMap<UserId, UserPresence>,
+    watched: BTreeSet<UserId>,
+    sends: BTreeMap<LocalId, Send>,
+    /// Entries of this user that have come, the last ones.
+    own: VecDeque<MessageId>,
+    jobs: FuturesUnordered<Job>,
+    /// When others were last told that this user types.
+    typed: Option<Instant>,
+    /// Something that was typed could not be done.
+    has_failed: bool,
+}
+
+/// How the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// The first attempt is under way.
+    Unknown,
+    /// What was missed is still coming.
+    CatchingUp,
+    Up,
+    Down,
+}
+
+/// The conversation that is open.
+struct Open {
+    conversation: Recipient,
+    history: History,
+    /// The newest message of this user that others are known to have read.
+    read: HashMap<UserId, MessageId>,
+    /// When it was last shown that others type.
+    typing: HashMap<UserId, Instant>,
+}
+
+/// How much of the open conversation's history is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum History {
+    /// It is not asked for: there is no connection.
+    Missing,
+    /// It is asked for. What arrives meanwhile is shown with it.
+    Coming,
+    /// It is there, back to here. `None`: from the beginning.
+    Back(Option<HistoryRange>),
+}
+
+/// Something that is sent, and has not come back yet.
+struct Send {
+    to: Recipient,
+    text: String,
+    since: Instant,
+    /// The back end has taken it, and it becomes this entry.
+    taken: Option<MessageId>,
+    /// It takes so long that nobody waits for it any more.
+    is_late: bool,
+}
+
+impl App {
+    /// A chat over a client that is not connected yet.
+    ///
+    /// # Errors
+    /// [`InvalidId`], which the built-in names do not cause.
+    pub(crate) fn new(client: Client, me: UserId, screen: Screen) -> Result<Self, InvalidId> {
+        Ok(Self {
+            client: Arc::new(client),
+            back_end: UserId::parse(BACK_END)?,
+            view: View::new(me.clone(), screen.has_colours()),
+            screen,
+            link: Link::Unknown,
+            list: ConversationList::new(me.clone()),
+            list_shown: false,
+            book: Book::new(me.clone()),
+            me,
+            open: None,
+            presences: HashMap::new(),
+            watched: BTreeSet::new(),
+            sends: BTreeMap::new(),
+            own: VecDeque::new(),
+            jobs: FuturesUnordered::new(),
+            typed: None,
+            has_failed: false,
+        })
+    }
+
+    /// Chats until the input ends. Whether all that was typed could be done, and all was sent.
+    pub(crate) async fn run(mut self, mut keyboard: Keyboard) -> bool {
+        self.client.connect();
+        self.note_queued().await;
+        let mut is_asked = false;
+        loop {
+            self.load_list();
+            if !is_asked && self.is_ready() {
+                keyboard.ask(self.prompt());
+                is_asked = true;
+            }
+            let overdue = self.overdue();
+            tokio::select! {
+                biased; // What arrives is shown before what is typed is carried out.
+                events = self.client.next_events(EVENTS) => for event in events {
+                    if self.take(event).await.is_break() {
+                        return self.leave().await;
+                    }
+                },
+                Some(answer) = self.jobs.next() => self.take_answer(answer).await,
+                () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => self.note_late(),
+                Some(()) = keyboard.typing.recv() => self.tell_typing().await,
+                line = keyboard.lines.recv(), if is_asked => {
+                    is_asked = false;
+                    let goes_on = match line {
+                        Some(line) => self.obey(&line).await,
+                        None => ControlFlow::Break(()),
+                    };
+                    if goes_on.is_break() {
+                        // Only then does the keyboard's thread end.
+                        drop(keyboard);
+                        return self.leave().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for what is on its way, and says what is left.
+    async fn leave(mut self) -> bool {
+        let settling = async {
+            while self.is_connected() && !self.sends.is_empty() {
+                for event in self.client.next_events(EVENTS).await {
+                    _ = self.take(event).await;
+                }
+            }
+        };
+        _ = timeout(SETTLE, settling).await;
+        self.client.close().await;
+        let left = self.sends.values().filter(|send| send.taken.is_none()).count();
+        if left > 0 {
+            self.tell(&format!("{left} not sent yet: what is left is sent the next time that you are here"));
+        }
+        let all_done = !self.has_failed && left == 0;
+        self.screen.close();
+        all_done
+    }
+
+    /// What stands before what is typed: the open conversation, and how much is unread elsewhere.
+    fn prompt(&self) -> Prompt {
+        let open = self.open.as_ref().map(|open| name(&open.conversation));
+        let unread = match unread(self.list.unread()).as_str() {
+            "0" => String::new(),
+            unread => format!(" ({unread} unread)"),
+        };
+        // A message is shown again when it is sent, with its number.
+        let shows_again = open.is_some();
+        Prompt { text: format!("{}{unread}> ", open.unwrap_or_default()), shows_again }
+    }
+
+    /// Asks for all conversations, where what is known of them may be wrong.
+    fn load_list(&mut self) {
+        if self.list.needs_loading() && self.is_connected() {
+            self.list.begin_loading();
+            self.jobs.push(jobs::conversations(Arc::clone(&self.client)));
+        }
+    }
+
+    /// Asks where those stand whom the user talks to.
+    fn watch(&mut self) {
+        let listed = self.list.conversations().into_iter().map(|listed| listed.state.conversation);
+        let open = self.open.as_ref().map(|open| open.conversation.clone());
+        let users = open.into_iter().chain(listed).filter_map(|conversation| conversation.as_user().cloned());
+        let users: BTreeSet<UserId> = users.filter(|user| *user != self.me).take(MAX_WATCHED).collect();
+        if self.is_connected() && !users.is_subset(&self.watched) {
+            self.watched.clone_from(&users);
+            self.jobs.push(jobs::presences(Arc::clone(&self.client), users.into_iter().collect()));
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up | Link::CatchingUp)
+    }
+
+    fn is_open(&self, conversation: &Recipient) -> bool {
+        self.open.as_ref().is_some_and(|open| open.conversation == *conversation)
+    }
+
+    /// Whether the next line may be carried out. One at a time, after the first attempt to connect, and when what was sent is
+    /// there: what a script does has an order, and what a person has typed does not come in between.
+    fn is_ready(&self) -> bool {
+        self.link != Link::Unknown && self.jobs.is_empty() && self.sends.values().all(|send| send.is_late)
+    }
+
+    /// When something has been under way for so long that nobody should wait for it.
+    fn overdue(&self) -> Option<Instant> {
+        self.sends.values().filter(|send| !send.is_late).map(|send| send.since + OVERDUE).min()
+    }
+
+    /// Shows what is not sent although it should be.
+    fn note_late(&mut self) {
+        let is_down = !self.is_connected();
+        let is_late = |send: &&mut Send| !send.is_late && (is_down || send.since.elapsed() >= OVERDUE);
+        for send in self.sends.values_mut().filter(is_late) {
+            send.is_late = true;
+            if send.taken.is_none() {
+                self.screen.print(&self.view.waiting(&send.to, &send.text));
+            }
+        }
+    }
+
+    /// Shows a message as it is now.
+    fn show(&mut self, conversation: &Recipient, id: MessageId) {
+        let number = self.book.number(conversation, id);
+        let Some(message) = self.book.message(conversation, id) else { return };
+        let read_to = self.list.get(conversation).and_then(|listed| listed.state.peer_read);
+        let row = Row {
+            message,
+            number,
+            elsewhere: Some(conversation).filter(|conversation| !self.is_open(conversation)),
+            read: message.from() == Some(&self.me) && read_to.is_some_and(|read_to| id <= read_to),
+            age: age(id),
+        };
+        self.screen.print(&self.view.message(&row));
+    }
+
+    fn tell(&self, text: &str) {
+        self.screen.print(&self.view.told(text));
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.has_failed = true;
+        self.screen.print(&self.view.failed(text));
+    }
+}
+
+/// How old a message is.
+fn age(id: MessageId) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(id.unix_ms()))
+}
+
+fn unread(unread: Unread) -> String {
+    format!("{}{}", unread.count, if unread.more { "+" } else { "" })
+}
+
+/// How many events are taken at once.
+const EVENTS: usize = 100;
+
+/// After that long what is sent is shown as not sent yet. Mostly it is there before.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for what is on its way.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// A server takes so many.
+const MAX_WATCHED: usize = im_sdk::proto::limits::MAX_WATCHED_USERS;
