@@ -8,16 +8,19 @@ use im_sdk::{
 
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
-/list                    the conversations, those with something new in bold
-/open bob, /open #team   open one: what you type goes there; /older shows what was said before
-/msg bob TEXT            say something without opening it
-/search WORDS            find messages in all conversations
-/group team bob carol    make a group, or bring others into one; /members, /leave
-/reply 12 TEXT           answer message 12; /edit 12 TEXT, /recall 12, /delete 12 (for you alone)
-/react 12 👍             and /unreact; /pin 12 and /unpin; /readers 12
-/top, /mute              put the open conversation at the top, or leave it out of the count; /untop, /unmute
-/queue                   what is not sent yet; /retry and /discard for what failed
-/quit                    leave. A text with @bob or @all calls bob or everybody; //TEXT begins with a slash";
+/list                  the conversations, those with something new in bold
+/open bob, /open #team open one: what you type goes there; /older shows more of it
+/msg bob TEXT          say something without opening it
+/search WORDS          find messages in all conversations
+/group team bob carol  make a group, or bring others into one; /members, /leave
+/reply 12 TEXT         answer message 12; /edit 12 TEXT, /recall 12
+/react 12 👍           and /unreact; /pin 12 and /unpin; /delete 12 for you alone
+/readers 12            who has read message 12
+/top, /mute            put what is open at the top, leave it out of the count;
+                       /untop, /unmute
+/queue                 what is not sent yet; /retry and /discard for what failed
+/quit                  leave
+In a text, @bob calls bob and @all everybody; //TEXT begins with a slash.";
 
 /// What somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,6 +35,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     // The same user may be in several terminals.
     config.login_policy = LoginPolicy::Unlimited;
     config.drain_grace = DRAIN_GRACE;
+    config.heartbeat = HEARTBEAT;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     loop {
         let mut server = Server::start(config.clone(), cluster.clone()).await?;
@@ -209,6 +210,9 @@ fn hex(bytes: &[u8]) -> String {
 const MAX_MEMBERS: usize = im_sdk::backend::MAX_TOLD_MEMBERS;
 
 const SECRET_BYTES: usize = 32;
+
+/// Often, so that people see soon that this was killed: over QUIC nothing else tells them.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Nobody waits for a development server.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);

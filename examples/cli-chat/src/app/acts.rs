@@ -1,20 +1,20 @@
 //! What is typed: each command is carried out, or becomes a question to the back end.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use im_sdk::{
-    Content, Recipient, Signal,
-    client::{ConversationChange, ListedConversation, LocalId, MessageRef, SendState},
+    Content, Recipient,
+    client::{ConversationChange, LocalId, MessageRef, SendState},
     content::{ChangeKind, Quote},
     id::ChannelId,
 };
 use tokio::time::Instant;
 
-use super::{App, History, Open, Send, age, events::described, jobs, unread};
+use super::{App, History, Open, Send, events::described, jobs};
 use crate::{
     commands::{Command, HELP, parse, said},
     groups::Request,
-    view::{self, Listed, name, sender, summary},
+    view::name,
 };
 
 impl App {
@@ -151,7 +151,7 @@ impl App {
         if self.is_connected() {
             self.load_history();
         } else {
-            self.show_header(&conversation);
+            self.show_header(&conversation, false);
             self.tell("not connected: what was said is shown when there is a connection");
         }
     }
@@ -162,22 +162,6 @@ impl App {
         open.history = History::Coming;
         self.book.begin(&open.conversation);
         self.jobs.push(jobs::past(Arc::clone(&self.client), open.conversation.clone(), None));
-    }
-
-    pub(super) fn show_header(&mut self, conversation: &Recipient) {
-        let presence = conversation.as_user().and_then(|user| self.presences.get(user));
-        let listed = self.list.get(conversation);
-        let mut beside = Vec::new();
-        beside.extend(presence.map(|presence| match presence.last_seen().and_then(|at| at.elapsed().ok()) {
-            _ if presence.is_online() => "online".to_owned(),
-            Some(ago) => format!("last seen: {}", view::age(ago)),
-            None => "offline".to_owned(),
-        }));
-        if let Some(listed) = listed {
-            beside.extend((listed.unread > 0).then(|| format!("{} unread", counted(&listed))));
-            beside.extend(listed.state.muted.then(|| "muted".to_owned()));
-        }
-        self.screen.print(&self.view.header(conversation, &beside));
     }
 
     fn older(&mut self) -> Result<(), String> {
@@ -202,37 +186,6 @@ impl App {
         }
     }
 
-    /// All conversations, and how much is unread.
-    pub(super) fn show_list(&mut self) {
-        let listed: Vec<Listed> =
-            self.list.conversations().iter().map(|listed| self.listed(listed)).collect();
-        for line in self.view.list(&listed, &unread(self.list.unread())) {
-            self.screen.print(&line);
-        }
-        if !self.is_connected() {
-            self.tell("not connected: this is what was known before");
-        }
-    }
-
-    fn listed(&self, listed: &ListedConversation) -> Listed {
-        let user = listed.state.conversation.as_user();
-        let last = listed
-            .last
-            .as_ref()
-            .map(|last| (sender(last.from.as_ref()).to_owned(), summary(&last.content), age(last.id)));
-        Listed {
-            name: name(&listed.state.conversation),
-            unread: if listed.unread > 0 { counted(listed) } else { String::new() },
-            mentioned: !listed.mention_seqs.is_empty(),
-            pinned: listed.state.pinned,
-            muted: listed.state.muted,
-            online: user
-                .and_then(|user| self.presences.get(user))
-                .is_some_and(|presence| presence.is_online()),
-            last,
-        }
-    }
-
     async fn set(&mut self, change: ConversationChange, told: &str) -> Result<(), String> {
         let conversation = self.opened()?;
         let place = name(&conversation);
@@ -240,16 +193,6 @@ impl App {
         taken.map_err(|error| format!("{place} is left as it was: {error}"))?;
         self.tell(&format!("{place} is {told}"));
         Ok(())
-    }
-
-    /// Others may be shown that this user types: said every few seconds, as long as it is so.
-    pub(super) async fn tell_typing(&mut self) {
-        let Some(open) = &self.open else { return };
-        if self.is_connected() && self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY) {
-            self.typed = Some(Instant::now());
-            // Nobody is told whether a signal arrives.
-            _ = self.client.signal(open.conversation.clone(), Signal::typing()).await;
-        }
     }
 
     async fn show_queue(&mut self) -> Result<(), String> {
@@ -302,11 +245,4 @@ impl App {
     }
 }
 
-fn counted(listed: &ListedConversation) -> String {
-    format!("{}{}", listed.unread, if listed.unread_more { "+" } else { "" })
-}
-
 const NOTHING_OPEN: &str = "no conversation is open: /open USER or /open #GROUP first";
-
-/// What others show lasts a little longer than that.
-const TYPING_EVERY: Duration = Duration::from_secs(3);

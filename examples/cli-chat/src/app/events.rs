@@ -1,26 +1,16 @@
-//! What arrives: events of the client, and answers to what was asked.
+//! What arrives: events of the client.
 
 use std::ops::ControlFlow;
 
 use im_sdk::{
-    Content, Recipient, Signal,
-    client::{
-        ConversationList, ConversationState, Event, LocalId, PublishError, ReadReceipt, ReceivedMessage,
-        ReceivedSignal, RefusalKind, RequestError, ResetReason, SendState, UserPresence,
-    },
-    id::{MessageId, UserId},
+    Content, Recipient,
+    client::{Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState},
+    id::MessageId,
 };
 use tokio::time::Instant;
 
-use super::{
-    App, History, Link, OVERDUE, Send,
-    jobs::{Answer, Past},
-};
-use crate::{
-    book::ReadTo,
-    groups::Request,
-    view::{self, name, summary},
-};
+use super::{App, History, Link, OVERDUE, Open, Send};
+use crate::view::{name, summary};
 
 impl App {
     /// Takes an event. Break: there is nothing more to be done.
@@ -35,10 +25,14 @@ impl App {
             Event::Connected { transport, .. } => {
                 self.tell(&format!("connected as {} over {transport}", self.me));
                 self.link = Link::CatchingUp;
-                self.watched.clear();
                 self.load_history();
             }
-            Event::UpToDate => self.link = Link::Up,
+            Event::UpToDate => {
+                self.link = Link::Up;
+                if let Some(missed) = self.missed.replace(0).filter(|missed| *missed > 0) {
+                    self.tell(&format!("{missed} elsewhere while you were away: /list shows them"));
+                }
+            }
             Event::Disconnected { reason, .. } => self.disconnected(&reason),
             Event::Stopped { reason, .. } => {
                 self.link = Link::Down;
@@ -64,58 +58,9 @@ impl App {
         ControlFlow::Continue(())
     }
 
-    /// Takes the answer to something that was asked.
-    pub(super) async fn take_answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::Conversations(Ok(pages)) => {
-                pages.into_iter().for_each(|page| self.list.load(page));
-                self.watch();
-                if !std::mem::replace(&mut self.list_shown, true) {
-                    self.show_list();
-                }
-            }
-            Answer::Conversations(Err(error)) => {
-                // It is not known any more: the next time that something arrives it is asked for again.
-                self.list = ConversationList::new(self.me.clone());
-                self.complain("show the conversations", &error);
-            }
-            Answer::Past { conversation, is_older, outcome } => {
-                self.take_past(&conversation, is_older, outcome).await;
-            }
-            Answer::Found(Ok(page)) => {
-                if page.messages.is_empty() {
-                    self.tell("nothing was found");
-                }
-                for message in page.messages.iter().rev() {
-                    self.show_found(message);
-                }
-            }
-            Answer::Found(Err(error)) => self.complain("search", &error),
-            Answer::Presences(Ok(presences)) => {
-                presences.into_iter().for_each(|presence| self.note_presence(presence));
-            }
-            Answer::Presences(Err(_)) => self.watched.clear(),
-            Answer::Readers(number, Ok(readers)) => {
-                let users: Vec<&str> = readers.users.iter().map(UserId::as_str).collect();
-                let by = if users.is_empty() { "nobody".to_owned() } else { users.join(", ") };
-                self.tell(&format!("{number} was read by {by} ({} in all)", readers.count));
-            }
-            Answer::Readers(number, Err(error)) => {
-                self.complain(&format!("tell who has read {number}"), &error)
-            }
-            Answer::Group(request, Ok(published)) => {
-                self.tell(&String::from_utf8_lossy(&published.answer));
-                if let Request::Add(group, _) = request {
-                    self.open(group.into());
-                }
-            }
-            Answer::Group(_, Err(error)) => self.fail(&format!("the group was left as it was: {error}")),
-        }
-    }
-
     fn disconnected(&mut self, reason: &str) {
         if self.link != Link::Down {
-            self.tell(&format!("not connected ({reason}): trying again; what you write is sent then"));
+            self.tell(&format!("not connected, trying again: {reason}"));
         }
         self.link = Link::Down;
         self.note_late();
@@ -140,9 +85,12 @@ impl App {
             // What was missed is in the list.
             None => self.book.given_number(noted.id).is_some() || (noted.is_new && self.link == Link::Up),
         };
+        if !is_shown && open.is_none() && noted.is_new && !is_own {
+            self.missed = self.missed.map(|missed| missed + 1);
+        }
         let is_read = open.is_some() && is_shown && noted.is_new && !is_own;
         if is_shown {
-            self.show(&noted.conversation, noted.id);
+            self.show(&noted.conversation, noted.id, !noted.is_new);
         }
         if is_read {
             self.mark_read(&noted.conversation).await;
@@ -150,144 +98,35 @@ impl App {
         self.watch();
     }
 
-    async fn mark_read(&mut self, conversation: &Recipient) {
+    pub(super) async fn mark_read(&mut self, conversation: &Recipient) {
         let Some(position) = self.book.newest_of_others(conversation) else { return };
         if let Err(error) = self.client.mark_read(conversation.clone(), &position).await {
             self.fail(&format!("what was read could not be marked: {error}"));
         }
     }
 
-    async fn take_past(
-        &mut self,
-        conversation: &Recipient,
-        is_older: bool,
-        outcome: Result<Past, RequestError>,
-    ) {
-        let past = match outcome {
-            Ok(past) => past,
-            Err(error) => {
-                if is_refused(&error) && self.is_open(conversation) {
-                    self.open = None;
-                }
-                self.set_history(conversation, History::Missing);
-                return self.complain(&format!("show what was said in {}", name(conversation)), &error);
-            }
-        };
-        for entry in &past.entries {
-            self.book.note(entry);
-        }
-        self.set_history(conversation, History::Back(past.next));
-        if is_older {
-            let messages = past.entries.iter().filter(|entry| entry.content.as_change().is_none());
-            let messages: Vec<MessageId> = messages.map(|message| message.id).collect();
-            self.show_all(conversation, &messages);
-        } else {
-            self.show_header(conversation);
-            let messages: Vec<MessageId> =
-                self.book.messages(conversation).map(|message| message.id()).collect();
-            self.show_all(conversation, &messages);
-            let peer_read = self.list.get(conversation).and_then(|listed| listed.state.peer_read);
-            if let (Some(user), Some(read_to)) = (conversation.as_user(), peer_read) {
-                self.has_read(conversation, user, ReadTo::Message(read_to));
-            }
-            self.mark_read(conversation).await;
-        }
-        if past.next.is_some() {
-            self.tell("/older shows what was said before");
-        }
-    }
-
-    fn set_history(&mut self, conversation: &Recipient, history: History) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.conversation == *conversation) {
-            open.history = history;
-        }
-    }
-
-    fn show_all(&mut self, conversation: &Recipient, messages: &[MessageId]) {
-        for id in messages {
-            let is_deleted = self.book.message(conversation, *id).is_none_or(|message| message.is_deleted());
-            if !is_deleted {
-                self.show(conversation, *id);
-            }
-        }
-    }
-
-    /// What was found may have been changed since, which is known only of what is loaded.
-    fn show_found(&mut self, message: &ReceivedMessage) {
-        let number = self.book.number_of(message).map(|number| number.to_string()).unwrap_or_default();
-        let conversation = message.reference(&self.me).map(|reference| name(&reference.conversation));
-        let from = view::sender(message.from.as_ref());
-        let (place, text) = (conversation.unwrap_or_default(), summary(&message.content));
-        let age = view::age(super::age(message.id));
-        self.screen.print(&format!("{number:>4} [{place}] {from}: {text} · {age}"));
-    }
-
     fn reset(&mut self, channel: Option<Recipient>, reason: ResetReason) {
         let place = channel.as_ref().map_or("your inbox".to_owned(), name);
-        match reason {
+        let is_of_log = |open: &&mut Open| match &channel {
+            Some(channel) => open.conversation == *channel,
+            None => open.conversation.as_user().is_some(),
+        };
+        let open = self.open.as_mut().filter(is_of_log);
+        match (reason, open) {
             // Nothing is missing that was here before.
-            ResetReason::New => {}
-            ResetReason::Left => {
-                self.tell(&format!("you are not in {place} any more"));
-                if channel.is_some_and(|channel| self.is_open(&channel)) {
+            (ResetReason::New, _) => {}
+            (ResetReason::Left, open) => {
+                if open.is_some() {
                     self.open = None;
                 }
+                self.tell(&format!("you are not in {place} any more"));
             }
-            _ => self.tell(&format!("some of {place} did not arrive: /open shows it again")),
-        }
-    }
-
-    fn note_states(&mut self, states: &[ConversationState]) {
-        for state in states {
-            if let (Some(user), Some(read_to)) = (state.conversation.as_user(), state.peer_read) {
-                self.tell_read(&state.conversation, user, ReadTo::Message(read_to));
+            // Some of it did not arrive.
+            (_, Some(open)) => {
+                open.history = History::Missing;
+                self.load_history();
             }
-        }
-    }
-
-    fn note_receipt(&mut self, receipt: &ReadReceipt) {
-        let conversation = Recipient::from(receipt.channel.clone());
-        self.tell_read(&conversation, &receipt.user, ReadTo::Seq(receipt.seq));
-    }
-
-    fn tell_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) {
-        if let Some(id) = self.has_read(conversation, user, read)
-            && let Some(number) = self.book.number(conversation, id)
-        {
-            self.tell(&format!("{user} has read {number}"));
-        }
-    }
-
-    /// Notes how far somebody has read the open conversation. The newest message of one's own, if that is news.
-    fn has_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) -> Option<MessageId> {
-        let id = self.book.newest_read(conversation, read)?;
-        let open = self.open.as_mut().filter(|open| open.conversation == *conversation)?;
-        let before = open.read.insert(user.clone(), id);
-        before.is_none_or(|before| before < id).then_some(id)
-    }
-
-    /// Somebody types: it is shown, but not before each of their messages.
-    fn note_signal(&mut self, signal: &ReceivedSignal) {
-        let conversation = match &signal.channel {
-            Some(channel) => Recipient::from(channel.clone()),
-            None => Recipient::from(signal.from.clone()),
-        };
-        let Some(open) = self.open.as_mut().filter(|open| open.conversation == conversation) else { return };
-        let is_typing = signal.signal == Signal::typing();
-        let is_news = open.typing.get(&signal.from).is_none_or(|shown| shown.elapsed() > TYPING_SHOWN);
-        if is_typing && is_news {
-            open.typing.insert(signal.from.clone(), Instant::now());
-            self.tell(&format!("{} is typing", signal.from));
-        }
-    }
-
-    fn note_presence(&mut self, presence: UserPresence) {
-        let user = presence.user.clone();
-        let is_online = presence.is_online();
-        let before = self.presences.insert(user.clone(), presence);
-        let has_changed = before.is_some_and(|before| before.is_online() != is_online);
-        if has_changed && self.is_open(&user.clone().into()) {
-            self.tell(&format!("{user} is {}", if is_online { "online" } else { "offline" }));
+            (_, None) => self.tell(&format!("some of {place} did not arrive: /open shows it")),
         }
     }
 
@@ -315,10 +154,7 @@ impl App {
         let queued = self.client.queued().await;
         let Some(send) = queued.into_iter().find(|send| send.local_id == local_id) else { return };
         let advice = if retryable { "; /retry sends it again, /discard forgets it" } else { "" };
-        let why = match error {
-            PublishError::Refused { reason, .. } => reason.clone(),
-            other => other.to_string(),
-        };
+        let why = why(error);
         self.fail(&match send.content.as_change() {
             Some(change) => self.with_number(&why, change.message_id) + advice,
             None => format!("not sent to {}: {}: {why}{advice}", name(&send.to), described(&send.content)),
@@ -349,10 +185,6 @@ impl App {
             }
         }
     }
-
-    fn complain(&mut self, what: &str, error: &RequestError) {
-        self.fail(&format!("cannot {what}: {error}"));
-    }
 }
 
 /// What somebody has sent, in a few words.
@@ -363,12 +195,13 @@ pub(super) fn described(content: &Content) -> String {
     }
 }
 
-fn is_refused(error: &RequestError) -> bool {
-    matches!(error, RequestError::Refused { kind: RefusalKind::Rule | RefusalKind::Invalid, .. })
+/// Why something was not taken, for people: a back end's own words, where it has some.
+pub(super) fn why(error: &PublishError) -> String {
+    match error {
+        PublishError::Refused { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
 }
-
-/// Typing is shown at most so often of each user.
-const TYPING_SHOWN: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// More than are sent at once.
 const MAX_OWN: usize = 256;

@@ -121,8 +121,8 @@ fn whole(conversation: &Recipient) -> Conversation {
 }
 
 /// How many entries are asked for at once, how many messages are enough to show, and how often it is asked for more.
-const PAGE: u32 = 40;
-const ENOUGH: usize = 15;
+const PAGE: u32 = 20;
+const ENOUGH: usize = 10;
 const MAX_PAGES: usize = 5;
 
 /// How many deletions in groups count: the last ones.

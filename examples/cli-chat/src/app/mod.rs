@@ -1,30 +1,33 @@
 //! The chat: what it knows, and the loop in which it takes what arrives, what is answered and what is typed.
 
 mod acts;
+mod answers;
 mod events;
 mod jobs;
+mod others;
+mod showing;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::ControlFlow,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use im_sdk::{
     Recipient,
-    client::{Client, ConversationList, HistoryRange, LocalId, Unread, UserPresence},
+    client::{Client, ConversationList, HistoryRange, LocalId, UserPresence},
     id::{InvalidId, MessageId, UserId},
 };
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::jobs::Job;
+use self::{jobs::Job, showing::unread};
 use crate::{
     book::Book,
     groups::BACK_END,
     terminal::{Keyboard, Prompt, Screen},
-    view::{Row, View, name},
+    view::{View, name},
 };
 
 /// See the module's description.
@@ -46,6 +49,8 @@ pub(crate) struct App {
     /// Entries of this user that have come, the last ones.
     own: VecDeque<MessageId>,
     jobs: FuturesUnordered<Job>,
+    /// Messages in other conversations that came when the connection was back. `None`: it was never lost.
+    missed: Option<usize>,
     /// When others were last told that this user types.
     typed: Option<Instant>,
     /// Something that was typed could not be done.
@@ -117,6 +122,7 @@ impl App {
             sends: BTreeMap::new(),
             own: VecDeque::new(),
             jobs: FuturesUnordered::new(),
+            missed: None,
             typed: None,
             has_failed: false,
         })
@@ -182,14 +188,14 @@ impl App {
 
     /// What stands before what is typed: the open conversation, and how much is unread elsewhere.
     fn prompt(&self) -> Prompt {
-        let open = self.open.as_ref().map(|open| name(&open.conversation));
-        let unread = match unread(self.list.unread()).as_str() {
-            "0" => String::new(),
-            unread => format!(" ({unread} unread)"),
-        };
+        let open = self.open.as_ref().map(|open| &open.conversation);
+        let listed = open.and_then(|open| self.list.get(open)).filter(|listed| !listed.state.muted);
+        let mut elsewhere = self.list.unread();
+        elsewhere.count = elsewhere.count.saturating_sub(listed.map_or(0, |listed| listed.unread.into()));
+        let unread = (elsewhere.count > 0).then(|| format!("({} unread)", unread(elsewhere)));
+        let parts: Vec<String> = open.map(name).into_iter().chain(unread).collect();
         // A message is shown again when it is sent, with its number.
-        let shows_again = open.is_some();
-        Prompt { text: format!("{}{unread}> ", open.unwrap_or_default()), shows_again }
+        Prompt { text: format!("{}> ", parts.join(" ")), shows_again: open.is_some() }
     }
 
     /// Asks for all conversations, where what is known of them may be wrong.
@@ -243,21 +249,6 @@ impl App {
         }
     }
 
-    /// Shows a message as it is now.
-    fn show(&mut self, conversation: &Recipient, id: MessageId) {
-        let number = self.book.number(conversation, id);
-        let Some(message) = self.book.message(conversation, id) else { return };
-        let read_to = self.list.get(conversation).and_then(|listed| listed.state.peer_read);
-        let row = Row {
-            message,
-            number,
-            elsewhere: Some(conversation).filter(|conversation| !self.is_open(conversation)),
-            read: message.from() == Some(&self.me) && read_to.is_some_and(|read_to| id <= read_to),
-            age: age(id),
-        };
-        self.screen.print(&self.view.message(&row));
-    }
-
     fn tell(&self, text: &str) {
         self.screen.print(&self.view.told(text));
     }
@@ -266,16 +257,6 @@ impl App {
         self.has_failed = true;
         self.screen.print(&self.view.failed(text));
     }
-}
-
-/// How old a message is.
-fn age(id: MessageId) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(id.unix_ms()))
-}
-
-fn unread(unread: Unread) -> String {
-    format!("{}{}", unread.count, if unread.more { "+" } else { "" })
 }
 
 /// How many events are taken at once.
