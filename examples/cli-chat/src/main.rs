@@ -119,9 +119,10 @@ async fn main() -> ExitCode {
 /// Whether all was sent.
 async fn run(chat: Chat) -> Result<bool, Failure> {
     let user = chat.user.clone();
+    let advice = if chat.token.is_some() { "is --server right?" } else { "does `cli-chat serve` run?" };
     let client = Client::open(config(chat)?)?;
     let (screen, keyboard) = terminal::open()?;
-    Ok(App::new(client, user, screen)?.run(keyboard).await)
+    Ok(App::new(client, user, screen, advice)?.run(keyboard).await)
 }
 
 fn config(chat: Chat) -> Result<ClientConfig, Failure> {
@@ -147,6 +148,7 @@ fn config(chat: Chat) -> Result<ClientConfig, Failure> {
     let mut config = ClientConfig::new(endpoints, Device::new(Terminal::Desktop, device), tokens);
     config.trust = trust;
     config.store = Arc::new(store);
+    config.connect_timeout = CONNECT;
     config.request_timeout = PATIENCE;
     config.publish_timeout = PATIENCE;
     config.client_name = concat!("cli-chat/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -169,6 +171,9 @@ fn file_name(name: &str) -> String {
 
 /// Where everything is kept unless told otherwise.
 const DATA: &str = "cli-chat-data";
+
+/// How long an attempt to connect may take: nothing can be typed before the first one has failed.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long somebody waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

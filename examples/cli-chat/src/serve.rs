@@ -125,7 +125,7 @@ impl Rules {
                 }
                 self.im.channel(&group).remove_members([&by]).await.map_err(failed)?;
                 self.tell(&group, format!("{by} has left")).await?;
-                Ok(format!("you have left #{group}"))
+                Ok(format!("{by} has left #{group}"))
             }
             Request::Members(group) => {
                 let members = members(&group).await?;

@@ -162,6 +162,10 @@ fn two_people_and_a_group_chat_and_come_back() {
     carol.wait("[#team] * bob has brought in carol");
     carol.say("/msg #team hi from carol");
     let from_carol = alice.number("carol: hi from carol");
+    alice.say(&format!("/readers {from_carol}"));
+    alice.wait(&format!("* {from_carol} was read by "));
+    alice.say("/members");
+    alice.wait("* in #team: alice, bob, carol");
     carol.say("/leave team");
     carol.wait("* you are not in #team any more");
     bob.wait("* carol has left");
@@ -170,6 +174,10 @@ fn two_people_and_a_group_chat_and_come_back() {
     alice.say(&format!("/delete {from_carol}"));
     alice.wait("(deleted for you)");
     alice.say("/mute");
+    alice.say("/open bob");
+    alice.wait("── bob");
+    alice.say("/top");
+    alice.wait("* bob is at the top of the list");
     let (all_done, _) = alice.end();
     assert!(all_done);
     let (all_done, _) = bob.end();
@@ -177,6 +185,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     drop(server);
     let _server = serve(data);
     let mut alice = Chat::connect(data, "alice");
+    assert!(alice.wait("  bob  ").contains("at the top"));
     assert!(alice.wait("  #team  ").contains("muted"));
     alice.say("/open bob");
     alice.wait("alice: hello, Bob (edited) 👍bob");

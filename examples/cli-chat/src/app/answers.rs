@@ -53,6 +53,12 @@ impl App {
             Answer::Readers(number, Err(error)) => {
                 self.complain(&format!("tell who has read {number}"), &error)
             }
+            // A relay sends it on to whoever has that name.
+            Answer::Group(_, Ok(published)) if published.answer.is_empty() => {
+                self.fail("this back end knows nothing of groups");
+            }
+            // It is told by an event.
+            Answer::Group(Request::Leave(_), Ok(_)) => {}
             Answer::Group(request, Ok(published)) => {
                 self.tell(&String::from_utf8_lossy(&published.answer));
                 if let Request::Add(group, _) = request {

@@ -62,6 +62,9 @@ impl App {
         if self.link != Link::Down {
             self.tell(&format!("not connected, trying again: {reason}"));
         }
+        if self.link == Link::Unknown {
+            self.tell(self.advice);
+        }
         self.link = Link::Down;
         self.note_late();
     }

@@ -37,6 +37,8 @@ pub(crate) struct App {
     back_end: UserId,
     view: View,
     screen: Screen,
+    /// What to do where no connection can be made.
+    advice: &'static str,
     link: Link,
     list: ConversationList,
     /// The list was shown once.
@@ -105,12 +107,18 @@ impl App {
     ///
     /// # Errors
     /// [`InvalidId`], which the built-in names do not cause.
-    pub(crate) fn new(client: Client, me: UserId, screen: Screen) -> Result<Self, InvalidId> {
+    pub(crate) fn new(
+        client: Client,
+        me: UserId,
+        screen: Screen,
+        advice: &'static str,
+    ) -> Result<Self, InvalidId> {
         Ok(Self {
             client: Arc::new(client),
             back_end: UserId::parse(BACK_END)?,
             view: View::new(me.clone(), screen.has_colours()),
             screen,
+            advice,
             link: Link::Unknown,
             list: ConversationList::new(me.clone()),
             list_shown: false,

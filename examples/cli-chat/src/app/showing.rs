@@ -63,7 +63,10 @@ impl App {
     }
 
     /// All conversations, and how much is unread.
-    pub(super) fn show_list(&mut self) {
+    pub(super) fn show_list(&self) {
+        if self.list.needs_loading() {
+            return self.tell("the conversations are shown when there is a connection");
+        }
         let listed: Vec<Listed> =
             self.list.conversations().iter().map(|listed| self.listed(listed)).collect();
         for line in self.view.list(&listed, &unread(self.list.unread())) {
