@@ -83,8 +83,7 @@ pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     let wants_colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let colours = is_seen && wants_colours && env::var_os("TERM").is_none_or(|term| term != "dumb");
     if !io::stdin().is_terminal() || !is_seen {
-        // Without a sender, a receiver would say at once that there is nothing, again and again.
-        thread::spawn(move || (forward(&to_lines), drop(to_typing)));
+        thread::spawn(move || forward(&to_lines));
         return Ok((Screen { printer: None, colours }, Keyboard { lines, typing, prompts: None }));
     }
     let mut editor = Editor::<Watch, DefaultHistory>::new()?;
