@@ -64,6 +64,8 @@ pub struct ConversationList {
     /// The end of the inbox, as far as pages and entries tell.
     pub(super) inbox_end: u64,
     pub(super) stale: bool,
+    /// The last page has come.
+    loaded: bool,
 }
 
 /// How many messages are unread.
@@ -88,19 +90,27 @@ impl ConversationList {
     /// An empty list of a user, to be loaded.
     pub fn new(user: UserId) -> Self {
         let changes = Timeline::with_limit(user.clone(), MAX_RECENT);
-        Self { user, items: BTreeMap::new(), recent: VecDeque::new(), changes, inbox_end: 0, stale: true }
+        Self {
+            user,
+            items: BTreeMap::new(),
+            recent: VecDeque::new(),
+            changes,
+            inbox_end: 0,
+            stale: true,
+            loaded: false,
+        }
     }
 
-    /// Whether pages have to be loaded.
+    /// Whether pages have to be loaded: until the last one has come, and when that is not enough any more.
     pub fn needs_loading(&self) -> bool {
-        self.stale
+        self.stale || !self.loaded
     }
 
     /// Before the first page is asked for: what was known gives way to what comes.
     pub fn begin_loading(&mut self) {
         self.items.clear();
         self.inbox_end = 0;
-        self.stale = false;
+        (self.stale, self.loaded) = (false, false);
     }
 
     /// Takes a page.
@@ -122,6 +132,7 @@ impl ConversationList {
         }
         self.catch_up_with_changes(&ends, page.inbox_end);
         if !page.more {
+            self.loaded = true;
             // Conversations that began since.
             self.catch_up_with_new();
         }
