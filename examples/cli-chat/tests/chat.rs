@@ -160,6 +160,13 @@ fn two_people_and_a_group_chat_and_come_back() {
     let when = alice.number("bob: «alice: call me @bob» when?");
     alice.say("/recall 2");
     assert_eq!(bob.wait("recalled").trim(), format!("~{call} alice: (recalled by alice)"));
+    alice.say("oops");
+    let oops = alice.number("alice: oops");
+    bob.wait("alice: oops");
+    alice.say(&format!("/recall {oops}"));
+    bob.wait("(recalled by alice)");
+    bob.say("/list");
+    assert!(bob.wait("  alice  ").contains("alice: (recalled by alice)"));
     alice.say(&format!("/pin {when}"));
     bob.wait("when? (pinned)");
     // What may not be done is told, with the number that the user knows.

@@ -2,12 +2,12 @@
 
 use im_sdk::{
     Recipient,
-    client::{ConversationList, RefusalKind, RequestError},
+    client::{RefusalKind, RequestError},
     id::{MessageId, UserId},
 };
 
 use super::{
-    App, History,
+    App, History, Loading,
     events::why,
     jobs::{Answer, Past},
 };
@@ -19,14 +19,14 @@ impl App {
         match answer {
             Answer::Conversations(Ok(pages)) => {
                 pages.into_iter().for_each(|page| self.list.load(page));
+                self.list_loading = Loading::Idle;
                 self.watch();
-                if !std::mem::replace(&mut self.list_shown, true) {
+                if self.list_wanted {
                     self.show_list();
                 }
             }
             Answer::Conversations(Err(error)) => {
-                // It is not known any more: the next time that something arrives it is asked for again.
-                self.list = ConversationList::new(self.me.clone());
+                self.list_loading = Loading::Failed;
                 self.complain("show the conversations", &error);
             }
             Answer::Past { conversation, is_older, outcome } => {

@@ -9,13 +9,16 @@ use im_sdk::{
 };
 use tokio::time::Instant;
 
-use super::{App, History, Link, OVERDUE, Open, Send};
+use super::{App, History, Link, Loading, OVERDUE, Open, Send};
 use crate::view::{name, summary};
 
 impl App {
     /// Takes an event. Break: there is nothing more to be done.
     pub(super) async fn take(&mut self, event: Event) -> ControlFlow<()> {
         self.list.apply(&event);
+        if self.list_loading == Loading::Failed {
+            self.list_loading = Loading::Idle;
+        }
         match event {
             Event::Connected { user, .. } if user != self.me => {
                 let me = &self.me;

@@ -41,8 +41,9 @@ pub(crate) struct App {
     advice: &'static str,
     link: Link,
     list: ConversationList,
-    /// The list was shown once.
-    list_shown: bool,
+    list_loading: Loading,
+    /// The list is to be shown when it is there: at first, and when somebody asked for it meanwhile.
+    list_wanted: bool,
     book: Book,
     open: Option<Open>,
     presences: HashMap<UserId, UserPresence>,
@@ -68,6 +69,15 @@ enum Link {
     CatchingUp,
     Up,
     Down,
+}
+
+/// Whether all conversations are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loading {
+    Idle,
+    UnderWay,
+    /// In vain. It is done again when something arrives.
+    Failed,
 }
 
 /// The conversation that is open.
@@ -121,7 +131,8 @@ impl App {
             advice,
             link: Link::Unknown,
             list: ConversationList::new(me.clone()),
-            list_shown: false,
+            list_loading: Loading::Idle,
+            list_wanted: true,
             book: Book::new(me.clone()),
             me,
             open: None,
@@ -208,7 +219,8 @@ impl App {
 
     /// Asks for all conversations, where what is known of them may be wrong.
     fn load_list(&mut self) {
-        if self.list.needs_loading() && self.is_connected() {
+        if self.list.needs_loading() && self.is_connected() && self.list_loading == Loading::Idle {
+            self.list_loading = Loading::UnderWay;
             self.list.begin_loading();
             self.jobs.push(jobs::conversations(Arc::clone(&self.client)));
         }

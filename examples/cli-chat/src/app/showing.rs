@@ -63,9 +63,13 @@ impl App {
     }
 
     /// All conversations, and how much is unread.
-    pub(super) fn show_list(&self) {
-        if self.list.needs_loading() {
+    pub(super) fn show_list(&mut self) {
+        self.list_wanted = self.list.needs_loading();
+        if self.list_wanted && !self.is_connected() {
             return self.tell("the conversations are shown when there is a connection");
+        }
+        if self.list_wanted {
+            return;
         }
         let listed: Vec<Listed> =
             self.list.conversations().iter().map(|listed| self.listed(listed)).collect();
@@ -79,10 +83,14 @@ impl App {
 
     fn listed(&self, listed: &ListedConversation) -> Listed {
         let user = listed.state.conversation.as_user();
+        let text = |last: &ReceivedMessage| match &listed.last_recalled {
+            Some(recalled) => format!("(recalled by {})", sender(recalled.by.as_ref())),
+            None => summary(&last.content),
+        };
         let last = listed
             .last
             .as_ref()
-            .map(|last| (sender(last.from.as_ref()).to_owned(), summary(&last.content), age(last.id)));
+            .map(|last| (sender(last.from.as_ref()).to_owned(), text(last), age(last.id)));
         Listed {
             name: name(&listed.state.conversation),
             unread: if listed.unread > 0 { counted(listed) } else { String::new() },
