@@ -9,16 +9,16 @@ use im_sdk::{
 /// What `/help` shows.
 pub(crate) const HELP: &str = "\
 /list                  the conversations, those with something new in bold
-/open bob, /open #team open one: what you type goes there; /older shows more of it
+/open bob, /open #team open one, where what you type goes; /older shows more
 /msg bob TEXT          say something without opening it
 /search WORDS          find messages in all conversations
-/group team bob carol  make a group, or bring others into one; /members, /leave
+/group team bob carol  make a group, or bring others in; /members, /leave
 /reply 12 TEXT         answer message 12; /edit 12 TEXT, /recall 12
-/react 12 👍           and /unreact; /pin 12 and /unpin; /delete 12 for you alone
+/react 12 👍           /unreact; /pin 12, /unpin; /delete 12 for you alone
 /readers 12            who has read message 12
 /top, /mute            put what is open at the top, leave it out of the count;
                        /untop, /unmute
-/queue                 what is not sent yet; /retry and /discard for what failed
+/queue                 what is not sent yet; /retry, /discard for what failed
 /quit                  leave
 In a text, @bob calls bob and @all everybody; //TEXT begins with a slash.";
 
@@ -251,6 +251,12 @@ mod tests {
         assert_eq!(called.mentions.users, [bob()]);
         assert!(called.mentions.everybody);
         assert!(said("a text").mentions.users.is_empty());
+    }
+
+    #[test]
+    fn help_fits_into_a_usual_terminal() {
+        use unicode_width::UnicodeWidthStr as _;
+        assert!(HELP.lines().all(|line| line.width() < 80));
     }
 
     #[test]
