@@ -20,6 +20,7 @@ pub mod chaos;
 mod client;
 pub mod group;
 mod im_server;
+pub mod listing;
 pub mod live;
 mod nats;
 pub mod phone;

@@ -1,66 +1,112 @@
-//! A chat client for the terminal. In three terminals:
+//! A chat for the terminal, and the server for it. In three terminals:
 //!
 //! ```text
-//! cargo run -p im-server -- --dev
-//! cargo run -p cli-chat -- --dev-user alice
-//! cargo run -p cli-chat -- --dev-user bob
+//! cargo run -p cli-chat -- serve
+//! cargo run -p cli-chat -- alice
+//! cargo run -p cli-chat -- bob
 //! ```
 //!
-//! Then `@bob hello` in Alice's; `#team hello` goes to a group that a back end has put her into. With a pipe instead of a keyboard it sends each line, waits for the results and
-//! exits.
+//! Then `/open bob` in Alice's, and write; `/help` shows the rest. With a pipe instead of a keyboard it carries out each line,
+//! waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `commands.rs` | what a typed line means |
+//! | `view.rs` | what a line on the screen looks like |
+//! | `app/` | the chat between the two, over `im_sdk::client` |
+//! | `book.rs` | messages, with what was done to them, and their numbers |
+//! | `terminal.rs` | keyboard and screen |
+//! | `serve.rs`, `groups.rs` | server and back end; what devices ask it about groups |
+//! | `dev.rs` | how the two find each other |
 
+mod app;
+mod book;
+mod commands;
+mod dev;
+mod groups;
+mod serve;
 mod terminal;
+mod view;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::Parser;
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use clap::{Parser, Subcommand};
 use im_sdk::{
-    Content, Recipient,
-    client::{
-        Client, ClientConfig, Endpoint, Event, PublishError, Published, ResetReason, SqliteStore,
-        TokenProvider, Trust,
-    },
-    id::{ChannelId, Device, DeviceId, Terminal, UserId},
-    token::{SigningKey, TokenMinter},
+    client::{Client, ClientConfig, Endpoint, SqliteStore, TokenProvider, Trust},
+    id::{Device, DeviceId, Terminal, UserId},
 };
 
-use crate::terminal::Screen;
+use crate::{app::App, dev::Development};
 
 /// Chats in the terminal.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
-    /// Where a server listens, best first: quic://host:port, wss://host, ws://host:port. Can be repeated.
-    #[arg(long = "endpoint", value_name = "URL", default_value = "ws://127.0.0.1:7800")]
-    endpoints: Vec<Endpoint>,
+    #[command(subcommand)]
+    serve: Option<Role>,
 
-    /// A token that the back end has given to the user.
-    #[arg(long, env = "IM_TOKEN", hide_env_values = true, required_unless_present = "dev_user")]
+    #[command(flatten)]
+    chat: Option<Chat>,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Be the server, with a back end for development. What it keeps lies in the directory `server` of --data.
+    Serve {
+        /// Where to listen, for QUIC and WebSocket.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7800")]
+        listen: SocketAddr,
+
+        /// Where everything is kept, and what the others need to find it.
+        #[arg(long, value_name = "DIR", default_value = DATA)]
+        data: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Chat {
+    /// Who you are.
+    #[arg(value_name = "USER")]
+    user: UserId,
+
+    /// Where is kept what was seen and what is not sent yet, and where `cli-chat serve` can be found.
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    data: PathBuf,
+
+    /// Where a server listens, best first: quic://host:port, wss://host, ws://host:port. Can be repeated. Unless given, the
+    /// one of `cli-chat serve`.
+    #[arg(long = "server", value_name = "URL", requires = "token")]
+    servers: Vec<Endpoint>,
+
+    /// A token that the back end has given to the user. Unless given, one is made for the server of `cli-chat serve`.
+    #[arg(long, env = "IM_TOKEN", hide_env_values = true, requires = "servers")]
     token: Option<String>,
-
-    /// Instead of a token: be this user on a development server.
-    #[arg(long, value_name = "USER", conflicts_with = "token")]
-    dev_user: Option<UserId>,
 
     /// Believe the server with this certificate, by its SHA-256 fingerprint.
     #[arg(long, value_name = "HEX", value_parser = Trust::sha256_hex)]
     trust_sha256: Option<Trust>,
 
-    /// Where to remember what was read and what is not sent yet, for the next time. One file for each user.
-    #[arg(long, value_name = "FILE")]
-    store: Option<PathBuf>,
-
-    /// This device's name.
+    /// This device's name, where the user has several.
     #[arg(long, value_name = "NAME", default_value = "cli-chat")]
     device: DeviceId,
 }
 
 type Failure = Box<dyn std::error::Error>;
-type Sending<'a> = BoxFuture<'a, (Recipient, Result<Published, PublishError>)>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    let outcome = match Arguments::parse() {
+        Arguments { serve: Some(Role::Serve { listen, data }), .. } => {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+                .with_writer(std::io::stderr)
+                .init();
+            serve::run(&data, listen).await.map(|()| true)
+        }
+        Arguments { chat: Some(chat), .. } => run(chat).await,
+        Arguments { .. } => Err("a user is needed, or `serve`: --help tells more".into()),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -71,133 +117,63 @@ async fn main() -> ExitCode {
 }
 
 /// Whether all was sent.
-async fn run(arguments: Arguments) -> Result<bool, Failure> {
-    let client = Client::open(config(arguments)?)?;
-    let (mut screen, mut lines) = terminal::open()?;
-    client.connect();
-    let (mut peer, mut sending) = (None, FuturesUnordered::new());
-    let (mut typing, mut all_sent) = (true, true);
-    while typing || !sending.is_empty() {
-        tokio::select! {
-            biased;
-            // What others say.
-            events = client.next_events(100) => for event in events {
-                show(&mut screen, &event);
-                settle(&client, &event).await;
-            },
-            // What became of earlier lines.
-            Some((to, outcome)) = sending.next() => all_sent &= report(&mut screen, &to, outcome),
-            // What is to be said; `None` at the end of the input.
-            line = lines.recv(), if typing => match line {
-                Some(line) => sending.extend(say(&client, &mut screen, &mut peer, line.trim())),
-                None => typing = false,
-            },
-        }
-    }
-    client.close().await;
-    Ok(all_sent)
+async fn run(chat: Chat) -> Result<bool, Failure> {
+    let user = chat.user.clone();
+    let advice = if chat.token.is_some() { "is --server right?" } else { "does `cli-chat serve` run?" };
+    let client = Client::open(config(chat)?)?;
+    let (screen, keyboard) = terminal::open()?;
+    Ok(App::new(client, user, screen, advice)?.run(keyboard).await)
 }
 
-fn config(arguments: Arguments) -> Result<ClientConfig, Failure> {
-    let tokens: Arc<dyn TokenProvider> = match (arguments.token, arguments.dev_user) {
-        (_, Some(user)) => Arc::new(development_token(&user)?),
-        (token, None) => Arc::new(token.unwrap_or_default()),
+fn config(chat: Chat) -> Result<ClientConfig, Failure> {
+    let Chat { user, data, device, .. } = chat;
+    std::fs::create_dir_all(&data)?;
+    let store = data.join(format!("{}.{}.db", file_name(user.as_str()), file_name(device.as_str())));
+    let store = SqliteStore::open(&store).map_err(|error| {
+        format!(
+            "{}: {error}. To be {user} in two terminals, give one of them another --device",
+            store.display()
+        )
+    })?;
+    let (endpoints, trust, tokens): (_, _, Arc<dyn TokenProvider>) = match chat.token {
+        Some(token) => (chat.servers, chat.trust_sha256.unwrap_or_default(), Arc::new(token)),
+        None => {
+            let found = Development::read(&data)?.ok_or_else(|| no_server(&data))?;
+            let endpoints: Vec<Endpoint> =
+                found.endpoints.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
+            let trust = found.certificate_sha256.as_deref().map(Trust::sha256_hex).transpose()?;
+            (endpoints, trust.unwrap_or_default(), Arc::new(dev::tokens(data, user)))
+        }
     };
-    let device = Device::new(Terminal::Desktop, arguments.device);
-    let mut config = ClientConfig::new(arguments.endpoints, device, tokens);
-    config.trust = arguments.trust_sha256.unwrap_or_default();
-    if let Some(path) = arguments.store {
-        config.store = Arc::new(SqliteStore::open(path)?);
-    }
+    let mut config = ClientConfig::new(endpoints, Device::new(Terminal::Desktop, device), tokens);
+    config.trust = trust;
+    config.store = Arc::new(store);
+    config.connect_timeout = CONNECT;
+    config.request_timeout = PATIENCE;
+    config.publish_timeout = PATIENCE;
     config.client_name = concat!("cli-chat/", env!("CARGO_PKG_VERSION")).to_owned();
     Ok(config)
 }
 
-/// What a back end does when a user has logged in. The key is that of `im-server --dev`, and no secret at all.
-fn development_token(user: &UserId) -> Result<String, Failure> {
-    let key = SigningKey::hs256("dev", b"im-dev-secret-do-not-use-in-production")?;
-    Ok(TokenMinter::new(key, "im-dev", "im").mint(user, Duration::from_secs(24 * 3600))?)
+fn no_server(data: &std::path::Path) -> String {
+    format!(
+        "there is no {}: start `cli-chat serve` first, with the same --data, or give --server and --token",
+        dev::path(data).display()
+    )
 }
 
-/// Carries out one line; what is to be sent comes back.
-fn say<'a>(
-    client: &'a Client,
-    screen: &mut Screen,
-    peer: &mut Option<Recipient>,
-    line: &str,
-) -> Option<Sending<'a>> {
-    let text = if line.starts_with(['@', '#']) {
-        let (name, text) = line.split_once(' ').unwrap_or((line, ""));
-        let to = match name.split_at(1) {
-            ("#", channel) => ChannelId::parse(channel).map(Recipient::from),
-            (_, user) => UserId::parse(user).map(Recipient::from),
-        };
-        *peer = to.map_err(|error| screen.print(&format!("* {error}"))).ok();
-        text.trim()
-    } else {
-        line
-    };
-    match (text, &*peer) {
-        ("", _) => None,
-        ("/help", _) => help(screen),
-        (_, None) => help(screen),
-        (text, Some(to)) => {
-            let (to, content) = (to.clone(), Content::text(text));
-            Some(Box::pin(async move { (to.clone(), client.publish(to, content).await) }))
-        }
-    }
+/// A name that any file system takes, and that is no other name's.
+fn file_name(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
+    name.bytes().map(encode).collect()
 }
 
-fn help<T>(screen: &mut Screen) -> Option<T> {
-    screen.print(
-        "* @bob hello: send to bob; #team hello: to a group; hello: to the same one again; /quit: leave",
-    );
-    None
-}
+/// Where everything is kept unless told otherwise.
+const DATA: &str = "cli-chat-data";
 
-fn report(screen: &mut Screen, to: &Recipient, outcome: Result<Published, PublishError>) -> bool {
-    match &outcome {
-        Ok(_) => screen.confirm(&format!("* sent to {to}")),
-        Err(error) => screen.print(&format!("* not sent to {to}: {error}")),
-    }
-    outcome.is_ok()
-}
+/// How long an attempt to connect may take: nothing can be typed before the first one has failed.
+const CONNECT: Duration = Duration::from_secs(3);
 
-/// What was shown needs not come again.
-async fn settle(client: &Client, event: &Event) {
-    match event {
-        Event::Message(message) => message.position.iter().for_each(|position| client.ack(position)),
-        Event::Reset { position, .. } => client.ack(position),
-        Event::PublishFailed { local_id, .. } => _ = client.discard(*local_id).await,
-        _ => {}
-    }
-}
-
-fn show(screen: &mut Screen, event: &Event) {
-    screen.print(&match event {
-        Event::Connected { user, endpoint, .. } => format!("* connected as {user} to {endpoint}"),
-        Event::Disconnected { reason, retry_in: Some(delay), .. } => {
-            format!("* not connected: {reason}; next attempt in {:.1} s", delay.as_secs_f32())
-        }
-        Event::Disconnected { reason, .. } => format!("* not connected: {reason}"),
-        Event::Stopped { reason, .. } => format!("* stopped: {reason}"),
-        Event::Message(message) => {
-            let from = message.from.as_ref().map_or("(back end)", |user| user.as_str());
-            let channel = message.channel.as_ref().map(|channel| format!("#{channel} ")).unwrap_or_default();
-            format!(
-                "{channel}{from}: {}",
-                message.content.as_text().unwrap_or("(something that is not text)")
-            )
-        }
-        // Nothing is missing that was here before.
-        Event::Reset { reason: ResetReason::New, .. } => return,
-        Event::Reset { position, reason: ResetReason::Left } => format!("* you have left {}", position.log),
-        Event::Reset { position, reason } => {
-            format!("* {} goes on after message {} ({})", position.log, position.seq, reason.as_str())
-        }
-        // Left behind by an earlier run: this one waits for the outcome of what it sends.
-        Event::Published { local_id, .. } => format!("* sent what was left behind ({local_id})"),
-        Event::PublishFailed { local_id, error, .. } => format!("* not sent ({local_id}): {error}"),
-        _ => return,
-    });
-}
+/// How long somebody waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,133 @@
+//! What is asked of the back end. Answers take a while, and events must be taken meanwhile: each question is a future that
+//! the loop waits for beside them.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use im_sdk::{
+    Recipient,
+    client::{
+        Client, Conversation, ConversationPage, FoundPage, HistoryQuery, HistoryRange, Kind, PublishError,
+        Published, Readers, ReceivedMessage, RequestError, Search, UserPresence,
+    },
+    id::{ChannelId, UserId},
+};
+
+use crate::groups::Request;
+
+/// A question under way.
+pub(super) type Job = BoxFuture<'static, Answer>;
+
+/// What came of it.
+pub(super) enum Answer {
+    Conversations(Result<Vec<ConversationPage>, RequestError>),
+    Past { conversation: Recipient, is_older: bool, outcome: Result<Past, RequestError> },
+    Found(Result<FoundPage, RequestError>),
+    Presences(Result<Vec<UserPresence>, RequestError>),
+    Readers(u32, Result<Readers, RequestError>),
+    Group(Request, Result<Published, PublishError>),
+}
+
+/// A part of a conversation's history.
+pub(super) struct Past {
+    pub(super) entries: Vec<ReceivedMessage>,
+    /// Where it goes on. `None`: that was all.
+    pub(super) next: Option<HistoryRange>,
+}
+
+/// All conversations.
+pub(super) fn conversations(client: Arc<Client>) -> Job {
+    let pages = async move {
+        let (mut pages, mut skip) = (Vec::new(), 0);
+        loop {
+            let page = client.conversations(skip, 0).await?;
+            skip += page.count();
+            let more = page.more && page.count() > 0;
+            pages.push(page);
+            if !more {
+                return Ok(pages);
+            }
+        }
+    };
+    pages.map(Answer::Conversations).boxed()
+}
+
+/// What was said in a conversation before a place, or last.
+pub(super) fn past(client: Arc<Client>, conversation: Recipient, before: Option<HistoryRange>) -> Job {
+    let is_older = before.is_some();
+    let asked = conversation.clone();
+    let pages = async move {
+        let mut past = back(&client, &asked, before.unwrap_or(HistoryRange::Newest)).await?;
+        if !is_older && asked.as_channel().is_some() {
+            past.entries.extend(deletions(&client).await?);
+        }
+        Ok(past)
+    };
+    pages.map(move |outcome| Answer::Past { conversation, is_older, outcome }).boxed()
+}
+
+/// Goes back until there is something to show. Changes to messages are entries too, so a page may show nothing.
+async fn back(client: &Client, conversation: &Recipient, from: HistoryRange) -> Result<Past, RequestError> {
+    let mut past = Past { entries: Vec::new(), next: Some(from) };
+    for _ in 0..MAX_PAGES {
+        let Some(range) = past.next else { break };
+        let page = client.history(whole(conversation), range, PAGE).await?;
+        past.next = page.next;
+        past.entries.splice(..0, page.messages);
+        let messages = past.entries.iter().filter(|entry| entry.content.as_change().is_none());
+        if messages.count() >= ENOUGH {
+            break;
+        }
+    }
+    Ok(past)
+}
+
+/// What the user does not want to see of groups any more stands in the inbox.
+async fn deletions(client: &Client) -> Result<Vec<ReceivedMessage>, RequestError> {
+    let changes = HistoryQuery::newest().kinds([Kind::Change]);
+    let page = client.history(Conversation::Inbox, changes, MAX_DELETIONS).await?;
+    let is_of_channel =
+        |entry: &ReceivedMessage| entry.content.as_change().is_some_and(|change| change.channel.is_some());
+    Ok(page.messages.into_iter().filter(is_of_channel).collect())
+}
+
+/// Messages with these words, in all conversations.
+pub(super) fn found(client: Arc<Client>, words: String) -> Job {
+    async move { Answer::Found(client.search(Search::new(words), FOUND).await) }.boxed()
+}
+
+/// Where these users stand, from now on.
+pub(super) fn presences(client: Arc<Client>, users: Vec<UserId>) -> Job {
+    async move { Answer::Presences(client.watch(users).await) }.boxed()
+}
+
+/// Who has read a message of a group.
+pub(super) fn readers(client: Arc<Client>, number: u32, channel: ChannelId, seq: u64) -> Job {
+    async move { Answer::Readers(number, client.readers(&channel, seq, READERS).await) }.boxed()
+}
+
+/// What the back end is to do with a group.
+pub(super) fn group(client: Arc<Client>, back_end: UserId, request: Request) -> Job {
+    let content = request.content();
+    let asking = async move { client.publish(back_end, content).await };
+    asking.map(|outcome| Answer::Group(request, outcome)).boxed()
+}
+
+fn whole(conversation: &Recipient) -> Conversation {
+    match conversation {
+        Recipient::User(user) => Conversation::User(user.clone()),
+        Recipient::Channel(channel) => Conversation::Channel(channel.clone()),
+    }
+}
+
+/// How many entries are asked for at once, how many messages are enough to show, and how often it is asked for more.
+const PAGE: u32 = 20;
+const ENOUGH: usize = 10;
+const MAX_PAGES: usize = 5;
+
+/// How many deletions in groups count: the last ones.
+const MAX_DELETIONS: u32 = 500;
+
+/// As much as fits onto a screen.
+const FOUND: u32 = 20;
+const READERS: u32 = 20;

@@ -1,0 +1,292 @@
+//! The chat: what it knows, and the loop in which it takes what arrives, what is answered and what is typed.
+
+mod acts;
+mod answers;
+mod events;
+mod jobs;
+mod others;
+mod showing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use im_sdk::{
+    Recipient,
+    client::{Client, ConversationList, HistoryRange, LocalId, UserPresence},
+    id::{InvalidId, MessageId, UserId},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::{jobs::Job, showing::unread};
+use crate::{
+    book::Book,
+    groups::BACK_END,
+    terminal::{Keyboard, Prompt, Screen},
+    view::{View, name},
+};
+
+/// See the module's description.
+pub(crate) struct App {
+    client: Arc<Client>,
+    me: UserId,
+    back_end: UserId,
+    view: View,
+    screen: Screen,
+    /// What to do where no connection can be made.
+    advice: &'static str,
+    link: Link,
+    list: ConversationList,
+    list_loading: Loading,
+    /// The list is to be shown when it is there: at first, and when somebody asked for it meanwhile.
+    list_wanted: bool,
+    book: Book,
+    open: Option<Open>,
+    presences: HashMap<UserId, UserPresence>,
+    watched: BTreeSet<UserId>,
+    sends: BTreeMap<LocalId, Send>,
+    /// Entries of this user that have come, the last ones.
+    own: VecDeque<MessageId>,
+    jobs: FuturesUnordered<Job>,
+    /// Messages in other conversations that came when the connection was back. `None`: it was never lost.
+    missed: Option<usize>,
+    /// When others were last told that this user types.
+    typed: Option<Instant>,
+    /// Something that was typed could not be done.
+    has_failed: bool,
+}
+
+/// How the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// The first attempt is under way.
+    Unknown,
+    /// What was missed is still coming.
+    CatchingUp,
+    Up,
+    Down,
+}
+
+/// Whether all conversations are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loading {
+    Idle,
+    UnderWay,
+    /// In vain. It is done again when something arrives.
+    Failed,
+}
+
+/// The conversation that is open.
+struct Open {
+    conversation: Recipient,
+    history: History,
+    /// The newest message of this user that others are known to have read.
+    read: HashMap<UserId, MessageId>,
+    /// When it was last shown that others type.
+    typing: HashMap<UserId, Instant>,
+}
+
+/// How much of the open conversation's history is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum History {
+    /// It is not asked for: there is no connection.
+    Missing,
+    /// It is asked for. What arrives meanwhile is shown with it.
+    Coming,
+    /// It is there, back to here. `None`: from the beginning.
+    Back(Option<HistoryRange>),
+}
+
+/// Something that is sent, and has not come back yet.
+struct Send {
+    to: Recipient,
+    text: String,
+    since: Instant,
+    /// The back end has taken it, and it becomes this entry.
+    taken: Option<MessageId>,
+    /// It takes so long that nobody waits for it any more.
+    is_late: bool,
+}
+
+impl App {
+    /// A chat over a client that is not connected yet.
+    ///
+    /// # Errors
+    /// [`InvalidId`], which the built-in names do not cause.
+    pub(crate) fn new(
+        client: Client,
+        me: UserId,
+        screen: Screen,
+        advice: &'static str,
+    ) -> Result<Self, InvalidId> {
+        Ok(Self {
+            client: Arc::new(client),
+            back_end: UserId::parse(BACK_END)?,
+            view: View::new(me.clone(), screen.has_colours()),
+            screen,
+            advice,
+            link: Link::Unknown,
+            list: ConversationList::new(me.clone()),
+            list_loading: Loading::Idle,
+            list_wanted: true,
+            book: Book::new(me.clone()),
+            me,
+            open: None,
+            presences: HashMap::new(),
+            watched: BTreeSet::new(),
+            sends: BTreeMap::new(),
+            own: VecDeque::new(),
+            jobs: FuturesUnordered::new(),
+            missed: None,
+            typed: None,
+            has_failed: false,
+        })
+    }
+
+    /// Chats until the input ends. Whether all that was typed could be done, and all was sent.
+    pub(crate) async fn run(mut self, mut keyboard: Keyboard) -> bool {
+        self.client.connect();
+        self.note_queued().await;
+        let mut is_asked = false;
+        loop {
+            self.load_list();
+            if !is_asked && self.is_ready() {
+                keyboard.ask(self.prompt());
+                is_asked = true;
+            }
+            let overdue = self.overdue();
+            tokio::select! {
+                biased; // What arrives is shown before what is typed is carried out.
+                events = self.client.next_events(EVENTS) => for event in events {
+                    if self.take(event).await.is_break() {
+                        return self.leave().await;
+                    }
+                },
+                Some(answer) = self.jobs.next() => self.take_answer(answer).await,
+                () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => self.note_late(),
+                Some(()) = keyboard.typing.recv() => self.tell_typing().await,
+                line = keyboard.lines.recv(), if is_asked => {
+                    is_asked = false;
+                    let goes_on = match line {
+                        Some(line) => self.obey(&line).await,
+                        None => ControlFlow::Break(()),
+                    };
+                    if goes_on.is_break() {
+                        // Only then does the keyboard's thread end.
+                        drop(keyboard);
+                        return self.leave().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for what is on its way, and says what is left.
+    async fn leave(mut self) -> bool {
+        let settling = async {
+            while self.is_connected() && !self.sends.is_empty() {
+                for event in self.client.next_events(EVENTS).await {
+                    _ = self.take(event).await;
+                }
+            }
+        };
+        _ = timeout(SETTLE, settling).await;
+        self.client.close().await;
+        let left = self.sends.values().filter(|send| send.taken.is_none()).count();
+        if left > 0 {
+            self.tell(&format!("{left} not sent yet: what is left is sent the next time that you are here"));
+        }
+        let all_done = !self.has_failed && left == 0;
+        self.screen.close();
+        all_done
+    }
+
+    /// What stands before what is typed: the open conversation, and how much is unread elsewhere.
+    fn prompt(&self) -> Prompt {
+        let open = self.open.as_ref().map(|open| &open.conversation);
+        let listed = open.and_then(|open| self.list.get(open)).filter(|listed| !listed.state.muted);
+        let mut elsewhere = self.list.unread();
+        elsewhere.count = elsewhere.count.saturating_sub(listed.map_or(0, |listed| listed.unread.into()));
+        let unread = (elsewhere.count > 0).then(|| format!("({} unread)", unread(elsewhere)));
+        let parts: Vec<String> = open.map(name).into_iter().chain(unread).collect();
+        // A message is shown again when it is sent, with its number.
+        Prompt { text: format!("{}> ", parts.join(" ")), shows_again: open.is_some() }
+    }
+
+    /// Asks for all conversations, where what is known of them may be wrong.
+    fn load_list(&mut self) {
+        if self.list.needs_loading() && self.is_connected() && self.list_loading == Loading::Idle {
+            self.list_loading = Loading::UnderWay;
+            self.list.begin_loading();
+            self.jobs.push(jobs::conversations(Arc::clone(&self.client)));
+        }
+    }
+
+    /// Asks where those stand whom the user talks to.
+    fn watch(&mut self) {
+        let listed = self.list.conversations().into_iter().map(|listed| listed.state.conversation);
+        let open = self.open.as_ref().map(|open| open.conversation.clone());
+        let users = open.into_iter().chain(listed).filter_map(|conversation| conversation.as_user().cloned());
+        let users: BTreeSet<UserId> = users.filter(|user| *user != self.me).take(MAX_WATCHED).collect();
+        if self.is_connected() && !users.is_subset(&self.watched) {
+            self.watched.clone_from(&users);
+            self.jobs.push(jobs::presences(Arc::clone(&self.client), users.into_iter().collect()));
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up | Link::CatchingUp)
+    }
+
+    fn is_open(&self, conversation: &Recipient) -> bool {
+        self.open.as_ref().is_some_and(|open| open.conversation == *conversation)
+    }
+
+    /// Whether the next line may be carried out. One at a time, after the first attempt to connect, and when what was sent is
+    /// there: what a script does has an order, and what a person has typed does not come in between.
+    fn is_ready(&self) -> bool {
+        self.link != Link::Unknown && self.jobs.is_empty() && self.sends.values().all(|send| send.is_late)
+    }
+
+    /// When something has been under way for so long that nobody should wait for it.
+    fn overdue(&self) -> Option<Instant> {
+        self.sends.values().filter(|send| !send.is_late).map(|send| send.since + OVERDUE).min()
+    }
+
+    /// Shows what is not sent although it should be.
+    fn note_late(&mut self) {
+        let is_down = !self.is_connected();
+        let is_late = |send: &&mut Send| !send.is_late && (is_down || send.since.elapsed() >= OVERDUE);
+        for send in self.sends.values_mut().filter(is_late) {
+            send.is_late = true;
+            if send.taken.is_none() {
+                self.screen.print(&self.view.waiting(&send.to, &send.text));
+            }
+        }
+    }
+
+    fn tell(&self, text: &str) {
+        self.screen.print(&self.view.told(text));
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.has_failed = true;
+        self.screen.print(&self.view.failed(text));
+    }
+}
+
+/// How many events are taken at once.
+const EVENTS: usize = 100;
+
+/// After that long what is sent is shown as not sent yet. Mostly it is there before.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for what is on its way.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// A server takes so many.
+const MAX_WATCHED: usize = im_sdk::proto::limits::MAX_WATCHED_USERS;

@@ -1,0 +1,87 @@
+//! What others do: read, type, come and go.
+
+use std::time::Duration;
+
+use im_sdk::{
+    Recipient, Signal,
+    client::{ConversationState, ReadReceipt, ReceivedSignal, UserPresence},
+    id::{MessageId, UserId},
+};
+use tokio::time::Instant;
+
+use super::{App, History};
+use crate::book::ReadTo;
+
+impl App {
+    pub(super) fn note_states(&mut self, states: &[ConversationState]) {
+        for state in states {
+            if let (Some(user), Some(read_to)) = (state.conversation.as_user(), state.peer_read) {
+                self.tell_read(&state.conversation, user, ReadTo::Message(read_to));
+            }
+        }
+    }
+
+    pub(super) fn note_receipt(&mut self, receipt: &ReadReceipt) {
+        let conversation = Recipient::from(receipt.channel.clone());
+        self.tell_read(&conversation, &receipt.user, ReadTo::Seq(receipt.seq));
+    }
+
+    pub(super) fn tell_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) {
+        if let Some(id) = self.has_read(conversation, user, read)
+            && let Some(number) = self.book.number(conversation, id)
+        {
+            self.tell(&format!("{user} has read {number}"));
+        }
+    }
+
+    /// Notes how far somebody has read the open conversation. The newest message of one's own, if that is news.
+    fn has_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) -> Option<MessageId> {
+        let id = self.book.newest_read(conversation, read)?;
+        let open = self.open.as_mut().filter(|open| open.conversation == *conversation)?;
+        let before = open.read.insert(user.clone(), id);
+        before.is_none_or(|before| before < id).then_some(id)
+    }
+
+    /// Somebody types: it is shown, but not before each of their messages.
+    pub(super) fn note_signal(&mut self, signal: &ReceivedSignal) {
+        let conversation = match &signal.channel {
+            Some(channel) => Recipient::from(channel.clone()),
+            None => Recipient::from(signal.from.clone()),
+        };
+        let Some(open) = self.open.as_mut().filter(|open| open.conversation == conversation) else { return };
+        let is_typing = signal.signal == Signal::typing();
+        let is_news = open.typing.get(&signal.from).is_none_or(|shown| shown.elapsed() > TYPING_SHOWN);
+        if is_typing && is_news {
+            open.typing.insert(signal.from.clone(), Instant::now());
+            self.tell(&format!("{} is typing", signal.from));
+        }
+    }
+
+    pub(super) fn note_presence(&mut self, presence: UserPresence) {
+        let user = presence.user.clone();
+        let is_online = presence.is_online();
+        let before = self.presences.insert(user.clone(), presence);
+        let has_changed = before.map_or(is_online, |before| before.is_online() != is_online);
+        let open = self.open.as_ref().filter(|open| open.conversation == user);
+        // What is yet to be shown says it too.
+        if has_changed && open.is_some_and(|open| open.history != History::Coming) {
+            self.tell(&format!("{user} is {}", if is_online { "online" } else { "offline" }));
+        }
+    }
+
+    /// Others may be shown that this user types: said every few seconds, as long as it is so.
+    pub(super) async fn tell_typing(&mut self) {
+        let Some(open) = &self.open else { return };
+        if self.is_connected() && self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY) {
+            self.typed = Some(Instant::now());
+            // Nobody is told whether a signal arrives.
+            _ = self.client.signal(open.conversation.clone(), Signal::typing()).await;
+        }
+    }
+}
+
+/// Typing is shown at most so often of each user.
+const TYPING_SHOWN: Duration = Duration::from_secs(20);
+
+/// What others show lasts a little longer than that.
+const TYPING_EVERY: Duration = Duration::from_secs(3);

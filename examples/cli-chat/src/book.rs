@@ -1,0 +1,179 @@
+//! The messages that this run has seen: what became of them, and the numbers that people name them by.
+
+use std::collections::{HashMap, VecDeque};
+
+use im_sdk::{
+    Recipient,
+    client::{Log, MessageRef, Position, ReceivedMessage},
+    id::{MessageId, UserId},
+    timeline::{ShownMessage, Timeline},
+};
+
+/// The messages of one conversation.
+struct Past {
+    timeline: Timeline,
+    /// Where they are in the log.
+    seqs: HashMap<MessageId, u64>,
+}
+
+/// See the module's description.
+pub(crate) struct Book {
+    me: UserId,
+    past: HashMap<Recipient, Past>,
+    numbers: HashMap<MessageId, u32>,
+    /// Those with numbers, in the order of the numbers.
+    numbered: VecDeque<MessageRef>,
+    next: u32,
+}
+
+/// What came of an entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) conversation: Recipient,
+    /// The message that looks different now.
+    pub(crate) id: MessageId,
+    /// It is new.
+    pub(crate) is_new: bool,
+}
+
+impl Book {
+    pub(crate) fn new(me: UserId) -> Self {
+        Self { me, past: HashMap::new(), numbers: HashMap::new(), numbered: VecDeque::new(), next: 1 }
+    }
+
+    /// Forgets what is known of a conversation: its history is about to be read anew.
+    pub(crate) fn begin(&mut self, conversation: &Recipient) {
+        self.past.remove(conversation);
+    }
+
+    /// Takes an entry, live or of history, in any order. `None`: nothing looks different.
+    pub(crate) fn note(&mut self, message: &ReceivedMessage) -> Option<Noted> {
+        let conversation = conversation_of(message, &self.me);
+        let new = || Past { timeline: Timeline::new(self.me.clone()), seqs: HashMap::new() };
+        let past = self.past.entry(conversation.clone()).or_insert_with(new);
+        let is_new = message.content.as_change().is_none();
+        if let Some(position) = message.position.as_ref().filter(|_| is_new) {
+            past.seqs.insert(message.id, position.seq);
+        }
+        let id = past.timeline.apply(message)?;
+        past.limit();
+        Some(Noted { conversation, id, is_new })
+    }
+
+    /// All messages of a conversation that are to be shown, in order.
+    pub(crate) fn messages(
+        &self,
+        conversation: &Recipient,
+    ) -> impl DoubleEndedIterator<Item = &ShownMessage> {
+        let messages = self.past.get(conversation).into_iter().flat_map(|past| past.timeline.messages());
+        messages.filter(|message| !message.is_deleted())
+    }
+
+    /// One message, as it is now.
+    pub(crate) fn message(&self, conversation: &Recipient, id: MessageId) -> Option<&ShownMessage> {
+        self.past.get(conversation)?.timeline.get(id)
+    }
+
+    /// No more messages of this conversation are kept.
+    pub(crate) fn is_full(&self, conversation: &Recipient) -> bool {
+        self.messages(conversation).count() >= MAX_MESSAGES / 2
+    }
+
+    /// The number of a message, which it gets the first time that somebody asks. `None`: it is in no log.
+    pub(crate) fn number(&mut self, conversation: &Recipient, id: MessageId) -> Option<u32> {
+        if let Some(number) = self.given_number(id) {
+            return Some(number);
+        }
+        let seq = *self.past.get(conversation)?.seqs.get(&id)?;
+        Some(self.give_number(MessageRef::new(conversation.clone(), id, seq)))
+    }
+
+    /// The number of a message that was found elsewhere.
+    pub(crate) fn number_of(&mut self, message: &ReceivedMessage) -> Option<u32> {
+        let reference = message.reference(&self.me)?;
+        Some(self.given_number(message.id).unwrap_or_else(|| self.give_number(reference)))
+    }
+
+    /// The number that a message has got.
+    pub(crate) fn given_number(&self, id: MessageId) -> Option<u32> {
+        self.numbers.get(&id).copied()
+    }
+
+    /// The message with a number.
+    ///
+    /// # Errors
+    /// There is none, for people.
+    pub(crate) fn find(&self, number: u32) -> Result<&MessageRef, String> {
+        let first = self.next - u32::try_from(self.numbered.len()).unwrap_or(0);
+        let found = number.checked_sub(first).and_then(|index| self.numbered.get(index as usize));
+        found.ok_or_else(|| format!("there is no message {number}: the number stands before a message"))
+    }
+
+    /// The place of the newest message that somebody else sent, to be marked as read.
+    pub(crate) fn newest_of_others(&self, conversation: &Recipient) -> Option<Position> {
+        let newest = self.messages(conversation).rev().find(|message| message.from() != Some(&self.me))?;
+        let seq = *self.past.get(conversation)?.seqs.get(&newest.id())?;
+        let log = conversation.as_channel().map_or(Log::Inbox, |channel| Log::Channel(channel.clone()));
+        Some(Position { log, seq, id: Some(newest.id()) })
+    }
+
+    /// The newest message of one's own that another user has read, who has read this far.
+    pub(crate) fn newest_read(&self, conversation: &Recipient, read: ReadTo) -> Option<MessageId> {
+        let past = self.past.get(conversation)?;
+        let is_read = |message: &&ShownMessage| match read {
+            ReadTo::Message(id) => message.id() <= id,
+            ReadTo::Seq(seq) => past.seqs.get(&message.id()).is_some_and(|at| *at <= seq),
+        };
+        let mut own = self.messages(conversation).rev().filter(|message| message.from() == Some(&self.me));
+        own.find(is_read).map(ShownMessage::id)
+    }
+
+    fn give_number(&mut self, reference: MessageRef) -> u32 {
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        self.numbers.insert(reference.id, number);
+        self.numbered.push_back(reference);
+        if self.numbered.len() > MAX_NUMBERED
+            && let Some(oldest) = self.numbered.pop_front()
+        {
+            self.numbers.remove(&oldest.id);
+        }
+        number
+    }
+}
+
+/// How far somebody has read: between two users, up to a message; in a group, up to a place in its log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ReadTo {
+    Message(MessageId),
+    Seq(u64),
+}
+
+impl Past {
+    /// Who chats for weeks without opening the conversation again keeps its end.
+    fn limit(&mut self) {
+        let messages = self.timeline.messages().count();
+        if messages <= MAX_MESSAGES {
+            return;
+        }
+        let Some(last) = self.timeline.messages().nth(messages / 2).map(ShownMessage::id) else { return };
+        self.timeline.forget_through(last);
+        self.seqs.retain(|id, _| *id > last);
+    }
+}
+
+/// Where an entry belongs. A deletion for oneself is in the inbox, and says which channel it is of.
+fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Recipient {
+    let changed = message.content.as_change().and_then(|change| change.channel.as_ref());
+    if let Some(channel) = message.channel.as_ref().or(changed) {
+        return channel.clone().into();
+    }
+    let other = if message.from.as_ref() == Some(me) { &message.to } else { &message.from };
+    other.as_ref().unwrap_or(me).clone().into()
+}
+
+/// How many messages of a conversation are kept.
+const MAX_MESSAGES: usize = 2000;
+
+/// How many messages have a number; the oldest lose theirs.
+const MAX_NUMBERED: usize = 10_000;

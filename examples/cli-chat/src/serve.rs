@@ -1,0 +1,218 @@
+//! The other side: a server and a back end in one process, with nothing to install. What it keeps lies in a directory.
+//!
+//! In production the two are apart, with Redis and NATS between them (`examples/backend`); [`Rules`] would be the same.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use im_sdk::{
+    backend::{
+        Acceptance, ArchiverHandle, Durability, Handler, Im, ImConfig, Incoming, Message, Refusal, Service,
+        SqlMessageStore,
+    },
+    cluster::{Cluster, LoginPolicy},
+    content::{Body, Notice},
+    id::{ChannelId, UserId},
+};
+use im_server::{Server, ServerConfig};
+use rand::Rng as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    Failure,
+    dev::Development,
+    groups::{BACK_END, Request},
+};
+
+/// Runs until a signal.
+pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> {
+    let home = data.join("server");
+    std::fs::create_dir_all(&home)?;
+    let cluster = Cluster::embedded_at(home.join("logs.redb"))?;
+    let back_end = BackEnd::start(cluster.clone(), &home.join("messages.db")).await?;
+    let mut development = Development { secret: secret(data)?, ..Development::default() };
+    let mut config = ServerConfig::new("cli-chat", development.verifier()?);
+    (config.websocket, config.quic) = (Some(listen), Some(listen));
+    // The same user may be in several terminals.
+    config.login_policy = LoginPolicy::Unlimited;
+    config.drain_grace = DRAIN_GRACE;
+    config.heartbeat = HEARTBEAT;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        let mut server = Server::start(config.clone(), cluster.clone()).await?;
+        development.endpoints = server.endpoints().to_vec();
+        development.certificate_sha256 = server.certificate_sha256().map(|hash| hex(&hash));
+        development.write(data)?;
+        announce(data, &server);
+        tokio::select! {
+            // The machine slept: its lease ran out. A new server takes its place.
+            _ = server.stopped() => server.close().await,
+            _ = terminate.recv() => break server.shutdown().await,
+            _ = interrupt.recv() => break server.shutdown().await,
+        }
+    }
+    back_end.shutdown().await;
+    Ok(())
+}
+
+/// What has to run besides a server.
+struct BackEnd {
+    im: Im,
+    archiver: ArchiverHandle,
+    service: Service,
+}
+
+impl BackEnd {
+    async fn start(cluster: Cluster, messages: &Path) -> Result<Self, Failure> {
+        let store = Arc::new(SqlMessageStore::connect(&format!("sqlite:{}", messages.display())).await?);
+        let mut config = ImConfig::default();
+        // All messages are kept for good, where they can be searched.
+        config.default_durability = Durability::Archived;
+        config.message_store = Some(store.clone());
+        let im = Im::start(cluster, config).await?;
+        let archiver = im.archiver(store)?.start();
+        let service = im.serve(Rules { im: im.clone() }).await?;
+        Ok(Self { im, archiver, service })
+    }
+
+    async fn shutdown(self) {
+        self.service.shutdown().await;
+        self.archiver.shutdown().await;
+        self.im.shutdown().await;
+    }
+}
+
+/// What users may do: all may write to each other; who is in a group may bring others in.
+struct Rules {
+    im: Im,
+}
+
+impl Handler for Rules {
+    async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+        if incoming.to.as_user().map(UserId::as_str) != Some(BACK_END) {
+            return Ok(incoming.accept());
+        }
+        let request = match &incoming.content.body {
+            Body::Custom(custom) => Request::parse(custom),
+            _ => None,
+        };
+        let request = request.ok_or_else(|| Refusal::new("the back end does not understand that"))?;
+        let answer = self.carry_out(incoming.from, request).await?;
+        Ok(Acceptance::handled().with_answer(answer))
+    }
+
+    /// Everybody sees when others are online. A product would show it to friends.
+    async fn may_watch(&self, _watcher: UserId, users: Vec<UserId>) -> Vec<UserId> {
+        users
+    }
+}
+
+impl Rules {
+    /// It may be carried out again where the answer got lost, so the second time has no effect.
+    async fn carry_out(&self, by: UserId, request: Request) -> Result<String, Refusal> {
+        let members = |group: &ChannelId| self.members(group.clone());
+        let stranger = |group: &ChannelId| Refusal::new(format!("{by} is not in #{group}"));
+        match request {
+            Request::Add(group, users) => {
+                let members = members(&group).await?;
+                if !members.is_empty() && !members.contains(&by) {
+                    return Err(Refusal::new(format!("#{group} has members: one of them can bring {by} in")));
+                }
+                self.add(&group, &members, &by, users).await
+            }
+            Request::Leave(group) => {
+                if !members(&group).await?.contains(&by) {
+                    return Err(stranger(&group));
+                }
+                self.im.channel(&group).remove_members([&by]).await.map_err(failed)?;
+                self.tell(&group, format!("{by} has left")).await?;
+                Ok(format!("{by} has left #{group}"))
+            }
+            Request::Members(group) => {
+                let members = members(&group).await?;
+                if members.contains(&by) {
+                    Ok(format!("in #{group}: {}", names(&members)))
+                } else {
+                    Err(stranger(&group))
+                }
+            }
+        }
+    }
+
+    async fn add(
+        &self,
+        group: &ChannelId,
+        members: &[UserId],
+        by: &UserId,
+        users: Vec<UserId>,
+    ) -> Result<String, Refusal> {
+        let mut new: Vec<UserId> = [by.clone()].into_iter().chain(users).collect();
+        new.sort();
+        new.dedup();
+        new.retain(|user| !members.contains(user));
+        if members.len() + new.len() > MAX_MEMBERS {
+            return Err(Refusal::new(format!("a group has at most {MAX_MEMBERS} members")));
+        }
+        if new.is_empty() {
+            return Ok(format!("#{group} has all of them already"));
+        }
+        self.im.channel(group).add_members(&new).await.map_err(failed)?;
+        new.retain(|user| user != by);
+        let what = match (members.is_empty(), new.is_empty()) {
+            (true, true) => format!("{by} has made the group"),
+            (true, false) => format!("{by} has made the group with {}", names(&new)),
+            (false, _) => format!("{by} has brought in {}", names(&new)),
+        };
+        self.tell(group, what).await?;
+        Ok(format!("#{group} has {} members", members.len() + new.len() + usize::from(members.is_empty())))
+    }
+
+    /// Tells the members what has happened.
+    async fn tell(&self, group: &ChannelId, text: String) -> Result<(), Refusal> {
+        let notice = Message::new().content(Notice::new("group.changed", text));
+        self.im.channel(group).send(notice).await.map(drop).map_err(failed)
+    }
+
+    async fn members(&self, group: ChannelId) -> Result<Vec<UserId>, Refusal> {
+        self.im.channel(&group).members(None, MAX_MEMBERS).await.map_err(failed)
+    }
+}
+
+fn names(users: &[UserId]) -> String {
+    users.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn failed(error: impl std::error::Error) -> Refusal {
+    Refusal::new(format!("the back end failed: {error}"))
+}
+
+/// The one that is there, or a new one.
+fn secret(data: &Path) -> io::Result<String> {
+    let found = Development::read(data)?.map(|development| development.secret);
+    Ok(found.filter(|secret| secret.len() >= 2 * SECRET_BYTES).unwrap_or_else(|| {
+        let mut bytes = [0; SECRET_BYTES];
+        rand::rng().fill_bytes(&mut bytes);
+        hex(&bytes)
+    }))
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the program tells people and scripts")]
+fn announce(data: &Path, server: &Server) {
+    println!("for development only: who can read {} can be anybody", crate::dev::path(data).display());
+    println!("listening on {}", server.endpoints().join(" and "));
+    println!("ready: `cli-chat alice` and `cli-chat bob`, with the same --data, in other terminals");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// In larger groups nobody would be told at once what others have read.
+const MAX_MEMBERS: usize = im_sdk::backend::MAX_TOLD_MEMBERS;
+
+const SECRET_BYTES: usize = 32;
+
+/// Often, so that people see soon that this was killed: over QUIC nothing else tells them.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Nobody waits for a development server.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,273 @@
+//! Three people chat over pipes, with the server that comes with the chat.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, UdpSocket},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a line may take. Far more than it does: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `cli-chat`, killed when dropped.
+struct Chat {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    /// What it has printed so far, for the one who reads that a test has failed.
+    seen: Vec<String>,
+}
+
+impl Chat {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
+        command.args(arguments).arg("--data").arg(data).env_remove("IM_TOKEN");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        // It ends with the process's output.
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { name: arguments[0].to_owned(), input: child.stdin.take(), child, lines, seen: Vec::new() }
+    }
+
+    /// A user who is connected and has seen the list.
+    fn connect(data: &Path, user: &str) -> Self {
+        let mut chat = Self::start(data, &[user]);
+        chat.wait("* connected as");
+        chat
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next line with this in it.
+    fn wait(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let Ok(line) = line else {
+                panic!("{} does not say {part:?}. It said:\n{}", self.name, self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Says the same until the line with this in it is the wanted one.
+    fn repeat(&mut self, line: &str, part: &str, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.say(line);
+            let found = self.wait(part);
+            if found == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} says {found:?} and never {wanted:?}", self.name);
+        }
+    }
+
+    /// The number that stands before the next message with this in it.
+    fn number(&mut self, part: &str) -> String {
+        let line = self.wait(part);
+        let number = line.split_whitespace().next().unwrap();
+        assert!(number.parse::<u32>().is_ok(), "{line:?} has no number");
+        number.to_owned()
+    }
+
+    /// Asks it to end, and waits for that.
+    fn terminate(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Ends the input, and waits for the end. Whether all went well, and all that was printed.
+    fn end(mut self) -> (bool, Vec<String>) {
+        drop(self.input.take());
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        (self.child.wait().unwrap().success(), std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        // It may have ended.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn serve(data: &Path, port: u16) -> Chat {
+    let mut server = Chat::start(data, &["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    server.wait("ready");
+    server
+}
+
+/// One that nobody listens on, below those that the system gives to connections.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn two_people_and_a_group_chat_and_come_back() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let server = serve(data, 0);
+    let mut alice = Chat::connect(data, "alice");
+    alice.wait("no conversations yet");
+
+    // Bob is told what was said while he was away.
+    alice.say("/open bob");
+    alice.wait("── bob");
+    alice.say("hello, bob");
+    alice.say("call me @bob");
+    alice.wait("alice: call me @bob");
+    let mut bob = Chat::connect(data, "bob");
+    assert!(bob.wait("  alice  ").contains("2 unread, calls you"));
+    bob.wait("* 2 unread in all");
+    alice.wait("* bob is online");
+    bob.say("/open alice");
+    let hello = bob.number("alice: hello, bob");
+    let call = bob.number("alice: call me @bob");
+    alice.wait("* bob has read 2");
+    // Alice may learn of it a little earlier than bob's own list.
+    bob.repeat("/list", " unread in all", "* 0 unread in all");
+
+    // What is done to messages shows on the other side.
+    bob.say(&format!("/react {hello} 👍"));
+    alice.wait("alice: hello, bob 👍bob");
+    alice.say("/edit 1 hello, Bob");
+    assert_eq!(bob.wait("(edited)").trim(), format!("~{hello} alice: hello, Bob (edited) 👍bob"));
+    bob.say(&format!("/reply {call} when?"));
+    let when = alice.number("bob: «alice: call me @bob» when?");
+    alice.say("/recall 2");
+    assert_eq!(bob.wait("recalled").trim(), format!("~{call} alice: (recalled by alice)"));
+    alice.say("oops");
+    let oops = alice.number("alice: oops");
+    bob.wait("alice: oops");
+    alice.say(&format!("/recall {oops}"));
+    bob.wait("(recalled by alice)");
+    bob.say("/list");
+    assert!(bob.wait("  alice  ").contains("alice: (recalled by alice)"));
+    alice.say(&format!("/pin {when}"));
+    bob.wait("when? (pinned)");
+    // What may not be done is told, with the number that the user knows.
+    bob.say(&format!("/edit {hello} mine"));
+    assert_eq!(bob.wait("! "), format!("! message {hello} cannot be changed (edit): bob did not send it"));
+    bob.say("/recall 99");
+    bob.wait("! there is no message 99");
+    bob.say("/nonsense");
+    bob.wait("! there is no command /nonsense: /help");
+
+    // A group: who is in it is told, who is not is refused.
+    let mut carol = Chat::connect(data, "carol");
+    carol.wait("no conversations yet");
+    alice.say("/group team bob");
+    alice.wait("* alice has made the group with bob");
+    bob.wait("[#team] * alice has made the group with bob");
+    carol.say("/msg #team let me in");
+    carol.wait("! not sent to #team: let me in: carol is not a member of channel team");
+    carol.say("/group team carol");
+    carol.wait("! #team has members: one of them can bring carol in");
+    alice.say("hi, team");
+    bob.wait("[#team] alice: hi, team");
+    bob.say("/group team carol");
+    carol.wait("[#team] * bob has brought in carol");
+    carol.say("/msg #team hi from carol");
+    let from_carol = alice.number("carol: hi from carol");
+    alice.say(&format!("/readers {from_carol}"));
+    alice.wait(&format!("* {from_carol} was read by "));
+    alice.say("/members");
+    alice.wait("* in #team: alice, bob, carol");
+    carol.say("/leave team");
+    carol.wait("* you are not in #team any more");
+    bob.wait("* carol has left");
+
+    // All ends with the input, and is there after a restart of everything.
+    alice.say(&format!("/delete {from_carol}"));
+    alice.wait("(deleted for you)");
+    alice.say("/mute");
+    alice.say("/open bob");
+    alice.wait("── bob");
+    alice.say("/top");
+    alice.wait("* bob is at the top of the list");
+    let (all_done, _) = alice.end();
+    assert!(all_done);
+    let (all_done, _) = bob.end();
+    assert!(!all_done, "bob wanted what he may not");
+    drop(server);
+    let _server = serve(data, 0);
+    let mut alice = Chat::connect(data, "alice");
+    assert!(alice.wait("  bob  ").contains("at the top"));
+    assert!(alice.wait("  #team  ").contains("muted"));
+    alice.say("/open bob");
+    alice.wait("alice: hello, Bob (edited) 👍bob");
+    alice.wait("alice: (recalled by alice)");
+    alice.wait("bob: «alice: call me @bob» when? (pinned)");
+    alice.wait("* bob has read");
+    alice.say("/open #team");
+    alice.wait("alice: hi, team");
+    assert!(alice.wait("* ").contains("bob has brought in carol"));
+    assert!(alice.wait("* ").contains("carol has left"));
+    assert!(!alice.seen.iter().any(|line| line.contains("hi from carol")), "it is deleted for alice");
+    alice.say("/search hello");
+    alice.wait("[bob] alice: hello, bob");
+}
+
+#[test]
+fn what_is_written_without_a_connection_is_sent_later() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let nobody = Chat::start(data, &["alice"]);
+    assert!(!nobody.end().0, "there is no server, and never was");
+    let port = free_port();
+    let server = serve(data, port);
+    let mut alice = Chat::connect(data, "alice");
+    alice.say("/open bob");
+    alice.wait("── bob");
+    alice.say("hello");
+    alice.wait("alice: hello");
+    server.terminate();
+    alice.wait("* not connected");
+    alice.say("are you there?");
+    alice.wait("… alice to bob: are you there? (not sent yet)");
+    alice.say("/queue");
+    alice.wait("* pending to bob: are you there?");
+    alice.say("/search there");
+    alice.wait("! cannot search: there is no connection");
+    let (all_done, seen) = alice.end();
+    assert!(!all_done && seen.last().is_some_and(|line| line.contains("1 not sent yet")), "{seen:?}");
+
+    // The next run begins without a server, too. When it is back, all comes by itself.
+    let mut alice = Chat::start(data, &["alice"]);
+    alice.wait("* does `cli-chat serve` run?");
+    alice.say("/open bob");
+    alice.wait("* not connected: what was said is shown when there is a connection");
+    let _server = serve(data, port);
+    alice.wait("* connected as alice");
+    alice.wait("── bob");
+    alice.wait("alice: hello");
+    alice.wait("alice: are you there?");
+    let bob = Chat::connect(data, "bob");
+    let (all_done, seen) = bob.end();
+    assert!(all_done && seen.iter().any(|line| line.starts_with("  alice  2 unread")), "{seen:?}");
+    assert!(seen.iter().all(|line| !line.contains('\x1b')), "a pipe gets no escapes: {seen:?}");
+}
