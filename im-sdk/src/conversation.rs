@@ -11,6 +11,10 @@ use crate::{
 /// The longest draft, in bytes of UTF-8. Some hundred words: what is longer stays on the device that it was typed on.
 pub const MAX_DRAFT_BYTES: usize = 1024;
 
+/// Beyond every log, and as much as back ends take: what is further is cut to it.
+#[cfg(feature = "client")]
+const MAX_SEQ: u64 = (1 << 53) - 1;
+
 /// How far a user has read: a place in the log that the conversation stands in, which is the user's own inbox for a
 /// conversation with a user, and the channel's log for a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -174,13 +178,13 @@ impl ConversationChange {
         pb::Mark {
             user,
             channel,
-            read: read.seq,
+            read: read.seq.min(MAX_SEQ),
             read_id: read.id.map_or(0, MessageId::as_u64),
             pinned: self.pinned,
             muted: self.muted,
             draft: self.draft.clone(),
-            hidden: self.hidden,
-            deleted: self.deleted.unwrap_or_default(),
+            hidden: self.hidden.map(|seq| seq.min(MAX_SEQ)),
+            deleted: self.deleted.unwrap_or_default().min(MAX_SEQ),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod group;
 mod im_server;
 pub mod live;
 mod nats;
+pub mod past;
 pub mod phone;
 mod postgres;
 mod process;

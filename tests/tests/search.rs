@@ -1,25 +1,23 @@
 //! What devices and back ends find again: history by message, time and kind, searches, and what is deleted and exported.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use im_sdk::{
     Content, ConversationChange, Recipient,
-    backend::{
-        ArchiverHandle, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
-        Retention, SqlMessageStore, user,
-    },
+    backend::{MAX_SEARCH_BYTES, Message, Retention, user},
     client::{
         Conversation, FoundPage, HistoryQuery, HistoryRange, Kind, RefusalKind, RequestError, Search,
         SearchPlace,
     },
-    cluster::{ArchiveConfig, LogBounds},
     id::{MessageId, UserId},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
-    stack::{Keeping, PATIENCE},
+    group::serve,
+    past::Past,
+    stack::PATIENCE,
     wait_until,
 };
 
@@ -32,47 +30,12 @@ everywhere!(
     what_is_too_old_is_deleted_and_the_rest_exported,
 );
 
-/// What is archived is in a database of SQLite; logs keep ten entries, and some.
-struct Past {
-    stack: Stack,
-    im: Im,
-    store: Arc<SqlMessageStore>,
-    archiver: ArchiverHandle,
-    _service: im_sdk::backend::Service,
-    _folder: tempfile::TempDir,
+async fn say(past: &Past, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
+    past.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
 }
 
-impl Past {
-    async fn start(setup: Setup) -> Self {
-        let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-        let archive = ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() };
-        let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive }).await;
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
-        let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
-        let mut config = ImConfig::default();
-        config.message_store = Some(store.clone());
-        config.default_durability = Durability::Archived;
-        let im = stack.backend_with(config).await;
-        let archiver = im.archiver(store.clone()).unwrap().start();
-        let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
-        Self { stack, im, store, archiver, _service, _folder: folder }
-    }
-
-    async fn say(&self, from: &str, to: &str, content: Content) -> MessageId {
-        self.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
-    }
-
-    async fn say_to(&self, channel: &str, from: &str, text: &str) {
-        self.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
-    }
-
-    async fn settled(&self) {
-        wait_until("everything is in the store", PATIENCE, async || {
-            self.archiver.lag().await.unwrap().total() == 0
-        })
-        .await;
-    }
+async fn say_to(past: &Past, channel: &str, from: &str, text: &str) {
+    past.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
 }
 
 fn id(user: &str) -> UserId {
@@ -88,14 +51,14 @@ async fn find(client: &TestClient, search: Search) -> FoundPage {
 }
 
 async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
     past.im.channel("other").add_members(["carol"]).await.unwrap();
-    past.say("alice", "bob", "Lunch tomorrow? 午饭".into()).await;
-    past.say("bob", "carol", "lunch with alice".into()).await;
-    past.say("alice", "carol", "lunch without bob".into()).await;
-    past.say_to("team", "carol", "team LUNCH").await;
-    past.say_to("other", "carol", "another lunch").await;
+    say(&past, "alice", "bob", "Lunch tomorrow? 午饭").await;
+    say(&past, "bob", "carol", "lunch with alice").await;
+    say(&past, "alice", "carol", "lunch without bob").await;
+    say_to(&past, "team", "carol", "team LUNCH").await;
+    say_to(&past, "other", "carol", "another lunch").await;
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let second = past.stack.connect("bob", "ios/phone", 0, via).await;
@@ -129,20 +92,20 @@ async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
 }
 
 async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob"]).await.unwrap();
     let mut expected = Vec::new();
     for number in 0..25 {
         let text = format!("word {number}");
         match number % 2 {
-            0 => _ = past.say("alice", "bob", text.as_str().into()).await,
-            _ => past.say_to("team", "alice", &text).await,
+            0 => _ = say(&past, "alice", "bob", text.as_str()).await,
+            _ => say_to(&past, "team", "alice", &text).await,
         }
         expected.insert(0, text);
     }
     // Few of them fit into a frame.
     for number in 25..30 {
-        past.say("alice", "bob", format!("word {number} {}", "x".repeat(30_000)).into()).await;
+        say(&past, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
         expected.insert(0, format!("word {number}"));
     }
     past.settled().await;
@@ -163,13 +126,13 @@ async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
 }
 
 async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
-    past.say("alice", "bob", "lunch 1".into()).await;
-    past.say("carol", "bob", "lunch 2".into()).await;
-    past.say("alice", "bob", "lunch 3".into()).await;
-    past.say_to("team", "carol", "lunch 4").await;
-    past.say_to("team", "carol", "lunch 5").await;
+    say(&past, "alice", "bob", "lunch 1").await;
+    say(&past, "carol", "bob", "lunch 2").await;
+    say(&past, "alice", "bob", "lunch 3").await;
+    say_to(&past, "team", "carol", "lunch 4").await;
+    say_to(&past, "team", "carol", "lunch 5").await;
     past.settled().await;
     for (name, seq) in [(Recipient::User(id("alice")), 2), (Recipient::Channel("team".parse().unwrap()), 1)] {
         let delete = ConversationChange::new().delete(seq);
@@ -189,7 +152,7 @@ async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
 async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let service = serve(&im).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
     let refused = bob.client().search(Search::new("hi"), 0).await.unwrap_err();
     let RequestError::Refused { kind: RefusalKind::Unavailable, reason, retry_after: None } = &refused else {
@@ -199,7 +162,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     service.shutdown().await;
     drop(stack);
 
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let long = "x".repeat(MAX_SEARCH_BYTES + 1);
     let many: Vec<_> = (0..17).map(|number| number.to_string()).collect();
@@ -211,7 +174,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
         assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
     }
     // A place that is not the user's own is no way to what others have.
-    past.say("alice", "carol", "secret".into()).await;
+    say(&past, "alice", "carol", "secret").await;
     past.settled().await;
     let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
     let place = SearchPlace { channel: Some("other".parse().unwrap()), message_id };
@@ -219,7 +182,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
 }
 
 async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     // More than the log keeps, so that a part is in the store alone.
     let mut ids = Vec::new();
     for number in 0..150 {
@@ -227,7 +190,7 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
             0 => Content::custom("order.paid", number.to_string()),
             _ => Content::text(number.to_string()),
         };
-        ids.push(past.say("alice", "bob", content).await);
+        ids.push(say(&past, "alice", "bob", content).await);
     }
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
@@ -274,12 +237,12 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
 }
 
 async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("room:1").add_members(["bob"]).await.unwrap();
     for number in 0..150 {
-        past.say("alice", "bob", format!("word {number}").into()).await;
+        say(&past, "alice", "bob", format!("word {number}")).await;
     }
-    past.say_to("room:1", "alice", "word").await;
+    say_to(&past, "room:1", "alice", "word").await;
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
