@@ -28,6 +28,8 @@ everywhere!(
     what_cannot_be_searched_is_refused,
     history_by_message_time_and_kind,
     what_is_too_old_is_deleted_and_the_rest_exported,
+    signs_mean_themselves,
+    an_export_goes_on_while_messages_are_deleted,
 );
 
 async fn say(past: &Past, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
@@ -267,4 +269,81 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     assert_eq!(page.messages.len(), 150, "what no rule names stays");
     let logs = past.store.logs(None, 10).await.unwrap();
     assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
+}
+
+/// Signs alone have nothing that an index could offer; what is found is what has them, all the same.
+async fn signs_mean_themselves(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    let said = [
+        "what?!", "100 %", "...", "a_b", "好、吗。", "a\0b", "it's \"quoted\"", "back\\slash", "(x OR y)", "* NEAR *",
+        "no signs", "🙂", "é", "-",
+    ];
+    for text in said {
+        say(&past, "alice", "bob", text).await;
+    }
+    past.settled().await;
+    let clients = [
+        past.stack.connect("bob", "web/tab", 0, via).await,
+        past.stack.connect("bob", "ios/phone", 0, via).await,
+    ];
+    for sign in
+        ["?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂", ":", "^", "**"]
+    {
+        let expected: Vec<&str> = said.iter().rev().filter(|text| text.contains(sign)).copied().collect();
+        for client in &clients {
+            assert_eq!(texts(&find(client, Search::new(sign)).await), expected, "{sign:?}");
+        }
+    }
+    for nothing in ["\u{301}", "\u{301} \u{300}", "\u{3000}\t"] {
+        let refused = clients[0].client().search(Search::new(nothing), 0).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+    }
+}
+
+async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
+    const OLD: usize = 700;
+    let past = Past::start_with_sqlite(setup).await;
+    let mut ids = Vec::new();
+    for number in 0..OLD {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    // What is said from here on is kept, and so is what the log has.
+    wait_until("a later time", PATIENCE, async || now_ms() > ids[OLD - 1].unix_ms() + 5).await;
+    let young = std::time::Instant::now();
+    let began = now_ms();
+    wait_until("a later time", PATIENCE, async || now_ms() > began + 20).await;
+    for number in OLD..OLD + 300 {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    past.settled().await;
+    let bob = id("bob");
+    let mut lines = std::pin::pin!(past.im.export(&bob, &Conversation::Inbox));
+    let mut seqs = Vec::new();
+    let cleaning = async {
+        let rule = Retention::new().by(move |_| Some(young.elapsed()));
+        past.im.retention(rule).unwrap().run_once().await.unwrap()
+    };
+    let exporting = async {
+        while let Some(line) = lines.try_next().await.unwrap() {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["content"]["text"].as_str().unwrap(), (line["seq"].as_u64().unwrap() - 1).to_string());
+            seqs.push(line["seq"].as_u64().unwrap());
+            tokio::task::yield_now().await;
+        }
+    };
+    let (deleted, ()) = tokio::join!(cleaning, exporting);
+    assert!(deleted >= OLD as u64, "{deleted} deleted: in the inboxes of both");
+    assert!(seqs.is_sorted_by(|a, b| a < b), "in their order, each once");
+    let kept: Vec<u64> = (OLD as u64 + 1..=OLD as u64 + 300).collect();
+    assert!(seqs.ends_with(&kept), "all that was not to be deleted");
+    // What is left is what a device sees.
+    for name in ["web/tab", "ios/phone"] {
+        let client = past.stack.connect("bob", name, 0, via).await;
+        let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 50).await.unwrap();
+        assert_eq!(page.messages[0].position.as_ref().unwrap().seq, OLD as u64 + 1);
+    }
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
 }

@@ -222,11 +222,10 @@ fn what_fits_into_no_frame_is_told_at_once() {
     // The harness's server takes frames of 1000 bytes.
     let watch = |count: usize| (0..count).map(|number| format!("user-{number:03}").parse().unwrap()).collect();
     test.core.handle_watch(test.now, 1, watch(1000));
-    assert!(test.answers().iter().all(error("too_large")));
     test.core.handle_join_room(test.now, 2, "lobby".parse().unwrap(), vec![0; 1000].into());
     test.core.handle_search(test.now, 3, Search::new("x".repeat(1000)), 0);
     let answers = test.answers();
-    assert!(answers.len() == 2 && answers.iter().all(error("too_large")), "{answers:?}");
+    assert!(answers.len() == 3 && answers.iter().all(error("too_large")), "{answers:?}");
     assert!(test.try_sent().is_none());
     assert!(test.core.rooms.questions().is_empty(), "the room is not joined again by itself");
     // To the byte: the number is reckoned as large as it gets.
@@ -241,5 +240,5 @@ fn what_fits_into_no_frame_is_told_at_once() {
         test.receive(pb::frame::Body::Response(pb::Response { number, outcome }));
         test.answers();
     }
-    assert_eq!(most, 97, "ten bytes each, and what is around them");
+    assert_eq!(most, 98, "ten bytes each, and what is around them");
 }
