@@ -332,6 +332,18 @@ async fn more_conversations_than_are_kept(setup: Setup, via: Via) {
         assert_eq!((&*found[0], &*found[1]), ("friend", "bob"));
         assert!(!found.contains(&names[0]) && found.contains(&names[MORE - 1]));
     }
+    // What one device says of a place that no log has keeps nothing from what it says beside it.
+    let beyond = im_sdk::ReadMark::new(u64::MAX, None);
+    let all = im_sdk::ConversationChange::new().read(beyond).hide(u64::MAX).delete(u64::MAX);
+    clients[1].client().set_conversation(id("bob"), all).await.unwrap();
+    let pinned = im_sdk::ConversationChange::new().pin(true);
+    clients[1].client().set_conversation(id("foe"), pinned).await.unwrap();
+    wait_until("both were taken", PATIENCE, async || {
+        let page = clients[0].client().conversations(0, 200).await.unwrap();
+        let names = page.conversations.iter().map(|listed| listed.state.conversation.to_string());
+        page.unread == 0 && names.take(2).eq(["foe", "friend"])
+    })
+    .await;
     // A client that has so much to say at once is told when it is too much.
     clients[0].client().disconnect();
     let mut refused = None;
