@@ -241,8 +241,10 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = Host::default().serve(&im).await;
     let lobby = group("lobby");
-    let mut alice =
-        [device(&stack, "alice", "ios/phone", 0, via).await, device(&stack, "alice", "web/tab", 1, via).await];
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 1, via).await,
+    ];
     let mut mallory = [
         device(&stack, "mallory", "ios/phone", 1, via).await,
         device(&stack, "mallory", "web/tab", 0, via).await,
@@ -297,9 +299,15 @@ async fn more_conversations_than_are_kept(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.send(Message::to(user("alice")).from("bob").text("still here")).await.unwrap();
-    let clients =
-        [device(&stack, "alice", "ios/phone", 0, via).await, device(&stack, "alice", "desktop/pc", 0, via).await];
-    clients[0].client().set_conversation(id("friend"), im_sdk::ConversationChange::new().pin(true)).await.unwrap();
+    let clients = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "desktop/pc", 0, via).await,
+    ];
+    clients[0]
+        .client()
+        .set_conversation(id("friend"), im_sdk::ConversationChange::new().pin(true))
+        .await
+        .unwrap();
     wait_until("the friend is pinned", PATIENCE, async || {
         im.conversations(&id("alice"), 0, 10).await.unwrap().conversations.len() == 2
     })
@@ -361,8 +369,10 @@ async fn watching_too_many(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = Host::default().serve(&im).await;
-    let mut alice =
-        [device(&stack, "alice", "ios/phone", 0, via).await, device(&stack, "alice", "web/tab", 0, via).await];
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 0, via).await,
+    ];
     let crowd = |count: usize| (0..count).map(|number| id(&format!("user-{number}")));
     for client in &alice {
         client.client().watch([id("bob")]).await.unwrap();
@@ -393,15 +403,19 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
         ids.push(past.im.send(message).await.unwrap().message_id.as_u64());
     }
     past.settled().await;
-    let clients =
-        [device(&past.stack, "bob", "ios/phone", 0, via).await, device(&past.stack, "bob", "desktop/pc", 0, via).await];
-    let mut mallory = raw(&past.stack, "bob", via).await;
-    let everywhere = || [
-        pb::history_request::Conversation::Inbox(true),
-        pb::history_request::Conversation::User("alice".into()),
-        pb::history_request::Conversation::User("bob".into()),
-        pb::history_request::Conversation::User("nobody".into()),
+    let clients = [
+        device(&past.stack, "bob", "ios/phone", 0, via).await,
+        device(&past.stack, "bob", "desktop/pc", 0, via).await,
     ];
+    let mut mallory = raw(&past.stack, "bob", via).await;
+    let everywhere = || {
+        [
+            pb::history_request::Conversation::Inbox(true),
+            pb::history_request::Conversation::User("alice".into()),
+            pb::history_request::Conversation::User("bob".into()),
+            pb::history_request::Conversation::User("nobody".into()),
+        ]
+    };
     let plain = pb::HistoryRequest::default;
     let (first, end) = (ids[0], ids[149]);
     let asked = [
@@ -414,7 +428,11 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
         pb::HistoryRequest { until_ms: 1, ..plain() },
         pb::HistoryRequest { since_ms: u64::MAX, until_ms: 1, after: Some(0), ..plain() },
         pb::HistoryRequest { since_ms: 2_000_000_000_000, until_ms: 1_000_000_000_000, ..plain() },
-        pb::HistoryRequest { limit: u32::MAX, kinds: vec![pb::ContentKind { number: u32::MAX, custom: "\0".into() }], ..plain() },
+        pb::HistoryRequest {
+            limit: u32::MAX,
+            kinds: vec![pb::ContentKind { number: u32::MAX, custom: "\0".into() }],
+            ..plain()
+        },
         pb::HistoryRequest { before: 1, limit: u32::MAX, ..plain() },
     ];
     let mut number = 0;
@@ -454,10 +472,12 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
     };
     let answer = ask(&mut mallory, 2000, Question::Search(search)).await;
     assert!(matches!(&answer, pb::response::Outcome::Found(found) if found.entries.is_empty()), "{answer:?}");
-    let none = Question::Conversations(pb::ConversationsRequest { since: Some(u64::MAX), limit: u32::MAX, skip: 7 });
+    let none =
+        Question::Conversations(pb::ConversationsRequest { since: Some(u64::MAX), limit: u32::MAX, skip: 7 });
     let answer = ask(&mut mallory, 2001, none).await;
     assert!(matches!(answer, pb::response::Outcome::Conversations(_)), "{answer:?}");
-    let none = Question::Conversations(pb::ConversationsRequest { since: None, limit: u32::MAX, skip: u32::MAX });
+    let none =
+        Question::Conversations(pb::ConversationsRequest { since: None, limit: u32::MAX, skip: u32::MAX });
     let answer = ask(&mut mallory, 2002, none).await;
     assert!(matches!(answer, pb::response::Outcome::Conversations(_)), "{answer:?}");
     // And everything is there for who asks for it.

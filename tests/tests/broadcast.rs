@@ -53,8 +53,10 @@ async fn what_finds_no_place_is_refused(via: Via) {
     let stack = Stack::start(Setup::Embedded, 1).await;
     let im = stack.backend().await;
     let _service = Host::default().serve(&im).await;
-    let mut alice =
-        [device(&stack, "alice", "ios/phone", 0, via).await, device(&stack, "alice", "web/tab", 0, via).await];
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 0, via).await,
+    ];
     let (mut taken, mut refused, mut round) = (BTreeSet::new(), 0, 0);
     while refused == 0 {
         assert!(round < 20, "all of {} were taken", taken.len());

@@ -126,9 +126,8 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
     team.close().await.unwrap();
     for client in devices.iter_mut().flatten() {
         // Bob's have begun near the end of the log again, with what was said in the last moments.
-        let left = |event: &Event| {
-            matches!(event, Event::Reset { reason: ResetReason::Left, .. }).then_some(())
-        };
+        let left =
+            |event: &Event| matches!(event, Event::Reset { reason: ResetReason::Left, .. }).then_some(());
         client.next("out of it", left).await;
         assert_eq!(refused(client).await.0, RefusalKind::Rule);
     }
@@ -221,8 +220,9 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     let mut devices = [pair(&stack, "alice", via).await, pair(&stack, "bob", via).await];
     let stranger = device(&stack, "stranger", "web/tab", 0, via).await;
 
-    table.set("team", &["alice", "bob"]);
-    im.channel("team").add_members(["alice", "bob"]).await.unwrap();
+    // What the tables say counts, and not whom the devices were told for.
+    table.set("team", &["alice", "bob", "carol"]);
+    im.channel("team").add_members(["alice", "bob", "stranger"]).await.unwrap();
     for client in devices.iter_mut().flatten() {
         reset(client, "team", ResetReason::New).await;
     }
@@ -233,9 +233,12 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     }
     let (kind, reason) = refused(&stranger).await;
     assert_eq!((kind, &*reason), (RefusalKind::Rule, "stranger is not a member of channel team"));
-    assert_eq!(other.channel("team").members(None, 10).await.unwrap(), [id("alice"), id("bob")]);
+    let members = ["alice", "bob", "carol"].map(id);
+    assert_eq!(other.channel("team").members(None, 10).await.unwrap(), members);
+    let mut carol = stack.connect("carol", "web/tab", 1, via).await;
+    reset(&mut carol, "team", ResetReason::New).await;
 
-    table.set("team", &["alice"]);
+    table.set("team", &["alice", "carol"]);
     other.channel("team").remove_members(["bob"]).await.unwrap();
     text_to(&im, "team", "three").await;
     for client in &mut devices[1] {

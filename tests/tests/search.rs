@@ -14,11 +14,7 @@ use im_sdk::{
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::serve,
-    past::Past,
-    stack::PATIENCE,
-    wait_until,
+    Setup, Stack, TestClient, Via, everywhere, group::serve, past::Past, stack::PATIENCE, wait_until,
 };
 
 everywhere!(
@@ -275,8 +271,20 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
 async fn signs_mean_themselves(setup: Setup, via: Via) {
     let past = Past::start_with_sqlite(setup).await;
     let said = [
-        "what?!", "100 %", "...", "a_b", "好、吗。", "a\0b", "it's \"quoted\"", "back\\slash", "(x OR y)", "* NEAR *",
-        "no signs", "🙂", "é", "-",
+        "what?!",
+        "100 %",
+        "...",
+        "a_b",
+        "好、吗。",
+        "a\0b",
+        "it's \"quoted\"",
+        "back\\slash",
+        "(x OR y)",
+        "* NEAR *",
+        "no signs",
+        "🙂",
+        "é",
+        "-",
     ];
     for text in said {
         say(&past, "alice", "bob", text).await;
@@ -286,9 +294,10 @@ async fn signs_mean_themselves(setup: Setup, via: Via) {
         past.stack.connect("bob", "web/tab", 0, via).await,
         past.stack.connect("bob", "ios/phone", 0, via).await,
     ];
-    for sign in
-        ["?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂", ":", "^", "**"]
-    {
+    for sign in [
+        "?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂",
+        ":", "^", "**",
+    ] {
         let expected: Vec<&str> = said.iter().rev().filter(|text| text.contains(sign)).copied().collect();
         for client in &clients {
             assert_eq!(texts(&find(client, Search::new(sign)).await), expected, "{sign:?}");
@@ -326,7 +335,10 @@ async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     let exporting = async {
         while let Some(line) = lines.try_next().await.unwrap() {
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(line["content"]["text"].as_str().unwrap(), (line["seq"].as_u64().unwrap() - 1).to_string());
+            assert_eq!(
+                line["content"]["text"].as_str().unwrap(),
+                (line["seq"].as_u64().unwrap() - 1).to_string()
+            );
             seqs.push(line["seq"].as_u64().unwrap());
             tokio::task::yield_now().await;
         }

@@ -132,8 +132,10 @@ async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Vi
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
     let _service = Host::default().serve(&im).await;
-    let mut callers =
-        [device(&stack, "alice", "ios/phone", 0, via).await, device(&stack, "alice", "web/tab", 1, via).await];
+    let mut callers = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 1, via).await,
+    ];
     let mut called =
         [device(&stack, "bob", "ios/phone", 1, via).await, device(&stack, "bob", "web/tab", 0, via).await];
     for step in [CallStep::Ring, CallStep::Offer, CallStep::Candidate, CallStep::Cancel] {
@@ -146,7 +148,10 @@ async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Vi
         }
     }
     // One of them says so too late; the caller's device knows that the call is over.
-    called[1].client().signal_device(user("alice"), "ios/phone".parse().unwrap(), Signal::call("c-1", CallStep::Answer, "")).await;
+    called[1]
+        .client()
+        .signal_device(user("alice"), "ios/phone".parse().unwrap(), Signal::call("c-1", CallStep::Answer, ""))
+        .await;
     assert_eq!(signal(&mut callers[0]).await.signal, Signal::call("c-1", CallStep::Answer, ""));
     assert_eq!(signal(&mut called[0]).await.signal, Signal::call("c-1", CallStep::AnsweredElsewhere, ""));
     for (client, name) in callers.iter_mut().zip(["alice"; 2]).chain(called.iter_mut().zip(["bob"; 2])) {

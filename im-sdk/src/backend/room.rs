@@ -130,7 +130,8 @@ impl Room {
         let left = join_all(leaves).await;
         let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
         self.im.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
-        let is_silent = |left: &&Vec<(Located, Reach)>| left.iter().any(|(_, reach)| *reach == Reach::Unknown);
+        let is_silent =
+            |left: &&Vec<(Located, Reach)>| left.iter().any(|(_, reach)| *reach == Reach::Unknown);
         let servers = left.iter().filter(is_silent).count();
         if servers > 0 {
             return Err(RoomError::Unconfirmed { servers });
@@ -223,7 +224,9 @@ mod tests {
         let mut heard = Vec::new();
         for name in ["s1", "s2"] {
             let server = ServerId::parse(name).unwrap();
-            assert!(cluster.routes().lease_server(&server, &ServerInfo::default(), lease, true).await.unwrap());
+            assert!(
+                cluster.routes().lease_server(&server, &ServerInfo::default(), lease, true).await.unwrap()
+            );
             heard.push(cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap());
         }
         for (number, server, device) in [(1, "s1", "web/a"), (2, "s1", "web/b"), (3, "s2", "web/c")] {

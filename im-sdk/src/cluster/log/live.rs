@@ -2,11 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{
-    LogBounds, LogError, LogId, Once,
-    memory::Records,
-    once::Record,
-};
+use super::{LogBounds, LogError, LogId, Once, memory::Records, once::Record};
 use crate::id::MessageId;
 
 /// Those of all logs together, so that none stay behind in one that nobody uses any more. Clones share them.

@@ -82,12 +82,7 @@ impl LogStore for MemoryLog {
         entries.map(|(log, entry)| logs.entry(log).or_default().append(entry, &self.bounds, oldest)).collect()
     }
 
-    async fn remember(
-        &self,
-        log: &LogId,
-        message_id: MessageId,
-        once: &Once,
-    ) -> Result<MessageId, LogError> {
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
         self.live.remember(log, message_id, once, &self.bounds)
     }
 
@@ -148,7 +143,9 @@ impl Log {
         oldest: MessageId,
     ) -> Result<Appended, LogError> {
         let NewEntry { message_id, payload, once } = entry;
-        if let Some(answer) = once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once)) {
+        if let Some(answer) =
+            once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once))
+        {
             return answer;
         }
         self.last += 1;

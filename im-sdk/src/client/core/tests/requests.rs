@@ -220,7 +220,8 @@ fn there_are_only_so_many() {
 fn what_fits_into_no_frame_is_told_at_once() {
     let mut test = Harness::connected();
     // The harness's server takes frames of 1000 bytes.
-    let watch = |count: usize| (0..count).map(|number| format!("user-{number:03}").parse().unwrap()).collect();
+    let watch =
+        |count: usize| (0..count).map(|number| format!("user-{number:03}").parse().unwrap()).collect();
     test.core.handle_watch(test.now, 1, watch(1000));
     test.core.handle_join_room(test.now, 2, "lobby".parse().unwrap(), vec![0; 1000].into());
     test.core.handle_search(test.now, 3, Search::new("x".repeat(1000)), 0);

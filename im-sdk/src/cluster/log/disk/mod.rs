@@ -24,9 +24,7 @@ use self::{
     reader::{Found, Reader},
     writer::{Job, Writer},
 };
-use super::{
-    Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords,
-};
+use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords};
 use crate::{
     cluster::{conversations::DiskConversations, members::DiskMembers, seen::DiskLastSeen},
     id::MessageId,
@@ -134,12 +132,7 @@ impl LogStore for DiskLog {
         self.append_all(entries).await
     }
 
-    async fn remember(
-        &self,
-        log: &LogId,
-        message_id: MessageId,
-        once: &Once,
-    ) -> Result<MessageId, LogError> {
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
         self.live.remember(log, message_id, once, &self.bounds)
     }
 

@@ -71,12 +71,7 @@ impl LogStore for RedisLog {
         self.append_batches(&entries).await
     }
 
-    async fn remember(
-        &self,
-        log: &LogId,
-        message_id: MessageId,
-        once: &Once,
-    ) -> Result<MessageId, LogError> {
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
         self.remember_live(log, message_id, once).await
     }
 
