@@ -28,6 +28,7 @@
 
 mod acks;
 mod advice;
+mod allowance;
 mod answers;
 mod audit;
 mod batch;

@@ -26,7 +26,8 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
-    signals::Allowance,
+    signals::SignalAllowance,
+    sync::SyncAllowance,
     upstream::Forward,
 };
 
@@ -76,8 +77,9 @@ async fn begin<L: Link>(
         batch.push(frame::encode(pb::frame::Body::SyncHint(hint)));
     }
     shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
-    let allowance = Allowance::new(Instant::now());
-    Some(Box::new(Session { shared, link, registration, batch, allowance }))
+    let now = Instant::now();
+    let allowances = (SignalAllowance::new(now), SyncAllowance::new(now));
+    Some(Box::new(Session { shared, link, registration, batch, allowances }))
 }
 
 struct Session<L> {
@@ -86,8 +88,8 @@ struct Session<L> {
     registration: Registration,
     /// Taken from the outbox and not written yet.
     batch: Batch,
-    /// For signals.
-    allowance: Allowance,
+    /// For signals and syncs.
+    allowances: (SignalAllowance, SyncAllowance),
 }
 
 /// Why a session is over.
@@ -196,7 +198,7 @@ impl<L: Link> Session<L> {
         match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
-            Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection(), sync),
+            Some(Body::Sync(sync)) => self.sync(sync),
             Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection(), ack),
             Some(Body::Request(request)) => self.request(request)?,
             Some(Body::Signal(signal)) => self.signal(signal)?,
@@ -235,6 +237,15 @@ impl<L: Link> Session<L> {
         Ok(())
     }
 
+    /// One too many is dropped, as any may be: a device that has lost one asks again.
+    fn sync(&mut self, sync: Bytes) {
+        if self.allowances.1.take(Instant::now()) {
+            self.shared.syncs.try_forward(self.connection(), sync);
+        } else {
+            tracing::debug!(user = %self.connection().user, "too many syncs: one is dropped");
+        }
+    }
+
     fn request(&self, request: Bytes) -> Result<(), LinkError> {
         let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
         self.shared.requests.try_forward(self.connection(), head.number, request);
@@ -244,7 +255,7 @@ impl<L: Link> Session<L> {
     /// One too many is dropped without a word, as any signal may be.
     fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
         let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
-        if self.allowance.take(Instant::now()) {
+        if self.allowances.0.take(Instant::now()) {
             self.shared.signals.try_forward(self.connection(), signal, self.is_in(&head.channel));
         } else {
             self.shared.signals.note_dropped();

@@ -1,11 +1,8 @@
 //! Devices' signals on their way to the back ends. Nobody is told what becomes of one: it may be dropped at any time.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -14,6 +11,7 @@ use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
 use crate::{
+    allowance::Allowance,
     bounded::{self, Bounds},
     registry::Connection,
 };
@@ -25,11 +23,9 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// How many signals a connection may send in a second, in the long run: some typing, some of the application's own.
-const PER_SECOND: u32 = 20;
-
-/// How many it may send at once: a call begins with dozens of candidates.
-const AT_ONCE: u32 = 100;
+/// How many signals a connection may send: in the long run some typing and some of the application's own, at once as many as a
+/// call begins with, which are dozens of candidates.
+pub(crate) type SignalAllowance = Allowance<20, 100>;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -71,34 +67,6 @@ impl Signals {
     }
 }
 
-/// How many signals a connection may send just now.
-#[derive(Debug)]
-pub(crate) struct Allowance {
-    left: u32,
-    /// When it was filled up last.
-    since: Instant,
-}
-
-impl Allowance {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { left: AT_ONCE, since: now }
-    }
-
-    /// False: one too many.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        const EACH: Duration = Duration::from_millis(1000 / PER_SECOND as u64);
-        let earned = now.saturating_duration_since(self.since).as_millis() / EACH.as_millis();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if self.left.saturating_add(earned) >= AT_ONCE {
-            (self.left, self.since) = (AT_ONCE, now);
-        } else {
-            self.left += earned;
-            self.since += EACH * earned;
-        }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
-    }
-}
-
 /// Puts queued signals onto the bus, as many at once as have queued up while the last message went out. Ends when every
 /// [`Signals`] is gone.
 pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiting>) {
@@ -137,18 +105,6 @@ mod tests {
 
     use super::*;
     use crate::{outbox::Outbox, registry::Registry};
-
-    #[test]
-    fn an_allowance_is_used_up_and_fills_again() {
-        let start = Instant::now();
-        let mut allowance = Allowance::new(start);
-        let taken = |allowance: &mut Allowance, now| (0..1000).filter(|_| allowance.take(now)).count();
-        assert_eq!(taken(&mut allowance, start), AT_ONCE as usize);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(49)), 0);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(50)), 1);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(1050)), PER_SECOND as usize);
-        assert_eq!(taken(&mut allowance, start + Duration::from_secs(3600)), AT_ONCE as usize);
-    }
 
     #[test]
     fn what_finds_no_place_is_counted() {

@@ -7,7 +7,7 @@ use im_sdk::{
     Content, Conversation, HistoryRange,
     backend::{Message, channel, user},
     client::{Event, MarkError, PublishError, RefusalKind, RequestError, SendError},
-    cluster::{LogId, MAX_CONVERSATIONS},
+    cluster::{BusEvent, LogId, MAX_CONVERSATIONS},
     content::{Change, ChangeKind},
     id::{MessageId, UserId},
 };
@@ -30,6 +30,7 @@ everywhere!(
     more_conversations_than_are_kept,
     watching_too_many,
     history_that_makes_no_sense,
+    a_flood_of_questions_keeps_nobody_waiting,
 );
 
 fn id(name: &str) -> UserId {
@@ -485,4 +486,48 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
         let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 200).await.unwrap();
         assert_eq!((page.messages.len(), page.more), (150, false));
     }
+}
+
+/// Syncs, which have no answer of their own to count, and requests, of which a connection has a few at once.
+async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
+    const FLOOD: u64 = 2000;
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    for _ in 0..100 {
+        im.send(Message::to(user("mallory")).text("x".repeat(1000))).await.unwrap();
+    }
+    let mut mallory = raw(&stack, "mallory", via).await;
+    let names = stack.cluster().names();
+    let mut syncs = stack.cluster().bus().subscribe(names.upstream_sync()).await.unwrap();
+    stack.cluster().bus().flush().await.unwrap();
+    let everything = pb::Cursor { channel: String::new(), seq: 0, id: 0 };
+    for number in 1..=FLOOD {
+        mallory.send_frame(Body::Sync(pb::Sync { cursors: vec![everything.clone()] })).await;
+        let history = pb::HistoryRequest {
+            conversation: Some(pb::history_request::Conversation::Inbox(true)),
+            ..Default::default()
+        };
+        let question = Some(Question::History(history));
+        mallory.send_frame(Body::Request(pb::Request { number, question })).await;
+    }
+    // It reads nothing of it. Others come, are brought up to date, ask and are told.
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 0, via).await,
+    ];
+    im.send(Message::to(user("alice")).text("still here")).await.unwrap();
+    for client in &mut alice {
+        assert_eq!(client.text().await, "still here");
+        let page = client.client().history(Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
+        assert_eq!(page.messages.len(), 1);
+    }
+    // Few of the syncs go further than the server.
+    let mut passed_on = 0;
+    while let Some(event) = syncs.try_next() {
+        let BusEvent::Message(message) = event else { continue };
+        let sync = pb::UpstreamSync::decode(message.payload).unwrap();
+        passed_on += u64::from(sync.user == "mallory");
+    }
+    assert!((64..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
 }
