@@ -1,32 +1,58 @@
-//! How often a connection may have something done for it that nobody counts as waiting.
+//! How often something may be done: so many times a second in the long run, and so many at once.
 
 use std::time::{Duration, Instant};
 
-/// So many at once, and in the long run so many in a second.
+/// How much is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// In the long run; at least 1.
+    pub(crate) per_second: u32,
+    /// After a time of rest; at least 1.
+    pub(crate) at_once: u32,
+}
+
+impl Rate {
+    /// A second's worth at once.
+    pub(crate) fn per_second(per_second: u32) -> Self {
+        Self { per_second, at_once: per_second }
+    }
+
+    /// After which time one more is allowed.
+    fn each(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.max(1)
+    }
+}
+
+/// What is left just now of a [`Rate`], which is the same at each call.
 #[derive(Debug)]
-pub(crate) struct Allowance<const PER_SECOND: u32, const AT_ONCE: u32> {
+pub(crate) struct Allowance {
     left: u32,
     /// When it was filled up last.
     since: Instant,
 }
 
-impl<const PER_SECOND: u32, const AT_ONCE: u32> Allowance<PER_SECOND, AT_ONCE> {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { left: AT_ONCE, since: now }
+impl Allowance {
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+        Self { left: rate.at_once, since: now }
     }
 
-    /// False: one too many.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let each = Duration::from_millis(1000 / u64::from(PER_SECOND));
-        let earned = now.saturating_duration_since(self.since).as_millis() / each.as_millis();
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if self.left.saturating_add(earned) >= AT_ONCE {
-            (self.left, self.since) = (AT_ONCE, now);
+    /// # Errors
+    /// One too many: how long until the next one.
+    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let each = rate.each();
+        let rested = now.saturating_duration_since(self.since);
+        let earned = u32::try_from(rested.as_nanos() / each.as_nanos().max(1)).unwrap_or(u32::MAX);
+        if self.left.saturating_add(earned) >= rate.at_once {
+            (self.left, self.since) = (rate.at_once, now);
         } else {
             self.left += earned;
             self.since += each * earned;
         }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => return Err((self.since + each).saturating_duration_since(now)),
+        }
+        Ok(())
     }
 }
 
@@ -36,14 +62,37 @@ mod tests {
 
     #[test]
     fn an_allowance_is_used_up_and_fills_again() {
+        let rate = Rate { per_second: 20, at_once: 100 };
         let start = Instant::now();
-        let mut allowance = Allowance::<20, 100>::new(start);
-        let taken =
-            |allowance: &mut Allowance<20, 100>, now| (0..1000).filter(|_| allowance.take(now)).count();
-        assert_eq!(taken(&mut allowance, start), 100);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(49)), 0);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(50)), 1);
-        assert_eq!(taken(&mut allowance, start + Duration::from_millis(1050)), 20);
-        assert_eq!(taken(&mut allowance, start + Duration::from_secs(3600)), 100);
+        let mut allowance = Allowance::new(rate, start);
+        let mut taken = |ms| {
+            let now = start + Duration::from_millis(ms);
+            (0..1000).filter(|_| allowance.take(rate, now).is_ok()).count()
+        };
+        assert_eq!(taken(0), 100);
+        assert_eq!(taken(49), 0);
+        assert_eq!(taken(50), 1);
+        assert_eq!(taken(1050), 20);
+        assert_eq!(taken(3_600_000), 100);
+    }
+
+    #[test]
+    fn who_waits_as_told_is_let_through() {
+        for rate in [Rate::per_second(1), Rate::per_second(3), Rate { per_second: 1_000_000, at_once: 1 }] {
+            let mut now = Instant::now();
+            let mut allowance = Allowance::new(rate, now);
+            let (began, mut done) = (now, 0);
+            while done < rate.at_once + 10 {
+                match allowance.take(rate, now) {
+                    Ok(()) => done += 1,
+                    Err(wait) => {
+                        assert!(!wait.is_zero());
+                        now += wait;
+                    }
+                }
+            }
+            // What came after those at once came at the rate.
+            assert!((now - began).abs_diff(rate.each() * 10) < Duration::from_micros(1), "{rate:?}");
+        }
     }
 }

@@ -20,14 +20,14 @@ use im_sdk::id::ChannelId;
 use prost::Message as _;
 
 use crate::{
+    allowance::Allowance,
     batch::Batch,
     handshake::{self, Admitted},
     link::{Link, LinkError},
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
-    signals::SignalAllowance,
-    sync::SyncAllowance,
+    signals, sync,
     upstream::Forward,
 };
 
@@ -78,8 +78,9 @@ async fn begin<L: Link>(
     }
     shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
     let now = Instant::now();
-    let allowances = (SignalAllowance::new(now), SyncAllowance::new(now));
-    Some(Box::new(Session { shared, link, registration, batch, allowances }))
+    let signalling = Allowance::new(signals::RATE, now);
+    let syncing = Allowance::new(sync::rate(), now);
+    Some(Box::new(Session { shared, link, registration, batch, signalling, syncing }))
 }
 
 struct Session<L> {
@@ -88,8 +89,10 @@ struct Session<L> {
     registration: Registration,
     /// Taken from the outbox and not written yet.
     batch: Batch,
-    /// For signals and syncs.
-    allowances: (SignalAllowance, SyncAllowance),
+    /// For signals.
+    signalling: Allowance,
+    /// For syncs.
+    syncing: Allowance,
 }
 
 /// Why a session is over.
@@ -239,7 +242,7 @@ impl<L: Link> Session<L> {
 
     /// One too many is dropped, as any may be: a device that has lost one asks again.
     fn sync(&mut self, sync: Bytes) {
-        if self.allowances.1.take(Instant::now()) {
+        if self.syncing.take(sync::rate(), Instant::now()).is_ok() {
             self.shared.syncs.try_forward(self.connection(), sync);
         } else {
             tracing::debug!(user = %self.connection().user, "too many syncs: one is dropped");
@@ -255,7 +258,7 @@ impl<L: Link> Session<L> {
     /// One too many is dropped without a word, as any signal may be.
     fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
         let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
-        if self.allowances.0.take(Instant::now()) {
+        if self.signalling.take(signals::RATE, Instant::now()).is_ok() {
             self.shared.signals.try_forward(self.connection(), signal, self.is_in(&head.channel));
         } else {
             self.shared.signals.note_dropped();

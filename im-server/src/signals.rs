@@ -11,7 +11,7 @@ use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
 use crate::{
-    allowance::Allowance,
+    allowance::Rate,
     bounded::{self, Bounds},
     registry::Connection,
 };
@@ -23,9 +23,9 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// How many signals a connection may send: in the long run some typing and some of the application's own, at once as many as a
-/// call begins with, which are dozens of candidates.
-pub(crate) type SignalAllowance = Allowance<20, 100>;
+/// How many signals a connection may send: in the long run some typing and some of the application's own, at once the dozens of
+/// candidates with which a call begins.
+pub(crate) const RATE: Rate = Rate { per_second: 20, at_once: 100 };
 
 /// See the module's description.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use im_sdk::{
 use prost::Message as _;
 
 use crate::{
-    allowance::Allowance,
+    allowance::Rate,
     bounded::{self, Bounds},
     registry::Connection,
 };
@@ -21,7 +21,9 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
 /// How many syncs a connection may ask for. A device asks for one at a time, and for the next when it has something: this is far
 /// more than it needs, and keeps one that does not care from taking all that back ends can do.
-pub(crate) type SyncAllowance = Allowance<10, 64>;
+pub(crate) fn rate() -> Rate {
+    Rate::per_second(20)
+}
 
 /// A connection and its `Sync`, byte for byte.
 type Waiting = (Arc<Connection>, Bytes);

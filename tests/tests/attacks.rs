@@ -529,5 +529,5 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         let sync = pb::UpstreamSync::decode(message.payload).unwrap();
         passed_on += u64::from(sync.user == "mallory");
     }
-    assert!((64..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
+    assert!((20..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
 }
