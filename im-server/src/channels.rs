@@ -339,3 +339,6 @@ impl ChannelRoutes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

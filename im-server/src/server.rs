@@ -178,8 +178,8 @@ impl Server {
         &self.shared.id
     }
 
-    /// For the micro-benchmarks.
-    #[cfg(feature = "bench")]
+    /// For tests and the micro-benchmarks.
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -29,7 +29,7 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
-    signals,
+    signals, sync,
     upstream::Forward,
     woken::Flush,
 };
@@ -97,8 +97,9 @@ async fn begin<L: Link + 'static>(
     let now = Instant::now();
     let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
     let signalling = Allowance::new(signals::RATE, now);
+    let syncing = Allowance::new(sync::rate(), now);
     let connection = Arc::clone(&registration.connection);
-    let session = Session { shared, link, registration, batch, publishing, signalling, end: None };
+    let session = Session { shared, link, registration, batch, publishing, signalling, syncing, end: None };
     let place = Arc::new(Place { session: Mutex::new(Some(session)) });
     let flush: Arc<dyn Flush> = place.clone();
     connection.set_flush(Arc::downgrade(&flush));
@@ -149,6 +150,8 @@ struct Session<L> {
     publishing: Option<Box<Allowance>>,
     /// For signals.
     signalling: Allowance,
+    /// For syncs.
+    syncing: Allowance,
     /// It is over, which its own task does not know yet.
     end: Option<Box<End>>,
 }
@@ -261,7 +264,7 @@ impl<L: Link> Session<L> {
         match pb::DeviceFrame::decode(frame).map_err(frame::FrameError::from)?.body {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
-            Some(Body::Sync(sync)) => self.shared.syncs.try_forward(self.connection(), sync),
+            Some(Body::Sync(sync)) => self.sync(sync),
             Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection(), ack),
             Some(Body::Request(request)) => self.request(request)?,
             Some(Body::Signal(signal)) => self.signal(signal)?,
@@ -315,6 +318,15 @@ impl<L: Link> Session<L> {
         // Rounded up: 0 would mean never.
         let ms = |wait: Duration| u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
         allowance.take(rate, Instant::now()).map_err(ms)
+    }
+
+    /// One too many is dropped, as any may be: a device that has lost one asks again.
+    fn sync(&mut self, sync: Bytes) {
+        if self.syncing.take(sync::rate(), Instant::now()).is_ok() {
+            self.shared.syncs.try_forward(self.connection(), sync);
+        } else {
+            tracing::debug!(user = %self.connection().user, "too many syncs: one is dropped");
+        }
     }
 
     fn request(&self, request: Bytes) -> Result<(), LinkError> {

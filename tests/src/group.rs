@@ -111,6 +111,20 @@ impl Tap {
         records
     }
 
+    /// All envelopes with anything in them, up to the one with so many records for a channel in all.
+    pub async fn envelopes(&mut self, name: &str, count: usize) -> Vec<pb::Envelope> {
+        let mut envelopes: Vec<pb::Envelope> = Vec::new();
+        let of_channel =
+            |envelope: &pb::Envelope| envelope.records.iter().filter(|record| record.channel == name).count();
+        while envelopes.iter().map(of_channel).sum::<usize>() < count {
+            let event = timeout(PATIENCE, self.subscription.next()).await.expect("an envelope in time");
+            let BusEvent::Message(message) = event.expect("it works") else { continue };
+            let envelope = pb::Envelope::decode(message.payload).expect("it works");
+            envelopes.extend((!envelope.records.is_empty()).then_some(envelope));
+        }
+        envelopes
+    }
+
     /// What else has come.
     pub fn rest(&mut self, name: &str) -> usize {
         let mut count = 0;

@@ -23,6 +23,7 @@ mod im_server;
 pub mod listing;
 pub mod live;
 mod nats;
+pub mod past;
 pub mod phone;
 mod postgres;
 mod process;

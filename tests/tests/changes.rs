@@ -1,29 +1,27 @@
 //! Messages are recalled, edited, deleted for oneself, reacted to and pinned: all devices end in the same state.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
     Content,
     backend::{
-        ChangePolicy, ChangeRights, Durability, Handler, Im, ImConfig, Incoming, IncomingChange,
-        MemoryMessageStore, Message, Refusal, SendError, Service, channel, user, users,
+        ChangePolicy, ChangeRights, Durability, Handler, Im, ImConfig, Incoming, IncomingChange, Message,
+        Refusal, SendError, Service, channel, user, users,
     },
     client::{Conversation, MessageRef, RefusalKind},
-    cluster::{ArchiveConfig, LogBounds, LogId},
+    cluster::LogId,
     content::{Change, ChangeKind},
     id::{MessageId, UserId},
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
     group::{group, serve},
+    past::Past,
     phone::{Phone, shown},
     raw::{Heard, Raw},
-    stack::{Keeping, PATIENCE},
+    stack::PATIENCE,
     wait_until,
 };
 
@@ -339,18 +337,10 @@ async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
 }
 
 async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
-    let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-    let archive = ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() };
-    let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive }).await;
-    let store = Arc::new(MemoryMessageStore::new());
-    let mut config = ImConfig::default();
-    config.message_store = Some(store.clone());
-    config.default_durability = Durability::Archived;
-    let im = stack.backend_with(config).await;
-    let _archiver = im.archiver(store).unwrap().start();
-    let _service = serve(&im).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
-    text(&im, "alice", "bob", "the first").await;
+    let past = Past::start(setup).await;
+    let (stack, im) = (&past.stack, &past.im);
+    let mut bob = Phone::connect(stack, "bob", "web/tab", 0, via).await;
+    text(im, "alice", "bob", "the first").await;
     let first = bob.reference("the first").await;
     let log = LogId::Inbox(bob.me.clone());
     // Redis trims in blocks.
@@ -368,7 +358,7 @@ async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
     })
     .await;
     let alices = Conversation::User(UserId::parse("alice").unwrap());
-    let mut new = Phone::connect(&stack, "bob", "ios/phone", 0, via).await;
+    let mut new = Phone::connect(stack, "bob", "ios/phone", 0, via).await;
     new.scroll(&alices).await;
     let shown = shown(&new.timeline);
     assert_eq!((&*shown[0], shown.len()), ("the first 👍bob", sent + 1));

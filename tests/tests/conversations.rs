@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use im_sdk::{
-    ConversationChange, ReadMark,
+    Content, ConversationChange, ReadMark, Recipient,
     backend::{Message, user},
-    client::{HistoryRange, Unread},
+    client::{ConversationList, HistoryRange, Unread},
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
@@ -20,6 +20,7 @@ everywhere!(
     lists_on_devices_follow_without_asking,
     what_is_hidden_or_deleted_comes_back,
     long_lists_come_in_pages,
+    whoever_is_mentioned_sees_it_in_the_list,
 );
 
 async fn a_new_device_restores_the_list(setup: Setup, via: Via) {
@@ -198,5 +199,50 @@ async fn long_lists_come_in_pages(setup: Setup, via: Via) {
         let expected: Vec<String> =
             std::iter::once("large".to_owned()).chain(names.iter().rev().cloned()).collect();
         assert_eq!(found, expected);
+    }
+}
+
+async fn whoever_is_mentioned_sees_it_in_the_list(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    im.channel("team").add_members(["alice", "bob"]).await.unwrap();
+    let mut phone = Device::connect(&stack, "alice", "ios/phone", via).await;
+    phone.client.up_to_date().await;
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    let contents = [
+        Content::text("nobody"),
+        Content::text("@alice").mention(id("alice")),
+        Content::text("@bob").mention(id("bob")),
+        Content::text("@all").mention_everybody(),
+    ];
+    for content in contents {
+        bob.client().publish(group("team"), content).await.unwrap();
+    }
+    let reply = Content::text("@alice, again").mention(id("alice"));
+    bob.client().publish(id("alice"), reply).await.unwrap();
+    let mentions = |list: &ConversationList, name: &Recipient| {
+        let found = list.conversations().into_iter().find(|listed| listed.state.conversation == *name);
+        found.map(|listed| listed.mention_seqs).unwrap_or_default()
+    };
+    // The one counts on by itself, the other one asks.
+    let mut tab = Device::connect(&stack, "alice", "web/tab", via).await;
+    for device in [&mut phone, &mut tab] {
+        device
+            .until("the mentions", |list| {
+                mentions(list, &team()) == [2, 4] && mentions(list, &peer("bob")) == [1]
+            })
+            .await;
+        assert_eq!(device.list.unread().count, 5);
+    }
+    let page = im.conversations(&id("alice"), 0, 10).await.unwrap();
+    let counts = page.conversations.iter().map(|listed| (listed.unread, listed.mentions));
+    assert_eq!(counts.collect::<Vec<_>>(), [(1, 1), (4, 2)]);
+    // What was read is no mention any more, on either.
+    let read = ConversationChange::new().read(ReadMark::new(2, None));
+    tab.client.client().set_conversation(group("team"), read).await.unwrap();
+    for device in [&mut phone, &mut tab] {
+        device.until("what is left", |list| mentions(list, &team()) == [4]).await;
+        assert_eq!(device.list.unread().count, 3);
     }
 }

@@ -1,22 +1,21 @@
 //! What devices and back ends see of the past: the logs, and before them the message store.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use im_proto::{limits::MAX_INFLIGHT_REQUESTS, pb, pb::frame::Body};
 use im_sdk::{
-    backend::{
-        ArchiverHandle, Durability, Im, ImConfig, Incoming, MemoryMessageStore, Message, Service, user,
-    },
+    backend::{Im, Message, user},
     client::{Conversation, Event, HistoryPage, HistoryRange, Log, RefusalKind, RequestError, ResetReason},
-    cluster::{ArchiveConfig, LogBounds, LogId},
+    cluster::LogId,
     id::UserId,
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
+    group::serve,
+    past::Past,
     raw::{Heard, Raw},
-    stack::{Keeping, PATIENCE},
-    wait_until,
+    stack::PATIENCE,
 };
 
 everywhere!(
@@ -30,10 +29,6 @@ everywhere!(
 
 fn id(user: &str) -> UserId {
     UserId::parse(user).unwrap()
-}
-
-async fn serve(im: &Im) -> Service {
-    im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap()
 }
 
 async fn send(im: &Im, from: &str, to: &str, text: &str) -> u64 {
@@ -97,46 +92,20 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
     assert_eq!(team.messages[0].channel.as_ref().map(|channel| channel.as_str()), Some("team"));
 }
 
-/// Logs that keep ten entries, and some: Redis trims in blocks. What is archived is in a store before this returns.
-struct Past {
-    stack: Stack,
-    im: Im,
-    _service: Service,
-    archiver: ArchiverHandle,
-}
-
-impl Past {
-    async fn start(setup: Setup) -> Self {
-        let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-        let archive = ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() };
-        let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive }).await;
-        let store = Arc::new(MemoryMessageStore::new());
-        let mut config = ImConfig::default();
-        config.message_store = Some(store.clone());
-        config.default_durability = Durability::Archived;
-        let im = stack.backend_with(config).await;
-        let archiver = im.archiver(store).unwrap().start();
-        Self { _service: serve(&im).await, stack, im, archiver }
-    }
-
-    /// Sends until the log has lost what is at these seqs; returns the last seq.
-    async fn send_past(&self, first: u64, lost: u64) -> u64 {
-        let log = LogId::Inbox(id("bob"));
-        let mut seq = first;
-        loop {
-            assert_eq!(send(&self.im, "alice", "bob", &format!("message {seq}")).await, seq);
-            let ends = self.stack.cluster().log().ends(std::slice::from_ref(&log)).await.unwrap();
-            if ends[0].first > lost {
-                break;
-            }
-            seq += 1;
+/// Sends to bob until his log has lost what is at these seqs; returns the last seq. What is archived is in a store before this
+/// returns.
+async fn send_past(past: &Past, first: u64, lost: u64) -> u64 {
+    let log = LogId::Inbox(id("bob"));
+    let mut seq = first;
+    loop {
+        assert_eq!(send(&past.im, "alice", "bob", &format!("message {seq}")).await, seq);
+        if past.ends(&log).await.0 > lost {
+            break;
         }
-        wait_until("everything is in the store", PATIENCE, async || {
-            self.archiver.lag().await.unwrap().total() == 0
-        })
-        .await;
-        seq
+        seq += 1;
     }
+    past.settled().await;
+    seq
 }
 
 fn messages(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
@@ -145,7 +114,7 @@ fn messages(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
 
 async fn what_is_older_than_the_log_comes_from_the_store(setup: Setup, via: Via) {
     let past = Past::start(setup).await;
-    let last = past.send_past(1, 20).await;
+    let last = send_past(&past, 1, 20).await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let alice = Conversation::User(id("alice"));
     for conversation in [&Conversation::Inbox, &alice] {
@@ -183,7 +152,7 @@ async fn what_a_reset_left_out_is_fetched(setup: Setup, via: Via) {
     assert_eq!(known.seq, 1);
     bob.client().disconnect();
     past.stack.wait_online(&past.im, "bob", 0).await;
-    let last = past.send_past(2, 30).await;
+    let last = send_past(&past, 2, 30).await;
     bob.client().connect();
     let (position, reason) = bob
         .next("a reset", |event| match event {

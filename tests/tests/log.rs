@@ -53,6 +53,14 @@ async fn last(log: &dyn LogStore, id: &LogId) -> Option<u64> {
     Some(log.ends(std::slice::from_ref(id)).await.ok()?[0].last)
 }
 
+/// How often Redis was given a command since its counts were reset.
+async fn calls(connection: &mut MultiplexedConnection, command: &str) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await.unwrap();
+    let prefix = format!("cmdstat_{command}:calls=");
+    let calls = info.lines().find_map(|line| line.strip_prefix(&*prefix)?.split(',').next()?.parse().ok());
+    calls.unwrap_or(0)
+}
+
 async fn all_entries(log: &dyn LogStore, id: &LogId) -> Vec<Entry> {
     let page = log.read(id, 0, usize::MAX).await.unwrap();
     assert!(page.entries.iter().map(|entry| entry.seq).eq(1..=page.last), "seqs have no gap");
@@ -197,6 +205,9 @@ async fn replicas_confirm_in_a_cluster_too() {
     }
 }
 
+/// On how many connections appends wait for replicas.
+const CONFIRMING: usize = 8;
+
 #[tokio::test]
 async fn many_unconfirmed_appends_end_in_time() {
     let redis = RedisServer::start().await;
@@ -204,23 +215,36 @@ async fn many_unconfirmed_appends_end_in_time() {
     let mut config = config(&redis);
     config.min_replicas = 1;
     let log = Arc::new(RedisLog::connect(&config).await.unwrap());
+    let mut connection = redis.connection().await;
+    order(&mut connection, &["CONFIG", "RESETSTAT"]).await;
     replica.stop();
     let start = Instant::now();
-    let entries = (0..500).map(|number| (LogId::Inbox(format!("u{number}").parse().unwrap()), entry(number)));
-    let appends = entries.map(|(id, entry)| {
+    let ids = (0..500).map(|number| LogId::Inbox(format!("u{number}").parse().unwrap()));
+    let appends = ids.zip(0..).map(|(id, number)| {
         let log = log.clone();
-        tokio::spawn(async move { log.append(&id, entry).await })
+        tokio::spawn(async move {
+            let error = log.append(&id, entry(number)).await.unwrap_err();
+            (id, error)
+        })
     });
-    let (mut unconfirmed, mut not_appended) = (0, 0);
+    let (mut unconfirmed, mut not_appended) = (Vec::new(), Vec::new());
     for append in appends.collect::<Vec<_>>() {
-        match append.await.unwrap().unwrap_err() {
-            LogError::Unconfirmed { .. } => unconfirmed += 1,
-            LogError::NotAppended { .. } => not_appended += 1,
-            error => panic!("{error}"),
+        match append.await.unwrap() {
+            (id, LogError::Unconfirmed { .. }) => unconfirmed.push(id),
+            (id, LogError::NotAppended { .. }) => not_appended.push(id),
+            (_, error) => panic!("{error}"),
         }
     }
     assert!(start.elapsed() < Duration::from_secs(2), "after {:?}", start.elapsed());
-    assert!(unconfirmed > 0, "{unconfirmed} unconfirmed, {not_appended} not sent");
+    // Each of the connections had something under way, and told all that went together of one `WAIT`.
+    assert!(unconfirmed.len() >= CONFIRMING, "{} unconfirmed", unconfirmed.len());
+    let waits = calls(&mut connection, "wait").await;
+    assert!((1..=3 * CONFIRMING as u64).contains(&waits), "{waits} waits for 500 appends");
+    // What was said of each is so.
+    for (ids, last) in [(&unconfirmed, 1), (&not_appended, 0)] {
+        let ends = log.ends(ids).await.unwrap();
+        assert!(ends.iter().all(|ends| ends.last == last), "{last} expected: {ends:?}");
+    }
     replica.resume();
     // Nothing that was given up stands in the way.
     wait_until("appends are confirmed", PATIENCE, async || log.append(&bob(), entry(1)).await.is_ok()).await;
@@ -240,9 +264,7 @@ async fn many_appends_wait_for_replicas_together() {
     for result in join_all(logs.iter().map(|id| log.append(id, entry(1)))).await {
         assert_eq!(result.unwrap().seq, 1);
     }
-    let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();
-    let waits = info.lines().find_map(|line| line.strip_prefix("cmdstat_wait:calls="));
-    let waits: u64 = waits.and_then(|line| line.split(',').next()).unwrap().parse().unwrap();
+    let waits = calls(&mut connection, "wait").await;
     assert!((1..500).contains(&waits), "{waits} waits for 2000 appends");
 }
 

@@ -28,6 +28,7 @@ everywhere!(
     what_is_left_out_is_counted,
     likes_are_summed_up,
     joins_that_make_no_sense_are_refused,
+    a_publish_that_is_repeated_is_shown_once,
 );
 
 fn text(message: &str) -> Message {
@@ -331,6 +332,68 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     let refused = ask_to_join(&mut raw, 1000, "one-more").await;
     assert!(matches!(refused, Some(pb::response::Outcome::Refused(_))), "{refused:?}");
     assert_eq!(im.room("one-more").online().await.unwrap(), 0);
+}
+
+/// Over the same connection, over another one, whichever back end takes it.
+async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 2).await;
+    let (im, other) = (stack.backend().await, stack.backend().await);
+    let _services = [Host::default().serve(&im).await, Host::default().serve(&other).await];
+    let lobby = group("lobby");
+    let mut listeners =
+        [device(&stack, "bob", "ios/phone", 0, via).await, device(&stack, "bob", "web/tab", 1, via).await];
+    for client in &listeners {
+        client.client().join_room(lobby.clone(), "").await.unwrap();
+    }
+    let mut first = None;
+    for server in [0, 1] {
+        let mut raw = Raw::connect(&stack, server, via).await;
+        raw.log_in("alice").await;
+        join(&mut raw, 1, "lobby").await;
+        for _ in 0..4 {
+            let result = publish(&mut raw, 7, "hello").await;
+            let pb::publish_result::Outcome::Accepted(accepted) = result else { panic!("{result:?}") };
+            assert_eq!(*first.get_or_insert(accepted.message_id), accepted.message_id, "the first result");
+        }
+        let result = publish(&mut raw, 7, "something else").await;
+        assert!(is_invalid(&result), "{result:?}");
+        let result = publish(&mut raw, 6, "older").await;
+        assert!(is_invalid(&result), "{result:?}");
+    }
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.log_in("alice").await;
+    join(&mut raw, 1, "lobby").await;
+    publish(&mut raw, 8, "next").await;
+    // And a back end that repeats what it sends under a key.
+    let keyed = || text("by the host").idempotency_key("host-1");
+    let sent = im.room("lobby").send(keyed()).await.unwrap();
+    let again = other.room("lobby").send(keyed()).await.unwrap();
+    assert_eq!((sent.repeated, again.repeated, again.message_id), (false, true, sent.message_id));
+    for client in &mut listeners {
+        for expected in ["hello", "next", "by the host"] {
+            assert_eq!(client.text().await, expected);
+        }
+    }
+    for client in &mut listeners {
+        let before = until_marked(&im, client, "bob").await;
+        assert_eq!(texts(&before).into_iter().filter(|text| text != "marker").count(), 0);
+    }
+}
+
+async fn publish(raw: &mut Raw, number: u64, text: &str) -> pb::publish_result::Outcome {
+    let content = Some(Content::text(text).into());
+    let publish = pb::Publish { number, channel: "lobby".into(), content, ..Default::default() };
+    raw.send_frame(Body::Publish(publish)).await;
+    let result = hear(raw, |body| match body {
+        Body::PublishResult(result) if result.number == number => result.outcome,
+        _ => None,
+    });
+    result.await.unwrap()
+}
+
+fn is_invalid(outcome: &pb::publish_result::Outcome) -> bool {
+    matches!(outcome, pb::publish_result::Outcome::Refused(refused)
+        if refused.kind() == pb::RefusalKind::Invalid && refused.retry_after_ms == 0)
 }
 
 async fn join(raw: &mut Raw, number: u64, room: &str) {

@@ -1,26 +1,20 @@
 //! What devices and back ends find again: history by message, time and kind, searches, and what is deleted and exported.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use im_sdk::{
     Content, ConversationChange, Recipient,
-    backend::{
-        ArchiverHandle, Durability, Im, ImConfig, Incoming, MAX_SEARCH_BYTES, Message, MessageStore,
-        Retention, SqlMessageStore, user,
-    },
+    backend::{MAX_SEARCH_BYTES, Message, Retention, user},
     client::{
         Conversation, FoundPage, HistoryQuery, HistoryRange, Kind, RefusalKind, RequestError, Search,
         SearchPlace,
     },
-    cluster::{ArchiveConfig, LogBounds},
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    stack::{Keeping, PATIENCE},
-    wait_until,
+    Setup, Stack, TestClient, Via, everywhere, group::serve, past::Past, stack::PATIENCE, wait_until,
 };
 
 everywhere!(
@@ -30,49 +24,16 @@ everywhere!(
     what_cannot_be_searched_is_refused,
     history_by_message_time_and_kind,
     what_is_too_old_is_deleted_and_the_rest_exported,
+    signs_mean_themselves,
+    an_export_goes_on_while_messages_are_deleted,
 );
 
-/// What is archived is in a database of SQLite; logs keep ten entries, and some.
-struct Past {
-    stack: Stack,
-    im: Im,
-    store: Arc<SqlMessageStore>,
-    archiver: ArchiverHandle,
-    _service: im_sdk::backend::Service,
-    _folder: tempfile::TempDir,
+async fn say(past: &Past, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
+    past.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
 }
 
-impl Past {
-    async fn start(setup: Setup) -> Self {
-        let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-        let archive = ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() };
-        let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive }).await;
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
-        let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
-        let mut config = ImConfig::default();
-        config.message_store = Some(store.clone());
-        config.default_durability = Durability::Archived;
-        let im = stack.backend_with(config).await;
-        let archiver = im.archiver(store.clone()).unwrap().start();
-        let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
-        Self { stack, im, store, archiver, _service, _folder: folder }
-    }
-
-    async fn say(&self, from: &str, to: &str, content: Content) -> MessageId {
-        self.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
-    }
-
-    async fn say_to(&self, channel: &str, from: &str, text: &str) {
-        self.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
-    }
-
-    async fn settled(&self) {
-        wait_until("everything is in the store", PATIENCE, async || {
-            self.archiver.lag().await.unwrap().total() == 0
-        })
-        .await;
-    }
+async fn say_to(past: &Past, channel: &str, from: &str, text: &str) {
+    past.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
 }
 
 fn id(user: &str) -> UserId {
@@ -88,14 +49,14 @@ async fn find(client: &TestClient, search: Search) -> FoundPage {
 }
 
 async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
     past.im.channel("other").add_members(["carol"]).await.unwrap();
-    past.say("alice", "bob", "Lunch tomorrow? 午饭".into()).await;
-    past.say("bob", "carol", "lunch with alice".into()).await;
-    past.say("alice", "carol", "lunch without bob".into()).await;
-    past.say_to("team", "carol", "team LUNCH").await;
-    past.say_to("other", "carol", "another lunch").await;
+    say(&past, "alice", "bob", "Lunch tomorrow? 午饭").await;
+    say(&past, "bob", "carol", "lunch with alice").await;
+    say(&past, "alice", "carol", "lunch without bob").await;
+    say_to(&past, "team", "carol", "team LUNCH").await;
+    say_to(&past, "other", "carol", "another lunch").await;
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let second = past.stack.connect("bob", "ios/phone", 0, via).await;
@@ -129,20 +90,20 @@ async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
 }
 
 async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob"]).await.unwrap();
     let mut expected = Vec::new();
     for number in 0..25 {
         let text = format!("word {number}");
         match number % 2 {
-            0 => _ = past.say("alice", "bob", text.as_str().into()).await,
-            _ => past.say_to("team", "alice", &text).await,
+            0 => _ = say(&past, "alice", "bob", text.as_str()).await,
+            _ => say_to(&past, "team", "alice", &text).await,
         }
         expected.insert(0, text);
     }
     // Few of them fit into a frame.
     for number in 25..30 {
-        past.say("alice", "bob", format!("word {number} {}", "x".repeat(30_000)).into()).await;
+        say(&past, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
         expected.insert(0, format!("word {number}"));
     }
     past.settled().await;
@@ -163,13 +124,13 @@ async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
 }
 
 async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
-    past.say("alice", "bob", "lunch 1".into()).await;
-    past.say("carol", "bob", "lunch 2".into()).await;
-    past.say("alice", "bob", "lunch 3".into()).await;
-    past.say_to("team", "carol", "lunch 4").await;
-    past.say_to("team", "carol", "lunch 5").await;
+    say(&past, "alice", "bob", "lunch 1").await;
+    say(&past, "carol", "bob", "lunch 2").await;
+    say(&past, "alice", "bob", "lunch 3").await;
+    say_to(&past, "team", "carol", "lunch 4").await;
+    say_to(&past, "team", "carol", "lunch 5").await;
     past.settled().await;
     for (name, seq) in [(Recipient::User(id("alice")), 2), (Recipient::Channel("team".parse().unwrap()), 1)] {
         let delete = ConversationChange::new().delete(seq);
@@ -189,7 +150,7 @@ async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
 async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let service = serve(&im).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
     let refused = bob.client().search(Search::new("hi"), 0).await.unwrap_err();
     let RequestError::Refused { kind: RefusalKind::Unavailable, reason, retry_after: None } = &refused else {
@@ -199,7 +160,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     service.shutdown().await;
     drop(stack);
 
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let long = "x".repeat(MAX_SEARCH_BYTES + 1);
     let many: Vec<_> = (0..17).map(|number| number.to_string()).collect();
@@ -211,7 +172,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
         assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
     }
     // A place that is not the user's own is no way to what others have.
-    past.say("alice", "carol", "secret".into()).await;
+    say(&past, "alice", "carol", "secret").await;
     past.settled().await;
     let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
     let place = SearchPlace { channel: Some("other".parse().unwrap()), message_id };
@@ -219,7 +180,7 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
 }
 
 async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     // More than the log keeps, so that a part is in the store alone.
     let mut ids = Vec::new();
     for number in 0..150 {
@@ -227,7 +188,7 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
             0 => Content::custom("order.paid", number.to_string()),
             _ => Content::text(number.to_string()),
         };
-        ids.push(past.say("alice", "bob", content).await);
+        ids.push(say(&past, "alice", "bob", content).await);
     }
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
@@ -274,12 +235,12 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
 }
 
 async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
+    let past = Past::start_with_sqlite(setup).await;
     past.im.channel("room:1").add_members(["bob"]).await.unwrap();
     for number in 0..150 {
-        past.say("alice", "bob", format!("word {number}").into()).await;
+        say(&past, "alice", "bob", format!("word {number}")).await;
     }
-    past.say_to("room:1", "alice", "word").await;
+    say_to(&past, "room:1", "alice", "word").await;
     past.settled().await;
     let bob = past.stack.connect("bob", "web/tab", 0, via).await;
     let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
@@ -304,4 +265,97 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     assert_eq!(page.messages.len(), 150, "what no rule names stays");
     let logs = past.store.logs(None, 10).await.unwrap();
     assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
+}
+
+/// Signs alone have nothing that an index could offer; what is found is what has them, all the same.
+async fn signs_mean_themselves(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    let said = [
+        "what?!",
+        "100 %",
+        "...",
+        "a_b",
+        "好、吗。",
+        "a\0b",
+        "it's \"quoted\"",
+        "back\\slash",
+        "(x OR y)",
+        "* NEAR *",
+        "no signs",
+        "🙂",
+        "é",
+        "-",
+    ];
+    for text in said {
+        say(&past, "alice", "bob", text).await;
+    }
+    past.settled().await;
+    let clients = [
+        past.stack.connect("bob", "web/tab", 0, via).await,
+        past.stack.connect("bob", "ios/phone", 0, via).await,
+    ];
+    for sign in [
+        "?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂",
+        ":", "^", "**",
+    ] {
+        let expected: Vec<&str> = said.iter().rev().filter(|text| text.contains(sign)).copied().collect();
+        for client in &clients {
+            assert_eq!(texts(&find(client, Search::new(sign)).await), expected, "{sign:?}");
+        }
+    }
+    for nothing in ["\u{301}", "\u{301} \u{300}", "\u{3000}\t"] {
+        let refused = clients[0].client().search(Search::new(nothing), 0).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+    }
+}
+
+async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
+    const OLD: usize = 700;
+    let past = Past::start_with_sqlite(setup).await;
+    let mut ids = Vec::new();
+    for number in 0..OLD {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    // What is said from here on is kept, and so is what the log has.
+    wait_until("a later time", PATIENCE, async || now_ms() > ids[OLD - 1].unix_ms() + 5).await;
+    let young = std::time::Instant::now();
+    let began = now_ms();
+    wait_until("a later time", PATIENCE, async || now_ms() > began + 20).await;
+    for number in OLD..OLD + 300 {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    past.settled().await;
+    let bob = id("bob");
+    let mut lines = std::pin::pin!(past.im.export(&bob, &Conversation::Inbox));
+    let mut seqs = Vec::new();
+    let cleaning = async {
+        let rule = Retention::new().by(move |_| Some(young.elapsed()));
+        past.im.retention(rule).unwrap().run_once().await.unwrap()
+    };
+    let exporting = async {
+        while let Some(line) = lines.try_next().await.unwrap() {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                line["content"]["text"].as_str().unwrap(),
+                (line["seq"].as_u64().unwrap() - 1).to_string()
+            );
+            seqs.push(line["seq"].as_u64().unwrap());
+            tokio::task::yield_now().await;
+        }
+    };
+    let (deleted, ()) = tokio::join!(cleaning, exporting);
+    assert!(deleted >= OLD as u64, "{deleted} deleted: in the inboxes of both");
+    assert!(seqs.is_sorted_by(|a, b| a < b), "in their order, each once");
+    let kept: Vec<u64> = (OLD as u64 + 1..=OLD as u64 + 300).collect();
+    assert!(seqs.ends_with(&kept), "all that was not to be deleted");
+    // What is left is what a device sees.
+    for name in ["web/tab", "ios/phone"] {
+        let client = past.stack.connect("bob", name, 0, via).await;
+        let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 50).await.unwrap();
+        assert_eq!(page.messages[0].position.as_ref().unwrap().seq, OLD as u64 + 1);
+    }
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
 }

@@ -18,6 +18,7 @@ everywhere!(
     typing_reaches_all_devices,
     signals_go_to_rooms_and_groups,
     a_call_rings_everywhere_and_is_answered_once,
+    a_call_that_is_not_taken_stops_ringing_everywhere,
     nobody_signals_where_they_may_not,
     a_flood_is_cut,
 );
@@ -124,6 +125,37 @@ async fn a_call_rings_everywhere_and_is_answered_once(setup: Setup, via: Via) {
         [(&mut caller, "alice"), (&mut other, "alice"), (&mut phone, "bob"), (&mut tab, "bob")]
     {
         assert_eq!(signals(&until_marked(&im, client, name).await), [], "nothing else rang at {name}");
+    }
+}
+
+async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 2).await;
+    let im = stack.backend().await;
+    let _service = Host::default().serve(&im).await;
+    let mut callers = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 1, via).await,
+    ];
+    let mut called =
+        [device(&stack, "bob", "ios/phone", 1, via).await, device(&stack, "bob", "web/tab", 0, via).await];
+    for step in [CallStep::Ring, CallStep::Offer, CallStep::Candidate, CallStep::Cancel] {
+        let signal_of_step = Signal::call("c-1", step, "sdp");
+        callers[0].client().signal(user("bob"), signal_of_step.clone()).await;
+        for client in &mut called {
+            let heard = signal(client).await;
+            assert_eq!((heard.from, heard.device.to_string().as_str()), (user("alice"), "ios/phone"));
+            assert_eq!(heard.signal, signal_of_step);
+        }
+    }
+    // One of them says so too late; the caller's device knows that the call is over.
+    called[1]
+        .client()
+        .signal_device(user("alice"), "ios/phone".parse().unwrap(), Signal::call("c-1", CallStep::Answer, ""))
+        .await;
+    assert_eq!(signal(&mut callers[0]).await.signal, Signal::call("c-1", CallStep::Answer, ""));
+    assert_eq!(signal(&mut called[0]).await.signal, Signal::call("c-1", CallStep::AnsweredElsewhere, ""));
+    for (client, name) in callers.iter_mut().zip(["alice"; 2]).chain(called.iter_mut().zip(["bob"; 2])) {
+        assert_eq!(signals(&until_marked(&im, client, name).await), [], "nothing else at {name}");
     }
 }
 

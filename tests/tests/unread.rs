@@ -1,20 +1,17 @@
 //! What counts as unread, and what a list shows of messages that were changed.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use im_sdk::{
     ConversationChange, ReadMark,
-    backend::{ArchiverHandle, Durability, Im, ImConfig, MemoryMessageStore, Service},
+    backend::Im,
     client::{ConversationList, Event, MessageRef, Unread},
-    cluster::{ArchiveConfig, LogBounds, LogId},
+    cluster::LogId,
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
     group::{group, serve},
     listing::{Device, id, peer, say, say_to_team, shown, team, whole},
-    stack::{Keeping, PATIENCE},
-    wait_until,
+    past::{Past, keeping},
 };
 
 everywhere!(
@@ -24,9 +21,7 @@ everywhere!(
 );
 
 async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
-    let log_bounds = LogBounds { max_entries: 50, ..LogBounds::default() };
-    let keeping = Keeping { log_bounds, archive: archive() };
-    let stack = Stack::start_keeping(setup, 1, keeping).await;
+    let stack = Stack::start_keeping(setup, 1, keeping(50)).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
     let mut devices = Vec::new();
@@ -83,10 +78,6 @@ async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
     }
 }
 
-fn archive() -> ArchiveConfig {
-    ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() }
-}
-
 /// Sends until alice's inbox has lost what is up to this seq; returns its first.
 async fn fill(stack: &Stack, im: &Im, lost: u64) -> u64 {
     let log = LogId::Inbox(id("alice"));
@@ -99,24 +90,8 @@ async fn fill(stack: &Stack, im: &Im, lost: u64) -> u64 {
     }
 }
 
-/// A short log, and a store with all that was ever said.
-struct Past {
-    stack: Stack,
-    im: Im,
-    _service: Service,
-    archiver: ArchiverHandle,
-}
-
 async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
-    let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-    let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive: archive() }).await;
-    let store = Arc::new(MemoryMessageStore::new());
-    let mut config = ImConfig::default();
-    config.message_store = Some(store.clone());
-    config.default_durability = Durability::Archived;
-    let im = stack.backend_with(config).await;
-    let archiver = im.archiver(store).unwrap().start();
-    let past = Past { _service: serve(&im).await, stack, im, archiver };
+    let past = Past::start(setup).await;
     let im = &past.im;
     im.channel("team").add_members(["alice"]).await.unwrap();
     say(im, "carol", "alice", "long ago").await;
@@ -131,16 +106,12 @@ async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
     loop {
         say_to_team(im, "bob", "more").await;
         in_team += 1;
-        let ends = past.stack.cluster().log().ends(std::slice::from_ref(&team_log)).await.unwrap();
-        if ends[0].first > 8 {
+        if past.ends(&team_log).await.0 > 8 {
             break;
         }
     }
-    wait_until("everything is in the store", PATIENCE, async || {
-        past.archiver.lag().await.unwrap().total() == 0
-    })
-    .await;
-    let end = past.stack.cluster().log().ends(&[LogId::Inbox(id("alice"))]).await.unwrap()[0].last;
+    past.settled().await;
+    let (_, end) = past.ends(&LogId::Inbox(id("alice"))).await;
     assert!(first > 20);
     let mut lists = Vec::new();
     for name in ["ios/phone", "web/tab"] {

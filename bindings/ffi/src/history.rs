@@ -261,6 +261,14 @@ pub enum RequestError {
         /// When the same may be asked again; none: never.
         retry_after_ms: Option<u64>,
     },
+    /// It does not fit into a frame. Nothing was sent.
+    #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: u64,
+        /// What is allowed.
+        limit: u64,
+    },
     /// The device is in as many rooms as it may be.
     #[error("the device is in as many rooms as it may be")]
     TooManyRooms,
@@ -281,6 +289,7 @@ impl RequestError {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooLarge { .. } => "too_large",
             Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",
@@ -302,6 +311,9 @@ impl From<sdk::RequestError> for RequestError {
             sdk::RequestError::Refused { kind, reason, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, retry_after_ms }
+            }
+            sdk::RequestError::TooLarge { bytes, limit } => {
+                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
             }
             sdk::RequestError::TooManyRooms => Self::TooManyRooms,
             sdk::RequestError::Stopped => Self::Stopped,

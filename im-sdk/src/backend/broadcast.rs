@@ -30,7 +30,8 @@ pub struct BroadcastReceipt {
 impl Im {
     /// Sends a message to everybody who is online now, whomever it was made for. It is [`Durability::Live`]: who is not connected
     /// does not get it, and neither does who connects while it goes round. Each server hands it to its connections
-    /// spread over a moment, 200,000 in a second.
+    /// spread over a moment, 200,000 in a second. The receipt comes before that: with a [`Priority`](super::Priority) other than
+    /// `Must` it may then be left out for those that read too slowly, of which the receipt does not speak.
     ///
     /// ```no_run
     /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {

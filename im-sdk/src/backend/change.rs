@@ -104,7 +104,7 @@ pub struct IncomingChange {
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// The conversation that the message is in. Where it is a channel, `from` is a member of it.
+    /// The conversation that the message is in. Where it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
     /// What is to become of the message. An [edit](ChangeKind::Edit) says something new: rules for what may be said should look
     /// at it as well.

@@ -36,12 +36,7 @@ impl Im {
         let message = prepared.encode(id);
         check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len() + HISTORY_OVERHEAD)?;
         if prepared.durability == Durability::Live {
-            let servers = self.servers_of(&channel).await?;
-            let frame = channel_push_frame(message, &channel, 0);
-            let asked = self.push_to(&servers, &channel, frame, prepared.priority).await;
-            let asked = if once.is_none() { asked } else { Asked::new() };
-            let receipt = Receipt::new(id, Durability::Live);
-            return Ok(Receipt { channel: Some(self.reached(channel, 0, asked).await), ..receipt });
+            return self.send_live_to_channel(id, message, prepared, channel, once).await;
         }
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
@@ -63,6 +58,30 @@ impl Im {
         let mut receipt = Receipt::new(message_id, prepared.durability);
         receipt.repeated = appended.repeated;
         receipt.channel = Some(reached);
+        Ok(receipt)
+    }
+
+    async fn send_live_to_channel(
+        &self,
+        id: MessageId,
+        message: Bytes,
+        prepared: Prepared,
+        channel: ChannelId,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
+        let servers = self.servers_of(&channel).await?;
+        let waits = once.is_none();
+        let once = once.or_else(|| prepared.once());
+        let first = self.sent_before(LogId::Channel(channel.clone()), id, once.as_ref()).await?;
+        let mut asked = Asked::new();
+        if first.is_none() {
+            let frame = channel_push_frame(message, &channel, 0);
+            asked = self.push_to(&servers, &channel, frame, prepared.priority).await;
+        }
+        let asked = if waits { asked } else { Asked::new() };
+        let mut receipt = Receipt::new(first.unwrap_or(id), Durability::Live);
+        receipt.repeated = first.is_some();
+        receipt.channel = Some(self.reached(channel, 0, asked).await);
         Ok(receipt)
     }
 

@@ -35,6 +35,7 @@ mod fanout;
 mod history;
 mod ids;
 mod im;
+mod live;
 mod message;
 mod presence;
 mod publisher;

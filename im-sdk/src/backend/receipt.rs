@@ -59,7 +59,8 @@ pub struct Receipt {
     pub channel: Option<ChannelReceipt>,
     /// Its place in each recipient's inbox; empty for [`Durability::Live`].
     pub logged: Vec<(UserId, u64)>,
-    /// It was sent before, under the same idempotency key: this is where it is.
+    /// It was sent before, under the same idempotency key: this is where it is. A [`Durability::Live`] one is not handed out
+    /// again, and then nobody is in the lists.
     pub repeated: bool,
     /// Devices whose server has the message queued for them.
     pub pushed: Vec<UserDevice>,

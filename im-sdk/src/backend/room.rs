@@ -3,13 +3,17 @@
 //! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
 //! per server, and a room of tens of thousands no more than that.
 
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+
 use super::{
     counts::CountError,
     im::Im,
     message::{Durability, Message, Priority, Target},
     publisher::Outcome,
     receipt::Receipt,
-    send::{Reach, SendError, wait},
+    send::{Located, Reach, SendError, wait},
 };
 use crate::{
     Content,
@@ -21,7 +25,7 @@ use crate::{
 /// A room, by its name, which is that of a channel. It needs no creation.
 ///
 /// Devices come in when the [handler](super::Handler::join_room) lets them. What is sent is [`Durability::Live`]: who is there
-/// gets it. A message with [`Durability::Logged`] is also kept in the channel's log, of which those who join may get the end
+/// gets it, and a device's publish that had to be repeated is shown once, if it is repeated within an hour. A message with [`Durability::Logged`] is also kept in the channel's log, of which those who join may get the end
 /// ([`RoomWelcome::with_recent`](super::RoomWelcome::with_recent)).
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -118,14 +122,21 @@ impl Room {
         let (channel, user) = (self.id()?, user.try_into().map_err(Into::into)?);
         let devices = self.im.locate(&[user], |_| true).await?;
         let leave = pb::record::Effect::Leave(in_room(channel));
-        let left = self.im.deliver(devices.clone(), |_| leave.clone()).await;
+        // A user has few servers.
+        let leaves = devices.clone().into_iter().map(|on_one| {
+            let leave = leave.clone();
+            self.im.deliver(HashMap::from([on_one]), move |_| leave.clone())
+        });
+        let left = join_all(leaves).await;
         let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
         self.im.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
-        let servers = left.iter().filter(|(_, reach)| *reach == Reach::Unknown).count();
+        let is_silent =
+            |left: &&Vec<(Located, Reach)>| left.iter().any(|(_, reach)| *reach == Reach::Unknown);
+        let servers = left.iter().filter(is_silent).count();
         if servers > 0 {
             return Err(RoomError::Unconfirmed { servers });
         }
-        Ok(left.iter().filter(|(_, reach)| *reach == Reach::Reached).count())
+        Ok(left.iter().flatten().filter(|(_, reach)| *reach == Reach::Reached).count())
     }
 
     /// Takes everybody out who has joined it, and tells them why. Members of the channel stay members. It can be
@@ -191,4 +202,42 @@ fn left_frame(channel: &ChannelId, cause: pb::RoomLeftCause, reason: &str) -> by
     let reason = crate::proto::close::fit_reason(reason).to_owned();
     let left = pb::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason };
     frame::encode(pb::frame::Body::RoomLeft(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        backend::ImConfig,
+        cluster::{Claim, Cluster, LoginPolicy, Route},
+        id::{ConnectionId, ServerId},
+        proto::pb::ServerInfo,
+    };
+
+    #[tokio::test]
+    async fn servers_that_do_not_answer_count_once() {
+        let cluster = Cluster::embedded();
+        let lease = Duration::from_secs(60);
+        // On two servers that hear everything and say nothing, one of them with two devices.
+        let mut heard = Vec::new();
+        for name in ["s1", "s2"] {
+            let server = ServerId::parse(name).unwrap();
+            assert!(
+                cluster.routes().lease_server(&server, &ServerInfo::default(), lease, true).await.unwrap()
+            );
+            heard.push(cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap());
+        }
+        for (number, server, device) in [(1, "s1", "web/a"), (2, "s1", "web/b"), (3, "s2", "web/c")] {
+            let route = Route { server: ServerId::parse(server).unwrap(), connection: ConnectionId(number) };
+            let (user, device) = ("bob".parse().unwrap(), device.parse().unwrap());
+            let claim = Claim { user, device, route, policy: LoginPolicy::Unlimited };
+            cluster.routes().claim(&claim).await.unwrap();
+        }
+        let config = ImConfig { send_timeout: Duration::from_millis(50), ..ImConfig::default() };
+        let im = Im::start(cluster, config).await.unwrap();
+        let kicked = im.room("lobby").kick("bob", "").await;
+        assert!(matches!(kicked, Err(RoomError::Unconfirmed { servers: 2 })), "{kicked:?}");
+    }
 }

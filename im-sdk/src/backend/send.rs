@@ -192,19 +192,31 @@ impl Im {
             (Some(channel), _) => {
                 Box::pin(self.send_to_channel(id, prepared, channel, once, archive)).await?
             }
-            (None, Durability::Live) => self.send_live(id, prepared, once.is_none()).await?,
+            (None, Durability::Live) => self.send_live(id, prepared, once).await?,
             (None, _) => Box::pin(self.send_logged(id, prepared, once, archive)).await?,
         };
         Ok(Receipt { origin: Origin::new(self), ..receipt })
     }
 
-    async fn send_live(&self, id: MessageId, prepared: Prepared, wait: bool) -> Result<Receipt, SendError> {
+    async fn send_live(
+        &self,
+        id: MessageId,
+        prepared: Prepared,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
         let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
+        let waits = once.is_none();
+        let once = once.or_else(|| prepared.once());
+        if let Some(owner) = prepared.from.as_ref().or(prepared.users.first())
+            && let Some(first) = self.sent_before(LogId::Inbox(owner.clone()), id, once.as_ref()).await?
+        {
+            return Ok(Receipt { repeated: true, ..Receipt::new(first, Durability::Live) });
+        }
         let asked = self.ask(devices, |_| pb::record::Effect::Frames(frame.clone())).await;
         let receipt = Receipt::new(id, Durability::Live);
-        if !wait {
+        if !waits {
             self.sweep_beside(asked);
             return Ok(receipt);
         }

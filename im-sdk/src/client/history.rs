@@ -50,6 +50,14 @@ pub enum RequestError {
         /// When the same may be asked again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// It does not fit into a frame. Nothing was sent.
+    #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
     /// The device is in [`MAX_ROOMS`](crate::client::MAX_ROOMS) rooms already.
     #[error("the device is in as many rooms as it may be")]
     TooManyRooms,
@@ -68,6 +76,7 @@ impl RequestError {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::TooLarge { .. } => "too_large",
             Self::TooManyRooms => "too_many_rooms",
             Self::Stopped => "stopped",
             Self::Closed => "closed",

@@ -6,6 +6,10 @@ use super::{Recipient, names};
 #[cfg(any(feature = "backend", feature = "client"))]
 use crate::{id::MessageId, proto::pb};
 
+/// Beyond every log, and as much as back ends take: what is further is cut to it.
+#[cfg(feature = "client")]
+const MAX_SEQ: u64 = (1 << 53) - 1;
+
 /// What to set in a conversation. What is not named stays as it is. Carrying it out twice has the effect of once.
 ///
 /// ```
@@ -98,13 +102,13 @@ impl ConversationChange {
         pb::Mark {
             user,
             channel,
-            read: read.seq,
+            read: read.seq.min(MAX_SEQ),
             read_id: read.id.map_or(0, MessageId::as_u64),
             pinned: self.pinned,
             muted: self.muted,
             draft: self.draft.clone(),
-            hidden: self.hidden,
-            deleted: self.deleted.unwrap_or_default(),
+            hidden: self.hidden.map(|seq| seq.min(MAX_SEQ)),
+            deleted: self.deleted.unwrap_or_default().min(MAX_SEQ),
         }
     }
 }

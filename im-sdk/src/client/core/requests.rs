@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 use rand::rngs::StdRng;
 
 use super::backoff::random_within;
@@ -205,6 +206,19 @@ impl<T> Requests<T> {
             delayed.into_iter().chain(deadline).min()
         };
         self.waiting.values().filter_map(next).min()
+    }
+}
+
+/// The question back, if its frame is not too large, whatever number it gets.
+pub(super) fn fit(question: Question, limit: usize) -> Result<Question, RequestError> {
+    let request = pb::Request { number: u64::MAX, question: Some(question) };
+    let frame = pb::Frame { body: Some(pb::frame::Body::Request(request)) };
+    let bytes = frame.encoded_len();
+    match frame.body {
+        Some(pb::frame::Body::Request(pb::Request { question: Some(question), .. })) if bytes <= limit => {
+            Ok(question)
+        }
+        _ => Err(RequestError::TooLarge { bytes, limit }),
     }
 }
 

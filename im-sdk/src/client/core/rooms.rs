@@ -194,7 +194,11 @@ impl<T> Core<T> {
         let error = match self.phase {
             _ if self.closing.is_some() => RequestError::Closed,
             Phase::Stopped => RequestError::Stopped,
-            _ => return self.requests.ask(now, ticket, question),
+            // The server would close the connection, for good.
+            _ => match requests::fit(question, self.limits.max_frame_bytes) {
+                Ok(question) => return self.requests.ask(now, ticket, question),
+                Err(error) => error,
+            },
         };
         self.requests.answer(Some(ticket), Err(error));
         false

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use super::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore, NewEntry,
     Page,
     acks::MemoryAcks,
+    live::LiveRecords,
     once::{Once, Record},
 };
 use crate::id::{Device, MessageId};
@@ -24,6 +26,7 @@ const MIN_RECORDS_TO_SWEEP: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
     logs: Arc<Mutex<HashMap<LogId, Log>>>,
+    live: LiveRecords,
     acks: Arc<MemoryAcks>,
     bounds: LogBounds,
 }
@@ -39,7 +42,7 @@ struct Log {
 impl MemoryLog {
     /// Empty logs.
     pub fn new(bounds: LogBounds) -> Self {
-        Self { logs: Arc::default(), acks: Arc::default(), bounds }
+        Self { logs: Arc::default(), live: LiveRecords::default(), acks: Arc::default(), bounds }
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
@@ -77,6 +80,10 @@ impl LogStore for MemoryLog {
         let mut logs = self.logs();
         let entries = entries.into_iter();
         entries.map(|(log, entry)| logs.entry(log).or_default().append(entry, &self.bounds, oldest)).collect()
+    }
+
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
+        self.live.remember(log, message_id, once, &self.bounds)
     }
 
     async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
@@ -136,13 +143,16 @@ impl Log {
         oldest: MessageId,
     ) -> Result<Appended, LogError> {
         let NewEntry { message_id, payload, once } = entry;
-        if let Some(answer) = once.as_ref().and_then(|once| self.records.get(once)?.answer(once)) {
+        if let Some(answer) =
+            once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once))
+        {
             return answer;
         }
         self.last += 1;
         let seq = self.last;
         if let Some(once) = once {
-            self.records.insert(&once, Record::new(&once, seq, message_id), bounds);
+            let record = Record::new(&once, seq, message_id);
+            self.records.insert(once.record_name(), record, once.remembered_for(bounds));
         }
         self.entries.push_back(Entry { seq, message_id, payload });
         self.trim_before(oldest);
@@ -159,29 +169,28 @@ impl Log {
     }
 }
 
-/// The records of one log, by [`Once::record_name`].
+/// What is remembered, by a name such as [`Once::record_name`].
 #[derive(Debug, Default)]
-struct Records {
+pub(super) struct Records {
     by_name: HashMap<String, Remembered>,
     /// At how many records those that ran out are removed next.
     sweep_at: usize,
 }
 
 impl Records {
-    fn get(&self, once: &Once) -> Option<&Record> {
-        let remembered = self.by_name.get(&once.record_name())?;
+    pub(super) fn get(&self, name: &str) -> Option<&Record> {
+        let remembered = self.by_name.get(name)?;
         remembered.lasts(Instant::now()).then_some(&remembered.record)
     }
 
-    fn insert(&mut self, once: &Once, record: Record, bounds: &LogBounds) {
+    pub(super) fn insert(&mut self, name: String, record: Record, lasts: Duration) {
         let now = Instant::now();
         if self.by_name.len() >= self.sweep_at {
             self.by_name.retain(|_, remembered| remembered.lasts(now));
             // Twice as many: what a sweep costs is shared by as many appends as it looks at records.
             self.sweep_at = (2 * self.by_name.len()).max(MIN_RECORDS_TO_SWEEP);
         }
-        let ends = now.checked_add(once.remembered_for(bounds));
-        self.by_name.insert(once.record_name(), Remembered { record, ends });
+        self.by_name.insert(name, Remembered { record, ends: now.checked_add(lasts) });
     }
 }
 
@@ -204,8 +213,6 @@ fn clamp(count: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
 
     use super::*;

@@ -7,6 +7,7 @@ mod acks;
 #[cfg(feature = "backend")]
 mod disk;
 mod entry;
+mod live;
 mod memory;
 mod once;
 mod redis;
@@ -41,6 +42,22 @@ pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
     /// Appends entries together, each on its own: the results are in their order, and some may fail where others do not.
     /// Entries for the same log get into it in any order.
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>>;
+
+    /// Remembers the number or key of something that is sent and kept nowhere: a number for an hour, a key for as long as it
+    /// says, apart from those of the log's entries. Returns the id that came with it first: `message_id`, if it is new.
+    ///
+    /// The default remembers nothing. Then what a device has to repeat, in a room for example, can show twice.
+    ///
+    /// # Errors
+    /// [`LogError::Stale`], [`LogError::Conflict`]; with any other it may be remembered or not.
+    async fn remember(
+        &self,
+        _log: &LogId,
+        message_id: MessageId,
+        _once: &Once,
+    ) -> Result<MessageId, LogError> {
+        Ok(message_id)
+    }
 
     /// Up to `limit` entries behind a seq, oldest first.
     ///

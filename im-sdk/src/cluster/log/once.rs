@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::{Appended, LogBounds, LogError};
 use crate::id::MessageId;
 
+/// How long a number is remembered under which something was sent that is kept nowhere: devices repeat within minutes, and
+/// many pass through a room.
+const LIVE_NUMBER: Duration = Duration::from_secs(60 * 60);
+
 /// What tells a retry from something new. Each log remembers its own.
 ///
 /// The digest is of what is appended: the same number or key with another digest is [`LogError::Conflict`].
@@ -41,6 +45,11 @@ impl Once {
         }
     }
 
+    /// The same for what is kept nowhere, which a log remembers apart from its entries.
+    pub(super) fn live_record_name(&self) -> String {
+        format!("live:{}", self.record_name())
+    }
+
     /// The number that is compared; a key has only one.
     pub(super) fn number(&self) -> u64 {
         match self {
@@ -58,6 +67,13 @@ impl Once {
     pub(super) fn remembered_for(&self, bounds: &LogBounds) -> Duration {
         match self {
             Self::Producer { .. } => bounds.max_age,
+            Self::Key { ttl, .. } => *ttl,
+        }
+    }
+
+    pub(super) fn remembered_live_for(&self, bounds: &LogBounds) -> Duration {
+        match self {
+            Self::Producer { .. } => bounds.max_age.min(LIVE_NUMBER),
             Self::Key { ttl, .. } => *ttl,
         }
     }

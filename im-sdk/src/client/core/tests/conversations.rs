@@ -111,6 +111,18 @@ fn marks_travel_together_and_the_furthest_counts() {
     assert_eq!(test.told(), [1]);
 }
 
+/// A back end would refuse them, and all that travels with them.
+#[test]
+fn places_beyond_all_logs_travel_as_the_last_one() {
+    let mut test = Harness::connected();
+    test.mark("bob", read(u64::MAX).delete(u64::MAX).hide(u64::MAX));
+    let pb::frame::Body::Request(request) = test.sent() else { panic!("a request") };
+    let Some(pb::request::Question::Mark(asked)) = request.question else { panic!("marks") };
+    let mark = &asked.marks[0];
+    let last = (1 << 53) - 1;
+    assert_eq!((mark.read, mark.deleted, mark.hidden), (last, last, Some(last)));
+}
+
 #[test]
 fn marks_do_not_travel_too_often() {
     let mut test = Harness::connected();

@@ -215,3 +215,31 @@ fn there_are_only_so_many() {
     test.ask(1);
     assert!(error("closed")(&test.answers()[0]));
 }
+
+#[test]
+fn what_fits_into_no_frame_is_told_at_once() {
+    let mut test = Harness::connected();
+    // The harness's server takes frames of 1000 bytes.
+    let watch =
+        |count: usize| (0..count).map(|number| format!("user-{number:03}").parse().unwrap()).collect();
+    test.core.handle_watch(test.now, 1, watch(1000));
+    test.core.handle_join_room(test.now, 2, "lobby".parse().unwrap(), vec![0; 1000].into());
+    test.core.handle_search(test.now, 3, Search::new("x".repeat(1000)), 0);
+    let answers = test.answers();
+    assert!(answers.len() == 3 && answers.iter().all(error("too_large")), "{answers:?}");
+    assert!(test.try_sent().is_none());
+    assert!(test.core.rooms.questions().is_empty(), "the room is not joined again by itself");
+    // To the byte: the number is reckoned as large as it gets.
+    let mut most = 0;
+    while {
+        test.core.handle_watch(test.now, 4, watch(most + 1));
+        test.answers().is_empty()
+    } {
+        most += 1;
+        let number = test.sent_request().number;
+        let outcome = Some(pb::response::Outcome::Presences(pb::Presences::default()));
+        test.receive(pb::frame::Body::Response(pb::Response { number, outcome }));
+        test.answers();
+    }
+    assert_eq!(most, 98, "ten bytes each, and what is around them");
+}

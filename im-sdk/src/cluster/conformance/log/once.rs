@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{append, ends, fresh, id, refused};
+use super::{append, channel, ends, fresh, id, refused};
 use crate::cluster::{Appended, LogError, LogId, LogStore, NewEntry, Once, conformance::eventually};
 
 /// Longer than any check.
@@ -23,6 +23,7 @@ pub(super) async fn check<L: LogStore>(log: &Arc<L>) {
     only_one_of_many_retries_appends(log).await;
     producers_retry_at_once(log).await;
     each_entry_of_many_is_judged_alone(&**log).await;
+    what_is_kept_nowhere_is_remembered_too(&**log).await;
 }
 
 async fn repeating_gets_the_first_result(log: &dyn LogStore) {
@@ -150,6 +151,39 @@ async fn each_entry_of_many_is_judged_alone(log: &dyn LogStore) {
     assert!(matches!(next(), Ok(Appended { seq: 1, repeated: true, .. })));
     assert!(matches!(next(), Err(LogError::Conflict)));
     assert!(matches!(next(), Err(LogError::Stale { last: 8 })));
+}
+
+/// Unless the store remembers nothing of it, which it may.
+async fn what_is_kept_nowhere_is_remembered_too(log: &dyn LogStore) {
+    let room = channel();
+    for (first, again, other) in [
+        (number("phone", 7, 1), number("phone", 7, 1), number("phone", 7, 2)),
+        (key("order", LONG, 1), key("order", LONG, 1), key("order", LONG, 2)),
+    ] {
+        // What is kept has numbers of its own.
+        append_once(log, &room, first.clone()).await.expect("append");
+        let [one, two] = [id(), id()];
+        assert_eq!(log.remember(&room, one, &first).await.expect("remember"), one);
+        let found = log.remember(&room, two, &again).await.expect("remember again");
+        if found == two {
+            return;
+        }
+        assert_eq!(found, one);
+        assert!(matches!(log.remember(&room, two, &other).await, Err(LogError::Conflict)));
+        assert_eq!(log.remember(&channel(), two, &again).await.expect("remember"), two, "each log its own");
+    }
+    let [three, four] = [id(), id()];
+    assert_eq!(log.remember(&room, three, &number("phone", 8, 1)).await.expect("remember"), three);
+    let stale = log.remember(&room, four, &number("phone", 7, 1)).await;
+    assert!(matches!(stale, Err(LogError::Stale { last: 8 })), "{stale:?}");
+    assert_eq!(ends(log, &room).await, (1, 2), "and nothing was appended");
+    // Short memories end.
+    let short = key("short", SHORT, 1);
+    log.remember(&room, three, &short).await.expect("remember");
+    eventually("the key is forgotten", async || {
+        (log.remember(&room, four, &short).await.expect("remember again") == four).then_some(())
+    })
+    .await;
 }
 
 async fn append_once(log: &dyn LogStore, to: &LogId, once: Once) -> Result<Appended, LogError> {

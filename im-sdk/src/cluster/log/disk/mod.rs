@@ -24,7 +24,7 @@ use self::{
     reader::{Found, Reader},
     writer::{Job, Writer},
 };
-use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Page};
+use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords};
 use crate::{
     cluster::{conversations::DiskConversations, members::DiskMembers, seen::DiskLastSeen},
     id::MessageId,
@@ -41,6 +41,8 @@ const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
 pub struct DiskLog {
     database: Arc<Database>,
     bounds: LogBounds,
+    /// Not in the file: what is kept nowhere needs no disk to be sent. A restart forgets them.
+    live: LiveRecords,
     /// Taken when dropped, which ends the writer.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<thread::JoinHandle<()>>,
@@ -57,7 +59,7 @@ impl DiskLog {
         let writer = Writer::new(database.clone(), bounds);
         let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));
         let writer = writer.map_err(|source| open::no_writer(path.as_ref(), source))?;
-        Ok(Self { database, bounds, jobs: Some(jobs), writer: Some(writer) })
+        Ok(Self { database, bounds, live: LiveRecords::default(), jobs: Some(jobs), writer: Some(writer) })
     }
 
     /// The store of members in the same file. The file stays open as long as it is there.
@@ -128,6 +130,10 @@ impl LogStore for DiskLog {
 
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
         self.append_all(entries).await
+    }
+
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
+        self.live.remember(log, message_id, once, &self.bounds)
     }
 
     async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {

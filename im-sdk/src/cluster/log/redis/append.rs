@@ -172,7 +172,7 @@ fn failed(error: SendError) -> LogError {
     }
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> LogError {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> LogError {
     LogError::OutcomeUnknown { source: Arc::new(error) }
 }
 

@@ -7,6 +7,7 @@ mod acks;
 mod append;
 mod confirm;
 mod read;
+mod remember;
 mod way;
 
 use std::time::Duration;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use self::{append::MAX_TTL, way::Way};
 use super::{
     AckQuestion, AckStore, Appended, Cause, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Page,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Once, Page,
 };
 use crate::{
     cluster::{
@@ -68,6 +69,10 @@ impl LogStore for RedisLog {
 
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
         self.append_batches(&entries).await
+    }
+
+    async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
+        self.remember_live(log, message_id, once).await
     }
 
     async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {

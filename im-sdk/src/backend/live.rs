@@ -1,0 +1,33 @@
+//! What is kept nowhere, and is sent once all the same.
+
+use super::{im::Im, send::SendError};
+use crate::{
+    cluster::{LogError, LogId, Once},
+    id::MessageId,
+};
+
+impl Im {
+    /// Under which id a live message was sent before, with the same number or key. To be asked when nothing but handing it to the
+    /// servers is left to do: who asks again would be told that it was sent.
+    pub(super) async fn sent_before(
+        &self,
+        log: LogId,
+        id: MessageId,
+        once: Option<&Once>,
+    ) -> Result<Option<MessageId>, SendError> {
+        let Some(once) = once else { return Ok(None) };
+        match self.inner.cluster.log().remember(&log, id, once).await {
+            Ok(first) => Ok((first != id).then_some(first)),
+            Err(LogError::Conflict) => Err(SendError::Conflict),
+            Err(source @ LogError::Stale { .. }) => Err(match log {
+                LogId::Inbox(user) => SendError::NotLogged { user, source },
+                LogId::Channel(channel) => SendError::NotInChannel { channel, source },
+            }),
+            // Rather twice than not at all.
+            Err(error) => {
+                tracing::debug!(%log, %error, "it is not known whether a live message was sent before");
+                Ok(None)
+            }
+        }
+    }
+}
