@@ -12,8 +12,9 @@
 /// A page, and what its links are looked up in.
 macro_rules! pages {
     ($($page:ident = $text:literal { $($half:ident: $($name:ident),+;)* })+) => {$(
-        #[cfg_attr(not(doctest), doc = include_str!($text))]
         pub mod $page {
+            // From inside, so that links are looked up here.
+            #![cfg_attr(not(doctest), doc = include_str!($text))]
             $(#[cfg(all(doc, feature = "backend", feature = "sql", feature = "sqlite"))]
             #[allow(unused_imports, reason = "links on the page name them")]
             use crate::$half::{$($name),+};)*
@@ -83,6 +84,6 @@ pages! {
     }
     operating = "operating.md" {
         backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;
-        cluster: ClusterConfig, LogError;
+        cluster: ClusterConfig, LogBounds, LogError;
     }
 }
