@@ -70,6 +70,7 @@ pub mod client;
 pub mod cluster;
 pub mod content;
 mod conversation;
+mod filter;
 pub mod guide;
 mod history;
 mod kind;
@@ -83,6 +84,7 @@ pub mod token;
 
 pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
+pub use filter::Filter;
 pub use history::{Conversation, HistoryQuery, HistoryRange};
 pub use kind::Kind;
 pub use presence::{TerminalPresence, UserPresence};

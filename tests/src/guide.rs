@@ -81,7 +81,8 @@ impl Demo {
 
     /// Waits until a device follows a channel.
     pub async fn follows(&self, client: &Client, name: &str) {
-        let is_reset = |event: &Event| matches!(event, Event::Reset { position, .. } if position.log.as_str() == name);
+        let is_reset =
+            |event: &Event| matches!(event, Event::Reset { position, .. } if position.log.as_str() == name);
         while !client.next_events(1).await.iter().any(is_reset) {}
         wait_until("the server has joined the device", PATIENCE, async || {
             self.im.channel(name).online().await.expect("it works") > 0

@@ -359,34 +359,31 @@ impl Reading<'_> {
     fn store_query(&self, range: HistoryRange, found: usize) -> StoreQuery {
         StoreQuery::new(range, self.limit.saturating_sub(found))
             .with_peer(self.peer.clone())
-            .with_times(self.query.since_ms, self.query.until_ms)
-            .with_kinds(self.query.kinds.clone())
+            .with_filter(self.query.filter.clone())
     }
 
     /// Whether so many entries are older than what is wanted that what is before them is too.
     fn are_too_old(&self, page: &[Entry]) -> bool {
-        let Some(since) = self.query.since_ms else { return false };
+        let Some(since) = self.query.filter.since_ms else { return false };
         page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() + TOLERANCE_MS < since)
     }
 
     /// Whether so many entries are newer than what is wanted that what is after them is too.
     fn are_too_new(&self, page: &[Entry]) -> bool {
-        let Some(until) = self.query.until_ms else { return false };
+        let Some(until) = self.query.filter.until_ms else { return false };
         let until = until.saturating_add(TOLERANCE_MS);
         page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() >= until)
     }
 
     fn wants(&self, entry: &Entry) -> bool {
-        let sent_at = entry.message_id.unix_ms();
-        self.query.since_ms.is_none_or(|since| sent_at >= since)
-            && self.query.until_ms.is_none_or(|until| sent_at < until)
-            && self.is_of_a_kind(entry)
-            && self.is_with_peer(entry)
+        let filter = &self.query.filter;
+        filter.has_time(entry.message_id.unix_ms()) && self.is_of_a_kind(entry) && self.is_with_peer(entry)
     }
 
+    /// The kind is looked for only where it matters.
     fn is_of_a_kind(&self, entry: &Entry) -> bool {
-        let kinds = &self.query.kinds;
-        kinds.is_empty() || Kind::of_message(&entry.payload).is_some_and(|kind| kinds.contains(&kind))
+        let filter = &self.query.filter;
+        filter.kinds.is_empty() || filter.has_kind(Kind::of_message(&entry.payload).as_ref())
     }
 
     fn is_with_peer(&self, entry: &Entry) -> bool {

@@ -79,9 +79,9 @@ pub use store::{
 };
 
 pub use crate::{
-    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery,
-    HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark, Recipient, Search,
-    SearchPlace, Signal, TerminalPresence, UserPresence,
+    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery,
+    HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark,
+    Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
     cluster::{DeviceAck, LogId, Readers},
     token::{SigningKey, TokenMinter},
 };

@@ -88,7 +88,7 @@ pub use self::{
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery, HistoryRange, Kind, MAX_DRAFT_BYTES,
-    ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
+    CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery, HistoryRange, Kind,
+    MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
     proto::close::CloseCode,
 };

@@ -261,14 +261,10 @@ pub(super) fn history(conversation: Conversation, query: HistoryQuery, limit: u3
         Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
         Conversation::Inbox => Asked::Inbox(true),
     };
-    let mut asked = pb::HistoryRequest {
-        conversation: Some(conversation),
-        limit,
-        since_ms: query.since_ms.unwrap_or_default(),
-        until_ms: until(query.until_ms),
-        kinds: query.kinds.iter().map(pb::ContentKind::from).collect(),
-        ..Default::default()
-    };
+    let (kinds, since_ms, until_ms) = query.filter.encode();
+    let conversation = Some(conversation);
+    let mut asked =
+        pb::HistoryRequest { conversation, limit, since_ms, until_ms, kinds, ..Default::default() };
     match query.start {
         HistoryStart::Range(HistoryRange::Newest) => {}
         // Nothing is before the first one, and 0 would mean the newest.
@@ -293,19 +289,15 @@ pub(super) fn search(search: Search, limit: u32) -> Question {
         seq: 0,
         id: place.message_id.as_u64(),
     });
+    let (kinds, since_ms, until_ms) = search.filter.encode();
     Question::Search(pb::SearchRequest {
         text: search.text,
         conversation,
-        kinds: search.kinds.iter().map(pb::ContentKind::from).collect(),
+        kinds,
         from: search.from.map(|user| user.to_string()).unwrap_or_default(),
-        since_ms: search.since_ms.unwrap_or_default(),
-        until_ms: until(search.until_ms),
+        since_ms,
+        until_ms,
         before,
         limit,
     })
-}
-
-/// Nothing was sent in 1970, and 0 would mean up to now.
-fn until(unix_ms: Option<u64>) -> u64 {
-    unix_ms.map_or(0, |until| until.max(1))
 }
