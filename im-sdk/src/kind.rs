@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::proto::pb;
 
-/// A kind of content, as [`Content::kind`](crate::Content::kind) tells it and as histories and searches are asked for it. It is told by the number of the body's field in an encoded content, so that also kinds are told apart
+/// A kind of content.
+///
+/// [`Content::kind`](crate::Content::kind) tells it, and histories and searches are asked for some. It is told by the number of the body's field in an encoded content, so that also kinds are told apart
 /// that this version cannot read.
 ///
 /// Written as text it is the name, `custom:` and the application's name, or `#` and the number:

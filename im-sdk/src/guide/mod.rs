@@ -55,7 +55,7 @@ pages! {
         content: Body, Card, Change, Content, Custom, File, Forwarded, Image, Location, Media, Notice, Quote, Video, Voice;
     }
     changes = "changes.md" {
-        backend: ChangePolicy, Handler, Im, ImConfig, SendError;
+        backend: ChangePolicy, Handler, Im, ImConfig, MessageStore, SendError;
         client: Client, Event, MessageRef, ResetReason;
         content: Body, Change;
         timeline: MAX_WAITING_CHANGES, ShownMessage, Timeline;
@@ -70,9 +70,9 @@ pages! {
         client: Client, Event, RequestError;
     }
     history = "history.md" {
-        backend: ArchiverHandle, Channel, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
+        backend: ArchiverHandle, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
             MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_SEARCH_BYTES, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE,
-            MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, SearchError, SendError;
+            MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
         client: Client, ReceivedMessage;
         cluster: ArchiveConfig, ArchiveError, LogBounds;
         timeline: Timeline;
