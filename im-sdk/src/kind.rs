@@ -6,8 +6,8 @@ use crate::proto::pb;
 
 /// A kind of content.
 ///
-/// [`Content::kind`](crate::Content::kind) tells it, and histories and searches are asked for some. It is told by the number of the body's field in an encoded content, so that also kinds are told apart
-/// that this version cannot read.
+/// [`Content::kind`](crate::Content::kind) tells it, and histories and searches are asked for some. It is told by the number of the
+/// body's field in an encoded content, so that also kinds are told apart that this version cannot read.
 ///
 /// Written as text it is the name, `custom:` and the application's name, or `#` and the number:
 ///
