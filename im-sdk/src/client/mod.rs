@@ -14,6 +14,8 @@
 //! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
 //! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`Store`] does.
 //!
+//! The guide has a page on [devices](crate::guide::devices): what to acknowledge, resets, mobile applications in the background.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
