@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Two devices connect, one publishes to the other, and both close. Exits with 1 and says why if anything goes wrong.
+"""Two devices connect, one publishes to the other, they read, list and change messages, and both close. Exits with 1 and
+says why if anything goes wrong.
 
     python3 bindings/python/smoke.py MODULE_DIR \\
         --endpoint quic://127.0.0.1:7801 --endpoint ws://127.0.0.1:7800 --trust-sha256 HEX \\
@@ -7,7 +8,8 @@
 
 MODULE_DIR holds the generated im_ffi.py and, beside it, the library (libim_ffi.so, libim_ffi.dylib or im_ffi.dll).
 Every option can come from the environment instead: IM_ENDPOINTS (separated by commas), IM_TRUST_SHA256, IM_FROM_USER,
-IM_FROM_TOKEN, IM_TO_USER, IM_TO_TOKEN. With --offline it opens and closes a client and needs no server.
+IM_FROM_TOKEN, IM_TO_USER, IM_TO_TOKEN, IM_CHANNEL: a group of both users, without which nothing is done in a group. With
+--offline it opens and closes a client and needs no server.
 """
 
 import argparse
@@ -17,9 +19,8 @@ import os
 import sys
 import uuid
 
-
-class Failure(Exception):
-    """What is not as it should be."""
+import smoke_conversations
+from smoke_conversations import Failure
 
 
 def parse_arguments():
@@ -33,6 +34,7 @@ def parse_arguments():
     parser.add_argument("--from-token", default=env("IM_FROM_TOKEN"))
     parser.add_argument("--to-user", default=env("IM_TO_USER", "bob"))
     parser.add_argument("--to-token", default=env("IM_TO_TOKEN"))
+    parser.add_argument("--channel", default=env("IM_CHANNEL"))
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds that each step may take")
     parser.add_argument("--offline", action="store_true")
     arguments = parser.parse_args()
@@ -74,7 +76,8 @@ async def wait_for(client, wanted, what, timeout):
     """The first event that `wanted` makes something of."""
 
     async def search():
-        while events := await client.next_events(100):
+        # One at a time: what comes behind it is for who waits next.
+        while events := await client.next_events(1):
             for event in events:
                 if event.is_stopped():
                     raise Failure(f"{what}: the client stopped: {event.reason} ({event.code})")
@@ -138,6 +141,8 @@ async def exchange(im, arguments):
             raise Failure(f"the history is not what was received: {page}")
         print(f"  and found {message.id} in the history")
         await change(im, arguments, receiver, message)
+        two = smoke_conversations.Two(im, arguments, sender, receiver, wait_for)
+        await smoke_conversations.all_of_it(two, run)
     finally:
         await asyncio.gather(sender.close(), receiver.close())
     # What had come and was not asked for, such as the result of the reaction, can still be taken.

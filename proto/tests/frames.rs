@@ -724,6 +724,9 @@ fn conversations() -> pb::Conversations {
         unread_more: true,
         unread_seqs: vec![5, 7],
         mention_seqs: vec![7],
+        unread_ids: vec![message_id(), NEXT_ID],
+        last_edit: NEXT_ID,
+        last_recall: Some(last_recall()),
     };
     pb::Conversations {
         version: 4,
@@ -744,6 +747,9 @@ fn raw_conversations() -> pb::RawFrame {
         unread_more: true,
         unread_seqs: vec![5, 7],
         mention_seqs: vec![7],
+        unread_ids: vec![message_id(), NEXT_ID],
+        last_edit: NEXT_ID,
+        last_recall: Some(last_recall()),
     };
     let conversations = pb::RawConversations {
         version: 4,
@@ -755,6 +761,10 @@ fn raw_conversations() -> pb::RawFrame {
     };
     let response = pb::RawResponse { number: 4, conversations: Some(conversations), ..Default::default() };
     pb::RawFrame { push: None, response: Some(response) }
+}
+
+fn last_recall() -> pb::LastRecall {
+    pb::LastRecall { change: NEXT_ID, by: "bob".into() }
 }
 
 fn stored_conversation() -> pb::StoredConversation {

@@ -6,11 +6,11 @@ use im_proto::pb;
 use im_sdk::{
     backend::{Im, Incoming, Message, Receipt, Service, channel, user},
     client::{Event, ResetReason},
-    cluster::{BusEvent, Subscription},
+    cluster::{BusEvent, Publication, Subscription},
     id::{ChannelId, ServerId},
 };
 use prost::Message as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Stack, TestClient, Via, stack::PATIENCE};
 
@@ -73,6 +73,9 @@ pub async fn until_marked(im: &Im, client: &mut TestClient, user_name: &str) -> 
     before
 }
 
+/// As what a [`Tap`] publishes: no back end is called so.
+const TAP: &str = "tap";
+
 /// Hears what one server is told.
 #[derive(Debug)]
 pub struct Tap {
@@ -82,18 +85,26 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// From here on.
+    /// From here on: whatever is published after this returns is heard.
     pub async fn on(stack: &Stack, index: usize) -> Self {
         let server = stack.server_id(&stack.servers[index]).await;
-        let subject = stack.cluster().names().server(&server);
-        Self { server, subscription: stack.cluster().bus().subscribe(subject).await.expect("it works") }
+        let (bus, subject) = (stack.cluster().bus(), stack.cluster().names().server(&server));
+        let mut subscription = bus.subscribe(subject.clone()).await.expect("it works");
+        // What others publish may overtake the subscription on its way to the bus. Once anything comes in, it is there.
+        let nothing = pb::Envelope { publisher: TAP.to_owned(), ..pb::Envelope::default() };
+        let publication = Publication { subject, return_to: None, payload: nothing.encode_to_vec().into() };
+        bus.publish(publication).await.expect("it works");
+        timeout(PATIENCE, subscription.next()).await.expect("it comes back").expect("the bus is open");
+        Self { server, subscription }
     }
 
     /// The records for a channel, until there are as many.
     pub async fn records(&mut self, name: &str, count: usize) -> Vec<pb::Record> {
         let mut records = Vec::new();
+        // One limit for all: publishers say something once a second, so that silence never lasts.
+        let deadline = Instant::now() + PATIENCE;
         while records.len() < count {
-            let event = timeout(PATIENCE, self.subscription.next()).await;
+            let event = timeout_at(deadline, self.subscription.next()).await;
             let event = event.unwrap_or_else(|_| panic!("{} of {count} records", records.len()));
             records.extend(channel_records(event.expect("it works"), name));
         }

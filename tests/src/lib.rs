@@ -21,6 +21,7 @@ mod client;
 pub mod group;
 pub mod guide;
 mod im_server;
+pub mod listing;
 pub mod live;
 mod nats;
 pub mod phone;

@@ -29,6 +29,7 @@ async fn two_python_devices_talk() {
     let stack = Stack::start(Setup::Embedded, 1).await;
     let im = stack.backend().await;
     let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    im.channel("team").add_members(["alice", "bob"]).await.unwrap();
     for via in [Via::Quic, Via::WebSocket] {
         let mut smoke = Command::new("python3");
         smoke
@@ -37,7 +38,7 @@ async fn two_python_devices_talk() {
             .args(["--endpoint", &stack.servers[0].endpoint(via)])
             .args(["--trust-sha256", &stack.certificate.sha256_hex()])
             .args(["--from-user", "alice", "--from-token", &token("alice")])
-            .args(["--to-user", "bob", "--to-token", &token("bob")]);
+            .args(["--to-user", "bob", "--to-token", &token("bob"), "--channel", "team"]);
         tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
     }
 }

@@ -1,110 +1,26 @@
-//! The list of conversations: what a new device restores, what counts as unread, and that a device's own list stays the
-//! same as the back end's without asking.
+//! The list of conversations: what a new device restores, and that a device's own list stays the same as the back end's
+//! without asking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use im_sdk::{
-    ConversationChange, ReadMark, Recipient,
-    backend::{
-        ArchiverHandle, Durability, Im, ImConfig, MemoryMessageStore, Message, Service, channel, user,
-    },
-    client::{ConversationList, ConversationPage, HistoryRange, ListedConversation, Unread},
-    cluster::{ArchiveConfig, LogBounds, LogId},
-    id::UserId,
+    ConversationChange, ReadMark,
+    backend::{Message, user},
+    client::{HistoryRange, Unread},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
+    Setup, Stack, Via, everywhere,
     group::{group, serve},
-    stack::{Keeping, PATIENCE},
+    listing::{Device, id, peer, row, say, say_to_team, shown, team, whole},
+    stack::PATIENCE,
     wait_until,
 };
-use tokio::time::timeout;
 
 everywhere!(
     a_new_device_restores_the_list,
     lists_on_devices_follow_without_asking,
-    counts_are_exact_after_reconnects_and_resets,
-    what_the_log_has_lost_is_counted_in_the_store,
     what_is_hidden_or_deleted_comes_back,
     long_lists_come_in_pages,
 );
-
-fn id(name: &str) -> UserId {
-    UserId::parse(name).unwrap()
-}
-
-fn peer(name: &str) -> Recipient {
-    id(name).into()
-}
-
-fn team() -> Recipient {
-    group("team").into()
-}
-
-async fn say(im: &Im, from: &str, to: &str, text: &str) {
-    let message = Message::to(user(to)).text(text);
-    let message = if from.is_empty() { message } else { message.from(from) };
-    im.send(message).await.unwrap();
-}
-
-async fn say_to_team(im: &Im, from: &str, text: &str) {
-    im.send(Message::to(channel("team")).from(from).text(text)).await.unwrap();
-}
-
-/// Name, last text and unread count of each.
-fn shown(conversations: &[ListedConversation]) -> Vec<(String, String, u32)> {
-    let shown = conversations.iter().map(|listed| {
-        let last = listed.last.as_ref().and_then(|last| last.content.as_text()).unwrap_or_default();
-        (listed.state.conversation.to_string(), last.to_owned(), listed.unread)
-    });
-    shown.collect()
-}
-
-fn row(name: &str, last: &str, unread: u32) -> (String, String, u32) {
-    (name.to_owned(), last.to_owned(), unread)
-}
-
-async fn whole(client: &TestClient) -> ConversationPage {
-    client.client().conversations(0, 0).await.unwrap()
-}
-
-/// A device with a list that it keeps.
-struct Device {
-    client: TestClient,
-    list: ConversationList,
-}
-
-impl Device {
-    async fn connect(stack: &Stack, name: &str, device: &str, via: Via) -> Self {
-        let client = stack.connect(name, device, 0, via).await;
-        Self { client, list: ConversationList::new(id(name)) }
-    }
-
-    /// Takes events until the list is as wanted; loads it when it says that it has to be. Returns how often.
-    async fn until(&mut self, what: &str, wanted: impl Fn(&ConversationList) -> bool) -> u32 {
-        let mut loads = 0;
-        let looking = async {
-            loop {
-                if self.list.needs_loading() {
-                    self.list.begin_loading();
-                    self.list.load(whole(&self.client).await);
-                    loads += 1;
-                }
-                if wanted(&self.list) {
-                    return;
-                }
-                for event in self.client.client().next_events(100).await {
-                    self.list.apply(&event);
-                }
-            }
-        };
-        if timeout(PATIENCE, looking).await.is_err() {
-            panic!("waited in vain: {what}; there is {:?}", shown(&self.list.conversations()));
-        }
-        loads
-    }
-}
 
 async fn a_new_device_restores_the_list(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
@@ -205,149 +121,6 @@ async fn lists_on_devices_follow_without_asking(setup: Setup, via: Via) {
         assert_eq!((loads, device.list.unread().count), (0, 2));
         assert_eq!(shown(&whole(&device.client).await.conversations), all, "the back end says the same");
     }
-}
-
-async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
-    let log_bounds = LogBounds { max_entries: 50, ..LogBounds::default() };
-    let keeping = Keeping { log_bounds, archive: archive() };
-    let stack = Stack::start_keeping(setup, 1, keeping).await;
-    let im = stack.backend().await;
-    let _service = serve(&im).await;
-    let mut devices = Vec::new();
-    for name in ["ios/phone", "web/tab"] {
-        let mut device = Device::connect(&stack, "alice", name, via).await;
-        device.client.up_to_date().await;
-        devices.push(device);
-    }
-    say(&im, "bob", "alice", "0").await;
-    for device in &mut devices {
-        device.until("the first", |list| list.unread().count == 1).await;
-        device.client.client().disconnect();
-    }
-    stack.wait_online(&im, "alice", 0).await;
-    for number in 1..=20 {
-        say(&im, "bob", "alice", &number.to_string()).await;
-    }
-    im.set_conversation(&id("alice"), id("bob"), ConversationChange::new().read(ReadMark::new(15, None)))
-        .await
-        .unwrap();
-    for device in &mut devices {
-        device.client.client().connect();
-        let loads = device.until("what came meanwhile", |list| list.unread().count == 6).await;
-        assert_eq!(loads, 0, "entries and changes come by themselves");
-        device.client.client().disconnect();
-    }
-    stack.wait_online(&im, "alice", 0).await;
-    // So much that the log loses what the devices have.
-    let first = fill(&stack, &im, 30).await;
-    for device in &mut devices {
-        device.client.client().connect();
-        device.until("a list that says that it is not all", |list| list.unread().more).await;
-        let page = whole(&device.client).await;
-        let bob = &page.conversations[0];
-        let left = bob.end + 1 - first;
-        assert_eq!(
-            (u64::from(bob.unread), bob.unread_more),
-            (left, true),
-            "what can still be read, and more"
-        );
-        assert_eq!(device.list.unread(), Unread { count: left, more: true });
-    }
-    // Read to the end, all is exact again.
-    im.set_conversation(
-        &id("alice"),
-        id("bob"),
-        ConversationChange::new().read(ReadMark::new(u64::MAX >> 12, None)),
-    )
-    .await
-    .unwrap();
-    for device in &mut devices {
-        let none = Unread::default();
-        assert_eq!(device.until("nothing unread", |list| list.unread() == none).await, 0);
-    }
-}
-
-fn archive() -> ArchiveConfig {
-    ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() }
-}
-
-/// Sends until alice's inbox has lost what is up to this seq; returns its first.
-async fn fill(stack: &Stack, im: &Im, lost: u64) -> u64 {
-    let log = LogId::Inbox(id("alice"));
-    loop {
-        say(im, "bob", "alice", "more").await;
-        let ends = stack.cluster().log().ends(std::slice::from_ref(&log)).await.unwrap();
-        if ends[0].first > lost {
-            return ends[0].first;
-        }
-    }
-}
-
-/// A short log, and a store with all that was ever said.
-struct Past {
-    stack: Stack,
-    im: Im,
-    _service: Service,
-    archiver: ArchiverHandle,
-}
-
-async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
-    let log_bounds = LogBounds { max_entries: 10, ..LogBounds::default() };
-    let stack = Stack::start_keeping(setup, 1, Keeping { log_bounds, archive: archive() }).await;
-    let store = Arc::new(MemoryMessageStore::new());
-    let mut config = ImConfig::default();
-    config.message_store = Some(store.clone());
-    config.default_durability = Durability::Archived;
-    let im = stack.backend_with(config).await;
-    let archiver = im.archiver(store).unwrap().start();
-    let past = Past { _service: serve(&im).await, stack, im, archiver };
-    let im = &past.im;
-    im.channel("team").add_members(["alice"]).await.unwrap();
-    say(im, "carol", "alice", "long ago").await;
-    let state = im.set_conversation(&id("alice"), id("carol"), ConversationChange::new().pin(true)).await;
-    assert!(state.unwrap().pinned);
-    for _ in 0..5 {
-        say_to_team(im, "bob", "old").await;
-    }
-    let first = fill(&past.stack, im, 20).await;
-    let team_log = LogId::Channel(group("team"));
-    let mut in_team = 5;
-    loop {
-        say_to_team(im, "bob", "more").await;
-        in_team += 1;
-        let ends = past.stack.cluster().log().ends(std::slice::from_ref(&team_log)).await.unwrap();
-        if ends[0].first > 8 {
-            break;
-        }
-    }
-    wait_until("everything is in the store", PATIENCE, async || {
-        past.archiver.lag().await.unwrap().total() == 0
-    })
-    .await;
-    let end = past.stack.cluster().log().ends(&[LogId::Inbox(id("alice"))]).await.unwrap()[0].last;
-    assert!(first > 20);
-    let mut lists = Vec::new();
-    for name in ["ios/phone", "web/tab"] {
-        let device = past.stack.connect("alice", name, 0, via).await;
-        let page = whole(&device).await;
-        let counts: Vec<_> = page
-            .conversations
-            .iter()
-            .map(|listed| {
-                (listed.state.conversation.to_string(), u64::from(listed.unread), listed.unread_more)
-            })
-            .collect();
-        let expected = [
-            ("carol".to_owned(), 1, false),
-            ("channel team".to_owned(), in_team, false),
-            ("bob".to_owned(), end - 1, false),
-        ];
-        assert_eq!(counts, expected, "all of them, although the logs have lost most");
-        assert_eq!(page.conversations[0].last.as_ref().unwrap().content.as_text(), Some("long ago"));
-        assert_eq!((page.unread, page.unread_more), (1 + in_team + end - 1, false));
-        lists.push(page);
-    }
-    assert_eq!(lists[0].conversations.len(), lists[1].conversations.len());
 }
 
 async fn what_is_hidden_or_deleted_comes_back(setup: Setup, via: Via) {

@@ -8,9 +8,9 @@ use im_sdk::{
 };
 
 use crate::{
-    ChangeKind, ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery,
-    HistoryRange, MessageRef, OpenError, Position, PublishError, QueuedSend, RequestError, Search, SendError,
-    State, TokenProvider, Transport, runtime,
+    ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery, HistoryRange,
+    OpenError, Position, PublishError, QueuedSend, RequestError, Search, SendError, State, TokenProvider,
+    Transport, list::Lists, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -33,6 +33,7 @@ impl From<sdk::Published> for Published {
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
     pub(crate) inner: sdk::Client,
+    pub(crate) lists: Lists,
 }
 
 #[uniffi::export]
@@ -44,7 +45,7 @@ impl Client {
     #[uniffi::constructor]
     pub fn open(config: ClientConfig, tokens: Arc<dyn TokenProvider>) -> Result<Self, OpenError> {
         let inner = sdk::Client::open_on(config.parse(tokens)?, &runtime::handle()?)?;
-        Ok(Self { inner })
+        Ok(Self { inner, lists: Lists::default() })
     }
 
     /// Makes a connection and keeps it; at once if it was waiting. Returns at once.
@@ -80,7 +81,9 @@ impl Client {
     /// The next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
     /// client is closed and everything was taken. The application has to keep calling this.
     pub async fn next_events(&self, max: u32) -> Vec<Event> {
-        self.inner.next_events(max as usize).await.into_iter().map(Event::from).collect()
+        let events = self.inner.next_events(max as usize).await;
+        self.lists.apply(&events);
+        events.into_iter().map(Event::from).collect()
     }
 
     /// Tells that the application has dealt with everything in a log up to a position. Returns at once. After a
@@ -107,15 +110,6 @@ impl Client {
     /// [`SendError`]: it was not taken, and nothing will be sent.
     pub async fn send_to_channel(&self, channel: String, content: Content) -> Result<u64, SendError> {
         Ok(self.inner.send(ChannelId::parse(&channel)?, content.parse()?).await?.as_u64())
-    }
-
-    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. Sent like a message; once
-    /// the back end has taken it, it comes to all devices, this one too.
-    ///
-    /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent.
-    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<u64, SendError> {
-        Ok(self.inner.change(&message.parse()?, kind.parse()?).await?.as_u64())
     }
 
     /// Everything that was sent, now or by an earlier process, and is not settled, in order.

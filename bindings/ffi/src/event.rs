@@ -1,11 +1,11 @@
 //! What the client tells the application.
 
-use im_sdk::{
-    Recipient, client as sdk,
-    id::{ChannelId, InvalidId, MessageId, UserId},
-};
+use im_sdk::client as sdk;
 
-use crate::{Content, ReceivedSignal, RefusalKind, RoomLeftCause, UserPresence};
+use crate::{
+    ConversationState, Position, ReadReceipt, ReceivedMessage, ReceivedSignal, RefusalKind, ResetReason,
+    RoomLeftCause, Transport, UserPresence,
+};
 
 /// What happened, in the order in which it happened.
 #[expect(clippy::large_enum_variant, reason = "most events are messages, and one at a time is handed over")]
@@ -42,6 +42,17 @@ pub enum Event {
         position: Position,
         /// Why.
         reason: ResetReason,
+    },
+    /// Something was set in conversations, or the other user has read further. Each state is complete, and replaces an
+    /// earlier one with a lower version.
+    ConversationsChanged {
+        /// How they stand.
+        states: Vec<ConversationState>,
+    },
+    /// A member has read further in a channel of few members. It may get lost.
+    ChannelRead {
+        /// Who, and how far.
+        receipt: ReadReceipt,
     },
     /// Another device signalled something.
     Signal {
@@ -97,116 +108,6 @@ pub enum Event {
     Unknown,
 }
 
-/// A message as it arrived.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct ReceivedMessage {
-    /// Its id: 63 bits, unique, roughly in order of time.
-    pub id: u64,
-    /// Who sent it. None: the back end itself.
-    pub from_user: Option<String>,
-    /// Who it is addressed to. None: this user, as one of several or as a member of `channel`.
-    pub to_user: Option<String>,
-    /// The channel that it was sent to.
-    pub channel: Option<String>,
-    /// What it carries.
-    pub content: Content,
-    /// What it came over.
-    pub transport: Transport,
-    /// Its place in a log, to acknowledge. None: it is in no log.
-    pub position: Option<Position>,
-}
-
-/// Where a message is, to change it: the user or the channel, as in a send, and its place in the log.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct MessageRef {
-    /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
-    pub to_user: Option<String>,
-    /// The channel. None: it is between users.
-    pub to_channel: Option<String>,
-    /// The message.
-    pub id: u64,
-    /// Its place in this user's log of the conversation.
-    pub seq: u64,
-}
-
-/// What to name a received message by. `me` is the user whose device this is. None: it is in no log and cannot be changed.
-#[uniffi::export]
-pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
-    let seq = message.position?.seq;
-    let other = if message.from_user.as_ref() == Some(&me) { message.to_user } else { message.from_user };
-    let to_user = message.channel.is_none().then(|| other.unwrap_or(me));
-    Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
-}
-
-impl MessageRef {
-    pub(crate) fn parse(self) -> Result<sdk::MessageRef, InvalidId> {
-        let conversation = match (self.to_channel, self.to_user) {
-            (Some(channel), _) => Recipient::Channel(ChannelId::parse(&channel)?),
-            (None, user) => Recipient::User(UserId::parse(&user.unwrap_or_default())?),
-        };
-        Ok(sdk::MessageRef::new(conversation, crate::content::message_id(self.id)?, self.seq))
-    }
-}
-
-/// A place in a log.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct Position {
-    /// The channel; empty: the user's inbox.
-    pub channel: String,
-    /// Counted from 1, without holes. 0: before the first entry.
-    pub seq: u64,
-    /// The message there, if it is known.
-    pub id: Option<u64>,
-}
-
-/// Why a log goes on elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum ResetReason {
-    /// The device did not follow the log before.
-    New,
-    /// The log no longer reaches back to what the device has.
-    Trimmed,
-    /// The log was rolled back.
-    Forked,
-    /// The user is not a member of the channel any more. The device has stopped following the log.
-    Left,
-}
-
-/// A send that is not settled.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct QueuedSend {
-    /// What the send returned.
-    pub local_id: u64,
-    /// The user that it is for. None: it is for a channel.
-    pub to_user: Option<String>,
-    /// The channel that it is for. None: it is for a user.
-    pub to_channel: Option<String>,
-    /// What it carries.
-    pub content: Content,
-    /// How far it got.
-    pub state: SendState,
-}
-
-/// How far a send got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum SendState {
-    /// It waits for a connection, or for an earlier one to the same user.
-    Pending,
-    /// It was handed to a connection, and no answer has come.
-    Sent,
-    /// It failed for good.
-    Failed,
-}
-
-/// How frames travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum Transport {
-    /// QUIC.
-    Quic,
-    /// WebSocket.
-    WebSocket,
-}
-
 /// Where the client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum State {
@@ -242,6 +143,10 @@ impl From<sdk::Event> for Event {
             sdk::Event::Reset { position, reason } => {
                 Self::Reset { position: position.into(), reason: reason.into() }
             }
+            sdk::Event::ConversationsChanged(states) => Self::ConversationsChanged {
+                states: states.into_iter().map(ConversationState::from).collect(),
+            },
+            sdk::Event::ChannelRead(receipt) => Self::ChannelRead { receipt: receipt.into() },
             sdk::Event::Signal(signal) => Self::Signal { signal: signal.into() },
             sdk::Event::Presence(presence) => Self::Presence { presence: presence.into() },
             sdk::Event::RoomLeft { channel, cause, reason } => {
@@ -273,73 +178,6 @@ fn failed(local_id: sdk::LocalId, error: &sdk::PublishError, retryable: bool) ->
         kind,
         rule_code,
         retryable,
-    }
-}
-
-impl Position {
-    pub(crate) fn parse(self) -> Option<sdk::Position> {
-        let log = sdk::Log::parse(&self.channel).ok()?;
-        Some(sdk::Position { log, seq: self.seq, id: self.id.and_then(MessageId::from_u64) })
-    }
-}
-
-impl From<sdk::Position> for Position {
-    fn from(position: sdk::Position) -> Self {
-        Self {
-            channel: position.log.as_str().to_owned(),
-            seq: position.seq,
-            id: position.id.map(|id| id.as_u64()),
-        }
-    }
-}
-
-impl From<sdk::ResetReason> for ResetReason {
-    fn from(reason: sdk::ResetReason) -> Self {
-        match reason {
-            sdk::ResetReason::New => Self::New,
-            sdk::ResetReason::Forked => Self::Forked,
-            sdk::ResetReason::Left => Self::Left,
-            _ => Self::Trimmed,
-        }
-    }
-}
-
-impl From<sdk::QueuedSend> for QueuedSend {
-    fn from(queued: sdk::QueuedSend) -> Self {
-        Self {
-            local_id: queued.local_id.as_u64(),
-            to_user: queued.to.as_user().map(ToString::to_string),
-            to_channel: queued.to.as_channel().map(ToString::to_string),
-            content: queued.content.into(),
-            state: match queued.state {
-                sdk::SendState::Sent => SendState::Sent,
-                sdk::SendState::Failed => SendState::Failed,
-                _ => SendState::Pending,
-            },
-        }
-    }
-}
-
-impl From<sdk::ReceivedMessage> for ReceivedMessage {
-    fn from(message: sdk::ReceivedMessage) -> Self {
-        Self {
-            id: message.id.as_u64(),
-            from_user: message.from.map(|user| user.to_string()),
-            to_user: message.to.map(|user| user.to_string()),
-            channel: message.channel.map(|channel| channel.to_string()),
-            content: message.content.into(),
-            transport: message.transport.into(),
-            position: message.position.map(Position::from),
-        }
-    }
-}
-
-impl From<sdk::Transport> for Transport {
-    fn from(transport: sdk::Transport) -> Self {
-        match transport {
-            sdk::Transport::Quic => Self::Quic,
-            sdk::Transport::WebSocket => Self::WebSocket,
-        }
     }
 }
 

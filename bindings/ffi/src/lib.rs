@@ -11,12 +11,16 @@
 //!
 //! and put the library beside it. `bindings/python/smoke.py` shows how it is used.
 
+mod change;
 mod client;
 mod config;
 mod content;
+mod conversation;
 mod error;
 mod event;
 mod history;
+mod list;
+mod message;
 mod room;
 mod runtime;
 mod timeline;
@@ -29,14 +33,19 @@ pub use self::{
         Body, Card, ChangeKind, Content, File, ForwardedEntry, Image, Location, Media, Quote, Video, Voice,
         decode_content, encode_content, text_content,
     },
-    error::{InvalidContent, OpenError, PublishError, RefusalKind, SendError, TokenError},
-    event::{
-        Event, MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, State, Transport,
-        message_ref,
+    conversation::{
+        ConversationChange, ConversationPage, ConversationState, ListedConversation, MarkError, ReadMark,
+        ReadReceipt, Readers, Recalled, Recipient,
     },
+    error::{InvalidContent, OpenError, PublishError, RefusalKind, SendError, TokenError},
+    event::{Event, State},
     history::{
         Conversation, FoundPage, HistoryPage, HistoryQuery, HistoryRange, Kind, RequestError, Search,
         SearchPlace,
+    },
+    list::{ConversationList, Unread},
+    message::{
+        MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, Transport, message_ref,
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,

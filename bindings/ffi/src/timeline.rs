@@ -48,6 +48,16 @@ impl Timeline {
         self.lock().messages().map(ShownMessage::from).collect()
     }
 
+    /// How many changes wait for messages that have not come.
+    pub fn waiting(&self) -> u64 {
+        self.lock().waiting() as u64
+    }
+
+    /// Messages up to this one are forgotten, and are not taken any more. None: none are.
+    pub fn horizon(&self) -> Option<u64> {
+        self.lock().horizon().map(MessageId::as_u64)
+    }
+
     /// Forgets messages up to this one, and what was done to them.
     pub fn forget_through(&self, id: u64) {
         if let Some(id) = MessageId::from_u64(id) {

@@ -9,20 +9,14 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, ConversationPage, Event, FoundPage, HistoryPage, JoinedRoom, LocalId, MAX_QUEUED_EVENTS,
-    MarkError, OpenError, Position, PublishError, QueuedSend, Readers, RequestError, SendError, State,
-    Transport,
+    ClientConfig, Event, FoundPage, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
+    PublishError, QueuedSend, RequestError, SendError, State, Transport,
     acks::AckQueue,
     core::{Answer, Reply},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{
-    Content, Conversation, ConversationChange, HistoryQuery, ReadMark, Recipient, Search, Signal,
-    UserPresence,
-    id::{ChannelId, Device, MessageId, UserId},
-    proto::pb,
-};
+use crate::{Content, Conversation, HistoryQuery, Recipient, Search, id::MessageId};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +38,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Client {
     wishes: watch::Sender<Wish>,
-    commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<Command>,
     acks: Arc<AckQueue>,
     /// Locked only by whoever waits for events; a second waiter waits for the first.
     events: Mutex<mpsc::Receiver<Event>>,
@@ -240,155 +234,10 @@ impl Client {
         }
     }
 
-    /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
-    /// [`ClientConfig::request_timeout`] at most. The device stays in over changes of the connection, until it
-    /// [leaves](Client::leave_room) or [`Event::RoomLeft`] says otherwise; in between it misses what is not in the room's log.
-    ///
-    /// ```no_run
-    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::{Signal, id::ChannelId};
-    /// let lobby = ChannelId::parse("lobby")?;
-    /// let joined = client.join_room(lobby.clone(), "ticket").await?;
-    /// println!("{} are here", joined.online);
-    /// client.signal(lobby.clone(), Signal::typing()).await;
-    /// client.leave_room(lobby).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
-    pub async fn join_room(
-        &self,
-        channel: ChannelId,
-        data: impl Into<Bytes>,
-    ) -> Result<JoinedRoom, RequestError> {
-        let data = data.into();
-        match self.ask(|answer| Command::JoinRoom { channel, data, answer }).await? {
-            Reply::JoinedRoom(joined) => Ok(joined),
-            _ => Err(RequestError::Closed),
-        }
-    }
-
-    /// Leaves a room. Leaving one that the device is not in does no harm.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
-        self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
-    }
-
-    /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
-    /// [`Event::Presence`] tells when that changes, also over changes of the connection. A change that is lost on the way
-    /// shows within some minutes.
-    ///
-    /// ```no_run
-    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// for presence in client.watch(["alice".parse()?, "bob".parse()?]).await? {
-    ///     println!("{}: {}", presence.user, presence.is_online());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn watch(
-        &self,
-        users: impl IntoIterator<Item = UserId>,
-    ) -> Result<Vec<UserPresence>, RequestError> {
-        let users = users.into_iter().collect();
-        match self.ask(|answer| Command::Watch { users, answer }).await? {
-            Reply::Presences(presences) => Ok(presences),
-            _ => Err(RequestError::Closed),
-        }
-    }
-
-    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
-    /// once, if there is a connection, and nobody tells what becomes of it. False: it goes nowhere, for want of a
-    /// connection, or because too many wait.
-    pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
-        self.signal_to(to.into(), None, signal).await
-    }
-
-    /// The same to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
-    pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
-        self.signal_to(to.into(), Some(device), signal).await
-    }
-
-    async fn signal_to(&self, to: Recipient, device: Option<Device>, signal: Signal) -> bool {
-        let (goes, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Signal { to, device, signal, goes }).await;
-        sent.is_ok() && answer.await.unwrap_or(false)
-    }
-
-    async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
+    pub(super) async fn ask(&self, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.map_err(|_| RequestError::Closed)?;
         answered.await.unwrap_or(Err(RequestError::Closed))
-    }
-
-    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
-    /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
-    /// comes reliably as [`Event::ConversationsChanged`]; a [`ConversationList`](super::ConversationList) keeps the list up
-    /// to date with it.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
-        let asked = pb::ConversationsRequest { since: None, limit, skip };
-        let question = pb::request::Question::Conversations(asked);
-        match self.ask(|answer| Command::Ask { question, answer }).await? {
-            Reply::Conversations(page) => Ok(*page),
-            _ => Err(RequestError::Closed),
-        }
-    }
-
-    /// Who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
-    /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, RequestError> {
-        let asked = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
-        let question = pb::request::Question::Readers(asked);
-        match self.ask(|answer| Command::Ask { question, answer }).await? {
-            Reply::Readers(readers) => Ok(readers),
-            _ => Err(RequestError::Closed),
-        }
-    }
-
-    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns when it is
-    /// taken, which is at once.
-    ///
-    /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
-    /// it is sent again, over any number of connections, but not by another process. [`Event::ConversationsChanged`] tells
-    /// when it stands.
-    ///
-    /// # Errors
-    /// [`MarkError`].
-    pub async fn mark_read(
-        &self,
-        conversation: impl Into<Recipient>,
-        position: &Position,
-    ) -> Result<(), MarkError> {
-        let mark = ReadMark::new(position.seq, position.id);
-        self.set_conversation(conversation, ConversationChange::new().read(mark)).await
-    }
-
-    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. It travels as [`Client::mark_read`] does.
-    ///
-    /// # Errors
-    /// [`MarkError`].
-    pub async fn set_conversation(
-        &self,
-        conversation: impl Into<Recipient>,
-        change: ConversationChange,
-    ) -> Result<(), MarkError> {
-        let (taken, answer) = oneshot::channel();
-        let command = Command::Mark { conversation: conversation.into(), change, taken };
-        self.commands.send(command).await.map_err(|_| MarkError::Closed)?;
-        answer.await.unwrap_or(Err(MarkError::Closed))
     }
 
     /// Closes the client for good and waits until that is done, for some seconds at most: what was published before

@@ -1,10 +1,11 @@
 //! Rooms, signals and presence, as a device sees them.
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use super::ReceivedMessage;
+use super::{Client, ReceivedMessage, RequestError, core::Reply, driver::Command};
 use crate::{
-    Signal,
+    Recipient, Signal, UserPresence,
     id::{ChannelId, Device, UserId},
 };
 
@@ -68,4 +69,88 @@ pub struct ReceivedSignal {
     pub channel: Option<ChannelId>,
     /// What it says.
     pub signal: Signal,
+}
+
+impl Client {
+    /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
+    /// [`ClientConfig::request_timeout`] at most. The device stays in over changes of the connection, until it
+    /// [leaves](Client::leave_room) or [`Event::RoomLeft`] says otherwise; in between it misses what is not in the room's log.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{Signal, id::ChannelId};
+    /// let lobby = ChannelId::parse("lobby")?;
+    /// let joined = client.join_room(lobby.clone(), "ticket").await?;
+    /// println!("{} are here", joined.online);
+    /// client.signal(lobby.clone(), Signal::typing()).await;
+    /// client.leave_room(lobby).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
+    pub async fn join_room(
+        &self,
+        channel: ChannelId,
+        data: impl Into<Bytes>,
+    ) -> Result<JoinedRoom, RequestError> {
+        let data = data.into();
+        match self.ask(|answer| Command::JoinRoom { channel, data, answer }).await? {
+            Reply::JoinedRoom(joined) => Ok(joined),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Leaves a room. Leaving one that the device is not in does no harm.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
+        self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
+    }
+
+    /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
+    /// [`Event::Presence`] tells when that changes, also over changes of the connection. A change that is lost on the way
+    /// shows within some minutes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// for presence in client.watch(["alice".parse()?, "bob".parse()?]).await? {
+    ///     println!("{}: {}", presence.user, presence.is_online());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn watch(
+        &self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<Vec<UserPresence>, RequestError> {
+        let users = users.into_iter().collect();
+        match self.ask(|answer| Command::Watch { users, answer }).await? {
+            Reply::Presences(presences) => Ok(presences),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
+    /// once, if there is a connection, and nobody tells what becomes of it. False: it goes nowhere, for want of a
+    /// connection, or because too many wait.
+    pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
+        self.signal_to(to.into(), None, signal).await
+    }
+
+    /// The same to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
+        self.signal_to(to.into(), Some(device), signal).await
+    }
+
+    async fn signal_to(&self, to: Recipient, device: Option<Device>, signal: Signal) -> bool {
+        let (goes, answer) = oneshot::channel();
+        let sent = self.commands.send(Command::Signal { to, device, signal, goes }).await;
+        sent.is_ok() && answer.await.unwrap_or(false)
+    }
 }

@@ -164,6 +164,18 @@ impl Timeline {
         }
     }
 
+    /// For a list, which wants to know of the newest changes alone.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_limit(owner: UserId, most_waiting: usize) -> Self {
+        Self { most_waiting, ..Self::new(owner) }
+    }
+
+    /// What was done to a message, whether it has come or not. `None`: nothing.
+    #[cfg(any(feature = "backend", feature = "client"))]
+    pub(crate) fn done_to(&self, id: MessageId) -> Option<&ShownMessage> {
+        self.messages.get(&id)
+    }
+
     /// Takes an entry. Returns the message that looks different now: a new one, or one that was changed; `None` if nothing
     /// does.
     pub fn apply<'a>(&mut self, entry: impl Into<Entry<'a>>) -> Option<MessageId> {

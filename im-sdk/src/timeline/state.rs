@@ -118,6 +118,12 @@ impl ShownMessage {
         reactions
     }
 
+    /// The edit that says what it says.
+    #[cfg(any(feature = "backend", feature = "client"))]
+    pub(crate) fn edit_id(&self) -> Option<MessageId> {
+        self.edit.as_ref().map(|edit| edit.change)
+    }
+
     pub(super) fn has_come(&self) -> bool {
         self.from.is_some()
     }
@@ -194,7 +200,8 @@ impl ShownMessage {
         before == removed
     }
 
-    fn is_gone(&self) -> bool {
+    /// Nobody, or not this user, is to see what it said.
+    pub(crate) fn is_gone(&self) -> bool {
         self.recalled.is_some() || self.deleted
     }
 

@@ -1,60 +1,75 @@
 //! Counting what is unread.
 
-use std::collections::VecDeque;
-
 use super::MAX_UNREAD;
-use crate::{
-    Content,
-    conversation::{counts, mentions},
-    id::UserId,
-};
+use crate::id::MessageId;
 
 /// How many unread messages are listed by their places, so that a device can count down as the user reads on.
-pub(super) const LISTED: usize = 100;
+const LISTED: usize = 100;
 
 /// What is unread in one conversation. Entries are added newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unread {
-    count: u32,
+    counted: Vec<Counted>,
+    /// Nobody has looked, and these are at most as many.
+    estimated: u32,
     /// There may be more.
     pub(crate) more: bool,
-    /// The newest ones, in ascending order.
-    pub(crate) seqs: VecDeque<u64>,
-    /// Those of them that mention the user.
-    pub(crate) mentions: VecDeque<u64>,
+}
+
+/// One that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Counted {
+    seq: u64,
+    id: MessageId,
+    mentions: bool,
 }
 
 impl Unread {
     /// At most this many are behind a mark: nobody has looked.
     pub(super) fn estimated(behind: u64) -> Self {
-        let count = u32::try_from(behind).unwrap_or(MAX_UNREAD).min(MAX_UNREAD);
-        Self { count, more: count > 0, ..Self::default() }
+        let estimated = u32::try_from(behind).unwrap_or(MAX_UNREAD).min(MAX_UNREAD);
+        Self { estimated, more: estimated > 0, ..Self::default() }
     }
 
     pub(crate) fn count(&self) -> u32 {
-        self.count
+        u32::try_from(self.counted.len()).unwrap_or(MAX_UNREAD).max(self.estimated)
     }
 
     /// Nothing else needs to be looked at.
     pub(super) fn is_full(&self) -> bool {
-        self.count >= MAX_UNREAD && self.more
+        self.count() >= MAX_UNREAD && self.more
     }
 
-    /// Takes the next older entry.
-    pub(super) fn add(&mut self, user: &UserId, seq: u64, from: &str, content: &Content) {
-        if !counts(from, content, user) {
-            return;
-        }
-        if self.count >= MAX_UNREAD {
+    /// Takes the next older one that counts.
+    pub(super) fn add(&mut self, seq: u64, id: MessageId, mentions: bool) {
+        if self.count() >= MAX_UNREAD {
             self.more = true;
             return;
         }
-        self.count += 1;
-        if self.seqs.len() < LISTED {
-            self.seqs.push_front(seq);
-            if mentions(content, user) {
-                self.mentions.push_front(seq);
-            }
-        }
+        self.counted.push(Counted { seq, id, mentions });
+    }
+
+    /// Takes those out again that are gone after all.
+    pub(super) fn remove(&mut self, is_gone: impl Fn(MessageId) -> bool) {
+        self.counted.retain(|counted| !is_gone(counted.id));
+    }
+
+    /// The places of the newest ones, in ascending order.
+    pub(crate) fn seqs(&self) -> Vec<u64> {
+        self.listed().map(|counted| counted.seq).collect()
+    }
+
+    /// The messages there.
+    pub(crate) fn ids(&self) -> Vec<MessageId> {
+        self.listed().map(|counted| counted.id).collect()
+    }
+
+    /// The places of those of them that mention the user.
+    pub(crate) fn mentions(&self) -> Vec<u64> {
+        self.listed().filter(|counted| counted.mentions).map(|counted| counted.seq).collect()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &Counted> {
+        self.counted.iter().take(LISTED).rev()
     }
 }

@@ -9,22 +9,27 @@
 //!
 //! Nothing is written per recipient of a message: unread is what stands in a log behind the mark.
 
+mod channels;
 mod count;
+mod inbox;
 mod list;
 mod marks;
 mod push;
+mod raw;
+mod readers;
+mod store;
 
 pub(super) use self::{
-    list::{RawConversation, RawList, Which},
+    list::{RawList, Which},
     marks::MAX_MARKS,
+    raw::RawConversation,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::{Channel, ChannelError, HistoryEntry, HistoryError, im::Im};
+use super::{HistoryEntry, HistoryError, im::Im};
 use crate::{
-    ConversationChange, ConversationState, ReadMark, Recipient,
-    cluster::{ConversationPatch, ConversationsError, LogError, LogId, MembersError, Readers},
-    id::{Device, InvalidId, UserId},
+    ConversationChange, ConversationState, Recipient,
+    cluster::{ConversationsError, LogError, MembersError},
+    id::{Device, InvalidId, MessageId, UserId},
+    timeline::Recalled,
 };
 
 /// Unread messages of one conversation are counted up to here.
@@ -72,8 +77,13 @@ pub struct ConversationPage {
 pub struct ListedConversation {
     /// With whom, and what the user has set in it.
     pub state: ConversationState,
-    /// The last message that the user may see.
+    /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
+    /// content; one that the user has deleted for itself gives way to the one before it.
     pub last: Option<HistoryEntry>,
+    /// The edit by which it says what it says. `None`: it was never edited.
+    pub last_edit: Option<MessageId>,
+    /// It was recalled: nobody is to see what it said.
+    pub last_recalled: Option<Recalled>,
     /// How many messages of others are behind what the user has read, up to [`MAX_UNREAD`].
     pub unread: u32,
     /// There may be more than that: they are too many to count, or the log does not reach back far enough.
@@ -124,6 +134,11 @@ pub enum ReadersError {
 impl Im {
     /// The conversations of a user, from `skip` on: with everybody whom the inbox, or what the user has set, knows of, and
     /// in all channels of the user. It is put together from the logs when it is asked for.
+    ///
+    /// Messages count and show as changes have left them: a recalled one, or one that the user has deleted for itself, is not
+    /// unread. Changes stand behind what they change, so whatever is counted has been seen with its changes; of deletions for
+    /// oneself in channels those count that are among the newest entries of the inbox, some thousands, and of one log the
+    /// newest [`MAX_WAITING_CHANGES`](crate::timeline::MAX_WAITING_CHANGES) changes.
     ///
     /// Unread counts are exact up to [`MAX_UNREAD`], as far as the log, or for those on the page
     /// [`ImConfig::message_store`](super::ImConfig::message_store), still has what is unread;
@@ -201,71 +216,15 @@ impl Im {
 /// The most conversations on one page.
 pub const MAX_CONVERSATION_PAGE: usize = 200;
 
-impl Channel {
-    /// How many members have read the channel up to a place or further, and who, up to `limit` (at most
-    /// [`MAX_NAMED_READERS`]) names.
-    ///
-    /// # Errors
-    /// [`ReadersError`].
-    pub async fn readers(&self, seq: u64, limit: usize) -> Result<Readers, ReadersError> {
-        let (im, channel) = self.parts()?;
-        let store = im.inner.cluster.conversations();
-        Ok(store.readers(channel, seq.max(1), limit.min(MAX_NAMED_READERS)).await?)
-    }
-
-    /// The last place in the channel's log.
-    pub(super) async fn end(&self) -> Result<u64, ChannelError> {
-        let (im, channel) = self.parts()?;
-        let ends = im.inner.cluster.log().ends(&[LogId::Channel(channel.clone())]).await?;
-        Ok(ends.first().map_or(0, |ends| ends.last))
-    }
-
-    /// Who of these is no member, as far as it matters: in an empty channel there is nothing to have read.
-    pub(super) async fn not_yet_members(
-        &self,
-        users: &[UserId],
-        end: u64,
-    ) -> Result<Vec<UserId>, ChannelError> {
-        let (im, channel) = self.parts()?;
-        if end == 0 {
-            return Ok(Vec::new());
-        }
-        let members = im.inner.cluster.members();
-        let looks = users.iter().map(|user| async move {
-            members.is_member(channel, user).await.map(|is_member| (!is_member).then(|| user.clone()))
-        });
-        let looks: Vec<_> = looks.collect();
-        let found: Vec<Option<UserId>> = stream::iter(looks).buffer_unordered(PARALLEL).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
-    /// What was said up to here is not unread to new members.
-    pub(super) async fn begin_reading(&self, users: &[UserId], end: u64) -> Result<(), ChannelError> {
-        let (im, channel) = self.parts()?;
-        let (store, name) = (im.inner.cluster.conversations(), Recipient::Channel(channel.clone()));
-        let patch = ConversationPatch { read: Some(ReadMark::new(end, None)), ..Default::default() };
-        let begins: Vec<_> = users.iter().map(|user| store.change(user, &name, &patch)).collect();
-        stream::iter(begins).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
-        Ok(())
-    }
-
-    /// Those who are no members any more do not count as readers.
-    pub(super) async fn forget_readers(&self, users: &[UserId]) -> Result<(), ChannelError> {
-        let (im, channel) = self.parts()?;
-        Ok(im.inner.cluster.conversations().remove_readers(channel, users).await?)
-    }
-}
-
-/// How many new members are written down at once.
-const PARALLEL: usize = 64;
-
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {
         Self {
             last: raw.last.map(HistoryEntry::from),
+            last_edit: raw.last_edit,
+            last_recalled: raw.last_recalled,
             unread: raw.unread.count(),
             unread_more: raw.unread.more,
-            mentions: u32::try_from(raw.unread.mentions.len()).unwrap_or(u32::MAX),
+            mentions: u32::try_from(raw.unread.mentions().len()).unwrap_or(u32::MAX),
             state: raw.state,
         }
     }

@@ -19,8 +19,8 @@ use crate::{
         im::Im,
     },
     cluster::MAX_MARKED_SEQ,
-    conversation::recipient,
-    id::{ChannelId, UserId},
+    conversation::{message::last_recall, recipient},
+    id::{ChannelId, MessageId, UserId},
     proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
@@ -71,7 +71,7 @@ fn set(state: ConversationState) -> pb::RawConversation {
 }
 
 fn listed(listed: RawConversation) -> pb::RawConversation {
-    let RawConversation { state, last, unread, end, .. } = listed;
+    let RawConversation { state, last, last_edit, last_recalled, unread, end, .. } = listed;
     let channel = state.conversation.as_channel().map(ToString::to_string).unwrap_or_default();
     let mut listed = pb::RawConversation {
         state: Some(state.into()),
@@ -79,8 +79,11 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
         end,
         unread: unread.count(),
         unread_more: unread.more,
-        unread_seqs: unread.seqs.into(),
-        mention_seqs: unread.mentions.into(),
+        unread_seqs: unread.seqs(),
+        mention_seqs: unread.mentions(),
+        unread_ids: unread.ids().into_iter().map(MessageId::as_u64).collect(),
+        last_edit: last_edit.map_or(0, MessageId::as_u64),
+        last_recall: last_recalled.map(last_recall),
     };
     // Beside a message that fills a frame there is no room: it shows without its content.
     if FRAME_OVERHEAD + ENTRY_OVERHEAD + listed.encoded_len() > MAX_FRAME_BYTES

@@ -165,7 +165,12 @@ mod tests {
     use prost::Message as _;
 
     use super::{super::conformance::check_message_store, *};
-    use crate::{Content, Filter, Kind, backend::store::Words, proto::pb};
+    use crate::{
+        Content, Filter, Kind,
+        backend::store::Words,
+        cluster::{ArchivePlace, ArchiveRecord},
+        proto::pb,
+    };
 
     #[tokio::test]
     async fn conforms_in_memory() {
@@ -191,7 +196,7 @@ mod tests {
         sqlx::query("INSERT INTO im_schema (version) VALUES (99)").execute(&store.pool).await.unwrap();
         drop(store);
         let error = SqlMessageStore::connect(&url).await.unwrap_err();
-        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 2 }), "{error}");
+        assert!(matches!(error, MessageStoreError::Newer { found: 99, known: 3 }), "{error}");
     }
 
     /// A file as version 1 of the tables left it.
@@ -254,5 +259,37 @@ mod tests {
         drop(store);
         let store = SqlMessageStore::connect(&url).await.unwrap();
         assert_eq!(found(&store, "午饭").await, 302);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn terms_of_an_earlier_version_are_replaced() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("messages.db").display());
+        let store = SqlMessageStore::connect(&url).await.unwrap();
+        let bob = LogId::Inbox("bob".parse().unwrap());
+        let id = MessageId::first_at(1_800_000_000_000).as_u64();
+        let message =
+            pb::Message { id, content: Some(Content::text("Đà Nẵng").into()), ..Default::default() };
+        let place = ArchivePlace::new(bob.clone(), 1);
+        let record = ArchiveRecord::new(message.encode_to_vec().into(), vec![place]);
+        store.write(&StoredEntry::of(&record).unwrap()).await.unwrap();
+        let found = async |store: &SqlMessageStore| {
+            let query = SearchQuery::new(vec![bob.clone()], Words::parse("da nang").unwrap(), 10);
+            store.search(&query).await.unwrap().entries.len()
+        };
+        assert_eq!(found(&store).await, 1);
+        // As version 1 has left it: it has terms, but others.
+        for statement in [
+            "UPDATE im_messages SET indexed = 1",
+            "DELETE FROM im_words WHERE rowid IN (SELECT number FROM im_texts)",
+            "INSERT INTO im_words (rowid, terms) SELECT number, 'đa' FROM im_texts",
+        ] {
+            sqlx::query(statement).execute(&store.pool).await.unwrap();
+        }
+        assert_eq!(found(&store).await, 0);
+        drop(store);
+        let store = SqlMessageStore::connect(&url).await.unwrap();
+        assert_eq!(found(&store).await, 1);
     }
 }

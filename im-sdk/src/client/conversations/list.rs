@@ -2,22 +2,24 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
 };
 
-use super::{ConversationPage, ListedConversation};
+use super::{ConversationPage, ListedConversation, item::Item};
 use crate::{
     ConversationState, Recipient,
     client::{Event, Log, ReceivedMessage, ResetReason},
-    conversation::{counts, mentions, stands_alone},
-    id::UserId,
+    content::Change,
+    conversation::message::{alters, stands_alone},
+    id::{ChannelId, UserId},
+    timeline::Timeline,
 };
 
 /// Unread messages of one conversation are counted up to here, as back ends do.
-const MAX_UNREAD: usize = 999;
+pub(super) const MAX_UNREAD: usize = 999;
 
 /// Mentions are looked for among so many of the newest unread messages, as back ends do.
-const LISTED: usize = 100;
+pub(super) const LISTED: usize = 100;
 
 /// How many entries are remembered, for a page that was made before they came.
 const MAX_RECENT: usize = 1024;
@@ -54,12 +56,16 @@ const MAX_RECENT: usize = 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConversationList {
-    user: UserId,
-    items: BTreeMap<Recipient, Item>,
-    recent: VecDeque<Recent>,
+    pub(super) user: UserId,
+    pub(super) items: BTreeMap<Recipient, Item>,
+    pub(super) recent: VecDeque<Recent>,
+    /// What was done to messages, whether they are known or not. Those that are counted are not in it.
+    pub(super) changes: Timeline,
     /// The end of the inbox, as far as pages and entries tell.
-    inbox_end: u64,
-    stale: bool,
+    pub(super) inbox_end: u64,
+    pub(super) stale: bool,
+    /// The last page has come.
+    loaded: bool,
 }
 
 /// How many messages are unread.
@@ -72,49 +78,47 @@ pub struct Unread {
 }
 
 #[derive(Clone, Debug)]
-struct Item {
-    state: ConversationState,
-    last: Option<ReceivedMessage>,
-    end: u64,
-    /// Unread ones whose places are not known; all of them are before those that are.
-    unlisted: usize,
-    more: bool,
-    seqs: BTreeSet<u64>,
-    mentions: BTreeSet<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Recent {
-    log: Log,
-    seq: u64,
+pub(super) struct Recent {
+    pub(super) log: Log,
+    pub(super) seq: u64,
     /// None: it belongs to no conversation.
-    conversation: Option<Recipient>,
-    message: ReceivedMessage,
+    pub(super) conversation: Option<Recipient>,
+    pub(super) message: ReceivedMessage,
 }
 
 impl ConversationList {
     /// An empty list of a user, to be loaded.
     pub fn new(user: UserId) -> Self {
-        Self { user, items: BTreeMap::new(), recent: VecDeque::new(), inbox_end: 0, stale: true }
+        let changes = Timeline::with_limit(user.clone(), MAX_RECENT);
+        Self {
+            user,
+            items: BTreeMap::new(),
+            recent: VecDeque::new(),
+            changes,
+            inbox_end: 0,
+            stale: true,
+            loaded: false,
+        }
     }
 
-    /// Whether pages have to be loaded.
+    /// Whether pages have to be loaded: until the last one has come, and when that is not enough any more.
     pub fn needs_loading(&self) -> bool {
-        self.stale
+        self.stale || !self.loaded
     }
 
     /// Before the first page is asked for: what was known gives way to what comes.
     pub fn begin_loading(&mut self) {
         self.items.clear();
         self.inbox_end = 0;
-        self.stale = false;
+        (self.stale, self.loaded) = (false, false);
     }
 
     /// Takes a page.
     pub fn load(&mut self, page: ConversationPage) {
         self.inbox_end = self.inbox_end.max(page.inbox_end);
         let all: Vec<ListedConversation> = page.conversations.into_iter().chain(page.hidden).collect();
-        let names: Vec<Recipient> = all.iter().map(|listed| listed.state.conversation.clone()).collect();
+        let ends: HashMap<Recipient, u64> =
+            all.iter().map(|listed| (listed.state.conversation.clone(), listed.end)).collect();
         for listed in all {
             let name = listed.state.conversation.clone();
             let known = self.items.insert(name.clone(), Item::from(listed));
@@ -123,10 +127,12 @@ impl ConversationList {
                 self.set(known.state);
             }
         }
-        for name in names {
-            self.catch_up(&name);
+        for (name, end) in &ends {
+            self.catch_up(name, *end);
         }
+        self.catch_up_with_changes(&ends, page.inbox_end);
         if !page.more {
+            self.loaded = true;
             // Conversations that began since.
             self.catch_up_with_new();
         }
@@ -147,6 +153,8 @@ impl ConversationList {
                         self.items.remove(&Recipient::Channel(channel.clone())).is_some()
                     }
                     _ => {
+                        // What was done may have been taken away with what it was done to.
+                        self.changes = Timeline::with_limit(self.user.clone(), MAX_RECENT);
                         self.stale = true;
                         false
                     }
@@ -160,8 +168,7 @@ impl ConversationList {
     pub fn conversations(&self) -> Vec<ListedConversation> {
         let mut listed: Vec<&Item> = self.items.values().filter(|item| item.is_listed()).collect();
         listed.sort_by_cached_key(|item| {
-            let sent = item.last.as_ref().map(|last| last.id.as_u64());
-            (Reverse(item.state.pinned), Reverse(sent), item.state.conversation.clone())
+            (Reverse(item.state.pinned), Reverse(item.sent()), item.state.conversation.clone())
         });
         listed.into_iter().map(Item::show).collect()
     }
@@ -197,21 +204,50 @@ impl ConversationList {
             let before = self.inbox_end;
             self.add(name, position.seq, message, before);
         }
+        let is_change = self.take_change(&position.log, conversation.as_ref(), message, |_| true);
         if position.log == Log::Inbox {
             self.inbox_end = self.inbox_end.max(position.seq);
         }
-        conversation.is_some()
+        conversation.is_some() || is_change
+    }
+
+    /// Takes what is done to a message, if it matters here, in those of its conversations that do not know it yet.
+    pub(super) fn take_change(
+        &mut self,
+        log: &Log,
+        named: Option<&Recipient>,
+        message: &ReceivedMessage,
+        is_new_to: impl Fn(&Recipient) -> bool,
+    ) -> bool {
+        let Some(change) = message.content.as_change().filter(|change| alters(change)) else { return false };
+        self.changes.apply(message);
+        let Some(done) = self.changes.done_to(change.message_id) else {
+            // Too many were done to later ones.
+            self.stale = true;
+            return false;
+        };
+        let may_be_in = |name: &Recipient, item: &Item| match channel_of(log, change) {
+            Some(channel) => name.as_channel() == Some(channel),
+            // Of a conversation that is not named it may be one whose id is not known here.
+            None if name.as_channel().is_some() => false,
+            None => named.is_none_or(|named| named == name) || item.has(change.message_id),
+        };
+        let items = self.items.iter_mut().filter(|(name, item)| may_be_in(name, item) && is_new_to(name));
+        for (_, item) in items {
+            self.stale |= !item.change(&self.user, change.message_id, done);
+        }
+        true
     }
 
     /// `known_to`: the end of the inbox that is known of those without an item.
-    fn add(&mut self, name: &Recipient, seq: u64, message: &ReceivedMessage, known_to: u64) {
+    pub(super) fn add(&mut self, name: &Recipient, seq: u64, message: &ReceivedMessage, known_to: u64) {
         let is_news = stands_alone(&message.content) && (name.as_user().is_none() || seq > known_to);
         if !is_news && !self.items.contains_key(name) {
             return;
         }
         let new = || Item::new(ConversationState::new(name.clone()));
         let item = self.items.entry(name.clone()).or_insert_with(new);
-        item.add(&self.user, seq, message);
+        item.add(&self.user, seq, message, self.changes.done_to(message.id));
     }
 
     fn conversation(&self, message: &ReceivedMessage) -> Option<Recipient> {
@@ -226,148 +262,16 @@ impl ConversationList {
     fn set(&mut self, state: ConversationState) {
         match self.items.get_mut(&state.conversation) {
             Some(item) => self.stale |= !item.set(state),
+            // Nothing was set: that makes no conversation.
+            None if state.version == 0 => {}
             // A channel is in the list when the device follows it.
             None if state.conversation.as_channel().is_some() => self.stale = true,
             None => _ = self.items.insert(state.conversation.clone(), Item::new(state)),
         }
     }
-
-    /// Adds what came after the page was made.
-    fn catch_up(&mut self, name: &Recipient) {
-        let Some(item) = self.items.get_mut(name) else { return };
-        let log = name.as_channel().map_or(Log::Inbox, |channel| Log::Channel(channel.clone()));
-        let known_to = item.end;
-        let mut later =
-            self.recent.iter().filter(|recent| recent.log == log && recent.seq > known_to).peekable();
-        // Entries have no holes: what came first is gone.
-        self.stale |= later.peek().is_some_and(|first| first.seq > known_to + 1);
-        for recent in later.filter(|recent| recent.conversation.as_ref() == Some(name)) {
-            item.add(&self.user, recent.seq, &recent.message);
-        }
-    }
-
-    fn catch_up_with_new(&mut self) {
-        let known_to = self.inbox_end;
-        let is_new = |recent: &&Recent| {
-            recent.conversation.as_ref().is_some_and(|name| !self.items.contains_key(name))
-        };
-        let new: Vec<Recent> = self.recent.iter().filter(is_new).cloned().collect();
-        for recent in new {
-            if let Some(name) = &recent.conversation {
-                self.add(name, recent.seq, &recent.message, known_to);
-            }
-        }
-    }
 }
 
-impl From<ListedConversation> for Item {
-    fn from(listed: ListedConversation) -> Self {
-        let seqs: BTreeSet<u64> = listed.unread_seqs.into_iter().collect();
-        let unread = usize::try_from(listed.unread).unwrap_or(MAX_UNREAD);
-        Self {
-            state: listed.state,
-            last: listed.last,
-            end: listed.end,
-            unlisted: unread.saturating_sub(seqs.len()),
-            more: listed.unread_more,
-            seqs,
-            mentions: listed.mention_seqs.into_iter().collect(),
-        }
-    }
-}
-
-impl Item {
-    fn new(state: ConversationState) -> Self {
-        Self {
-            state,
-            last: None,
-            end: 0,
-            unlisted: 0,
-            more: false,
-            seqs: BTreeSet::new(),
-            mentions: BTreeSet::new(),
-        }
-    }
-
-    fn last_seq(&self) -> u64 {
-        self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |position| position.seq)
-    }
-
-    fn is_listed(&self) -> bool {
-        self.state.is_listed(self.last_seq())
-    }
-
-    fn count(&self) -> usize {
-        (self.unlisted + self.seqs.len()).min(MAX_UNREAD)
-    }
-
-    fn more(&self) -> bool {
-        self.more || self.unlisted + self.seqs.len() > MAX_UNREAD
-    }
-
-    fn show(&self) -> ListedConversation {
-        let newest = self.seqs.len().saturating_sub(LISTED);
-        let unread_seqs: Vec<u64> = self.seqs.iter().skip(newest).copied().collect();
-        let first = unread_seqs.first().copied().unwrap_or(u64::MAX);
-        ListedConversation {
-            state: self.state.clone(),
-            last: self.last.clone(),
-            end: self.end,
-            unread: u32::try_from(self.count()).unwrap_or(u32::MAX),
-            unread_more: self.more(),
-            mention_seqs: self.mentions.range(first..).copied().collect(),
-            unread_seqs,
-        }
-    }
-
-    fn add(&mut self, user: &UserId, seq: u64, message: &ReceivedMessage) {
-        if seq <= self.end {
-            return;
-        }
-        self.end = seq;
-        if seq <= self.state.deleted {
-            return;
-        }
-        // What changes another message is none to be shown or counted.
-        if !stands_alone(&message.content) {
-            return;
-        }
-        self.last = Some(message.clone());
-        let from = message.from.as_ref().map_or("", UserId::as_str);
-        if seq <= self.state.read_to() || !counts(from, &message.content, user) {
-            return;
-        }
-        self.seqs.insert(seq);
-        if mentions(&message.content, user) {
-            self.mentions.insert(seq);
-        }
-        if self.seqs.len() > MAX_UNREAD + LISTED {
-            self.seqs.pop_first();
-            self.unlisted += 1;
-        }
-    }
-
-    /// False: how many are unread now cannot be told.
-    fn set(&mut self, state: ConversationState) -> bool {
-        if state.version <= self.state.version {
-            return true;
-        }
-        let before = std::mem::replace(&mut self.state, state);
-        let (was, is) = (before.read_to(), self.state.read_to());
-        if self.last_seq() <= self.state.deleted {
-            self.last = None;
-        }
-        if is == was {
-            return true;
-        }
-        let first = self.seqs.first().copied();
-        self.seqs = self.seqs.split_off(&(is + 1));
-        self.mentions = self.mentions.split_off(&(is + 1));
-        // Those whose places are not known are before the first one that is, or before the end.
-        let covers_unlisted = is >= first.unwrap_or(self.end);
-        if covers_unlisted {
-            (self.unlisted, self.more) = (0, false);
-        }
-        is > was && (covers_unlisted || (self.unlisted == 0 && !self.more))
-    }
+/// The channel of the message that is changed, by where the change stands. `None`: it is in the inbox.
+fn channel_of<'a>(log: &'a Log, change: &'a Change) -> Option<&'a ChannelId> {
+    log.channel().or(change.channel.as_ref())
 }

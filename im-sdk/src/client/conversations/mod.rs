@@ -1,5 +1,8 @@
 //! Conversations as a device sees them.
 
+mod catch_up;
+mod client;
+mod item;
 mod list;
 
 pub use self::list::{ConversationList, Unread};
@@ -8,6 +11,7 @@ use crate::{
     ConversationState, MAX_DRAFT_BYTES,
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::pb,
+    timeline::Recalled,
 };
 
 /// In how many conversations something may be set that was not taken by a back end yet.
@@ -47,8 +51,13 @@ impl ConversationPage {
 pub struct ListedConversation {
     /// With whom, and what the user has set in it.
     pub state: ConversationState,
-    /// The last message that the user may see.
+    /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
+    /// content; one that the user has deleted for itself gives way to the one before it.
     pub last: Option<ReceivedMessage>,
+    /// The edit by which it says what it says. `None`: it was never edited.
+    pub last_edit: Option<MessageId>,
+    /// It was recalled: nobody is to see what it said.
+    pub last_recalled: Option<Recalled>,
     /// The end of the log that this is of.
     pub end: u64,
     /// How many messages of others are behind what the user has read. Where `unread_more`, there may be more.
@@ -57,6 +66,8 @@ pub struct ListedConversation {
     pub unread_more: bool,
     /// The places of the newest of them, in ascending order.
     pub unread_seqs: Vec<u64>,
+    /// The messages there, one for each.
+    pub unread_ids: Vec<MessageId>,
     /// The places of those of them that mention the user.
     pub mention_seqs: Vec<u64>,
 }

@@ -20,7 +20,7 @@ use crate::{
             StoredKey, entry,
             words::{
                 searched,
-                terms::{Term, index_terms, log_term},
+                terms::{Term, VERSION, index_terms, log_term},
             },
         },
     },
@@ -158,7 +158,7 @@ impl SqlMessageStore {
     }
 
     async fn has_a_rest(&self) -> Result<bool, sqlx::Error> {
-        let rest = Statement::new("SELECT id FROM im_messages WHERE indexed = 0 LIMIT 1");
+        let rest = Statement::new("SELECT id FROM im_messages WHERE indexed < 2 LIMIT 1");
         Ok(!rest.fetch(&self.pool).await?.is_empty())
     }
 
@@ -170,8 +170,9 @@ impl SqlMessageStore {
         if self.dialect == Dialect::Postgres {
             Statement::new(REST_LOCK).execute(&mut *transaction).await?;
         }
-        let mut statement = Statement::new("UPDATE im_messages SET indexed = 1 WHERE (log, id) IN ");
-        statement.push("(SELECT log, id FROM im_messages WHERE indexed = 0 ORDER BY id LIMIT ").bind(REST);
+        let mut statement = Statement::new("UPDATE im_messages SET indexed = ");
+        statement.bind(VERSION).push(" WHERE (log, id) IN (SELECT log, id FROM im_messages");
+        statement.push(" WHERE indexed < 2 ORDER BY id LIMIT ").bind(REST);
         statement.push(") RETURNING log, id, message, kind");
         let rows = statement.fetch(&mut *transaction).await?;
         let mut messages = Vec::with_capacity(rows.len());
@@ -185,6 +186,8 @@ impl SqlMessageStore {
                 rename.bind(kind).push(" WHERE log = ").bind(log.clone()).push(" AND id = ").bind(id);
                 rename.execute(&mut *transaction).await?;
             }
+            // Terms of an earlier version.
+            self.forget(&mut transaction, &log, id, "=").await?;
             messages.push((log, id, message));
         }
         self.index(&mut transaction, messages.into_iter()).await?;

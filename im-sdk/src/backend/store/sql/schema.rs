@@ -23,7 +23,7 @@ struct Version {
     postgres: &'static [&'static str],
 }
 
-const MIGRATIONS: [Version; 2] = [MESSAGES, SEARCH];
+const MIGRATIONS: [Version; 3] = [MESSAGES, SEARCH, FOLDED];
 
 const MESSAGES: Version = Version {
     both: &[
@@ -45,8 +45,8 @@ const MESSAGES: Version = Version {
     postgres: &[],
 };
 
-/// `indexed` is 0 for what the version before has written, or still writes while back ends are updated one by one: it is
-/// indexed when the next one connects. In SQLite `number` joins an entry to its row in the index: without a column of its own
+/// `indexed` is the version of the terms; 0 for what the version before has written, or still writes while back ends are
+/// updated one by one: it is indexed when the next one connects. In SQLite `number` joins an entry to its row in the index: without a column of its own
 /// a row's number may change.
 const SEARCH: Version = Version {
     both: &[
@@ -75,6 +75,17 @@ const SEARCH: Version = Version {
         )",
         "CREATE INDEX im_texts_words ON im_texts USING GIN (words)",
     ],
+};
+
+/// Terms of version 2: with accents, forms and strokes folded by Unicode's rules. Those of version 1 are replaced when a back
+/// end connects.
+const FOLDED: Version = Version {
+    both: &[
+        "DROP INDEX im_messages_unindexed",
+        "CREATE INDEX im_messages_unindexed ON im_messages (id) WHERE indexed < 2",
+    ],
+    sqlite: &[],
+    postgres: &[],
 };
 
 impl SqlMessageStore {

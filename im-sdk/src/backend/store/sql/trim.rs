@@ -8,7 +8,11 @@ use super::{
     statement::Statement,
     within,
 };
-use crate::{backend::store::entry::redacted, cluster::LogId, id::MessageId};
+use crate::{
+    backend::store::{entry::redacted, words::terms::VERSION},
+    cluster::LogId,
+    id::MessageId,
+};
 
 /// How many entries lose their text in one transaction.
 const REDACTED: i64 = 256;
@@ -36,8 +40,13 @@ impl SqlMessageStore {
         for row in &rows {
             let log: String = row.try_get(0)?;
             let message = redacted(id, row.try_get::<Vec<u8>, _>(1)?.into());
-            let mut update = Statement::new("UPDATE im_messages SET indexed = 1, message = ");
-            update.bind(message.to_vec()).push(" WHERE log = ").bind(log.clone());
+            let mut update = Statement::new("UPDATE im_messages SET indexed = ");
+            update
+                .bind(VERSION)
+                .push(", message = ")
+                .bind(message.to_vec())
+                .push(" WHERE log = ")
+                .bind(log.clone());
             update.push(" AND id = ").bind(number);
             update.execute(&mut *transaction).await?;
             self.forget(&mut transaction, &log, number, "=").await?;
@@ -109,7 +118,7 @@ impl SqlMessageStore {
     }
 
     /// Takes entries of a log out of what is searched.
-    async fn forget(
+    pub(super) async fn forget(
         &self,
         transaction: &mut Transaction<'_, Any>,
         log: &str,

@@ -3,7 +3,7 @@
 use sqlx::{Any, Row as _, Transaction};
 
 use super::{SqlMessageStore, StoredEntry, clamp, statement::Statement};
-use crate::id::UserId;
+use crate::{backend::store::words::terms::VERSION, id::UserId};
 
 /// How many entries one statement writes. At 9 values each, far below what either database takes.
 const ROWS: usize = 128;
@@ -43,7 +43,7 @@ async fn insert(
             clamp(entry.sent_at_ms()).into(),
             entry.kind.clone().into(),
             entry.message.to_vec().into(),
-            1.into(),
+            VERSION.into(),
         ]
     };
     let mut statement = Statement::new(

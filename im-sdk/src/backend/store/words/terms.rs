@@ -9,6 +9,10 @@ use std::collections::BTreeSet;
 use super::{Words, fold};
 use crate::cluster::LogId;
 
+/// Which terms stores hold: it rises with every change of what is made of a text. 1 was the first one.
+#[cfg(feature = "sql")]
+pub(in crate::backend::store) const VERSION: i64 = 2;
+
 impl Words {
     /// What an index has of every text with these words.
     pub(in crate::backend::store) fn terms(&self) -> BTreeSet<Term> {
@@ -85,8 +89,8 @@ mod tests {
         #[test]
         fn whatever_matches_has_the_terms(text in ".{0,40}", at in 0_usize..40, length in 1_usize..8) {
             let part: String = text.chars().skip(at).take(length).collect();
-            if let Ok(words) = Words::parse(&part) {
-                prop_assert!(words.are_in(&text), "{part:?} in {text:?}");
+            // A part can be another letter than with the mark behind it.
+            if let Some(words) = Words::parse(&part).ok().filter(|words| words.are_in(&text)) {
                 let terms = index_terms(&text);
                 for term in words.terms() {
                     let is_there = match &term {

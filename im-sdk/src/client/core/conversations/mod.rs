@@ -1,5 +1,8 @@
 //! What the application sets in conversations, on its way to the back end; and what others have set.
 
+mod answers;
+mod page;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -7,13 +10,10 @@ use std::{
 
 use prost::Message as _;
 
-use super::{Answer, Core, Phase, Reply, inbound::entry};
+use super::{Core, Phase};
 use crate::{
-    ConversationChange, ConversationState, MAX_DRAFT_BYTES, Recipient,
-    client::{
-        ConversationPage, Event, ListedConversation, MAX_CONVERSATION_MARKS, MarkError, RequestError,
-        Transport,
-    },
+    ConversationChange, MAX_DRAFT_BYTES, Recipient,
+    client::{MAX_CONVERSATION_MARKS, MarkError},
     proto::pb,
 };
 
@@ -210,161 +210,6 @@ impl<T> Core<T> {
             );
         }
     }
-
-    /// Others have set something.
-    pub(super) fn handle_changed(&mut self, now: Instant, changed: pb::ConversationsChanged) {
-        let states = self.states(changed.states);
-        self.tell_states(now, states);
-        for receipt in changed.receipts {
-            match receipt.try_into() {
-                Ok(receipt) => self.events.push_back(Event::ChannelRead(receipt)),
-                Err(error) => {
-                    let error: crate::id::InvalidId = error;
-                    self.skip(&error.to_string());
-                }
-            }
-        }
-    }
-
-    /// Takes the answers to the core's own questions from among all.
-    pub(super) fn sort_answers(&mut self, now: Instant) {
-        while let Some((asked, answer)) = self.requests.poll_answered() {
-            match asked {
-                Asker::ByApplication(ticket) => {
-                    if let Ok(Reply::Conversations(page)) = &answer {
-                        self.follow_conversations(page);
-                    }
-                    self.answers.push_back((ticket, answer));
-                }
-                own => self.handle_own_answer(now, own, answer),
-            }
-        }
-    }
-
-    fn handle_own_answer(&mut self, now: Instant, asked: Asker<T>, answer: Answer) {
-        match (asked, answer) {
-            (Asker::Marks(_), Ok(Reply::Marked(states))) => {
-                self.conversations.marking = false;
-                self.tell_states(now, states);
-            }
-            (Asker::Marks(marks), Err(error)) => {
-                self.conversations.marking = false;
-                if is_final(&error) {
-                    tracing::warn!(%error, "what was set in conversations was refused");
-                } else {
-                    self.conversations.take_back(now, marks);
-                }
-            }
-            (Asker::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
-            (Asker::Changes(_), Err(error)) => {
-                self.conversations.asking = false;
-                if !is_final(&error) {
-                    self.conversations.ask_at = Some(now + RETRY_INTERVAL);
-                }
-            }
-            // An answer of another kind than the question is none.
-            (Asker::Marks(_), Ok(_)) => self.conversations.marking = false,
-            (Asker::Changes(_), Ok(_)) => self.conversations.asking = false,
-            (Asker::ByApplication(_), _) => {}
-        }
-    }
-
-    /// The application has asked for its list: from here on its changes are followed.
-    fn follow_conversations(&mut self, page: &ConversationPage) {
-        let known = self.conversations.version.unwrap_or(0);
-        self.conversations.advance(known.max(page.version));
-    }
-
-    fn handle_changes(&mut self, now: Instant, since: u64, page: ConversationPage) {
-        self.conversations.asking = false;
-        let all = page.conversations.into_iter().chain(page.hidden);
-        let mut states: Vec<ConversationState> = all.map(|listed| listed.state).collect();
-        states.sort_by_key(|state| state.version);
-        let last = states.last().map(|state| state.version);
-        if page.version < since {
-            // The store forgot some: nothing that is known holds.
-            self.conversations.version = Some(0);
-            self.conversations.ahead.clear();
-            self.conversations.ask_at = Some(now);
-            return;
-        }
-        let known = self.conversations.version.unwrap_or(0);
-        let up_to = if page.more { last.unwrap_or(since) } else { page.version };
-        self.conversations.advance(known.max(up_to));
-        // An empty page with others behind it leads nowhere.
-        self.conversations.ask_at = (page.more && last.is_some()).then_some(now);
-        if !states.is_empty() {
-            self.events.push_back(Event::ConversationsChanged(states));
-        }
-    }
-
-    fn tell_states(&mut self, now: Instant, states: Vec<ConversationState>) {
-        if states.is_empty() {
-            return;
-        }
-        let mut versions: Vec<u64> = states.iter().map(|state| state.version).collect();
-        versions.sort_unstable();
-        versions.into_iter().for_each(|version| self.conversations.note(now, version));
-        self.events.push_back(Event::ConversationsChanged(states));
-    }
-
-    pub(super) fn states(&mut self, states: Vec<pb::ConversationState>) -> Vec<ConversationState> {
-        let mut valid = Vec::with_capacity(states.len());
-        for state in states {
-            match state.try_into() {
-                Ok(state) => valid.push(state),
-                Err(error) => {
-                    let error: crate::id::InvalidId = error;
-                    self.skip(&error.to_string());
-                }
-            }
-        }
-        valid
-    }
-
-    pub(super) fn conversation_page(&mut self, list: pb::Conversations) -> ConversationPage {
-        let transport = self.transport().unwrap_or(Transport::WebSocket);
-        let (mut conversations, mut hidden) = (Vec::with_capacity(list.conversations.len()), Vec::new());
-        for listed in list.conversations {
-            match conversation(listed, transport) {
-                Ok(Some(listed)) if listed.is_listed() => conversations.push(listed),
-                Ok(listed) => hidden.extend(listed),
-                Err(error) => self.skip(&error.to_string()),
-            }
-        }
-        ConversationPage {
-            conversations,
-            hidden,
-            more: list.more,
-            unread: list.unread,
-            unread_more: list.unread_more,
-            version: list.version,
-            inbox_end: list.inbox_end,
-        }
-    }
-}
-
-/// As it travelled.
-pub(in crate::client) fn conversation(
-    listed: pb::Conversation,
-    transport: Transport,
-) -> Result<Option<ListedConversation>, crate::id::InvalidId> {
-    let Some(state) = listed.state else { return Ok(None) };
-    let last = listed.last.map(|last| entry(last, transport)).transpose()?.flatten();
-    Ok(Some(ListedConversation {
-        state: state.try_into()?,
-        last,
-        end: listed.end,
-        unread: listed.unread,
-        unread_more: listed.unread_more,
-        unread_seqs: listed.unread_seqs,
-        mention_seqs: listed.mention_seqs,
-    }))
-}
-
-/// Whether asking again is of no use.
-fn is_final(error: &RequestError) -> bool {
-    matches!(error, RequestError::Refused { retry_after: None, .. })
 }
 
 /// Marks travel at most this often: somebody who scrolls makes many.

@@ -1,0 +1,229 @@
+//! Conversations: what was read and set in them, and the list.
+
+mod convert;
+
+use im_sdk::id::ChannelId;
+
+use crate::{Client, Position, ReceivedMessage, RequestError};
+
+/// With whom a conversation is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
+pub enum Recipient {
+    /// With a user.
+    User {
+        /// The other user.
+        user: String,
+    },
+    /// In a channel.
+    Channel {
+        /// Its id.
+        channel: String,
+    },
+}
+
+/// How far a user has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ReadMark {
+    /// The last entry that was read; 0: none.
+    pub seq: u64,
+    /// The message there, if it is known.
+    #[uniffi(default = None)]
+    pub id: Option<u64>,
+}
+
+/// What a user has set in a conversation, the same on all of the user's devices.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ConversationState {
+    /// With whom.
+    pub conversation: Recipient,
+    /// The number of the user's change by which it became so. 0: nothing was set.
+    pub version: u64,
+    /// How far the user has read. It never goes back.
+    pub read: ReadMark,
+    /// In a conversation with a user: the last message that this user has read of it.
+    pub peer_read: Option<u64>,
+    /// Stands before all that are not.
+    pub pinned: bool,
+    /// Does not count in the sum of unread messages, and should not notify.
+    pub muted: bool,
+    /// What the user has begun to type.
+    pub draft: String,
+    /// Not in the list as long as nothing is behind this entry.
+    pub hidden: u64,
+    /// Entries up to this one are not shown to the user any more.
+    pub deleted: u64,
+}
+
+/// What to set in a conversation. What is not named stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
+pub struct ConversationChange {
+    /// Everything up to here was read.
+    #[uniffi(default = None)]
+    pub read: Option<ReadMark>,
+    /// Before all that are not pinned, or back among them.
+    #[uniffi(default = None)]
+    pub pinned: Option<bool>,
+    /// Left out of the sum of unread messages, or counted again.
+    #[uniffi(default = None)]
+    pub muted: Option<bool>,
+    /// What was typed, at most 1024 bytes; empty removes it.
+    #[uniffi(default = None)]
+    pub draft: Option<String>,
+    /// Out of the list until something is behind this entry; 0: back in it.
+    #[uniffi(default = None)]
+    pub hidden: Option<u64>,
+    /// Nothing up to this entry is shown to this user any more.
+    #[uniffi(default = None)]
+    pub deleted: Option<u64>,
+}
+
+/// A conversation in the list.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ListedConversation {
+    /// With whom, and what the user has set in it.
+    pub state: ConversationState,
+    /// The last message that the user may see, with what it says after its last edit; without content if it was recalled.
+    pub last: Option<ReceivedMessage>,
+    /// The edit by which it says what it says. None: it was never edited.
+    pub last_edit: Option<u64>,
+    /// It was recalled: nobody is to see what it said.
+    pub last_recalled: Option<Recalled>,
+    /// The end of the log that this is of.
+    pub end: u64,
+    /// How many messages of others are behind what the user has read.
+    pub unread: u32,
+    /// There may be more than that.
+    pub unread_more: bool,
+    /// The places of the newest of them, in ascending order.
+    pub unread_seqs: Vec<u64>,
+    /// The messages there.
+    pub unread_ids: Vec<u64>,
+    /// The places of those of them that mention the user.
+    pub mention_seqs: Vec<u64>,
+}
+
+/// That a message was recalled.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Recalled {
+    /// By which change.
+    pub change: u64,
+    /// Who did. None: the back end itself.
+    pub by_user: Option<String>,
+}
+
+/// A page of the user's conversations.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ConversationPage {
+    /// Pinned ones first, then by their last messages, newest first.
+    pub conversations: Vec<ListedConversation>,
+    /// Behind those on the last pages: what is hidden or deleted. They count among those to skip for the next page.
+    pub hidden: Vec<ListedConversation>,
+    /// There are further ones.
+    pub more: bool,
+    /// Unread messages in all conversations that are not muted, those beyond the page too.
+    pub unread: u64,
+    /// There may be more unread messages than that.
+    pub unread_more: bool,
+}
+
+/// Who has read a message.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Readers {
+    /// How many.
+    pub count: u64,
+    /// Some of them, or all.
+    pub users: Vec<String>,
+}
+
+/// How far a member has read a channel.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ReadReceipt {
+    /// Which channel.
+    pub channel: String,
+    /// Who has read it.
+    pub user: String,
+    /// The last entry that was read.
+    pub seq: u64,
+    /// The message there, if it is known.
+    pub id: Option<u64>,
+}
+
+/// Why nothing was set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
+pub enum MarkError {
+    /// A user, a channel or a position makes no sense.
+    #[error("{reason}")]
+    InvalidId {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The draft is too long.
+    #[error("the draft takes {bytes} bytes, more than are kept")]
+    DraftTooLong {
+        /// What it takes.
+        bytes: u64,
+    },
+    /// Something was set in too many conversations that no back end has taken.
+    #[error("something was set in too many conversations, and no back end has taken it yet")]
+    QueueFull,
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+#[uniffi::export]
+impl MarkError {
+    /// A name that stays the same over versions and languages, such as `queue_full`.
+    pub fn code(&self) -> String {
+        let code = match self {
+            Self::InvalidId { .. } => "invalid_id",
+            Self::DraftTooLong { .. } => "draft_too_long",
+            Self::QueueFull => "queue_full",
+            Self::Closed => "closed",
+        };
+        code.to_owned()
+    }
+}
+
+#[uniffi::export]
+impl Client {
+    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
+    /// back end likes to send; it may always send fewer than asked for.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
+        Ok(self.inner.conversations(skip, limit).await?.into())
+    }
+
+    /// Who has read a message of a channel, by its place: how many, and up to `limit` names.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn readers(&self, channel: String, seq: u64, limit: u32) -> Result<Readers, RequestError> {
+        Ok(self.inner.readers(&ChannelId::parse(&channel)?, seq, limit).await?.into())
+    }
+
+    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns at once;
+    /// `ConversationsChanged` tells when it stands.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn mark_read(&self, conversation: Recipient, position: Position) -> Result<(), MarkError> {
+        let invalid = || MarkError::InvalidId { reason: "the position names no log".to_owned() };
+        let position = position.parse().ok_or_else(invalid)?;
+        Ok(self.inner.mark_read(conversation.parse()?, &position).await?)
+    }
+
+    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. Returns at once, as `mark_read` does.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn set_conversation(
+        &self,
+        conversation: Recipient,
+        change: ConversationChange,
+    ) -> Result<(), MarkError> {
+        Ok(self.inner.set_conversation(conversation.parse()?, change.parse()).await?)
+    }
+}

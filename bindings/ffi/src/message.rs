@@ -1,0 +1,185 @@
+//! Messages as they are received and sent, and their places.
+
+use im_sdk::{
+    Recipient, client as sdk,
+    id::{ChannelId, InvalidId, MessageId, UserId},
+};
+
+use crate::Content;
+
+/// A message as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ReceivedMessage {
+    /// Its id: 63 bits, unique, roughly in order of time.
+    pub id: u64,
+    /// Who sent it. None: the back end itself.
+    pub from_user: Option<String>,
+    /// Who it is addressed to. None: this user, as one of several or as a member of `channel`.
+    pub to_user: Option<String>,
+    /// The channel that it was sent to.
+    pub channel: Option<String>,
+    /// What it carries.
+    pub content: Content,
+    /// What it came over.
+    pub transport: Transport,
+    /// Its place in a log, to acknowledge. None: it is in no log.
+    pub position: Option<Position>,
+}
+
+/// Where a message is, to change it: the user or the channel, as in a send, and its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct MessageRef {
+    /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
+    pub to_user: Option<String>,
+    /// The channel. None: it is between users.
+    pub to_channel: Option<String>,
+    /// The message.
+    pub id: u64,
+    /// Its place in this user's log of the conversation.
+    pub seq: u64,
+}
+
+/// What to name a received message by. `me` is the user whose device this is. None: it is in no log and cannot be changed.
+#[uniffi::export]
+pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
+    let seq = message.position?.seq;
+    let other = if message.from_user.as_ref() == Some(&me) { message.to_user } else { message.from_user };
+    let to_user = message.channel.is_none().then(|| other.unwrap_or(me));
+    Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
+}
+
+impl MessageRef {
+    pub(crate) fn parse(self) -> Result<sdk::MessageRef, InvalidId> {
+        let conversation = match (self.to_channel, self.to_user) {
+            (Some(channel), _) => Recipient::Channel(ChannelId::parse(&channel)?),
+            (None, user) => Recipient::User(UserId::parse(&user.unwrap_or_default())?),
+        };
+        Ok(sdk::MessageRef::new(conversation, crate::content::message_id(self.id)?, self.seq))
+    }
+}
+
+/// A place in a log.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Position {
+    /// The channel; empty: the user's inbox.
+    pub channel: String,
+    /// Counted from 1, without holes. 0: before the first entry.
+    pub seq: u64,
+    /// The message there, if it is known.
+    pub id: Option<u64>,
+}
+
+/// Why a log goes on elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum ResetReason {
+    /// The device did not follow the log before.
+    New,
+    /// The log no longer reaches back to what the device has.
+    Trimmed,
+    /// The log was rolled back.
+    Forked,
+    /// The user is not a member of the channel any more. The device has stopped following the log.
+    Left,
+}
+
+/// A send that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct QueuedSend {
+    /// What the send returned.
+    pub local_id: u64,
+    /// The user that it is for. None: it is for a channel.
+    pub to_user: Option<String>,
+    /// The channel that it is for. None: it is for a user.
+    pub to_channel: Option<String>,
+    /// What it carries.
+    pub content: Content,
+    /// How far it got.
+    pub state: SendState,
+}
+
+/// How far a send got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum SendState {
+    /// It waits for a connection, or for an earlier one to the same user.
+    Pending,
+    /// It was handed to a connection, and no answer has come.
+    Sent,
+    /// It failed for good.
+    Failed,
+}
+
+/// How frames travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Transport {
+    /// QUIC.
+    Quic,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Position {
+    pub(crate) fn parse(self) -> Option<sdk::Position> {
+        let log = sdk::Log::parse(&self.channel).ok()?;
+        Some(sdk::Position { log, seq: self.seq, id: self.id.and_then(MessageId::from_u64) })
+    }
+}
+
+impl From<sdk::Position> for Position {
+    fn from(position: sdk::Position) -> Self {
+        Self {
+            channel: position.log.as_str().to_owned(),
+            seq: position.seq,
+            id: position.id.map(|id| id.as_u64()),
+        }
+    }
+}
+
+impl From<sdk::ResetReason> for ResetReason {
+    fn from(reason: sdk::ResetReason) -> Self {
+        match reason {
+            sdk::ResetReason::New => Self::New,
+            sdk::ResetReason::Forked => Self::Forked,
+            sdk::ResetReason::Left => Self::Left,
+            _ => Self::Trimmed,
+        }
+    }
+}
+
+impl From<sdk::QueuedSend> for QueuedSend {
+    fn from(queued: sdk::QueuedSend) -> Self {
+        Self {
+            local_id: queued.local_id.as_u64(),
+            to_user: queued.to.as_user().map(ToString::to_string),
+            to_channel: queued.to.as_channel().map(ToString::to_string),
+            content: queued.content.into(),
+            state: match queued.state {
+                sdk::SendState::Sent => SendState::Sent,
+                sdk::SendState::Failed => SendState::Failed,
+                _ => SendState::Pending,
+            },
+        }
+    }
+}
+
+impl From<sdk::ReceivedMessage> for ReceivedMessage {
+    fn from(message: sdk::ReceivedMessage) -> Self {
+        Self {
+            id: message.id.as_u64(),
+            from_user: message.from.map(|user| user.to_string()),
+            to_user: message.to.map(|user| user.to_string()),
+            channel: message.channel.map(|channel| channel.to_string()),
+            content: message.content.into(),
+            transport: message.transport.into(),
+            position: message.position.map(Position::from),
+        }
+    }
+}
+
+impl From<sdk::Transport> for Transport {
+    fn from(transport: sdk::Transport) -> Self {
+        match transport {
+            sdk::Transport::Quic => Self::Quic,
+            sdk::Transport::WebSocket => Self::WebSocket,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Conversations with users: one pass over the inbox, newest first.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use prost::Message as _;
+
+use super::{
+    ConversationError,
+    count::Unread,
+    list::{FEW, PAGE, PARALLEL},
+    raw::{RawConversation, Read},
+    store::read_store,
+};
+use crate::{
+    ConversationState, HistoryRange, Recipient,
+    backend::{im::Im, store::peer},
+    cluster::{Entry, LogId},
+    id::{ChannelId, UserId},
+    proto::pb,
+    timeline::Timeline,
+};
+
+/// How many entries of the inbox are looked at, the newest ones: most of what a log keeps by default.
+const MAX_INBOX_ENTRIES: usize = 8192;
+
+/// Of how many conversations, those that were changed last, the message store is asked for the last message because the
+/// inbox does not have it any more.
+const MAX_LOOKED_UP: usize = 64;
+
+/// What an inbox has for a list.
+pub(super) struct Inbox {
+    pub(super) peers: Vec<RawConversation>,
+    pub(super) end: u64,
+    /// What was done to messages of the inbox.
+    pub(super) changes: Timeline,
+    /// What the user has deleted of channels.
+    pub(super) of_channels: HashMap<ChannelId, Vec<Read>>,
+}
+
+impl Im {
+    pub(super) async fn inbox_of(
+        &self,
+        user: &UserId,
+        states: HashMap<Recipient, ConversationState>,
+    ) -> Result<Inbox, ConversationError> {
+        let (log, inbox) = (self.inner.cluster.log(), LogId::Inbox(user.clone()));
+        let mut page = log.read_back(&inbox, None, PAGE).await?;
+        let end = page.last;
+        let mut walk = Walk::new(user, states, end);
+        let mut looked_at = 0;
+        let is_all = loop {
+            looked_at += page.entries.len();
+            let lowest = page.entries.last().map(|entry| entry.seq);
+            page.entries.into_iter().for_each(|entry| walk.take(entry));
+            match lowest.filter(|lowest| *lowest > page.first) {
+                None => break true,
+                Some(_) if looked_at >= MAX_INBOX_ENTRIES => break false,
+                Some(lowest) => page = log.read_back(&inbox, Some(lowest), PAGE).await?,
+            }
+        };
+        let mut inbox = walk.finish(is_all);
+        self.look_up(user, &mut inbox).await?;
+        for peer in &mut inbox.peers {
+            peer.settle(&inbox.changes);
+            if peer.last.is_none() {
+                // Nothing is behind the mark of one that has no message at all.
+                peer.unread = Unread::default();
+            }
+        }
+        Ok(inbox)
+    }
+
+    /// Last messages that the inbox does not have any more.
+    async fn look_up(&self, user: &UserId, inbox: &mut Inbox) -> Result<(), ConversationError> {
+        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
+        let Inbox { peers, changes, .. } = inbox;
+        let mut old: Vec<_> = peers.iter_mut().filter(|peer| peer.last.is_none()).collect();
+        old.sort_by_key(|peer| Reverse(peer.state.version));
+        old.truncate(MAX_LOOKED_UP);
+        let names: Vec<Recipient> = old.iter().map(|peer| peer.state.conversation.clone()).collect();
+        let looks = names.iter().map(|name| read_store(store, user, name, HistoryRange::Newest, FEW));
+        let looks: Vec<_> = looks.collect();
+        let pages: Vec<Vec<Read>> = stream::iter(looks).buffered(PARALLEL).try_collect().await?;
+        for (peer, page) in old.into_iter().zip(pages) {
+            page.iter().for_each(|read| read.note_in(changes));
+            let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
+            peer.last = shown.next().map(|read| read.entry).filter(|last| last.seq > peer.state.deleted);
+        }
+        Ok(())
+    }
+}
+
+/// A way through an inbox, newest first.
+struct Walk<'a> {
+    user: &'a UserId,
+    end: u64,
+    looked_to: u64,
+    peers: HashMap<Recipient, RawConversation>,
+    changes: Timeline,
+    of_channels: HashMap<ChannelId, Vec<Read>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(user: &'a UserId, states: HashMap<Recipient, ConversationState>, end: u64) -> Self {
+        let peers = states.into_iter().map(|(name, state)| (name, RawConversation::new(state, end)));
+        let (peers, changes) = (peers.collect(), Timeline::new(user.clone()));
+        Self { user, end, looked_to: end, peers, changes, of_channels: HashMap::new() }
+    }
+
+    /// Takes the next older entry.
+    fn take(&mut self, entry: Entry) {
+        self.looked_to = entry.seq.saturating_sub(1);
+        let Ok(message) = pb::Message::decode(entry.payload.clone()) else { return };
+        let peer = peer(self.user, &message).map(Recipient::User);
+        let read = Read::of(entry.into(), message);
+        if read.stands_alone() {
+            let Some(peer) = peer else { return };
+            let new = || RawConversation::new(ConversationState::new(peer.clone()), self.end);
+            let listed = self.peers.entry(peer.clone()).or_insert_with(new);
+            listed.add(self.user, read, &self.changes);
+        } else if let Some(channel) = read.channel().cloned() {
+            self.of_channels.entry(channel).or_default().push(read);
+        } else {
+            // It makes no conversation: what it changes does.
+            read.note_in(&mut self.changes);
+        }
+    }
+
+    fn finish(self, is_all: bool) -> Inbox {
+        let Self { peers, end, looked_to, changes, of_channels, .. } = self;
+        let mut peers: Vec<RawConversation> = peers.into_values().collect();
+        peers.iter_mut().for_each(|peer| peer.finish(looked_to, is_all));
+        Inbox { peers, end, changes, of_channels }
+    }
+}

@@ -1,0 +1,60 @@
+//! What the logs do not have any more, from the message store.
+
+use super::{
+    ConversationError,
+    list::PAGE,
+    marks::log_of,
+    raw::{RawConversation, Read},
+};
+use crate::{
+    HistoryRange, Recipient,
+    backend::{
+        HistoryError,
+        im::Im,
+        store::{MessageStore, StoreQuery},
+    },
+    id::UserId,
+    timeline::Timeline,
+};
+
+impl Im {
+    /// Goes on counting where the log does not reach back any more.
+    pub(super) async fn count_in_store(
+        &self,
+        user: &UserId,
+        listed: &mut RawConversation,
+        changes: &mut Timeline,
+    ) -> Result<(), ConversationError> {
+        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
+        listed.unread.more = false;
+        let mut before = listed.looked_to.saturating_add(1);
+        loop {
+            let range = HistoryRange::Before(before);
+            let page = read_store(store, user, &listed.state.conversation, range, PAGE).await?;
+            let (Some(lowest), count) = (page.last().map(|read| read.entry.seq), page.len()) else { break };
+            for read in page {
+                read.note_in(changes);
+                listed.count(user, &read, changes);
+            }
+            if lowest <= listed.state.read_to() || count < PAGE || listed.unread.is_full() {
+                break;
+            }
+            before = lowest;
+        }
+        listed.settle(changes);
+        Ok(())
+    }
+}
+
+/// Entries of the message store, newest first.
+pub(super) async fn read_store(
+    store: &dyn MessageStore,
+    user: &UserId,
+    conversation: &Recipient,
+    range: HistoryRange,
+    limit: usize,
+) -> Result<Vec<Read>, ConversationError> {
+    let query = StoreQuery::new(range, limit).with_peer(conversation.as_user().cloned());
+    let page = store.read(&log_of(user, conversation), &query).await.map_err(HistoryError::from)?;
+    Ok(page.entries.into_iter().rev().map(Read::new).collect())
+}

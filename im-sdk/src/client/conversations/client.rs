@@ -1,0 +1,76 @@
+//! What the application asks and sets.
+
+use tokio::sync::oneshot;
+
+use super::{ConversationPage, MarkError, Readers};
+use crate::{
+    ConversationChange, ReadMark, Recipient,
+    client::{Client, Position, RequestError, core::Reply, driver::Command},
+    id::ChannelId,
+    proto::pb,
+};
+
+impl Client {
+    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
+    /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
+    /// comes reliably as [`Event::ConversationsChanged`]; a [`ConversationList`](super::ConversationList) keeps the list up
+    /// to date with it.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
+        let asked = pb::ConversationsRequest { since: None, limit, skip };
+        let question = pb::request::Question::Conversations(asked);
+        match self.ask(|answer| Command::Ask { question, answer }).await? {
+            Reply::Conversations(page) => Ok(*page),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
+    /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, RequestError> {
+        let asked = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
+        let question = pb::request::Question::Readers(asked);
+        match self.ask(|answer| Command::Ask { question, answer }).await? {
+            Reply::Readers(readers) => Ok(readers),
+            _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns when it is
+    /// taken, which is at once.
+    ///
+    /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
+    /// it is sent again, over any number of connections, but not by another process. [`Event::ConversationsChanged`] tells
+    /// when it stands.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn mark_read(
+        &self,
+        conversation: impl Into<Recipient>,
+        position: &Position,
+    ) -> Result<(), MarkError> {
+        let mark = ReadMark::new(position.seq, position.id);
+        self.set_conversation(conversation, ConversationChange::new().read(mark)).await
+    }
+
+    /// Pins, mutes, hides or deletes a conversation, or keeps a draft. It travels as [`Client::mark_read`] does.
+    ///
+    /// # Errors
+    /// [`MarkError`].
+    pub async fn set_conversation(
+        &self,
+        conversation: impl Into<Recipient>,
+        change: ConversationChange,
+    ) -> Result<(), MarkError> {
+        let (taken, answer) = oneshot::channel();
+        let command = Command::Mark { conversation: conversation.into(), change, taken };
+        self.commands.send(command).await.map_err(|_| MarkError::Closed)?;
+        answer.await.unwrap_or(Err(MarkError::Closed))
+    }
+}

@@ -1,0 +1,257 @@
+//! One conversation of the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    ListedConversation,
+    list::{LISTED, MAX_UNREAD},
+};
+use crate::{
+    Content, ConversationState,
+    client::ReceivedMessage,
+    conversation::message::{counts, mentions, stands_alone},
+    id::{MessageId, UserId},
+    timeline::{Recalled, ShownMessage},
+};
+
+/// See the module's description.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) state: ConversationState,
+    /// With what it says now.
+    last: Option<ReceivedMessage>,
+    last_edit: Option<MessageId>,
+    last_recalled: Option<Recalled>,
+    pub(super) end: u64,
+    /// Unread ones whose places are not known; all of them are before those that are.
+    unlisted: usize,
+    more: bool,
+    /// `more` says that the back end did not go on counting.
+    full: bool,
+    /// By place, with what is there.
+    unread: BTreeMap<u64, Option<MessageId>>,
+    places: BTreeMap<MessageId, u64>,
+    mentions: BTreeSet<u64>,
+}
+
+impl From<ListedConversation> for Item {
+    fn from(listed: ListedConversation) -> Self {
+        let ids: Vec<Option<MessageId>> = if listed.unread_ids.len() == listed.unread_seqs.len() {
+            listed.unread_ids.into_iter().map(Some).collect()
+        } else {
+            vec![None; listed.unread_seqs.len()]
+        };
+        let unread: BTreeMap<u64, Option<MessageId>> = listed.unread_seqs.into_iter().zip(ids).collect();
+        let count = usize::try_from(listed.unread).unwrap_or(MAX_UNREAD);
+        Self {
+            last: listed.last,
+            last_edit: listed.last_edit,
+            last_recalled: listed.last_recalled,
+            end: listed.end,
+            unlisted: count.saturating_sub(unread.len()),
+            more: listed.unread_more,
+            full: listed.unread_more && count >= MAX_UNREAD,
+            places: unread.iter().filter_map(|(seq, id)| Some(((*id)?, *seq))).collect(),
+            unread,
+            mentions: listed.mention_seqs.into_iter().collect(),
+            state: listed.state,
+        }
+    }
+}
+
+impl Item {
+    pub(super) fn new(state: ConversationState) -> Self {
+        Self {
+            state,
+            last: None,
+            last_edit: None,
+            last_recalled: None,
+            end: 0,
+            unlisted: 0,
+            more: false,
+            full: false,
+            unread: BTreeMap::new(),
+            places: BTreeMap::new(),
+            mentions: BTreeSet::new(),
+        }
+    }
+
+    fn last_seq(&self) -> u64 {
+        self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |position| position.seq)
+    }
+
+    /// When the last message was sent, as its id tells.
+    pub(super) fn sent(&self) -> Option<u64> {
+        self.last.as_ref().map(|last| last.id.as_u64())
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.state.is_listed(self.last_seq())
+    }
+
+    fn total(&self) -> usize {
+        self.unlisted + self.unread.len()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.total().min(MAX_UNREAD)
+    }
+
+    pub(super) fn more(&self) -> bool {
+        self.more || self.total() > MAX_UNREAD
+    }
+
+    pub(super) fn show(&self) -> ListedConversation {
+        let newest = self.unread.len().saturating_sub(LISTED);
+        let (unread_seqs, ids): (Vec<u64>, Vec<Option<MessageId>>) =
+            self.unread.iter().skip(newest).map(|(seq, id)| (*seq, *id)).unzip();
+        let first = unread_seqs.first().copied().unwrap_or(u64::MAX);
+        ListedConversation {
+            state: self.state.clone(),
+            last: self.last.clone(),
+            last_edit: self.last_edit,
+            last_recalled: self.last_recalled.clone(),
+            end: self.end,
+            unread: u32::try_from(self.count()).unwrap_or(u32::MAX),
+            unread_more: self.more(),
+            mention_seqs: self.mentions.range(first..).copied().collect(),
+            unread_ids: ids.into_iter().collect::<Option<_>>().unwrap_or_default(),
+            unread_seqs,
+        }
+    }
+
+    /// Takes the next entry of the log. `done`: what was done to it, if that came first.
+    pub(super) fn add(
+        &mut self,
+        user: &UserId,
+        seq: u64,
+        message: &ReceivedMessage,
+        done: Option<&ShownMessage>,
+    ) {
+        if seq <= self.end {
+            return;
+        }
+        self.end = seq;
+        // What changes another message is none to be shown or counted.
+        if seq <= self.state.deleted || !stands_alone(&message.content) {
+            return;
+        }
+        if !done.is_some_and(ShownMessage::is_deleted) {
+            (self.last_edit, self.last_recalled) = (None, None);
+            self.last = Some(message.clone());
+            done.into_iter().for_each(|done| self.show_last(done));
+        }
+        let from = message.from.as_ref().map_or("", UserId::as_str);
+        let is_gone = done.is_some_and(ShownMessage::is_gone);
+        if seq <= self.state.read_to() || is_gone || !counts(from, &message.content, user) {
+            return;
+        }
+        self.unread.insert(seq, Some(message.id));
+        self.places.insert(message.id, seq);
+        self.set_mention(user, seq, done.and_then(ShownMessage::content).unwrap_or(&message.content));
+        if self.unread.len() > MAX_UNREAD + LISTED {
+            self.unlist();
+        }
+    }
+
+    /// The places of so many are not kept.
+    fn unlist(&mut self) {
+        if let Some((_, id)) = self.unread.pop_first() {
+            id.and_then(|id| self.places.remove(&id));
+            self.unlisted += 1;
+        }
+    }
+
+    /// Something was done to a message. False: what that comes to cannot be told.
+    pub(super) fn change(&mut self, user: &UserId, id: MessageId, done: &ShownMessage) -> bool {
+        let mut can_tell = true;
+        match self.places.get(&id).copied() {
+            Some(seq) if done.is_gone() => {
+                self.forget(id, seq);
+                // The back end would have counted another one instead.
+                can_tell = !self.full || self.total() >= MAX_UNREAD;
+            }
+            Some(seq) => done.content().into_iter().for_each(|says| self.set_mention(user, seq, says)),
+            None => can_tell = !done.is_gone() || !self.has_unknown(),
+        }
+        if self.has_last(id) {
+            self.show_last(done);
+            // What is before it is not known.
+            can_tell &= !done.is_deleted();
+        }
+        can_tell
+    }
+
+    /// Whether it has this message, as far as is known.
+    pub(super) fn has(&self, id: MessageId) -> bool {
+        self.places.contains_key(&id) || self.has_last(id)
+    }
+
+    /// Whether there are unread messages whose ids are not known.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.unlisted > 0 || self.places.len() < self.unread.len()
+    }
+
+    fn has_last(&self, id: MessageId) -> bool {
+        self.last.as_ref().is_some_and(|last| last.id == id)
+    }
+
+    fn forget(&mut self, id: MessageId, seq: u64) {
+        self.places.remove(&id);
+        self.unread.remove(&seq);
+        self.mentions.remove(&seq);
+    }
+
+    fn set_mention(&mut self, user: &UserId, seq: u64, says: &Content) {
+        if mentions(says, user) {
+            self.mentions.insert(seq);
+        } else {
+            self.mentions.remove(&seq);
+        }
+    }
+
+    /// The last message as changes have left it: by the rules of a [`Timeline`](crate::timeline::Timeline), whether a change
+    /// came with the page or after it.
+    fn show_last(&mut self, done: &ShownMessage) {
+        let Some(last) = &mut self.last else { return };
+        if let Some(recalled) = done.recalled() {
+            if self.last_recalled.as_ref().is_none_or(|known| recalled.change < known.change) {
+                self.last_recalled = Some(recalled.clone());
+            }
+            self.last_edit = None;
+            last.content = Content::default();
+        } else if self.last_recalled.is_none()
+            && let (Some(edit), Some(says)) = (done.edit_id(), done.content())
+            && self.last_edit.is_none_or(|known| known < edit)
+        {
+            self.last_edit = Some(edit);
+            last.content = says.clone();
+        }
+    }
+
+    /// Takes a state that replaces an older one. False: how many are unread now cannot be told.
+    pub(super) fn set(&mut self, state: ConversationState) -> bool {
+        if state.version <= self.state.version {
+            return true;
+        }
+        let before = std::mem::replace(&mut self.state, state);
+        let (was, is) = (before.read_to(), self.state.read_to());
+        if self.last_seq() <= self.state.deleted {
+            self.last = None;
+            (self.last_edit, self.last_recalled) = (None, None);
+        }
+        if is == was {
+            return true;
+        }
+        let first = self.unread.first_key_value().map(|(seq, _)| *seq);
+        self.unread = self.unread.split_off(&(is + 1));
+        self.mentions = self.mentions.split_off(&(is + 1));
+        self.places.retain(|_, seq| *seq > is);
+        // Those whose places are not known are before the first one that is, or before the end.
+        let covers_unlisted = is >= first.unwrap_or(self.end);
+        if covers_unlisted {
+            (self.unlisted, self.more, self.full) = (0, false, false);
+        }
+        is > was && (covers_unlisted || (self.unlisted == 0 && !self.more))
+    }
+}

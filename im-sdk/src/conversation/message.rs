@@ -1,0 +1,60 @@
+//! Which messages a list of conversations counts and shows, and how: the same in back ends and on devices.
+
+use crate::{
+    Content,
+    content::{Change, ChangeKind},
+    id::{MessageId, UserId},
+    proto::pb,
+    timeline::Recalled,
+};
+
+/// Whether a message is one by itself, and can be the last one of a conversation. What changes another message is not.
+pub(crate) fn stands_alone(content: &Content) -> bool {
+    content.as_change().is_none()
+}
+
+/// Whether a message counts as unread until the user has read it: one of somebody else that stands alone. `from` is empty
+/// where the back end sent it.
+pub(crate) fn counts(from: &str, content: &Content, user: &UserId) -> bool {
+    from != user.as_str() && stands_alone(content)
+}
+
+/// Whether a message calls a user.
+pub(crate) fn mentions(content: &Content, user: &UserId) -> bool {
+    content.mentions.call(user)
+}
+
+/// Whether a change makes a difference to a list: by it a message does not count any more, or says something else.
+pub(crate) fn alters(change: &Change) -> bool {
+    matches!(change.kind, ChangeKind::Recall | ChangeKind::Edit(_) | ChangeKind::DeleteForMe)
+}
+
+/// That the last message was recalled, as it travels.
+#[cfg(feature = "backend")]
+pub(crate) fn last_recall(recalled: Recalled) -> pb::LastRecall {
+    let by = recalled.by.map(|user| user.to_string()).unwrap_or_default();
+    pb::LastRecall { change: recalled.change.as_u64(), by }
+}
+
+/// The same as it comes in. `None`: it names no change.
+#[cfg(feature = "client")]
+pub(crate) fn recalled(wire: &pb::LastRecall) -> Option<Recalled> {
+    Some(Recalled { change: MessageId::from_u64(wire.change)?, by: UserId::parse(&wire.by).ok() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_counts_and_what_they_change_does_not() {
+        let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
+        let (hi, id) = (Content::text("hi"), MessageId::from_u64(7).unwrap());
+        assert!(counts("alice", &hi, &bob) && counts("", &hi, &bob) && !counts("bob", &hi, &bob));
+        let recalled = Content::from(Change::recall(id));
+        assert!(!counts("alice", &recalled, &bob) && !stands_alone(&recalled));
+        assert!(!mentions(&hi, &bob) && mentions(&hi.clone().mention(bob.clone()), &bob));
+        assert!(alters(&Change::recall(id)) && alters(&Change::edit(id, "ho")) && !alters(&Change::pin(id)));
+        assert!(mentions(&hi.clone().mention_everybody(), &bob) && !mentions(&hi.mention(alice), &bob));
+    }
+}
