@@ -1,7 +1,7 @@
 //! What part of the past is asked for, for back ends and devices alike.
 
 use crate::{
-    Kind,
+    Filter,
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -45,9 +45,7 @@ pub enum HistoryRange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryQuery {
     pub(crate) start: HistoryStart,
-    pub(crate) since_ms: Option<u64>,
-    pub(crate) until_ms: Option<u64>,
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) filter: Filter,
 }
 
 /// Where it begins, and in which direction.
@@ -75,31 +73,13 @@ impl HistoryQuery {
     }
 
     fn starting(start: HistoryStart) -> Self {
-        Self { start, since_ms: None, until_ms: None, kinds: Vec::new() }
+        Self { start, filter: Filter::new() }
     }
 
     /// The same from elsewhere, such as the place where the page before ended.
     #[must_use]
     pub fn range(self, range: HistoryRange) -> Self {
         Self { start: HistoryStart::Range(range), ..self }
-    }
-
-    /// Only what was sent then or later.
-    #[must_use]
-    pub fn since_ms(self, unix_ms: u64) -> Self {
-        Self { since_ms: Some(unix_ms), ..self }
-    }
-
-    /// Only what was sent before.
-    #[must_use]
-    pub fn until_ms(self, unix_ms: u64) -> Self {
-        Self { until_ms: Some(unix_ms), ..self }
-    }
-
-    /// Only messages of these kinds; of none named, all.
-    #[must_use]
-    pub fn kinds(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
-        Self { kinds: kinds.into_iter().collect(), ..self }
     }
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 
 use crate::proto::pb;
 
-/// A kind of content. It is told by the number of the body's field in an encoded content, so that also kinds are told apart
-/// that this version cannot read.
+/// A kind of content.
+///
+/// [`Content::kind`](crate::Content::kind) tells it, and histories and searches are asked for some. It is told by the number of the
+/// body's field in an encoded content, so that also kinds are told apart that this version cannot read.
 ///
 /// Written as text it is the name, `custom:` and the application's name, or `#` and the number:
 ///
@@ -129,8 +131,7 @@ impl From<&Kind> for pb::ContentKind {
     }
 }
 
-/// Looking into encoded messages, which only those do that keep them.
-#[cfg(feature = "backend")]
+/// Looking into what is encoded.
 mod encoded {
     use bytes::{Buf as _, Bytes};
     use prost::{
@@ -142,22 +143,30 @@ mod encoded {
     use crate::proto::pb;
 
     /// The field of `Message` that holds the content, and the fields of `Content` that are one body.
+    #[cfg(feature = "backend")]
     const CONTENT: u32 = 4;
     const BODIES: std::ops::RangeInclusive<u32> = 1..=15;
 
     impl Kind {
-        /// The kind of an encoded `im.v1.Message`. `None`: it has no content, or is no message.
-        pub(crate) fn of_message(message: &Bytes) -> Option<Self> {
-            let (number, body) = last(content_of(message)?, |number| BODIES.contains(&number)).ok()??;
+        /// The kind of an encoded `im.v1.Content`. `None`: it has no body, or is no content.
+        pub(crate) fn of_content(content: Bytes) -> Option<Self> {
+            let (number, body) = last(content, |number| BODIES.contains(&number)).ok()??;
             let custom = match number {
                 CUSTOM => pb::Custom::decode(body).ok()?.kind,
                 _ => String::new(),
             };
             Some(Self::from_number(number, &custom))
         }
+
+        /// The same of an encoded `im.v1.Message`.
+        #[cfg(feature = "backend")]
+        pub(crate) fn of_message(message: &Bytes) -> Option<Self> {
+            Self::of_content(content_of(message)?)
+        }
     }
 
     /// The encoded content of an encoded message.
+    #[cfg(feature = "backend")]
     pub(crate) fn content_of(message: &Bytes) -> Option<Bytes> {
         Some(last(message.clone(), |number| number == CONTENT).ok()??.1)
     }

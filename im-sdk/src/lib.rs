@@ -1,4 +1,8 @@
-//! Chat, notifications and streamed answers inside your product, without an IM platform beside it.
+//! Chat, groups and notifications inside your product, without an IM platform beside it.
+//!
+//! Your back end links this crate: it sends, decides what becomes of what devices publish, and keeps its users and rules to itself. Thin
+//! `im-server` processes hold the devices' connections, and devices link the other half of this crate, or a binding of it. Redis and
+//! NATS join them; for development, tests and small products everything runs in one process with nothing to install.
 //!
 //! ```text
 //!   device                        im-server                        business back end
@@ -9,17 +13,6 @@
 //!                                         |            (NATS)                 |
 //!                                         +---- routes, leases (Redis) -------+
 //! ```
-//!
-//! | module | feature | for |
-//! | --- | --- | --- |
-//! | `backend` | `backend` (default) | business code: send, serve what devices publish, presence, kick |
-//! | `client` | `client` | devices: one connection, kept alive over every change of network |
-//! | `cluster` | `cluster` | what joins processes: routes and bus, on Redis and NATS or in process |
-//! | `token` | `cluster` | the tokens that back ends mint and servers verify |
-//! | [`content`], [`timeline`] | always | the kinds of messages; what changes make of them |
-//! | [`id`], [`proto`] | always | ids, and the wire protocol |
-//!
-//! A device never compiles redis or async-nats, a back end never compiles quinn.
 //!
 //! The smallest back end, with everything in this process:
 #![cfg_attr(feature = "backend", doc = "```")]
@@ -35,8 +28,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Give a clone of the same `Cluster` to an `im_server::Server` and devices can connect; the
-//! `quickstart` example does just that.
+//! # I want to
+//!
+//! | | page |
+//! | --- | --- |
+//! | run a back end, a server and a device; mint tokens | [getting started](guide::start) |
+//! | send, be sure that it arrives, notify who is offline, write an answer as it comes | [sending](guide::sending) |
+//! | decide what becomes of what devices publish | [handlers](guide::handlers) |
+//! | have groups, with members in my own tables | [channels](guide::channels) |
+//! | have live rooms, likes, and messages to everybody | [rooms](guide::rooms) |
+//! | send pictures, files, cards, and kinds of my own | [kinds](guide::kinds) |
+//! | let users recall, edit, react and pin | [changes](guide::changes) |
+//! | show unread counts, read receipts, mentions, drafts | [conversations](guide::conversations) |
+//! | show who types and who is online; set up calls | [signals](guide::signals) |
+//! | show, search, keep, delete and export what was said | [history](guide::history) |
+//! | write the application on the device | [devices](guide::devices) |
+//! | run it in production: durability, deploys, sizing, failures | [operating](guide::operating) |
+//!
+//! # What is where
+//!
+//! | module | feature | for |
+//! | --- | --- | --- |
+//! | `backend` | `backend` (default) | business code: send, serve what devices publish, presence, kick |
+//! | `client` | `client`; `sqlite` for a store in a file | devices: one connection, kept alive over every change of network |
+//! | `cluster` | `cluster` | what joins processes: routes and bus, on Redis and NATS or in process |
+//! | `token` | `cluster` | the tokens that back ends mint and servers verify |
+//! | `backend::store` | `backend`; `sql` for SQLite and PostgreSQL | messages in your database |
+//! | [`content`], [`timeline`] | always | the kinds of messages; what changes make of them |
+//! | [`id`], [`proto`] | always | ids, and the wire protocol |
+//!
+//! A device never compiles redis or async-nats, a back end never compiles quinn.
 
 pub use im_proto as proto;
 pub use im_proto::id;
@@ -49,6 +70,8 @@ pub mod client;
 pub mod cluster;
 pub mod content;
 mod conversation;
+mod filter;
+pub mod guide;
 mod history;
 mod kind;
 mod presence;
@@ -61,6 +84,7 @@ pub mod token;
 
 pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
+pub use filter::Filter;
 pub use history::{Conversation, HistoryQuery, HistoryRange};
 pub use kind::Kind;
 pub use presence::{TerminalPresence, UserPresence};

@@ -1,10 +1,10 @@
-//! Whom a device's message is for.
+//! A user or a channel: whom a message is for, and what a conversation is with.
 
 use std::fmt;
 
 use crate::id::{ChannelId, UserId};
 
-/// Whom a device's message is for. A user and a channel of the same name are different recipients.
+/// Whom a device's message is for, and what a conversation is with. A user and a channel of the same name are different ones.
 ///
 /// ```
 /// use im_sdk::{Recipient, id::UserId};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Conversation, Kind,
+    Conversation, Filter,
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -31,25 +31,15 @@ pub const MAX_SEARCH_WORDS: usize = 16;
 pub struct Search {
     pub(crate) text: String,
     pub(crate) conversation: Option<Conversation>,
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) filter: Filter,
     pub(crate) from: Option<UserId>,
-    pub(crate) since_ms: Option<u64>,
-    pub(crate) until_ms: Option<u64>,
     pub(crate) before: Option<SearchPlace>,
 }
 
 impl Search {
     /// Looks in the inbox and in all channels of the user. At most [`MAX_SEARCH_BYTES`] and [`MAX_SEARCH_WORDS`].
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            conversation: None,
-            kinds: Vec::new(),
-            from: None,
-            since_ms: None,
-            until_ms: None,
-            before: None,
-        }
+        Self { text: text.into(), conversation: None, filter: Filter::new(), from: None, before: None }
     }
 
     /// Only in this conversation.
@@ -58,28 +48,10 @@ impl Search {
         Self { conversation: Some(conversation), ..self }
     }
 
-    /// Only messages of these kinds; of none named, all.
-    #[must_use]
-    pub fn kinds(self, kinds: impl IntoIterator<Item = Kind>) -> Self {
-        Self { kinds: kinds.into_iter().collect(), ..self }
-    }
-
     /// Only what this user sent.
     #[must_use]
     pub fn from(self, user: UserId) -> Self {
         Self { from: Some(user), ..self }
-    }
-
-    /// Only what was sent then or later, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn since_ms(self, unix_ms: u64) -> Self {
-        Self { since_ms: Some(unix_ms), ..self }
-    }
-
-    /// Only what was sent before, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn until_ms(self, unix_ms: u64) -> Self {
-        Self { until_ms: Some(unix_ms), ..self }
     }
 
     /// Goes on where the page before ended.

@@ -8,6 +8,13 @@
 //!                                                        upstream, sync, acks -> bus: im.up.*
 //! ```
 //!
+//! | to | see |
+//! | --- | --- |
+//! | run it as a program | `im-server --config FILE`; `im-server.example.toml` has every key, [`mod@file`] reads it |
+//! | develop clients with nothing beside it | `im-server --dev`, [`dev`] |
+//! | start with a back end and a device | [`im_sdk::guide::start`] |
+//! | deploy, size and understand failures | [`im_sdk::guide::operating`] |
+//!
 //! Embed it, for one process that does everything or for tests:
 //!
 //! ```no_run

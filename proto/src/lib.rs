@@ -4,7 +4,9 @@
 //! what hand-written code needs around them: [`id`] parses names once, at the edge; [`frame`] cuts a byte stream into
 //! frames; [`close`] says what a device does after a close; [`limits`] has every number that both sides must agree on.
 //!
-//! `PROTOCOL.md`, in this crate's folder, describes the same for people who write a client in another language.
+//! `PROTOCOL.md`, in this crate's folder, describes the same for people who write a client in another language. Who writes a back end
+//! or a device in Rust needs little of it: `im_sdk` speaks the protocol and has this crate as `im_sdk::proto`, for [`id`]s and
+//! [`limits`].
 //!
 //! ```
 //! use im_proto::{frame, pb};

@@ -19,6 +19,7 @@
 pub mod chaos;
 mod client;
 pub mod group;
+pub mod guide;
 mod im_server;
 pub mod listing;
 pub mod live;

@@ -3,7 +3,7 @@
 use im_sdk::{
     Recipient,
     backend::{Im, Message, channel, user},
-    client::{ConversationList, ConversationPage, ListedConversation},
+    client::{ConversationList, ConversationPage, Event, ListedConversation, Position},
     id::UserId,
 };
 use tokio::time::timeout;
@@ -35,6 +35,16 @@ pub async fn say(im: &Im, from: &str, to: &str, text: &str) {
 /// Sends a text to the team.
 pub async fn say_to_team(im: &Im, from: &str, text: &str) {
     im.send(Message::to(channel("team")).from(from).text(text)).await.expect("it works");
+}
+
+/// The position of a message with this text.
+pub async fn position(client: &mut TestClient, text: &str) -> Position {
+    client
+        .next(text, |event| match event {
+            Event::Message(message) if message.content.as_text() == Some(text) => message.position.clone(),
+            _ => None,
+        })
+        .await
 }
 
 /// Name, last text and unread count of each.

@@ -42,7 +42,7 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
         assert_eq!(until_marked(&im, client, user).await, [], "once");
     }
     let logged = im.broadcast(Message::new().text("hi").durability(Durability::Logged)).await;
-    assert!(matches!(logged, Err(SendError::BroadcastIsLive)), "{logged:?}");
+    assert!(matches!(logged, Err(SendError::BroadcastNeedsLive)), "{logged:?}");
     assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::NoContent)));
 }
 

@@ -187,8 +187,8 @@ pub(crate) fn summary(content: &Content) -> String {
     match &content.body {
         Body::Text(_) | Body::Notice(_) => text,
         Body::Unknown => "(of a kind that this version does not know)".to_owned(),
-        _ if text.is_empty() => format!("[{}]", clean(content.kind())),
-        _ => format!("[{}: {text}]", clean(content.kind())),
+        _ if text.is_empty() => format!("[{}]", kind(content)),
+        _ => format!("[{}: {text}]", kind(content)),
     }
 }
 

@@ -11,14 +11,9 @@
 //! # }
 //! ```
 //!
-//! # Conversations
-//!
-//! What a user has read and set in a conversation (pinned, muted, a draft, hidden, deleted) is one [`ConversationState`], the
-//! same on all of the user's devices. Devices set it by `client.mark_read` and `client.set_conversation`, back ends by
-//! [`Im::set_conversation`]; [`Handler::marked`] hears of what devices set. [`Im::conversations`] is the list: last
-//! messages, unread counts and states, put together from the logs when it is asked for, so that a message costs nothing per
-//! recipient. Who has read a message of a group: [`Channel::readers`]; in a conversation between two,
-//! [`ConversationState::peer_read`].
+//! The [guide](crate::guide) has a page for each thing to do: [sending](crate::guide::sending), [handlers](crate::guide::handlers) for what
+//! devices publish, [channels](crate::guide::channels), [rooms](crate::guide::rooms), [conversations](crate::guide::conversations),
+//! [history](crate::guide::history), and how to [operate](crate::guide::operating) all of it.
 
 mod acks;
 mod append;
@@ -80,9 +75,9 @@ pub use store::{
 };
 
 pub use crate::{
-    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery,
-    HistoryRange, InvalidSearch, Kind, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark, Recipient, Search,
-    SearchPlace, Signal, TerminalPresence, UserPresence,
+    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery,
+    HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark,
+    Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
     cluster::{DeviceAck, LogId, Readers},
     token::{SigningKey, TokenMinter},
 };

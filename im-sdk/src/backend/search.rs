@@ -151,10 +151,8 @@ impl Im {
         };
         let query = SearchQuery {
             peer,
-            kinds: search.kinds.clone(),
+            filter: search.filter.clone(),
             from: search.from.clone(),
-            since_ms: search.since_ms,
-            until_ms: search.until_ms,
             before: search.before.as_ref().map(|place| key(user, place)),
             ..SearchQuery::new(logs, words, limit.clamp(1, MAX_SEARCH_PAGE))
         };

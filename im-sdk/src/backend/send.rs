@@ -62,7 +62,7 @@ pub enum SendError {
     TerminalsNeedUsers,
     /// A broadcast cannot be logged: there is no log of everybody.
     #[error("a broadcast must be Durability::Live")]
-    BroadcastIsLive,
+    BroadcastNeedsLive,
     /// What is in a log, or meant for chosen users, must not be left out.
     #[error("a priority other than Must is for Durability::Live messages to a channel or to everybody")]
     PriorityNeedsLive,
@@ -134,7 +134,7 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::NoContent => Self::NoContent,
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
             InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
-            InvalidMessage::EveryoneNeedsLive => Self::BroadcastIsLive,
+            InvalidMessage::EveryoneNeedsLive => Self::BroadcastNeedsLive,
             InvalidMessage::PriorityNeedsLive => Self::PriorityNeedsLive,
             InvalidMessage::Key => Self::InvalidKey,
             InvalidMessage::Content(error) => Self::InvalidContent(error),

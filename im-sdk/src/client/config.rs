@@ -39,7 +39,8 @@ pub struct ClientConfig {
     pub store: Arc<dyn Store>,
     /// How long [`Client::publish`](crate::client::Client::publish) waits, for a connection included. 30 s unless set.
     pub publish_timeout: Duration,
-    /// How long [`Client::history`](crate::client::Client::history) waits, for a connection included. 15 s unless set.
+    /// How long [`Client::history`](crate::client::Client::history) and whatever else asks the back end waits, for a connection
+    /// included. 15 s unless set.
     pub request_timeout: Duration,
     /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
     /// set.

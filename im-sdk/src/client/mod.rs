@@ -14,6 +14,8 @@
 //! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
 //! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`Store`] does.
 //!
+//! The guide has a page on [devices](crate::guide::devices): what to acknowledge, resets, mobile applications in the background.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -88,7 +90,7 @@ pub use self::{
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    CallStep, Conversation, ConversationChange, ConversationState, HistoryQuery, HistoryRange, Kind,
-    ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
+    CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery, HistoryRange, Kind,
+    MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
     proto::close::CloseCode,
 };

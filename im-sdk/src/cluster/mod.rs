@@ -1,7 +1,9 @@
-//! What joins back ends and servers: [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there,
-//! [`LogStore`] keeps what must not be lost, [`Membership`] who is in which channel, [`Conversations`] what users have read
-//! and set, and [`Archive`] what is to be kept for
-//! good until it is in a database.
+//! What joins back ends and servers: routes, bus, logs, members, conversations and archive.
+//!
+//! [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there, [`LogStore`] keeps what must not be lost,
+//! [`Membership`] who is in which channel, [`Conversations`] what users have read and set, [`LastSeen`] when they were last connected, and
+//! [`Archive`] what is to be kept for good until it is in a database. What they promise with which settings of Redis and NATS stands in
+//! [operating](crate::guide::operating).
 //!
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
 //! that belong together, so everything above runs the same code in both.

@@ -62,6 +62,7 @@ pub use self::{
     reference::{Mentions, Quote},
 };
 use crate::{
+    Kind,
     id::{MessageId, UserId},
     proto::pb,
 };
@@ -174,23 +175,22 @@ impl Content {
         }
     }
 
-    /// The name of its kind, such as `image`; the application's own for a [`Custom`]; empty where this version does not
-    /// know it.
-    pub fn kind(&self) -> &str {
-        match &self.body {
-            Body::Text(_) => "text",
-            Body::Image(_) => "image",
-            Body::File(_) => "file",
-            Body::Voice(_) => "voice",
-            Body::Video(_) => "video",
-            Body::Location(_) => "location",
-            Body::Card(_) => "card",
-            Body::Forwarded(_) => "forwarded",
-            Body::Notice(_) => "notice",
-            Body::Change(_) => "change",
-            Body::Custom(custom) => &custom.kind,
-            Body::Unknown => "",
-        }
+    /// Its kind, to compare and to filter by; also of one that this version does not know, by its number. `None`: there is nothing.
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match &self.body {
+            Body::Text(_) => Kind::Text,
+            Body::Image(_) => Kind::Image,
+            Body::File(_) => Kind::File,
+            Body::Voice(_) => Kind::Voice,
+            Body::Video(_) => Kind::Video,
+            Body::Location(_) => Kind::Location,
+            Body::Card(_) => Kind::Card,
+            Body::Forwarded(_) => Kind::Forwarded,
+            Body::Notice(_) => Kind::Notice,
+            Body::Change(_) => Kind::Change,
+            Body::Custom(custom) => Kind::custom(&custom.kind),
+            Body::Unknown => return Kind::of_content(self.unknown.clone()),
+        })
     }
 
     /// A line for where there is no room for more: a text, a caption, a title. Empty where there is none.

@@ -1,6 +1,6 @@
 //! Who and what a message points to.
 
-use super::Content;
+use super::{Body, Content};
 use crate::{
     id::{MessageId, UserId},
     proto::limits::MAX_EXCERPT_BYTES,
@@ -34,7 +34,8 @@ pub struct Quote {
     pub message_id: MessageId,
     /// Who sent it. `None`: the back end.
     pub from: Option<UserId>,
-    /// What it is, see [`Content::kind`].
+    /// What it is: the name of its [kind](Content::kind), such as `image`; the application's own for a custom one, empty where whoever
+    /// quoted it did not know.
     pub kind: String,
     /// The beginning of what it says, at most [`MAX_EXCERPT_BYTES`].
     pub excerpt: String,
@@ -45,6 +46,11 @@ impl Quote {
     pub fn new(message_id: MessageId, from: Option<UserId>, content: &Content) -> Self {
         let summary = content.summary();
         let excerpt = summary[..summary.floor_char_boundary(MAX_EXCERPT_BYTES)].to_owned();
-        Self { message_id, from, kind: content.kind().to_owned(), excerpt }
+        let kind = match &content.body {
+            Body::Custom(custom) => custom.kind.clone(),
+            Body::Unknown => String::new(),
+            _ => content.kind().map(|kind| kind.to_string()).unwrap_or_default(),
+        };
+        Self { message_id, from, kind, excerpt }
     }
 }

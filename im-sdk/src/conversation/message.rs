@@ -3,7 +3,7 @@
 use crate::{
     Content,
     content::{Change, ChangeKind},
-    id::{MessageId, UserId},
+    id::UserId,
     proto::pb,
     timeline::Recalled,
 };
@@ -39,12 +39,13 @@ pub(crate) fn last_recall(recalled: Recalled) -> pb::LastRecall {
 /// The same as it comes in. `None`: it names no change.
 #[cfg(feature = "client")]
 pub(crate) fn recalled(wire: &pb::LastRecall) -> Option<Recalled> {
-    Some(Recalled { change: MessageId::from_u64(wire.change)?, by: UserId::parse(&wire.by).ok() })
+    Some(Recalled { change: crate::id::MessageId::from_u64(wire.change)?, by: UserId::parse(&wire.by).ok() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::MessageId;
 
     #[test]
     fn what_others_say_counts_and_what_they_change_does_not() {

@@ -115,14 +115,8 @@ pub enum ConversationError {
     #[error(transparent)]
     History(#[from] HistoryError),
     /// The store of members did not answer.
-    #[error("{0}")]
-    Members(String),
-}
-
-impl From<MembersError> for ConversationError {
-    fn from(error: MembersError) -> Self {
-        Self::Members(error.to_string())
-    }
+    #[error(transparent)]
+    Members(#[from] MembersError),
 }
 
 /// Who has read a message of a channel cannot be told.

@@ -2,7 +2,7 @@
 
 use super::{HistoryError, MAX_HISTORY_SCAN, PAGE};
 use crate::{
-    HistoryRange,
+    Filter, HistoryRange,
     backend::{im::Im, store::StoreQuery},
     cluster::{Entry, LogId},
     history::HistoryStart,
@@ -51,7 +51,8 @@ impl Im {
         let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(None) };
         let time = id.unix_ms();
         // More than one log ever gets in one millisecond, nearly.
-        let query = StoreQuery::new(HistoryRange::After(0), PAGE).with_times(Some(time), Some(time + 1));
+        let query = StoreQuery::new(HistoryRange::After(0), PAGE)
+            .with_filter(Filter::new().since_ms(time).until_ms(time + 1));
         let page = store.read(log, &query).await?;
         Ok(page.entries.iter().find(|entry| entry.message_id == id).map(|entry| entry.seq))
     }

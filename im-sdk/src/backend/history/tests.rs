@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    backend::{ImConfig, MemoryMessageStore, Message, user},
+    backend::{ImConfig, MemoryMessageStore, Message, MessageStore as _, user},
     cluster::{ArchivePlace, ArchiveRecord, Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
 };
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{HistoryRange, MessageStore, StoreQuery, StoredEntry};
 use crate::{
-    Kind,
+    Filter, Kind,
     cluster::LogId,
     id::{MessageId, NodeId, UserId},
 };
@@ -135,21 +135,21 @@ async fn entries_with_one_seq_stay_together(store: &dyn MessageStore) {
 async fn times_and_kinds(store: &dyn MessageStore) {
     let inbox = inbox(&unique());
     let start = 1_800_000_000_000;
-    let of = |seq: u64, kind: Kind| StoredEntry {
+    let stored = |seq: u64, kind: Kind| StoredEntry {
         message_id: MessageId::first_at(start + seq),
         kind: kind.to_string(),
         ..entry(&inbox, seq)
     };
     let paid = || Kind::custom("order.paid");
     let kinds = [Kind::Text, Kind::Image, paid(), Kind::Text, Kind::Other(12), paid(), Kind::Image];
-    let entries: Vec<_> = (1..).zip(kinds).map(|(seq, kind)| of(seq, kind)).collect();
+    let entries: Vec<_> = (1..).zip(kinds).map(|(seq, kind)| stored(seq, kind)).collect();
     store.write(&entries).await.expect("write");
     use HistoryRange::{After, Before, Newest};
     let all = |range, limit| StoreQuery::new(range, limit);
-    let kinds = |range, limit, kinds: &[Kind]| all(range, limit).with_kinds(kinds.to_vec());
-    let times = |range, limit, since: u64, until: u64| {
-        all(range, limit).with_times(Some(start + since), Some(start + until))
-    };
+    let of = |kinds: &[Kind]| Filter::new().kinds(kinds.to_vec());
+    let kinds = |range, limit, kinds: &[Kind]| all(range, limit).with_filter(of(kinds));
+    let within = |since: u64, until: u64| Filter::new().since_ms(start + since).until_ms(start + until);
+    let times = |range, limit, since, until| all(range, limit).with_filter(within(since, until));
     for (query, expected, more) in [
         (kinds(Newest, 9, &[Kind::Image]), vec![2, 7], false),
         (kinds(Newest, 1, &[Kind::Image]), vec![7], true),
@@ -160,9 +160,9 @@ async fn times_and_kinds(store: &dyn MessageStore) {
         (times(After(2), 9, 2, 4), vec![3], false),
         (times(Newest, 1, 2, 9), vec![7], true),
         (times(Newest, 9, 9, 2), vec![], false),
-        (times(Newest, 9, 2, 7).with_kinds(vec![Kind::Image]), vec![2], false),
-        (all(Newest, 9).with_times(Some(start + 6), None), vec![6, 7], false),
-        (all(Newest, 9).with_times(None, Some(start + 2)), vec![1], false),
+        (all(Newest, 9).with_filter(within(2, 7).kinds([Kind::Image])), vec![2], false),
+        (all(Newest, 9).with_filter(Filter::new().since_ms(start + 6)), vec![6, 7], false),
+        (all(Newest, 9).with_filter(Filter::new().until_ms(start + 2)), vec![1], false),
     ] {
         assert_eq!(read(store, &inbox, &query).await, (expected, more), "{query:?}");
     }

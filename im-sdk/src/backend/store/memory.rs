@@ -12,7 +12,7 @@ use super::{
     Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage, StoreQuery,
     StoredEntry, cut, entry::redacted, words::searched,
 };
-use crate::{Kind, cluster::LogId, id::MessageId, proto::pb};
+use crate::{Filter, cluster::LogId, id::MessageId, proto::pb};
 
 /// A message store inside this process, gone when it ends. For tests and trials: it keeps everything. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +110,7 @@ impl MessageStore for MemoryMessageStore {
 }
 
 fn is_found(entry: &StoredEntry, query: &SearchQuery) -> bool {
-    is_within(entry, query.since_ms, query.until_ms, &query.kinds)
+    is_within(entry, &query.filter)
         && query.peer.as_ref().is_none_or(|peer| entry.peer.as_ref() == Some(peer))
         && query.from.as_ref().is_none_or(|from| entry.from.as_ref() == Some(from))
         && query.before.as_ref().is_none_or(|before| entry.key() < *before)
@@ -118,9 +118,9 @@ fn is_found(entry: &StoredEntry, query: &SearchQuery) -> bool {
             .is_ok_and(|message| searched(&message).is_some_and(|text| query.words.are_in(&text)))
 }
 
-fn is_within(entry: &StoredEntry, since_ms: Option<u64>, until_ms: Option<u64>, kinds: &[Kind]) -> bool {
-    since_ms.is_none_or(|since| entry.sent_at_ms() >= since)
-        && until_ms.is_none_or(|until| entry.sent_at_ms() < until)
+fn is_within(entry: &StoredEntry, filter: &Filter) -> bool {
+    let kinds = &filter.kinds;
+    filter.has_time(entry.sent_at_ms())
         && (kinds.is_empty() || kinds.iter().any(|kind| kind.to_string() == entry.kind))
 }
 
@@ -134,7 +134,7 @@ impl Log {
             };
             in_range
                 && query.peer.as_ref().is_none_or(|peer| entry.peer.as_ref() == Some(peer))
-                && is_within(entry, query.since_ms, query.until_ms, &query.kinds)
+                && is_within(entry, &query.filter)
         };
         let forward = matches!(query.range, HistoryRange::After(_));
         let found = self.entries.values().filter(wanted);

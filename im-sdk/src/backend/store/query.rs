@@ -1,7 +1,7 @@
 //! What a store is asked, and what it answers.
 
 use super::{HistoryRange, StoredEntry, StoredKey, Words};
-use crate::{Kind, cluster::LogId, id::UserId};
+use crate::{Filter, cluster::LogId, id::UserId};
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +11,8 @@ pub struct StoreQuery {
     pub peer: Option<UserId>,
     /// From where, and in which direction.
     pub range: HistoryRange,
-    /// Only what was sent then or later, in milliseconds since the Unix epoch.
-    pub since_ms: Option<u64>,
-    /// Only what was sent before.
-    pub until_ms: Option<u64>,
-    /// Only these kinds; of none named, all.
-    pub kinds: Vec<Kind>,
+    /// Only these kinds and times.
+    pub filter: Filter,
     /// At most so many.
     pub limit: usize,
 }
@@ -24,7 +20,7 @@ pub struct StoreQuery {
 impl StoreQuery {
     /// Everything in a range.
     pub fn new(range: HistoryRange, limit: usize) -> Self {
-        Self { peer: None, range, since_ms: None, until_ms: None, kinds: Vec::new(), limit }
+        Self { peer: None, range, filter: Filter::new(), limit }
     }
 
     /// Only the conversation with a user.
@@ -33,16 +29,10 @@ impl StoreQuery {
         Self { peer, ..self }
     }
 
-    /// Only what was sent from one time up to another, which is not part of it.
+    /// Only some kinds and times.
     #[must_use]
-    pub fn with_times(self, since_ms: Option<u64>, until_ms: Option<u64>) -> Self {
-        Self { since_ms, until_ms, ..self }
-    }
-
-    /// Only these kinds.
-    #[must_use]
-    pub fn with_kinds(self, kinds: Vec<Kind>) -> Self {
-        Self { kinds, ..self }
+    pub fn with_filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
     }
 }
 
@@ -65,14 +55,10 @@ pub struct SearchQuery {
     pub words: Words,
     /// Only entries of the conversation with this user.
     pub peer: Option<UserId>,
-    /// Only these kinds; of none named, all.
-    pub kinds: Vec<Kind>,
+    /// Only these kinds and times.
+    pub filter: Filter,
     /// Only what this user sent.
     pub from: Option<UserId>,
-    /// Only what was sent then or later, in milliseconds since the Unix epoch.
-    pub since_ms: Option<u64>,
-    /// Only what was sent before.
-    pub until_ms: Option<u64>,
     /// Only entries before this one, in the order of keys.
     pub before: Option<StoredKey>,
     /// At most so many; 0 counts as 1.
@@ -82,17 +68,7 @@ pub struct SearchQuery {
 impl SearchQuery {
     /// All with these words in these logs.
     pub fn new(logs: Vec<LogId>, words: Words, limit: usize) -> Self {
-        Self {
-            logs,
-            words,
-            peer: None,
-            kinds: Vec::new(),
-            from: None,
-            since_ms: None,
-            until_ms: None,
-            before: None,
-            limit,
-        }
+        Self { logs, words, peer: None, filter: Filter::new(), from: None, before: None, limit }
     }
 }
 

@@ -166,7 +166,7 @@ mod tests {
 
     use super::{super::conformance::check_message_store, *};
     use crate::{
-        Content, Kind,
+        Content, Filter, Kind,
         backend::store::Words,
         cluster::{ArchivePlace, ArchiveRecord},
         proto::pb,
@@ -249,7 +249,8 @@ mod tests {
         };
         assert_eq!(found(&store, "午饭").await, 301);
         assert_eq!(found(&store, "number 601").await, 1);
-        let paid = StoreQuery::new(HistoryRange::Newest, 1000).with_kinds(vec![Kind::custom("order.paid")]);
+        let paid = Filter::new().kinds([Kind::custom("order.paid")]);
+        let paid = StoreQuery::new(HistoryRange::Newest, 1000).with_filter(paid);
         let page = store.read(&bob, &paid).await.unwrap();
         assert_eq!(page.entries.len(), 300, "kinds have their names of today");
         assert_eq!(page.entries[0].peer, Some("alice".parse().unwrap()));

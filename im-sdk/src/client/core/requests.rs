@@ -1,6 +1,8 @@
 //! Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered
 //! or their time is up. Asked twice, they have the effect of one.
 
+mod questions;
+
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     time::{Duration, Instant},
@@ -10,13 +12,13 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::rngs::StdRng;
 
+pub(super) use self::questions::{history, next, search};
 use super::backoff::random_within;
 use crate::{
-    Conversation, ConversationState, HistoryQuery, HistoryRange, Search, UserPresence,
+    ConversationState, UserPresence,
     client::{
         ConversationPage, FoundPage, HistoryPage, JoinedRoom, MAX_QUEUED_REQUESTS, Readers, RequestError,
     },
-    history::HistoryStart,
     proto::{
         frame,
         pb::{self, request::Question, response::Outcome},
@@ -252,74 +254,4 @@ fn is_answer(question: &Question, outcome: &Outcome) -> bool {
             | (Question::Mark(_), Outcome::Marked(_))
             | (Question::Readers(_), Outcome::Readers(_))
     )
-}
-
-/// Where the page after this one begins, in the direction that was asked for. `next` is 0 where an older back end did not
-/// say it.
-pub(super) fn next(asked: &pb::HistoryRequest, history: &pb::History) -> Option<HistoryRange> {
-    if !history.more {
-        return None;
-    }
-    let is_forward =
-        asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0);
-    let edge = if is_forward { history.entries.last() } else { history.entries.first() };
-    let seq = if history.next == 0 { edge?.seq } else { history.next };
-    Some(if is_forward { HistoryRange::After(seq) } else { HistoryRange::Before(seq) })
-}
-
-/// The question as it travels.
-pub(super) fn history(conversation: Conversation, query: HistoryQuery, limit: u32) -> Question {
-    use pb::history_request::Conversation as Asked;
-    let conversation = match conversation {
-        Conversation::User(user) => Asked::User(user.to_string()),
-        Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
-        Conversation::Inbox => Asked::Inbox(true),
-    };
-    let mut asked = pb::HistoryRequest {
-        conversation: Some(conversation),
-        limit,
-        since_ms: query.since_ms.unwrap_or_default(),
-        until_ms: until(query.until_ms),
-        kinds: query.kinds.iter().map(pb::ContentKind::from).collect(),
-        ..Default::default()
-    };
-    match query.start {
-        HistoryStart::Range(HistoryRange::Newest) => {}
-        // Nothing is before the first one, and 0 would mean the newest.
-        HistoryStart::Range(HistoryRange::Before(seq)) => asked.before = seq.max(1),
-        HistoryStart::Range(HistoryRange::After(seq)) => asked.after = Some(seq),
-        HistoryStart::BeforeMessage(id) => asked.before_id = id.as_u64(),
-        HistoryStart::AfterMessage(id) => asked.after_id = id.as_u64(),
-    }
-    Question::History(asked)
-}
-
-/// The same for a search.
-pub(super) fn search(search: Search, limit: u32) -> Question {
-    use pb::search_request::Conversation as Asked;
-    let conversation = search.conversation.map(|conversation| match conversation {
-        Conversation::User(user) => Asked::User(user.to_string()),
-        Conversation::Channel(channel) => Asked::Channel(channel.to_string()),
-        Conversation::Inbox => Asked::Inbox(true),
-    });
-    let before = search.before.map(|place| pb::Cursor {
-        channel: place.channel.map(|channel| channel.to_string()).unwrap_or_default(),
-        seq: 0,
-        id: place.message_id.as_u64(),
-    });
-    Question::Search(pb::SearchRequest {
-        text: search.text,
-        conversation,
-        kinds: search.kinds.iter().map(pb::ContentKind::from).collect(),
-        from: search.from.map(|user| user.to_string()).unwrap_or_default(),
-        since_ms: search.since_ms.unwrap_or_default(),
-        until_ms: until(search.until_ms),
-        before,
-        limit,
-    })
-}
-
-/// Nothing was sent in 1970, and 0 would mean up to now.
-fn until(unix_ms: Option<u64>) -> u64 {
-    unix_ms.map_or(0, |until| until.max(1))
 }

@@ -5,6 +5,8 @@ mod disk;
 mod memory;
 mod redis;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 #[cfg(feature = "backend")]
@@ -59,16 +61,16 @@ pub trait Membership: Send + Sync + std::fmt::Debug + 'static {
 }
 
 /// The store of members did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the store of members could not {action}: {source}")]
 pub struct MembersError {
     action: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    source: Arc<dyn std::error::Error + Send + Sync>,
 }
 
 impl MembersError {
     /// What was asked, such as `list a channel's members`, and why it was not done.
     pub fn new(action: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { action, source: source.into() }
+        Self { action, source: source.into().into() }
     }
 }

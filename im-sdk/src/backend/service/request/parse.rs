@@ -1,7 +1,7 @@
 //! What a device asks, as it travels and as it is meant.
 
 use crate::{
-    Conversation, HistoryQuery, HistoryRange, Kind, Search, SearchPlace,
+    Conversation, Filter, HistoryQuery, HistoryRange, Search, SearchPlace,
     history::HistoryStart,
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::pb,
@@ -25,12 +25,8 @@ pub(super) fn conversation(asked: &pb::HistoryRequest) -> Result<Conversation, S
 }
 
 pub(super) fn query(asked: &pb::HistoryRequest) -> Result<HistoryQuery, String> {
-    Ok(HistoryQuery {
-        start: start(asked)?,
-        since_ms: time(asked.since_ms),
-        until_ms: time(asked.until_ms),
-        kinds: kinds(&asked.kinds)?,
-    })
+    let filter = filter(&asked.kinds, asked.since_ms, asked.until_ms)?;
+    Ok(HistoryQuery { start: start(asked)?, filter })
 }
 
 fn start(asked: &pb::HistoryRequest) -> Result<HistoryStart, String> {
@@ -60,10 +56,8 @@ pub(super) fn search(asked: &pb::SearchRequest) -> Result<Search, String> {
     Ok(Search {
         text: asked.text.clone(),
         conversation,
-        kinds: kinds(&asked.kinds)?,
+        filter: filter(&asked.kinds, asked.since_ms, asked.until_ms)?,
         from,
-        since_ms: time(asked.since_ms),
-        until_ms: time(asked.until_ms),
         before: asked.before.as_ref().map(place).transpose()?,
     })
 }
@@ -81,15 +75,11 @@ fn place(cursor: &pb::Cursor) -> Result<SearchPlace, String> {
     Ok(SearchPlace { channel, message_id: message(cursor.id)? })
 }
 
-fn kinds(asked: &[pb::ContentKind]) -> Result<Vec<Kind>, String> {
-    if asked.len() > MAX_KINDS {
-        return Err(format!("{} kinds are asked for, of at most {MAX_KINDS}", asked.len()));
+fn filter(kinds: &[pb::ContentKind], since_ms: u64, until_ms: u64) -> Result<Filter, String> {
+    if kinds.len() > MAX_KINDS {
+        return Err(format!("{} kinds are asked for, of at most {MAX_KINDS}", kinds.len()));
     }
-    Ok(asked.iter().map(Kind::from).collect())
-}
-
-fn time(unix_ms: u64) -> Option<u64> {
-    (unix_ms != 0).then_some(unix_ms)
+    Ok(Filter::decode(kinds, since_ms, until_ms))
 }
 
 fn message(id: u64) -> Result<MessageId, String> {

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::{entry, inbox, unique, user};
 use crate::{
-    Content, Kind,
+    Content, Filter, Kind,
     backend::store::{MessageStore, SearchPage, SearchQuery, StoredEntry, Words},
     cluster::LogId,
     id::MessageId,
@@ -171,12 +171,16 @@ async fn only_what_is_asked_for(store: &dyn MessageStore) {
         (query(&[&inbox(&unique())], "word"), vec![]),
         (SearchQuery { peer: Some(user("bob")), ..all() }, vec![2, 1]),
         (SearchQuery { from: Some(user("bob")), ..all() }, vec![1]),
-        (SearchQuery { kinds: vec![Kind::custom("note")], ..all() }, vec![4]),
+        (SearchQuery { filter: Filter::new().kinds([Kind::custom("note")]), ..all() }, vec![4]),
         (
-            SearchQuery { kinds: vec![Kind::custom("note"), Kind::Text], limit: 2, ..all() },
+            SearchQuery {
+                filter: Filter::new().kinds([Kind::custom("note"), Kind::Text]),
+                limit: 2,
+                ..all()
+            },
             vec![6, 4, 3, 2, 1],
         ),
-        (SearchQuery { since_ms: Some(START + 2), until_ms: Some(START + 4), ..all() }, vec![3, 2]),
+        (SearchQuery { filter: Filter::new().since_ms(START + 2).until_ms(START + 4), ..all() }, vec![3, 2]),
         (SearchQuery { before: Some(entries[2].key()), ..all() }, vec![2, 1]),
     ] {
         assert_eq!(found(store, &query).await, expected, "{query:?}");

@@ -99,7 +99,7 @@ impl SqlMessageStore {
         if let Some(from) = &query.from {
             statement.push(" AND m.sender = ").bind(from.to_string());
         }
-        only(&mut statement, query.since_ms, query.until_ms, &query.kinds);
+        only(&mut statement, &query.filter);
         if let Some(before) = before {
             let id = clamp(before.message_id.as_u64());
             statement.push(" AND (m.id < ").bind(id).push(" OR (m.id = ").bind(id);

@@ -6,7 +6,7 @@ use super::{
     HistoryRange, MessageStoreError, READ, SqlMessageStore, StoreQuery, clamp, statement::Statement,
 };
 use crate::{
-    Kind,
+    Filter,
     backend::StoredEntry,
     cluster::LogId,
     id::{ChannelId, MessageId, UserId},
@@ -54,21 +54,21 @@ fn select(log: &LogId, query: &StoreQuery) -> Statement {
     if let Some(peer) = &query.peer {
         statement.push(" AND m.peer = ").bind(peer.to_string());
     }
-    only(&mut statement, query.since_ms, query.until_ms, &query.kinds);
+    only(&mut statement, &query.filter);
     statement
 }
 
 /// Only what was sent in this time and is of these kinds. The time is that in the id, which an index has.
-pub(super) fn only(statement: &mut Statement, since_ms: Option<u64>, until_ms: Option<u64>, kinds: &[Kind]) {
+pub(super) fn only(statement: &mut Statement, filter: &Filter) {
     let id = |unix_ms| clamp(MessageId::first_at(unix_ms).as_u64());
-    if let Some(since) = since_ms {
+    if let Some(since) = filter.since_ms {
         statement.push(" AND m.id >= ").bind(id(since));
     }
-    if let Some(until) = until_ms {
+    if let Some(until) = filter.until_ms {
         statement.push(" AND m.id < ").bind(id(until));
     }
-    if !kinds.is_empty() {
-        statement.push(" AND m.kind IN ").list(kinds.iter().map(ToString::to_string));
+    if !filter.kinds.is_empty() {
+        statement.push(" AND m.kind IN ").list(filter.kinds.iter().map(ToString::to_string));
     }
 }
 

@@ -1,0 +1,89 @@
+//! A page for each thing that one wants to do: an example to copy, what is guaranteed, the limits, the errors, what devices see.
+//!
+//! [The front page](crate) says which page is for what. Examples use `?` for errors and leave the runtime out; all of them are
+//! compiled, and those that need no Redis or NATS are run, as tests.
+
+// The pages are tests elsewhere: see `tests/src/guide.rs`. A page names both halves, of which this build may have one.
+#![cfg_attr(
+    not(all(feature = "backend", feature = "sql", feature = "sqlite")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+
+/// A page, and what its links are looked up in.
+macro_rules! pages {
+    ($($page:ident = $text:literal { $($half:ident: $($name:ident),+;)* })+) => {$(
+        pub mod $page {
+            // From inside, so that links are looked up here.
+            #![cfg_attr(not(doctest), doc = include_str!($text))]
+            $(#[cfg(all(doc, feature = "backend", feature = "sql", feature = "sqlite"))]
+            #[allow(unused_imports, reason = "links on the page name them")]
+            use crate::$half::{$($name),+};)*
+        }
+    )+};
+}
+
+pages! {
+    start = "start.md" {
+        backend: Im, StartError;
+        client: Client, Event, TokenProvider;
+        cluster: Cluster;
+        id: ChannelId, UserId;
+    }
+    sending = "sending.md" {
+        backend: Channel, Durability, Im, ImConfig, Message, Receipt, SendError, channel, user, users;
+        client: Event;
+        cluster: ClusterConfig, LogBounds;
+    }
+    handlers = "handlers.md" {
+        backend: Acceptance, Handler, Im, ImConfig, Incoming, ServeError, Service;
+        client: Event, PublishError, Published, RefusalKind;
+        content: Notice;
+    }
+    channels = "channels.md" {
+        backend: Channel, ChannelError, Im, MAX_SEARCH_CHANNELS, SendError, channel;
+        client: Event, ResetReason;
+        cluster: LogBounds;
+    }
+    rooms = "rooms.md" {
+        backend: ChannelReceipt, CountError, Priority, Receipt, Room, RoomError, RoomWelcome, SendError;
+        client: Client, Event, JoinedRoom, RequestError;
+        content: Custom;
+    }
+    kinds = "kinds.md" {
+        backend: Kind, SendError;
+        client: ReceivedMessage;
+        content: Body, Card, Change, Content, Custom, File, Forwarded, Image, Location, Media, Notice, Quote, Video, Voice;
+    }
+    changes = "changes.md" {
+        backend: ChangePolicy, Handler, Im, ImConfig, MessageStore, SendError;
+        client: Client, Event, MessageRef, ResetReason;
+        content: Body, Change;
+        timeline: MAX_WAITING_CHANGES, ShownMessage, Timeline;
+    }
+    conversations = "conversations.md" {
+        backend: Channel, ConversationChange, ConversationError, ConversationState, Handler, Im, ListedConversation,
+            MAX_CONVERSATION_PAGE, MAX_DRAFT_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD;
+        client: Client, ConversationList, Event, MarkError;
+    }
+    signals = "signals.md" {
+        backend: CallStep, Handler, Im, KickError, PresenceError, Signal;
+        client: Client, Event, RequestError;
+    }
+    history = "history.md" {
+        backend: ArchiverHandle, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
+            MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_SEARCH_BYTES, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE,
+            MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
+        client: Client, ReceivedMessage;
+        cluster: ArchiveConfig, ArchiveError, LogBounds;
+        timeline: Timeline;
+    }
+    devices = "devices.md" {
+        backend: Im;
+        client: Client, ClientConfig, Event, MemoryStore, PublishError, ResetReason, SqliteStore, Store, StoreError,
+            Trust;
+    }
+    operating = "operating.md" {
+        backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;
+        cluster: ClusterConfig, LogBounds, LogError;
+    }
+}
