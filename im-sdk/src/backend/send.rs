@@ -11,7 +11,7 @@ use super::{
     check::InvalidContent,
     ids::IdError,
     im::Im,
-    message::{Durability, InvalidMessage, Message, Prepared, push_frame},
+    message::{Durability, InvalidMessage, Message, Prepared, push_frame, push_frame_len},
     presence,
     publisher::Outcome,
     receipt::{Receipt, UserDevice},
@@ -151,6 +151,9 @@ pub(super) struct Located {
     pub(super) connection: ConnectionId,
 }
 
+/// Connections that live, by their servers: each server once.
+pub(super) type ByServer = Vec<(ServerId, Vec<Located>)>;
+
 /// Connections of a server that were handed something, and where it says what became of it.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -222,20 +225,18 @@ impl Im {
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         let message = prepared.encode(id);
-        check_size(push_frame(message.clone(), u64::MAX).len() + HISTORY_OVERHEAD)?;
+        check_size(push_frame_len(&message, u64::MAX) + HISTORY_OVERHEAD)?;
         let logged = self.append(id, message, &prepared, once).await?;
         // It is in the logs, so devices get it whatever the archive says.
-        let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
-        let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
-        let pushing = async {
-            let asked = self.push_logged(&logged).await;
-            if waits {
-                return self.answers(asked).await;
+        let (reached, archived) = match archive {
+            None => (self.push_logged(&logged, waits).await, Ok(())),
+            Some(_) => {
+                let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
+                let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
+                // Boxed for those that are not archived.
+                Box::pin(async { tokio::join!(self.push_logged(&logged, waits), archived) }).await
             }
-            self.sweep_beside(asked);
-            Vec::new()
         };
-        let (reached, archived) = tokio::join!(pushing, archived);
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
@@ -252,7 +253,16 @@ impl Im {
     }
 
     /// The message is safe: what fails from here on delays it until the device's next sync.
-    async fn push_logged(&self, logged: &Logged) -> Vec<Asked> {
+    async fn push_logged(&self, logged: &Logged, waits: bool) -> Vec<(Located, Reach)> {
+        let asked = self.ask_logged(logged).await;
+        if waits {
+            return self.answers(asked).await;
+        }
+        self.sweep_beside(asked);
+        Vec::new()
+    }
+
+    async fn ask_logged(&self, logged: &Logged) -> Vec<Asked> {
         let users: Vec<UserId> = logged.seqs.iter().map(|(user, _)| user.clone()).collect();
         let devices = match self.locate_logged(&users).await {
             Ok(devices) => devices,
@@ -262,12 +272,14 @@ impl Im {
             }
         };
         // Encoded for who is connected.
+        let frames = |seq| pb::record::Effect::Frames(push_frame(logged.message.clone(), seq));
+        if logged.seqs.len() <= FEW {
+            let seq =
+                |user: &UserId| logged.seqs.iter().find(|(other, _)| other == user).map(|(_, seq)| *seq);
+            return self.ask(devices, |user| frames(seq(user).unwrap_or_default())).await;
+        }
         let seqs: HashMap<&UserId, u64> = logged.seqs.iter().map(|(user, seq)| (user, *seq)).collect();
-        let effect = |user: &UserId| {
-            let seq = seqs.get(user).copied().unwrap_or_default();
-            pb::record::Effect::Frames(push_frame(logged.message.clone(), seq))
-        };
-        self.ask(devices, effect).await
+        self.ask(devices, |user| frames(seqs.get(user).copied().unwrap_or_default())).await
     }
 
     /// The wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
@@ -275,7 +287,7 @@ impl Im {
         &self,
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    ) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.routes().locate(users).await?;
         self.living(users, routes, wanted).await
     }
@@ -286,13 +298,13 @@ impl Im {
         &self,
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    ) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.routes().locate_heard(users).await?;
         self.living(users, routes, wanted).await
     }
 
     /// Of users in whose logs a message has just come. Who connects from now on reads it there.
-    async fn locate_logged(&self, users: &[UserId]) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    async fn locate_logged(&self, users: &[UserId]) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.locate_behind_append(users).await?;
         self.living(users, routes, |_| true).await
     }
@@ -302,9 +314,8 @@ impl Im {
         users: &[UserId],
         routes: Vec<Vec<(Device, Route)>>,
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
-        let mut by_server: HashMap<ServerId, Vec<Located>> = HashMap::new();
-        let mut stale = Vec::new();
+    ) -> Result<ByServer, RoutesError> {
+        let (mut living, mut stale) = (Vec::with_capacity(users.len()), Vec::new());
         for (user, routes) in users.iter().zip(routes) {
             for (device, Route { server, connection }) in routes {
                 if !wanted(&device) {
@@ -312,21 +323,21 @@ impl Im {
                 }
                 let located = Located { owner: UserDevice::new(user, device), connection };
                 if self.inner.directory.lives(&server).await? {
-                    by_server.entry(server).or_default().push(located);
+                    living.push((server, located));
                 } else {
                     stale.push((server, located));
                 }
             }
         }
         self.sweep(stale);
-        Ok(by_server)
+        Ok(by_server(living))
     }
 
     /// Has every server do something for its connections, and waits until all have answered or the time is over. Users
     /// whose effect is the same share a record.
     pub(super) async fn deliver(
         &self,
-        by_server: HashMap<ServerId, Vec<Located>>,
+        by_server: ByServer,
         effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
         let asked = self.ask(by_server, effect).await;
@@ -334,22 +345,35 @@ impl Im {
     }
 
     /// Hands every server what it is to do for its connections.
-    async fn ask(
-        &self,
-        by_server: HashMap<ServerId, Vec<Located>>,
-        effect: impl Fn(&UserId) -> pb::record::Effect,
-    ) -> Vec<Asked> {
+    async fn ask(&self, by_server: ByServer, effect: impl Fn(&UserId) -> pb::record::Effect) -> Vec<Asked> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
-        for (server, located) in by_server.into_iter().flat_map(split) {
-            for (effect, located) in by_effect(located, &effect) {
-                let connections = located.iter().map(|located| located.connection.0).collect();
-                let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
-                let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
-                asked.push(Asked { server: server.clone(), located, outcome });
+        for (server, located) in by_server {
+            if let [one] = located.as_slice() {
+                let effect = effect(&one.owner.user);
+                asked.push(self.submit(server, located, effect, deadline).await);
+                continue;
+            }
+            for located in split(located) {
+                for (effect, located) in by_effect(located, &effect) {
+                    asked.push(self.submit(server.clone(), located, effect, deadline).await);
+                }
             }
         }
         asked
+    }
+
+    async fn submit(
+        &self,
+        server: ServerId,
+        located: Vec<Located>,
+        effect: pb::record::Effect,
+        deadline: Instant,
+    ) -> Asked {
+        let connections = located.iter().map(|located| located.connection.0).collect();
+        let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
+        let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
+        Asked { server, located, outcome }
     }
 
     /// Waits until all have answered or the time is over.
@@ -407,6 +431,9 @@ impl Im {
     }
 }
 
+/// So few users are found by looking at all of them.
+const FEW: usize = 8;
+
 async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
     let mut gone = Vec::new();
     for (server, Located { owner, connection }) in stale {
@@ -443,12 +470,27 @@ fn by_effect(
     groups
 }
 
+/// A user's devices stay neighbours, as far as they are on one server.
+fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
+    if located.len() > 1 {
+        located.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    let mut groups: ByServer = Vec::new();
+    for (server, located) in located {
+        match groups.last_mut() {
+            Some((last, members)) if *last == server => members.push(located),
+            _ => groups.push((server, vec![located])),
+        }
+    }
+    groups
+}
+
 /// Into parts that are not too large for a record.
-fn split((server, mut located): (ServerId, Vec<Located>)) -> impl Iterator<Item = (ServerId, Vec<Located>)> {
+fn split(mut located: Vec<Located>) -> impl Iterator<Item = Vec<Located>> {
     std::iter::from_fn(move || {
         let rest = located.split_off(located.len().min(MAX_CONNECTIONS));
         let part = std::mem::replace(&mut located, rest);
-        (!part.is_empty()).then(|| (server.clone(), part))
+        (!part.is_empty()).then_some(part)
     })
 }
 
@@ -509,7 +551,7 @@ mod tests {
         // At eight bytes each, more than the megabyte that NATS takes.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
-        let reached = im.deliver(HashMap::from([(server, crowd)]), |_| frames.clone()).await;
+        let reached = im.deliver(vec![(server, crowd)], |_| frames.clone()).await;
         assert_eq!(reached.len(), 140_000);
         assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
     }
