@@ -58,6 +58,13 @@ pub(super) struct Reached {
     pub(super) shed: u32,
 }
 
+/// A record that there was no room for.
+#[derive(Debug)]
+pub(super) struct Full {
+    job: Job,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
 /// Those who wait for an envelope's answer, one for each record.
 type InFlight = Vec<Option<Waiter>>;
 
@@ -137,14 +144,37 @@ impl Publisher {
         record: pb::Record,
         deadline: Instant,
     ) -> Option<oneshot::Receiver<Outcome>> {
+        match self.submit_now(server, record, deadline) {
+            Ok(outcome) => outcome,
+            Err(full) => self.submit_late(server, full, deadline).await,
+        }
+    }
+
+    /// The same where there is room, which nearly always is: then there is no need for a timer.
+    pub(super) fn submit_now(
+        self: &Arc<Self>,
+        server: &ServerId,
+        record: pb::Record,
+        deadline: Instant,
+    ) -> Result<Option<oneshot::Receiver<Outcome>>, Box<Full>> {
         let (done, outcome) = oneshot::channel();
         let job = Job { record, waiter: Some(Waiter { done, deadline }) };
-        // Nearly always there is room, and then there is no need for a timer.
-        let link = self.link(server)?;
-        if let Err(job) = link.try_push(job) {
-            timeout_at(deadline, self.push(server, job)).await.ok()?;
+        let Some(link) = self.link(server) else { return Ok(None) };
+        match link.try_push(job) {
+            Ok(()) => Ok(Some(outcome)),
+            Err(job) => Err(Box::new(Full { job, outcome })),
         }
-        Some(outcome)
+    }
+
+    /// The same for what there was no room for.
+    pub(super) async fn submit_late(
+        self: &Arc<Self>,
+        server: &ServerId,
+        full: Box<Full>,
+        deadline: Instant,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        timeout_at(deadline, self.push(server, full.job)).await.ok()?;
+        Some(full.outcome)
     }
 
     /// Queues a record whose outcome nobody waits for.

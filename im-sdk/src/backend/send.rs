@@ -178,13 +178,27 @@ impl Im {
     /// # Errors
     /// [`SendError`]. A message that is not in every log that it belongs into is an error, never Ok.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.send_once(message, None).await
+        let prepared = self.prepare(message)?;
+        self.send_prepared(prepared, None).await
     }
 
     /// The same for a device's publish, which has a number that makes it one effect. It does not wait for what the servers
     /// say: the receipt tells of the logs alone. What one device publishes is handed to the servers in its order.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let mut prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
+        let prepared = self.prepare(message)?;
+        self.send_prepared(prepared, once).await
+    }
+
+    /// Boxed: it goes through all steps, and a future that holds it is copied when it is made.
+    fn prepare(&self, message: Message) -> Result<Box<Prepared>, SendError> {
+        Ok(Box::new(message.or_durability(self.inner.config.default_durability).prepare()?))
+    }
+
+    async fn send_prepared(
+        &self,
+        mut prepared: Box<Prepared>,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
         let id = self.inner.ids.next()?;
         let archive = match prepared.durability {
             Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
@@ -201,7 +215,12 @@ impl Im {
         Ok(Receipt { origin: Origin::new(self), ..receipt })
     }
 
-    async fn send_live(&self, id: MessageId, prepared: Prepared, wait: bool) -> Result<Receipt, SendError> {
+    async fn send_live(
+        &self,
+        id: MessageId,
+        prepared: Box<Prepared>,
+        wait: bool,
+    ) -> Result<Receipt, SendError> {
         let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
@@ -218,7 +237,7 @@ impl Im {
     async fn send_logged(
         &self,
         id: MessageId,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         once: Option<Once>,
         archive: Option<&Arc<dyn Archive>>,
     ) -> Result<Receipt, SendError> {
@@ -316,18 +335,25 @@ impl Im {
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<ByServer, RoutesError> {
         let (mut living, mut stale) = (Vec::with_capacity(users.len()), Vec::new());
+        let mut unknown = Vec::new();
         for (user, routes) in users.iter().zip(routes) {
             for (device, Route { server, connection }) in routes {
                 if !wanted(&device) {
                     continue;
                 }
                 let located = Located { owner: UserDevice::new(user, device), connection };
-                if self.inner.directory.lives(&server).await? {
-                    living.push((server, located));
-                } else {
-                    stale.push((server, located));
+                match self.inner.directory.known(&server) {
+                    Some(true) => living.push((server, located)),
+                    Some(false) => stale.push((server, located)),
+                    None => unknown.push((server, located)),
                 }
             }
+        }
+        for (server, located) in unknown {
+            // Boxed: it happens once for each server.
+            let group =
+                if Box::pin(self.inner.directory.lives(&server)).await? { &mut living } else { &mut stale };
+            group.push((server, located));
         }
         self.sweep(stale);
         Ok(by_server(living))
@@ -372,7 +398,12 @@ impl Im {
     ) -> Asked {
         let connections = located.iter().map(|located| located.connection.0).collect();
         let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
-        let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
+        let publisher = &self.inner.publisher;
+        let outcome = match publisher.submit_now(&server, record, deadline) {
+            Ok(outcome) => outcome,
+            // Boxed: there is nearly always room.
+            Err(full) => Box::pin(publisher.submit_late(&server, full, deadline)).await,
+        };
         Asked { server, located, outcome }
     }
 
@@ -537,6 +568,17 @@ mod tests {
             let payload = answer.encode_to_vec().into();
             cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
         }
+    }
+
+    /// A future is copied when it is made, and what waits in it is what a sender's memory is full of.
+    #[tokio::test]
+    async fn a_send_is_small() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let send = im.send(Message::new());
+        assert!(std::mem::size_of_val(&send) <= 1536, "{} bytes", std::mem::size_of_val(&send));
+        let prepared = im.prepare(Message::to(crate::backend::user("bob")).text("hi")).unwrap();
+        let logged = im.send_logged(im.inner.ids.next().unwrap(), prepared, None, None);
+        assert!(std::mem::size_of_val(&logged) <= 1536, "{} bytes", std::mem::size_of_val(&logged));
     }
 
     #[tokio::test]
