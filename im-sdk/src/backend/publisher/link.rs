@@ -61,6 +61,8 @@ pub(super) struct Link {
 struct Queue {
     /// What is pushed goes into the last one, as far as it has room.
     batches: VecDeque<Batch>,
+    /// What the last one that was taken took: the next one will take about as much.
+    room: usize,
     closed: bool,
 }
 
@@ -94,7 +96,8 @@ impl Link {
         place.forget();
         let first = queue.batches.is_empty();
         if !queue.batches.back().is_some_and(Batch::has_room) {
-            queue.batches.push_back(Batch::default());
+            let room = Vec::with_capacity(queue.room);
+            queue.batches.push_back(Batch { records: room, waiters: Vec::new() });
         }
         if let Some(batch) = queue.batches.back_mut() {
             encode(&job.record, &mut batch.records);
@@ -129,7 +132,10 @@ impl Link {
 
     /// What is ready goes together.
     pub(super) fn take(&self) -> Batch {
-        let batch = self.lock().batches.pop_front().unwrap_or_default();
+        let mut queue = self.lock();
+        let batch = queue.batches.pop_front().unwrap_or_default();
+        queue.room = batch.records.len();
+        drop(queue);
         self.places.add_permits(batch.waiters.len());
         batch
     }

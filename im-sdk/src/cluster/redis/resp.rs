@@ -117,6 +117,10 @@ impl<'a> Answer<'a> {
         self.0 == b"+OK\r\n"
     }
 
+    pub(crate) fn is_error(self) -> bool {
+        self.0.starts_with(b"-")
+    }
+
     pub(super) fn is_push(self) -> bool {
         self.0.starts_with(b">")
     }

@@ -29,8 +29,8 @@ use crate::cluster::{
 /// How much is read at once.
 const READ: usize = 64 * 1024;
 
-/// What was written is forgotten in this room; beyond it, for the room's sake too.
-const KEPT_ROOM: usize = 256 * 1024;
+/// So much room is used again for what is written next.
+const KEPT_ROOM: usize = 1024 * 1024;
 
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -39,7 +39,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 pub(super) struct Connection {
     socket: Box<dyn Socket>,
     unread: BytesMut,
-    unwritten: BytesMut,
+    /// What is written, and how much of it has been.
+    writing: Vec<u8>,
+    written: usize,
     shared: Arc<Shared>,
 }
 
@@ -60,8 +62,8 @@ impl Connection {
     ) -> RedisResult<Self> {
         let info = connection_info(config, address)?;
         let socket = connect(&info, config).await?;
-        let (unread, unwritten) = (BytesMut::new(), BytesMut::new());
-        let mut connection = Self { socket, unread, unwritten, shared: Arc::clone(shared) };
+        let (unread, writing) = (BytesMut::new(), Vec::new());
+        let mut connection = Self { socket, unread, writing, written: 0, shared: Arc::clone(shared) };
         connection.greet(info.redis_settings()).await?;
         // Nobody reads behind a `WAIT`.
         let tells = shared.replicas == 0 && connection.track().await?;
@@ -108,12 +110,12 @@ impl Connection {
 
     /// Takes commands in; [`Connection::advance`] writes them.
     pub(super) fn write(&mut self, commands: &Commands) {
-        self.unwritten.extend_from_slice(commands.bytes());
+        self.writing.extend_from_slice(commands.bytes());
     }
 
     /// How much is still to be written.
     pub(super) fn unwritten(&self) -> usize {
-        self.unwritten.len()
+        self.writing.len() - self.written
     }
 
     /// Writes and reads on. Nothing is lost when the future is dropped.
@@ -122,19 +124,20 @@ impl Connection {
     }
 
     fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Did>> {
-        while !self.unwritten.is_empty() {
-            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(context, &self.unwritten) else {
+        while self.unwritten() > 0 {
+            let unwritten = &self.writing[self.written..];
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(context, unwritten) else {
                 // Redis may read on only when somebody reads what it says.
                 return self.poll_read(context);
             };
-            self.unwritten.advance(match written? {
+            self.written += match written? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => written,
-            });
-            if self.unwritten.is_empty() {
-                if self.unwritten.capacity() > KEPT_ROOM {
-                    self.unwritten = BytesMut::new();
-                }
+            };
+            if self.unwritten() == 0 {
+                self.writing.clear();
+                self.writing.shrink_to(KEPT_ROOM);
+                self.written = 0;
                 return Poll::Ready(Ok(Did::Write));
             }
         }
