@@ -202,6 +202,11 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
+/// Of which kind it is. A custom one is named by others.
+fn kind(content: &Content) -> String {
+    content.kind().map_or_else(String::new, |kind| clean(&kind.to_string()))
+}
+
 /// What others write must neither steer this terminal, nor pass for a line of this program.
 fn clean(text: &str) -> String {
     let is_steering =

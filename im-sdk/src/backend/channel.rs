@@ -1,16 +1,14 @@
 //! Channels: groups and rooms. Who is a member, and what is sent to all of them.
 
-use std::collections::HashMap;
-
 use super::{
     im::Im,
     message::{Message, Target, left_frame},
     receipt::Receipt,
-    send::{Located, Reach, SendError},
+    send::{ByServer, Reach, SendError},
 };
 use crate::{
     cluster::{ConversationsError, LogError, MembersError, RoutesError},
-    id::{ChannelId, InvalidId, ServerId, UserId},
+    id::{ChannelId, InvalidId, UserId},
     proto::{frame, pb},
 };
 
@@ -225,8 +223,8 @@ impl Channel {
 
 impl Im {
     /// Has devices sync, which joins them to their channels. One that misses it learns of them at its next sync.
-    async fn ask_to_sync(&self, devices: HashMap<ServerId, Vec<Located>>) {
-        let count: usize = devices.values().map(Vec::len).sum();
+    async fn ask_to_sync(&self, devices: ByServer) {
+        let count: usize = devices.iter().map(|(_, located)| located.len()).sum();
         let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
         // A few at once need not wait for each other.
         let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
@@ -235,7 +233,7 @@ impl Im {
     }
 
     /// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
-    async fn take_out(&self, channel: &ChannelId, devices: HashMap<ServerId, Vec<Located>>) -> usize {
+    async fn take_out(&self, channel: &ChannelId, devices: ByServer) -> usize {
         let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
         let leave = pb::record::Effect::Leave(channels);
         let left = self.deliver(devices.clone(), |_| leave.clone()).await;

@@ -72,7 +72,8 @@ impl Directory {
         Ok(())
     }
 
-    fn known(&self, server: &ServerId) -> Option<bool> {
+    /// The same, as far as it is known.
+    pub(super) fn known(&self, server: &ServerId) -> Option<bool> {
         let state = self.lock();
         if state.live.contains_key(server) {
             return Some(true);

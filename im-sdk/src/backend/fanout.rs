@@ -28,7 +28,7 @@ impl Im {
     pub(super) async fn send_to_channel(
         &self,
         id: MessageId,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         channel: ChannelId,
         once: Option<Once>,
         archive: Option<&Arc<dyn Archive>>,

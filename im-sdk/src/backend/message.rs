@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint, fixed64},
+    length_delimiter_len,
+};
 
 use super::check::{self, InvalidContent};
 use crate::{
@@ -373,24 +377,42 @@ impl Prepared {
 
     /// The message as it is logged and as devices get it, encoded once for all of them.
     pub(super) fn encode(&self, id: MessageId) -> Bytes {
-        let text = |user: Option<&UserId>| user.map(ToString::to_string).unwrap_or_default();
+        let from = self.from.as_ref().map_or("", |from| from.as_str());
         let to = match self.users.as_slice() {
-            [one] => text(Some(one)),
-            _ => String::new(),
+            [one] => one.as_str(),
+            _ => "",
         };
-        let message = pb::Message {
-            id: id.as_u64(),
-            from: text(self.from.as_ref()),
-            to,
-            content: Some(self.content.clone()),
-        };
-        message.encode_to_vec().into()
+        // The fields of `pb::Message`, from where they are.
+        let content = self.content.encoded_len();
+        let mut encoded = Vec::with_capacity(content + from.len() + to.len() + FIELDS_BYTES);
+        fixed64::encode(1, &id.as_u64(), &mut encoded);
+        for (number, text) in [(2, from), (3, to)] {
+            if !text.is_empty() {
+                encode_key(number, WireType::LengthDelimited, &mut encoded);
+                encode_varint(text.len() as u64, &mut encoded);
+                encoded.extend_from_slice(text.as_bytes());
+            }
+        }
+        encode_key(4, WireType::LengthDelimited, &mut encoded);
+        encode_varint(content as u64, &mut encoded);
+        self.content.encode_raw(&mut encoded);
+        encoded.into()
     }
 }
+
+/// What the id, the keys and the lengths of a message's fields take at most.
+const FIELDS_BYTES: usize = 32;
 
 /// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
 pub(super) fn push_frame(message: Bytes, seq: u64) -> Bytes {
     raw_push(message, String::new(), seq)
+}
+
+/// How long that will be.
+pub(super) fn push_frame_len(message: &Bytes, seq: u64) -> usize {
+    let push = pb::RawPush { message: message.clone(), channel: String::new(), seq };
+    let frame = pb::RawFrame { push: Some(push), response: None }.encoded_len();
+    frame + length_delimiter_len(frame)
 }
 
 /// The same for the members of a channel.
@@ -443,6 +465,24 @@ mod tests {
     fn a_user_named_twice_counts_once() {
         let prepared = Message::to(users(["a", "b", "a"])).text("hi").prepare().unwrap();
         assert_eq!(prepared.users, ["a", "b"].map(|id| UserId::parse(id).unwrap()));
+    }
+
+    #[test]
+    fn a_message_is_encoded_as_its_type_says() {
+        let id = MessageId::from_u64(u64::MAX / 3).unwrap();
+        for (from, users) in [("", vec!["bob"]), ("alice", vec!["bob"]), ("alice", vec!["bob", "carol"])] {
+            let mut message = Message::to(super::users(users.clone())).text("x".repeat(300));
+            if !from.is_empty() {
+                message = message.from(from);
+            }
+            let prepared = message.prepare().unwrap();
+            let to = if users.len() == 1 { users[0].to_owned() } else { String::new() };
+            let content = Some(prepared.content.clone());
+            let expected = pb::Message { id: id.as_u64(), from: from.to_owned(), to, content };
+            let encoded = prepared.encode(id);
+            assert_eq!(encoded, expected.encode_to_vec());
+            assert_eq!(push_frame_len(&encoded, 7), push_frame(encoded.clone(), 7).len());
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Im {
     pub async fn presence(&self, users: &[UserId]) -> Result<Vec<UserPresence>, PresenceError> {
         let mut online: HashMap<UserId, Vec<Terminal>> = HashMap::new();
         let seen = self.inner.cluster.last_seen().last_seen(users).await?;
-        for located in self.locate(users, |_| true).await?.into_values().flatten() {
+        for located in self.locate(users, |_| true).await?.into_iter().flat_map(|(_, located)| located) {
             online.entry(located.owner.user).or_default().push(located.owner.device.terminal);
         }
         let of = |(user, seen): (&UserId, Vec<(Terminal, u64)>)| {

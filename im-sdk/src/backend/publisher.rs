@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     link::{Batch, Job, Link, Waiter},
-    record::{Encoded, envelope},
+    record::envelope,
 };
 use crate::{
     cluster::{BusEvent, Cluster, Publication, Subject, Subscription},
@@ -58,6 +58,13 @@ pub(super) struct Reached {
     pub(super) shed: u32,
 }
 
+/// A record that there was no room for.
+#[derive(Debug)]
+pub(super) struct Full {
+    job: Job,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
 /// Those who wait for an envelope's answer, one for each record.
 type InFlight = Vec<Option<Waiter>>;
 
@@ -65,6 +72,8 @@ type InFlight = Vec<Option<Waiter>>;
 pub(super) struct Publisher {
     cluster: Cluster,
     name: String,
+    /// Where servers answer.
+    answers: Subject,
     /// How long an outcome is waited for.
     send_timeout: Duration,
     /// `None` once closed.
@@ -87,7 +96,8 @@ impl Publisher {
     pub(super) fn new(cluster: Cluster, name: String, send_timeout: Duration, tasks: TaskTracker) -> Self {
         let links = Mutex::new(Some(HashMap::new()));
         let (in_flight, settles) = (Mutex::new(Some(HashMap::new())), AtomicU64::new(0));
-        Self { cluster, name, send_timeout, links, in_flight, settles, tasks }
+        let answers = cluster.names().answers(&name);
+        Self { cluster, name, answers, send_timeout, links, in_flight, settles, tasks }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -96,8 +106,7 @@ impl Publisher {
 
     /// The subjects that [`Publisher::listen`] needs.
     pub(super) fn subjects(&self) -> [Subject; 2] {
-        let names = self.cluster.names();
-        [names.answers(&self.name), names.all_undelivered(&self.name)]
+        [self.answers.clone(), self.cluster.names().all_undelivered(&self.name)]
     }
 
     /// Waits until the bus has done everything that this process asked it for before, such as subscribing: an envelope to a
@@ -109,7 +118,9 @@ impl Publisher {
         let (done, outcome) = oneshot::channel();
         let number = self.settles.fetch_add(1, Ordering::Relaxed);
         let waiter = Waiter { done, deadline: Instant::now() + limit };
-        self.publish(&nobody, number, Batch { records: Vec::new(), waiters: vec![Some(waiter)] }).await;
+        let subject = self.cluster.names().server(&nobody);
+        let batch = Batch { records: Vec::new(), waiters: vec![Some(waiter)] };
+        self.publish(&nobody, &subject, number, batch).await;
         matches!(timeout(limit, outcome).await, Ok(Ok(Outcome::ServerGone)))
     }
 
@@ -122,7 +133,7 @@ impl Publisher {
     ) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         let waiter = Waiter { done, deadline: Instant::now() + self.send_timeout };
-        self.push(server, Job { record: Encoded::new(&record), waiter: Some(waiter) }).await;
+        self.push(server, Job { record, waiter: Some(waiter) }).await;
         outcome
     }
 
@@ -133,19 +144,42 @@ impl Publisher {
         record: pb::Record,
         deadline: Instant,
     ) -> Option<oneshot::Receiver<Outcome>> {
-        let (done, outcome) = oneshot::channel();
-        let job = Job { record: Encoded::new(&record), waiter: Some(Waiter { done, deadline }) };
-        // Nearly always there is room, and then there is no need for a timer.
-        let link = self.link(server)?;
-        if let Err(job) = link.try_push(job) {
-            timeout_at(deadline, self.push(server, job)).await.ok()?;
+        match self.submit_now(server, record, deadline) {
+            Ok(outcome) => outcome,
+            Err(full) => self.submit_late(server, full, deadline).await,
         }
-        Some(outcome)
+    }
+
+    /// The same where there is room, which nearly always is: then there is no need for a timer.
+    pub(super) fn submit_now(
+        self: &Arc<Self>,
+        server: &ServerId,
+        record: pb::Record,
+        deadline: Instant,
+    ) -> Result<Option<oneshot::Receiver<Outcome>>, Box<Full>> {
+        let (done, outcome) = oneshot::channel();
+        let job = Job { record, waiter: Some(Waiter { done, deadline }) };
+        let Some(link) = self.link(server) else { return Ok(None) };
+        match link.try_push(job) {
+            Ok(()) => Ok(Some(outcome)),
+            Err(job) => Err(Box::new(Full { job, outcome })),
+        }
+    }
+
+    /// The same for what there was no room for.
+    pub(super) async fn submit_late(
+        self: &Arc<Self>,
+        server: &ServerId,
+        full: Box<Full>,
+        deadline: Instant,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        timeout_at(deadline, self.push(server, full.job)).await.ok()?;
+        Some(full.outcome)
     }
 
     /// Queues a record whose outcome nobody waits for.
     pub(super) async fn submit_and_forget(self: &Arc<Self>, server: &ServerId, record: pb::Record) {
-        self.push(server, Job { record: Encoded::new(&record), waiter: None }).await;
+        self.push(server, Job { record, waiter: None }).await;
     }
 
     /// Once the publisher is closed, the dropped job makes the outcome unknown.
@@ -193,7 +227,7 @@ impl Publisher {
     /// Publishes what is queued for one server until its link is forgotten. In between, it says what its last number was:
     /// only so can a server notice that the last envelopes of a burst are missing.
     async fn run_link(self: Arc<Self>, server: ServerId, link: Arc<Link>) {
-        let mut number = 0;
+        let (mut number, subject) = (0, self.cluster.names().server(&server));
         let mut ticks = interval(LAST_NUMBER_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -201,7 +235,7 @@ impl Publisher {
                 biased; // Records come first.
                 ready = link.ready() => ready,
                 _ = ticks.tick() => {
-                    self.say(&server, number, false).await;
+                    self.say(&subject, number, false).await;
                     continue;
                 }
             };
@@ -209,18 +243,18 @@ impl Publisher {
                 break;
             }
             number += 1;
-            self.publish(&server, number, link.take()).await;
+            self.publish(&server, &subject, number, link.take()).await;
             ticks.reset();
         }
-        self.say(&server, number, true).await;
+        self.say(&subject, number, true).await;
     }
 
     /// Says what the last number was, or goodbye.
-    async fn say(&self, server: &ServerId, number: u64, goodbye: bool) {
+    async fn say(&self, subject: &Subject, number: u64, goodbye: bool) {
         let envelope =
             pb::Envelope { publisher: self.name.clone(), number, goodbye, ..pb::Envelope::default() };
         let publication = Publication {
-            subject: self.cluster.names().server(server),
+            subject: subject.clone(),
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
@@ -228,18 +262,17 @@ impl Publisher {
         let _ = self.cluster.bus().publish(publication).await;
     }
 
-    async fn publish(&self, server: &ServerId, number: u64, batch: Batch) {
-        let names = self.cluster.names();
+    async fn publish(&self, server: &ServerId, subject: &Subject, number: u64, batch: Batch) {
         let head = pb::Envelope {
             publisher: self.name.clone(),
             number,
-            answer_to: names.answers(&self.name).to_string(),
+            answer_to: self.answers.to_string(),
             records: Vec::new(),
             goodbye: false,
         };
         let publication = Publication {
-            subject: names.server(server),
-            return_to: Some(names.undelivered(&self.name, server, number)),
+            subject: subject.clone(),
+            return_to: Some(self.cluster.names().undelivered(&self.name, server, number)),
             payload: envelope(&head, &batch.records).into(),
         };
         let key = (server.clone(), number);

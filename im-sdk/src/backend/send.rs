@@ -11,7 +11,7 @@ use super::{
     check::InvalidContent,
     ids::IdError,
     im::Im,
-    message::{Durability, InvalidMessage, Message, Prepared, push_frame},
+    message::{Durability, InvalidMessage, Message, Prepared, push_frame, push_frame_len},
     presence,
     publisher::Outcome,
     receipt::{Receipt, UserDevice},
@@ -151,6 +151,9 @@ pub(super) struct Located {
     pub(super) connection: ConnectionId,
 }
 
+/// Connections that live, by their servers: each server once.
+pub(super) type ByServer = Vec<(ServerId, Vec<Located>)>;
+
 /// Connections of a server that were handed something, and where it says what became of it.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -175,13 +178,27 @@ impl Im {
     /// # Errors
     /// [`SendError`]. A message that is not in every log that it belongs into is an error, never Ok.
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.send_once(message, None).await
+        let prepared = self.prepare(message)?;
+        self.send_prepared(prepared, None).await
     }
 
     /// The same for a device's publish, which has a number that makes it one effect. It does not wait for what the servers
     /// say: the receipt tells of the logs alone. What one device publishes is handed to the servers in its order.
     pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let mut prepared = message.or_durability(self.inner.config.default_durability).prepare()?;
+        let prepared = self.prepare(message)?;
+        self.send_prepared(prepared, once).await
+    }
+
+    /// Boxed: it goes through all steps, and a future that holds it is copied when it is made.
+    fn prepare(&self, message: Message) -> Result<Box<Prepared>, SendError> {
+        Ok(Box::new(message.or_durability(self.inner.config.default_durability).prepare()?))
+    }
+
+    async fn send_prepared(
+        &self,
+        mut prepared: Box<Prepared>,
+        once: Option<Once>,
+    ) -> Result<Receipt, SendError> {
         let id = self.inner.ids.next()?;
         let archive = match prepared.durability {
             Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
@@ -201,7 +218,7 @@ impl Im {
     async fn send_live(
         &self,
         id: MessageId,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         once: Option<Once>,
     ) -> Result<Receipt, SendError> {
         let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
@@ -227,27 +244,25 @@ impl Im {
     async fn send_logged(
         &self,
         id: MessageId,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         once: Option<Once>,
         archive: Option<&Arc<dyn Archive>>,
     ) -> Result<Receipt, SendError> {
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         let message = prepared.encode(id);
-        check_size(push_frame(message.clone(), u64::MAX).len() + HISTORY_OVERHEAD)?;
+        check_size(push_frame_len(&message, u64::MAX) + HISTORY_OVERHEAD)?;
         let logged = self.append(id, message, &prepared, once).await?;
         // It is in the logs, so devices get it whatever the archive says.
-        let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
-        let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
-        let pushing = async {
-            let asked = self.push_logged(&logged).await;
-            if waits {
-                return self.answers(asked).await;
+        let (reached, archived) = match archive {
+            None => (self.push_logged(&logged, waits).await, Ok(())),
+            Some(_) => {
+                let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
+                let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
+                // Boxed for those that are not archived.
+                Box::pin(async { tokio::join!(self.push_logged(&logged, waits), archived) }).await
             }
-            self.sweep_beside(asked);
-            Vec::new()
         };
-        let (reached, archived) = tokio::join!(pushing, archived);
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
@@ -264,7 +279,16 @@ impl Im {
     }
 
     /// The message is safe: what fails from here on delays it until the device's next sync.
-    async fn push_logged(&self, logged: &Logged) -> Vec<Asked> {
+    async fn push_logged(&self, logged: &Logged, waits: bool) -> Vec<(Located, Reach)> {
+        let asked = self.ask_logged(logged).await;
+        if waits {
+            return self.answers(asked).await;
+        }
+        self.sweep_beside(asked);
+        Vec::new()
+    }
+
+    async fn ask_logged(&self, logged: &Logged) -> Vec<Asked> {
         let users: Vec<UserId> = logged.seqs.iter().map(|(user, _)| user.clone()).collect();
         let devices = match self.locate_logged(&users).await {
             Ok(devices) => devices,
@@ -274,12 +298,14 @@ impl Im {
             }
         };
         // Encoded for who is connected.
+        let frames = |seq| pb::record::Effect::Frames(push_frame(logged.message.clone(), seq));
+        if logged.seqs.len() <= FEW {
+            let seq =
+                |user: &UserId| logged.seqs.iter().find(|(other, _)| other == user).map(|(_, seq)| *seq);
+            return self.ask(devices, |user| frames(seq(user).unwrap_or_default())).await;
+        }
         let seqs: HashMap<&UserId, u64> = logged.seqs.iter().map(|(user, seq)| (user, *seq)).collect();
-        let effect = |user: &UserId| {
-            let seq = seqs.get(user).copied().unwrap_or_default();
-            pb::record::Effect::Frames(push_frame(logged.message.clone(), seq))
-        };
-        self.ask(devices, effect).await
+        self.ask(devices, |user| frames(seqs.get(user).copied().unwrap_or_default())).await
     }
 
     /// The wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
@@ -287,7 +313,7 @@ impl Im {
         &self,
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    ) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.routes().locate(users).await?;
         self.living(users, routes, wanted).await
     }
@@ -298,13 +324,13 @@ impl Im {
         &self,
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    ) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.routes().locate_heard(users).await?;
         self.living(users, routes, wanted).await
     }
 
     /// Of users in whose logs a message has just come. Who connects from now on reads it there.
-    async fn locate_logged(&self, users: &[UserId]) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
+    async fn locate_logged(&self, users: &[UserId]) -> Result<ByServer, RoutesError> {
         let routes = self.inner.cluster.locate_behind_append(users).await?;
         self.living(users, routes, |_| true).await
     }
@@ -314,31 +340,37 @@ impl Im {
         users: &[UserId],
         routes: Vec<Vec<(Device, Route)>>,
         wanted: impl Fn(&Device) -> bool,
-    ) -> Result<HashMap<ServerId, Vec<Located>>, RoutesError> {
-        let mut by_server: HashMap<ServerId, Vec<Located>> = HashMap::new();
-        let mut stale = Vec::new();
+    ) -> Result<ByServer, RoutesError> {
+        let (mut living, mut stale) = (Vec::with_capacity(users.len()), Vec::new());
+        let mut unknown = Vec::new();
         for (user, routes) in users.iter().zip(routes) {
             for (device, Route { server, connection }) in routes {
                 if !wanted(&device) {
                     continue;
                 }
                 let located = Located { owner: UserDevice::new(user, device), connection };
-                if self.inner.directory.lives(&server).await? {
-                    by_server.entry(server).or_default().push(located);
-                } else {
-                    stale.push((server, located));
+                match self.inner.directory.known(&server) {
+                    Some(true) => living.push((server, located)),
+                    Some(false) => stale.push((server, located)),
+                    None => unknown.push((server, located)),
                 }
             }
         }
+        for (server, located) in unknown {
+            // Boxed: it happens once for each server.
+            let group =
+                if Box::pin(self.inner.directory.lives(&server)).await? { &mut living } else { &mut stale };
+            group.push((server, located));
+        }
         self.sweep(stale);
-        Ok(by_server)
+        Ok(by_server(living))
     }
 
     /// Has every server do something for its connections, and waits until all have answered or the time is over. Users
     /// whose effect is the same share a record.
     pub(super) async fn deliver(
         &self,
-        by_server: HashMap<ServerId, Vec<Located>>,
+        by_server: ByServer,
         effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
         let asked = self.ask(by_server, effect).await;
@@ -346,22 +378,40 @@ impl Im {
     }
 
     /// Hands every server what it is to do for its connections.
-    async fn ask(
-        &self,
-        by_server: HashMap<ServerId, Vec<Located>>,
-        effect: impl Fn(&UserId) -> pb::record::Effect,
-    ) -> Vec<Asked> {
+    async fn ask(&self, by_server: ByServer, effect: impl Fn(&UserId) -> pb::record::Effect) -> Vec<Asked> {
         let deadline = Instant::now() + self.inner.config.send_timeout;
         let mut asked = Vec::with_capacity(by_server.len());
-        for (server, located) in by_server.into_iter().flat_map(split) {
-            for (effect, located) in by_effect(located, &effect) {
-                let connections = located.iter().map(|located| located.connection.0).collect();
-                let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
-                let outcome = self.inner.publisher.submit_by(&server, record, deadline).await;
-                asked.push(Asked { server: server.clone(), located, outcome });
+        for (server, located) in by_server {
+            if let [one] = located.as_slice() {
+                let effect = effect(&one.owner.user);
+                asked.push(self.submit(server, located, effect, deadline).await);
+                continue;
+            }
+            for located in split(located) {
+                for (effect, located) in by_effect(located, &effect) {
+                    asked.push(self.submit(server.clone(), located, effect, deadline).await);
+                }
             }
         }
         asked
+    }
+
+    async fn submit(
+        &self,
+        server: ServerId,
+        located: Vec<Located>,
+        effect: pb::record::Effect,
+        deadline: Instant,
+    ) -> Asked {
+        let connections = located.iter().map(|located| located.connection.0).collect();
+        let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
+        let publisher = &self.inner.publisher;
+        let outcome = match publisher.submit_now(&server, record, deadline) {
+            Ok(outcome) => outcome,
+            // Boxed: there is nearly always room.
+            Err(full) => Box::pin(publisher.submit_late(&server, full, deadline)).await,
+        };
+        Asked { server, located, outcome }
     }
 
     /// Waits until all have answered or the time is over.
@@ -419,6 +469,9 @@ impl Im {
     }
 }
 
+/// So few users are found by looking at all of them.
+const FEW: usize = 8;
+
 async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
     let mut gone = Vec::new();
     for (server, Located { owner, connection }) in stale {
@@ -455,12 +508,27 @@ fn by_effect(
     groups
 }
 
+/// A user's devices stay neighbours, as far as they are on one server.
+fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
+    if located.len() > 1 {
+        located.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    let mut groups: ByServer = Vec::new();
+    for (server, located) in located {
+        match groups.last_mut() {
+            Some((last, members)) if *last == server => members.push(located),
+            _ => groups.push((server, vec![located])),
+        }
+    }
+    groups
+}
+
 /// Into parts that are not too large for a record.
-fn split((server, mut located): (ServerId, Vec<Located>)) -> impl Iterator<Item = (ServerId, Vec<Located>)> {
+fn split(mut located: Vec<Located>) -> impl Iterator<Item = Vec<Located>> {
     std::iter::from_fn(move || {
         let rest = located.split_off(located.len().min(MAX_CONNECTIONS));
         let part = std::mem::replace(&mut located, rest);
-        (!part.is_empty()).then(|| (server.clone(), part))
+        (!part.is_empty()).then_some(part)
     })
 }
 
@@ -509,6 +577,17 @@ mod tests {
         }
     }
 
+    /// A future is copied when it is made, and what waits in it is what a sender's memory is full of.
+    #[tokio::test]
+    async fn a_send_is_small() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let send = im.send(Message::new());
+        assert!(std::mem::size_of_val(&send) <= 1536, "{} bytes", std::mem::size_of_val(&send));
+        let prepared = im.prepare(Message::to(crate::backend::user("bob")).text("hi")).unwrap();
+        let logged = im.send_logged(im.inner.ids.next().unwrap(), prepared, None, None);
+        assert!(std::mem::size_of_val(&logged) <= 1536, "{} bytes", std::mem::size_of_val(&logged));
+    }
+
     #[tokio::test]
     async fn more_connections_than_fit_into_one_envelope_are_reached() {
         let cluster = Cluster::embedded();
@@ -521,7 +600,7 @@ mod tests {
         // At eight bytes each, more than the megabyte that NATS takes.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
-        let reached = im.deliver(HashMap::from([(server, crowd)]), |_| frames.clone()).await;
+        let reached = im.deliver(vec![(server, crowd)], |_| frames.clone()).await;
         assert_eq!(reached.len(), 140_000);
         assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
     }

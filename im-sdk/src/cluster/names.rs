@@ -33,7 +33,7 @@ impl Names {
 
     /// Hash: device -> `<server>:<connection>`.
     pub fn routes(&self, user: &UserId) -> String {
-        format!("{}:{{u:{user}}}:routes", self.prefix)
+        [&self.prefix, ":{u:", user.as_str(), "}:routes"].concat()
     }
 
     /// Whose routes are at a key that [`Names::routes`] made.
@@ -59,11 +59,10 @@ impl Names {
 
     /// Stream: a log's entries under the ids `0-<seq>`, each with the message's id as `i` and its payload as `p`.
     pub fn log(&self, log: &LogId) -> String {
-        let kind = match log {
-            LogId::Inbox(_) => "inbox",
-            LogId::Channel(_) => "channel",
-        };
-        format!("{}:{{{log}}}:{kind}", self.prefix)
+        match log {
+            LogId::Inbox(user) => [&self.prefix, ":{u:", user.as_str(), "}:inbox"].concat(),
+            LogId::Channel(channel) => [&self.prefix, ":{c:", channel.as_str(), "}:channel"].concat(),
+        }
     }
 
     /// String: what a log remembers of an append that may be retried.

@@ -1,6 +1,7 @@
 //! The connection to Redis, the same for a single server and a Redis Cluster.
 
 mod batches;
+mod resp;
 mod unrepeated;
 
 use std::{collections::HashMap, future::Future, time::Duration};
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::{
     batches::{Batches, Watcher},
+    resp::{Answer, Answers, Commands, Decimal},
     unrepeated::{SendError, Unrepeated},
 };
 use super::config::{ClusterConfig, ConnectError, without_credentials};
@@ -194,12 +196,18 @@ impl Script {
 
     /// A command that runs it, for a caller that adds the number of keys, the keys and the arguments.
     pub(crate) fn command(&self, sent: Sent) -> Cmd {
+        let [verb, script] = self.words(sent);
         let mut command = Cmd::new();
-        match sent {
-            Sent::AsHash => command.arg("EVALSHA").arg(&self.hash),
-            Sent::InFull => command.arg("EVAL").arg(self.code),
-        };
+        command.arg(verb).arg(script);
         command
+    }
+
+    /// The words that such a command begins with.
+    pub(crate) fn words(&self, sent: Sent) -> [&[u8]; 2] {
+        match sent {
+            Sent::AsHash => [b"EVALSHA", self.hash.as_bytes()],
+            Sent::InFull => [b"EVAL", self.code.as_bytes()],
+        }
     }
 
     pub(crate) fn on<'a>(&'a self, keys: &'a [&'a str]) -> ScriptCall<'a> {

@@ -10,7 +10,8 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Outcome, record::Encoded};
+use super::{Outcome, record::encode};
+use crate::proto::pb;
 
 /// Records that wait for one server.
 const QUEUE: usize = 8192;
@@ -29,7 +30,7 @@ pub(super) struct Waiter {
 /// A record on its way.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) record: Encoded,
+    pub(super) record: pb::Record,
     pub(super) waiter: Option<Waiter>,
 }
 
@@ -39,6 +40,12 @@ pub(super) struct Batch {
     /// The encoded records, one behind the other.
     pub(super) records: Vec<u8>,
     pub(super) waiters: Vec<Option<Waiter>>,
+}
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.waiters.len() < BATCH && self.records.len() < BATCH_BYTES
+    }
 }
 
 /// A bounded queue: like a channel's, but whoever waits in it can be given up on.
@@ -52,10 +59,17 @@ pub(super) struct Link {
 
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: VecDeque<Job>,
+    /// What is pushed goes into the last one, as far as it has room.
+    batches: VecDeque<Batch>,
+    /// What the last one that was taken took: the next one will take about as much.
+    room: usize,
     closed: bool,
 }
 
+#[allow(
+    clippy::result_large_err,
+    reason = "a record is given back only when there is no room, and boxing it costs each"
+)]
 impl Link {
     pub(super) fn new() -> Self {
         Self { queue: Mutex::default(), places: Semaphore::new(QUEUE), ready: Notify::new() }
@@ -84,8 +98,15 @@ impl Link {
         }
         // The place is free again when the record is taken out.
         place.forget();
-        queue.jobs.push_back(job);
-        let first = queue.jobs.len() == 1;
+        let first = queue.batches.is_empty();
+        if !queue.batches.back().is_some_and(Batch::has_room) {
+            let room = Vec::with_capacity(queue.room);
+            queue.batches.push_back(Batch { records: room, waiters: Vec::new() });
+        }
+        if let Some(batch) = queue.batches.back_mut() {
+            encode(&job.record, &mut batch.records);
+            batch.waiters.push(job.waiter);
+        }
         drop(queue);
         if first {
             self.ready.notify_one();
@@ -98,7 +119,7 @@ impl Link {
         loop {
             {
                 let queue = self.lock();
-                if !queue.jobs.is_empty() {
+                if !queue.batches.is_empty() {
                     break;
                 }
                 if queue.closed {
@@ -115,14 +136,9 @@ impl Link {
 
     /// What is ready goes together.
     pub(super) fn take(&self) -> Batch {
-        let mut batch = Batch::default();
         let mut queue = self.lock();
-        batch.waiters.reserve(queue.jobs.len().min(BATCH));
-        while batch.waiters.len() < BATCH && batch.records.len() < BATCH_BYTES {
-            let Some(job) = queue.jobs.pop_front() else { break };
-            batch.records.extend_from_slice(&job.record.0);
-            batch.waiters.push(job.waiter);
-        }
+        let batch = queue.batches.pop_front().unwrap_or_default();
+        queue.room = batch.records.len();
         drop(queue);
         self.places.add_permits(batch.waiters.len());
         batch
@@ -138,11 +154,11 @@ impl Link {
     /// Gives up on those who have waited for long enough. Their records still go out. Tells when the next one will have.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut queue = self.lock();
-        let waiting = queue.jobs.iter_mut().filter(|job| job.waiter.is_some());
-        for job in waiting {
-            match &job.waiter {
-                Some(waiter) if waiter.deadline > now => return Some(waiter.deadline),
-                _ => job.waiter = None,
+        let waiters = queue.batches.iter_mut().flat_map(|batch| &mut batch.waiters);
+        for waiter in waiters {
+            match waiter {
+                Some(waiting) if waiting.deadline > now => return Some(waiting.deadline),
+                _ => *waiter = None,
             }
         }
         None
@@ -161,7 +177,7 @@ mod tests {
 
     fn job(deadline: Instant) -> (Job, oneshot::Receiver<Outcome>) {
         let (done, outcome) = oneshot::channel();
-        (Job { record: Encoded(vec![1]), waiter: Some(Waiter { done, deadline }) }, outcome)
+        (Job { record: pb::Record::default(), waiter: Some(Waiter { done, deadline }) }, outcome)
     }
 
     #[tokio::test]
@@ -186,7 +202,7 @@ mod tests {
         assert_eq!(link.expire(now), Some(now + Duration::from_secs(5)));
         assert!(late.await.is_err(), "unknown");
         let batch = link.take();
-        assert_eq!((batch.records.len(), batch.waiters.len()), (2, 2));
+        assert_eq!((batch.records.len(), batch.waiters.len()), (4, 2));
         assert!(batch.waiters[0].is_none() && batch.waiters[1].is_some());
         drop(patient);
     }

@@ -1,4 +1,5 @@
-//! Records as they stand in an envelope. Each is encoded by whoever sends it, so that the task of a link only joins them.
+//! Records as they stand in an envelope. Each is encoded by whoever sends it, behind those that are there already, so that the
+//! task of a link only puts the envelope's head in front of them.
 
 use prost::{
     Message as _,
@@ -10,19 +11,11 @@ use crate::proto::pb;
 /// `Envelope.records`.
 const RECORDS: u32 = 4;
 
-/// A record as a field of an envelope.
-#[derive(Debug)]
-pub(super) struct Encoded(pub(super) Vec<u8>);
-
-impl Encoded {
-    pub(super) fn new(record: &pb::Record) -> Self {
-        // A key and a length of up to ten bytes.
-        let mut encoded = Vec::with_capacity(record.encoded_len() + 11);
-        encode_key(RECORDS, WireType::LengthDelimited, &mut encoded);
-        // Only a buffer that cannot grow has too little room.
-        let _ = record.encode_length_delimited(&mut encoded);
-        Self(encoded)
-    }
+/// Adds a record as a field of an envelope.
+pub(super) fn encode(record: &pb::Record, records: &mut Vec<u8>) {
+    encode_key(RECORDS, WireType::LengthDelimited, records);
+    // Only a buffer that cannot grow has too little room.
+    let _ = record.encode_length_delimited(records);
 }
 
 /// An envelope of records that are encoded already.
@@ -45,7 +38,8 @@ mod tests {
         let head =
             pb::Envelope { publisher: "be-1".into(), number: 3, answer_to: "a".into(), ..Default::default() };
         let records = [record(1), record(2)];
-        let joined: Vec<u8> = records.iter().flat_map(|record| Encoded::new(record).0).collect();
+        let mut joined = Vec::new();
+        records.iter().for_each(|record| encode(record, &mut joined));
         let decoded = pb::Envelope::decode(&*envelope(&head, &joined)).unwrap();
         assert_eq!(decoded, pb::Envelope { records: records.into(), ..head });
     }

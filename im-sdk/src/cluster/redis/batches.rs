@@ -1,11 +1,15 @@
 //! A connection on which what many ask at the same time goes out together.
 //!
-//! One task takes what is queued, sends it as one pipeline and divides the answers: natural batching, without a delay while
-//! little is asked. A next connection is made only when nothing is under way on the last one any more. So whoever has an
-//! answer has it from the newest connection, and what Redis said before that answer (that values have changed which a
-//! [`Watcher`] keeps) was heard before it.
+//! One task takes what is queued, writes it as one pipeline, reads and divides the answers: natural batching, without a delay
+//! while little is asked. It does so on a socket of its own, since with the client library's connection every request crosses
+//! another task twice, and its answers are taken apart by a general parser, value by value.
+//!
+//! A next connection is made only when nothing is under way on the last one any more. So whoever has an answer has it from
+//! the newest connection, and what Redis said before that answer (that values have changed which a [`Watcher`] keeps) was
+//! heard before it.
 
 mod connection;
+mod pipelines;
 mod task;
 
 use std::{
@@ -16,14 +20,13 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Value};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
 use self::{connection::Connection, task::Task};
-use super::{RequestError, SendError};
+use super::{Answers, Commands, RequestError, SendError};
 use crate::cluster::config::ClusterConfig;
 
 /// Requests that wait for their turn; further ones wait to be let in. Redis is through with as many in 0.2 s.
@@ -44,15 +47,15 @@ pub(crate) trait Watcher: Send + Sync + 'static {
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// The answers to its commands. Errors of single commands are among them.
-    pub(crate) answers: Vec<Value>,
+    /// The answers to its commands.
+    pub(crate) answers: Answers,
     /// How many replicas have what was written on this connection; 0 where nobody waits for them.
     pub(crate) replicas: redis::RedisResult<usize>,
 }
 
 /// Commands, and where their answers go.
 struct Ask {
-    commands: Vec<Cmd>,
+    commands: Commands,
     since: Instant,
     answer: oneshot::Sender<Result<Answered, SendError>>,
 }
@@ -104,7 +107,10 @@ impl Batches {
     }
 
     /// Sends commands one behind the other, with nothing in between.
-    pub(crate) async fn send(&self, commands: Vec<Cmd>) -> Result<Answered, SendError> {
+    pub(crate) async fn send(&self, commands: Commands) -> Result<Answered, SendError> {
+        if commands.count() == 0 {
+            return Ok(Answered { answers: Answers::default(), replicas: Ok(0) });
+        }
         let (answer, answered) = oneshot::channel();
         let since = Instant::now();
         // Nearly always there is room, and then there is no need for a timer.

@@ -20,7 +20,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Redis, RequestError, Script, SendError},
+        redis::{Answer, Commands, Redis, RequestError, Script, SendError},
     },
     id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
@@ -37,6 +37,9 @@ pub struct RedisRoutes {
 
 /// How many channels' routes are changed in one pipeline, which Redis is through with in a few milliseconds.
 const MAX_CHANNELS: usize = 1024;
+
+/// What it takes to ask for one user's routes, nearly always.
+const READ_BYTES: usize = 160;
 
 /// A field and a value as they are stored. Bytes: what another program wrote there need not be text.
 type Stored = (Vec<u8>, Vec<u8>);
@@ -67,23 +70,24 @@ impl RedisRoutes {
         const ACTION: &str = "locate users";
         let Some(batches) = self.redis.batches() else { return Ok(Vec::new()) };
         let tells = batches.tells_changes();
-        let mut commands = Vec::with_capacity(2 * users.len());
+        let mut commands = Commands::with_capacity(users.len() * READ_BYTES);
         for (user, _) in users {
             if tells {
-                commands.push(caching());
+                // Has Redis say when what the next command reads changes.
+                commands.add(&[b"CLIENT", b"CACHING", b"YES"]);
             }
-            commands.push(command("HGETALL", &self.names.routes(user)));
+            commands.add(&[b"HGETALL", self.names.routes(user).as_bytes()]);
         }
         let answered = batches.send(commands).await.map_err(|error| unavailable(ACTION)(cause(error)))?;
-        let mut answers = answered.answers.into_iter();
+        let mut answers = answered.answers.iter();
         let mut found = Vec::with_capacity(users.len());
         for (user, read) in users {
             // On a connection that is new it may be refused: then nothing says when the routes change.
-            let told = tells && answers.next().is_some_and(|answer| answer == redis::Value::Okay);
-            let answer = answers.next().unwrap_or_default().extract_error();
-            let stored: Vec<Stored> = answer
-                .and_then(|answer| Ok(redis::from_redis_value(answer)?))
-                .map_err(|error| unavailable(ACTION)(error.into()))?;
+            let told = tells && answers.next().is_some_and(Answer::is_ok);
+            let answer = answers.next().ok_or_else(|| unavailable(ACTION)("there is no answer".into()))?;
+            let stored: Result<Vec<Stored>, redis::RedisError> =
+                answer.value().and_then(|answer| Ok(redis::from_redis_value(answer.extract_error()?)?));
+            let stored = stored.map_err(|error| unavailable(ACTION)(error.into()))?;
             let routes = readable(user, stored);
             if let (true, Some(kept)) = (told, &self.kept) {
                 kept.fill(user, *read, &routes);
@@ -311,13 +315,6 @@ fn registered((id, info): &Stored) -> Option<RegisteredServer> {
         ServerInfo::default()
     });
     Some(RegisteredServer { id, info })
-}
-
-/// Has Redis say when what the next command reads changes.
-fn caching() -> redis::Cmd {
-    let mut command = redis::cmd("CLIENT");
-    command.arg("CACHING").arg("YES");
-    command
 }
 
 fn cause(error: SendError) -> RequestError {

@@ -1,8 +1,7 @@
 //! `send`: how fast the SDK sends, without devices. A stand-in answers for the server at once.
 //!
 //! It is measured against its floor, in turn with it and in the same process: the Redis commands and the envelopes of as many
-//! messages as bytes that were built before, over one connection each. With `live` that is the look at the recipient's
-//! routes, which the SDK takes from what it has heard.
+//! messages as bytes that were built before, over one connection each, and every answer waited for.
 
 mod floor;
 mod stand_in;
@@ -122,7 +121,7 @@ impl Send {
             cpus.push(cpu.as_secs_f64() * 1e6 / sent.max(1) as f64);
             batches.push(batch);
             let mut floor =
-                Floor::connect(&redis.address(), &nats.address(), self, stand_in.subject(), batch)?;
+                Floor::connect(&redis.address(), &nats.address(), self, stand_in.server(), batch)?;
             floors.push(floor.run(round)?);
         }
         let (sends_per_s, floor_per_s) = (median(rates), median(floors));

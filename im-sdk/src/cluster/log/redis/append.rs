@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
-use super::{Appended, LogError, LogId, NewEntry, RedisLog};
+use super::{Appended, LogError, LogId, NewEntry, RedisLog, way::Together};
 use crate::cluster::{
-    log::{Once, entry::milliseconds},
-    redis::{Script, SendError, Sent},
+    log::entry::milliseconds,
+    redis::{Answer, Commands, Decimal, Script, SendError, Sent},
 };
 
 /// How many entries go out in one pipeline, or are under way at once on a Redis Cluster.
@@ -21,106 +21,146 @@ const MAX_BATCH: usize = 256;
 /// One in so many appends also has what is too old trimmed, for logs that nobody reads.
 const APPENDS_PER_TRIM: u32 = 256;
 
+/// What a command takes beside the payload, nearly always.
+const COMMAND_BYTES: usize = 256;
+
 /// The longest time that something is remembered for: a century. Redis refuses much longer ones.
 pub(super) const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// What an attempt came to. `None`: Redis does not know the script, so nothing was done.
 type Attempt = Option<Result<Appended, LogError>>;
 
-struct Call<'a> {
-    key: String,
-    log: &'a LogId,
-    entry: &'a NewEntry,
-}
-
 impl RedisLog {
     pub(super) async fn append_batches(
         &self,
         entries: &[(LogId, NewEntry)],
     ) -> Vec<Result<Appended, LogError>> {
+        if entries.len() <= MAX_BATCH {
+            return self.append_batch(entries).await;
+        }
         let mut results = Vec::with_capacity(entries.len());
         for batch in entries.chunks(MAX_BATCH) {
-            let batch: Vec<_> = batch.iter().map(|(log, entry)| (log, entry)).collect();
-            results.append(&mut self.append_batch(&batch).await);
+            results.append(&mut self.append_batch(batch).await);
         }
         results
     }
 
     pub(super) async fn append_batch(
         &self,
-        entries: &[(&LogId, &NewEntry)],
+        entries: &[(LogId, NewEntry)],
     ) -> Vec<Result<Appended, LogError>> {
         if let Some((log, _)) = entries.first()
             && rand::random_ratio(1, APPENDS_PER_TRIM)
         {
-            let (results, trimmed) = tokio::join!(self.append_all(entries), self.trim(log));
-            // The next reader trims, or says why not.
-            let _ = trimmed;
-            return results;
+            // Boxed: what is rare must not make every append large.
+            let both = Box::pin(async { tokio::join!(self.append_all(entries), self.trim_beside(log)) });
+            return both.await.0;
         }
         self.append_all(entries).await
     }
 
-    async fn append_all(&self, entries: &[(&LogId, &NewEntry)]) -> Vec<Result<Appended, LogError>> {
+    async fn append_all(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<Appended, LogError>> {
         let deadline = Instant::now() + self.request_timeout;
-        let call = |&(log, entry)| Call { key: self.names.log(log), log, entry };
-        let calls: Vec<Call<'_>> = entries.iter().map(call).collect();
-        let mut attempts = self.attempt(calls.iter().collect(), Sent::AsHash, deadline).await;
-        let unknown: Vec<usize> = (0..attempts.len()).filter(|&index| attempts[index].is_none()).collect();
-        if !unknown.is_empty() {
-            let again = unknown.iter().map(|&index| &calls[index]).collect();
-            let again = self.attempt(again, Sent::InFull, deadline).await;
-            unknown.into_iter().zip(again).for_each(|(index, attempt)| attempts[index] = attempt);
+        let mut attempts = self.attempt(entries, Sent::AsHash, deadline).await;
+        if attempts.iter().any(Option::is_none) {
+            Box::pin(self.attempt_again(entries, &mut attempts, deadline)).await;
         }
         attempts.into_iter().map(|attempt| attempt.unwrap_or_else(|| Err(no_answer()))).collect()
     }
 
-    async fn attempt(&self, calls: Vec<&Call<'_>>, sent: Sent, deadline: Instant) -> Vec<Attempt> {
-        if self.way.is_together() {
-            return self.attempt_together(&calls, sent, deadline).await;
+    /// With the script itself.
+    async fn attempt_again(
+        &self,
+        entries: &[(LogId, NewEntry)],
+        attempts: &mut [Attempt],
+        deadline: Instant,
+    ) {
+        let unknown = entries.iter().zip(&mut *attempts).filter(|(_, attempt)| attempt.is_none());
+        let unknown: Vec<_> = unknown.map(|(entry, _)| entry.clone()).collect();
+        let again = self.attempt(&unknown, Sent::InFull, deadline).await;
+        let unknown = attempts.iter_mut().filter(|attempt| attempt.is_none());
+        unknown.zip(again).for_each(|(attempt, again)| *attempt = again);
+    }
+
+    async fn attempt(&self, entries: &[(LogId, NewEntry)], sent: Sent, deadline: Instant) -> Vec<Attempt> {
+        match self.way.together() {
+            Some(together) => self.attempt_together(together, entries, sent).await,
+            None => Box::pin(self.attempt_apart(entries, sent, deadline)).await,
         }
-        let apart =
-            calls.iter().map(|call| self.attempt_together(std::slice::from_ref(call), sent, deadline));
-        join_all(apart).await.concat()
     }
 
     /// On one connection.
-    async fn attempt_together(&self, calls: &[&Call<'_>], sent: Sent, deadline: Instant) -> Vec<Attempt> {
-        let Some(first) = calls.first() else {
-            return Vec::new();
-        };
-        let commands = calls.iter().map(|call| self.command(call, sent)).collect();
-        match self.way.send(&first.key, commands, deadline).await {
+    async fn attempt_together(
+        &self,
+        together: &Together,
+        entries: &[(LogId, NewEntry)],
+        sent: Sent,
+    ) -> Vec<Attempt> {
+        let bytes = entries.iter().map(|(_, entry)| entry.payload.len() + COMMAND_BYTES).sum();
+        let mut commands = Commands::with_capacity(bytes);
+        for (log, entry) in entries {
+            self.command(log, entry, sent, |words| commands.add(words));
+        }
+        match together.send(commands).await {
             Ok((answers, confirmed)) => {
-                let answers = calls.iter().zip(answers);
-                answers.map(|(call, answer)| judge(call, answer, &confirmed)).collect()
+                let answers = entries.iter().zip(answers.iter());
+                let mut attempts = Vec::with_capacity(entries.len());
+                attempts.extend(answers.map(|((_, entry), answer)| judge(entry, answer, &confirmed)));
+                attempts.resize_with(entries.len(), || Some(Err(no_answer())));
+                attempts
             }
-            Err(error) => vec![Some(Err(failed(error))); calls.len()],
+            Err(error) => vec![Some(Err(failed(error))); entries.len()],
         }
     }
 
-    fn command(&self, call: &Call<'_>, sent: Sent) -> Cmd {
-        match &call.entry.once {
-            None => self.plain_command(call),
-            Some(once) => self.once_command(call, once, sent),
-        }
+    /// Each on the way to its own node of a Redis Cluster.
+    async fn attempt_apart(
+        &self,
+        entries: &[(LogId, NewEntry)],
+        sent: Sent,
+        deadline: Instant,
+    ) -> Vec<Attempt> {
+        join_all(entries.iter().map(async |(log, entry)| {
+            let mut command = Cmd::new();
+            self.command(log, entry, sent, |words| {
+                words.iter().for_each(|word| _ = command.arg(word));
+            });
+            match self.way.send(&self.names.log(log), command, deadline).await {
+                Ok((mut answers, confirmed)) => {
+                    judge_value(entry, answers.pop().unwrap_or_default(), &confirmed)
+                }
+                Err(error) => Some(Err(failed(error))),
+            }
+        }))
+        .await
     }
 
-    fn plain_command(&self, Call { key, entry, .. }: &Call<'_>) -> Cmd {
-        let mut command = Cmd::with_capacity(10, key.len() + entry.payload.len() + 64);
-        command.arg("XADD").arg(key).arg("MAXLEN").arg("~").arg(self.max_entries()).arg("0-*");
-        command.arg("i").arg(entry.message_id.as_u64()).arg("p").arg(&*entry.payload);
-        command
-    }
-
-    fn once_command(&self, Call { key, log, entry }: &Call<'_>, once: &Once, sent: Sent) -> Cmd {
-        let mut command = APPEND_ONCE.command(sent);
-        command.arg(2).arg(key).arg(self.names.log_record(log, &once.record_name()));
-        command.arg(once.number()).arg(once.digest());
-        command.arg(entry.message_id.as_u64()).arg(&*entry.payload);
+    /// What appends an entry.
+    fn command(&self, log: &LogId, entry: &NewEntry, sent: Sent, send: impl FnOnce(&[&[u8]])) {
+        let (key, message_id) = (self.names.log(log), Decimal::new(entry.message_id.as_u64()));
+        let (key, message_id, payload) = (key.as_bytes(), message_id.as_bytes(), &*entry.payload);
+        let length = Decimal::new(self.max_entries());
+        let Some(once) = &entry.once else {
+            let length = length.as_bytes();
+            return send(&[b"XADD", key, b"MAXLEN", b"~", length, b"0-*", b"i", message_id, b"p", payload]);
+        };
+        let record = self.names.log_record(log, &once.record_name());
         let ttl = once.remembered_for(&self.bounds).min(MAX_TTL);
-        command.arg(self.max_entries()).arg(milliseconds(ttl).max(1));
-        command
+        let (number, ttl) = (Decimal::new(once.number()), Decimal::new(milliseconds(ttl).max(1)));
+        let [verb, script] = APPEND_ONCE.words(sent);
+        send(&[
+            verb,
+            script,
+            b"2",
+            key,
+            record.as_bytes(),
+            number.as_bytes(),
+            once.digest(),
+            message_id,
+            payload,
+            length.as_bytes(),
+            ttl.as_bytes(),
+        ]);
     }
 
     fn max_entries(&self) -> u64 {
@@ -129,13 +169,26 @@ impl RedisLog {
     }
 }
 
-fn judge(call: &Call<'_>, answer: Value, confirmed: &Result<(), LogError>) -> Attempt {
+fn judge(entry: &NewEntry, answer: Answer<'_>, confirmed: &Result<(), LogError>) -> Attempt {
+    if entry.once.is_none()
+        && confirmed.is_ok()
+        && let Some(seq) = answer.string().and_then(|id| parse_seq(std::str::from_utf8(id).ok()?))
+    {
+        return Some(Ok(Appended { seq, message_id: entry.message_id, repeated: false }));
+    }
+    match answer.value() {
+        Ok(answer) => judge_value(entry, answer, confirmed),
+        Err(error) => Some(Err(unreadable(error))),
+    }
+}
+
+fn judge_value(entry: &NewEntry, answer: Value, confirmed: &Result<(), LogError>) -> Attempt {
     let appended = match answer {
         Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => return None,
         // Redis checks all that it may refuse a command or a script for before it writes anything.
         Value::ServerError(error) => Err(LogError::NotAppended { source: Arc::new(RedisError::from(error)) }),
-        answer if call.entry.once.is_none() => plain_answer(call.entry, answer),
-        answer => once_answer(call.entry, answer),
+        answer if entry.once.is_none() => plain_answer(entry, answer),
+        answer => once_answer(entry, answer),
     };
     // What is wrong with the entry itself comes before what is wrong with the replicas.
     Some(appended.and_then(|appended| confirmed.clone().map(|()| appended)))

@@ -63,7 +63,7 @@ impl RedisLog {
 #[async_trait]
 impl LogStore for RedisLog {
     async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
-        let mut results = self.append_batch(&[(log, &entry)]).await;
+        let mut results = self.append_batch(&[(log.clone(), entry)]).await;
         results.pop().unwrap_or_else(|| Err(append::no_answer()))
     }
 

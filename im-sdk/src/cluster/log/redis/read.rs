@@ -9,7 +9,7 @@ use super::{Cause, Ends, LogError, LogId, Page, RedisLog, append::parse_seq};
 use crate::{
     cluster::{
         log::Entry,
-        redis::{RequestError, Script},
+        redis::{Answer, Commands, Decimal, RequestError, Script, Sent},
     },
     id::MessageId,
 };
@@ -108,6 +108,24 @@ impl RedisLog {
         let key = self.names.log(log);
         let trimmed = self.redis.run(TRIM.on(&[&key]).arg(self.bounds.oldest_id().as_u64())).await;
         trimmed.map_err(unavailable("trim a log"))
+    }
+
+    /// The same for who appends, in the same pipeline where that can be. The next reader trims otherwise, or says why not.
+    pub(super) async fn trim_beside(&self, log: &LogId) {
+        let Some(together) = self.way.together() else {
+            let _ = self.trim(log).await;
+            return;
+        };
+        let ([verb, script], key) = (TRIM.words(Sent::AsHash), self.names.log(log));
+        let mut commands = Commands::default();
+        let oldest = Decimal::new(self.bounds.oldest_id().as_u64());
+        commands.add(&[verb, script, b"1", key.as_bytes(), oldest.as_bytes()]);
+        if let Ok((answers, _)) = together.send(commands).await
+            && answers.iter().any(Answer::is_error)
+        {
+            // Such as for a script that Redis does not know yet.
+            let _ = self.trim(log).await;
+        }
     }
 }
 

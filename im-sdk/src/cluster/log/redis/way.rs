@@ -5,14 +5,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::confirm::Confirming;
 use crate::cluster::{
     config::{ClusterConfig, ConnectError},
     log::LogError,
-    redis::{Batches, Redis, SendError, Unrepeated},
+    redis::{self, Batches, Commands, Redis, SendError, Unrepeated},
 };
 
 /// On how many connections appends wait for replicas. What comes while all of them wait goes together behind the next
@@ -48,24 +48,27 @@ impl Way {
         })
     }
 
-    /// Whether commands for different logs go out together.
-    pub(super) fn is_together(&self) -> bool {
-        matches!(self, Self::Together(_))
+    /// How commands for different logs go out together; `None` on a Redis Cluster.
+    pub(super) fn together(&self) -> Option<&Together> {
+        match self {
+            Self::Together(together) => Some(together),
+            Self::Apart(_) | Self::Confirming(_) => None,
+        }
     }
 
-    /// Sends commands; with [`Way::is_together`] of any logs, else of the one with this key.
+    /// Sends a command for the log with this key, on a Redis Cluster.
     pub(super) async fn send(
         &self,
         key: &str,
-        commands: Vec<Cmd>,
+        command: Cmd,
         deadline: Instant,
     ) -> Result<Answers, SendError> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(command);
         match self {
-            Self::Together(together) => together.send(commands).await,
-            Self::Apart(connection) => {
-                Ok((connection.send(key, &pipeline(commands), deadline).await?, Ok(())))
-            }
-            Self::Confirming(connections) => connections.send(key, pipeline(commands), deadline).await,
+            Self::Together(_) => Err(SendError::NotDone("commands go out together".into())),
+            Self::Apart(connection) => Ok((connection.send(key, &pipeline, deadline).await?, Ok(()))),
+            Self::Confirming(connections) => connections.send(key, pipeline, deadline).await,
         }
     }
 }
@@ -78,7 +81,11 @@ pub(super) struct Together {
 }
 
 impl Together {
-    async fn send(&self, commands: Vec<Cmd>) -> Result<Answers, SendError> {
+    /// Sends commands for any logs.
+    pub(super) async fn send(
+        &self,
+        commands: Commands,
+    ) -> Result<(redis::Answers, Result<(), LogError>), SendError> {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len().max(1);
         let Some(connection) = self.connections.get(next) else {
             return Err(SendError::NotDone("there is no connection".into()));
@@ -96,12 +103,4 @@ pub(super) fn confirmed(acknowledged: RedisResult<usize>, wanted: usize) -> Resu
         // Such as when the server became a replica itself.
         Err(error) => Err(LogError::OutcomeUnknown { source: Arc::new(error) }),
     }
-}
-
-fn pipeline(commands: Vec<Cmd>) -> Pipeline {
-    let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
-    for command in commands {
-        pipeline.add_command(command);
-    }
-    pipeline
 }

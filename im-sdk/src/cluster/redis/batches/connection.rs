@@ -1,23 +1,57 @@
 //! One connection, and what Redis says on it unasked.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::{Future as _, poll_fn},
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
 };
 
+use bytes::{Buf as _, BytesMut};
 use redis::{
-    AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection,
+    ConnectionAddr, ConnectionInfo, ErrorKind, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::TcpStream,
 };
 
 use super::Shared;
-use crate::cluster::{config::ClusterConfig, redis::connection_info};
+use crate::cluster::{
+    config::ClusterConfig,
+    redis::{
+        connection_info,
+        resp::{Answer, Commands, Malformed, first},
+    },
+};
 
-/// Pipelines that wait for the client library: few are under way at once.
-const PIPELINES: usize = 8;
+/// How much is read at once.
+const READ: usize = 64 * 1024;
+
+/// So much room is used again for what is written next.
+const KEPT_ROOM: usize = 1024 * 1024;
+
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 pub(super) struct Connection {
-    pub(super) link: MultiplexedConnection,
-    lost: Arc<AtomicBool>,
+    socket: Box<dyn Socket>,
+    unread: BytesMut,
+    /// What is written, and how much of it has been.
+    writing: Vec<u8>,
+    written: usize,
+    shared: Arc<Shared>,
+}
+
+/// What a connection has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Did {
+    /// All that it was given is written.
+    Write,
+    /// There may be answers.
+    Read,
 }
 
 impl Connection {
@@ -26,66 +60,156 @@ impl Connection {
         address: &str,
         shared: &Arc<Shared>,
     ) -> RedisResult<Self> {
-        let client = Client::open(connection_info(config, address)?)?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let heard = {
-            let (shared, lost) = (Arc::clone(shared), Arc::clone(&lost));
-            // Called by the task that hands answers out, before it hands out any that came later.
-            move |push: PushInfo| {
-                hear(&push, &shared, &lost);
-                Ok::<(), ()>(())
+        let info = connection_info(config, address)?;
+        let socket = connect(&info, config).await?;
+        let (unread, writing) = (BytesMut::new(), Vec::new());
+        let mut connection = Self { socket, unread, writing, written: 0, shared: Arc::clone(shared) };
+        connection.greet(info.redis_settings()).await?;
+        // Nobody reads behind a `WAIT`.
+        let tells = shared.replicas == 0 && connection.track().await?;
+        shared.tells.store(tells, Ordering::Release);
+        Ok(connection)
+    }
+
+    /// Has the third version of the protocol, in which Redis says things unasked.
+    async fn greet(&mut self, settings: &RedisConnectionInfo) -> RedisResult<()> {
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = settings.password() {
+            hello.arg("AUTH").arg(settings.username().unwrap_or("default")).arg(password);
+        }
+        self.ask(&hello).await?.extract_error()?;
+        if settings.db() != 0 {
+            self.ask(redis::cmd("SELECT").arg(settings.db())).await?.extract_error()?;
+        }
+        Ok(())
+    }
+
+    /// Has Redis say when something changes that was read behind `CLIENT CACHING YES`. False: it does not, such as for want
+    /// of a right.
+    async fn track(&mut self) -> RedisResult<bool> {
+        let answer = self.ask(redis::cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN")).await?;
+        let Err(error) = answer.extract_error() else { return Ok(true) };
+        tracing::debug!(%error, "Redis does not tell what has changed: routes are read for each send");
+        Ok(false)
+    }
+
+    async fn ask(&mut self, command: &redis::Cmd) -> RedisResult<Value> {
+        let mut commands = Commands::default();
+        commands.add_command(command);
+        self.write(&commands);
+        loop {
+            let mut answered = None;
+            self.answers(|answer| answered = Some(answer.value()))?;
+            if let Some(answer) = answered {
+                return answer;
+            }
+            self.advance().await?;
+        }
+    }
+
+    /// Takes commands in; [`Connection::advance`] writes them.
+    pub(super) fn write(&mut self, commands: &Commands) {
+        self.writing.extend_from_slice(commands.bytes());
+    }
+
+    /// How much is still to be written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.writing.len() - self.written
+    }
+
+    /// Writes and reads on. Nothing is lost when the future is dropped.
+    pub(super) async fn advance(&mut self) -> io::Result<Did> {
+        poll_fn(|context| self.poll_advance(context)).await
+    }
+
+    fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Did>> {
+        while self.unwritten() > 0 {
+            let unwritten = &self.writing[self.written..];
+            let Poll::Ready(written) = Pin::new(&mut self.socket).poll_write(context, unwritten) else {
+                // Redis may read on only when somebody reads what it says.
+                return self.poll_read(context);
+            };
+            self.written += match written? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => written,
+            };
+            if self.unwritten() == 0 {
+                self.writing.clear();
+                self.writing.shrink_to(KEPT_ROOM);
+                self.written = 0;
+                return Poll::Ready(Ok(Did::Write));
+            }
+        }
+        self.poll_read(context)
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Did>> {
+        self.unread.reserve(READ);
+        let read = pin!(self.socket.read_buf(&mut self.unread)).poll(context);
+        read.map(|read| match read? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(Did::Read),
+        })
+    }
+
+    /// Hands out the answers that have come, in their order. What Redis said unasked before an answer is heard before it is
+    /// handed out.
+    pub(super) fn answers(&mut self, mut take: impl FnMut(Answer<'_>)) -> RedisResult<()> {
+        let mut at = 0;
+        let cut = loop {
+            match first(&self.unread[at..]) {
+                Ok(Some(length)) => {
+                    let answer = Answer(&self.unread[at..at + length]);
+                    if answer.is_push() {
+                        hear(answer, &self.shared)?
+                    } else {
+                        take(answer)
+                    }
+                    at += length;
+                }
+                Ok(None) => break Ok(()),
+                Err(malformed) => break Err(broken(malformed)),
             }
         };
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            // Requests have a limit of their own.
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(PIPELINES)
-            .set_push_sender(heard);
-        let mut link = client.get_multiplexed_async_connection_with_config(&settings).await?;
-        // Nobody reads behind a `WAIT`.
-        let tells = shared.replicas == 0 && track(&mut link).await?;
-        shared.tells.store(tells, Ordering::Release);
-        Ok(Self { link, lost })
-    }
-
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
+        self.unread.advance(at);
+        cut
     }
 }
 
-/// Has Redis say when something changes that was read behind `CLIENT CACHING YES`. False: it does not, such as for want of a
-/// right.
-async fn track(link: &mut MultiplexedConnection) -> RedisResult<bool> {
-    let tracking = redis::cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN").query_async::<()>(link).await;
-    match tracking {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_unrecoverable_error() => Err(error),
-        Err(error) => {
-            tracing::debug!(%error, "Redis does not tell what has changed: routes are read for each send");
-            Ok(false)
+async fn connect(info: &ConnectionInfo, config: &ClusterConfig) -> RedisResult<Box<dyn Socket>> {
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) => {
+            let socket = TcpStream::connect((host.as_str(), *port)).await?;
+            socket.set_nodelay(true)?;
+            // A peer that vanished without a word would otherwise keep its connection for a quarter of an hour.
+            #[cfg(target_os = "linux")]
+            socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(config.connect_timeout))?;
+            #[cfg(not(target_os = "linux"))]
+            let _ = config;
+            Ok(Box::new(socket))
         }
+        #[cfg(unix)]
+        ConnectionAddr::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        _ => Err(RedisError::from((ErrorKind::InvalidClientConfig, "this kind of address is not supported"))),
     }
 }
 
-fn hear(push: &PushInfo, shared: &Shared, lost: &AtomicBool) {
-    match push.kind {
-        PushKind::Invalidate => {
-            let Some(watcher) = shared.watcher.get() else { return };
-            match push.data.first() {
-                Some(Value::Array(keys)) => keys.iter().for_each(|key| match key {
-                    Value::BulkString(key) => watcher.changed(key),
-                    Value::SimpleString(key) => watcher.changed(key.as_bytes()),
-                    _ => watcher.all_changed(),
-                }),
-                // The database was emptied, or replaced by that of another master.
-                _ => watcher.all_changed(),
-            }
-        }
-        PushKind::Disconnection => {
-            lost.store(true, Ordering::Release);
-            shared.all_changed();
-        }
-        _ => {}
+fn broken(malformed: Malformed) -> RedisError {
+    io::Error::new(io::ErrorKind::InvalidData, malformed).into()
+}
+
+fn hear(push: Answer<'_>, shared: &Shared) -> RedisResult<()> {
+    let Value::Push { kind: PushKind::Invalidate, data } = push.value()? else { return Ok(()) };
+    let Some(watcher) = shared.watcher.get() else { return Ok(()) };
+    match data.first() {
+        Some(Value::Array(keys)) => keys.iter().for_each(|key| match key {
+            Value::BulkString(key) => watcher.changed(key),
+            Value::SimpleString(key) => watcher.changed(key.as_bytes()),
+            _ => watcher.all_changed(),
+        }),
+        // The database was emptied, or replaced by that of another master.
+        _ => watcher.all_changed(),
     }
+    Ok(())
 }

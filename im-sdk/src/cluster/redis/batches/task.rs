@@ -1,19 +1,24 @@
 //! The task that sends.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::ConnectionLike as _};
+use redis::{Cmd, RedisError};
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout_at},
 };
 
-use super::{Answered, Ask, RequestError, SendError, Shared, connection::Connection, not_done};
-use crate::cluster::config::ClusterConfig;
+use super::{
+    Ask, RequestError, Shared,
+    connection::{Connection, Did},
+    not_done,
+    pipelines::{Cause, Late, Pipelines},
+};
+use crate::cluster::{config::ClusterConfig, redis::resp::Commands};
 
-/// After so many commands a pipeline is full. Redis is through with them in a few milliseconds.
+/// After so many commands, or about so many bytes, a pipeline is full. Redis is through with them in a few milliseconds.
 const BATCH: usize = 512;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// How many pipelines are under way at once: while Redis works on one, the next is on its way.
 const UNDER_WAY: usize = 2;
@@ -24,19 +29,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two attempts to connect.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Somebody who waits for the answers to so many commands.
-type Waiting = (usize, oneshot::Sender<Result<Answered, SendError>>);
-
-/// What became of a pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Answered,
-    /// Not answered in time: what Redis says of changes may be as late.
-    Late,
-    /// The connection is of no use any more.
-    Broken,
-}
-
 pub(super) struct Task {
     config: ClusterConfig,
     address: String,
@@ -44,7 +36,10 @@ pub(super) struct Task {
     connection: Option<Connection>,
     /// What was not sent yet: one batch.
     waiting: VecDeque<Ask>,
-    under_way: FuturesUnordered<BoxFuture<'static, Outcome>>,
+    pipelines: Pipelines,
+    /// When to look which pipelines are late: one clock for all, which is set anew when it has rung.
+    clock: Pin<Box<Sleep>>,
+    clock_runs: bool,
 }
 
 impl Task {
@@ -54,44 +49,49 @@ impl Task {
         shared: Arc<Shared>,
         connection: Connection,
     ) -> Self {
-        let (waiting, under_way) = (VecDeque::new(), FuturesUnordered::new());
-        Self { config, address, shared, connection: Some(connection), waiting, under_way }
+        let (waiting, pipelines) = (VecDeque::new(), Pipelines::new(shared.replicas));
+        let (clock, clock_runs) = (Box::pin(sleep(Duration::ZERO)), false);
+        Self { config, address, shared, connection: Some(connection), waiting, pipelines, clock, clock_runs }
     }
 
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let mut ended = false;
+        while !(ended && self.pipelines.are_answered()) {
+            let (has_room, is_idle) = (!ended && self.has_room(), self.pipelines.are_answered());
             tokio::select! {
                 biased; // Answers make room.
-                Some(outcome) = self.under_way.next() => self.ended(outcome),
-                ask = asked.recv(), if self.has_room() => {
-                    let Some(ask) = ask else { break };
-                    self.waiting.push_back(ask);
-                    // The first request wakes this task before those that are ready to follow have run: they go first. When
-                    // nothing else runs this takes no time.
-                    tokio::task::yield_now().await;
-                }
-                _ = pings.tick(), if self.under_way.is_empty() => self.ping(),
+                did = advance(&mut self.connection) => self.advanced(did),
+                () = &mut self.clock, if self.clock_runs => self.ring(),
+                ask = asked.recv(), if has_room => match ask {
+                    Some(ask) => {
+                        self.waiting.push_back(ask);
+                        // The first request wakes this task before those that are ready to follow have run: they go
+                        // first. When nothing else runs this takes no time.
+                        tokio::task::yield_now().await;
+                    }
+                    None => ended = true,
+                },
+                _ = pings.tick(), if is_idle => self.ping(),
             }
             while self.take(&mut asked) {
-                if self.is_connected() {
+                if self.connection.is_some() {
                     self.send_batch();
                 } else {
                     self.connect().await;
                 }
             }
         }
-        while self.under_way.next().await.is_some() {}
     }
 
+    /// Whether another pipeline may go out. Not before all of the last one is written: a Redis that takes nothing would have
+    /// everything queue here.
     fn has_room(&self) -> bool {
         // What was sent behind a `WAIT` would wait for it too.
-        self.under_way.len() < if self.shared.replicas > 0 { 1 } else { UNDER_WAY }
-    }
-
-    fn is_connected(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| !connection.is_lost())
+        let most = if self.shared.replicas > 0 { 1 } else { UNDER_WAY };
+        self.pipelines.under_way() < most
+            && self.connection.as_ref().is_none_or(|connection| connection.unwritten() == 0)
     }
 
     /// Takes what is queued, and tells whether something can be sent now.
@@ -104,6 +104,9 @@ impl Task {
         {
             self.waiting.push_back(ask);
         }
+        if self.waiting.is_empty() {
+            return false;
+        }
         // Who has waited for too long is told that nothing happened, rather than sent with too little time left to hear of it.
         let limit = if self.shared.replicas > 0 { self.shared.limit / 2 } else { self.shared.limit };
         let now = Instant::now();
@@ -115,9 +118,6 @@ impl Task {
 
     /// Tries once, for as long as the first of those who wait may wait.
     async fn connect(&mut self) {
-        // Nothing of the last connection may come later than what comes on the next one.
-        self.connection = None;
-        while self.under_way.next().await.is_some() {}
         self.shared.all_changed();
         let Some(first) = self.waiting.front() else { return };
         let deadline = first.since + self.shared.limit;
@@ -133,57 +133,89 @@ impl Task {
 
     /// Sends as many of those who wait as go together.
     fn send_batch(&mut self) {
-        let Some(first) = self.waiting.front() else { return };
+        let (Some(first), Some(connection)) = (self.waiting.front(), &mut self.connection) else { return };
         let deadline = first.since + self.shared.limit;
-        let mut pipeline = Pipeline::with_capacity(self.waiting.len() * 2);
-        let mut waiting = Vec::with_capacity(self.waiting.len());
-        while pipeline.len() < BATCH
-            && let Some(ask) = self.waiting.pop_front()
+        self.pipelines.begin(deadline);
+        let mut count = 0;
+        while count < BATCH
+            && connection.unwritten() < BATCH_BYTES
+            && let Some(Ask { commands, answer, .. }) = self.waiting.pop_front()
         {
-            waiting.push((ask.commands.len(), ask.answer));
-            for command in ask.commands {
-                pipeline.add_command(command);
-            }
+            count += commands.count();
+            connection.write(&commands);
+            self.pipelines.expect(commands, answer);
         }
-        self.send(pipeline, waiting, deadline);
+        self.sent(deadline);
     }
 
     /// Where it matters that the connection lives.
     fn ping(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
         if !self.shared.keeps() {
             return;
         }
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.cmd("PING");
-        self.send(pipeline, Vec::new(), Instant::now() + self.shared.limit);
+        let deadline = Instant::now() + self.shared.limit;
+        let mut ping = Commands::default();
+        ping.add(&[b"PING"]);
+        connection.write(&ping);
+        self.pipelines.begin(deadline);
+        self.pipelines.expect_nothing_of(ping.count());
+        self.sent(deadline);
     }
 
-    fn send(&mut self, mut pipeline: Pipeline, waiting: Vec<Waiting>, deadline: Instant) {
-        let Some(connection) = &self.connection else { return };
-        let (mut link, replicas) = (connection.link.clone(), self.shared.replicas);
-        if replicas > 0 {
-            pipeline.add_command(wait(replicas, deadline));
+    fn sent(&mut self, deadline: Instant) {
+        if let (Some(connection), 1..) = (&mut self.connection, self.shared.replicas) {
+            let mut commands = Commands::default();
+            commands.add_command(&wait(self.shared.replicas, deadline));
+            connection.write(&commands);
         }
-        let sending = async move {
-            let asking = link.req_packed_commands(&pipeline, 0, pipeline.len());
-            match timeout_at(deadline, asking).await {
-                Ok(Ok(answers)) => divide(answers, waiting, replicas),
-                Ok(Err(error)) => fail(error, waiting),
-                Err(elapsed) => {
-                    refuse(waiting, &(Arc::new(elapsed) as Cause));
-                    Outcome::Late
-                }
-            }
+        if !self.clock_runs {
+            self.clock_runs = true;
+            self.clock.as_mut().reset(deadline);
+        }
+    }
+
+    fn advanced(&mut self, did: std::io::Result<Did>) {
+        let Some(connection) = &mut self.connection else { return };
+        let pipelines = &mut self.pipelines;
+        let done = match did {
+            Ok(Did::Write) => Ok(()),
+            Ok(Did::Read) => connection.answers(|answer| pipelines.take(answer)),
+            Err(error) => Err(RedisError::from(error)),
         };
-        self.under_way.push(sending.boxed());
+        if let Err(error) = done {
+            self.lose(&(Arc::new(error) as Cause));
+        }
     }
 
-    fn ended(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Answered => {}
-            Outcome::Late => self.shared.all_changed(),
-            Outcome::Broken => self.connection = None,
+    /// Nothing of this connection may come later than what comes on the next one.
+    fn lose(&mut self, cause: &Cause) {
+        self.connection = None;
+        self.pipelines.give_up(cause);
+        self.shared.all_changed();
+    }
+
+    /// Whoever waits for a late pipeline is told that its outcome is unknown; what Redis says of changes may be as late.
+    fn ring(&mut self) {
+        if self.pipelines.expire(Instant::now()) {
+            self.shared.all_changed();
+            if self.connection.as_ref().is_some_and(|connection| connection.unwritten() > 0) {
+                // Redis does not even take what it is asked. On another connection nobody waits behind that.
+                self.lose(&(Arc::new(Late) as Cause));
+            }
         }
+        let next = self.pipelines.deadline();
+        self.clock_runs = next.is_some();
+        if let Some(next) = next {
+            self.clock.as_mut().reset(next);
+        }
+    }
+}
+
+async fn advance(connection: &mut Option<Connection>) -> std::io::Result<Did> {
+    match connection {
+        Some(connection) => connection.advance().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -194,37 +226,3 @@ fn wait(replicas: usize, deadline: Instant) -> Cmd {
     command.arg(replicas).arg(u64::try_from(half.as_millis()).unwrap_or(u64::MAX).max(1));
     command
 }
-
-fn divide(mut answers: Vec<Value>, waiting: Vec<Waiting>, replicas: usize) -> Outcome {
-    let acknowledged = if replicas > 0 { Some(answers.pop().unwrap_or_default()) } else { None };
-    let mut answers = answers.into_iter();
-    for (count, answer) in waiting {
-        let acknowledged: RedisResult<usize> = acknowledged.clone().map_or(Ok(0), |number| {
-            // Such as an error when the server became a replica itself.
-            redis::from_redis_value(number).map_err(RedisError::from)
-        });
-        let answered = Answered { answers: answers.by_ref().take(count).collect(), replicas: acknowledged };
-        // Whoever asked may have gone.
-        let _ = answer.send(Ok(answered));
-    }
-    Outcome::Answered
-}
-
-fn fail(error: RedisError, waiting: Vec<Waiting>) -> Outcome {
-    let outcome = if error.is_unrecoverable_error() { Outcome::Broken } else { Outcome::Late };
-    refuse(waiting, &(Arc::new(error) as Cause));
-    outcome
-}
-
-/// Why all of a pipeline failed.
-type Cause = Arc<dyn std::error::Error + Send + Sync>;
-
-fn refuse(waiting: Vec<Waiting>, cause: &Cause) {
-    for (_, answer) in waiting {
-        let _ = answer.send(Err(SendError::Unknown(Box::new(Refused(Arc::clone(cause))))));
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refused(Cause);

@@ -1,4 +1,9 @@
-//! What Redis and NATS take of the same bytes, when nobody builds them and nobody reads the answers.
+//! The least that a correct sender has to do, when nobody has to build what it says: the same bytes to Redis and NATS, in the
+//! same order, and every answer waited for.
+//!
+//! A logged message's two appends are answered before its envelope goes out; a live one asks Redis for nothing, since the
+//! recipient's routes are known already. An envelope has as many records as the SDK's have, and each is answered by the same
+//! stand-in.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +13,10 @@ use std::{
 
 use bytes::Bytes;
 use im_proto::{frame, pb};
-use im_sdk::cluster::Subject;
+use im_sdk::{
+    cluster::{Names, Subject},
+    id::ServerId,
+};
 use prost::Message as _;
 
 use super::Send;
@@ -17,19 +25,26 @@ use crate::target::Path;
 /// Messages that are under way at once, in two halves: as many as the SDK has.
 const WINDOW: usize = super::LANES;
 
+const HALF: usize = WINDOW / 2;
+
+/// What the floor calls itself on the bus.
+const PUBLISHER: &str = "be-0000000000000000";
+
 /// See the module's description.
 pub(super) struct Floor {
-    redis: Wire,
+    /// None where nothing is asked.
+    redis: Option<Wire>,
     nats: Wire,
-    next: usize,
 }
 
 /// A connection, and the bytes of half a window, one after another.
 struct Wire {
     stream: TcpStream,
-    /// What is written, each ending with something that is answered with `end`.
     parts: Vec<Vec<u8>>,
-    end: &'static [u8],
+    next: usize,
+    /// Each part is answered by so many of these.
+    answer: Vec<u8>,
+    answers: usize,
     unread: Vec<u8>,
 }
 
@@ -39,72 +54,98 @@ impl Floor {
         redis: &str,
         nats: &str,
         send: &Send,
-        subject: &Subject,
+        server: &ServerId,
         records: f64,
     ) -> Result<Self, String> {
-        let half = WINDOW / 2;
-        let parts = (send.connections as usize / half).max(1);
-        let commands = |part: usize| {
+        let parts = (send.connections as usize / HALF).max(1);
+        let part = |part: usize| {
             let mut bytes = Vec::new();
-            for index in part * half..(part + 1) * half {
-                commands(send, index, &mut bytes);
-            }
+            (part * HALF..(part + 1) * HALF).for_each(|index| appends(send, index, &mut bytes));
             bytes.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
             bytes
         };
-        let envelopes = |_| {
+        let redis = match send.path {
+            Path::Logged => Some(Wire::connect(redis, (0..parts).map(part).collect(), b"+PONG\r\n", 1)?),
+            _ => None,
+        };
+        let envelopes = ((HALF as f64 / records.max(1.0)).round() as usize).clamp(1, HALF);
+        let names = Names::default();
+        let part = |part| {
             let mut bytes = Vec::new();
-            let records = (records.round() as usize).clamp(1, half);
-            for number in 0..half / records {
-                let envelope = envelope(send, number as u64, records).encode_to_vec();
-                bytes
-                    .extend_from_slice(format!("PUB {} {}\r\n", subject.as_str(), envelope.len()).as_bytes());
-                bytes.extend_from_slice(&envelope);
+            for envelope in 0..envelopes {
+                let number = (part * envelopes + envelope) as u64 + 1;
+                let records = HALF * (envelope + 1) / envelopes - HALF * envelope / envelopes;
+                let payload = self::envelope(send, &names, number, records).encode_to_vec();
+                let (to, back) = (names.server(server), names.undelivered(PUBLISHER, server, number));
+                bytes.extend_from_slice(format!("PUB {to} {back} {}\r\n", payload.len()).as_bytes());
+                bytes.extend_from_slice(&payload);
                 bytes.extend_from_slice(b"\r\n");
             }
-            bytes.extend_from_slice(b"PING\r\n");
             bytes
         };
-        let redis = Wire::connect(redis, (0..parts).map(commands).collect(), b"+PONG\r\n")?;
-        let mut nats = Wire::connect(nats, (0..parts).map(envelopes).collect(), b"PONG\r\n")?;
-        nats.write(b"CONNECT {\"verbose\":false}\r\nPING\r\n")?;
-        nats.wait()?;
-        Ok(Self { redis, nats, next: 0 })
+        let answers = names.answers(PUBLISHER);
+        let answer = format!("MSG {answers} ");
+        let mut nats = Wire::connect(nats, (0..parts).map(part).collect(), answer.as_bytes(), envelopes)?;
+        nats.subscribe(&answers)?;
+        Ok(Self { redis, nats })
     }
 
     /// How many messages a second.
     pub(super) fn run(&mut self, time: Duration) -> Result<f64, String> {
-        let (started, mut halves) = (Instant::now(), 0_u64);
-        self.begin()?;
+        // Of a logged message's halves one is at Redis while the other one is on NATS, or both are at Redis.
+        let (started, on_nats) = (Instant::now(), if self.redis.is_some() { 1 } else { 2 });
+        self.append()?;
+        self.append()?;
+        let mut halves = on_nats;
+        for _ in 0..on_nats {
+            self.publish()?;
+        }
         while started.elapsed() < time {
-            self.begin()?;
-            self.redis.wait()?;
             self.nats.wait()?;
+            self.append()?;
+            self.publish()?;
             halves += 1;
         }
-        self.redis.wait()?;
-        self.nats.wait()?;
-        Ok((halves + 1) as f64 * (WINDOW / 2) as f64 / started.elapsed().as_secs_f64())
+        for _ in 0..on_nats {
+            self.nats.wait()?;
+        }
+        if let Some(redis) = &mut self.redis {
+            redis.wait()?;
+        }
+        Ok(halves as f64 * HALF as f64 / started.elapsed().as_secs_f64())
     }
 
-    fn begin(&mut self) -> Result<(), String> {
-        self.redis.begin(self.next)?;
-        self.nats.begin(self.next)?;
-        self.next += 1;
-        Ok(())
+    fn append(&mut self) -> Result<(), String> {
+        self.redis.as_mut().map_or(Ok(()), Wire::begin)
+    }
+
+    /// What has been appended.
+    fn publish(&mut self) -> Result<(), String> {
+        if let Some(redis) = &mut self.redis {
+            redis.wait()?;
+        }
+        self.nats.begin()
     }
 }
 
 impl Wire {
-    fn connect(address: &str, parts: Vec<Vec<u8>>, end: &'static [u8]) -> Result<Self, String> {
+    fn connect(address: &str, parts: Vec<Vec<u8>>, answer: &[u8], answers: usize) -> Result<Self, String> {
         let host = address.split("://").nth(1).unwrap_or(address);
         let stream = TcpStream::connect(host).map_err(|error| format!("{host}: {error}"))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Self { stream, parts, end, unread: Vec::new() })
+        Ok(Self { stream, parts, next: 0, answer: answer.to_vec(), answers, unread: Vec::new() })
     }
 
-    fn begin(&mut self, number: usize) -> Result<(), String> {
-        let part = &self.parts[number % self.parts.len()];
+    /// To the answers, on NATS.
+    fn subscribe(&mut self, answers: &Subject) -> Result<(), String> {
+        let hello = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}";
+        self.write(format!("{hello}\r\nSUB {answers} 1\r\nPING\r\n").as_bytes())?;
+        self.wait_for(b"PONG\r\n", 1)
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        let part = &self.parts[self.next % self.parts.len()];
+        self.next += 1;
         self.stream.write_all(part).map_err(|error| error.to_string())
     }
 
@@ -114,14 +155,26 @@ impl Wire {
 
     /// Until the next part has been answered.
     fn wait(&mut self) -> Result<(), String> {
-        let mut buffer = vec![0; 64 * 1024];
+        let (answer, answers) = (std::mem::take(&mut self.answer), self.answers);
+        let waited = self.wait_for(&answer, answers);
+        self.answer = answer;
+        waited
+    }
+
+    fn wait_for(&mut self, answer: &[u8], count: usize) -> Result<(), String> {
+        let (mut buffer, mut found) = (vec![0; 64 * 1024], 0);
         loop {
-            if let Some(at) = memchr::memmem::find(&self.unread, self.end) {
-                self.unread.drain(..at + self.end.len());
+            let mut done = 0;
+            for at in memchr::memmem::find_iter(&self.unread, answer).take(count - found) {
+                done = at + answer.len();
+                found += 1;
+            }
+            self.unread.drain(..done);
+            if found == count {
                 return Ok(());
             }
-            // The end may come in two pieces.
-            let keep = self.unread.len().saturating_sub(self.end.len());
+            // An answer may come in two pieces.
+            let keep = self.unread.len().saturating_sub(answer.len());
             self.unread.drain(..keep);
             match self.stream.read(&mut buffer).map_err(|error| error.to_string())? {
                 0 => return Err("the connection ended".to_owned()),
@@ -139,12 +192,10 @@ fn message(send: &Send) -> Vec<u8> {
     pb::Message { id: u64::MAX / 3, from, to, content }.encode_to_vec()
 }
 
-fn commands(send: &Send, index: usize, bytes: &mut Vec<u8>) {
+/// To the inboxes of sender and recipient.
+fn appends(send: &Send, index: usize, bytes: &mut Vec<u8>) {
     let user = format!("u{}", index % send.connections.max(1) as usize);
     let sender = format!("sender-{}", index % super::LANES);
-    if send.path == Path::Live {
-        return command(&[b"HGETALL", format!("im:{{u:{user}}}:routes").as_bytes()], bytes);
-    }
     let payload = message(send);
     for user in [sender, user] {
         let key = format!("im:{{u:{user}}}:inbox");
@@ -176,7 +227,7 @@ fn command(parts: &[&[u8]], bytes: &mut Vec<u8>) {
     }
 }
 
-fn envelope(send: &Send, number: u64, records: usize) -> pb::Envelope {
+fn envelope(send: &Send, names: &Names, number: u64, records: usize) -> pb::Envelope {
     let message = pb::Message::decode(&*message(send)).ok();
     let push = pb::Push { message, channel: String::new(), seq: 1000 };
     let frames: Bytes = frame::encode(pb::frame::Body::Push(push));
@@ -186,9 +237,9 @@ fn envelope(send: &Send, number: u64, records: usize) -> pb::Envelope {
         ..Default::default()
     };
     pb::Envelope {
-        publisher: "be-0000000000000000".to_owned(),
-        number: number + 1,
-        answer_to: "im.up.answers-floor".to_owned(),
+        publisher: PUBLISHER.to_owned(),
+        number,
+        answer_to: names.answers(PUBLISHER).to_string(),
         records: (0..records).map(record).collect(),
         goodbye: false,
     }

@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(3600);
 
 /// See the module's description.
 pub(super) struct StandIn {
-    subject: Subject,
+    server: ServerId,
     envelopes: Arc<AtomicU64>,
 }
 
@@ -29,18 +29,17 @@ impl StandIn {
     /// Answers from now on, with a lease.
     pub(super) async fn start(cluster: &Cluster, server: &ServerId) -> Result<Self, String> {
         let subject = cluster.names().server(server);
-        let subscription =
-            cluster.bus().subscribe(subject.clone()).await.map_err(|error| error.to_string())?;
+        let subscription = cluster.bus().subscribe(subject).await.map_err(|error| error.to_string())?;
         let leased = cluster.routes().lease_server(server, &pb::ServerInfo::default(), LEASE, true).await;
         leased.map_err(|error| error.to_string())?;
         let envelopes = Arc::new(AtomicU64::new(0));
         tokio::spawn(answer(cluster.clone(), server.to_string(), subscription, Arc::clone(&envelopes)));
-        Ok(Self { subject, envelopes })
+        Ok(Self { server: server.clone(), envelopes })
     }
 
-    /// What it listens to.
-    pub(super) fn subject(&self) -> &Subject {
-        &self.subject
+    /// What it stands in for.
+    pub(super) fn server(&self) -> &ServerId {
+        &self.server
     }
 
     /// How many it has answered.
