@@ -73,8 +73,8 @@ pub struct ReceivedSignal {
 
 impl Client {
     /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
-    /// [`ClientConfig::request_timeout`] at most. The device stays in over changes of the connection, until it
-    /// [leaves](Client::leave_room) or [`Event::RoomLeft`] says otherwise; in between it misses what is not in the room's log.
+    /// [`ClientConfig::request_timeout`](crate::client::ClientConfig::request_timeout) at most. The device stays in over changes of the connection, until it
+    /// [leaves](Client::leave_room) or [`Event::RoomLeft`](crate::client::Event::RoomLeft) says otherwise; in between it misses what is not in the room's log.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
-    /// [`Event::Presence`] tells when that changes, also over changes of the connection. A change that is lost on the way
+    /// [`Event::Presence`](crate::client::Event::Presence) tells when that changes, also over changes of the connection. A change that is lost on the way
     /// shows within some minutes.
     ///
     /// ```no_run

@@ -48,7 +48,7 @@ impl ConversationChange {
         Self { muted: Some(muted), ..self }
     }
 
-    /// Keeps what was typed, at most [`MAX_DRAFT_BYTES`]; empty removes it.
+    /// Keeps what was typed, at most [`MAX_DRAFT_BYTES`](crate::MAX_DRAFT_BYTES); empty removes it.
     #[must_use]
     pub fn draft(self, draft: impl Into<String>) -> Self {
         Self { draft: Some(draft.into()), ..self }

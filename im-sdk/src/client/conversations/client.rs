@@ -13,7 +13,7 @@ use crate::{
 impl Client {
     /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
     /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
-    /// comes reliably as [`Event::ConversationsChanged`]; a [`ConversationList`](super::ConversationList) keeps the list up
+    /// comes reliably as [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged); a [`ConversationList`](super::ConversationList) keeps the list up
     /// to date with it.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Client {
     /// taken, which is at once.
     ///
     /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
-    /// it is sent again, over any number of connections, but not by another process. [`Event::ConversationsChanged`] tells
+    /// it is sent again, over any number of connections, but not by another process. [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged) tells
     /// when it stands.
     ///
     /// # Errors
