@@ -65,7 +65,7 @@ impl Im {
         &self,
         id: MessageId,
         message: Bytes,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         channel: ChannelId,
         once: Option<Once>,
     ) -> Result<Receipt, SendError> {

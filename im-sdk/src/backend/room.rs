@@ -3,8 +3,6 @@
 //! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
 //! per server, and a room of tens of thousands no more than that.
 
-use std::collections::HashMap;
-
 use futures_util::future::join_all;
 
 use super::{
@@ -125,7 +123,7 @@ impl Room {
         // A user has few servers.
         let leaves = devices.clone().into_iter().map(|on_one| {
             let leave = leave.clone();
-            self.im.deliver(HashMap::from([on_one]), move |_| leave.clone())
+            self.im.deliver(vec![on_one], move |_| leave.clone())
         });
         let left = join_all(leaves).await;
         let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
