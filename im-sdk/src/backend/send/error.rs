@@ -1,0 +1,123 @@
+//! Why a message is not sent.
+
+use crate::{
+    backend::{check::InvalidContent, ids::IdError, message::InvalidMessage},
+    cluster::{ArchiveError, LogError, LogId, RoutesError},
+    id::{ChannelId, InvalidId, MessageId, UserId},
+};
+
+/// A message was not sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// A recipient or the sender is no valid user id.
+    #[error(transparent)]
+    InvalidUser(#[from] InvalidId),
+    /// The channel has no valid id.
+    #[error(transparent)]
+    InvalidChannel(InvalidId),
+    /// There is nobody to send to.
+    #[error("the message has no recipient")]
+    NoRecipient,
+    /// There is nothing to send.
+    #[error("the message has no content")]
+    NoContent,
+    /// The encoded message is larger than a device takes.
+    #[error(
+        "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
+    )]
+    TooLarge {
+        /// What it takes.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A message for chosen terminals cannot be logged: a log has no holes.
+    #[error("a message for chosen terminals must be sent with Durability::Live")]
+    TerminalsNeedLive,
+    /// A channel's members are reached without looking at each of them.
+    #[error("a message to a channel cannot be for chosen terminals")]
+    TerminalsNeedUsers,
+    /// A broadcast cannot be logged: there is no log of everybody.
+    #[error("a broadcast must be Durability::Live")]
+    BroadcastNeedsLive,
+    /// What is in a log, or meant for chosen users, must not be left out.
+    #[error("a priority other than Must is for Durability::Live messages to a channel or to everybody")]
+    PriorityNeedsLive,
+    /// The idempotency key is not one.
+    #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
+    InvalidKey,
+    /// The content is not one that devices can be given.
+    #[error(transparent)]
+    InvalidContent(#[from] InvalidContent),
+    /// A change of a message that is not logged would reach some devices and not others.
+    #[error("a change of a message must be logged: Durability::Live is not enough")]
+    ChangeNeedsLog,
+    /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
+    #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
+    DeletionInChannel,
+    /// The idempotency key was used for another message.
+    #[error("the idempotency key was used for another message")]
+    Conflict,
+    /// A log did not take the message. Others may have: send it again with the same idempotency key, which has one
+    /// effect in every log.
+    #[error("the message is not in the inbox of {user}: {source}")]
+    NotLogged {
+        /// Whose inbox.
+        user: UserId,
+        /// Why.
+        source: LogError,
+    },
+    /// The message is in its logs and is delivered, but it is not known to be in the archive. Send it again with the same
+    /// idempotency key, which has one effect in every log and in the archive.
+    #[error("message {message_id} is in its logs but not known to be archived: {source}")]
+    NotArchived {
+        /// The id that the message got.
+        message_id: MessageId,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
+    #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]
+    NoArchive,
+    /// The channel's log did not take the message: send it again with the same idempotency key.
+    #[error("the message is not in the log of channel {channel}: {source}")]
+    NotInChannel {
+        /// Which channel.
+        channel: ChannelId,
+        /// Why.
+        source: LogError,
+    },
+    /// An earlier try under this number put the message into the first log, which has been trimmed since: what it said is
+    /// not known any more, and nothing was appended now.
+    #[error("an earlier try is not in the log {log} any more, so that it cannot be finished")]
+    Trimmed {
+        /// Which log.
+        log: LogId,
+    },
+    /// No id could be issued.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The recipients' devices could not be located.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+}
+
+impl From<InvalidMessage> for SendError {
+    fn from(error: InvalidMessage) -> Self {
+        match error {
+            InvalidMessage::User(error) => Self::InvalidUser(error),
+            InvalidMessage::Channel(error) => Self::InvalidChannel(error),
+            InvalidMessage::NoRecipient => Self::NoRecipient,
+            InvalidMessage::NoContent => Self::NoContent,
+            InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
+            InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
+            InvalidMessage::EveryoneNeedsLive => Self::BroadcastNeedsLive,
+            InvalidMessage::PriorityNeedsLive => Self::PriorityNeedsLive,
+            InvalidMessage::Key => Self::InvalidKey,
+            InvalidMessage::Content(error) => Self::InvalidContent(error),
+            InvalidMessage::ChangeNeedsLog => Self::ChangeNeedsLog,
+            InvalidMessage::DeletionInChannel => Self::DeletionInChannel,
+        }
+    }
+}
