@@ -24,7 +24,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use crate::{deliver::send_answer, outbox::Close, shared::Shared};
+use crate::{outbox::Close, shared::Shared};
 
 /// Envelopes whose joins and leaves wait. Each holds at most some hundred KiB of names; a join that finds no place is
 /// answered as missed, and the device asks again.
@@ -179,7 +179,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, mut queue: mpsc::Receiver<Changes>
         routes.write(&shared, wanted(&batch)).await;
         for changes in batch {
             let answer = routes.apply(&shared, changes.changes, changes.answer);
-            send_answer(&shared, &changes.answer_to, answer);
+            shared.answer(&changes.answer_to, answer);
         }
     }
     queue.close();

@@ -16,7 +16,7 @@ use im_proto::{
     pb::{self, Priority, record::Effect},
 };
 use im_sdk::{
-    cluster::{BusEvent, Subject, Subscription},
+    cluster::{BusEvent, Subscription},
     id::{ChannelId, ConnectionId},
 };
 use prost::Message as _;
@@ -155,12 +155,12 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope, woken: &mut Woken)
     }
     answer.server = shared.id.to_string();
     if changes.is_empty() {
-        return send_answer(shared, &answer_to, answer);
+        return shared.answer(&answer_to, answer);
     }
     // Routes are written elsewhere: deliveries do not wait for them.
     let changes = Changes { changes, answer, answer_to: answer_to.clone() };
     if let Err(changes) = shared.channels.try_change(changes) {
-        send_answer(shared, &answer_to, channels::give_up(shared, *changes));
+        shared.answer(&answer_to, channels::give_up(shared, *changes));
     }
 }
 
@@ -242,16 +242,5 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect, woken: &mut Woke
         }
         // These do not come here.
         Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) => false,
-    }
-}
-
-/// Answers an envelope that asked for it.
-pub(crate) fn send_answer(shared: &Shared, answer_to: &str, answer: pb::Delivered) {
-    if answer_to.is_empty() {
-        return;
-    }
-    match Subject::answer(shared.cluster.names(), answer_to) {
-        Some(subject) => shared.answers.try_send(subject, answer),
-        None => tracing::warn!("an envelope asks for an answer on a subject that is none for answers"),
     }
 }

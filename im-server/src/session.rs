@@ -3,10 +3,12 @@
 //! The session is polled as a whole instead of selecting over futures, so reads never wait behind writes and a session
 //! is no more than its fields. Who has queued something may poll its writes, too (`woken.rs`).
 
+mod place;
+
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, PoisonError, TryLockError, atomic::Ordering},
-    task::{Context, Poll, Waker, ready},
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -20,6 +22,7 @@ use im_sdk::id::ChannelId;
 use prost::Message as _;
 use tokio::time::timeout_at;
 
+use self::place::Place;
 use crate::{
     allowance::{Allowance, Rate},
     arrivals::Arrival,
@@ -30,7 +33,7 @@ use crate::{
     registry::{Connection, Registration},
     shared::Shared,
     signals, sync,
-    upstream::Forward,
+    upstream::{Forward, refusal},
     woken::Flush,
 };
 
@@ -100,44 +103,10 @@ async fn begin<L: Link + 'static>(
     let syncing = Allowance::new(sync::rate(), now);
     let connection = Arc::clone(&registration.connection);
     let session = Session { shared, link, registration, batch, publishing, signalling, syncing, end: None };
-    let place = Arc::new(Place { session: Mutex::new(Some(session)) });
+    let place = Arc::new(Place::new(session));
     let flush: Arc<dyn Flush> = place.clone();
     connection.set_flush(Arc::downgrade(&flush));
     Some(place)
-}
-
-/// Where a session is while it lasts: its own task polls it, and who has queued something may have it written.
-struct Place<L> {
-    session: Mutex<Option<Session<L>>>,
-}
-
-impl<L: Link> Place<L> {
-    /// The session, when it is over.
-    fn poll(&self, context: &mut Context<'_>) -> Poll<(Session<L>, End)> {
-        let mut place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(session) = place.as_mut() else { return Poll::Pending };
-        let end = ready!(session.poll(context));
-        place.take().map_or(Poll::Pending, |session| Poll::Ready((session, end)))
-    }
-}
-
-impl<L: Link> Flush for Place<L> {
-    fn try_flush(&self, waker: &Waker) -> bool {
-        let mut place = match self.session.try_lock() {
-            Ok(place) => place,
-            Err(TryLockError::Poisoned(place)) => place.into_inner(),
-            Err(TryLockError::WouldBlock) => return false,
-        };
-        let Some(session) = place.as_mut().filter(|session| session.end.is_none()) else { return false };
-        match session.poll_writes(&mut Context::from_waker(waker)) {
-            Poll::Pending => true,
-            // For the session's own task.
-            Poll::Ready(end) => {
-                session.end = Some(Box::new(end));
-                false
-            }
-        }
-    }
 }
 
 struct Session<L> {
@@ -355,18 +324,4 @@ impl<L: Link> Session<L> {
     fn refuse(&self, number: u64, kind: pb::RefusalKind, reason: String, retry_after_ms: u32) {
         self.answer(refusal(number, kind, reason, retry_after_ms));
     }
-}
-
-/// A `PublishResult` that says no.
-pub(crate) fn refusal(
-    number: u64,
-    kind: pb::RefusalKind,
-    reason: String,
-    retry_after_ms: u32,
-) -> pb::frame::Body {
-    let refused = pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms };
-    pb::frame::Body::PublishResult(pb::PublishResult {
-        number,
-        outcome: Some(pb::publish_result::Outcome::Refused(refused)),
-    })
 }

@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use im_proto::pb;
 use im_sdk::{
-    cluster::{Cluster, Route},
+    cluster::{Cluster, Route, Subject},
     id::ServerId,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -88,6 +89,17 @@ impl Shared {
 
     pub(crate) fn set_drain_announced(&self, announced: bool) {
         self.drain_announced.store(announced, Ordering::Relaxed);
+    }
+
+    /// Answers an envelope that asked for it.
+    pub(crate) fn answer(&self, answer_to: &str, answer: pb::Delivered) {
+        if answer_to.is_empty() {
+            return;
+        }
+        match Subject::answer(self.cluster.names(), answer_to) {
+            Some(subject) => self.answers.try_send(subject, answer),
+            None => tracing::warn!("an envelope asks for an answer on a subject that is none for answers"),
+        }
     }
 
     /// Removes a connection's route if it still is this one. True when it was: then the device is offline.

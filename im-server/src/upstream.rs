@@ -13,7 +13,6 @@ use prost::Message as _;
 use crate::{
     bounded::{self, Bounds},
     registry::Connection,
-    session::refusal,
     waiting::AllWaiting,
 };
 
@@ -99,6 +98,20 @@ impl Upstream {
     pub(crate) fn forget(&self, connection: &Connection) {
         self.waiting.forget(connection);
     }
+}
+
+/// A `PublishResult` that says no.
+pub(crate) fn refusal(
+    number: u64,
+    kind: pb::RefusalKind,
+    reason: String,
+    retry_after_ms: u32,
+) -> pb::frame::Body {
+    let refused = pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms };
+    pb::frame::Body::PublishResult(pb::PublishResult {
+        number,
+        outcome: Some(pb::publish_result::Outcome::Refused(refused)),
+    })
 }
 
 fn unavailable(number: u64, reason: &str) -> Bytes {
