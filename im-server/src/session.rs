@@ -20,7 +20,7 @@ use im_proto::{
 };
 use im_sdk::id::ChannelId;
 use prost::Message as _;
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 
 use self::place::Place;
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     arrivals::Arrival,
     batch::Batch,
     handshake::{self, Admitted},
-    link::{Link, LinkError},
+    link::{LINGER, Link, LinkError},
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
@@ -72,10 +72,14 @@ async fn begin<L: Link + 'static>(
 ) -> Option<Arc<Place<L>>> {
     // One for all steps: a device that stalls in each of them is not there for longer.
     let deadline = Instant::now() + shared.config.hello_timeout;
+    // In a drain, who is about to be through can still be told to go elsewhere; nobody else is waited for.
+    let drained = async {
+        shared.draining.cancelled().await;
+        sleep(LINGER).await;
+    };
     let mut link = tokio::select! {
-        biased; // Who is not connected yet does so elsewhere.
-        () = shared.draining.cancelled() => return None,
         link = timeout_at(deadline.into(), link) => link.ok()??,
+        () = drained => return None,
     };
     let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link, deadline).await
     {

@@ -8,13 +8,18 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use im_proto::{close::fit_reason, frame, limits::MAX_HELLO_BYTES};
+use im_proto::{
+    close::{CloseCode, fit_reason},
+    frame,
+    limits::MAX_HELLO_BYTES,
+};
 use quinn::{
     Connection, ConnectionError, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
     TransportConfig, VarInt,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
 };
 use tokio::{io::AsyncWrite, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     batch::Batch,
@@ -68,7 +73,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
         }
         match shared.arrivals.try_enter(incoming.remote_address().ip()) {
             Some(arrival) => {
-                let arriving = session::serve(Arc::clone(&shared), arrival, hand_shake(incoming));
+                let link = hand_shake(incoming, shared.draining.clone());
+                let arriving = session::serve(Arc::clone(&shared), arrival, link);
                 shared.tasks.spawn(arriving);
             }
             None => incoming.refuse(),
@@ -78,17 +84,25 @@ pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
     endpoint.set_server_config(None);
 }
 
-async fn hand_shake(incoming: Incoming) -> Option<QuicLink> {
+async fn hand_shake(incoming: Incoming, draining: CancellationToken) -> Option<QuicLink> {
     let peer = incoming.remote_address();
     let failed = |error: &ConnectionError| tracing::debug!(%peer, %error, "QUIC handshake failed");
-    open(incoming).await.inspect_err(failed).ok()
+    open(incoming, draining).await.inspect_err(failed).ok().flatten()
 }
 
-async fn open(incoming: Incoming) -> Result<QuicLink, ConnectionError> {
+async fn open(incoming: Incoming, draining: CancellationToken) -> Result<Option<QuicLink>, ConnectionError> {
     let connection = incoming.await?;
-    let (send, receive) = connection.accept_bi().await?;
+    let (send, receive) = tokio::select! {
+        biased; // A stopping server takes nobody in.
+        () = draining.cancelled() => {
+            let code = VarInt::from_u32(CloseCode::GoingAway.code().into());
+            connection.close(code, b"the server is stopping");
+            return Ok(None);
+        }
+        stream = connection.accept_bi() => stream?,
+    };
     let buffer = BytesMut::new();
-    Ok(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES })
+    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES }))
 }
 
 struct QuicLink {

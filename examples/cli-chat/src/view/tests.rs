@@ -49,7 +49,7 @@ fn a_message_is_one_line_with_all_that_was_done_to_it() {
 fn what_is_no_plain_text_is_told() {
     let notice = Content::from(Notice::new("group.added", "bob brought carol in"));
     assert_eq!(seen(false, &[(None, notice)]), "  12 * bob brought carol in");
-    assert_eq!(seen(false, &[(None, Content::custom("dice", "6"))]), "  12 (the back end): [dice]");
+    assert_eq!(seen(false, &[(None, Content::custom("dice", "6"))]), "  12 (the back end): [custom:dice]");
     let answer = Content::text("yes").quote(Quote::new(id(9), Some(user("carol")), &Content::text("lunch?")));
     assert_eq!(seen(false, &[(Some("bob"), answer)]), "  12 bob: «carol: lunch?» yes");
 }
