@@ -82,6 +82,10 @@ pub mod timeline;
 #[cfg(feature = "cluster")]
 pub mod token;
 
+/// The attribute for implementations of the traits of [`cluster`] and [`backend`], such as [`cluster::Membership`]: the macro of
+/// the crate `async-trait`.
+#[cfg(feature = "cluster")]
+pub use async_trait::async_trait;
 pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
 pub use filter::Filter;

@@ -13,14 +13,11 @@ use prost::Message as _;
 use crate::{
     bounded::{self, Bounds, Place},
     registry::Connection,
-    waiting::{AllWaiting, Unfit},
+    waiting::{AllWaiting, RETRY_MS, Unfit},
 };
 
 /// Requests that wait to be put onto the bus; at some hundred bytes each, but a device may fill a frame.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
-
-/// When a device may ask again what no back end answered, or what found no room.
-const RETRY_MS: u32 = 1000;
 
 /// See the module's description.
 #[derive(Debug)]

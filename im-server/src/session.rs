@@ -34,14 +34,12 @@ use crate::{
     shared::Shared,
     signals, sync,
     upstream::{Forward, refusal},
+    waiting::RETRY_MS,
     woken::Flush,
 };
 
 /// How many frames a session reads before it lets others run.
 const READ_BUDGET: usize = 64;
-
-/// When a device may try again what found a queue full.
-const BUSY_RETRY_MS: u32 = 1000;
 
 /// Within which time a device compares its logs that connects right after a rollback.
 const ROLLBACK_HINT_MS: u32 = 2000;
@@ -258,7 +256,7 @@ impl<L: Link> Session<L> {
         let max = self.shared.config.limits.max_inflight_publishes;
         if self.connection().inflight.load(Ordering::Relaxed) >= max {
             let reason = format!("more than {max} publishes wait for their results");
-            self.refuse(head.number, pb::RefusalKind::TooMany, reason, BUSY_RETRY_MS);
+            self.refuse(head.number, pb::RefusalKind::TooMany, reason, RETRY_MS);
             return Ok(());
         }
         if let Err(wait) = self.may_publish() {
@@ -272,7 +270,7 @@ impl<L: Link> Session<L> {
             Forward::Queued => {}
             Forward::Full => {
                 let reason = "the way to the back ends is full".to_owned();
-                self.refuse(head.number, pb::RefusalKind::Unavailable, reason, BUSY_RETRY_MS);
+                self.refuse(head.number, pb::RefusalKind::Unavailable, reason, RETRY_MS);
             }
             Forward::Repeated => {
                 let reason = format!("publish {} waits for its result already", head.number);

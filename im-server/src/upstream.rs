@@ -13,7 +13,7 @@ use prost::Message as _;
 use crate::{
     bounded::{self, Bounds},
     registry::Connection,
-    waiting::AllWaiting,
+    waiting::{AllWaiting, RETRY_MS},
 };
 
 /// Publishes that wait to be put onto the bus: as many as are of 1 KiB, fewer of larger ones.
@@ -22,9 +22,6 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 /// The most publishes, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
-
-/// When a device may try again what no back end took.
-const UNAVAILABLE_RETRY_MS: u32 = 1000;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -116,7 +113,7 @@ pub(crate) fn refusal(
 
 fn unavailable(number: u64, reason: &str) -> Bytes {
     let kind = pb::RefusalKind::Unavailable;
-    frame::encode(refusal(number, kind, reason.to_owned(), UNAVAILABLE_RETRY_MS))
+    frame::encode(refusal(number, kind, reason.to_owned(), RETRY_MS))
 }
 
 /// Puts queued publishes onto the bus, as many at once as have queued up while the last message went out. Ends when

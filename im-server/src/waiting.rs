@@ -15,6 +15,9 @@ use im_sdk::id::ConnectionId;
 
 use crate::registry::Connection;
 
+/// When a device may try again what found no room, or what no back end took.
+pub(crate) const RETRY_MS: u32 = 1000;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct AllWaiting {

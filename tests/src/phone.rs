@@ -88,11 +88,8 @@ impl Phone {
             for message in page.messages.iter().rev() {
                 self.timeline.apply(message);
             }
-            let first = page.messages.first().and_then(|message| message.position.as_ref());
-            match first.filter(|_| page.more) {
-                Some(position) => range = HistoryRange::Before(position.seq),
-                None => return,
-            }
+            let Some(next) = page.next else { return };
+            range = next;
         }
     }
 }

@@ -484,7 +484,7 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
     // And everything is there for who asks for it.
     for client in &clients {
         let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 200).await.unwrap();
-        assert_eq!((page.messages.len(), page.more), (150, false));
+        assert_eq!((page.messages.len(), page.next), (150, None));
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::record::Effect};
 use im_sdk::{
+    async_trait,
     backend::{Im, Message, channel},
     cluster::{
         AckQuestion, AckStore, Appended, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId,

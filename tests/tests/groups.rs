@@ -10,9 +10,8 @@ use std::{
     },
 };
 
-use async_trait::async_trait;
 use im_sdk::{
-    Content, HistoryRange,
+    Content, HistoryRange, async_trait,
     backend::{Im, ImConfig, Message, user},
     client::{Conversation, Event, PublishError, RefusalKind, RequestError, ResetReason},
     cluster::{Cluster, LogId, MembersError, Membership},

@@ -66,16 +66,19 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
         send(&im, from, to, text).await;
     }
     let all = ask(&bob, &inbox, HistoryRange::Newest, 10).await;
-    assert_eq!((texts(&all), seqs(&all), all.more), (vec!["1", "2", "3", "4"], vec![1, 2, 3, 4], false));
+    assert_eq!(
+        (texts(&all), seqs(&all), all.next.is_some()),
+        (vec!["1", "2", "3", "4"], vec![1, 2, 3, 4], false)
+    );
     assert_eq!(all.messages[1].from, Some(id("bob")));
     assert!(all.messages.iter().all(|message| message.position.as_ref().unwrap().log == Log::Inbox));
     let alice = Conversation::User(id("alice"));
     let last = ask(&bob, &alice, HistoryRange::Newest, 2).await;
-    assert_eq!((texts(&last), last.more), (vec!["2", "4"], true));
+    assert_eq!((texts(&last), last.next.is_some()), (vec!["2", "4"], true));
     let before = ask(&bob, &alice, HistoryRange::Before(seqs(&last)[0]), 2).await;
-    assert_eq!((texts(&before), before.more), (vec!["1"], false));
+    assert_eq!((texts(&before), before.next.is_some()), (vec!["1"], false));
     let from_the_beginning = ask(&bob, &alice, HistoryRange::After(0), 2).await;
-    assert_eq!((texts(&from_the_beginning), from_the_beginning.more), (vec!["1", "2"], true));
+    assert_eq!((texts(&from_the_beginning), from_the_beginning.next.is_some()), (vec!["1", "2"], true));
     // The back end sees the same.
     let page = im.history(&id("bob"), &alice, HistoryRange::Newest, 10).await.unwrap();
     assert!(page.entries.iter().map(|entry| entry.content.as_text().unwrap()).eq(["1", "2", "4"]));
@@ -88,7 +91,7 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
         im.channel("team").send(Message::new().from("carol").text(text)).await.unwrap();
     }
     let team = ask(&bob, &channel, HistoryRange::Newest, 10).await;
-    assert_eq!((texts(&team), seqs(&team), team.more), (vec!["5", "6"], vec![1, 2], false));
+    assert_eq!((texts(&team), seqs(&team), team.next.is_some()), (vec!["5", "6"], vec![1, 2], false));
     assert_eq!(team.messages[0].channel.as_ref().map(|channel| channel.as_str()), Some("team"));
 }
 
@@ -122,22 +125,20 @@ async fn what_is_older_than_the_log_comes_from_the_store(setup: Setup, via: Via)
         let mut range = HistoryRange::Newest;
         loop {
             let page = ask(&bob, conversation, range, 7).await;
-            range = HistoryRange::Before(seqs(&page)[0]);
             back.splice(0..0, texts(&page).into_iter().map(ToOwned::to_owned));
-            if !page.more {
-                break;
-            }
+            let Some(next) = page.next else { break };
+            assert_eq!(next, HistoryRange::Before(seqs(&page)[0]));
+            range = next;
         }
         assert_eq!(back, messages(1..=last), "back");
         let mut forward = Vec::new();
         let mut range = HistoryRange::After(0);
         loop {
             let page = ask(&bob, conversation, range, 7).await;
-            range = HistoryRange::After(*seqs(&page).last().unwrap());
             forward.extend(texts(&page).into_iter().map(ToOwned::to_owned));
-            if !page.more {
-                break;
-            }
+            let Some(next) = page.next else { break };
+            assert_eq!(next, HistoryRange::After(*seqs(&page).last().unwrap()));
+            range = next;
         }
         assert_eq!(forward, back, "and forward");
     }
@@ -192,12 +193,12 @@ async fn pages_fit_into_frames(setup: Setup, via: Via) {
         send(&im, "alice", "bob", &"y".repeat(20_000)).await;
     }
     let page = ask(&bob, &Conversation::Inbox, HistoryRange::Newest, 10).await;
-    assert_eq!((seqs(&page), page.more), (vec![2, 3], true), "what is newest, as far as it fits");
+    assert_eq!((seqs(&page), page.next.is_some()), (vec![2, 3], true), "what is newest, as far as it fits");
     let page = ask(&bob, &Conversation::Inbox, HistoryRange::Before(2), 10).await;
-    assert_eq!((seqs(&page), page.more), (vec![1], false));
+    assert_eq!((seqs(&page), page.next.is_some()), (vec![1], false));
     assert_eq!(texts(&page)[0].len(), size, "whole");
     let page = ask(&bob, &Conversation::Inbox, HistoryRange::After(0), 10).await;
-    assert_eq!((seqs(&page), page.more), (vec![1], true));
+    assert_eq!((seqs(&page), page.next.is_some()), (vec![1], true));
 }
 
 async fn nobody_answers(setup: Setup, via: Via) {

@@ -25,7 +25,7 @@ use prost::Message as _;
 #[derive(Debug)]
 struct StuckBus(MemoryBus, Arc<AtomicBool>);
 
-#[async_trait::async_trait]
+#[im_sdk::async_trait]
 impl Bus for StuckBus {
     async fn subscribe(&self, subject: Subject) -> Result<Subscription, BusError> {
         self.0.subscribe(subject).await

@@ -139,16 +139,14 @@ impl HistoryQuery {
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction, each with its position.
     pub messages: Vec<ReceivedMessage>,
-    /// There are further ones in the direction that was asked for.
-    pub more: bool,
-    /// Where to go on; none: that was all.
+    /// Where to go on in the direction that was asked for, also behind a page with few messages or none; none: that was all.
     pub next: Option<HistoryRange>,
 }
 
 impl From<sdk::HistoryPage> for HistoryPage {
     fn from(page: sdk::HistoryPage) -> Self {
         let messages = page.messages.into_iter().map(ReceivedMessage::from).collect();
-        Self { messages, more: page.more, next: page.next.map(Into::into) }
+        Self { messages, next: page.next.map(Into::into) }
     }
 }
 

@@ -44,10 +44,8 @@ const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction.
     pub entries: Vec<HistoryEntry>,
-    /// There are further ones in the direction that was asked for, or there may be: a page can be short, and even empty, where
-    /// few entries of many are wanted.
-    pub more: bool,
-    /// Where to go on. `None`: that was all.
+    /// Where to go on in the direction that was asked for; nothing need be there. A page can be short, and even empty, where
+    /// few entries of many are wanted. `None`: that was all.
     pub next: Option<HistoryRange>,
 }
 
@@ -134,7 +132,7 @@ impl Im {
     ) -> Result<HistoryPage, HistoryError> {
         let page = self.raw_history(user, conversation, &query.into(), limit).await?;
         let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
-        Ok(HistoryPage { entries, more: page.next.is_some(), next: page.next })
+        Ok(HistoryPage { entries, next: page.next })
     }
 
     /// A page of what was said in a channel, for whomever.
@@ -146,7 +144,7 @@ impl Im {
     ) -> Result<HistoryPage, HistoryError> {
         let page = self.read_history(LogId::Channel(channel), None, query, limit, 0).await?;
         let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
-        Ok(HistoryPage { entries, more: page.next.is_some(), next: page.next })
+        Ok(HistoryPage { entries, next: page.next })
     }
 
     /// The same with messages as they are kept.

@@ -12,10 +12,8 @@ pub struct HistoryPage {
     /// In the order of the log, whatever the direction, each with its position. They do not move the device's own
     /// position: what it [acknowledges](crate::client::Client::ack) is what came with events.
     pub messages: Vec<ReceivedMessage>,
-    /// There are further ones in the direction that was asked for. A page may be shorter than asked for, and even empty,
-    /// where there are.
-    pub more: bool,
-    /// Where to go on. `None`: that was all.
+    /// Where to go on in the direction that was asked for; nothing need be there. A page may be shorter than asked for, and
+    /// even empty, and something follows all the same. `None`: that was all.
     pub next: Option<HistoryRange>,
 }
 

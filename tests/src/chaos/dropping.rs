@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use im_sdk::cluster::{Bus, BusError, Names, Publication, QueueGroup, Subject, Subscription};
+use im_sdk::{
+    async_trait,
+    cluster::{Bus, BusError, Names, Publication, QueueGroup, Subject, Subscription},
+};
 
 /// Passes everything on, but for some of the publications to servers: of those it says Ok, and they are gone.
 #[derive(Debug)]

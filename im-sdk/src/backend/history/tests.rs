@@ -46,7 +46,7 @@ impl Past {
         let bob = "bob".parse().unwrap();
         let page = self.im.history(&bob, conversation, range, limit).await.unwrap();
         assert!(page.entries.iter().all(|entry| entry.content == Content::text("hi")));
-        (page.entries.iter().map(|entry| entry.seq).collect(), page.more)
+        (page.entries.iter().map(|entry| entry.seq).collect(), page.next.is_some())
     }
 
     async fn inbox(&self, range: HistoryRange, limit: usize) -> (Vec<u64>, bool) {

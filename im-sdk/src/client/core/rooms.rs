@@ -300,7 +300,7 @@ impl<T> Core<T> {
             (Question::History(asked), Outcome::History(history)) => {
                 let next = requests::next(&asked, &history);
                 let messages = self.messages(history.entries);
-                Reply::History(HistoryPage { messages, more: history.more, next })
+                Reply::History(HistoryPage { messages, next })
             }
             (_, Outcome::Found(found)) => {
                 let next = found.next.and_then(search_place);

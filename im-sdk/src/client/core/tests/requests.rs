@@ -56,9 +56,7 @@ fn a_page_comes_with_positions() {
     assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
     test.receive(page(request.number, &[40, 41]));
     test.receive(page(request.number, &[1]));
-    let [(7, Ok(Reply::History(HistoryPage { messages, more: true, next })))] = &test.answers()[..] else {
-        panic!()
-    };
+    let [(7, Ok(Reply::History(HistoryPage { messages, next })))] = &test.answers()[..] else { panic!() };
     assert_eq!(
         *next,
         Some(HistoryRange::Before(40)),

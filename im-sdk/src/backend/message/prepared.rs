@@ -1,0 +1,302 @@
+//! A message that is known to be valid, and its bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint, fixed64},
+    length_delimiter_len,
+};
+
+use super::{Durability, Message, Priority, To};
+use crate::{
+    backend::check::{self, InvalidContent},
+    cluster::Once,
+    id::{ChannelId, InvalidId, MessageId, Terminal, UserId},
+    proto::{frame, pb},
+};
+
+impl Message {
+    /// Everything parsed, nothing left to go wrong.
+    pub(in crate::backend) fn prepare(self) -> Result<Prepared, InvalidMessage> {
+        let everyone = matches!(self.to.0, To::Everyone);
+        let (users, channel) = match self.to.0 {
+            To::Users(users) => (dedup(users?), None),
+            To::Channel(channel) => (Vec::new(), Some(channel.map_err(InvalidMessage::Channel)?)),
+            To::Everyone => (Vec::new(), None),
+        };
+        if users.is_empty() && channel.is_none() && !everyone {
+            return Err(InvalidMessage::NoRecipient);
+        }
+        let mut content = pb::Content::from(self.content);
+        if check::is_empty(&content) {
+            return Err(InvalidMessage::NoContent);
+        }
+        check::check(&content)?;
+        let durability = self.durability.unwrap_or_default();
+        let from = self.from.transpose()?;
+        let change = change(&mut content);
+        if change.is_some() && durability == Durability::Live {
+            return Err(InvalidMessage::ChangeNeedsLog);
+        }
+        let is_for_me = change.as_ref().is_some_and(|change| is_for_me(change));
+        if is_for_me && channel.is_some() {
+            return Err(InvalidMessage::DeletionInChannel);
+        }
+        if let Some(change) = change {
+            change.seq = 0;
+            // From the back end itself, so that it belongs to their conversation all the same.
+            let is_between = from.is_none() && !is_for_me && users.len() == 2;
+            change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
+        }
+        if !self.terminals.is_empty() && durability != Durability::Live {
+            return Err(InvalidMessage::TerminalsNeedLive);
+        }
+        if !self.terminals.is_empty() && (channel.is_some() || everyone) {
+            return Err(InvalidMessage::TerminalsNeedUsers);
+        }
+        if everyone && durability != Durability::Live {
+            return Err(InvalidMessage::EveryoneNeedsLive);
+        }
+        let may_shed = durability == Durability::Live && (channel.is_some() || everyone);
+        if self.priority != Priority::Must && !may_shed {
+            return Err(InvalidMessage::PriorityNeedsLive);
+        }
+        if self.idempotency_key.as_ref().is_some_and(|key| !is_key(key)) {
+            return Err(InvalidMessage::Key);
+        }
+        Ok(Prepared {
+            users,
+            channel,
+            is_for_me: is_for_me && from.is_some(),
+            from,
+            content,
+            terminals: self.terminals,
+            durability,
+            priority: self.priority,
+            idempotency_key: self.idempotency_key,
+        })
+    }
+}
+
+/// How long an idempotency key is remembered.
+const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tells one payload from another: the beginning of a SHA-256.
+pub(in crate::backend) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    parts.into_iter().for_each(|part| context.update(part));
+    let hash = context.finish();
+    std::array::from_fn(|index| hash.as_ref()[index])
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Keeps the first of each, in order.
+fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
+    if users.len() < 2 {
+        return users;
+    }
+    let mut seen = std::collections::HashSet::with_capacity(users.len());
+    users.retain(|user| seen.insert(user.clone()));
+    users
+}
+
+#[derive(Debug, PartialEq)]
+pub(in crate::backend) enum InvalidMessage {
+    User(InvalidId),
+    Channel(InvalidId),
+    NoRecipient,
+    NoContent,
+    TerminalsNeedLive,
+    TerminalsNeedUsers,
+    EveryoneNeedsLive,
+    PriorityNeedsLive,
+    Key,
+    Content(InvalidContent),
+    ChangeNeedsLog,
+    DeletionInChannel,
+}
+
+impl From<InvalidContent> for InvalidMessage {
+    fn from(error: InvalidContent) -> Self {
+        Self::Content(error)
+    }
+}
+
+fn change(content: &mut pb::Content) -> Option<&mut pb::Change> {
+    match &mut content.body {
+        Some(pb::content::Body::Change(change)) => Some(change),
+        _ => None,
+    }
+}
+
+fn is_for_me(change: &pb::Change) -> bool {
+    matches!(change.what, Some(pb::change::What::DeleteForMe(_)))
+}
+
+impl From<InvalidId> for InvalidMessage {
+    fn from(error: InvalidId) -> Self {
+        Self::User(error)
+    }
+}
+
+/// A message that is known to be valid.
+#[derive(Debug)]
+pub(in crate::backend) struct Prepared {
+    /// None where a channel is.
+    pub(in crate::backend) users: Vec<UserId>,
+    pub(in crate::backend) channel: Option<ChannelId>,
+    pub(in crate::backend) from: Option<UserId>,
+    /// Nobody else learns of it: it is in the sender's inbox alone.
+    pub(in crate::backend) is_for_me: bool,
+    content: pb::Content,
+    terminals: Vec<Terminal>,
+    pub(in crate::backend) durability: Durability,
+    pub(in crate::backend) priority: Priority,
+    pub(in crate::backend) idempotency_key: Option<String>,
+}
+
+impl Prepared {
+    /// Whether devices of this terminal get it.
+    pub(in crate::backend) fn wants(&self, terminal: Terminal) -> bool {
+        self.terminals.is_empty() || self.terminals.contains(&terminal)
+    }
+
+    /// What makes a repetition with the same key one effect.
+    pub(in crate::backend) fn once(&self) -> Option<Once> {
+        let key = self.idempotency_key.as_ref()?;
+        let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
+        let content = self.content.encode_to_vec();
+        let users = self.users.iter().flat_map(|user| [user.as_str().as_bytes(), b" "]);
+        let digest = digest(users.chain([content.as_slice()]));
+        Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
+    }
+
+    /// The message as it is logged and as devices get it, encoded once for all of them.
+    pub(in crate::backend) fn encode(&self, id: MessageId) -> Bytes {
+        let from = self.from.as_ref().map_or("", |from| from.as_str());
+        let to = match self.users.as_slice() {
+            [one] => one.as_str(),
+            _ => "",
+        };
+        // The fields of `pb::Message`, from where they are.
+        let content = self.content.encoded_len();
+        let mut encoded = Vec::with_capacity(content + from.len() + to.len() + FIELDS_BYTES);
+        fixed64::encode(1, &id.as_u64(), &mut encoded);
+        for (number, text) in [(2, from), (3, to)] {
+            if !text.is_empty() {
+                encode_key(number, WireType::LengthDelimited, &mut encoded);
+                encode_varint(text.len() as u64, &mut encoded);
+                encoded.extend_from_slice(text.as_bytes());
+            }
+        }
+        encode_key(4, WireType::LengthDelimited, &mut encoded);
+        encode_varint(content as u64, &mut encoded);
+        self.content.encode_raw(&mut encoded);
+        encoded.into()
+    }
+}
+
+/// What the id, the keys and the lengths of a message's fields take at most.
+const FIELDS_BYTES: usize = 32;
+
+/// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
+pub(in crate::backend) fn push_frame(message: Bytes, seq: u64) -> Bytes {
+    raw_push(message, String::new(), seq)
+}
+
+/// How long that will be.
+pub(in crate::backend) fn push_frame_len(message: &Bytes, seq: u64) -> usize {
+    let push = pb::RawPush { message: message.clone(), channel: String::new(), seq };
+    let frame = pb::RawFrame { push: Some(push), response: None }.encoded_len();
+    frame + length_delimiter_len(frame)
+}
+
+/// The same for the members of a channel.
+pub(in crate::backend) fn channel_push_frame(message: Bytes, channel: &ChannelId, seq: u64) -> Bytes {
+    raw_push(message, channel.to_string(), seq)
+}
+
+/// The frame that tells a device that its user is no member of a channel.
+pub(in crate::backend) fn left_frame(channel: &str) -> Bytes {
+    let cursor = pb::Cursor { channel: channel.to_owned(), seq: 0, id: 0 };
+    let reset = pb::Reset { cursor: Some(cursor), reason: pb::ResetReason::Left.into() };
+    frame::encode(pb::frame::Body::Reset(reset))
+}
+
+fn raw_push(message: Bytes, channel: String, seq: u64) -> Bytes {
+    let push = pb::RawPush { message, channel, seq };
+    pb::RawFrame { push: Some(push), response: None }.encode_length_delimited_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::message::{Target, channel, user, users};
+
+    #[test]
+    fn what_is_wrong_shows_when_it_is_prepared() {
+        let wrong_user = Message::to(user("not a user")).text("hi").prepare();
+        assert!(matches!(wrong_user, Err(InvalidMessage::User(_))));
+        let wrong_sender = Message::to(user("bob")).from("{").text("hi").prepare();
+        assert!(matches!(wrong_sender, Err(InvalidMessage::User(_))));
+        let nobody = Message::to(users::<&str>([])).text("hi").prepare();
+        assert_eq!(nobody.err(), Some(InvalidMessage::NoRecipient));
+        let nothing = Message::to(user("bob")).prepare();
+        assert_eq!(nothing.err(), Some(InvalidMessage::NoContent));
+        let wrong_channel = Message::to(channel("no channel")).text("hi").prepare();
+        assert!(matches!(wrong_channel, Err(InvalidMessage::Channel(_))));
+        let some_of_a_channel =
+            Message::to(channel("g")).text("hi").durability(Durability::Live).terminals([Terminal::Ios]);
+        assert_eq!(some_of_a_channel.prepare().err(), Some(InvalidMessage::TerminalsNeedUsers));
+        let logged = Message::to(channel("g")).text("hi").priority(Priority::Low);
+        assert_eq!(logged.clone().prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        assert!(logged.clone().durability(Durability::Live).prepare().is_ok());
+        let to_bob = logged.durability(Durability::Live).retarget(user("bob"));
+        assert_eq!(to_bob.prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
+        let everyone = Message::new().text("hi").retarget(Target::everyone());
+        assert_eq!(everyone.clone().prepare().err(), Some(InvalidMessage::EveryoneNeedsLive));
+        assert!(everyone.durability(Durability::Live).prepare().is_ok());
+    }
+
+    #[test]
+    fn a_user_named_twice_counts_once() {
+        let prepared = Message::to(users(["a", "b", "a"])).text("hi").prepare().unwrap();
+        assert_eq!(prepared.users, ["a", "b"].map(|id| UserId::parse(id).unwrap()));
+    }
+
+    #[test]
+    fn a_message_is_encoded_as_its_type_says() {
+        let id = MessageId::from_u64(u64::MAX / 3).unwrap();
+        for (from, users) in [("", vec!["bob"]), ("alice", vec!["bob"]), ("alice", vec!["bob", "carol"])] {
+            let mut message = Message::to(crate::backend::users(users.clone())).text("x".repeat(300));
+            if !from.is_empty() {
+                message = message.from(from);
+            }
+            let prepared = message.prepare().unwrap();
+            let to = if users.len() == 1 { users[0].to_owned() } else { String::new() };
+            let content = Some(prepared.content.clone());
+            let expected = pb::Message { id: id.as_u64(), from: from.to_owned(), to, content };
+            let encoded = prepared.encode(id);
+            assert_eq!(encoded, expected.encode_to_vec());
+            assert_eq!(push_frame_len(&encoded, 7), push_frame(encoded.clone(), 7).len());
+        }
+    }
+
+    #[test]
+    fn terminals_choose() {
+        let all = Message::to(user("a")).text("hi").prepare().unwrap();
+        assert!(all.wants(Terminal::Web));
+        let some = Message::to(user("a"))
+            .text("hi")
+            .durability(Durability::Live)
+            .terminals([Terminal::Ios])
+            .prepare()
+            .unwrap();
+        assert!(some.wants(Terminal::Ios) && !some.wants(Terminal::Web));
+    }
+}
