@@ -18,8 +18,8 @@ has() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
-# Program and the package that has it (Debian, Ubuntu).
-needed=("redis-server redis-server" "nats-server nats-server" "python3 python3" "cc gcc" "postgres postgresql")
+# Program and the packages that have it (Debian, Ubuntu).
+needed=("redis-server redis-server" "nats-server nats-server" "python3 python3" "postgres postgresql")
 
 missing=()
 packages=()
@@ -30,6 +30,13 @@ for pair in "${needed[@]}"; do
         packages+=("$package")
     fi
 done
+
+# A C compiler links nothing without the C library's files, which are a package of their own.
+if ! cc -x c -o /dev/null - 2>/dev/null <<<'#include <stdio.h>
+int main(void) { return puts("") < 0; }'; then
+    missing+=("cc")
+    packages+=(gcc libc6-dev)
+fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
     if has apt-get && [ "$(id -u)" = 0 ]; then
