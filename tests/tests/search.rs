@@ -215,7 +215,6 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
         let of_page =
             page.messages.iter().map(|message| ids.iter().position(|id| *id == message.id).unwrap());
         paid.splice(0..0, of_page.collect::<Vec<_>>());
-        assert_eq!(page.more, page.next.is_some());
         let Some(next) = page.next else { break };
         query = query.range(next);
     }
