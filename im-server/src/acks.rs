@@ -11,6 +11,7 @@ use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
 use crate::{
+    allowance::Rate,
     bounded::{self, Bounds},
     registry::Connection,
 };
@@ -22,6 +23,10 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 /// default).
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// How many acknowledgements a connection may send. A device collects them for 100 ms: this is twice what it needs, and keeps one
+/// that does not care from having those of others dropped.
+pub(crate) const RATE: Rate = Rate::per_second(20);
 
 /// A connection and its `Ack`, byte for byte.
 type Waiting = (Arc<Connection>, Bytes);

@@ -13,7 +13,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     /// A second's worth at once.
-    pub(crate) fn per_second(per_second: u32) -> Self {
+    pub(crate) const fn per_second(per_second: u32) -> Self {
         Self { per_second, at_once: per_second }
     }
 

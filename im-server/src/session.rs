@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout_at};
 
 use self::place::Place;
 use crate::{
+    acks,
     allowance::{Allowance, Rate},
     arrivals::Arrival,
     batch::Batch,
@@ -102,9 +103,11 @@ async fn begin<L: Link + 'static>(
     let now = Instant::now();
     let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
     let signalling = Allowance::new(signals::RATE, now);
-    let syncing = Allowance::new(sync::rate(), now);
+    let syncing = Allowance::new(sync::RATE, now);
+    let acking = Allowance::new(acks::RATE, now);
     let connection = Arc::clone(&registration.connection);
-    let session = Session { shared, link, registration, batch, publishing, signalling, syncing, end: None };
+    let session =
+        Session { shared, link, registration, batch, publishing, signalling, syncing, acking, end: None };
     let place = Arc::new(Place::new(session));
     let flush: Arc<dyn Flush> = place.clone();
     connection.set_flush(Arc::downgrade(&flush));
@@ -123,6 +126,8 @@ struct Session<L> {
     signalling: Allowance,
     /// For syncs.
     syncing: Allowance,
+    /// For acknowledgements.
+    acking: Allowance,
     /// It is over, which its own task does not know yet.
     end: Option<Box<End>>,
 }
@@ -236,7 +241,7 @@ impl<L: Link> Session<L> {
             Some(Body::Ping(ping)) => self.answer(pb::frame::Body::Pong(pb::Pong { echo: ping.echo })),
             Some(Body::Publish(publish)) => self.publish(publish)?,
             Some(Body::Sync(sync)) => self.sync(sync),
-            Some(Body::Ack(ack)) => self.shared.acks.try_forward(self.connection(), ack),
+            Some(Body::Ack(ack)) => self.ack(ack),
             Some(Body::Request(request)) => self.request(request)?,
             Some(Body::Signal(signal)) => self.signal(signal)?,
             Some(Body::Hello(_)) => return Err(LinkError::protocol("a second Hello")),
@@ -293,10 +298,18 @@ impl<L: Link> Session<L> {
 
     /// One too many is dropped, as any may be: a device that has lost one asks again.
     fn sync(&mut self, sync: Bytes) {
-        if self.syncing.take(sync::rate(), Instant::now()).is_ok() {
+        if self.syncing.take(sync::RATE, Instant::now()).is_ok() {
             self.shared.syncs.try_forward(self.connection(), sync);
         } else {
             tracing::debug!(user = %self.connection().user, "too many syncs: one is dropped");
+        }
+    }
+
+    fn ack(&mut self, ack: Bytes) {
+        if self.acking.take(acks::RATE, Instant::now()).is_ok() {
+            self.shared.acks.try_forward(self.connection(), ack);
+        } else {
+            tracing::debug!(user = %self.connection().user, "too many acknowledgements: one is dropped");
         }
     }
 

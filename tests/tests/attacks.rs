@@ -488,7 +488,7 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
     }
 }
 
-/// Syncs, which have no answer of their own to count, and requests, of which a connection has a few at once.
+/// Syncs and acknowledgements, which have no answer of their own to count, and requests, of which a connection has a few at once.
 async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
     const FLOOD: u64 = 2000;
     let stack = Stack::start(setup, 1).await;
@@ -500,10 +500,12 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
     let mut mallory = raw(&stack, "mallory", via).await;
     let names = stack.cluster().names();
     let mut syncs = stack.cluster().bus().subscribe(names.upstream_sync()).await.unwrap();
+    let mut acks = stack.cluster().bus().subscribe(names.upstream_ack()).await.unwrap();
     stack.cluster().bus().flush().await.unwrap();
     let everything = pb::Cursor { channel: String::new(), seq: 0, id: 0 };
     for number in 1..=FLOOD {
         mallory.send_frame(Body::Sync(pb::Sync { cursors: vec![everything.clone()] })).await;
+        mallory.send_frame(Body::Ack(pb::Ack { cursors: vec![everything.clone()] })).await;
         let history = pb::HistoryRequest {
             conversation: Some(pb::history_request::Conversation::Inbox(true)),
             ..Default::default()
@@ -522,7 +524,7 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         let page = client.client().history(Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
         assert_eq!(page.messages.len(), 1);
     }
-    // Few of the syncs go further than the server.
+    // Few of the syncs go further than the server, and of the acknowledgements.
     let mut passed_on = 0;
     while let Some(event) = syncs.try_next() {
         let BusEvent::Message(message) = event else { continue };
@@ -530,4 +532,11 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         passed_on += u64::from(sync.user == "mallory");
     }
     assert!((20..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
+    let mut passed_on = 0;
+    while let Some(event) = acks.try_next() {
+        let BusEvent::Message(message) = event else { continue };
+        let acks = pb::UpstreamAcks::decode(message.payload).unwrap().acks;
+        passed_on += acks.iter().filter(|ack| ack.user == "mallory").count() as u64;
+    }
+    assert!((20..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD} acknowledgements");
 }
