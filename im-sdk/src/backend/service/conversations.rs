@@ -7,7 +7,8 @@ use prost::Message as _;
 
 use super::{
     Handler,
-    request::{Asker, ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, check_member, push, refused},
+    answers::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, push, refused},
+    asker::{Asker, check_member},
 };
 use crate::{
     ConversationChange, ConversationState,

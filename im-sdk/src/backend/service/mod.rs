@@ -1,6 +1,8 @@
 //! Serving what devices publish: a handler accepts, changes, refuses or answers.
 
 mod acks;
+mod answers;
+mod asker;
 mod conversations;
 mod presence;
 mod publish;

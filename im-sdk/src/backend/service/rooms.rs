@@ -7,7 +7,9 @@ use prost::Message as _;
 
 use super::{
     Handler, Refusal,
-    request::{Asker, RETRY_MS, Requests, answer as answer_frame, fit, refused, response},
+    answers::{RETRY_MS, answer as answer_frame, fit, refused, response},
+    asker::Asker,
+    request::Requests,
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
