@@ -19,11 +19,6 @@ use crate::{
 /// Acknowledgements that wait to be put onto the bus; most are of some 20 bytes.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 
-/// The most acknowledgements, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by
-/// default).
-const BATCH: usize = 512;
-const BATCH_BYTES: usize = 256 * 1024;
-
 /// How many acknowledgements a connection may send. A device collects them for 100 ms: this is twice what it needs, and keeps one
 /// that does not care from having those of others dropped.
 pub(crate) const RATE: Rate = Rate::per_second(20);
@@ -56,28 +51,18 @@ impl Acks {
 /// Puts queued acknowledgements onto the bus, as many at once as have queued up while the last message went out. Ends
 /// when every [`Acks`] is gone.
 pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiting>) {
-    while let Some(first) = queue.recv().await {
+    while let Some(waiting) = queue.recv_batch().await {
+        let acks = waiting.into_iter().map(upstream).collect();
         let publication = Publication {
             subject: cluster.names().upstream_ack(),
             // Where no back end is listening, nobody wants to know.
             return_to: None,
-            payload: batch(first, &mut queue).encode_to_vec().into(),
+            payload: pb::UpstreamAcks { acks }.encode_to_vec().into(),
         };
         if let Err(error) = cluster.bus().publish(publication).await {
             tracing::warn!(%error, "cannot pass acknowledgements on to the back ends");
         }
     }
-}
-
-fn batch(first: Waiting, queue: &mut bounded::Receiver<Waiting>) -> pb::UpstreamAcks {
-    let mut bytes = first.1.len();
-    let mut acks = vec![upstream(first)];
-    while acks.len() < BATCH && bytes < BATCH_BYTES {
-        let Some(next) = queue.try_recv() else { break };
-        bytes += next.1.len();
-        acks.push(upstream(next));
-    }
-    pb::UpstreamAcks { acks }
 }
 
 fn upstream((connection, ack): Waiting) -> pb::UpstreamAck {

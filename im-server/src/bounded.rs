@@ -14,6 +14,9 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
 }
 
+/// What goes onto the bus as one message: so many items, or roughly so many bytes (NATS takes 1 MiB by default).
+const BATCH: Bounds = Bounds { items: 512, bytes: 256 * 1024 };
+
 /// A new queue.
 pub(crate) fn channel<T>(bounds: Bounds) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(bounds.items);
@@ -84,10 +87,19 @@ impl<T> Receiver<T> {
         received.map(|received| self.took(received))
     }
 
-    /// The next item if there is one.
-    pub(crate) fn try_recv(&mut self) -> Option<T> {
-        let received = self.queue.try_recv().ok();
-        received.map(|received| self.took(received))
+    /// What has queued up, as much as goes onto the bus as one message: at least one item. `None` when every sender is gone.
+    pub(crate) async fn recv_batch(&mut self) -> Option<Vec<T>> {
+        let (first, mut bytes) = self.queue.recv().await?;
+        let mut batch = vec![first];
+        while batch.len() < BATCH.items
+            && bytes < BATCH.bytes
+            && let Ok((next, of_next)) = self.queue.try_recv()
+        {
+            bytes += of_next;
+            batch.push(next);
+        }
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        Some(batch)
     }
 
     fn took(&self, (item, bytes): (T, usize)) -> T {
@@ -107,12 +119,28 @@ mod tests {
         assert!(!sender.try_send(2, 41), "too many bytes");
         assert!(sender.try_send(3, 40) && sender.try_send(4, 0));
         assert!(!sender.try_send(5, 0), "too many items");
-        assert_eq!((receiver.recv().await, receiver.try_recv()), (Some(1), Some(3)));
+        assert_eq!((receiver.recv().await, receiver.recv().await), (Some(1), Some(3)));
         assert!(sender.try_send(6, 100), "what left is free again");
         assert!(!sender.try_send(7, usize::MAX));
-        assert_eq!((receiver.try_recv(), receiver.try_recv(), receiver.try_recv()), (Some(4), Some(6), None));
+        assert_eq!(receiver.recv_batch().await, Some(vec![4, 6]));
+        assert!(sender.try_send(8, 100), "of a batch, too");
         drop(sender);
+        assert_eq!((receiver.recv_batch().await, receiver.recv_batch().await), (Some(vec![8]), None));
         assert_eq!(receiver.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_where_a_message_is_full() {
+        let (sender, mut receiver) = channel(Bounds { items: 2000, bytes: 10 * BATCH.bytes });
+        for item in 0..BATCH.items + 1 {
+            assert!(sender.try_send(item, 1));
+        }
+        for item in 0..3 {
+            assert!(sender.try_send(item, BATCH.bytes / 2));
+        }
+        assert_eq!(receiver.recv_batch().await.unwrap().len(), BATCH.items);
+        assert_eq!(receiver.recv_batch().await, Some(vec![BATCH.items, 0, 1]));
+        assert_eq!(receiver.recv_batch().await, Some(vec![2]));
     }
 
     #[test]

@@ -17,9 +17,6 @@ use crate::bounded::{self, Bounds};
 /// Comings and goings that wait to be put onto the bus, of at most some 150 bytes each: those of a storm of some seconds.
 const QUEUE: Bounds = Bounds { items: 65_536, bytes: 16 * 1024 * 1024 };
 
-/// The most of them that go onto the bus as one message: far below what NATS takes.
-const BATCH: usize = 1024;
-
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Presences {
@@ -59,12 +56,7 @@ impl Presences {
 /// Puts what is queued onto the bus, as many at once as have queued up while the last message went out. Ends after
 /// [`Presences::close`].
 pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<pb::UpstreamPresence>) {
-    while let Some(first) = queue.recv().await {
-        let mut presences = vec![first];
-        while presences.len() < BATCH {
-            let Some(next) = queue.try_recv() else { break };
-            presences.push(next);
-        }
+    while let Some(presences) = queue.recv_batch().await {
         let publication = Publication {
             subject: cluster.names().upstream_presence(),
             // Where no back end is listening, nobody wants to know.

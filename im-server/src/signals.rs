@@ -19,10 +19,6 @@ use crate::{
 /// Signals that wait to be put onto the bus; most are of some 30 bytes, an offer of a call is of some KiB.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 
-/// The most signals, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
-const BATCH: usize = 512;
-const BATCH_BYTES: usize = 256 * 1024;
-
 /// How many signals a connection may send: in the long run some typing and some of the application's own, at once the dozens of
 /// candidates with which a call begins.
 pub(crate) const RATE: Rate = Rate { per_second: 20, at_once: 100 };
@@ -70,28 +66,18 @@ impl Signals {
 /// Puts queued signals onto the bus, as many at once as have queued up while the last message went out. Ends when every
 /// [`Signals`] is gone.
 pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiting>) {
-    while let Some(first) = queue.recv().await {
+    while let Some(waiting) = queue.recv_batch().await {
+        let signals = waiting.into_iter().map(upstream).collect();
         let publication = Publication {
             subject: cluster.names().upstream_signal(),
             // Where no back end is listening, nobody wants to know.
             return_to: None,
-            payload: batch(first, &mut queue).encode_to_vec().into(),
+            payload: pb::UpstreamSignals { signals }.encode_to_vec().into(),
         };
         if let Err(error) = cluster.bus().publish(publication).await {
             tracing::warn!(%error, "cannot pass signals on to the back ends");
         }
     }
-}
-
-fn batch(first: Waiting, queue: &mut bounded::Receiver<Waiting>) -> pb::UpstreamSignals {
-    let mut bytes = first.1.len();
-    let mut signals = vec![upstream(first)];
-    while signals.len() < BATCH && bytes < BATCH_BYTES {
-        let Some(next) = queue.try_recv() else { break };
-        bytes += next.1.len();
-        signals.push(upstream(next));
-    }
-    pb::UpstreamSignals { signals }
 }
 
 fn upstream((connection, signal, in_room): Waiting) -> pb::UpstreamSignal {

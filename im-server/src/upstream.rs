@@ -19,10 +19,6 @@ use crate::{
 /// Publishes that wait to be put onto the bus: as many as are of 1 KiB, fewer of larger ones.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
-/// The most publishes, and roughly the most bytes, that go onto the bus as one message (NATS takes 1 MiB by default).
-const BATCH: usize = 512;
-const BATCH_BYTES: usize = 256 * 1024;
-
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -124,32 +120,18 @@ pub(crate) async fn forward(
     mut queue: bounded::Receiver<pb::UpstreamPublish>,
 ) {
     let own = cluster.names().server(&server);
-    while let Some(first) = queue.recv().await {
+    while let Some(publishes) = queue.recv_batch().await {
+        let upstream = pb::Upstream { server: server.to_string(), publishes };
         let publication = Publication {
             subject: cluster.names().upstream_publish(),
             return_to: Some(own.clone()),
-            payload: batch(&server, first, &mut queue).encode_to_vec().into(),
+            payload: upstream.encode_to_vec().into(),
         };
         // The devices are told when their time is over.
         if let Err(error) = cluster.bus().publish(publication).await {
             tracing::warn!(%error, "cannot pass publishes on to the back ends");
         }
     }
-}
-
-fn batch(
-    server: &ServerId,
-    first: pb::UpstreamPublish,
-    queue: &mut bounded::Receiver<pb::UpstreamPublish>,
-) -> pb::Upstream {
-    let mut bytes = first.publish.len();
-    let mut publishes = vec![first];
-    while publishes.len() < BATCH && bytes < BATCH_BYTES {
-        let Some(next) = queue.try_recv() else { break };
-        bytes += next.publish.len();
-        publishes.push(next);
-    }
-    pb::Upstream { server: server.to_string(), publishes }
 }
 
 #[cfg(test)]
