@@ -1,6 +1,6 @@
 //! Names and numbers of things. Each is parsed once, at the edge; behind it, holding one means that it is valid.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
 
 use crate::{limits, pb};
 
@@ -17,6 +17,13 @@ impl InvalidId {
     fn new(kind: &'static str, text: &str, rule: &'static str) -> Self {
         // A wrong id can be anything, also megabytes of it.
         Self { kind, text: text.chars().take(80).collect(), rule }
+    }
+}
+
+/// What takes an id or its text takes a parsed one too: that it is not valid cannot happen.
+impl From<Infallible> for InvalidId {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -79,6 +86,13 @@ macro_rules! text_id {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, InvalidId> {
                 Self::parse(&text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: &String) -> Result<Self, InvalidId> {
+                Self::parse(text)
             }
         }
 

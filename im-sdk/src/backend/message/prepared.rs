@@ -171,7 +171,10 @@ impl Prepared {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
         let content = self.content.encode_to_vec();
-        let users = self.users.iter().flat_map(|user| [user.as_str().as_bytes(), b" "]);
+        // In whatever order they are named: who takes them out of a set sends the same message again.
+        let mut users: Vec<&str> = self.users.iter().map(UserId::as_str).collect();
+        users.sort_unstable();
+        let users = users.into_iter().flat_map(|user| [user.as_bytes(), b" "]);
         let digest = digest(users.chain([content.as_slice()]));
         Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
     }
@@ -267,6 +270,24 @@ mod tests {
     fn a_user_named_twice_counts_once() {
         let prepared = Message::to(users(["a", "b", "a"])).text("hi").prepare().unwrap();
         assert_eq!(prepared.users, ["a", "b"].map(|id| UserId::parse(id).unwrap()));
+    }
+
+    #[test]
+    fn a_key_does_not_care_in_which_order_users_are_named() {
+        let once = |ids: [&str; 2], text: &str| {
+            Message::to(users(ids)).text(text).idempotency_key("k").prepare().unwrap().once()
+        };
+        assert_eq!(once(["a", "b"], "hi"), once(["b", "a"], "hi"));
+        assert_ne!(once(["a", "b"], "hi"), once(["a", "c"], "hi"));
+        assert_ne!(once(["a", "b"], "hi"), once(["a", "b"], "ho"));
+    }
+
+    #[test]
+    fn ids_are_taken_as_text_and_as_ids() {
+        let (bob, carl) = ("bob".parse::<UserId>().unwrap(), "carl".to_owned());
+        for target in [user(bob.clone()), user(&bob), user(&carl), users(vec![bob.clone()]), users([&carl])] {
+            assert!(Message::to(target).from(bob.clone()).text("hi").prepare().is_ok());
+        }
     }
 
     #[test]
