@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use im_sdk::backend::Incoming;
+use im_sdk::{Conversation, HistoryRange, backend::Incoming, id::UserId};
 use im_tests::{Setup, Stack, Via, binary, stack::token};
 
 /// Runs a program to its end and shows what it said if it failed.
@@ -41,4 +41,21 @@ async fn two_python_devices_talk() {
             .args(["--to-user", "bob", "--to-token", &token("bob"), "--channel", "team"]);
         tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
     }
+    // The example of bindings/README.md: what is typed arrives.
+    let mut chat = Command::new("python3");
+    let input = directory.path().join("typed");
+    fs::write(&input, "hello from the example\n").unwrap();
+    chat.env("PYTHONPATH", directory.path())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings/python/chat.py"))
+        .args([
+            &stack.servers[0].endpoint(Via::Quic),
+            &token("alice"),
+            "bob",
+            &stack.certificate.sha256_hex(),
+        ])
+        .stdin(fs::File::open(input).unwrap());
+    tokio::task::spawn_blocking(move || run(&mut chat)).await.unwrap();
+    let (bob, alice) = (UserId::parse("bob").unwrap(), UserId::parse("alice").unwrap());
+    let page = im.history(&bob, &Conversation::User(alice), HistoryRange::Newest, 1).await.unwrap();
+    assert_eq!(page.entries[0].content.as_text(), Some("hello from the example"));
 }

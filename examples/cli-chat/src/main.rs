@@ -9,6 +9,9 @@
 //! Then `/open bob` in Alice's, and write; `/help` shows the rest. With a pipe instead of a keyboard it carries out each line,
 //! waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
 //!
+//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other back end. Groups are made by messages that
+//! only the back end of `serve` understands, and search needs one that archives; what is missing is told.
+//!
 //! | file | |
 //! | --- | --- |
 //! | `commands.rs` | what a typed line means |
