@@ -7,9 +7,9 @@ says why if anything goes wrong.
         --from-user alice --from-token TOKEN --to-user bob --to-token TOKEN
 
 MODULE_DIR holds the generated im_ffi.py and, beside it, the library (libim_ffi.so, libim_ffi.dylib or im_ffi.dll).
-Every option can come from the environment instead: IM_ENDPOINTS (separated by commas), IM_TRUST_SHA256, IM_FROM_USER,
-IM_FROM_TOKEN, IM_TO_USER, IM_TO_TOKEN, IM_CHANNEL: a group of both users, without which nothing is done in a group. With
---offline it opens and closes a client and needs no server.
+Every option can come from the environment instead: SMOKE_ENDPOINTS (separated by commas), SMOKE_TRUST_SHA256,
+SMOKE_FROM_USER, SMOKE_FROM_TOKEN, SMOKE_TO_USER, SMOKE_TO_TOKEN, SMOKE_CHANNEL: a group of both users, without which
+nothing is done in a group. With --offline it opens and closes a client and needs no server.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import asyncio
 import atexit
 import os
 import sys
+import time
 import uuid
 
 import smoke_conversations
@@ -29,16 +30,16 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("module_dir")
     parser.add_argument("--endpoint", action="append", dest="endpoints")
-    parser.add_argument("--trust-sha256", default=env("IM_TRUST_SHA256"))
-    parser.add_argument("--from-user", default=env("IM_FROM_USER", "alice"))
-    parser.add_argument("--from-token", default=env("IM_FROM_TOKEN"))
-    parser.add_argument("--to-user", default=env("IM_TO_USER", "bob"))
-    parser.add_argument("--to-token", default=env("IM_TO_TOKEN"))
-    parser.add_argument("--channel", default=env("IM_CHANNEL"))
+    parser.add_argument("--trust-sha256", default=env("SMOKE_TRUST_SHA256"))
+    parser.add_argument("--from-user", default=env("SMOKE_FROM_USER", "alice"))
+    parser.add_argument("--from-token", default=env("SMOKE_FROM_TOKEN"))
+    parser.add_argument("--to-user", default=env("SMOKE_TO_USER", "bob"))
+    parser.add_argument("--to-token", default=env("SMOKE_TO_TOKEN"))
+    parser.add_argument("--channel", default=env("SMOKE_CHANNEL"))
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds that each step may take")
     parser.add_argument("--offline", action="store_true")
     arguments = parser.parse_args()
-    arguments.endpoints = arguments.endpoints or env("IM_ENDPOINTS", "").split(",")
+    arguments.endpoints = arguments.endpoints or env("SMOKE_ENDPOINTS", "").split(",")
     if not arguments.offline and not (arguments.from_token and arguments.to_token and arguments.endpoints[0]):
         parser.error("endpoints and both tokens are needed, unless --offline")
     return arguments
@@ -127,6 +128,8 @@ async def exchange(im, arguments):
         if message.from_user != arguments.from_user or message.id != published.message_id:
             raise Failure(f"the message is not what was sent: {message}")
         print(f"  received {message.id} from {message.from_user}")
+        if abs(im.message_unix_ms(message.id) / 1000 - time.time()) > 3600:
+            raise Failure(f"message {message.id} is of another time: {im.message_unix_ms(message.id)}")
         if not await sender.signal(arguments.to_user, im.Signal.TYPING(stopped=False)):
             raise Failure("a signal goes nowhere")
         signal = await wait_for(

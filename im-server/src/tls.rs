@@ -50,7 +50,15 @@ impl Identity {
     fn self_signed() -> Result<Self, TlsError> {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = rcgen::generate_simple_self_signed(names)?;
-        Ok(Self { chain: vec![made.cert.der().clone()], key: made.signing_key.into() })
+        let made = Self { chain: vec![made.cert.der().clone()], key: made.signing_key.into() };
+        if let Some(fingerprint) = made.fingerprint() {
+            let sha256: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+            tracing::info!(
+                sha256,
+                "made a self-signed certificate, by which devices can pin it until the next start"
+            );
+        }
+        Ok(made)
     }
 
     fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Self, TlsError> {

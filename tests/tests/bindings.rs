@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use im_sdk::backend::Incoming;
+use im_sdk::{Conversation, HistoryRange, backend::Incoming};
 use im_tests::{Setup, Stack, Via, binary, stack::token};
 
 /// Runs a program to its end and shows what it said if it failed.
@@ -41,4 +41,30 @@ async fn two_python_devices_talk() {
             .args(["--to-user", "bob", "--to-token", &token("bob"), "--channel", "team"]);
         tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
     }
+}
+
+/// `bindings/python/chat.py`, which `bindings/README.md` shows: what is typed arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_typed_into_the_example_arrives() {
+    let directory = tempfile::tempdir().unwrap();
+    generate_python(directory.path());
+    let stack = Stack::start(Setup::Embedded, 1).await;
+    let im = stack.backend().await;
+    let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let typed = directory.path().join("typed");
+    fs::write(&typed, "hello from the example\n").unwrap();
+    let mut chat = Command::new("python3");
+    chat.env("PYTHONPATH", directory.path())
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings/python/chat.py"))
+        .args([
+            &stack.servers[0].endpoint(Via::Quic),
+            &token("alice"),
+            "bob",
+            &stack.certificate.sha256_hex(),
+        ])
+        .stdin(fs::File::open(typed).unwrap());
+    tokio::task::spawn_blocking(move || run(&mut chat)).await.unwrap();
+    let (bob, alice) = ("bob".parse().unwrap(), "alice".parse().unwrap());
+    let page = im.history(&bob, &Conversation::User(alice), HistoryRange::Newest, 1).await.unwrap();
+    assert_eq!(page.entries[0].content.as_text(), Some("hello from the example"));
 }

@@ -25,12 +25,20 @@ pub struct ClientConfig {
     #[uniffi(default = None)]
     pub trust: Option<Trust>,
     /// The file in which the device keeps its place in each log, what it has not sent yet, and its numbers. Without
-    /// one it forgets all that when the process ends. One file belongs to one user.
+    /// one it forgets all that when the process ends. One file belongs to one user. Opening the client blocks until the
+    /// file is open: up to a second where another client has it.
     #[uniffi(default = None)]
     pub store_path: Option<String>,
     /// How long a publish waits, for a connection included. 30 s unless set.
     #[uniffi(default = None)]
     pub publish_timeout_ms: Option<u64>,
+    /// How long a history and whatever else asks the back end waits, for a connection included. 15 s unless set.
+    #[uniffi(default = None)]
+    pub request_timeout_ms: Option<u64>,
+    /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
+    /// set.
+    #[uniffi(default = None)]
+    pub cursor_check_ms: Option<u64>,
     /// How long one endpoint may take until its transport is established. 10 s unless set.
     #[uniffi(default = None)]
     pub connect_timeout_ms: Option<u64>,
@@ -54,6 +62,8 @@ impl ClientConfig {
             config.store = Arc::new(sdk::SqliteStore::open(path)?);
         }
         set(&mut config.publish_timeout, self.publish_timeout_ms.map(Duration::from_millis));
+        set(&mut config.request_timeout, self.request_timeout_ms.map(Duration::from_millis));
+        set(&mut config.cursor_check, self.cursor_check_ms.map(Duration::from_millis));
         set(&mut config.connect_timeout, self.connect_timeout_ms.map(Duration::from_millis));
         set(&mut config.client_name, self.client_name);
         Ok(config)

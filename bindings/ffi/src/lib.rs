@@ -9,7 +9,7 @@
 //!     generate target/debug/libim_ffi.so --language python --out-dir out
 //! ```
 //!
-//! and put the library beside it. `bindings/python/smoke.py` shows how it is used.
+//! and put the library beside it. `bindings/README.md` shows how it is used, and what there is not yet.
 
 mod change;
 mod client;
@@ -46,6 +46,7 @@ pub use self::{
     list::{ConversationList, Unread},
     message::{
         MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, Transport, message_ref,
+        message_unix_ms,
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,

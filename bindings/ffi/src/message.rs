@@ -48,6 +48,12 @@ pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
     Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
 }
 
+/// When a message was sent, which its id says: milliseconds since the Unix epoch. None: that is no id.
+#[uniffi::export]
+pub fn message_unix_ms(id: u64) -> Option<u64> {
+    Some(MessageId::from_u64(id)?.unix_ms())
+}
+
 impl MessageRef {
     pub(crate) fn parse(self) -> Result<sdk::MessageRef, InvalidId> {
         let conversation = match (self.to_channel, self.to_user) {

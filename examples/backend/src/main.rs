@@ -2,6 +2,8 @@
 //!
 //! A minimal back end: it passes on what users write to each other, except spam, and sends what you type: `bob hello`.
 //! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`
+//! To chat with it: `CHAT_TOKEN=<a token that it prints> cargo run -p cli-chat -- alice --server ws://127.0.0.1:7800`. All of
+//! that works but groups and search, for which see `examples/cli-chat/src/serve.rs`.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{error::Error, time::Duration};
@@ -27,6 +29,9 @@ struct Arguments {
     secret: String,
 }
 
+/// The user that this back end is. What it sends has a conversation then, and counts as unread; without a sender it has not.
+const SELF: &str = "back-end";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
@@ -48,6 +53,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .serve(|incoming: Incoming| async move {
             println!("{} -> {}: {:?}", incoming.from, incoming.to, incoming.content);
             match incoming.content.as_text() {
+                // For this back end itself, which understands texts alone.
+                None if incoming.to.as_user().is_some_and(|user| user.as_str() == SELF) => {
+                    Err(Refusal::new("this back end has no such command, and no groups"))
+                }
                 Some("spam") => Err(Refusal::new("no spam, please")),
                 _ => Ok(incoming.accept()),
             }
@@ -58,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let Some((to, text)) = line.split_once(' ') else { continue };
-        match im.send(Message::to(user(to)).text(text)).await {
+        match im.send(Message::to(user(to)).from(SELF).text(text)).await {
             Ok(receipt) => {
                 println!("pushed to {} devices, offline: {:?}", receipt.pushed.len(), receipt.offline)
             }

@@ -46,9 +46,28 @@ impl Book {
         self.past.remove(conversation);
     }
 
-    /// Takes an entry, live or of history, in any order. `None`: nothing looks different.
+    /// Takes an entry as it arrives, in any order. `None`: nothing looks different.
     pub(crate) fn note(&mut self, message: &ReceivedMessage) -> Option<Noted> {
-        let conversation = conversation_of(message, &self.me);
+        if let Some(conversation) = conversation_of(message, &self.me) {
+            return self.note_in(conversation, message);
+        }
+        // A change by the back end does not say where its message is.
+        message.content.as_change()?;
+        let everywhere: Vec<Recipient> = self.past.keys().cloned().collect();
+        let mut noted = None;
+        for conversation in everywhere {
+            noted = self.note_in(conversation, message).or(noted);
+        }
+        noted
+    }
+
+    /// Takes an entry of a conversation's history.
+    pub(crate) fn note_past(&mut self, conversation: &Recipient, message: &ReceivedMessage) {
+        let named = conversation_of(message, &self.me);
+        self.note_in(named.unwrap_or_else(|| conversation.clone()), message);
+    }
+
+    fn note_in(&mut self, conversation: Recipient, message: &ReceivedMessage) -> Option<Noted> {
         let new = || Past { timeline: Timeline::new(self.me.clone()), seqs: HashMap::new() };
         let past = self.past.entry(conversation.clone()).or_insert_with(new);
         let is_new = message.content.as_change().is_none();
@@ -162,14 +181,21 @@ impl Past {
     }
 }
 
-/// Where an entry belongs. A deletion for oneself is in the inbox, and says which channel it is of.
-fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Recipient {
+/// Where an entry belongs. A deletion for oneself is in the inbox, and says which channel it is of. `None`: it is from the
+/// back end itself, outside of all conversations.
+fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Option<Recipient> {
     let changed = message.content.as_change().and_then(|change| change.channel.as_ref());
     if let Some(channel) = message.channel.as_ref().or(changed) {
-        return channel.clone().into();
+        return Some(channel.clone().into());
     }
-    let other = if message.from.as_ref() == Some(me) { &message.to } else { &message.from };
-    other.as_ref().unwrap_or(me).clone().into()
+    let from = message.from.as_ref()?;
+    let other = if from == me { message.to.as_ref().unwrap_or(me) } else { from };
+    Some(other.clone().into())
+}
+
+/// Whether it is from the back end itself, outside of all conversations: no list shows it and nothing counts it.
+pub(crate) fn is_notice(message: &ReceivedMessage) -> bool {
+    message.from.is_none() && message.channel.is_none() && message.content.as_change().is_none()
 }
 
 /// How many messages of a conversation are kept.

@@ -12,6 +12,7 @@ pub(crate) const HELP: &str = "\
 /open bob, /open #team open one, where what you type goes; /older shows more
 /msg bob TEXT          say something without opening it
 /search WORDS          find messages in all conversations
+/notices               what the back end itself has told you last
 /group team bob carol  make a group, or bring others in; /members, /leave
 /reply 12 TEXT         answer message 12; /edit 12 TEXT, /recall 12
 /react 12 👍           /unreact; /pin 12, /unpin; /delete 12 for you alone
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     List,
     Older,
     Search(String),
+    /// What the back end itself has told, outside of conversations.
+    Notices,
     /// Bring users into a group, which comes into being with its first member.
     Group(ChannelId, Vec<UserId>),
     /// None: the open one.
@@ -111,6 +114,7 @@ fn command(name: &str, rest: &str) -> Result<Command, String> {
         "list" => Ok(Command::List),
         "older" => Ok(Command::Older),
         "search" => text("WORDS").map(Command::Search),
+        "notices" => Ok(Command::Notices),
         "reply" => message_and("TEXT").map(|(number, text)| Command::Reply(number, text.to_owned())),
         "edit" => {
             let (number, text) = message_and("TEXT")?;

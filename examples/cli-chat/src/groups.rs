@@ -3,7 +3,7 @@
 
 use im_sdk::{
     Content,
-    content::Custom,
+    content::{Body, Custom},
     id::{ChannelId, UserId},
 };
 
@@ -38,6 +38,11 @@ impl Request {
         Content::custom(KIND, words)
     }
 
+    /// Whether it is one of these, which nobody should see.
+    pub(crate) fn is_one(content: &Content) -> bool {
+        matches!(&content.body, Body::Custom(custom) if custom.kind == KIND)
+    }
+
     /// What [`Request::content`] made. Names have no spaces.
     pub(crate) fn parse(custom: &Custom) -> Option<Self> {
         let text = std::str::from_utf8(&custom.data).ok().filter(|_| custom.kind == KIND)?;
@@ -55,8 +60,6 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use im_sdk::content::Body;
-
     use super::*;
 
     fn parse(content: &Content) -> Option<Request> {

@@ -9,6 +9,9 @@
 //! Then `/open bob` in Alice's, and write; `/help` shows the rest. With a pipe instead of a keyboard it carries out each line,
 //! waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
 //!
+//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other back end. Groups are made by messages that
+//! only the back end of `serve` understands, and search needs one that archives; what is missing is told.
+//!
 //! | file | |
 //! | --- | --- |
 //! | `commands.rs` | what a typed line means |
@@ -32,11 +35,14 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 
 use clap::{Parser, Subcommand};
 use im_sdk::{
-    client::{Client, ClientConfig, Endpoint, SqliteStore, TokenProvider, Trust},
+    client::{Client, ClientConfig, Endpoint, SqliteStore, StoreError, TokenProvider, Trust},
     id::{Device, DeviceId, Terminal, UserId},
 };
 
-use crate::{app::App, dev::Development};
+use crate::{
+    app::{Advice, App},
+    dev::Development,
+};
 
 /// Chats in the terminal.
 #[derive(Parser)]
@@ -79,7 +85,7 @@ struct Chat {
     servers: Vec<Endpoint>,
 
     /// A token that the back end has given to the user. Unless given, one is made for the server of `cli-chat serve`.
-    #[arg(long, env = "IM_TOKEN", hide_env_values = true, requires = "servers")]
+    #[arg(long, env = "CHAT_TOKEN", hide_env_values = true, requires = "servers")]
     token: Option<String>,
 
     /// Believe the server with this certificate, by its SHA-256 fingerprint.
@@ -89,9 +95,14 @@ struct Chat {
     /// This device's name, where the user has several.
     #[arg(long, value_name = "NAME", default_value = "cli-chat")]
     device: DeviceId,
+
+    /// As what kind of device it logs in. By default servers let a user have one of each kind connected, and the newest one
+    /// displaces the one before; those of `cli-chat serve` let all stay.
+    #[arg(long, value_name = "KIND", default_value_t = Terminal::Desktop)]
+    terminal: Terminal,
 }
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -119,21 +130,26 @@ async fn main() -> ExitCode {
 /// Whether all was sent.
 async fn run(chat: Chat) -> Result<bool, Failure> {
     let user = chat.user.clone();
-    let advice = if chat.token.is_some() { "is --server right?" } else { "does `cli-chat serve` run?" };
-    let client = Client::open(config(chat)?)?;
+    let advice = if chat.token.is_some() {
+        Advice { unreachable: "is --server right?", no_token: "start again with a fresh --token" }
+    } else {
+        Advice { unreachable: "does `cli-chat serve` run?", no_token: "/connect tries again" }
+    };
+    // It opens a file, which may take a while.
+    let config = tokio::task::spawn_blocking(move || config(chat)).await??;
+    let client = Client::open(config)?;
     let (screen, keyboard) = terminal::open()?;
     Ok(App::new(client, user, screen, advice)?.run(keyboard).await)
 }
 
 fn config(chat: Chat) -> Result<ClientConfig, Failure> {
-    let Chat { user, data, device, .. } = chat;
+    let Chat { user, data, device, terminal, .. } = chat;
     std::fs::create_dir_all(&data)?;
     let store = data.join(format!("{}.{}.db", file_name(user.as_str()), file_name(device.as_str())));
     let store = SqliteStore::open(&store).map_err(|error| {
-        format!(
-            "{}: {error}. To be {user} in two terminals, give one of them another --device",
-            store.display()
-        )
+        let advice =
+            if error == StoreError::InUse { in_use(&user, chat.token.is_some()) } else { String::new() };
+        format!("{}: {error}{advice}", store.display())
     })?;
     let (endpoints, trust, tokens): (_, _, Arc<dyn TokenProvider>) = match chat.token {
         Some(token) => (chat.servers, chat.trust_sha256.unwrap_or_default(), Arc::new(token)),
@@ -145,7 +161,7 @@ fn config(chat: Chat) -> Result<ClientConfig, Failure> {
             (endpoints, trust.unwrap_or_default(), Arc::new(dev::tokens(data, user)))
         }
     };
-    let mut config = ClientConfig::new(endpoints, Device::new(Terminal::Desktop, device), tokens);
+    let mut config = ClientConfig::new(endpoints, Device::new(terminal, device), tokens);
     config.trust = trust;
     config.store = Arc::new(store);
     config.connect_timeout = CONNECT;
@@ -153,6 +169,15 @@ fn config(chat: Chat) -> Result<ClientConfig, Failure> {
     config.publish_timeout = PATIENCE;
     config.client_name = concat!("cli-chat/", env!("CARGO_PKG_VERSION")).to_owned();
     Ok(config)
+}
+
+fn in_use(user: &UserId, is_elsewhere: bool) -> String {
+    let policy = if is_elsewhere {
+        ", and another --terminal unless login_policy of the servers is unlimited: else it displaces the first one"
+    } else {
+        ""
+    };
+    format!(". To be {user} in two terminals, give one of them another --device{policy}")
 }
 
 fn no_server(data: &std::path::Path) -> String {

@@ -1,114 +1,14 @@
 //! Three people chat over pipes, with the server that comes with the chat.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod pipes;
+
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, UdpSocket},
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
-/// How long a line may take. Far more than it does: the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A `cli-chat`, killed when dropped.
-struct Chat {
-    name: String,
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
-    /// What it has printed so far, for the one who reads that a test has failed.
-    seen: Vec<String>,
-}
-
-impl Chat {
-    fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
-        command.args(arguments).arg("--data").arg(data).env_remove("IM_TOKEN");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        // It ends with the process's output.
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { name: arguments[0].to_owned(), input: child.stdin.take(), child, lines, seen: Vec::new() }
-    }
-
-    /// A user who is connected and has seen the list.
-    fn connect(data: &Path, user: &str) -> Self {
-        let mut chat = Self::start(data, &[user]);
-        chat.wait("* connected as");
-        chat
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// The next line with this in it.
-    fn wait(&mut self, part: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let Ok(line) = line else {
-                panic!("{} does not say {part:?}. It said:\n{}", self.name, self.seen.join("\n"));
-            };
-            self.seen.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// Says the same until the line with this in it is the wanted one.
-    fn repeat(&mut self, line: &str, part: &str, wanted: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.say(line);
-            let found = self.wait(part);
-            if found == wanted {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{} says {found:?} and never {wanted:?}", self.name);
-        }
-    }
-
-    /// The number that stands before the next message with this in it.
-    fn number(&mut self, part: &str) -> String {
-        let line = self.wait(part);
-        let number = line.split_whitespace().next().unwrap();
-        assert!(number.parse::<u32>().is_ok(), "{line:?} has no number");
-        number.to_owned()
-    }
-
-    /// Asks it to end, and waits for that.
-    fn terminate(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-
-    /// Ends the input, and waits for the end. Whether all went well, and all that was printed.
-    fn end(mut self) -> (bool, Vec<String>) {
-        drop(self.input.take());
-        let deadline = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            self.seen.push(line);
-        }
-        (self.child.wait().unwrap().success(), std::mem::take(&mut self.seen))
-    }
-}
-
-impl Drop for Chat {
-    fn drop(&mut self) {
-        // It may have ended.
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
+use pipes::Chat;
 
 fn serve(data: &Path, port: u16) -> Chat {
     let mut server = Chat::start(data, &["serve", "--listen", &format!("127.0.0.1:{port}")]);

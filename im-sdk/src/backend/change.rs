@@ -129,6 +129,9 @@ impl Im {
     /// to `target`, which must be where the message went: a channel, a user, or both users of a conversation. With
     /// [`users`](super::users) of two it belongs to their conversation, as the message does.
     ///
+    /// Nothing else is checked: a change of a message that does not exist, or that went elsewhere, is `Ok` too, and whoever is not
+    /// named goes on showing the message. Name the sender of a message as well.
+    ///
     /// A change is a message like any other: [`Im::send`] takes it too, with a sender, an idempotency key or a durability.
     ///
     /// ```no_run

@@ -145,7 +145,8 @@ impl Message {
         }
     }
 
-    /// The user that it comes from. Without, it comes from the back end itself.
+    /// The user that it comes from. Without, it comes from the back end itself; to users it then belongs to no conversation, so no
+    /// list shows it and no count counts it.
     pub fn from(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
         self.from = Some(user.try_into().map_err(Into::into));
         self

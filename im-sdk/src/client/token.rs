@@ -62,7 +62,8 @@ pub trait TokenProvider: Send + Sync + 'static {
     /// A JSON Web Token whose `sub` is the user.
     ///
     /// It runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
-    /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once.
+    /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once. What is async
+    /// it can wait for by `block_on` of a `tokio::runtime::Handle` that the application took before.
     ///
     /// # Errors
     /// [`TokenError`] says whether asking again later makes sense.

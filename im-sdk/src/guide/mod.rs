@@ -35,13 +35,13 @@ pages! {
         cluster: ClusterConfig, LogBounds;
     }
     handlers = "handlers.md" {
-        backend: Acceptance, Handler, Im, ImConfig, Incoming, ServeError, Service;
+        backend: Acceptance, Handler, Im, ImConfig, Incoming, Receipt, ServeError, Service;
         client: Event, PublishError, Published, RefusalKind;
         content: Notice;
     }
     channels = "channels.md" {
-        backend: Channel, ChannelError, Im, MAX_SEARCH_CHANNELS, SendError, channel;
-        client: Event, ResetReason;
+        backend: Channel, ChannelError, ConversationChange, Im, MAX_SEARCH_CHANNELS, SendError, channel;
+        client: Client, Event, ResetReason;
         cluster: LogBounds;
     }
     rooms = "rooms.md" {
@@ -62,7 +62,7 @@ pages! {
     }
     conversations = "conversations.md" {
         backend: Channel, ConversationChange, ConversationError, ConversationState, Handler, Im, ListedConversation,
-            MAX_CONVERSATION_PAGE, MAX_DRAFT_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD;
+            MAX_CONVERSATION_PAGE, MAX_DRAFT_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Message;
         client: Client, ConversationList, Event, MarkError;
     }
     signals = "signals.md" {
@@ -79,8 +79,8 @@ pages! {
     }
     devices = "devices.md" {
         backend: Im;
-        client: Client, ClientConfig, Event, MemoryStore, PublishError, ResetReason, SqliteStore, Store, StoreError,
-            Trust;
+        client: Client, ClientConfig, Event, MemoryStore, PublishError, ReceivedMessage, ResetReason, SqliteStore, Store,
+            StoreError, TokenProvider, Trust;
     }
     operating = "operating.md" {
         backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;

@@ -10,7 +10,7 @@ use im_sdk::{
 };
 use tokio::time::Instant;
 
-use super::{App, History, Open, Send, events::described, jobs};
+use super::{App, History, Open, Send, answers::NO_GROUPS, events::described, jobs};
 use crate::{
     commands::{Command, HELP, parse, said},
     groups::Request,
@@ -55,6 +55,11 @@ impl App {
             Command::Search(words) => {
                 self.needs_connection("search")?;
                 self.jobs.push(jobs::found(Arc::clone(&self.client), words));
+                Ok(())
+            }
+            Command::Notices => {
+                self.needs_connection("show them")?;
+                self.jobs.push(jobs::notices(Arc::clone(&self.client)));
                 Ok(())
             }
             Command::Group(group, users) => self.ask(Request::Add(group, users)),
@@ -226,6 +231,9 @@ impl App {
 
     fn ask(&mut self, request: Request) -> Result<(), String> {
         self.needs_connection("ask the back end")?;
+        if !self.has_groups {
+            return Err(NO_GROUPS.to_owned());
+        }
         self.jobs.push(jobs::group(Arc::clone(&self.client), self.back_end.clone(), request));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use im_sdk::{
     Recipient,
-    client::{RefusalKind, RequestError},
+    client::{ConversationChange, RefusalKind, RequestError},
     id::{MessageId, UserId},
 };
 
@@ -11,7 +11,11 @@ use super::{
     events::why,
     jobs::{Answer, Past},
 };
-use crate::{book::ReadTo, groups::Request, view::name};
+use crate::{
+    book::ReadTo,
+    groups::{BACK_END, Request},
+    view::name,
+};
 
 impl App {
     /// Takes the answer to something that was asked.
@@ -41,6 +45,8 @@ impl App {
                 }
             }
             Answer::Found(Err(error)) => self.complain("search", &error),
+            Answer::Notices(Ok(entries)) => self.show_notices(&entries),
+            Answer::Notices(Err(error)) => self.complain("show what the back end has told", &error),
             Answer::Presences(Ok(presences)) => {
                 presences.into_iter().for_each(|presence| self.note_presence(presence));
             }
@@ -55,7 +61,11 @@ impl App {
             }
             // A relay sends it on to whoever has that name.
             Answer::Group(_, Ok(published)) if published.answer.is_empty() => {
-                self.fail("this back end knows nothing of groups");
+                self.has_groups = false;
+                self.fail(NO_GROUPS);
+                let out_of_the_list = ConversationChange::new().hide(u64::MAX);
+                let hidden = self.client.set_conversation(self.back_end.clone(), out_of_the_list).await;
+                hidden.unwrap_or_else(|error| self.fail(&format!("{BACK_END} stays in the list: {error}")));
             }
             // It is told by an event.
             Answer::Group(Request::Leave(_), Ok(_)) => {}
@@ -77,7 +87,7 @@ impl App {
     ) {
         if let Ok(past) = &outcome {
             for entry in &past.entries {
-                self.book.note(entry);
+                self.book.note_past(conversation, entry);
             }
         }
         // Another one may be open by now.
@@ -127,3 +137,6 @@ impl App {
 fn is_refused(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused { kind: RefusalKind::Rule | RefusalKind::Invalid, .. })
 }
+
+/// The back end has taken a request for a message to somebody.
+pub(super) const NO_GROUPS: &str = "this back end knows nothing of groups: `cli-chat serve` does";

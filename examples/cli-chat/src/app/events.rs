@@ -6,11 +6,16 @@ use im_sdk::{
     Content, Recipient,
     client::{Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState},
     id::MessageId,
+    proto::close::CloseCode,
 };
 use tokio::time::Instant;
 
 use super::{App, History, Link, Loading, OVERDUE, Open, Send};
-use crate::view::{name, summary};
+use crate::{
+    book::is_notice,
+    groups::Request,
+    view::{name, summary},
+};
 
 impl App {
     /// Takes an event. Break: there is nothing more to be done.
@@ -27,7 +32,7 @@ impl App {
             }
             Event::Connected { transport, .. } => {
                 self.tell(&format!("connected as {} over {transport}", self.me));
-                self.link = Link::CatchingUp;
+                (self.link, self.unreached) = (Link::CatchingUp, None);
                 self.load_history();
             }
             Event::UpToDate => {
@@ -35,13 +40,14 @@ impl App {
                 if let Some(missed) = self.missed.replace(0).filter(|missed| *missed > 0) {
                     self.tell(&format!("{missed} elsewhere while you were away: /list shows them"));
                 }
+                if let missed @ 1.. = std::mem::take(&mut self.missed_notices) {
+                    self.tell(&format!(
+                        "{missed} from the back end while you were away: /notices shows them"
+                    ));
+                }
             }
-            Event::Disconnected { reason, .. } => self.disconnected(&reason),
-            Event::Stopped { reason, .. } => {
-                self.link = Link::Down;
-                self.tell(&format!("stopped: {reason}; /connect tries again"));
-                self.note_late();
-            }
+            Event::Disconnected { code, reason, .. } => self.disconnected(code, reason),
+            Event::Stopped { code, reason } => self.stopped(code, reason),
             Event::Message(message) => self.arrive(&message).await,
             Event::Reset { position, reason } => {
                 self.client.ack(&position);
@@ -61,14 +67,27 @@ impl App {
         ControlFlow::Continue(())
     }
 
-    fn disconnected(&mut self, reason: &str) {
+    fn disconnected(&mut self, code: Option<CloseCode>, reason: String) {
         if self.link != Link::Down {
             self.tell(&format!("not connected, trying again: {reason}"));
         }
-        if self.link == Link::Unknown {
-            self.tell(self.advice);
+        // What a server says needs no advice on how to find one.
+        if self.link == Link::Unknown && code.is_none() {
+            self.tell(self.advice.unreachable);
         }
+        self.down(reason);
+    }
+
+    fn stopped(&mut self, code: Option<CloseCode>, reason: String) {
+        // No code: the provider has no token that would be taken.
+        let advice = if code.is_none() { self.advice.no_token } else { "/connect tries again" };
+        self.tell(&format!("stopped: {reason}; {advice}"));
+        self.down(reason);
+    }
+
+    fn down(&mut self, reason: String) {
         self.link = Link::Down;
+        self.unreached = self.unreached.take().map(|_| reason);
         self.note_late();
     }
 
@@ -80,6 +99,12 @@ impl App {
         let is_own = message.from.as_ref() == Some(&self.me);
         if is_own {
             self.note_own(message.id);
+        }
+        if is_own && Request::is_one(&message.content) {
+            return;
+        }
+        if is_notice(message) {
+            return if self.link == Link::Up { self.show_notice(message) } else { self.missed_notices += 1 };
         }
         let Some(noted) = self.book.note(message) else { return };
         let open = self.open.as_ref().filter(|open| open.conversation == noted.conversation);

@@ -13,7 +13,7 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 
-use crate::groups::Request;
+use crate::{book::is_notice, groups::Request};
 
 /// A question under way.
 pub(super) type Job = BoxFuture<'static, Answer>;
@@ -23,6 +23,7 @@ pub(super) enum Answer {
     Conversations(Result<Vec<ConversationPage>, RequestError>),
     Past { conversation: Recipient, is_older: bool, outcome: Result<Past, RequestError> },
     Found(Result<FoundPage, RequestError>),
+    Notices(Result<Vec<ReceivedMessage>, RequestError>),
     Presences(Result<Vec<UserPresence>, RequestError>),
     Readers(u32, Result<Readers, RequestError>),
     Group(Request, Result<Published, PublishError>),
@@ -96,6 +97,24 @@ pub(super) fn found(client: Arc<Client>, words: String) -> Job {
     async move { Answer::Found(client.search(Search::new(words), FOUND).await) }.boxed()
 }
 
+/// The end of the inbox, back to enough messages of the back end itself. History cannot be asked for these alone.
+pub(super) fn notices(client: Arc<Client>) -> Job {
+    let pages = async move {
+        let (mut entries, mut range) = (Vec::new(), Some(HistoryRange::Newest));
+        for _ in 0..MAX_PAGES {
+            let Some(from) = range else { break };
+            let page = client.history(Conversation::Inbox, from, LARGE_PAGE).await?;
+            range = page.next;
+            entries.splice(..0, page.messages);
+            if entries.iter().filter(|entry| is_notice(entry)).count() >= NOTICES {
+                break;
+            }
+        }
+        Ok(entries)
+    };
+    pages.map(Answer::Notices).boxed()
+}
+
 /// Where these users stand, from now on.
 pub(super) fn presences(client: Arc<Client>, users: Vec<UserId>) -> Job {
     async move { Answer::Presences(client.watch(users).await) }.boxed()
@@ -125,9 +144,13 @@ const PAGE: u32 = 20;
 const ENOUGH: usize = 10;
 const MAX_PAGES: usize = 5;
 
+/// As many entries as a back end gives at once.
+const LARGE_PAGE: u32 = 200;
+
 /// How many deletions in groups count: the last ones.
 const MAX_DELETIONS: u32 = 500;
 
 /// As much as fits onto a screen.
 const FOUND: u32 = 20;
+pub(super) const NOTICES: usize = 20;
 const READERS: u32 = 20;

@@ -37,9 +37,10 @@ pub(crate) struct App {
     back_end: UserId,
     view: View,
     screen: Screen,
-    /// What to do where no connection can be made.
-    advice: &'static str,
+    advice: Advice,
     link: Link,
+    /// Why there was never a connection. `None`: there was one.
+    unreached: Option<String>,
     list: ConversationList,
     list_loading: Loading,
     /// The list is to be shown when it is there: at first, and when somebody asked for it meanwhile.
@@ -54,10 +55,23 @@ pub(crate) struct App {
     jobs: FuturesUnordered<Job>,
     /// Messages in other conversations that came when the connection was back. `None`: it was never lost.
     missed: Option<usize>,
+    /// The same of the back end itself, which no list shows.
+    missed_notices: usize,
+    /// Unless the back end has shown that it knows nothing of groups.
+    has_groups: bool,
     /// When others were last told that this user types.
     typed: Option<Instant>,
     /// Something that was typed could not be done.
     has_failed: bool,
+}
+
+/// What to do where there is no connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advice {
+    /// No server was found.
+    pub(crate) unreachable: &'static str,
+    /// There is no token that a server takes.
+    pub(crate) no_token: &'static str,
 }
 
 /// How the connection stands.
@@ -117,12 +131,7 @@ impl App {
     ///
     /// # Errors
     /// [`InvalidId`], which the built-in names do not cause.
-    pub(crate) fn new(
-        client: Client,
-        me: UserId,
-        screen: Screen,
-        advice: &'static str,
-    ) -> Result<Self, InvalidId> {
+    pub(crate) fn new(client: Client, me: UserId, screen: Screen, advice: Advice) -> Result<Self, InvalidId> {
         Ok(Self {
             client: Arc::new(client),
             back_end: UserId::parse(BACK_END)?,
@@ -130,6 +139,7 @@ impl App {
             screen,
             advice,
             link: Link::Unknown,
+            unreached: Some("no attempt has ended".to_owned()),
             list: ConversationList::new(me.clone()),
             list_loading: Loading::Idle,
             list_wanted: true,
@@ -142,12 +152,14 @@ impl App {
             own: VecDeque::new(),
             jobs: FuturesUnordered::new(),
             missed: None,
+            missed_notices: 0,
+            has_groups: true,
             typed: None,
             has_failed: false,
         })
     }
 
-    /// Chats until the input ends. Whether all that was typed could be done, and all was sent.
+    /// Chats until the input ends. Whether there was a connection, all that was typed could be done, and all was sent.
     pub(crate) async fn run(mut self, mut keyboard: Keyboard) -> bool {
         self.client.connect();
         self.note_queued().await;
@@ -196,6 +208,9 @@ impl App {
         };
         _ = timeout(SETTLE, settling).await;
         self.client.close().await;
+        if let Some(reason) = self.unreached.take() {
+            self.fail(&format!("there was no connection: {reason}"));
+        }
         let left = self.sends.values().filter(|send| send.taken.is_none()).count();
         if left > 0 {
             self.tell(&format!("{left} not sent yet: what is left is sent the next time that you are here"));

@@ -6,10 +6,14 @@ use im_sdk::{
     Recipient,
     client::{ListedConversation, ReceivedMessage, Unread},
     id::MessageId,
+    timeline::Timeline,
 };
 
-use super::App;
-use crate::view::{self, Listed, Row, name, sender, summary};
+use super::{App, jobs::NOTICES};
+use crate::{
+    book::is_notice,
+    view::{self, Listed, Row, name, sender, summary},
+};
 
 impl App {
     /// Shows a message as it is now, for the first time or after something was done to it.
@@ -43,6 +47,28 @@ impl App {
         let (place, text) = (conversation.unwrap_or_default(), summary(&message.content));
         let age = view::age(age(message.id));
         self.screen.print(&format!("{number:>4} [{place}] {from}: {text} · {age}"));
+    }
+
+    /// What the back end itself says, outside of all conversations.
+    pub(super) fn show_notice(&self, message: &ReceivedMessage) {
+        self.show_notices(std::slice::from_ref(message));
+    }
+
+    /// The last of these that are from the back end itself, as changes have left them.
+    pub(super) fn show_notices(&self, entries: &[ReceivedMessage]) {
+        let mut timeline = Timeline::new(self.me.clone());
+        entries.iter().for_each(|entry| _ = timeline.apply(entry));
+        let notices: Vec<&ReceivedMessage> = entries.iter().filter(|entry| is_notice(entry)).collect();
+        if notices.is_empty() {
+            self.tell("the back end itself has told you nothing");
+        }
+        for notice in notices.iter().skip(notices.len().saturating_sub(NOTICES)) {
+            if let Some(message) = timeline.get(notice.id).filter(|message| !message.is_deleted()) {
+                let age = age(notice.id);
+                let row = Row { message, number: None, is_changed: false, elsewhere: None, age };
+                self.screen.print(&self.view.message(&row));
+            }
+        }
     }
 
     pub(super) fn show_header(&self, conversation: &Recipient, has_more: bool) {

@@ -63,7 +63,8 @@ impl Incoming {
     }
 }
 
-/// A publish that was taken, and what is to be done with it.
+/// A publish that was taken, and what is to be done with it: one message is sent, or none. Whatever else is to be sent, the handler
+/// sends with [`Im::send`], and with an idempotency key, since it may run again.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
     message: Option<Message>,
@@ -108,7 +109,8 @@ impl Refusal {
     }
 }
 
-/// Decides what becomes of what devices publish. Closures are handlers:
+/// Decides what becomes of what devices publish. Its methods are async, so there is no `dyn Handler`: one handler that chooses
+/// between rules, by an enum or a trait of the application's own, is what takes its place. Closures are handlers:
 ///
 /// ```no_run
 /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {

@@ -23,7 +23,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it. It blocks for as long as the disk does.
+    /// Opens the file, or makes it. It blocks: for as long as the disk does, and where another client has the file open for a
+    /// second, in which an earlier process may let go of it. Where that holds up others, such as a runtime with one thread, use
+    /// `tokio::task::spawn_blocking`.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another client has it open: two would send everything twice.
