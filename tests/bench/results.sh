@@ -47,7 +47,7 @@ rm -f "$out"/*.json "$out"/*.svg
 } >"$out/machine.txt"
 
 peers="--peer control --peer nats-ws"
-for peer in "centrifugo:IM_BENCH_CENTRIFUGO" "uws:IM_BENCH_BUN"; do
+for peer in "centrifugo:BENCH_CENTRIFUGO" "uws:BENCH_BUN"; do
     name=${peer%%:*} variable=${peer##*:}
     program=$([ "$name" = uws ] && echo bun || echo "$name")
     if [ -n "${!variable:-}" ] || command -v "$program" >/dev/null; then

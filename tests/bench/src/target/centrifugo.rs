@@ -45,7 +45,7 @@ pub(super) struct CentrifugoTarget {
 
 impl CentrifugoTarget {
     pub(super) fn start(options: &TargetOptions) -> Result<Self, String> {
-        let program = super::program("IM_BENCH_CENTRIFUGO", "centrifugo", INSTALL)?;
+        let program = super::program("BENCH_CENTRIFUGO", "centrifugo", INSTALL)?;
         let failed = |error: std::io::Error| format!("{program} does not start: {error}");
         let port = super::free_port()?;
         let directory = tempfile::tempdir().map_err(failed)?;

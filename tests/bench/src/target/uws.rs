@@ -25,7 +25,7 @@ pub(super) struct UwsTarget {
 
 impl UwsTarget {
     pub(super) fn start(options: &TargetOptions) -> Result<Self, String> {
-        let bun = super::program("IM_BENCH_BUN", "bun", "npm install bun @oven/bun-linux-x64")?;
+        let bun = super::program("BENCH_BUN", "bun", "npm install bun @oven/bun-linux-x64")?;
         let failed = |error: std::io::Error| format!("{bun} does not start: {error}");
         let directory = tempfile::tempdir().map_err(failed)?;
         let script = directory.path().join("uws.js");
@@ -56,7 +56,7 @@ impl Drop for UwsTarget {
 
 impl Target for UwsTarget {
     fn version(&self) -> String {
-        let bun = super::program("IM_BENCH_BUN", "bun", "").unwrap_or_default();
+        let bun = super::program("BENCH_BUN", "bun", "").unwrap_or_default();
         format!("bun {}", super::program_version(&bun, "--version"))
     }
 
