@@ -50,6 +50,7 @@ impl Syncs {
 
 /// Puts queued syncs onto the bus. Ends when every [`Syncs`] is gone.
 pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bounded::Receiver<Waiting>) {
+    let own = cluster.names().server(&server);
     while let Some((connection, sync)) = queue.recv().await {
         let request = pb::UpstreamSync {
             server: server.to_string(),
@@ -60,8 +61,8 @@ pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bound
         };
         let publication = Publication {
             subject: cluster.names().upstream_sync(),
-            // Where no back end is listening, the device asks again by itself.
-            return_to: None,
+            // Where no back end is listening, the device asks again by itself; it is for the log.
+            return_to: Some(own.clone()),
             payload: request.encode_to_vec().into(),
         };
         if let Err(error) = cluster.bus().publish(publication).await {

@@ -1,0 +1,167 @@
+//! Whether any back end listens. Where none does, devices are refused and the server can do nothing about it; so it says when
+//! that begins, and asks the bus until it is over.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use im_proto::pb;
+use im_sdk::cluster::{BusError, Publication, Subject};
+use prost::Message as _;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{occurrences::Occurrences, shared::Shared};
+
+/// How often it is asked whether one listens again.
+const ASK: Duration = Duration::from_secs(1);
+
+/// When a question counts as lost, with the connection to the bus.
+const LOST: Duration = Duration::from_secs(10);
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub(crate) struct BackEnds {
+    missing: Mutex<Option<Missing>>,
+    occurrences: Occurrences,
+}
+
+#[derive(Debug)]
+struct Missing {
+    since: Instant,
+    /// Whether that was said.
+    said: bool,
+    asked: Option<Asked>,
+}
+
+/// A publish without a content, and behind it, to this server itself, an envelope without one: nobody is listening if the first
+/// comes back before the second.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    came_back: bool,
+}
+
+impl BackEnds {
+    /// Nobody was there for something that this server published.
+    pub(crate) fn undelivered(&self, what: &Subject) {
+        let mut missing = self.lock();
+        if let Some(missing) = &mut *missing {
+            missing.asked.iter_mut().for_each(|asked| asked.came_back = true);
+            return;
+        }
+        let said = self.occurrences.note().is_some();
+        *missing = Some(Missing { since: Instant::now(), said, asked: None });
+        drop(missing);
+        if said {
+            tracing::warn!(
+                subject = %what,
+                "no back end is listening: what devices publish and ask is refused, and nobody is brought up to date. Is one \
+                 running that serves, on this NATS and with this prefix?"
+            );
+        }
+    }
+
+    /// The envelope that followed the question is here.
+    pub(crate) fn answered(&self) {
+        let mut missing = self.lock();
+        let asked = missing.as_mut().and_then(|missing| missing.asked.take());
+        if asked.is_none_or(|asked| asked.came_back) {
+            return;
+        }
+        let Some(Missing { since, said: true, .. }) = missing.take() else { return };
+        drop(missing);
+        tracing::info!(away = ?since.elapsed(), "a back end is listening again");
+    }
+
+    /// Whether it is to be asked now.
+    fn begin_to_ask(&self, now: Instant) -> bool {
+        let mut missing = self.lock();
+        let Some(missing) = &mut *missing else { return false };
+        if missing.asked.as_ref().is_some_and(|asked| now.saturating_duration_since(asked.at) < LOST) {
+            return false;
+        }
+        missing.asked = Some(Asked { at: now, came_back: false });
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Missing>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks while none is listening, until the server has stopped.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let mut ticks = interval(ASK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if shared.back_ends.begin_to_ask(Instant::now())
+            && let Err(error) = ask(&shared).await
+        {
+            tracing::debug!(%error, "cannot ask whether a back end is listening");
+        }
+    }
+}
+
+/// In this order: what one connection publishes is dealt with in its order.
+async fn ask(shared: &Shared) -> Result<(), BusError> {
+    let (names, bus) = (shared.cluster.names(), shared.cluster.bus());
+    let own = names.server(&shared.id);
+    let question = pb::Upstream { server: shared.id.to_string(), publishes: Vec::new() };
+    let subject = names.upstream_publish();
+    let payload = question.encode_to_vec().into();
+    bus.publish(Publication { subject, return_to: Some(own.clone()), payload }).await?;
+    let envelope = pb::Envelope { publisher: shared.id.to_string(), ..pb::Envelope::default() };
+    let payload = envelope.encode_to_vec().into();
+    bus.publish(Publication { subject: own, return_to: None, payload }).await
+}
+
+/// Whether an envelope is the one that follows a question.
+pub(crate) fn is_answer(shared: &Shared, envelope: &pb::Envelope) -> bool {
+    envelope.records.is_empty() && envelope.number == 0 && envelope.publisher == shared.id.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use im_sdk::cluster::Cluster;
+
+    use super::*;
+
+    fn subject() -> Subject {
+        Cluster::embedded().names().upstream_publish()
+    }
+
+    fn is_missing(back_ends: &BackEnds) -> bool {
+        back_ends.lock().is_some()
+    }
+
+    #[test]
+    fn one_listens_again_when_a_question_does_not_come_back() {
+        let (back_ends, now) = (BackEnds::default(), Instant::now());
+        assert!(!back_ends.begin_to_ask(now), "why should it");
+        back_ends.undelivered(&subject());
+        assert!(is_missing(&back_ends));
+        back_ends.answered();
+        assert!(is_missing(&back_ends), "nothing was asked");
+        assert!(back_ends.begin_to_ask(now) && !back_ends.begin_to_ask(now));
+        back_ends.undelivered(&subject());
+        back_ends.answered();
+        assert!(is_missing(&back_ends), "it came back");
+        assert!(back_ends.begin_to_ask(now));
+        back_ends.answered();
+        assert!(!is_missing(&back_ends));
+    }
+
+    #[test]
+    fn a_question_that_got_lost_is_asked_again() {
+        let (back_ends, now) = (BackEnds::default(), Instant::now());
+        back_ends.undelivered(&subject());
+        assert!(back_ends.begin_to_ask(now));
+        assert!(!back_ends.begin_to_ask(now + LOST / 2));
+        assert!(back_ends.begin_to_ask(now + LOST));
+    }
+}
