@@ -4,7 +4,7 @@
 //! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, future::pending, io::IsTerminal, time::Duration};
 
 use clap::Parser;
 use im_sdk::{
@@ -13,6 +13,7 @@ use im_sdk::{
     id::UserId,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 struct Arguments {
@@ -30,42 +31,45 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    // The SDK says by `tracing` what it cannot tell by an error: subscribe, or it is lost.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let im = Im::connect(ClusterConfig::new(arguments.redis, arguments.nats)).await?;
-    let key = SigningKey::hs256("k1", arguments.secret.as_bytes())?;
-    let minter = TokenMinter::new(key, "my-backend", "im");
-
+    let minter = TokenMinter::new(SigningKey::hs256("k1", arguments.secret.as_bytes())?, "my-backend", "im");
     for endpoint in im.endpoints() {
-        println!(
-            "server {} with {} connections: {:?}",
-            endpoint.server, endpoint.connections, endpoint.addresses
-        );
+        println!("server {}: {:?}", endpoint.server, endpoint.addresses);
     }
     for name in ["alice", "bob"] {
         println!("token for {name}: {}", minter.mint(&UserId::parse(name)?, Duration::from_secs(24 * 3600))?);
     }
-
-    let service = im
-        .serve(|incoming: Incoming| async move {
-            println!("{} -> {}: {:?}", incoming.from, incoming.to, incoming.content);
-            match incoming.content.as_text() {
-                Some("spam") => Err(Refusal::new("no spam, please")),
-                _ => Ok(incoming.accept()),
-            }
-        })
-        .await?;
+    let service = im.serve(|incoming: Incoming| async move {
+        println!("{} -> {}: {:?}", incoming.from, incoming.to, incoming.content);
+        match incoming.content.as_text() {
+            Some("spam") => Err(Refusal::new("no spam, please")),
+            _ => Ok(incoming.accept()),
+        }
+    });
+    let service = service.await?;
 
     println!("type a user and a text, such as: bob hello");
+    tokio::select! {
+        result = send_what_is_typed(&im) => result?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    service.shutdown().await; // What was on its way here is answered; others of the group get what follows.
+    im.shutdown().await;
+    Ok(())
+}
+
+async fn send_what_is_typed(im: &Im) -> std::io::Result<()> {
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let Some((to, text)) = line.split_once(' ') else { continue };
         match im.send(Message::to(user(to)).text(text)).await {
-            Ok(receipt) => {
-                println!("pushed to {} devices, offline: {:?}", receipt.pushed.len(), receipt.offline)
-            }
+            Ok(receipt) => println!("pushed to {}, offline: {:?}", receipt.pushed.len(), receipt.offline),
             Err(error) => println!("not sent: {error}"),
         }
     }
-    service.shutdown().await;
-    im.shutdown().await;
-    Ok(())
+    pending().await // Without a terminal it serves on, until a signal ends it.
 }
