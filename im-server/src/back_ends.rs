@@ -2,7 +2,10 @@
 //! that begins, and asks the bus until it is over.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,8 +25,16 @@ const LOST: Duration = Duration::from_secs(10);
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(crate) struct BackEnds {
-    missing: Mutex<Option<Missing>>,
+    state: Mutex<State>,
+    /// Something was published of which nobody hears whether it was taken.
+    wondering: AtomicBool,
     occurrences: Occurrences,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    missing: Option<Missing>,
+    asked: Option<Asked>,
 }
 
 #[derive(Debug)]
@@ -31,7 +42,6 @@ struct Missing {
     since: Instant,
     /// Whether that was said.
     said: bool,
-    asked: Option<Asked>,
 }
 
 /// A publish without a content, and behind it, to this server itself, an envelope without one: nobody is listening if the first
@@ -39,58 +49,70 @@ struct Missing {
 #[derive(Debug)]
 struct Asked {
     at: Instant,
-    came_back: bool,
+    /// How much has come back since.
+    came_back: u32,
 }
 
 impl BackEnds {
-    /// Nobody was there for something that this server published.
-    pub(crate) fn undelivered(&self, what: &Subject) {
-        let mut missing = self.lock();
-        if let Some(missing) = &mut *missing {
-            missing.asked.iter_mut().for_each(|asked| asked.came_back = true);
-            return;
-        }
-        let said = self.occurrences.note().is_some();
-        *missing = Some(Missing { since: Instant::now(), said, asked: None });
-        drop(missing);
-        if said {
-            tracing::warn!(
-                subject = %what,
-                "no back end is listening: what devices publish and ask is refused, and nobody is brought up to date. Is one \
-                 running that serves, on this NATS and with this prefix?"
-            );
-        }
+    /// Has it asked soon whether one is listening.
+    pub(crate) fn wonder(&self) {
+        self.wondering.store(true, Ordering::Relaxed);
     }
 
-    /// The envelope that followed the question is here.
+    /// Something that this server published came back, since nobody was there for it. True when it may have been a device's:
+    /// the bus does not say, and one of those that come back behind a question is the question.
+    pub(crate) fn undelivered(&self, subject: &Subject) -> bool {
+        let mut state = self.lock();
+        let is_question = state.asked.as_mut().is_some_and(|asked| {
+            asked.came_back += 1;
+            asked.came_back == 1
+        });
+        if state.missing.is_none() {
+            let said = self.occurrences.note().is_some();
+            state.missing = Some(Missing { since: Instant::now(), said });
+            drop(state);
+            if said {
+                tracing::warn!(
+                    %subject,
+                    "no back end is listening: what devices publish and ask is refused, and nobody is brought up to date. Is \
+                     one running that serves, on this NATS and with this prefix?"
+                );
+            }
+        }
+        !is_question
+    }
+
+    /// The envelope that followed a question is here.
     pub(crate) fn answered(&self) {
-        let mut missing = self.lock();
-        let asked = missing.as_mut().and_then(|missing| missing.asked.take());
-        if asked.is_none_or(|asked| asked.came_back) {
+        let mut state = self.lock();
+        if state.asked.take().is_none_or(|asked| asked.came_back > 0) {
             return;
         }
-        let Some(Missing { since, said: true, .. }) = missing.take() else { return };
-        drop(missing);
+        let Some(Missing { since, said: true }) = state.missing.take() else { return };
+        drop(state);
         tracing::info!(away = ?since.elapsed(), "a back end is listening again");
     }
 
     /// Whether it is to be asked now.
     fn begin_to_ask(&self, now: Instant) -> bool {
-        let mut missing = self.lock();
-        let Some(missing) = &mut *missing else { return false };
-        if missing.asked.as_ref().is_some_and(|asked| now.saturating_duration_since(asked.at) < LOST) {
+        let mut state = self.lock();
+        if state.asked.as_ref().is_some_and(|asked| now.saturating_duration_since(asked.at) < LOST) {
             return false;
         }
-        missing.asked = Some(Asked { at: now, came_back: false });
+        let wondering = self.wondering.swap(false, Ordering::Relaxed);
+        if !wondering && state.missing.is_none() {
+            return false;
+        }
+        state.asked = Some(Asked { at: now, came_back: 0 });
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Missing>> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks while none is listening, until the server has stopped.
+/// Asks while none is listening, and where that is not known, until the server has stopped.
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut ticks = interval(ASK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,24 +158,36 @@ mod tests {
     }
 
     fn is_missing(back_ends: &BackEnds) -> bool {
-        back_ends.lock().is_some()
+        back_ends.lock().missing.is_some()
     }
 
     #[test]
     fn one_listens_again_when_a_question_does_not_come_back() {
         let (back_ends, now) = (BackEnds::default(), Instant::now());
         assert!(!back_ends.begin_to_ask(now), "why should it");
-        back_ends.undelivered(&subject());
+        assert!(back_ends.undelivered(&subject()), "a device's");
         assert!(is_missing(&back_ends));
         back_ends.answered();
         assert!(is_missing(&back_ends), "nothing was asked");
         assert!(back_ends.begin_to_ask(now) && !back_ends.begin_to_ask(now));
-        back_ends.undelivered(&subject());
+        assert!(!back_ends.undelivered(&subject()), "the question");
         back_ends.answered();
         assert!(is_missing(&back_ends), "it came back");
         assert!(back_ends.begin_to_ask(now));
         back_ends.answered();
-        assert!(!is_missing(&back_ends));
+        assert!(!is_missing(&back_ends) && !back_ends.begin_to_ask(now));
+    }
+
+    #[test]
+    fn who_wonders_asks_once_and_devices_do_not_pay_for_it() {
+        let (back_ends, now) = (BackEnds::default(), Instant::now());
+        back_ends.wonder();
+        assert!(back_ends.begin_to_ask(now));
+        assert!(!back_ends.undelivered(&subject()) && is_missing(&back_ends));
+        // Beside the question something of a device came back.
+        assert!(back_ends.undelivered(&subject()));
+        back_ends.answered();
+        assert!(is_missing(&back_ends));
     }
 
     #[test]

@@ -67,9 +67,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
             Some(BusEvent::Undelivered(_)) => {
-                shared.back_ends.undelivered(&shared.cluster.names().upstream_publish());
-                shared.upstream.unavailable();
-                shared.requests.unavailable();
+                if shared.back_ends.undelivered(&shared.cluster.names().upstream_publish()) {
+                    shared.upstream.unavailable();
+                    shared.requests.unavailable();
+                }
             }
             Some(BusEvent::Disrupted(why)) => {
                 tracing::warn!(?why, "envelopes may have been lost");

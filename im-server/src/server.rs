@@ -23,8 +23,7 @@ use crate::{
     acks::{self, Acks},
     answers::{self, Answers},
     arrivals::Arrivals,
-    audit,
-    back_ends::{self, BackEnds},
+    audit, back_ends,
     broadcast::{self, Broadcasts},
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
@@ -128,7 +127,7 @@ impl Server {
         let shared = Arc::new(Shared {
             id,
             strangers: Strangers::default(),
-            back_ends: BackEnds::default(),
+            back_ends: Arc::default(),
             arrivals: Arc::new(Arrivals::new(&config.limits)),
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
@@ -159,7 +158,12 @@ impl Server {
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let presences = tokio::spawn(presence::forward(shared.cluster.clone(), presence_queue));
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
-        let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
+        let forward_syncs = sync::forward(
+            shared.cluster.clone(),
+            shared.id.clone(),
+            Arc::clone(&shared.back_ends),
+            sync_queue,
+        );
         let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
         let others = vec![
             tokio::spawn(forward),

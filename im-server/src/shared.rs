@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) strangers: Strangers,
-    pub(crate) back_ends: BackEnds,
+    pub(crate) back_ends: Arc<BackEnds>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
     pub(crate) requests: Requests,

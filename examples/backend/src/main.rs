@@ -29,8 +29,14 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+async fn main() {
+    if let Err(error) = run(Arguments::parse()).await {
+        eprintln!("backend: {error}");
+        std::process::exit(1);
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // The SDK says by `tracing` what it cannot tell by an error: subscribe, or it is lost.
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -50,7 +56,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     let service = service.await?;
-
     println!("type a user and a text, such as: bob hello");
     tokio::select! {
         result = send_what_is_typed(&im) => result?,

@@ -56,8 +56,8 @@ impl NatsBus {
     /// [`ConnectError`], after `connect_timeout` at the latest.
     pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         let names = config.names()?;
-        let servers = parse(&config.nats)?;
         addresses::check_nats(&config.nats)?;
+        let servers = parse(&config.nats)?;
         let listeners = Arc::new(Listeners { outage: Outage::at(places(config)), ..Listeners::default() });
         let connecting = options(config, &servers, listeners.clone()).connect(servers);
         let client = match timeout(config.connect_timeout, connecting).await {
