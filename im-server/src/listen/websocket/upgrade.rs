@@ -90,13 +90,14 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Upgr
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+        // First: its random bytes may look like an end.
+        if bytes.first() == Some(&TLS_HANDSHAKE) {
+            return Err(UpgradeError::Tls);
+        }
         // Parsed once and not after every byte that a device sends.
         let news = &bytes[before.saturating_sub(END_BYTES - 1)..];
         if ENDS.iter().any(|end| news.windows(end.len()).any(|window| window == *end)) {
             return Ok(bytes);
-        }
-        if bytes.first() == Some(&TLS_HANDSHAKE) {
-            return Err(UpgradeError::Tls);
         }
         if bytes.len() >= MAX_REQUEST_BYTES {
             return Err(UpgradeError::TooLarge);
@@ -227,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn a_tls_handshake_is_not_waited_for() {
         let (mut device, mut server) = tokio::io::duplex(4096);
-        device.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
+        device.write_all(b"\x16\x03\x01\x02\x00\x01 random \n\n").await.unwrap();
         // The device sends nothing more and closes nothing.
         let upgraded = tokio::spawn(async move { upgrade(&mut server).await });
         let mut told = String::new();
