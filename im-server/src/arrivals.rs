@@ -5,14 +5,11 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::config::Limits;
+use crate::{config::Limits, occurrences::Occurrences};
 
 /// A QUIC client has to prove its address first (RFC 9000, section 8.1.2) while more than this arrive: who forges addresses
 /// costs no memory then, and everybody else a round trip more.
@@ -27,8 +24,7 @@ pub(crate) struct Arrivals {
     max_per_address: usize,
     max_per_second: u32,
     state: Mutex<State>,
-    /// Since the server started.
-    refused: AtomicU64,
+    refused: Occurrences,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +46,7 @@ impl Arrivals {
             max_per_address: limits.max_handshakes_per_address,
             max_per_second: limits.max_connects_per_second_per_address,
             state: Mutex::default(),
-            refused: AtomicU64::new(0),
+            refused: Occurrences::default(),
         }
     }
 
@@ -62,12 +58,10 @@ impl Arrivals {
     fn try_enter_at(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Option<Arrival> {
         let address = network(peer);
         if self.is_allowed(address, now) {
-            return Some(Arrival { arrivals: Arc::clone(self), address });
+            return Some(Arrival { arrivals: Arc::clone(self), address, peer });
         }
-        // Said at each power of two: a flood must not fill the log as well.
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        if refused.is_power_of_two() {
-            tracing::warn!(%peer, refused, "connections are refused: too many arrive at once");
+        if let Some(times) = self.refused.note() {
+            tracing::warn!(%peer, times, all = self.refused.all(), "connections are refused: too many arrive at once");
         }
         None
     }
@@ -137,6 +131,14 @@ fn network(address: IpAddr) -> IpAddr {
 pub(crate) struct Arrival {
     arrivals: Arc<Arrivals>,
     address: IpAddr,
+    peer: IpAddr,
+}
+
+impl Arrival {
+    /// Where it comes from.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
 }
 
 impl Drop for Arrival {

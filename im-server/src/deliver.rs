@@ -23,7 +23,7 @@ use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    broadcast,
+    back_ends, broadcast,
     channels::{self, Change, Changes},
     holes::Holes,
     merge,
@@ -59,6 +59,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
         };
         match event {
             Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
+                Ok(envelope) if back_ends::is_answer(&shared, &envelope) => shared.back_ends.answered(),
                 Ok(envelope) => {
                     hints.wanted |= holes.heard(&envelope, Instant::now());
                     handle(&shared, envelope, &mut woken);
@@ -66,8 +67,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
             },
             Some(BusEvent::Undelivered(_)) => {
-                shared.upstream.unavailable();
-                shared.requests.unavailable();
+                if shared.back_ends.undelivered(&shared.cluster.names().upstream_publish()) {
+                    shared.upstream.unavailable();
+                    shared.requests.unavailable();
+                }
             }
             Some(BusEvent::Disrupted(why)) => {
                 tracing::warn!(?why, "envelopes may have been lost");

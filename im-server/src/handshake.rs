@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    net::IpAddr,
     ops::RangeInclusive,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -37,6 +38,7 @@ pub(crate) struct Admitted {
 pub(crate) async fn admit<L: Link>(
     shared: &Arc<Shared>,
     link: &mut L,
+    peer: IpAddr,
     deadline: Instant,
 ) -> Result<Admitted, LinkError> {
     let hello = tokio::select! {
@@ -47,7 +49,8 @@ pub(crate) async fn admit<L: Link>(
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
     let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
-    let token = shared.config.verifier.verify(&hello.token).map_err(refuse_token)?;
+    let token = shared.config.verifier.verify(&hello.token);
+    let token = token.map_err(|error| refuse_token(shared, peer, &hello.token, error))?;
 
     let outbox = Outbox::new(shared.config.limits.outbox_bytes);
     let registration = shared.registry.register(token.user, device, token.expires_at, outbox);
@@ -88,12 +91,16 @@ fn overloaded() -> LinkError {
     LinkError::Refused(Close::new(CloseCode::Overloaded, "this server holds as many connections as it may"))
 }
 
-fn refuse_token(error: TokenError) -> LinkError {
+/// Tells the device and the log why. Who cannot show a good token may be anybody, or all devices of a deployment whose servers
+/// and back ends disagree on a key.
+fn refuse_token(shared: &Shared, peer: IpAddr, token: &str, error: TokenError) -> LinkError {
     let code = match error {
         TokenError::Expired => CloseCode::TokenExpired,
         _ => CloseCode::TokenInvalid,
     };
-    LinkError::Refused(Close::new(code, error.to_string()))
+    let reason = shared.config.verifier.explain(token, error);
+    shared.strangers.note_token(peer, error, &reason);
+    LinkError::Refused(Close::new(code, reason))
 }
 
 /// The newest version that both speak.

@@ -39,6 +39,7 @@ mod allowance;
 mod answers;
 mod arrivals;
 mod audit;
+mod back_ends;
 mod batch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
@@ -58,6 +59,7 @@ mod lease;
 mod link;
 mod listen;
 mod merge;
+mod occurrences;
 mod outbox;
 mod presence;
 mod registry;
@@ -67,6 +69,7 @@ mod server;
 mod session;
 mod shared;
 mod signals;
+mod strangers;
 mod sync;
 mod tls;
 mod upstream;

@@ -1,6 +1,6 @@
 //! The `im-server` binary: configuration, logging, signals. Everything else is in the library.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
@@ -53,9 +53,12 @@ async fn main() -> ExitCode {
 }
 
 fn start_logging(dev: bool) {
-    let default = if dev { "im_server=debug,im_sdk=info" } else { "info" };
+    // What the NATS library says at `info`, the server says itself, with the address.
+    let default = if dev { "im_server=debug,im_sdk=info" } else { "info,async_nats=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: files and collectors get text.
+    subscriber.with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 /// Every connection is a descriptor: take as many as the system lets us have.

@@ -23,7 +23,7 @@ use crate::{
     acks::{self, Acks},
     answers::{self, Answers},
     arrivals::Arrivals,
-    audit,
+    audit, back_ends,
     broadcast::{self, Broadcasts},
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
@@ -36,6 +36,7 @@ use crate::{
     rollback::Watch,
     shared::Shared,
     signals::{self, Signals},
+    strangers::Strangers,
     sync::{self, Syncs},
     upstream::{self, Upstream},
 };
@@ -60,6 +61,7 @@ pub struct Server {
     deliver: JoinHandle<()>,
     channels: JoinHandle<()>,
     presences: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -124,6 +126,8 @@ impl Server {
         let (broadcasts, broadcast_queue) = Broadcasts::new();
         let shared = Arc::new(Shared {
             id,
+            strangers: Strangers::default(),
+            back_ends: Arc::default(),
             arrivals: Arc::new(Arrivals::new(&config.limits)),
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
             upstream,
@@ -154,9 +158,14 @@ impl Server {
         let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
         let presences = tokio::spawn(presence::forward(shared.cluster.clone(), presence_queue));
         let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
-        let forward_syncs = sync::forward(shared.cluster.clone(), shared.id.clone(), sync_queue);
+        let forward_syncs = sync::forward(
+            shared.cluster.clone(),
+            shared.id.clone(),
+            Arc::clone(&shared.back_ends),
+            sync_queue,
+        );
         let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
-        let mut others = vec![
+        let others = vec![
             tokio::spawn(forward),
             tokio::spawn(forward_syncs),
             tokio::spawn(forward_requests),
@@ -167,10 +176,10 @@ impl Server {
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
             tokio::spawn(audit::run(Arc::clone(&shared))),
             tokio::spawn(watch.run(Arc::clone(&shared))),
+            tokio::spawn(back_ends::watch(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
-        others.extend(accepting);
-        Ok(Self { shared, addresses, lease, deliver, channels, presences, others })
+        Ok(Self { shared, addresses, lease, deliver, channels, presences, accepting, others })
     }
 
     /// This run's id.
@@ -225,7 +234,7 @@ impl Server {
     }
 
     /// Drains and stops: takes no new connections, asks the devices to go elsewhere, spread over the grace period,
-    /// closes who is left, and releases all routes. Nothing is lost, and no device waits longer than it takes to
+    /// closes who is left, and releases all routes and its addresses. Nothing is lost, and no device waits longer than it takes to
     /// reconnect.
     pub async fn shutdown(self) {
         let shared = &self.shared;
@@ -259,6 +268,11 @@ impl Server {
         if let Some(endpoint) = &self.addresses.quic_endpoint {
             let _ = timeout(LAST_CLOSE, endpoint.wait_idle()).await;
         }
+        for listener in &mut self.accepting {
+            let _ = timeout(LAST_CLOSE, listener).await;
+        }
+        // Whoever starts next may want to listen on the same addresses.
+        let _ = timeout(LAST_CLOSE, self.addresses.released()).await;
     }
 
     /// Sends `GoAway` to one connection after another, spread evenly.
@@ -285,7 +299,7 @@ impl Drop for Server {
         self.deliver.abort();
         self.channels.abort();
         // Not `presences`: it ends with the last session, whose route is released.
-        self.others.iter().for_each(JoinHandle::abort);
+        self.accepting.iter().chain(&self.others).for_each(JoinHandle::abort);
         close_all(&self.shared.registry.all());
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn serve<L: Link + 'static>(
 
 async fn begin<L: Link + 'static>(
     shared: Arc<Shared>,
-    _arrival: Arrival,
+    arrival: Arrival,
     link: impl Future<Output = Option<L>>,
 ) -> Option<Arc<Place<L>>> {
     // One for all steps: a device that stalls in each of them is not there for longer.
@@ -80,8 +80,8 @@ async fn begin<L: Link + 'static>(
         link = timeout_at(deadline.into(), link) => link.ok()??,
         () = drained => return None,
     };
-    let Admitted { registration, welcome, sync } = match handshake::admit(&shared, &mut link, deadline).await
-    {
+    let admitted = handshake::admit(&shared, &mut link, arrival.peer(), deadline).await;
+    let Admitted { registration, welcome, sync } = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             let close = match error {

@@ -1,9 +1,6 @@
 //! Devices' signals on their way to the back ends. Nobody is told what becomes of one: it may be dropped at any time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use im_proto::pb;
@@ -13,6 +10,7 @@ use prost::Message as _;
 use crate::{
     allowance::Rate,
     bounded::{self, Bounds},
+    occurrences::Occurrences,
     registry::Connection,
 };
 
@@ -27,8 +25,8 @@ pub(crate) const RATE: Rate = Rate { per_second: 20, at_once: 100 };
 #[derive(Debug)]
 pub(crate) struct Signals {
     queue: bounded::Sender<Waiting>,
-    /// How many were dropped since the server started.
-    dropped: AtomicU64,
+    /// Those that were dropped.
+    dropped: Occurrences,
 }
 
 /// A connection, its `Signal` byte for byte, and whether it is in the room that the signal names.
@@ -38,7 +36,7 @@ impl Signals {
     /// The receiver is for [`forward`].
     pub(crate) fn new() -> (Self, bounded::Receiver<Waiting>) {
         let (queue, receiver) = bounded::channel(QUEUE);
-        (Self { queue, dropped: AtomicU64::new(0) }, receiver)
+        (Self { queue, dropped: Occurrences::default() }, receiver)
     }
 
     /// Queues a device's signal for the back ends. Never waits.
@@ -49,17 +47,20 @@ impl Signals {
         }
     }
 
-    /// Counts one that goes no further. Said at each power of two: a flood must not fill the log as well.
+    /// Counts one that goes no further.
     pub(crate) fn note_dropped(&self) {
-        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        if dropped.is_power_of_two() {
-            tracing::warn!(dropped, "signals are dropped: too many of one connection, or in all");
+        if let Some(times) = self.dropped.note() {
+            tracing::warn!(
+                times,
+                all = self.dropped.all(),
+                "signals are dropped: too many of one connection, or in all"
+            );
         }
     }
 
     #[cfg(test)]
     fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.all()
     }
 }
 

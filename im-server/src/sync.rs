@@ -12,6 +12,7 @@ use prost::Message as _;
 
 use crate::{
     allowance::Rate,
+    back_ends::BackEnds,
     bounded::{self, Bounds},
     registry::Connection,
 };
@@ -49,7 +50,12 @@ impl Syncs {
 }
 
 /// Puts queued syncs onto the bus. Ends when every [`Syncs`] is gone.
-pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bounded::Receiver<Waiting>) {
+pub(crate) async fn forward(
+    cluster: Cluster,
+    server: ServerId,
+    back_ends: Arc<BackEnds>,
+    mut queue: bounded::Receiver<Waiting>,
+) {
     while let Some((connection, sync)) = queue.recv().await {
         let request = pb::UpstreamSync {
             server: server.to_string(),
@@ -60,12 +66,14 @@ pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bound
         };
         let publication = Publication {
             subject: cluster.names().upstream_sync(),
-            // Where no back end is listening, the device asks again by itself.
+            // Where no back end is listening, the device asks again by itself. It would count for a publish that was not
+            // taken, since the bus does not say what it brings back.
             return_to: None,
             payload: request.encode_to_vec().into(),
         };
         if let Err(error) = cluster.bus().publish(publication).await {
             tracing::warn!(%error, "cannot pass a sync on to the back ends");
         }
+        back_ends.wonder();
     }
 }

@@ -23,6 +23,7 @@ pub mod guide;
 mod im_server;
 pub mod listing;
 pub mod live;
+mod log;
 mod nats;
 pub mod past;
 pub mod phone;
@@ -35,6 +36,7 @@ mod wait;
 
 pub use client::TestClient;
 pub use im_server::{ImServer, binary};
+pub use log::Log;
 pub use nats::NatsServer;
 pub use postgres::PostgresServer;
 pub use redis::{RedisCluster, RedisOptions, RedisServer};

@@ -194,5 +194,6 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
     assert_ne!(found[0][0].1.server, frozen_id, "the frozen server did not write under its old id");
     im.send(Message::to(user("stays")).text("welcome back")).await.unwrap();
     assert_eq!(stays.text().await, "welcome back");
+    assert!(!frozen.output().contains("cannot start again"), "{}", frozen.output());
     moved.client().disconnect();
 }

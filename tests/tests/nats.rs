@@ -1,11 +1,7 @@
 //! What `NatsBus` does when NATS misbehaves or is strict.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a panic")]
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use im_sdk::{
     cluster::{
@@ -14,8 +10,7 @@ use im_sdk::{
     },
     id::ServerId,
 };
-use im_tests::{NatsServer, wait_until};
-use tracing::subscriber::DefaultGuard;
+use im_tests::{Log, NatsServer, wait_until};
 
 const NONE: [&str; 0] = [];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,7 +86,7 @@ async fn an_edge_server_needs_few_rights() {
 
 #[tokio::test]
 async fn what_is_not_allowed_is_logged() {
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let nats = NatsServer::start_with_config(STRICT).await;
     let bus = connect(nats.address_for("edge", "p%40ss%3Aword")).await.unwrap();
     let _deaf = bus.subscribe(bus.names().upstream_publish()).await.unwrap();
@@ -100,33 +95,6 @@ async fn what_is_not_allowed_is_logged() {
         log.contains("WARN") && log.contains("Permissions Violation for Subscription to \"im.up.publish\"")
     })
     .await;
-}
-
-/// What this thread logs; each test runs on its own.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn start() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-        (log, tracing::subscriber::set_default(subscriber.finish()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
@@ -160,6 +128,10 @@ async fn mistakes_in_the_configuration_are_named() {
     let mut config = ClusterConfig::new(NONE, NONE);
     let error = NatsBus::connect(&config).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoAddress { service: "NATS" }), "{error}");
+    for wrong in ["tls://127.0.0.1:1", "wss://127.0.0.1:1", "redis://127.0.0.1:1"] {
+        let error = connect(wrong.to_owned()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::InvalidAddress { service: "NATS", .. }), "{error}");
+    }
     config.prefix = "a.b".into();
     let error = NatsBus::connect(&config).await.unwrap_err();
     assert!(matches!(error, ConnectError::InvalidPrefix { .. }), "{error}");

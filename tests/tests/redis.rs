@@ -154,7 +154,7 @@ async fn mistakes_in_the_configuration_are_named() {
     assert!(matches!(error, ConnectError::NoAddress { service: "Redis" }), "{error}");
     let mut config = ClusterConfig::new(["nonsense"], NONE);
     let error = RedisRoutes::connect(&config).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Unreachable { service: "Redis", .. }), "{error}");
+    assert!(matches!(error, ConnectError::InvalidAddress { service: "Redis", .. }), "{error}");
     config.prefix = "a.b".into();
     let error = RedisRoutes::connect(&config).await.unwrap_err();
     assert!(matches!(error, ConnectError::InvalidPrefix { .. }), "{error}");

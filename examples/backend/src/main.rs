@@ -6,7 +6,7 @@
 //! that works but groups and search, for which see `examples/cli-chat/src/serve.rs`.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, future::pending, io::IsTerminal, time::Duration};
 
 use clap::Parser;
 use im_sdk::{
@@ -15,6 +15,7 @@ use im_sdk::{
     id::UserId,
 };
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 struct Arguments {
@@ -33,48 +34,56 @@ struct Arguments {
 const SELF: &str = "back-end";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
-    let im = Im::connect(ClusterConfig::new(arguments.redis, arguments.nats)).await?;
-    let key = SigningKey::hs256("k1", arguments.secret.as_bytes())?;
-    let minter = TokenMinter::new(key, "my-backend", "im");
+async fn main() {
+    if let Err(error) = run(Arguments::parse()).await {
+        eprintln!("backend: {error}");
+        std::process::exit(1);
+    }
+}
 
-    for endpoint in im.endpoints() {
-        println!(
-            "server {} with {} connections: {:?}",
-            endpoint.server, endpoint.connections, endpoint.addresses
-        );
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    // The SDK says by `tracing` what it cannot tell by an error: subscribe, or it is lost.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let im = Im::connect(ClusterConfig::new(arguments.redis, arguments.nats)).await?;
+    let minter = TokenMinter::new(SigningKey::hs256("k1", arguments.secret.as_bytes())?, "my-backend", "im");
+    for at in im.endpoints() {
+        println!("server {} with {} connections: {:?}", at.server, at.connections, at.addresses);
     }
     for name in ["alice", "bob"] {
         println!("token for {name}: {}", minter.mint(&UserId::parse(name)?, Duration::from_secs(24 * 3600))?);
     }
-
-    let service = im
-        .serve(|incoming: Incoming| async move {
-            println!("{} -> {}: {:?}", incoming.from, incoming.to, incoming.content);
-            match incoming.content.as_text() {
-                // For this back end itself, which understands texts alone.
-                None if incoming.to.as_user().is_some_and(|user| user.as_str() == SELF) => {
-                    Err(Refusal::new("this back end has no such command, and no groups"))
-                }
-                Some("spam") => Err(Refusal::new("no spam, please")),
-                _ => Ok(incoming.accept()),
+    let service = im.serve(|incoming: Incoming| async move {
+        println!("{} -> {}: {:?}", incoming.from, incoming.to, incoming.content);
+        match incoming.content.as_text() {
+            // For this back end itself, which understands texts alone.
+            None if incoming.to.as_user().is_some_and(|user| user.as_str() == SELF) => {
+                Err(Refusal::new("this back end has no such command, and no groups"))
             }
-        })
-        .await?;
-
+            Some("spam") => Err(Refusal::new("no spam, please")),
+            _ => Ok(incoming.accept()),
+        }
+    });
+    let service = service.await?;
     println!("type a user and a text, such as: bob hello");
+    tokio::select! {
+        result = send_what_is_typed(&im) => result?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    service.shutdown().await; // What was on its way here is answered; others of the group get what follows.
+    im.shutdown().await;
+    Ok(())
+}
+
+async fn send_what_is_typed(im: &Im) -> std::io::Result<()> {
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let Some((to, text)) = line.split_once(' ') else { continue };
         match im.send(Message::to(user(to)).from(SELF).text(text)).await {
-            Ok(receipt) => {
-                println!("pushed to {} devices, offline: {:?}", receipt.pushed.len(), receipt.offline)
-            }
+            Ok(receipt) => println!("pushed to {}, offline: {:?}", receipt.pushed.len(), receipt.offline),
             Err(error) => println!("not sent: {error}"),
         }
     }
-    service.shutdown().await;
-    im.shutdown().await;
-    Ok(())
+    pending().await // Without a terminal it serves on, until a signal ends it.
 }

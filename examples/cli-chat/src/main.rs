@@ -31,7 +31,9 @@ mod serve;
 mod terminal;
 mod view;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use im_sdk::{
@@ -111,6 +113,7 @@ async fn main() -> ExitCode {
             tracing_subscriber::fmt()
                 .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
                 .init();
             serve::run(&data, listen).await.map(|()| true)
         }

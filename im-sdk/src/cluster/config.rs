@@ -109,6 +109,16 @@ pub enum ConnectError {
         /// What was configured.
         prefix: String,
     },
+    /// An address cannot be meant. Nothing was tried.
+    #[error("the {service} address {address} is not valid: {problem}")]
+    InvalidAddress {
+        /// `Redis` or `NATS`.
+        service: &'static str,
+        /// What was configured, without any password.
+        address: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// JetStream has no stream for the archive, and none could be made.
     #[error(
         "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
@@ -126,7 +136,7 @@ pub enum ConnectError {
         service: &'static str,
         /// The host and port, without any password.
         address: String,
-        /// What the client library says.
+        /// What the client library says, or what was found there instead.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

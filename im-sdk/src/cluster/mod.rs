@@ -8,6 +8,7 @@
 //! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
 //! that belong together, so everything above runs the same code in both.
 
+mod addresses;
 mod archive;
 mod bus;
 mod config;
@@ -120,6 +121,7 @@ impl Cluster {
     /// [`ConnectError`] names the service that could not be reached and why.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
+        redis.warn_of_eviction().await;
         // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
         let routes_follow_log = redis.batches().is_some() && config.min_replicas == 0;
         let log = RedisLog::on(redis.clone(), &config).await?;

@@ -1,6 +1,8 @@
 //! The connection to Redis, the same for a single server and a Redis Cluster.
 
 mod batches;
+mod eviction;
+mod failure;
 mod resp;
 mod unrepeated;
 
@@ -20,10 +22,14 @@ use tokio::time::timeout;
 
 pub(crate) use self::{
     batches::{Batches, Watcher},
+    failure::{Place, line},
     resp::{Answer, Answers, Commands, Decimal},
     unrepeated::{SendError, Unrepeated},
 };
-use super::config::{ClusterConfig, ConnectError, without_credentials};
+use super::{
+    addresses,
+    config::{ClusterConfig, ConnectError, without_credentials},
+};
 
 const SERVICE: &str = "Redis";
 
@@ -47,6 +53,7 @@ pub(crate) struct Redis {
     /// On a single server.
     batches: Option<Batches>,
     address: String,
+    place: Place,
     request_timeout: Duration,
 }
 
@@ -64,7 +71,11 @@ impl Redis {
             Link::Single(_) => Some(batches(config, &address, 0).await?),
             Link::Cluster(_) => None,
         };
-        Ok(Self { link, batches, address, request_timeout: config.request_timeout })
+        let place = match &link {
+            Link::Single(_) => Place::server(config, &address),
+            Link::Cluster(_) => Place::any(config),
+        };
+        Ok(Self { link, batches, address, place, request_timeout: config.request_timeout })
     }
 
     /// A connection of its own on which what many ask at once goes out together. `None` on a Redis Cluster.
@@ -90,27 +101,36 @@ impl Redis {
     where
         T: FromRedisValue + Send,
     {
-        within(self.request_timeout, self.link.query_all(commands)).await
+        self.within(self.link.query_all(commands)).await
     }
 
     /// Sends commands together and lets each have its own error among the answers. One round trip for each Redis node.
     pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
-        within(self.request_timeout, self.link.ask_all(commands)).await
+        self.within(self.link.ask_all(commands)).await
     }
 
     /// The same, as one step. Their keys must share a slot.
     pub(crate) async fn ask_at_once(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
-        within(self.request_timeout, self.link.ask_at_once(commands)).await
+        self.within(self.link.ask_at_once(commands)).await
     }
 
     /// Asks every master something that has no key.
     pub(crate) async fn ask_masters(&self, command: &Cmd) -> Result<Vec<String>, RequestError> {
-        within(self.request_timeout, self.link.ask_masters(command)).await
+        self.within(self.link.ask_masters(command)).await
     }
 
     /// Runs a script. Its keys must share a slot.
     pub(crate) async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> Result<T, RequestError> {
-        within(self.request_timeout, self.link.run(call)).await
+        self.within(self.link.run(call)).await
+    }
+
+    /// Where it is, for what is said when something fails.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn within<T>(&self, request: impl Future<Output = RedisResult<T>>) -> Result<T, RequestError> {
+        within(self.request_timeout, request).await.map_err(|error| self.place.named(error))
     }
 }
 
@@ -260,13 +280,17 @@ type ClusterSettings = fn(&ClusterConfig) -> RedisResult<ClusterClientBuilder>;
 
 /// The first address that answers, and what is there.
 async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Link, String), ConnectError> {
+    addresses::check_redis(&config.redis)?;
     let mut failure = ConnectError::NoAddress { service: SERVICE };
     // Shared out, so that the first address cannot use up the time of the others.
     let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
     for address in &config.redis {
         match within(share, link(config, address, cluster)).await {
             Ok(link) => return Ok((link, address.clone())),
-            Err(source) => failure = unreachable(address, source),
+            Err(source) => {
+                let source = addresses::reason(SERVICE, address, in_one_line(source)).await;
+                failure = unreachable(address, source);
+            }
         }
     }
     Err(failure)
@@ -335,6 +359,12 @@ async fn within<T>(
 ) -> Result<T, RequestError> {
     // Around the client library's own time limits, which do not cover the wait for a connection.
     Ok(timeout(limit, request).await??)
+}
+
+/// A parser that meets something else than Redis says so in several lines.
+fn in_one_line(error: RequestError) -> RequestError {
+    let is_parsers = error.downcast_ref::<RedisError>().is_some_and(|error| error.kind() == ErrorKind::Parse);
+    if is_parsers { line(&*error).into() } else { error }
 }
 
 fn is_unknown_script(error: &RedisError) -> bool {

@@ -17,6 +17,7 @@
 //! ```
 
 mod provider;
+mod refused;
 
 use std::{
     collections::HashMap,
@@ -211,6 +212,8 @@ impl From<KeyError> for MintError {
 /// Verifies tokens without asking anybody.
 #[derive(Debug)]
 pub struct TokenVerifier {
+    issuer: String,
+    audience: String,
     keys: HashMap<String, PinnedKey>,
 }
 
@@ -239,7 +242,8 @@ impl TokenVerifier {
             let validation = validation(key.algorithm, issuer, audience);
             (key.id.clone(), PinnedKey { key, validation })
         };
-        Self { keys: keys.into_iter().map(pin).collect() }
+        let keys = keys.into_iter().map(pin).collect();
+        Self { issuer: issuer.to_owned(), audience: audience.to_owned(), keys }
     }
 
     /// Verifies a token.

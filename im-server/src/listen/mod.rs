@@ -8,15 +8,17 @@ pub(crate) use websocket::echo;
 
 use std::{
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 use im_proto::ALPN;
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use rustix::net::sockopt;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
+    time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -55,14 +57,29 @@ pub(crate) struct Addresses {
     pub(crate) websocket: Option<SocketAddr>,
     pub(crate) quic: Option<SocketAddr>,
     pub(crate) quic_endpoint: Option<Endpoint>,
+    quic_socket: Option<Weak<dyn AsyncUdpSocket>>,
     /// Of the certificate.
     pub(crate) fingerprint: Option<[u8; 32]>,
 }
 
+impl Addresses {
+    /// Waits until the system has the QUIC address back: the library closes the socket in a task of its own, a moment after the
+    /// last handle is gone, and tells nobody.
+    pub(crate) async fn released(&mut self) {
+        self.quic_endpoint = None;
+        while self.quic_socket.as_ref().is_some_and(|socket| socket.strong_count() > 0) {
+            sleep(RELEASE_POLL).await;
+        }
+    }
+}
+
+/// How often it is looked whether the socket is gone.
+const RELEASE_POLL: Duration = Duration::from_millis(1);
+
 /// What is bound and not yet served.
 pub(crate) struct Listeners {
     websocket: Option<(TcpListener, SocketAddr, Option<TlsAcceptor>)>,
-    quic: Option<(Endpoint, SocketAddr)>,
+    quic: Option<(Endpoint, SocketAddr, Weak<dyn AsyncUdpSocket>)>,
     fingerprint: Option<[u8; 32]>,
 }
 
@@ -94,7 +111,7 @@ impl Listeners {
         if !config.advertise.is_empty() {
             return config.advertise.clone();
         }
-        let quic = self.quic.iter().map(|(_, address)| format!("quic://{address}"));
+        let quic = self.quic.iter().map(|(_, address, _)| format!("quic://{address}"));
         let websocket = self.websocket.iter().map(|(_, address, tls)| {
             let scheme = if tls.is_some() { "wss" } else { "ws" };
             format!("{scheme}://{address}")
@@ -106,15 +123,16 @@ impl Listeners {
     pub(crate) fn accept(self, shared: &Arc<Shared>) -> (Addresses, Vec<JoinHandle<()>>) {
         let addresses = Addresses {
             websocket: self.websocket.as_ref().map(|(_, address, _)| *address),
-            quic: self.quic.as_ref().map(|(_, address)| *address),
-            quic_endpoint: self.quic.as_ref().map(|(endpoint, _)| endpoint.clone()),
+            quic: self.quic.as_ref().map(|(_, address, _)| *address),
+            quic_endpoint: self.quic.as_ref().map(|(endpoint, ..)| endpoint.clone()),
+            quic_socket: self.quic.as_ref().map(|(_, _, socket)| Weak::clone(socket)),
             fingerprint: self.fingerprint,
         };
         let mut tasks = Vec::new();
         if let Some((listener, _, tls)) = self.websocket {
             tasks.push(tokio::spawn(websocket::accept(Arc::clone(shared), listener, tls)));
         }
-        if let Some((endpoint, _)) = self.quic {
+        if let Some((endpoint, ..)) = self.quic {
             tasks.push(tokio::spawn(quic::accept(Arc::clone(shared), endpoint)));
         }
         (addresses, tasks)
@@ -163,7 +181,7 @@ fn bind_quic(
     address: SocketAddr,
     identity: &Identity,
     config: &ServerConfig,
-) -> Result<(Endpoint, SocketAddr), ListenError> {
+) -> Result<(Endpoint, SocketAddr, Weak<dyn AsyncUdpSocket>), ListenError> {
     let failed = |source| ListenError::Bind { transport: "QUIC", address, source };
     let tls = identity.server_config(&[ALPN])?;
     let server = quic::server_config(tls, config.idle_timeout())
@@ -171,13 +189,17 @@ fn bind_quic(
     let socket = UdpSocket::bind(address).map_err(failed)?;
     enlarge_buffers(&socket);
     let local = socket.local_addr().map_err(failed)?;
-    let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
-    Ok((endpoint.map_err(failed)?, local))
+    let runtime = Arc::new(TokioRuntime);
+    let socket = runtime.wrap_udp_socket(socket).map_err(failed)?;
+    let held = Arc::downgrade(&socket);
+    let config = EndpointConfig::default();
+    let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime);
+    Ok((endpoint.map_err(failed)?, local, held))
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::{fs, net::TcpStream, time::Duration};
+    use std::{fs, net::TcpStream};
 
     use super::*;
 

@@ -131,6 +131,10 @@ pub(super) enum ConnectError {
     Quic(#[from] quinn::ConnectionError),
     #[error("{0}")]
     WebSocket(#[from] tungstenite::Error),
+    #[error("what answers there does not speak TLS: is the endpoint ws:// instead of wss://?")]
+    NoTls,
+    #[error("the server answered {status}: {said}")]
+    Answer { status: u16, said: String },
     #[error("the endpoint is no URL: {0}")]
     Uri(#[from] tungstenite::http::uri::InvalidUri),
     #[error("no answer within {} ms", .0.as_millis())]

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -59,7 +60,8 @@ pub(super) async fn connect(
     let request =
         ClientRequestBuilder::new(endpoint.to_string().parse()?).with_sub_protocol(WEBSOCKET_PROTOCOL);
     let stream = protect(tcp, endpoint, tls).await?;
-    let (socket, _) = client_async_with_config(request, stream, Some(socket_config())).await?;
+    let upgrading = client_async_with_config(request, stream, Some(socket_config()));
+    let (socket, _) = upgrading.await.map_err(not_upgraded)?;
     Ok(split(socket))
 }
 
@@ -72,7 +74,24 @@ async fn protect(
         return Ok(Either::Left(tcp));
     }
     let name = ServerName::try_from(endpoint.host().to_owned())?;
-    Ok(Either::Right(TlsConnector::from(tls.clone()).connect(name, tcp).await?))
+    let encrypted = TlsConnector::from(tls.clone()).connect(name, tcp).await;
+    Ok(Either::Right(encrypted.map_err(not_encrypted)?))
+}
+
+fn not_encrypted(error: io::Error) -> ConnectError {
+    use rustls::{Error::InvalidMessage, InvalidMessage::InvalidContentType};
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(InvalidMessage(InvalidContentType)) => ConnectError::NoTls,
+        _ => error.into(),
+    }
+}
+
+/// What a server, or a proxy in front of it, answers instead of upgrading: its status, and how its text begins.
+fn not_upgraded(error: tungstenite::Error) -> ConnectError {
+    let tungstenite::Error::Http(answer) = error else { return error.into() };
+    let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
+    let said = text.trim().chars().filter(|char| !char.is_control()).take(SAID_CHARS).collect();
+    ConnectError::Answer { status: answer.status().as_u16(), said }
 }
 
 fn socket_config() -> WebSocketConfig {
@@ -186,6 +205,9 @@ fn ended(error: tungstenite::Error) -> Ended {
         other => Ended::Broken(other.to_string()),
     }
 }
+
+/// How much of a server's own text is shown.
+const SAID_CHARS: usize = 200;
 
 /// For each direction. The messages of a device are small and few.
 const BUFFER_BYTES: usize = 4 * 1024;

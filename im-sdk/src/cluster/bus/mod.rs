@@ -160,8 +160,12 @@ pub enum BusError {
         limit: usize,
     },
     /// The way out stayed full, usually because the connection is lost.
-    #[error("the way to the bus was still full after {waited:?}")]
+    #[error(
+        "the way to {bus} was still full after {waited:?}: is it running, and can it be reached from here?"
+    )]
     Congested {
+        /// Which bus: `NATS at 127.0.0.1:4222`.
+        bus: String,
         /// How long it was waited for.
         waited: Duration,
     },

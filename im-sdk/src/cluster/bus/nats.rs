@@ -4,6 +4,7 @@
 //! subscribed to comes back by the server's no-responders status on the publisher's own subject.
 
 mod events;
+mod outage;
 
 use std::{
     sync::{
@@ -20,17 +21,21 @@ use async_nats::{
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use self::events::Events;
+use self::{events::Events, outage::Outage};
 use super::{
     Bus, BusError, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
     disruptions::{Disruptable, Disruptions},
 };
 use crate::cluster::{
+    addresses,
     config::{ClusterConfig, ConnectError, without_credentials},
     names::{Names, QueueGroup, Subject},
 };
 
 const SERVICE: &str = "NATS";
+
+/// Why there is no connection.
+type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection that swallows everything counts as lost after three of these; the client's default of a minute would
 /// leave a server deaf for three.
@@ -51,12 +56,14 @@ impl NatsBus {
     /// [`ConnectError`], after `connect_timeout` at the latest.
     pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         let names = config.names()?;
+        addresses::check_nats(&config.nats)?;
         let servers = parse(&config.nats)?;
-        let listeners = Arc::new(Listeners::default());
+        let listeners = Arc::new(Listeners { outage: Outage::at(places(config)), ..Listeners::default() });
         let connecting = options(config, &servers, listeners.clone()).connect(servers);
         let client = match timeout(config.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| unreachable(config, error.into()))?,
-            Err(elapsed) => return Err(unreachable(config, elapsed.into())),
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(unreachable(config, error.into()).await),
+            Err(_) => return Err(unreachable(config, no_answer(config)).await),
         };
         listeners.follow(client.statistics());
         Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
@@ -98,7 +105,10 @@ impl Bus for NatsBus {
         // Without a connection the client library's queue fills, and waiting for a place in it has no end.
         match timeout(self.publish_timeout, publishing).await {
             Ok(published) => published.map_err(|error| self.refused(error, bytes)),
-            Err(_) => Err(BusError::Congested { waited: self.publish_timeout }),
+            Err(_) => {
+                let bus = format!("{SERVICE} at {}", self.listeners.outage.place());
+                Err(BusError::Congested { bus, waited: self.publish_timeout })
+            }
         }
     }
 
@@ -137,6 +147,7 @@ struct Listeners {
     subscriptions: Mutex<Vec<Weak<Disruptions>>>,
     statistics: OnceLock<Arc<Statistics>>,
     known_connects: AtomicU64,
+    outage: Outage,
 }
 
 impl Listeners {
@@ -159,13 +170,15 @@ impl Listeners {
         match event {
             // The event names the subscription by a number that the client library keeps to itself.
             Event::SlowConsumer(_) => self.report(Disruption::Overflow),
-            Event::ServerError(error) => tracing::warn!(%error, "NATS refused something"),
-            Event::ClientError(error) => tracing::warn!(%error, "NATS client failed"),
-            Event::Disconnected => tracing::warn!("lost the connection to NATS"),
+            Event::ServerError(error) => {
+                tracing::warn!(nats = self.outage.place(), %error, "NATS refused something");
+            }
+            Event::ClientError(error) => self.outage.failed(&error),
+            Event::Disconnected => self.outage.begin(),
             _ => {}
         }
         if self.is_reconnected() {
-            tracing::info!("reconnected to NATS");
+            self.outage.end();
             self.report(Disruption::Reconnected);
         }
     }
@@ -246,9 +259,23 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-fn unreachable(config: &ClusterConfig, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectError {
-    let addresses: Vec<&str> = config.nats.iter().map(|address| without_credentials(address)).collect();
-    ConnectError::Unreachable { service: SERVICE, address: addresses.join(", "), source }
+/// Why none of the servers could be connected to. That the first one is something else is the better reason.
+async fn unreachable(config: &ClusterConfig, source: Reason) -> ConnectError {
+    let source = match config.nats.first() {
+        Some(first) => addresses::reason(SERVICE, first, source).await,
+        None => source,
+    };
+    ConnectError::Unreachable { service: SERVICE, address: places(config), source }
+}
+
+fn no_answer(config: &ClusterConfig) -> Reason {
+    format!("there was no answer within {:?}", config.connect_timeout).into()
+}
+
+/// All that are configured, without passwords.
+fn places(config: &ClusterConfig) -> String {
+    let places: Vec<&str> = config.nats.iter().map(|address| without_credentials(address)).collect();
+    places.join(", ")
 }
 
 fn not_subscribed(error: SubscribeError) -> BusError {

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{connection::Connection, task::Task};
-use super::{Answers, Commands, RequestError, SendError};
+use super::{Answers, Commands, Place, RequestError, SendError};
 use crate::cluster::config::ClusterConfig;
 
 /// Requests that wait for their turn; further ones wait to be let in. Redis is through with as many in 0.2 s.
@@ -69,6 +69,8 @@ pub(crate) struct Batches {
 
 /// What the task, its connection and those who ask share.
 struct Shared {
+    /// For what is said when something fails.
+    place: Place,
     /// How long a request may take in all.
     limit: Duration,
     /// How many replicas are to have what a pipeline wrote; 0: nobody waits for them.
@@ -87,7 +89,8 @@ impl Batches {
     ) -> redis::RedisResult<Self> {
         let (queue, asked) = mpsc::channel(WAITING_REQUESTS);
         let (tells, watcher) = (AtomicBool::new(false), OnceLock::new());
-        let shared = Arc::new(Shared { limit: config.request_timeout, replicas, tells, watcher });
+        let (place, limit) = (Place::server(config, address), config.request_timeout);
+        let shared = Arc::new(Shared { place, limit, replicas, tells, watcher });
         let connection = Connection::open(config, address, &shared).await?;
         let task = Task::new(config.clone(), address.to_owned(), Arc::clone(&shared), connection);
         // It ends with the queue: when the last handle is dropped.
@@ -116,7 +119,8 @@ impl Batches {
         // Nearly always there is room, and then there is no need for a timer.
         if let Err(full) = self.queue.try_send(Ask { commands, since, answer }) {
             let waiting = self.queue.send(full.into_inner());
-            timeout_at(since + self.shared.limit, waiting).await.map_err(not_done)?.map_err(|_| ended())?;
+            let late = |_| not_done(self.shared.place.busy());
+            timeout_at(since + self.shared.limit, waiting).await.map_err(late)?.map_err(|_| ended())?;
         }
         answered.await.map_err(|_| ended())?
     }

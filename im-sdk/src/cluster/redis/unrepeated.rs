@@ -10,7 +10,7 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Link, RequestError, cluster_client, connect, send};
+use super::{Link, Place, RequestError, cluster_client, connect, send};
 use crate::cluster::config::{ClusterConfig, ConnectError};
 
 /// Between two attempts while a Redis Cluster moves a slot or elects a master.
@@ -21,6 +21,7 @@ const REDIRECT_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(crate) struct Unrepeated {
     link: Link,
+    place: Place,
 }
 
 /// What became of commands that have no answers.
@@ -35,7 +36,8 @@ pub(crate) enum SendError {
 impl Unrepeated {
     /// A connection of its own.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        Ok(Self { link: connect(config, unrepeated_cluster_client).await?.0 })
+        let (link, _) = connect(config, unrepeated_cluster_client).await?;
+        Ok(Self { link, place: Place::any(config) })
     }
 
     /// Sends commands one behind the other on one connection. Errors of single commands are among the answers.
@@ -43,6 +45,18 @@ impl Unrepeated {
     /// On a Redis Cluster they go to the master of `key`, and only the first may have keys: when a slot is moving, one
     /// command can be carried out and the next be refused, and the client library tells no more than that one was.
     pub(crate) async fn send(
+        &self,
+        key: &str,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, SendError> {
+        self.try_send(key, commands, deadline).await.map_err(|error| match error {
+            SendError::NotDone(source) => SendError::NotDone(self.place.named(source)),
+            SendError::Unknown(source) => SendError::Unknown(self.place.named(source)),
+        })
+    }
+
+    async fn try_send(
         &self,
         key: &str,
         commands: &Pipeline,

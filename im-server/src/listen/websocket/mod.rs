@@ -1,6 +1,7 @@
 //! WebSocket (RFC 6455), plain or over TLS. A binary message holds one or several whole frames.
 
 mod framing;
+mod http;
 mod link;
 mod upgrade;
 
@@ -12,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use self::link::WebSocketLink;
+use self::{link::WebSocketLink, upgrade::UpgradeError};
 use crate::{session, shared::Shared};
 
 /// How long to wait after the operating system refused a new connection, usually for want of descriptors.
@@ -46,20 +47,38 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<
     let message_limit = im_proto::limits::max_message_bytes(shared.config.limits.max_frame_bytes);
     match tls.cloned() {
         None => {
-            let link = upgrade(stream, peer, message_limit);
+            let link = {
+                let shared = Arc::clone(shared);
+                async move { upgrade(&shared, stream, peer, message_limit).await }
+            };
             shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
         }
         Some(tls) => {
-            let link = async move {
-                let stream = accept_tls(&tls, stream, peer).await?;
-                upgrade(stream, peer, message_limit).await
+            let link = {
+                let shared = Arc::clone(shared);
+                async move {
+                    let stream = accept_tls(&shared, &tls, stream, peer).await?;
+                    upgrade(&shared, stream, peer, message_limit).await
+                }
             };
             shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
         }
     }
 }
 
-async fn accept_tls(tls: &TlsAcceptor, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+async fn accept_tls(
+    shared: &Shared,
+    tls: &TlsAcceptor,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    let mut first = [0];
+    // No TLS record begins like a request does.
+    if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
+        shared.strangers.note_plain(peer.ip());
+        upgrade::ask_for_tls(&mut stream).await;
+        return None;
+    }
     let failed = |error: &io::Error| tracing::debug!(%peer, %error, "TLS handshake failed");
     tls.accept(stream).await.inspect_err(failed).ok()
 }
@@ -74,6 +93,7 @@ pub(crate) async fn echo(mut stream: TcpStream) {
 }
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    shared: &Shared,
     mut stream: S,
     peer: SocketAddr,
     message_limit: usize,
@@ -81,6 +101,9 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
     match upgrade::upgrade(&mut stream).await {
         Ok(()) => Some(WebSocketLink::new(stream, message_limit)),
         Err(error) => {
+            if matches!(error, UpgradeError::Tls) {
+                shared.strangers.note_tls(peer.ip());
+            }
             tracing::debug!(%peer, %error, "WebSocket handshake failed");
             None
         }

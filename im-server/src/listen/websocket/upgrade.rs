@@ -11,8 +11,10 @@ use tokio_tungstenite::tungstenite::{
         machine::TryParse,
         server::{Request, Response, create_response, write_response},
     },
-    http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
+    http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
 };
+
+use super::http::{self, Answer};
 
 /// The largest request: browsers send cookies along.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -20,8 +22,14 @@ const MAX_REQUEST_BYTES: usize = 16 * 1024;
 /// What is read at once. A request is rarely larger.
 const READ_BYTES: usize = 1024;
 
-/// How a request ends.
-const END: &[u8] = b"\r\n\r\n";
+/// How a request ends; the second for those who type one by hand.
+const ENDS: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
+
+/// The longest of them.
+const END_BYTES: usize = 4;
+
+/// What a TLS handshake begins with (RFC 8446, section 5.1), and no request.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// No WebSocket came about.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +38,8 @@ pub(super) enum UpgradeError {
     Io(#[from] io::Error),
     #[error("the request is larger than {MAX_REQUEST_BYTES} bytes")]
     TooLarge,
+    #[error("it is a TLS handshake")]
+    Tls,
     #[error("it offers subprotocols, and {WEBSOCKET_PROTOCOL} is not among them")]
     Subprotocol,
     // Boxed: the library's error is large.
@@ -43,27 +53,51 @@ impl From<tungstenite::Error> for UpgradeError {
     }
 }
 
-/// Reads the request and answers it.
+/// Reads the request and answers it. Who is refused has got his answer.
 pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), UpgradeError> {
-    let request = read_request(stream).await?;
-    let mut answer = Vec::with_capacity(READ_BYTES);
-    let accepted = respond(&request, &mut answer);
-    stream.write_all(&answer).await?;
-    stream.flush().await?;
-    accepted
+    let (head, refused) = match read_head(stream).await {
+        Ok(head) => match respond(&head) {
+            Ok(answer) => {
+                stream.write_all(&answer).await?;
+                return Ok(stream.flush().await?);
+            }
+            Err(error) => (head, error),
+        },
+        Err(error) => (Vec::new(), error),
+    };
+    let answer = match &refused {
+        UpgradeError::Io(_) => return Err(refused),
+        UpgradeError::TooLarge => Answer::TooLarge,
+        UpgradeError::Tls => Answer::HasNoTls,
+        UpgradeError::Subprotocol => Answer::Subprotocol,
+        UpgradeError::Request(error) => Answer::to(&head, error),
+    };
+    http::turn_away(stream, &answer.bytes(&head)).await;
+    Err(refused)
 }
 
-async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Request, UpgradeError> {
+/// Tells somebody who speaks HTTP on a port with TLS.
+pub(super) async fn ask_for_tls<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let head = read_head(stream).await.unwrap_or_default();
+    http::turn_away(stream, &Answer::NeedsTls.bytes(&head)).await;
+}
+
+/// Everything that was sent, up to the end of the headers.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, UpgradeError> {
     let mut bytes = Vec::with_capacity(READ_BYTES);
     loop {
         let before = bytes.len();
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+        // First: its random bytes may look like an end.
+        if bytes.first() == Some(&TLS_HANDSHAKE) {
+            return Err(UpgradeError::Tls);
+        }
         // Parsed once and not after every byte that a device sends.
-        let news = &bytes[before.saturating_sub(END.len() - 1)..];
-        if news.windows(END.len()).any(|window| window == END) {
-            return parse(&bytes);
+        let news = &bytes[before.saturating_sub(END_BYTES - 1)..];
+        if ENDS.iter().any(|end| news.windows(end.len()).any(|window| window == *end)) {
+            return Ok(bytes);
         }
         if bytes.len() >= MAX_REQUEST_BYTES {
             return Err(UpgradeError::TooLarge);
@@ -79,17 +113,16 @@ fn parse(bytes: &[u8]) -> Result<Request, UpgradeError> {
     }
 }
 
-/// Writes the answer, which may be a refusal.
-fn respond(request: &Request, answer: &mut Vec<u8>) -> Result<(), UpgradeError> {
-    let mut response = create_response(request)?;
-    if negotiate(request, &mut response) {
-        return Ok(write_response(answer, &response)?);
+/// The answer to a good request.
+fn respond(head: &[u8]) -> Result<Vec<u8>, UpgradeError> {
+    let request = parse(head)?;
+    let mut response = create_response(&request)?;
+    if !negotiate(&request, &mut response) {
+        return Err(UpgradeError::Subprotocol);
     }
-    let mut refusal = Response::new(());
-    *refusal.status_mut() = StatusCode::BAD_REQUEST;
-    write_response(&mut *answer, &refusal)?;
-    answer.extend_from_slice(format!("this server speaks the subprotocol {WEBSOCKET_PROTOCOL}\n").as_bytes());
-    Err(UpgradeError::Subprotocol)
+    let mut answer = Vec::with_capacity(READ_BYTES);
+    write_response(&mut answer, &response)?;
+    Ok(answer)
 }
 
 /// A device that names subprotocols must name ours; one that names none is taken to mean it.
@@ -151,13 +184,57 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_request_is_refused() {
-        let (_, junk) = answer(format!("{REQUEST}\r\njunk"), 4096).await;
-        assert!(matches!(junk, Err(UpgradeError::Request(_))));
-        let (_, post) = answer(format!("{REQUEST}\r\n").replace("GET", "POST"), 4096).await;
-        assert!(matches!(post, Err(UpgradeError::Request(_))));
-        let (_, endless) = answer("a".repeat(MAX_REQUEST_BYTES), 4096).await;
-        assert!(matches!(endless, Err(UpgradeError::TooLarge)));
+        let (told, junk) = answer(format!("{REQUEST}\r\njunk"), 4096).await;
+        assert!(matches!(junk, Err(UpgradeError::Request(_))) && told.starts_with("HTTP/1.1 400 "), "{told}");
+        let (told, post) = answer(format!("{REQUEST}\r\nbody").replace("GET", "POST"), 4096).await;
+        assert!(matches!(post, Err(UpgradeError::Request(_))) && told.starts_with("HTTP/1.1 405 "), "{told}");
+        let (told, endless) = answer("a".repeat(MAX_REQUEST_BYTES), 4096).await;
+        assert!(
+            matches!(endless, Err(UpgradeError::TooLarge)) && told.starts_with("HTTP/1.1 431 "),
+            "{told}"
+        );
         let (_, part) = answer(REQUEST.to_owned(), 4096).await;
         assert!(matches!(part, Err(UpgradeError::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn an_ordinary_request_is_told_to_upgrade() {
+        let version = REQUEST.replace("Version: 13", "Version: 8");
+        for request in [
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            "GET /health HTTP/1.0\r\n\r\n".to_owned(),
+            "GET / HTTP/1.0\n\n".to_owned(),
+            "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            format!("{version}\r\n"),
+        ] {
+            for size in [1, 4096] {
+                let (told, refused) = answer(request.clone(), size).await;
+                assert!(matches!(refused, Err(UpgradeError::Request(_))), "{request}");
+                assert!(told.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{told}");
+                for header in
+                    ["Upgrade: websocket", "Connection: Upgrade, close", "Sec-WebSocket-Version: 13"]
+                {
+                    assert!(told.lines().any(|line| line == header), "{header} in {told}");
+                }
+            }
+        }
+        let (told, refused) = answer(format!("{}\r\n", REQUEST.replace("Key", "Lock")), 4096).await;
+        assert!(
+            matches!(refused, Err(UpgradeError::Request(_))) && told.starts_with("HTTP/1.1 400 "),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_tls_handshake_is_not_waited_for() {
+        let (mut device, mut server) = tokio::io::duplex(4096);
+        device.write_all(b"\x16\x03\x01\x02\x00\x01 random \n\n").await.unwrap();
+        // The device sends nothing more and closes nothing.
+        let upgraded = tokio::spawn(async move { upgrade(&mut server).await });
+        let mut told = String::new();
+        device.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 400 ") && told.contains("no TLS"), "{told}");
+        drop(device);
+        assert!(matches!(upgraded.await.unwrap(), Err(UpgradeError::Tls)));
     }
 }

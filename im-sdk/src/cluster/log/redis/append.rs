@@ -65,7 +65,19 @@ impl RedisLog {
         if attempts.iter().any(Option::is_none) {
             Box::pin(self.attempt_again(entries, &mut attempts, deadline)).await;
         }
-        attempts.into_iter().map(|attempt| attempt.unwrap_or_else(|| Err(no_answer()))).collect()
+        let results = attempts.into_iter().map(|attempt| attempt.unwrap_or_else(|| Err(no_answer())));
+        results.map(|result| result.map_err(|error| self.named(error))).collect()
+    }
+
+    /// Says which Redis it was that refused an entry.
+    fn named(&self, error: LogError) -> LogError {
+        let LogError::NotAppended { source } = &error else { return error };
+        match source.downcast_ref::<RedisError>() {
+            Some(refused) => {
+                LogError::NotAppended { source: Arc::new(self.redis.place().failed(refused.clone())) }
+            }
+            None => error,
+        }
     }
 
     /// With the script itself.

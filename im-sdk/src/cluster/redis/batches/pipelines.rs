@@ -114,13 +114,13 @@ impl Pipelines {
     }
 
     /// Tells those who have waited for too long, and whether there were any.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
+    pub(super) fn expire(&mut self, now: Instant, cause: &Cause) -> bool {
         let late = |pipeline: &&mut Pipeline| !pipeline.is_late && pipeline.deadline <= now;
         let mut any = false;
         for pipeline in self.sent.iter_mut().filter(late) {
             any = true;
             pipeline.is_late = true;
-            pipeline.refuse(&(Arc::new(Late) as Cause));
+            pipeline.refuse(cause);
         }
         any
     }
@@ -158,10 +158,6 @@ fn acknowledged(answer: Answer<'_>) -> RedisResult<usize> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("Redis did not answer in time")]
-pub(super) struct Late;
-
-#[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(Cause);
 
@@ -174,6 +170,10 @@ mod tests {
     use super::*;
 
     type Receiver = oneshot::Receiver<Result<Answered, SendError>>;
+
+    fn late_cause() -> Cause {
+        Arc::new(std::io::Error::from(std::io::ErrorKind::TimedOut))
+    }
 
     fn expect(pipelines: &mut Pipelines, commands: usize) -> Receiver {
         let (done, outcome) = oneshot::channel();
@@ -241,7 +241,7 @@ mod tests {
             let mut late = expect(&mut pipelines, 1);
             pipelines.begin(now + Duration::from_secs(1));
             let mut patient = expect(&mut pipelines, 1);
-            assert!(pipelines.expire(now) && !pipelines.expire(now));
+            assert!(pipelines.expire(now, &late_cause()) && !pipelines.expire(now, &late_cause()));
             assert!(matches!((&mut late).now_or_never(), Some(Ok(Err(SendError::Unknown(_))))));
             assert_eq!(pipelines.under_way(), 1);
             pipelines.take(Answer(b"+late\r\n"));
@@ -260,7 +260,7 @@ mod tests {
         let (mut one, mut two) = (expect(&mut pipelines, 2), expect(&mut pipelines, 1));
         pipelines.expect_nothing_of(1);
         pipelines.take(Answer(b":1\r\n"));
-        pipelines.give_up(&(Arc::new(Late) as Cause));
+        pipelines.give_up(&late_cause());
         for outcome in [&mut one, &mut two] {
             assert!(matches!(outcome.now_or_never(), Some(Ok(Err(SendError::Unknown(_))))));
         }

@@ -12,7 +12,7 @@ use super::{
     Ask, RequestError, Shared,
     connection::{Connection, Did},
     not_done,
-    pipelines::{Cause, Late, Pipelines},
+    pipelines::{Cause, Pipelines},
 };
 use crate::cluster::{config::ClusterConfig, redis::resp::Commands};
 
@@ -34,6 +34,8 @@ pub(super) struct Task {
     address: String,
     shared: Arc<Shared>,
     connection: Option<Connection>,
+    /// Why there is none.
+    lost: Option<RequestError>,
     /// What was not sent yet: one batch.
     waiting: VecDeque<Ask>,
     pipelines: Pipelines,
@@ -51,7 +53,8 @@ impl Task {
     ) -> Self {
         let (waiting, pipelines) = (VecDeque::new(), Pipelines::new(shared.replicas));
         let (clock, clock_runs) = (Box::pin(sleep(Duration::ZERO)), false);
-        Self { config, address, shared, connection: Some(connection), waiting, pipelines, clock, clock_runs }
+        let connection = Some(connection);
+        Self { config, address, shared, connection, lost: None, waiting, pipelines, clock, clock_runs }
     }
 
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
@@ -111,9 +114,19 @@ impl Task {
         let limit = if self.shared.replicas > 0 { self.shared.limit / 2 } else { self.shared.limit };
         let now = Instant::now();
         while let Some(late) = self.waiting.pop_front_if(|ask| now >= ask.since + limit) {
-            let _ = late.answer.send(Err(not_done("no connection was free in time")));
+            let _ = late.answer.send(Err(not_done(self.why_not())));
         }
         !self.waiting.is_empty()
+    }
+
+    /// Why nothing could be sent for so long.
+    fn why_not(&self) -> RequestError {
+        let place = &self.shared.place;
+        match (&self.connection, &self.lost) {
+            (Some(_), _) => place.busy().into(),
+            (None, Some(lost)) => lost.to_string().into(),
+            (None, None) => place.silent().into(),
+        }
     }
 
     /// Tries once, for as long as the first of those who wait may wait.
@@ -123,11 +136,16 @@ impl Task {
         let deadline = first.since + self.shared.limit;
         let opening = Connection::open(&self.config, &self.address, &self.shared);
         let error: RequestError = match timeout_at(deadline, opening).await {
-            Ok(Ok(connection)) => return self.connection = Some(connection),
+            Ok(Ok(connection)) => {
+                self.lost = None;
+                return self.connection = Some(connection);
+            }
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),
         };
+        let error = self.shared.place.named(error);
         tracing::debug!(%error, "cannot connect to Redis");
+        self.lost = Some(error);
         sleep_until(deadline.min(Instant::now() + RETRY_DELAY)).await;
     }
 
@@ -184,7 +202,7 @@ impl Task {
             Err(error) => Err(RedisError::from(error)),
         };
         if let Err(error) = done {
-            self.lose(&(Arc::new(error) as Cause));
+            self.lose(&(Arc::new(self.shared.place.failed(error)) as Cause));
         }
     }
 
@@ -197,11 +215,12 @@ impl Task {
 
     /// Whoever waits for a late pipeline is told that its outcome is unknown; what Redis says of changes may be as late.
     fn ring(&mut self) {
-        if self.pipelines.expire(Instant::now()) {
+        let late = Arc::new(self.shared.place.silent()) as Cause;
+        if self.pipelines.expire(Instant::now(), &late) {
             self.shared.all_changed();
             if self.connection.as_ref().is_some_and(|connection| connection.unwritten() > 0) {
                 // Redis does not even take what it is asked. On another connection nobody waits behind that.
-                self.lose(&(Arc::new(Late) as Cause));
+                self.lose(&late);
             }
         }
         let next = self.pipelines.deadline();

@@ -1,0 +1,175 @@
+//! Addresses of Redis and NATS: whether they can be meant, and what is found there where it is neither.
+
+use std::time::Duration;
+
+use redis::IntoConnectionInfo as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::config::{ConnectError, without_credentials};
+
+/// How an address of Redis must look.
+const REDIS_FORM: &str = "it must be redis://[user:password@]host:port[/db]";
+const REDIS_TLS: &str = "there is no TLS towards Redis yet: use redis://host:port, in a private network";
+/// The schemes that are connected to.
+const REDIS_SCHEMES: [&str; 5] = ["redis", "valkey", "unix", "redis+unix", "valkey+unix"];
+
+/// How an address of NATS must look.
+const NATS_FORM: &str = "it must be nats://[user:password@]host:port";
+const NATS_TLS: &str = "there is no TLS towards NATS yet: use nats://host:port, in a private network";
+const NATS_WEBSOCKET: &str = "there is no WebSocket towards NATS: use nats://host:port";
+
+/// Refuses what cannot be an address of Redis, before anything is tried.
+pub(super) fn check_redis(addresses: &[String]) -> Result<(), ConnectError> {
+    let problem = |address: &String| match scheme(address) {
+        Some("rediss" | "valkeys") => Some(REDIS_TLS),
+        Some(scheme) if REDIS_SCHEMES.contains(&scheme) => {
+            address.as_str().into_connection_info().err().map(|_| REDIS_FORM)
+        }
+        _ => Some(REDIS_FORM),
+    };
+    check("Redis", addresses, problem)
+}
+
+/// The same for NATS. One without a scheme is taken for `nats://`, as its own tools do.
+pub(super) fn check_nats(addresses: &[String]) -> Result<(), ConnectError> {
+    let problem = |address: &String| match scheme(address) {
+        Some("tls") => Some(NATS_TLS),
+        Some("ws" | "wss") => Some(NATS_WEBSOCKET),
+        Some("nats") | None => address.parse::<async_nats::ServerAddr>().err().map(|_| NATS_FORM),
+        Some(_) => Some(NATS_FORM),
+    };
+    check("NATS", addresses, problem)
+}
+
+fn check(
+    service: &'static str,
+    addresses: &[String],
+    problem: impl Fn(&String) -> Option<&'static str>,
+) -> Result<(), ConnectError> {
+    let found = addresses.iter().find_map(|address| Some((address, problem(address)?)));
+    found.map_or(Ok(()), |(address, problem)| {
+        Err(ConnectError::InvalidAddress { service, address: shown(address), problem })
+    })
+}
+
+fn scheme(address: &str) -> Option<&str> {
+    address.split_once("://").map(|(scheme, _)| scheme)
+}
+
+/// With its scheme, which may be what is wrong, and without its password.
+fn shown(address: &str) -> String {
+    let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
+    let scheme = scheme(address).filter(is_scheme).map_or(String::new(), |scheme| format!("{scheme}://"));
+    format!("{scheme}{}", without_credentials(address))
+}
+
+/// What was found where something else was looked for.
+#[derive(Debug, thiserror::Error)]
+#[error("what answers there is {found}, not {expected}")]
+struct Stranger {
+    found: &'static str,
+    expected: &'static str,
+}
+
+/// How long it may take to find out.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The reason why a connection failed: that something else answers there, if it does, else what the client library says, which
+/// may be no more than that nothing came in time.
+pub(super) async fn reason(
+    expected: &'static str,
+    address: &str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    match timeout(ASK_TIMEOUT, ask(without_credentials(address))).await {
+        Ok(Ok(Some(found))) if found != expected => Stranger { found, expected }.into(),
+        _ => source,
+    }
+}
+
+/// Both services know `PING`. NATS speaks first; Redis answers, be it that it wants a password.
+async fn ask(address: &str) -> std::io::Result<Option<&'static str>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 16];
+    let read = stream.read(&mut answer).await?;
+    Ok(speaker(&answer[..read]))
+}
+
+/// Who begins like this.
+fn speaker(answer: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 6] = [
+        (b"INFO ", "NATS"),
+        (b"+", "Redis"),
+        (b"-", "Redis"),
+        (b"HTTP/", "a web server"),
+        // A TLS alert.
+        (b"\x15\x03", "a server that speaks TLS"),
+        (b"SSH-", "an SSH server"),
+    ];
+    known.into_iter().find_map(|(beginning, who)| answer.starts_with(beginning).then_some(who))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(checked: Result<(), ConnectError>) -> String {
+        checked.map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    fn redis(address: &str) -> String {
+        said(check_redis(&["redis://r:1".to_owned(), address.to_owned()]))
+    }
+
+    fn nats(address: &str) -> String {
+        said(check_nats(&["nats://n:1".to_owned(), address.to_owned()]))
+    }
+
+    #[test]
+    fn addresses_of_redis_are_told_from_others() {
+        for good in
+            ["redis://h", "redis://u:p@h:1/2", "redis://[::1]:1", "valkey://h:1", "unix:///run/redis.sock"]
+        {
+            assert_eq!(redis(good), "");
+        }
+        let wrong = |shown: &str, problem: &str| format!("the Redis address {shown} is not valid: {problem}");
+        assert_eq!(redis("localhost:6379"), wrong("localhost:6379", REDIS_FORM));
+        assert_eq!(redis("http://x"), wrong("http://x", REDIS_FORM));
+        assert_eq!(redis("nats://u:hunter2@h:4222"), wrong("nats://h:4222", REDIS_FORM));
+        assert_eq!(redis("rediss://:hunter2@h:6380"), wrong("rediss://h:6380", REDIS_TLS));
+        assert_eq!(redis("valkeys://h:6380"), wrong("valkeys://h:6380", REDIS_TLS));
+        assert_eq!(redis("redis://u:hunter2@h:1/nonsense"), wrong("redis://h:1", REDIS_FORM));
+    }
+
+    #[test]
+    fn addresses_of_nats_are_told_from_others() {
+        for good in ["nats://h", "nats://u:p@h:1", "nats://[::1]:1", "token@h:1", "h:4222"] {
+            assert_eq!(nats(good), "");
+        }
+        let wrong = |shown: &str, problem: &str| format!("the NATS address {shown} is not valid: {problem}");
+        assert_eq!(nats("tls://u:hunter2@h:4222"), wrong("tls://h:4222", NATS_TLS));
+        assert_eq!(nats("wss://h:443"), wrong("wss://h:443", NATS_WEBSOCKET));
+        assert_eq!(nats("redis://:hunter2@h:6379"), wrong("redis://h:6379", NATS_FORM));
+        assert_eq!(nats("nats://h:port"), wrong("nats://h:port", NATS_FORM));
+    }
+
+    #[test]
+    fn services_are_told_by_how_they_begin() {
+        for (answer, who) in [
+            (&b"INFO {\"server_id\""[..], Some("NATS")),
+            (b"+PONG\r\n", Some("Redis")),
+            (b"-NOAUTH Authentication", Some("Redis")),
+            (b"HTTP/1.1 400 Bad", Some("a web server")),
+            (b"\x15\x03\x01\x00\x02", Some("a server that speaks TLS")),
+            (b"220 mail", None),
+            (b"", None),
+        ] {
+            assert_eq!(speaker(answer), who);
+        }
+    }
+}
