@@ -21,7 +21,6 @@ mod cluster;
 mod completeness;
 mod conversations;
 mod golden;
-#[path = "../kinds/mod.rs"]
 mod kinds;
 mod lenient;
 mod list;
