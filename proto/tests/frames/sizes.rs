@@ -70,16 +70,16 @@ fn frames_stay_small() {
 fn every_frame_has_a_size() {
     let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
     let all: BTreeSet<_> = descriptor.fields().map(|field| field.name().to_owned()).collect();
-    let measured: BTreeSet<_> = sizes()
-        .into_iter()
-        .map(|(_, _, _, body)| {
-            let bytes = pb::Frame { body: Some(body) }.encode_to_vec();
-            let frame = DynamicMessage::decode(descriptor.clone(), &bytes[..]).unwrap();
-            let name = frame.fields().next().unwrap().0.name().to_owned();
-            name
-        })
-        .collect();
+    let measured: BTreeSet<_> = sizes().into_iter().map(|(_, _, _, body)| name_of(body)).collect();
     assert_eq!(measured, all, "a row of `sizes` for each frame");
+}
+
+/// The name of the frame's field.
+fn name_of(body: Body) -> String {
+    let bytes = pb::Frame { body: Some(body) }.encode_to_vec();
+    let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
+    let frame = DynamicMessage::decode(descriptor, &bytes[..]).unwrap();
+    frame.fields().map(|(field, _)| field.name().to_owned()).collect()
 }
 
 /// A user, a channel or a device of a common length.
