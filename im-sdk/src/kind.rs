@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::proto::pb;
+use crate::proto::{limits, pb};
 
 /// A kind of content.
 ///
@@ -50,7 +50,7 @@ pub enum Kind {
 const CUSTOM: u32 = 15;
 
 /// The longest name of an application's kind that counts, in bytes.
-const MAX_CUSTOM_BYTES: usize = 128;
+const MAX_CUSTOM_BYTES: usize = limits::MAX_CUSTOM_KIND_BYTES;
 
 impl Kind {
     /// What the application defines. Its name counts without control characters and up to 128 bytes, so that it fits into

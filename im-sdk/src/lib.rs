@@ -71,6 +71,8 @@ pub mod cluster;
 pub mod content;
 mod conversation;
 mod filter;
+#[cfg(test)]
+mod golden;
 pub mod guide;
 mod history;
 mod kind;

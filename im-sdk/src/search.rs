@@ -5,16 +5,17 @@ use std::time::Duration;
 use crate::{
     Conversation, Filter,
     id::{ChannelId, MessageId, UserId},
+    proto::limits,
 };
 
 /// By how much the times of messages may be out of the order of their log, see [`HistoryQuery`](crate::HistoryQuery).
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The longest text that is looked for, in bytes: some words, not a page.
-pub const MAX_SEARCH_BYTES: usize = 512;
+pub const MAX_SEARCH_BYTES: usize = limits::MAX_SEARCH_BYTES;
 
 /// The most words that are looked for at once.
-pub const MAX_SEARCH_WORDS: usize = 16;
+pub const MAX_SEARCH_WORDS: usize = limits::MAX_SEARCH_WORDS;
 
 /// Messages that are looked for.
 ///

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::pb;
+use im_proto::{limits::ACKS_PER_SECOND, pb};
 use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
@@ -21,7 +21,7 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 
 /// How many acknowledgements a connection may send. A device collects them for 100 ms: this is twice what it needs, and keeps one
 /// that does not care from having those of others dropped.
-pub(crate) const RATE: Rate = Rate::per_second(20);
+pub(crate) const RATE: Rate = Rate::per_second(ACKS_PER_SECOND);
 
 /// A connection and its `Ack`, byte for byte.
 type Waiting = (Arc<Connection>, Bytes);

@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use im_proto::pb::Way;
+use im_proto::{limits, pb::Way};
 use im_sdk::id::{ChannelId, ConnectionId};
 
 use crate::registry::{ByConnection, Connection};
 
 /// The most rooms that a connection is in: devices ask for these, while members and watched users are bounded elsewhere.
-pub(crate) const MAX_ROOMS: usize = 256;
+pub(crate) const MAX_ROOMS: usize = limits::MAX_ROOMS;
 
 /// In which ways a connection is in a channel, a bit for each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

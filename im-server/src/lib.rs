@@ -51,6 +51,8 @@ mod config;
 mod deliver;
 mod descriptors;
 pub mod dev;
+#[cfg(test)]
+mod document;
 pub mod file;
 mod handshake;
 mod holes;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::pb;
+use im_proto::{
+    limits::{SIGNALS_AT_ONCE, SIGNALS_PER_SECOND},
+    pb,
+};
 use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
@@ -19,7 +22,7 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 
 /// How many signals a connection may send: in the long run some typing and some of the application's own, at once the dozens of
 /// candidates with which a call begins.
-pub(crate) const RATE: Rate = Rate { per_second: 20, at_once: 100 };
+pub(crate) const RATE: Rate = Rate { per_second: SIGNALS_PER_SECOND, at_once: SIGNALS_AT_ONCE };
 
 /// See the module's description.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::pb;
+use im_proto::{limits::SYNCS_PER_SECOND, pb};
 use im_sdk::{
     cluster::{Cluster, Publication},
     id::ServerId,
@@ -22,7 +22,7 @@ const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
 /// How many syncs a connection may ask for. A device asks for one at a time, and for the next when it has something: this is far
 /// more than it needs, and keeps one that does not care from taking all that back ends can do.
-pub(crate) const RATE: Rate = Rate::per_second(20);
+pub(crate) const RATE: Rate = Rate::per_second(SYNCS_PER_SECOND);
 
 /// A connection and its `Sync`, byte for byte.
 type Waiting = (Arc<Connection>, Bytes);

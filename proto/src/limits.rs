@@ -59,6 +59,78 @@ pub const MAX_URL_BYTES: usize = 2048;
 /// How many parameters a notice may have. Fixed.
 pub const MAX_NOTICE_PARAMETERS: usize = 32;
 
+/// The longest name of an application's kind of content that counts, for whoever asks for kinds. Fixed.
+pub const MAX_CUSTOM_KIND_BYTES: usize = 128;
+
+/// How many kinds of content a request may name: more than there are, without those of applications. Fixed.
+pub const MAX_KINDS: usize = 32;
+
+/// The most entries, conversations or findings in one response. Fixed.
+pub const MAX_PAGE: usize = 200;
+
+/// How many of them come where a request names no limit. Fixed.
+pub const USUAL_PAGE: usize = 50;
+
+/// The longest text that is searched for: some words, not a page. Fixed.
+pub const MAX_SEARCH_BYTES: usize = 512;
+
+/// The most words that are searched for at once. Fixed.
+pub const MAX_SEARCH_WORDS: usize = 16;
+
+/// The most channels that are searched at once. Fixed.
+pub const MAX_SEARCH_CHANNELS: usize = 1024;
+
+/// The most marks in one request. With drafts as long as they may be, the answer fits into a frame. Fixed.
+pub const MAX_MARKS: usize = 32;
+
+/// The longest draft. Some hundred words: what is longer stays on the device that it was typed on. Fixed.
+pub const MAX_DRAFT_BYTES: usize = 1024;
+
+/// The highest place in a log that can be marked or acknowledged: a store may count in floating point. No log gets there.
+/// Fixed.
+pub const MAX_SEQ: u64 = (1 << 53) - 1;
+
+/// Of how many conversations of a user what was set is kept. Beyond, the one that is not pinned and was changed the longest
+/// time ago is forgotten. Fixed.
+pub const MAX_CONVERSATIONS: usize = 1024;
+
+/// Unread messages of one conversation are counted up to here. Fixed.
+pub const MAX_UNREAD: u32 = 999;
+
+/// How many of the unread messages of one conversation are listed by their places, the newest. Fixed.
+pub const MAX_LISTED_UNREAD: usize = 100;
+
+/// The most readers of a message that a device is told by name: they fit into a frame. Fixed.
+pub const MAX_READERS: usize = 500;
+
+/// In channels with more members than this, members are not told at once how far others have read: they ask. Fixed.
+pub const MAX_TOLD_MEMBERS: usize = 100;
+
+/// The most cursors of one acknowledgement that count: as many logs as a device follows. Fixed.
+pub const MAX_ACK_CURSORS: usize = 4096;
+
+/// How many acknowledgements (device and log) are remembered of one user; beyond, the ones that were not repeated for the
+/// longest time are forgotten. Fixed.
+pub const MAX_ACKS_PER_USER: usize = 1024;
+
+/// The most rooms that a connection is in. Fixed.
+pub const MAX_ROOMS: usize = 256;
+
+/// The most entries that come with a join. Fixed.
+pub const MAX_RECENT: usize = 200;
+
+/// How many signals a connection may send in a second, in the long run. Fixed.
+pub const SIGNALS_PER_SECOND: u32 = 20;
+
+/// How many signals it may send at once: the dozens of candidates with which a call begins. Fixed.
+pub const SIGNALS_AT_ONCE: u32 = 100;
+
+/// How many syncs a connection may ask for in a second. Fixed.
+pub const SYNCS_PER_SECOND: u32 = 20;
+
+/// How many acknowledgements a connection may send in a second. Fixed.
+pub const ACKS_PER_SECOND: u32 = 20;
+
 /// The largest WebSocket message for a given frame limit: four full frames. A sender puts no more than this into one
 /// message. Fixed.
 pub const fn max_message_bytes(max_frame_bytes: usize) -> usize {

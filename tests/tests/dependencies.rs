@@ -60,3 +60,84 @@ fn what_matters_is_there_once() {
         assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "{name} has come in");
     }
 }
+
+/// A dependency as a manifest names it: the line where it stands.
+struct Named {
+    name: String,
+    line: String,
+}
+
+/// What a manifest's sections with this in their header name.
+fn named(manifest: &str, section: &str) -> Vec<Named> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = line.contains(section);
+            // A table of its own, such as `[dependencies.name]`.
+            if let Some((_, name)) = line.trim_end_matches(']').split_once("dependencies.") {
+                found.push(Named { name: name.to_owned(), line: line.to_owned() });
+            }
+        } else if inside
+            && !line.starts_with('#')
+            && let Some((name, _)) = line.split_once('=')
+        {
+            let name = name.trim().trim_end_matches(".workspace");
+            found.push(Named { name: name.to_owned(), line: line.to_owned() });
+        }
+    }
+    found
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The workspace's manifest, and those of its crates.
+fn manifests() -> (String, Vec<(String, String)>) {
+    let root = read("Cargo.toml");
+    let members = root.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    let members: Vec<_> = members.split(',').map(|member| member.trim().trim_matches('"')).collect();
+    assert!(members.len() > 5, "{members:?}");
+    let crates = members.iter().map(|member| (member.to_string(), read(&format!("{member}/Cargo.toml"))));
+    let crates = crates.collect();
+    (root, crates)
+}
+
+#[test]
+fn no_crate_names_a_version_itself() {
+    let mut checked = 0;
+    for (member, manifest) in manifests().1 {
+        for Named { name, line } in named(&manifest, "dependencies]") {
+            let inherited = line.contains("workspace = true") || line.contains("{ path = ");
+            assert!(
+                inherited && !line.contains("version ="),
+                "{member} names {name} by itself: the root Cargo.toml does"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "only {checked} dependencies were found");
+}
+
+#[test]
+fn what_the_workspace_names_is_used_and_has_its_reason() {
+    let (root, crates) = manifests();
+    let used: BTreeSet<_> = crates
+        .iter()
+        .flat_map(|(_, manifest)| named(manifest, "dependencies]"))
+        .map(|dependency| dependency.name)
+        .collect();
+    let architecture = read("ARCHITECTURE.md");
+    let reasons = architecture.split_once("\n## Dependencies").unwrap().1;
+    let reasons: BTreeSet<_> = reasons
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.split(", "))
+        .collect();
+    for Named { name, .. } in named(&root, "workspace.dependencies]") {
+        assert!(used.contains(&name), "no crate uses {name}");
+        let ours = name.starts_with("im-");
+        assert!(ours || reasons.contains(name.as_str()), "ARCHITECTURE.md does not say why {name} is there");
+    }
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use im_proto::{close::CloseCode, pb, pb::frame::Body};
+use im_proto::{close::CloseCode, limits::MAX_HELLO_BYTES, pb, pb::frame::Body};
 use im_sdk::{
     backend::{Incoming, Message, user},
     client::{Client, ClientConfig, TokenRequest},
@@ -60,10 +60,19 @@ async fn good_tokens_get_in(setup: Setup, via: Via) {
     let welcome = Raw::connect(&stack, 0, via).await.log_in("alice").await;
     assert_eq!((welcome.user.as_str(), welcome.version), ("alice", 1));
     assert!(welcome.heartbeat_ms > 0 && welcome.limits.unwrap().max_frame_bytes > 0);
-    let by_hand = sign(&format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#), &payload(60));
-    let mut raw = Raw::connect(&stack, 0, via).await;
-    raw.hello(by_hand).await;
-    assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))), "the tests' own tokens are good");
+    let header = format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#);
+    let list = format!(r#"["somebody","{AUDIENCE}"]"#);
+    let good = [
+        ("the tests' own", payload(60)),
+        ("a fraction of a second", payload(60).replace('}', ".5}")),
+        ("several audiences", payload(60).replace(&format!("\"{AUDIENCE}\""), &list)),
+    ];
+    for (what, payload) in good {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.hello(sign(&header, &payload)).await;
+        let heard = raw.heard().await;
+        assert!(matches!(heard, Heard::Frame(Body::Welcome(_))), "{what}: {heard:?}");
+    }
 }
 
 async fn bad_tokens_do_not(setup: Setup, via: Via) {
@@ -74,6 +83,27 @@ async fn bad_tokens_do_not(setup: Setup, via: Via) {
     let (signed, _) = good.rsplit_once('.').unwrap();
     let cases = [
         ("expired", sign(&header, &payload(-3600)), CloseCode::TokenExpired),
+        (
+            "expired, with a fraction",
+            sign(&header, &payload(-3600).replace('}', ".5}")),
+            CloseCode::TokenExpired,
+        ),
+        (
+            "an extension",
+            sign(&header.replace('}', r#","crit":["x"],"x":1}"#), &payload(60)),
+            CloseCode::TokenInvalid,
+        ),
+        (
+            "several issuers",
+            sign(&header, &payload(60).replace(&format!("\"{ISSUER}\""), &format!("[\"{ISSUER}\"]"))),
+            CloseCode::TokenInvalid,
+        ),
+        ("no user id", sign(&header, &payload(60).replace("mallory", "mal lory")), CloseCode::TokenInvalid),
+        (
+            "a time that is no number",
+            sign(&header, &payload(60).replace('}', r#","nbf":"soon"}"#)),
+            CloseCode::TokenInvalid,
+        ),
         ("forged", mint(KEY_ID, OTHER_SECRET, ISSUER, AUDIENCE), CloseCode::TokenInvalid),
         ("wrong audience", mint(KEY_ID, SECRET, ISSUER, "somebody else"), CloseCode::TokenInvalid),
         ("wrong issuer", mint(KEY_ID, SECRET, "somebody else", AUDIENCE), CloseCode::TokenInvalid),
@@ -88,6 +118,7 @@ async fn bad_tokens_do_not(setup: Setup, via: Via) {
         ("no signature", format!("{signed}."), CloseCode::TokenInvalid),
         ("no token", String::new(), CloseCode::TokenInvalid),
         ("no JWT", "x".repeat(4000), CloseCode::TokenInvalid),
+        ("larger than Hello may be", "x".repeat(MAX_HELLO_BYTES), CloseCode::FrameTooLarge),
     ];
     for (what, token, expected) in cases {
         let mut raw = Raw::connect(&stack, 0, via).await;

@@ -13,14 +13,14 @@ use crate::{
     Conversation, InvalidSearch, Recipient, Search, SearchPlace,
     cluster::{ConversationsError, LogId, MembersError},
     id::{ChannelId, UserId},
-    proto::pb,
+    proto::{limits, pb},
 };
 
 /// The most entries on one page of what was found.
-pub const MAX_SEARCH_PAGE: usize = 200;
+pub const MAX_SEARCH_PAGE: usize = limits::MAX_PAGE;
 
 /// The most channels that are searched at once.
-pub const MAX_SEARCH_CHANNELS: usize = 1024;
+pub const MAX_SEARCH_CHANNELS: usize = limits::MAX_SEARCH_CHANNELS;
 
 /// How many searches one back end has under way at once, of devices and its own: half of the connections to the database, so
 /// that archivers and history are not kept waiting.

@@ -49,6 +49,8 @@ mod reference;
 mod wire;
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

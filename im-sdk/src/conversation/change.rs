@@ -8,7 +8,7 @@ use crate::{id::MessageId, proto::pb};
 
 /// Beyond every log, and as much as back ends take: what is further is cut to it.
 #[cfg(feature = "client")]
-const MAX_SEQ: u64 = (1 << 53) - 1;
+const MAX_SEQ: u64 = crate::proto::limits::MAX_SEQ;
 
 /// What to set in a conversation. What is not named stays as it is. Carrying it out twice has the effect of once.
 ///

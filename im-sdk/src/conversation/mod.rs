@@ -8,11 +8,11 @@ pub use self::change::ConversationChange;
 use crate::{
     Recipient,
     id::{ChannelId, InvalidId, MessageId, UserId},
-    proto::pb,
+    proto::{limits, pb},
 };
 
 /// The longest draft, in bytes of UTF-8. Some hundred words: what is longer stays on the device that it was typed on.
-pub const MAX_DRAFT_BYTES: usize = 1024;
+pub const MAX_DRAFT_BYTES: usize = limits::MAX_DRAFT_BYTES;
 
 /// How far a user has read: a place in the log that the conversation stands in, which is the user's own inbox for a
 /// conversation with a user, and the channel's log for a channel.

@@ -1,10 +1,10 @@
 //! Counting what is unread.
 
 use super::MAX_UNREAD;
-use crate::id::MessageId;
+use crate::{id::MessageId, proto::limits::MAX_LISTED_UNREAD};
 
 /// How many unread messages are listed by their places, so that a device can count down as the user reads on.
-const LISTED: usize = 100;
+const LISTED: usize = MAX_LISTED_UNREAD;
 
 /// What is unread in one conversation. Entries are added newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,9 +11,6 @@ use crate::{
     proto::pb,
 };
 
-/// The most marks in one request. With drafts as long as they may be, the answer fits into a frame.
-pub(in crate::backend) const MAX_MARKS: usize = 32;
-
 impl Im {
     /// Changes a user's conversation, and tells others what they may know of it, but not the user's devices.
     pub(in crate::backend) async fn change_conversation(

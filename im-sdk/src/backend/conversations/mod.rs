@@ -21,7 +21,6 @@ mod store;
 
 pub(super) use self::{
     list::{RawList, Which},
-    marks::MAX_MARKS,
     raw::RawConversation,
 };
 use super::{HistoryEntry, HistoryError, im::Im};
@@ -29,14 +28,15 @@ use crate::{
     ConversationChange, ConversationState, Recipient,
     cluster::{ConversationsError, LogError, MembersError},
     id::{Device, InvalidId, MessageId, UserId},
+    proto::limits,
     timeline::Recalled,
 };
 
 /// Unread messages of one conversation are counted up to here.
-pub const MAX_UNREAD: u32 = 999;
+pub const MAX_UNREAD: u32 = limits::MAX_UNREAD;
 
 /// In channels with more members than this, members are not told at once how far others have read: they ask.
-pub const MAX_TOLD_MEMBERS: usize = 100;
+pub const MAX_TOLD_MEMBERS: usize = limits::MAX_TOLD_MEMBERS;
 
 /// The most readers that are named in one answer.
 pub const MAX_NAMED_READERS: usize = 1000;
@@ -214,7 +214,7 @@ impl Im {
 }
 
 /// The most conversations on one page.
-pub const MAX_CONVERSATION_PAGE: usize = 200;
+pub const MAX_CONVERSATION_PAGE: usize = limits::MAX_PAGE;
 
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {

@@ -15,7 +15,7 @@ use crate::{
     backend::im::Im,
     cluster::{DeviceAck, LogError, LogId, LogStore, MAX_ACKED_SEQ, Publication},
     id::{Device, MessageId, UserId},
-    proto::pb,
+    proto::{limits::MAX_ACK_CURSORS, pb},
 };
 
 /// How many batches are handled at once; further ones wait on the bus.
@@ -23,9 +23,6 @@ const CONCURRENCY: usize = 16;
 
 /// How many places of logs are looked up at once for a batch, and how many of its events are handled at once.
 const PARALLEL: usize = 64;
-
-/// The most cursors of one acknowledgement: as many logs as a device follows.
-const MAX_CURSORS: usize = 4096;
 
 /// The most acknowledgements in one message to other back ends. At some 200 bytes each, far below what NATS takes.
 const BROADCAST: usize = 1024;
@@ -125,7 +122,7 @@ fn claims(upstream: pb::UpstreamAck) -> Vec<Claimed> {
         return Vec::new();
     };
     let mut furthest: HashMap<LogId, Claimed> = HashMap::new();
-    for cursor in ack.cursors.into_iter().take(MAX_CURSORS) {
+    for cursor in ack.cursors.into_iter().take(MAX_ACK_CURSORS) {
         let Some(log) = log_of(&user, &cursor.channel) else { continue };
         let further = furthest.get(&log).is_none_or(|known| known.ack.seq < cursor.seq);
         if further && (1..=MAX_ACKED_SEQ).contains(&cursor.seq) {

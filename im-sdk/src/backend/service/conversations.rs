@@ -14,22 +14,18 @@ use crate::{
     ConversationChange, ConversationState,
     backend::{
         ConversationError, Marked, ReadersError,
-        conversations::{
-            MAX_CONVERSATION_PAGE, MAX_MARKS, MAX_NAMED_READERS, RawConversation, RawList, Which,
-        },
+        conversations::{MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, RawConversation, RawList, Which},
         im::Im,
     },
     cluster::MAX_MARKED_SEQ,
     conversation::{message::last_recall, recipient},
     id::{ChannelId, MessageId, UserId},
-    proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
+    proto::{
+        limits::{MAX_FRAME_BYTES, MAX_MARKS, MAX_READERS, USUAL_PAGE},
+        pb,
+        pb::RefusalKind,
+    },
 };
-
-/// How many a device gets that names no limit.
-const USUAL_LIMIT: usize = 50;
-
-/// The most readers that a device is told by name: they fit into a frame.
-const MAX_READERS: usize = 500;
 
 /// Answers with the list, or with what was set after a version.
 pub(super) async fn list(
@@ -172,7 +168,7 @@ pub(super) async fn readers(
 
 fn limit(asked: u32, most: usize) -> usize {
     match usize::try_from(asked) {
-        Ok(0) => USUAL_LIMIT.min(most),
+        Ok(0) => USUAL_PAGE.min(most),
         Ok(asked) => asked.min(most),
         Err(_) => most,
     }

@@ -17,7 +17,7 @@ use crate::{
     id::{ChannelId, Device, UserId},
     proto::{
         frame,
-        limits::{MAX_FRAME_BYTES, MAX_WATCHED_USERS},
+        limits::{MAX_FRAME_BYTES, MAX_RECENT, MAX_WATCHED_USERS},
         pb,
         pb::{RefusalKind, record::Effect},
     },
@@ -25,9 +25,6 @@ use crate::{
 
 /// What the rest of a frame of presences takes.
 const FRAME_OVERHEAD: usize = 64;
-
-/// The most entries that come with a join.
-const MAX_RECENT: usize = 200;
 
 /// A device that wants to come into a room.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,14 +12,15 @@ use crate::{
     content::Change,
     conversation::message::{alters, stands_alone},
     id::{ChannelId, UserId},
+    proto::limits,
     timeline::Timeline,
 };
 
 /// Unread messages of one conversation are counted up to here, as back ends do.
-pub(super) const MAX_UNREAD: usize = 999;
+pub(super) const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
 
 /// Mentions are looked for among so many of the newest unread messages, as back ends do.
-pub(super) const LISTED: usize = 100;
+pub(super) const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
 /// How many entries are remembered, for a page that was made before they came.
 const MAX_RECENT: usize = 1024;

@@ -19,14 +19,15 @@ pub use self::{memory::MemoryConversations, patch::ConversationPatch, redis::Red
 use crate::{
     ConversationState, Recipient,
     id::{ChannelId, UserId},
+    proto::limits,
 };
 
 /// Of how many conversations of a user the state is kept. Beyond, the one that is not pinned and was changed the longest
 /// time ago is forgotten, or just the oldest if all are pinned. More than anybody keeps an eye on.
-pub const MAX_CONVERSATIONS: usize = 1024;
+pub const MAX_CONVERSATIONS: usize = limits::MAX_CONVERSATIONS;
 
 /// The highest place that a mark may name: a store may count in floating point. No log gets there.
-pub const MAX_MARKED_SEQ: u64 = (1 << 53) - 1;
+pub const MAX_MARKED_SEQ: u64 = limits::MAX_SEQ;
 
 /// Keeps what users have set in their conversations. Back ends alone use it.
 #[async_trait]

@@ -4,15 +4,11 @@ use crate::{
     Conversation, Filter, HistoryQuery, HistoryRange, Search, SearchPlace,
     history::HistoryStart,
     id::{ChannelId, InvalidId, MessageId, UserId},
-    proto::pb,
+    proto::{
+        limits::{MAX_KINDS, MAX_PAGE, USUAL_PAGE},
+        pb,
+    },
 };
-
-/// How many entries a device gets that names no limit, and the most that it gets.
-const USUAL_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 200;
-
-/// How many kinds a device may name: more than there are, without those of applications.
-const MAX_KINDS: usize = 32;
 
 pub(super) fn conversation(asked: &pb::HistoryRequest) -> Result<Conversation, String> {
     use pb::history_request::Conversation as Asked;
@@ -64,9 +60,9 @@ pub(super) fn search(asked: &pb::SearchRequest) -> Result<Search, String> {
 
 pub(super) fn limit(asked: u32) -> usize {
     match usize::try_from(asked) {
-        Ok(0) => USUAL_LIMIT,
-        Ok(asked) => asked.min(MAX_LIMIT),
-        Err(_) => MAX_LIMIT,
+        Ok(0) => USUAL_PAGE,
+        Ok(asked) => asked.min(MAX_PAGE),
+        Err(_) => MAX_PAGE,
     }
 }
 
@@ -114,7 +110,7 @@ mod tests {
         assert_eq!(asked(0, 0, None, 9), (HistoryStart::AfterMessage(id(9)), true));
         let wrong = pb::HistoryRequest { before_id: u64::MAX, ..Default::default() };
         assert!(query(&wrong).is_err());
-        assert_eq!((limit(0), limit(7), limit(u32::MAX)), (USUAL_LIMIT, 7, MAX_LIMIT));
+        assert_eq!((limit(0), limit(7), limit(u32::MAX)), (USUAL_PAGE, 7, MAX_PAGE));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{Core, Phase};
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, Recipient,
     client::{MAX_CONVERSATION_MARKS, MarkError},
-    proto::pb,
+    proto::{limits::MAX_MARKS, pb},
 };
 
 /// Who asks, and waits for the answer.
@@ -220,9 +220,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a change may be late before what is missing is asked for.
 const GAP: Duration = Duration::from_millis(300);
-
-/// As many as a back end takes in one request.
-const MAX_MARKS: usize = 32;
 
 /// What a frame takes beside its marks, and a mark beside its own bytes.
 const FRAME_OVERHEAD: usize = 32;

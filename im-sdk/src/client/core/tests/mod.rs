@@ -4,6 +4,7 @@ mod changes;
 mod connection;
 mod conversations;
 mod delivery;
+mod hostile;
 mod logs;
 mod publish;
 mod random;

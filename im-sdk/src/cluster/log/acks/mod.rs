@@ -6,14 +6,17 @@ use async_trait::async_trait;
 
 pub(super) use self::memory::MemoryAcks;
 use super::{LogError, LogId};
-use crate::id::{Device, UserId};
+use crate::{
+    id::{Device, UserId},
+    proto::limits,
+};
 
 /// How many acknowledgements (device and log) are remembered of one user; beyond, the ones that were not repeated for the
 /// longest time are forgotten. A hundred groups on ten devices.
-pub const MAX_ACKS_PER_USER: usize = 1024;
+pub const MAX_ACKS_PER_USER: usize = limits::MAX_ACKS_PER_USER;
 
 /// The highest seq that can be acknowledged: a store may count in floating point. No log gets there.
-pub const MAX_ACKED_SEQ: u64 = (1 << 53) - 1;
+pub const MAX_ACKED_SEQ: u64 = limits::MAX_SEQ;
 
 /// A device's application has dealt with everything in a log up to a place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

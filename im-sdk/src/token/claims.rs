@@ -1,0 +1,61 @@
+//! What a token claims (RFC 7519, section 4.1). Looked at only after its signature was found good.
+
+use serde::{Deserialize, Deserializer};
+
+use super::{CLOCK_LEEWAY, TokenError, VerifiedToken};
+use crate::id::UserId;
+
+/// The claims that count; a token that lacks one, has one twice, or one of another form is malformed. Times are seconds
+/// since the Unix epoch, which may have a fraction and be of any size (`NumericDate`, section 2).
+#[derive(Deserialize)]
+pub(super) struct Claims {
+    sub: String,
+    iss: String,
+    aud: Audience,
+    exp: f64,
+    #[serde(default, deserialize_with = "number")]
+    nbf: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A claim that may be missing, but not be anything else than a number: not `null` either.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    f64::deserialize(deserializer).map(Some)
+}
+
+impl Claims {
+    /// What a token with these claims says to who expects this issuer and audience, at this time.
+    pub(super) fn check(self, issuer: &str, audience: &str, now: f64) -> Result<VerifiedToken, TokenError> {
+        let leeway = CLOCK_LEEWAY.as_secs_f64();
+        if now >= self.exp + leeway {
+            return Err(TokenError::Expired);
+        }
+        if self.nbf.is_some_and(|not_before| now + leeway < not_before) {
+            return Err(TokenError::NotYetValid);
+        }
+        if self.iss != issuer {
+            return Err(TokenError::WrongIssuer);
+        }
+        if !self.aud.contains(audience) {
+            return Err(TokenError::WrongAudience);
+        }
+        let user = UserId::parse(&self.sub).map_err(|_| TokenError::InvalidUser)?;
+        // A time beyond what fits is no earlier than the last one that does.
+        Ok(VerifiedToken { user, expires_at: self.exp.ceil() as u64 })
+    }
+}
+
+impl Audience {
+    fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Several(several) => several.iter().any(|one| one == audience),
+        }
+    }
+}

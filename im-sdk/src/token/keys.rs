@@ -1,0 +1,144 @@
+//! What signs and what verifies tokens. Each key is for one algorithm.
+
+use std::fmt;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
+use super::provider;
+
+/// The shortest secret for HS256 (RFC 7518, section 3.2: as long as the hash).
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// What signs tokens: a key id, an algorithm and a secret or private key.
+pub struct SigningKey {
+    pub(super) id: String,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: EncodingKey,
+}
+
+impl SigningKey {
+    /// HMAC with SHA-256. Servers verify with the same secret.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`].
+    pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        check_secret(&id, secret)?;
+        Ok(Self { id, algorithm: Algorithm::HS256, key: EncodingKey::from_secret(secret) })
+    }
+
+    /// Ed25519, from a PKCS#8 private key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the text is no such key.
+    pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        let key = EncodingKey::from_ed_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        Self { id, algorithm: Algorithm::EdDSA, key }.checked()
+    }
+
+    /// ECDSA on P-256 with SHA-256, from a PKCS#8 private key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the text is no such key.
+    pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        let key = EncodingKey::from_ec_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        Self { id, algorithm: Algorithm::ES256, key }.checked()
+    }
+
+    /// Refuses now what could not sign later, such as a key on another curve.
+    fn checked(self) -> Result<Self, KeyError> {
+        match provider::signer(&self.algorithm, &self.key) {
+            Ok(_) => Ok(self),
+            Err(error) => Err(KeyError::new(&self.id, &error)),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SigningKey({:?}, {:?})", self.id, self.algorithm)
+    }
+}
+
+/// What verifies tokens: a key id, the one algorithm that it is for, and a secret or public key.
+pub struct VerificationKey {
+    pub(super) id: String,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+impl VerificationKey {
+    /// HMAC with SHA-256.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`].
+    pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        check_secret(&id, secret)?;
+        Ok(Self { id, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })
+    }
+
+    /// Ed25519, from a public key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the text is no such key.
+    pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        let key = DecodingKey::from_ed_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        Self { id, algorithm: Algorithm::EdDSA, key }.of_length(ED25519_BYTES, "Ed25519")
+    }
+
+    /// ECDSA on P-256 with SHA-256, from a public key in PEM.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the text is no such key.
+    pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
+        let id = id.into();
+        let key = DecodingKey::from_ec_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        Self { id, algorithm: Algorithm::ES256, key }.of_length(P256_POINT_BYTES, "P-256")
+    }
+
+    /// Refuses now what no signature would ever match, such as a key on another curve.
+    fn of_length(self, bytes: usize, curve: &str) -> Result<Self, KeyError> {
+        if self.key.try_get_as_bytes().is_ok_and(|key| key.len() == bytes) {
+            return Ok(self);
+        }
+        Err(KeyError::new(&self.id, &format!("it is no public key on {curve}, uncompressed")))
+    }
+}
+
+impl fmt::Debug for VerificationKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "VerificationKey({:?}, {:?})", self.id, self.algorithm)
+    }
+}
+
+/// A key that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("token key {id:?} cannot be used: {reason}")]
+pub struct KeyError {
+    id: String,
+    reason: String,
+}
+
+impl KeyError {
+    fn new(id: &str, reason: &impl ToString) -> Self {
+        Self { id: id.to_owned(), reason: reason.to_string() }
+    }
+}
+
+fn check_secret(id: &str, secret: &[u8]) -> Result<(), KeyError> {
+    if secret.len() >= MIN_SECRET_BYTES {
+        return Ok(());
+    }
+    let reason = format!("its secret has {} bytes, HS256 takes at least {MIN_SECRET_BYTES}", secret.len());
+    Err(KeyError::new(id, &reason))
+}
+
+/// A public key on Ed25519.
+const ED25519_BYTES: usize = 32;
+
+/// A point on P-256, uncompressed, as ring takes it.
+const P256_POINT_BYTES: usize = 65;

@@ -1,0 +1,32 @@
+//! Golden bytes of everything that travels.
+//!
+//! The lists in [`list`] say what is written; `vectors/frames.json` says as which bytes, for clients in every language
+//! (PROTOCOL.md, "Test vectors", describes the file). A change of the wire format shows as a difference of that file.
+//! To write it anew after an intended change:
+//!
+//! ```sh
+//! UPDATE_VECTORS=1 cargo test -p im-proto --test frames
+//! ```
+//!
+//! | to | see |
+//! | --- | --- |
+//! | add a frame, or another message | [`list`]; [`sizes`] for what a frame costs |
+//! | read how an example is made | [`session`], [`said`], [`asked`], [`conversations`], [`cluster`], [`kinds`] |
+//! | know what fails when something was forgotten | [`completeness`] |
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
+
+mod asked;
+mod cluster;
+mod completeness;
+mod conversations;
+mod golden;
+mod kinds;
+mod lenient;
+mod list;
+#[path = "../pool/mod.rs"]
+mod pool;
+mod said;
+mod server;
+mod session;
+mod sizes;

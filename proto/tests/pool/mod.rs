@@ -1,0 +1,9 @@
+//! The `.proto` files, as the build read them: what there is, for tests that must leave nothing out.
+
+use std::sync::LazyLock;
+
+use prost_reflect::DescriptorPool;
+
+pub(crate) static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(&include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"))[..]).unwrap()
+});
