@@ -69,6 +69,9 @@ pub enum Event {
         cause: RoomLeftCause,
         /// For people: why.
         reason: String,
+        /// The application's own code, where a handler of its [refused](RoomLeftCause::Refused) to let the device in again,
+        /// else 0.
+        code: i32,
     },
     /// The back end has taken a [send](crate::client::Client::send).
     Published {
