@@ -21,6 +21,11 @@ use im_tests::{
 
 everywhere!(a_provider_tells_of_new_servers, an_application_tells_of_new_servers);
 
+/// Over QUIC nobody says that a process was killed: the silence does.
+fn options() -> ServerOptions {
+    ServerOptions { heartbeat: Duration::from_secs(1), ..ServerOptions::default() }
+}
+
 /// What an application's back end gives out: a token and where to connect.
 struct Account {
     im: Im,
@@ -53,7 +58,7 @@ fn open(stack: &Stack, via: Via, tokens: Arc<dyn TokenProvider>) -> TestClient {
 
 /// Another server comes, one of those that devices know is killed, and the other one drained. Tells where the new one is.
 async fn replace_all(stack: &mut Stack, im: &Im, via: Via) -> String {
-    stack.add_server(&ServerOptions::default()).await;
+    stack.add_server(&options()).await;
     let new = stack.server_id(&stack.servers[2]).await;
     wait_until("the new server is listed", PATIENCE, async || {
         im.endpoints().iter().any(|server| server.server == new)
@@ -65,7 +70,7 @@ async fn replace_all(stack: &mut Stack, im: &Im, via: Via) -> String {
 }
 
 async fn a_provider_tells_of_new_servers(setup: Setup, via: Via) {
-    let mut stack = Stack::start(setup, 2).await;
+    let mut stack = Stack::start_with(setup, 2, options()).await;
     let im = stack.backend().await;
     let asked = Arc::<AtomicUsize>::default();
     let mut alice = open(&stack, via, Arc::new(Account { im: im.clone(), via, asked: Arc::clone(&asked) }));
@@ -78,7 +83,7 @@ async fn a_provider_tells_of_new_servers(setup: Setup, via: Via) {
 }
 
 async fn an_application_tells_of_new_servers(setup: Setup, via: Via) {
-    let mut stack = Stack::start(setup, 2).await;
+    let mut stack = Stack::start_with(setup, 2, options()).await;
     let im = stack.backend().await;
     let mut alice = open(&stack, via, Arc::new(token("alice")));
     let first = alice.connected().await;

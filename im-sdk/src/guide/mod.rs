@@ -79,11 +79,12 @@ pages! {
     }
     devices = "devices.md" {
         backend: Im;
-        client: Client, ClientConfig, Event, MemoryStore, PublishError, ResetReason, SqliteStore, Store, StoreError,
-            Trust;
+        client: Client, ClientConfig, Event, MemoryStore, PublishError, RequestError, ResetReason, SqliteStore, Store,
+            StoreError, TokenProvider, Trust;
     }
     operating = "operating.md" {
         backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;
+        client: Client, TokenProvider;
         cluster: ClusterConfig, LogBounds, LogError;
     }
 }
