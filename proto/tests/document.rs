@@ -59,6 +59,8 @@ fn the_ranges_of_close_codes_are_as_told() {
 fn the_limits_are_as_told() {
     let bytes = [
         ("frame, either direction, without its prefix", limits::MAX_FRAME_BYTES),
+        ("content of a message, encoded", limits::MAX_CONTENT_BYTES),
+        ("text with nothing beside it", limits::MAX_TEXT_BYTES),
         ("`Hello`, without its prefix", limits::MAX_HELLO_BYTES),
         ("length prefix", limits::MAX_PREFIX_BYTES),
         ("user id", limits::MAX_USER_ID_BYTES),
