@@ -90,7 +90,7 @@ pub enum Event {
         local_id: LocalId,
         /// Why.
         error: PublishError,
-        /// Whether the same may succeed if it is sent anew.
+        /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
         retryable: bool,
     },
     /// The connection ended, or the provider gave no token, and the client stays away until
