@@ -92,6 +92,7 @@ pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
 pub use filter::Filter;
 pub use history::{Conversation, HistoryQuery, HistoryRange};
+pub use im_proto::limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES};
 pub use kind::Kind;
 pub use presence::{TerminalPresence, UserPresence};
 pub use recipient::Recipient;

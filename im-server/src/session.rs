@@ -274,8 +274,9 @@ impl<L: Link> Session<L> {
         match self.shared.upstream.try_forward(self.connection(), head.number, publish, in_room) {
             Forward::Queued => {}
             Forward::Full => {
+                // It has gone nowhere, which `Unavailable` would leave open.
                 let reason = "the way to the back ends is full".to_owned();
-                self.refuse(head.number, pb::RefusalKind::Unavailable, reason, RETRY_MS);
+                self.refuse(head.number, pb::RefusalKind::TooMany, reason, RETRY_MS);
             }
             Forward::Repeated => {
                 let reason = format!("publish {} waits for its result already", head.number);

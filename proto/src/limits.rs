@@ -5,6 +5,13 @@
 /// do not belong into messages.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
+/// The largest content of a message, encoded: what frames take beside it, with the longest ids, fits as well, wherever the
+/// message comes to. Fixed.
+pub const MAX_CONTENT_BYTES: usize = MAX_FRAME_BYTES - 512;
+
+/// The longest text, in bytes of UTF-8, that fits into a content with nothing beside it. Fixed.
+pub const MAX_TEXT_BYTES: usize = 65_000;
+
 /// The largest frame before a device is known: `Hello`, which is mostly its token. Fixed.
 pub const MAX_HELLO_BYTES: usize = 8 * 1024;
 

@@ -106,7 +106,9 @@ pub async fn presence(
 pub async fn room_left(client: &mut TestClient, room: &ChannelId) -> (RoomLeftCause, String) {
     client
         .next("out of a room", |event| match event {
-            Event::RoomLeft { channel, cause, reason } if channel == room => Some((*cause, reason.clone())),
+            Event::RoomLeft { channel, cause, reason, .. } if channel == room => {
+                Some((*cause, reason.clone()))
+            }
             _ => None,
         })
         .await

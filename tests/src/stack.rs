@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use im_sdk::{
     backend::{Im, ImConfig, SigningKey, TokenMinter},
-    client::{Client, ClientConfig, Trust},
+    client::{Client, ClientConfig, TokenProvider, Trust},
     cluster::{
         ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchive, MemoryBus, MemoryLog,
         MemoryRoutes,
@@ -57,6 +57,8 @@ pub struct ServerOptions {
     pub heartbeat: Duration,
     /// See [`ServerConfig::hello_timeout`].
     pub hello_timeout: Duration,
+    /// See [`ServerConfig::publish_timeout`].
+    pub publish_timeout: Duration,
     /// See [`ServerConfig::lease`].
     pub lease: Duration,
     /// See [`ServerConfig::route_audit`].
@@ -83,6 +85,7 @@ impl Default for ServerOptions {
             login_policy: LoginPolicy::OnePerTerminal,
             heartbeat: Duration::from_secs(30),
             hello_timeout: Duration::from_secs(10),
+            publish_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(3),
             route_audit: Duration::from_secs(300),
             drain_grace: Duration::from_secs(5),
@@ -318,13 +321,24 @@ impl Stack {
 
     /// A device that knows these endpoints and has been told to connect.
     pub fn open(&self, user: &str, device: &str, endpoints: &[String]) -> TestClient {
-        let endpoints = endpoints.iter().map(|endpoint| endpoint.parse().expect("an endpoint")).collect();
-        let device: Device = device.parse().expect("a device");
-        let mut config = ClientConfig::new(endpoints, device, Arc::new(token(user)));
-        config.trust = self.certificate.trust();
+        let config = self.client_config(device, endpoints, Arc::new(token(user)));
         let client = Client::open(config).expect("the client opens");
         client.connect();
         TestClient::new(client)
+    }
+
+    /// What a device needs to know that trusts this stack's servers.
+    pub fn client_config(
+        &self,
+        device: &str,
+        endpoints: &[String],
+        tokens: Arc<dyn TokenProvider>,
+    ) -> ClientConfig {
+        let endpoints = endpoints.iter().map(|endpoint| endpoint.parse().expect("an endpoint")).collect();
+        let device: Device = device.parse().expect("a device");
+        let mut config = ClientConfig::new(endpoints, device, tokens);
+        config.trust = self.certificate.trust();
+        config
     }
 
     /// Waits until a user has this many devices online.
@@ -379,6 +393,7 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.login_policy = options.login_policy;
     config.heartbeat = options.heartbeat;
     config.hello_timeout = options.hello_timeout;
+    config.publish_timeout = options.publish_timeout;
     config.lease = options.lease;
     config.route_audit = options.route_audit;
     config.drain_grace = options.drain_grace;
@@ -410,6 +425,7 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_SERVER_LOGIN_POLICY", policy.to_owned()),
         ("IM_SERVER_HEARTBEAT_MS", ms(options.heartbeat)),
         ("IM_SERVER_HELLO_TIMEOUT_MS", ms(options.hello_timeout)),
+        ("IM_SERVER_PUBLISH_TIMEOUT_MS", ms(options.publish_timeout)),
         ("IM_SERVER_LEASE_MS", ms(options.lease)),
         ("IM_SERVER_ROUTE_AUDIT_MS", ms(options.route_audit)),
         ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),

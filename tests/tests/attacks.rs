@@ -123,7 +123,7 @@ async fn contents_too_large_or_too_deep(setup: Setup, via: Via) {
     // A megabyte does not leave the device, and the connection goes on.
     let react = |bytes: usize| ChangeKind::Reaction { emoji: "x".repeat(bytes), removed: false };
     let large = devices[2].device.client().react(&message, &"x".repeat(1 << 20)).await;
-    assert!(matches!(large, Err(SendError::TooLarge { limit: 65536, .. })), "{large:?}");
+    assert!(matches!(large, Err(SendError::TooLarge { limit: 65_024, .. })), "{large:?}");
     let (kind, reason) = devices[2].change(&message, react(60_000)).await.unwrap_err();
     assert_eq!(kind, RefusalKind::Invalid);
     assert_eq!(reason, "the content's emoji takes 60000 bytes, the limit is 64");

@@ -9,8 +9,9 @@ use std::{
     },
 };
 
+use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content,
+    Content, MAX_CONTENT_BYTES, MAX_TEXT_BYTES,
     backend::{
         Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users,
     },
@@ -19,6 +20,7 @@ use im_sdk::{
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
+    raw::{Heard, Raw},
     stack::{PATIENCE, ServerOptions},
     wait_until,
 };
@@ -232,7 +234,8 @@ async fn wrong_messages_are_refused(setup: Setup, _: Via) {
     assert!(matches!(send(Message::to(users::<&str>([])).text("hi")).await, SendError::NoRecipient));
     assert!(matches!(send(Message::to(user("bob"))).await, SendError::NoContent));
     let large = Message::to(user("bob")).text("x".repeat(70_000));
-    assert!(matches!(send(large).await, SendError::TooLarge { limit: 65_536, .. }));
+    assert!(matches!(send(large).await, SendError::TooLarge { limit: MAX_CONTENT_BYTES, .. }));
+    assert!(matches!(send(Message::to(user("bob")).text("")).await, SendError::NoContent));
 }
 
 async fn tells_who_is_online(setup: Setup, via: Via) {
@@ -300,10 +303,27 @@ async fn what_cannot_be_sent_is_refused_for_good(setup: Setup, via: Via) {
     let _service = relay(&im, &Arc::default()).await;
     let bob = stack.connect("bob", "web/tab", 0, via).await;
     // Fits into a publish, and with its sender's name not into a push.
-    let refused = bob.publish("alice", &"x".repeat(65_500)).await.unwrap_err();
-    let PublishError::Refused { retry_after, reason, .. } = &refused else { panic!("{refused:?}") };
-    assert_eq!(*retry_after, None, "it would not fit the next time either: {reason}");
+    let refused = bob.publish("alice", &"x".repeat(65_480)).await.unwrap_err();
+    assert!(matches!(refused, PublishError::TooLarge { limit: MAX_CONTENT_BYTES, .. }), "{refused:?}");
+    assert_eq!(bob.publish("alice", "").await, Err(PublishError::NoContent));
+    // What the device takes, whatever the names beside it.
+    let name = "n".repeat(64);
+    bob.publish(&name, &"x".repeat(MAX_TEXT_BYTES)).await.unwrap();
     bob.publish("alice", "short").await.unwrap();
+    // A device that does not look at that itself.
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.log_in("mallory").await;
+    for (number, text) in (1..).zip([String::new(), "x".repeat(65_480)]) {
+        let content = Some(Content::text(text).into());
+        let publish = pb::Publish { number, to: "alice".into(), content, ..Default::default() };
+        raw.send_frame(Body::Publish(publish)).await;
+        let refused = loop {
+            let Heard::Frame(Body::PublishResult(result)) = raw.heard().await else { continue };
+            let Some(pb::publish_result::Outcome::Refused(refused)) = result.outcome else { panic!("taken") };
+            break refused;
+        };
+        assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::Invalid, 0), "{refused:?}");
+    }
 }
 
 async fn an_answer_that_no_device_takes_harms_nobody_else(setup: Setup, via: Via) {
@@ -316,6 +336,7 @@ async fn an_answer_that_no_device_takes_harms_nobody_else(setup: Setup, via: Via
     let _service = im.serve(handler).await.unwrap();
     let bob = stack.connect("bob", "web/tab", 0, via).await;
     let (greedy, modest) = tokio::join!(bob.publish("greedy", "hi"), bob.publish("modest", "hi"));
-    assert!(matches!(greedy, Err(PublishError::Refused { retry_after: None, .. })), "{greedy:?}");
+    // What it was the answer to has been done.
+    assert!(matches!(greedy, Err(PublishError::Unconfirmed { .. })), "{greedy:?}");
     assert_eq!(modest.unwrap().answer.len(), 1);
 }

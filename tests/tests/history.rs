@@ -188,7 +188,7 @@ async fn pages_fit_into_frames(setup: Setup, via: Via) {
     while im.send(Message::to(user("bob")).text("x".repeat(size))).await.is_err() {
         size -= 1;
     }
-    assert!(size > 65_000, "{size}");
+    assert!(size >= im_sdk::MAX_TEXT_BYTES, "{size}");
     for _ in 0..2 {
         send(&im, "alice", "bob", &"y".repeat(20_000)).await;
     }

@@ -299,8 +299,9 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     let _service = Host::default().serve(&im).await;
     let client = device(&stack, "alice", "web/tab", 0, via).await;
     let refused = client.client().join_room(group("closed-1"), "").await.unwrap_err();
-    let RequestError::Refused { kind, reason, retry_after } = refused else { panic!("{refused:?}") };
-    assert_eq!((kind, reason.as_str(), retry_after), (RefusalKind::Rule, "the room is closed", None));
+    let RequestError::Refused { kind, reason, code, retry_after } = refused else { panic!("{refused:?}") };
+    let expected = (RefusalKind::Rule, "the room is closed", 7, None);
+    assert_eq!((kind, reason.as_str(), code, retry_after), expected);
 
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("mallory").await;

@@ -10,7 +10,7 @@ use im_sdk::{
 use crate::{
     ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery, HistoryRange,
     OpenError, Position, PublishError, QueuedSend, RequestError, Search, SendError, State, TokenProvider,
-    Transport, list::Lists, runtime,
+    Transport, config::parse_endpoints, list::Lists, runtime,
 };
 
 /// What a server made of a publish that it took.
@@ -56,6 +56,15 @@ impl Client {
     /// Ends the connection and stays away. Returns at once.
     pub fn disconnect(&self) {
         self.inner.disconnect();
+    }
+
+    /// Where servers listen from now on, best first, for the next attempt: what the application heard from its back end last.
+    /// Returns at once.
+    ///
+    /// # Errors
+    /// [`OpenError`] `NoEndpoints` or `InvalidConfig`: the client goes on with those that it knows.
+    pub fn set_endpoints(&self, endpoints: Vec<String>) -> Result<(), OpenError> {
+        self.inner.set_endpoints(parse_endpoints(&endpoints)?).map_err(|_| OpenError::NoEndpoints)
     }
 
     /// Where the client stands.

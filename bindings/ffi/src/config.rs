@@ -49,11 +49,9 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     pub(crate) fn parse(self, tokens: Arc<dyn TokenProvider>) -> Result<sdk::ClientConfig, OpenError> {
-        let endpoints: Result<Vec<sdk::Endpoint>, _> =
-            self.endpoints.iter().map(|text| text.parse()).collect();
         let device_id = DeviceId::parse(&self.device_id).map_err(OpenError::invalid)?;
         let device = Device::new(self.terminal.into(), device_id);
-        let endpoints = endpoints.map_err(OpenError::invalid)?;
+        let endpoints = parse_endpoints(&self.endpoints)?;
         let mut config = sdk::ClientConfig::new(endpoints, device, Arc::new(Foreign(tokens)));
         if let Some(trust) = self.trust {
             config.trust = trust.parse()?;
@@ -68,6 +66,10 @@ impl ClientConfig {
         set(&mut config.client_name, self.client_name);
         Ok(config)
     }
+}
+
+pub(crate) fn parse_endpoints(endpoints: &[String]) -> Result<Vec<sdk::Endpoint>, OpenError> {
+    endpoints.iter().map(|text| text.parse().map_err(OpenError::invalid)).collect()
 }
 
 fn set<T>(field: &mut T, given: Option<T>) {

@@ -2,7 +2,7 @@
 
 use im_sdk::{client as sdk, id::InvalidId};
 
-/// Why a client could not be opened.
+/// Why a client could not be opened, or could not be told where servers listen.
 #[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
 pub enum OpenError {
     /// The configuration names no endpoint.
@@ -165,13 +165,19 @@ pub enum PublishError {
     /// Its content cannot be sent.
     #[error("the message has no content")]
     NoContent,
-    /// It could not be sent in time.
+    /// It could not be sent in time. Nothing was sent, or it is certain that nothing came of it.
     #[error("the message could not be sent in time")]
     TimedOut,
-    /// It was sent, and it is not known whether it arrived.
-    #[error("the message was sent, and its outcome is unknown")]
-    Unconfirmed,
-    /// The back end or the server did not take it.
+    /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
+    #[error("the message could not be sent: the client is not connected, connect was not called")]
+    NotConnected,
+    /// It was sent, and it is not known whether it arrived: sending it again may send it twice.
+    #[error("the message was sent, and its outcome is unknown: {reason}")]
+    Unconfirmed {
+        /// What leaves it open, for people.
+        reason: String,
+    },
+    /// The back end or the server did not take it: nothing came of this try.
     #[error("the message was refused: {reason}")]
     Refused {
         /// Why, for programs.
@@ -190,8 +196,11 @@ pub enum PublishError {
         reason: String,
     },
     /// The client is stopped. Nothing was sent.
-    #[error("the client is stopped")]
-    Stopped,
+    #[error("the client is stopped: {reason}")]
+    Stopped {
+        /// Why, for people.
+        reason: String,
+    },
     /// The client is closed. Nothing was sent.
     #[error("the client is closed")]
     Closed,
@@ -207,13 +216,26 @@ impl PublishError {
             Self::TooLarge { .. } => "too_large",
             Self::NoContent => "no_content",
             Self::TimedOut => "timed_out",
-            Self::Unconfirmed => "unconfirmed",
+            Self::NotConnected => "not_connected",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Refused { .. } => "refused",
             Self::Store { .. } => "store",
-            Self::Stopped => "stopped",
+            Self::Stopped { .. } => "stopped",
             Self::Closed => "closed",
         };
         code.to_owned()
+    }
+
+    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Store { .. } => true,
+            Self::Refused { kind, retry_after_ms, .. } => {
+                sdk::RefusalKind::from(*kind).is_certain()
+                    && (retry_after_ms.is_some() || *kind == RefusalKind::TooMany)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -232,20 +254,22 @@ impl From<sdk::PublishError> for PublishError {
             }
             sdk::PublishError::NoContent => Self::NoContent,
             sdk::PublishError::TimedOut => Self::TimedOut,
+            sdk::PublishError::NotConnected => Self::NotConnected,
             sdk::PublishError::Refused { kind, reason, code, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
             sdk::PublishError::Store(error) => Self::Store { reason: error.to_string() },
-            sdk::PublishError::Stopped => Self::Stopped,
+            sdk::PublishError::Stopped { reason } => Self::Stopped { reason },
             sdk::PublishError::Closed => Self::Closed,
+            sdk::PublishError::Unconfirmed { reason } => Self::Unconfirmed { reason },
             // Whatever comes to be known later: assume nothing.
-            _ => Self::Unconfirmed,
+            other => Self::Unconfirmed { reason: other.to_string() },
         }
     }
 }
 
-/// Why a publish was refused.
+/// Why a publish, or a question, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum RefusalKind {
     /// The back end's rules say no.
@@ -254,7 +278,7 @@ pub enum RefusalKind {
     Unavailable,
     /// The publish makes no sense.
     Invalid,
-    /// Too many publishes wait for their results.
+    /// Too many publishes wait for their results, or come too fast.
     TooMany,
     /// The back end failed while it handled the publish.
     Internal,
@@ -271,6 +295,19 @@ impl From<sdk::RefusalKind> for RefusalKind {
             sdk::RefusalKind::TooMany => Self::TooMany,
             sdk::RefusalKind::Internal => Self::Internal,
             _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<RefusalKind> for sdk::RefusalKind {
+    fn from(kind: RefusalKind) -> Self {
+        match kind {
+            RefusalKind::Rule => Self::Rule,
+            RefusalKind::Unavailable => Self::Unavailable,
+            RefusalKind::Invalid => Self::Invalid,
+            RefusalKind::TooMany => Self::TooMany,
+            RefusalKind::Internal => Self::Internal,
+            RefusalKind::Unknown => Self::Unknown,
         }
     }
 }

@@ -72,6 +72,8 @@ pub enum Event {
         cause: RoomLeftCause,
         /// For people: why.
         reason: String,
+        /// The application's own code, where a handler of its refused to let the device in again, else 0.
+        rule_code: i32,
     },
     /// The back end has taken a send.
     Published {
@@ -149,8 +151,8 @@ impl From<sdk::Event> for Event {
             sdk::Event::ChannelRead(receipt) => Self::ChannelRead { receipt: receipt.into() },
             sdk::Event::Signal(signal) => Self::Signal { signal: signal.into() },
             sdk::Event::Presence(presence) => Self::Presence { presence: presence.into() },
-            sdk::Event::RoomLeft { channel, cause, reason } => {
-                Self::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason }
+            sdk::Event::RoomLeft { channel, cause, reason, code } => {
+                Self::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason, rule_code: code }
             }
             sdk::Event::Published { local_id, message_id, answer } => Self::Published {
                 local_id: local_id.as_u64(),

@@ -256,6 +256,8 @@ pub enum RequestError {
         kind: RefusalKind,
         /// Why, for people.
         reason: String,
+        /// The application's own code for a `Rule`, else 0.
+        rule_code: i32,
         /// When the same may be asked again; none: never.
         retry_after_ms: Option<u64>,
     },
@@ -271,8 +273,14 @@ pub enum RequestError {
     #[error("the device is in as many rooms as it may be")]
     TooManyRooms,
     /// The client is stopped.
-    #[error("the client is stopped")]
-    Stopped,
+    #[error("the client is stopped: {reason}")]
+    Stopped {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The application has not asked for a connection, or has ended it.
+    #[error("the client is not connected: call connect first")]
+    NotConnected,
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
@@ -289,7 +297,8 @@ impl RequestError {
             Self::Refused { .. } => "refused",
             Self::TooLarge { .. } => "too_large",
             Self::TooManyRooms => "too_many_rooms",
-            Self::Stopped => "stopped",
+            Self::Stopped { .. } => "stopped",
+            Self::NotConnected => "not_connected",
             Self::Closed => "closed",
         };
         code.to_owned()
@@ -306,15 +315,16 @@ impl From<sdk::RequestError> for RequestError {
     fn from(error: sdk::RequestError) -> Self {
         match error {
             sdk::RequestError::QueueFull => Self::QueueFull,
-            sdk::RequestError::Refused { kind, reason, retry_after } => {
+            sdk::RequestError::Refused { kind, reason, code, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
-                Self::Refused { kind: kind.into(), reason, retry_after_ms }
+                Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
             sdk::RequestError::TooLarge { bytes, limit } => {
                 Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
             }
             sdk::RequestError::TooManyRooms => Self::TooManyRooms,
-            sdk::RequestError::Stopped => Self::Stopped,
+            sdk::RequestError::Stopped { reason } => Self::Stopped { reason },
+            sdk::RequestError::NotConnected => Self::NotConnected,
             sdk::RequestError::Closed => Self::Closed,
             // Whatever comes to be known later: there is no page.
             _ => Self::TimedOut,

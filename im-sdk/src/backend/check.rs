@@ -1,6 +1,7 @@
 //! Whether a content is one that devices can be given.
 
 use crate::{
+    content::is_empty,
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::{
         limits::{
@@ -165,11 +166,6 @@ fn check_change(change: &pb::Change) -> Result<(), InvalidContent> {
     }
 }
 
-/// Nothing, not even a kind of a newer version.
-pub(super) fn is_empty(content: &pb::Content) -> bool {
-    content.body.is_none() && content.unknown.is_empty()
-}
-
 fn count(what: &'static str, count: usize, limit: usize) -> Result<(), InvalidContent> {
     if count <= limit { Ok(()) } else { Err(InvalidContent::TooMany { what, count, limit }) }
 }
@@ -257,7 +253,9 @@ mod tests {
         let mut quote = Quote::new(id(), None, &Content::text("hi"));
         quote.excerpt = "x".repeat(MAX_EXCERPT_BYTES + 1);
         assert!(matches!(checked(Content::text("").quote(quote)), Err(InvalidContent::TooLong { .. })));
-        assert_eq!(checked(Change::edit(id(), "")), Ok(()), "an empty text is a text");
+        assert_eq!(checked(Change::edit(id(), "")), Err(InvalidContent::Missing { what: "new content" }));
+        let called = Content::text("").mention_everybody();
+        assert_eq!(checked(Change::edit(id(), called)), Ok(()), "it calls somebody");
         let nothing = Change::edit(id(), Content::default());
         assert_eq!(checked(nothing), Err(InvalidContent::Missing { what: "new content" }));
         let change = || Content::from(Change::recall(id()));

@@ -3,7 +3,7 @@
 mod prepared;
 
 pub(super) use self::prepared::{
-    InvalidMessage, Prepared, channel_push_frame, digest, left_frame, push_frame, push_frame_len,
+    InvalidMessage, Prepared, channel_push_frame, check_size, digest, left_frame, push_frame, push_frame_len,
 };
 use crate::{
     Content, Recipient,

@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Event, FoundPage, HistoryPage, LocalId, MAX_QUEUED_EVENTS, OpenError, Position,
-    PublishError, QueuedSend, RequestError, SendError, State, Transport,
+    ClientConfig, Endpoint, Event, FoundPage, HistoryPage, LocalId, MAX_QUEUED_EVENTS, NoEndpoints,
+    OpenError, Position, PublishError, QueuedSend, RequestError, SendError, State, Transport,
     acks::AckQueue,
     core::{Answer, Reply},
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
@@ -75,7 +75,10 @@ impl Client {
     /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network
     /// again. It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
     pub fn connect(&self) {
-        self.wishes.send_modify(|wish| wish.online = true);
+        self.wishes.send_modify(|wish| {
+            wish.online = true;
+            wish.connects += 1;
+        });
     }
 
     /// Ends the connection and stays away until [`Client::connect`]. Returns at once.
@@ -86,6 +89,21 @@ impl Client {
             wish.online = false;
             wish.disconnects += 1;
         });
+    }
+
+    /// Where servers listen from now on, best first, instead of [`ClientConfig::endpoints`]: for the next attempt, while a
+    /// connection that is there stays. Returns at once.
+    ///
+    /// An application whose [`TokenProvider::endpoints`](super::TokenProvider::endpoints) knows them need not call this.
+    ///
+    /// # Errors
+    /// [`NoEndpoints`]: the list is empty, and the client goes on with those that it knows.
+    pub fn set_endpoints(&self, endpoints: Vec<Endpoint>) -> Result<(), NoEndpoints> {
+        if endpoints.is_empty() {
+            return Err(NoEndpoints);
+        }
+        self.wishes.send_modify(|wish| wish.endpoints = Some(endpoints.into()));
+        Ok(())
     }
 
     /// Where the client stands.
@@ -179,7 +197,9 @@ impl Client {
         let (outcome, answer) = oneshot::channel();
         let command = Command::Publish { to: to.into(), content, outcome };
         self.commands.send(command).await.map_err(|_| PublishError::Closed)?;
-        answer.await.unwrap_or(Err(PublishError::Unconfirmed))
+        answer.await.unwrap_or_else(|_| {
+            Err(PublishError::Unconfirmed { reason: "the runtime was shut down under the client".to_owned() })
+        })
     }
 
     /// A page of the past, of the user's inbox or of a channel: what came before a position that the application knows, or

@@ -30,6 +30,18 @@ impl OpenError {
     }
 }
 
+/// A client needs to know an address. See [`Client::set_endpoints`](crate::client::Client::set_endpoints).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at least one endpoint is needed")]
+pub struct NoEndpoints;
+
+impl NoEndpoints {
+    /// A name that stays the same over versions and languages: `no_endpoints`.
+    pub fn code(&self) -> &'static str {
+        "no_endpoints"
+    }
+}
+
 /// Why a publish did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,14 +60,22 @@ pub enum PublishError {
     /// Its content is [empty](crate::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// It could not be sent in time. Nothing was sent, or what was sent was refused.
+    /// It could not be sent in time. Nothing was sent, or nothing came of what was sent, for [certain](RefusalKind::is_certain).
     #[error("the message could not be sent in time")]
     TimedOut,
-    /// It was sent, and time ran out or the client was closed before the answer came. It may or may not have arrived:
-    /// sending it again may send it twice.
-    #[error("the message was sent, and its outcome is unknown")]
-    Unconfirmed,
-    /// The back end or the server did not take it.
+    /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
+    #[error("the message could not be sent: the client is not connected, Client::connect was not called")]
+    NotConnected,
+    /// It was sent, and it is not certain that nothing came of it: time ran out, or the client was closed, before an answer
+    /// came, or the answer leaves it open, as that of a back end that failed. It may or may not have arrived: sending it
+    /// again may send it twice.
+    #[error("the message was sent, and its outcome is unknown: {reason}")]
+    Unconfirmed {
+        /// What leaves it open, for people.
+        reason: String,
+    },
+    /// The back end or the server did not take it: nothing came of this try, for [certain](RefusalKind::is_certain). Where
+    /// it [may be sent anew](PublishError::is_retryable), nothing came of any earlier one either.
     #[error("the message was refused ({}): {reason}", kind.as_str())]
     Refused {
         /// Why, for programs.
@@ -71,8 +91,11 @@ pub enum PublishError {
     #[error(transparent)]
     Store(StoreError),
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
-    #[error("the client is stopped")]
-    Stopped,
+    #[error("the client is stopped: {reason}")]
+    Stopped {
+        /// Why, for people.
+        reason: String,
+    },
     /// The client is closed. Nothing was sent.
     #[error("the client is closed")]
     Closed,
@@ -86,19 +109,23 @@ impl PublishError {
             Self::TooLarge { .. } => "too_large",
             Self::NoContent => "no_content",
             Self::TimedOut => "timed_out",
-            Self::Unconfirmed => "unconfirmed",
+            Self::NotConnected => "not_connected",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Refused { .. } => "refused",
             Self::Store(_) => "store",
-            Self::Stopped => "stopped",
+            Self::Stopped { .. } => "stopped",
             Self::Closed => "closed",
         }
     }
 
-    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that: whatever was tried, it is certain
+    /// that nothing came of it.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::QueueFull | Self::TimedOut | Self::Store(_) => true,
-            Self::Refused { kind, retry_after, .. } => retry_after.is_some() || kind.is_passing(),
+            Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Store(_) => true,
+            Self::Refused { kind, retry_after, .. } => {
+                kind.is_certain() && (retry_after.is_some() || *kind == RefusalKind::TooMany)
+            }
             _ => false,
         }
     }
@@ -155,19 +182,19 @@ impl SendError {
     }
 }
 
-/// Why a publish was refused.
+/// Why a publish, or a question, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
     /// The back end's rules say no.
     Rule,
-    /// No back end is listening, or it did not answer in time.
+    /// No back end is listening, or it did not answer in time: it may have taken the publish nevertheless, or do so later.
     Unavailable,
     /// The publish makes no sense.
     Invalid,
-    /// Too many publishes wait for their results.
+    /// Too many publishes wait for their results, or come too fast.
     TooMany,
-    /// The back end failed while it handled the publish.
+    /// The back end failed while it handled the publish: it may have sent the message before.
     Internal,
     /// A kind that this version does not know.
     Unknown,
@@ -186,9 +213,10 @@ impl RefusalKind {
         }
     }
 
-    /// Whether the cause passes by itself.
-    pub(super) fn is_passing(self) -> bool {
-        matches!(self, Self::Unavailable | Self::TooMany | Self::Internal)
+    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid` and `TooMany`. A
+    /// [`PublishError::Refused`] is of one of these; the others leave it open, and end as [`PublishError::Unconfirmed`].
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::Rule | Self::Invalid | Self::TooMany)
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Event {
         cause: RoomLeftCause,
         /// For people: why.
         reason: String,
+        /// The application's own code, where a handler of its [refused](RoomLeftCause::Refused) to let the device in again,
+        /// else 0.
+        code: i32,
     },
     /// The back end has taken a [send](crate::client::Client::send).
     Published {
@@ -87,7 +90,7 @@ pub enum Event {
         local_id: LocalId,
         /// Why.
         error: PublishError,
-        /// Whether the same may succeed if it is sent anew.
+        /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
         retryable: bool,
     },
     /// The connection ended, or the provider gave no token, and the client stays away until

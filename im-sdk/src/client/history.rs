@@ -45,6 +45,9 @@ pub enum RequestError {
         kind: RefusalKind,
         /// Why, for people.
         reason: String,
+        /// The application's own code for a [`RefusalKind::Rule`], as the handler of a [room](crate::client::Client::join_room)
+        /// gives one, else 0.
+        code: i32,
         /// When the same may be asked again; `None`: never.
         retry_after: Option<Duration>,
     },
@@ -60,8 +63,15 @@ pub enum RequestError {
     #[error("the device is in as many rooms as it may be")]
     TooManyRooms,
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
-    #[error("the client is stopped")]
-    Stopped,
+    #[error("the client is stopped: {reason}")]
+    Stopped {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The application has not asked for a connection, or has ended it: call
+    /// [`Client::connect`](crate::client::Client::connect) first. It is told at once.
+    #[error("the client is not connected: call Client::connect first")]
+    NotConnected,
     /// The client is closed.
     #[error("the client is closed")]
     Closed,
@@ -76,7 +86,8 @@ impl RequestError {
             Self::Refused { .. } => "refused",
             Self::TooLarge { .. } => "too_large",
             Self::TooManyRooms => "too_many_rooms",
-            Self::Stopped => "stopped",
+            Self::Stopped { .. } => "stopped",
+            Self::NotConnected => "not_connected",
             Self::Closed => "closed",
         }
     }

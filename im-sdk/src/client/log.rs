@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    Conversation,
     id::{ChannelId, InvalidId, MessageId},
     proto::pb,
 };
@@ -38,6 +39,16 @@ impl Log {
         match self {
             Self::Inbox => "",
             Self::Channel(channel) => channel.as_str(),
+        }
+    }
+}
+
+/// To ask for its history.
+impl From<Log> for Conversation {
+    fn from(log: Log) -> Self {
+        match log {
+            Log::Inbox => Self::Inbox,
+            Log::Channel(channel) => Self::Channel(channel),
         }
     }
 }

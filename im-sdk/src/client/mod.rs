@@ -79,7 +79,7 @@ pub use self::{
         ReadReceipt, Readers, Unread,
     },
     endpoint::{Endpoint, EndpointError, Transport},
-    error::{OpenError, PublishError, RefusalKind, SendError},
+    error::{NoEndpoints, OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
     history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},

@@ -1,6 +1,6 @@
 //! Where tokens come from: the application.
 
-use crate::proto::close::CloseCode;
+use crate::{client::Endpoint, proto::close::CloseCode};
 
 /// Why the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,39 @@ pub trait TokenProvider: Send + Sync + 'static {
     /// # Errors
     /// [`TokenError`] says whether asking again later makes sense.
     fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
+
+    /// Where servers listen now, best first, as in [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints),
+    /// which it replaces. Empty, which is the default: the client goes on with those that it knows.
+    ///
+    /// It is asked when all known endpoints have failed since the last connection, before the next attempt and before its
+    /// [`token`](TokenProvider::token), on the same thread and under the same terms. So an application that gives out both
+    /// together never keeps a client on servers that are gone. [`Client::set_endpoints`](crate::client::Client::set_endpoints)
+    /// says so unasked.
+    ///
+    /// ```
+    /// use im_sdk::client::{Endpoint, TokenError, TokenProvider, TokenRequest};
+    ///
+    /// /// Asks the application's back end, which has `TokenMinter` and `Im::endpoints`.
+    /// struct Account;
+    /// # impl Account {
+    /// #     fn post(&self, _: &str) -> Result<String, TokenError> { Ok("wss://im3.example.com".into()) }
+    /// # }
+    ///
+    /// impl TokenProvider for Account {
+    ///     fn token(&self, _: TokenRequest) -> Result<String, TokenError> {
+    ///         self.post("/im/token")
+    ///     }
+    ///
+    ///     fn endpoints(&self) -> Vec<Endpoint> {
+    ///         let lines = self.post("/im/endpoints").unwrap_or_default();
+    ///         lines.lines().filter_map(|line| line.parse().ok()).collect()
+    ///     }
+    /// }
+    /// # assert_eq!(Account.endpoints().len(), 1);
+    /// ```
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Vec::new()
+    }
 }
 
 impl<F> TokenProvider for F
@@ -93,8 +126,8 @@ impl TokenProvider for &'static str {
 
 fn only_token(token: &str, why: &TokenRequest) -> Result<String, TokenError> {
     match why {
-        TokenRequest::Rejected { code, .. } => {
-            Err(TokenError::Denied(format!("the only token was refused: {code}")))
+        TokenRequest::Rejected { code, reason } => {
+            Err(TokenError::Denied(format!("the only token was refused: {code}: {reason}")))
         }
         _ => Ok(token.to_owned()),
     }

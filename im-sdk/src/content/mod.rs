@@ -56,6 +56,9 @@ mod tests;
 use bytes::Bytes;
 use prost::Message as _;
 
+#[cfg(feature = "client")]
+pub(crate) use self::wire::edit;
+pub(crate) use self::wire::is_empty;
 pub use self::{
     change::{Change, ChangeKind},
     forwarded::{Forwarded, ForwardedEntry},
@@ -224,9 +227,15 @@ impl Content {
         pb::Content::decode(bytes).map(Self::from).map_err(|error| NotAContent(error.to_string()))
     }
 
-    /// There is nothing, not even something that this version does not know.
+    /// There is nothing, not even something that this version does not know. An empty text is nothing too, unless it calls
+    /// somebody or answers a message.
     pub fn is_empty(&self) -> bool {
-        self.body == Body::Unknown && self.unknown.is_empty()
+        let beside = || !self.mentions.is_empty() || self.quote.is_some();
+        match &self.body {
+            _ if !self.unknown.is_empty() => false,
+            Body::Text(text) => text.is_empty() && !beside(),
+            body => *body == Body::Unknown,
+        }
     }
 }
 

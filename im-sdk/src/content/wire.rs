@@ -24,6 +24,29 @@ impl From<Content> for pb::Content {
     }
 }
 
+/// There is nothing, not even something that this version does not know: an empty text that calls nobody and answers
+/// nothing is nothing too.
+pub(crate) fn is_empty(content: &pb::Content) -> bool {
+    let beside = || content.mentions.is_some() || content.quote.is_some();
+    match &content.body {
+        _ if !content.unknown.is_empty() => false,
+        Some(Wire::Text(text)) => text.text.is_empty() && !beside(),
+        body => body.is_none(),
+    }
+}
+
+/// What a message says after this change of it.
+#[cfg(feature = "client")]
+pub(crate) fn edit(content: &pb::Content) -> Option<&pb::Content> {
+    match &content.body {
+        Some(Wire::Change(change)) => match &change.what {
+            Some(What::Edit(content)) => Some(content),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl From<pb::Content> for Content {
     fn from(content: pb::Content) -> Self {
         Self {

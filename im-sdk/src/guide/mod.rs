@@ -79,11 +79,13 @@ pages! {
     }
     devices = "devices.md" {
         backend: Im;
-        client: Client, ClientConfig, Event, MemoryStore, PublishError, ReceivedMessage, ResetReason, SqliteStore, Store,
+        client: Client, ClientConfig, Event, MemoryStore, PublishError, ReceivedMessage, RequestError, ResetReason,
+            SqliteStore, Store,
             StoreError, TokenProvider, Trust;
     }
     operating = "operating.md" {
         backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;
+        client: Client, TokenProvider;
         cluster: ClusterConfig, LogBounds, LogError;
     }
 }

@@ -11,6 +11,8 @@ fn told() -> Vec<(&'static str, String)> {
     let plain = |number: usize| number.to_string();
     vec![
         ("frame, either direction, without its prefix", bytes(MAX_FRAME_BYTES)),
+        ("content of a message, encoded", bytes(MAX_CONTENT_BYTES)),
+        ("text with nothing beside it", bytes(MAX_TEXT_BYTES)),
         ("`Hello`, without its prefix", bytes(MAX_HELLO_BYTES)),
         ("length prefix", bytes(MAX_PREFIX_BYTES)),
         ("WebSocket message, either direction", "4 x (frame limit + 5) bytes".into()),

@@ -13,8 +13,9 @@ use super::{Durability, Message, Priority, To};
 use crate::{
     backend::check::{self, InvalidContent},
     cluster::Once,
+    content,
     id::{ChannelId, InvalidId, MessageId, Terminal, UserId},
-    proto::{frame, pb},
+    proto::{frame, limits::MAX_CONTENT_BYTES, pb},
 };
 
 impl Message {
@@ -30,9 +31,10 @@ impl Message {
             return Err(InvalidMessage::NoRecipient);
         }
         let mut content = pb::Content::from(self.content);
-        if check::is_empty(&content) {
+        if content::is_empty(&content) {
             return Err(InvalidMessage::NoContent);
         }
+        check_size(&content)?;
         check::check(&content)?;
         let durability = self.durability.unwrap_or_default();
         let from = self.from.transpose()?;
@@ -80,6 +82,12 @@ impl Message {
     }
 }
 
+/// The same for all, whatever the ids beside it: what a device may publish, a back end can send.
+pub(in crate::backend) fn check_size(content: &pb::Content) -> Result<(), InvalidMessage> {
+    let bytes = content.encoded_len();
+    if bytes <= MAX_CONTENT_BYTES { Ok(()) } else { Err(InvalidMessage::TooLarge { bytes }) }
+}
+
 /// How long an idempotency key is remembered.
 const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -111,6 +119,7 @@ pub(in crate::backend) enum InvalidMessage {
     Channel(InvalidId),
     NoRecipient,
     NoContent,
+    TooLarge { bytes: usize },
     TerminalsNeedLive,
     TerminalsNeedUsers,
     EveryoneNeedsLive,
@@ -239,7 +248,12 @@ fn raw_push(message: Bytes, channel: String, seq: u64) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::message::{Target, channel, user, users};
+    use crate::{
+        Content,
+        backend::message::{Target, channel, user, users},
+        content::Change,
+        proto::limits::{MAX_FRAME_BYTES, MAX_TEXT_BYTES},
+    };
 
     #[test]
     fn what_is_wrong_shows_when_it_is_prepared() {
@@ -251,6 +265,9 @@ mod tests {
         assert_eq!(nobody.err(), Some(InvalidMessage::NoRecipient));
         let nothing = Message::to(user("bob")).prepare();
         assert_eq!(nothing.err(), Some(InvalidMessage::NoContent));
+        let empty = || Message::to(user("bob")).text("");
+        assert_eq!(empty().prepare().err(), Some(InvalidMessage::NoContent));
+        assert!(empty().content(Content::text("").mention_everybody()).prepare().is_ok());
         let wrong_channel = Message::to(channel("no channel")).text("hi").prepare();
         assert!(matches!(wrong_channel, Err(InvalidMessage::Channel(_))));
         let some_of_a_channel =
@@ -264,6 +281,32 @@ mod tests {
         let everyone = Message::new().text("hi").retarget(Target::everyone());
         assert_eq!(everyone.clone().prepare().err(), Some(InvalidMessage::EveryoneNeedsLive));
         assert!(everyone.durability(Durability::Live).prepare().is_ok());
+    }
+
+    #[test]
+    fn what_is_as_large_as_may_be_fits_into_every_frame() {
+        let name = "n".repeat(64);
+        let name = name.as_str();
+        let users = ["a", "b"].map(|letter| letter.repeat(64));
+        let text = |bytes: usize| Content::text("x".repeat(bytes));
+        assert!(Message::to(user(name)).content(text(MAX_TEXT_BYTES)).prepare().is_ok());
+        let beside = pb::Content::from(text(MAX_TEXT_BYTES)).encoded_len() - MAX_TEXT_BYTES;
+        let largest = MAX_CONTENT_BYTES - beside;
+        let (id, channel) = (MessageId::from_u64(u64::MAX / 3).unwrap(), ChannelId::parse(name).unwrap());
+        let messages = [
+            Message::to(user(name)).content(text(largest)),
+            Message::to(crate::backend::channel(name)).content(text(largest)),
+            // Gets names of its own.
+            Message::to(crate::backend::users(users)).content(Change::edit(id, text(largest - 21))),
+        ];
+        for (index, message) in messages.into_iter().enumerate() {
+            let from = if index < 2 { message.from(name) } else { message };
+            let message = from.prepare().unwrap().encode(id);
+            let frame = channel_push_frame(message, &channel, u64::MAX).len();
+            assert!(frame + crate::backend::send::HISTORY_OVERHEAD <= MAX_FRAME_BYTES, "{index}: {frame}");
+        }
+        let larger = Message::to(user("bob")).content(text(largest + 1)).prepare().err();
+        assert_eq!(larger, Some(InvalidMessage::TooLarge { bytes: MAX_CONTENT_BYTES + 1 }));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::{
     backend::{check::InvalidContent, ids::IdError, message::InvalidMessage},
     cluster::{ArchiveError, LogError, LogId, RoutesError},
     id::{ChannelId, InvalidId, MessageId, UserId},
+    proto::limits::MAX_CONTENT_BYTES,
 };
 
 /// A message was not sent.
@@ -19,10 +20,10 @@ pub enum SendError {
     /// There is nobody to send to.
     #[error("the message has no recipient")]
     NoRecipient,
-    /// There is nothing to send.
+    /// There is nothing to send: its content is [empty](crate::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// The encoded message is larger than a device takes.
+    /// The encoded content is larger than [`MAX_CONTENT_BYTES`](crate::MAX_CONTENT_BYTES).
     #[error(
         "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
     )]
@@ -110,6 +111,7 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::Channel(error) => Self::InvalidChannel(error),
             InvalidMessage::NoRecipient => Self::NoRecipient,
             InvalidMessage::NoContent => Self::NoContent,
+            InvalidMessage::TooLarge { bytes } => Self::TooLarge { bytes, limit: MAX_CONTENT_BYTES },
             InvalidMessage::TerminalsNeedLive => Self::TerminalsNeedLive,
             InvalidMessage::TerminalsNeedUsers => Self::TerminalsNeedUsers,
             InvalidMessage::EveryoneNeedsLive => Self::BroadcastNeedsLive,

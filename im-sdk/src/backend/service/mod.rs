@@ -46,6 +46,9 @@ pub struct Incoming {
     pub from: UserId,
     /// The device.
     pub device: Device,
+    /// The device's own number of the publish: with `from` and `device` it is the same for each repetition of one publish,
+    /// and another one for each other publish, also of the same words. A key for what a handler must not do twice.
+    pub number: u64,
     /// Whom it is meant for. Where it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
     /// The device is in the room that it is meant for.

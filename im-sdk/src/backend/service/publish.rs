@@ -13,8 +13,8 @@ use crate::{
         change::{ChangeRights, IncomingChange},
         check,
         im::Im,
-        message::{Message, digest},
-        send::{SendError, check_size},
+        message::{Message, check_size, digest},
+        send::{self, SendError},
     },
     cluster::{LogError, Once},
     content::{Body, Change, ChangeKind},
@@ -69,7 +69,7 @@ impl<H: Handler> Responder for Publishes<H> {
         };
         let mut frames = result(number, outcome);
         // It would be lost, and with it what travels in the same envelope.
-        if let Err(error) = check_size(frames.len()) {
+        if let Err(error) = send::check_size(frames.len()) {
             tracing::error!(%error, "the handler's answer is too large");
             let refused = refused(pb::RefusalKind::Internal, "the back end's answer is too large", 0);
             frames = result(number, pb::publish_result::Outcome::Refused(refused));
@@ -164,7 +164,7 @@ impl<H: Handler> Publishes<H> {
 }
 
 fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
-    let in_room = publish.in_room;
+    let (number, in_room) = (publish.number, publish.in_room);
     let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
     let device = publish.device.ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
@@ -172,17 +172,21 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
     let to = recipient(&body)?;
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
+    check_size(&content).map_err(|error| SendError::from(error).to_string())?;
     let content = Content::from(content);
+    if content.is_empty() {
+        return Err("the content is empty".into());
+    }
     match &said(&content).body {
         Body::Unknown => {
-            return Err("the content is empty or of a kind that this back end does not know".into());
+            return Err("the content is of a kind that this back end does not know".into());
         }
         Body::Notice(_) => {
             return Err("a notice is what the system says: devices cannot send it".into());
         }
         _ => {}
     }
-    Ok(Incoming { from, device, to, in_room, content })
+    Ok(Incoming { from, device, number, to, in_room, content })
 }
 
 /// What is new in it: of an edit, what the message says from then on.
@@ -217,8 +221,25 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::NotLogged { .. }
         | SendError::NotArchived { .. }
         | SendError::NotInChannel { .. } => internal(RETRY_MS),
-        // What the handler made of it makes no sense, and will not the next time.
-        _ => internal(0),
+        // Of an earlier try something is in a log.
+        SendError::Trimmed { .. } => internal(0),
+        // What the handler made of it makes no sense, and will not the next time: nothing came of it.
+        SendError::InvalidUser(_)
+        | SendError::InvalidChannel(_)
+        | SendError::NoRecipient
+        | SendError::NoContent
+        | SendError::TerminalsNeedLive
+        | SendError::TerminalsNeedUsers
+        | SendError::BroadcastNeedsLive
+        | SendError::PriorityNeedsLive
+        | SendError::InvalidKey
+        | SendError::InvalidContent(_)
+        | SendError::ChangeNeedsLog
+        | SendError::DeletionInChannel
+        | SendError::NoArchive => {
+            let reason = "the back end made a message of it that cannot be sent";
+            refused(pb::RefusalKind::Invalid, reason, 0)
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What devices ask: history and what they search here, rooms and presence in `rooms.rs`, their conversations in
 //! `conversations.rs`.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Once},
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -25,6 +28,9 @@ use crate::{
 
 /// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
 const CONCURRENCY: usize = 256;
+
+/// What to do so that devices can search is said once: they may ask often.
+static ADVISED: Once = Once::new();
 
 /// Answers what devices ask.
 pub(super) struct Requests<H> {
@@ -134,9 +140,10 @@ impl<H: Handler> Requests<H> {
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {
                 Err(invalid(error.to_string()))
             }
-            // Asking again helps only once somebody has set one up.
+            // Asking again helps only once somebody has set one up, who is not at the device.
             Err(error @ SearchError::NoMessageStore) => {
-                Err(refused(RefusalKind::Unavailable, error.to_string(), 0))
+                ADVISED.call_once(|| tracing::warn!(%error, "a device wants to search"));
+                Err(refused(RefusalKind::Unavailable, "search is not available".to_owned(), 0))
             }
             Err(error @ SearchError::Busy) => {
                 Err(refused(RefusalKind::Unavailable, error.to_string(), RETRY_MS))

@@ -71,6 +71,7 @@ impl<T> Core<T> {
             transport: via.transport,
             endpoint: via.endpoint.clone(),
         });
+        self.order.handle_welcome();
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         self.logs.handle_connected(now, &mut self.rng);
         self.ask_for_rooms(now);

@@ -56,7 +56,10 @@ pub(super) use self::{
 };
 use crate::{
     Content, Recipient,
-    client::{ClientConfig, Event, LocalId, Position, SendError, TokenError, TokenRequest, store::Saved},
+    client::{
+        ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, TokenError, TokenRequest,
+        store::Saved,
+    },
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
@@ -66,6 +69,9 @@ use crate::{
 pub(super) enum Action {
     /// Ask the application for a token; the answer goes to [`Core::handle_token`].
     AskToken(TokenRequest),
+    /// Before that: ask it where servers listen, since none of those that are known does. The answer goes to
+    /// [`Core::handle_endpoints`].
+    AskEndpoints,
     /// Race the endpoints; the outcome goes to [`Core::handle_established`] or [`Core::handle_unreachable`].
     Connect(Vec<Round>),
     /// Let go of whatever is under way: the question for a token, the race, or the connection, after it has sent what
@@ -119,12 +125,17 @@ pub(super) struct Core<T> {
 
 enum Phase {
     Disconnected,
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
     Asking,
-    Racing { token: String },
+    Racing {
+        token: String,
+    },
     Greeting(Greeting),
     Connected(Session),
-    Stopped,
+    /// Why.
+    Stopped(String),
     Closed,
 }
 
@@ -157,7 +168,7 @@ impl<T> Core<T> {
 
     /// The application wants a connection; if one is awaited, now instead of later.
     pub(super) fn handle_connect(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Disconnected | Phase::Stopped | Phase::Waiting { .. }) {
+        if matches!(self.phase, Phase::Disconnected | Phase::Stopped(_) | Phase::Waiting { .. }) {
             self.start(now);
         }
     }
@@ -165,7 +176,7 @@ impl<T> Core<T> {
     /// The application wants no connection.
     pub(super) fn handle_disconnect(&mut self) {
         match self.phase {
-            Phase::Disconnected | Phase::Stopped | Phase::Closed => return,
+            Phase::Disconnected | Phase::Stopped(_) | Phase::Closed => return,
             Phase::Connected(_) => self.events.push_back(disconnected_by_application()),
             _ => {}
         }
@@ -184,6 +195,13 @@ impl<T> Core<T> {
         self.logs.flush_acks();
         self.conversations.flush(now);
         self.close_if_done(now);
+    }
+
+    /// The application knows where servers listen now, for the next attempt. Nothing says nothing.
+    pub(super) fn handle_endpoints(&mut self, endpoints: &[Endpoint]) {
+        if !endpoints.is_empty() {
+            self.order.replace(endpoints);
+        }
     }
 
     /// The provider answered an [`Action::AskToken`].
@@ -211,6 +229,7 @@ impl<T> Core<T> {
     /// No endpoint could be reached.
     pub(super) fn handle_unreachable(&mut self, now: Instant, reason: String) {
         if matches!(self.phase, Phase::Racing { .. }) {
+            self.order.handle_all_failed();
             self.retry(now, None, reason);
         }
     }
@@ -239,9 +258,9 @@ impl<T> Core<T> {
 
     /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
     pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
-        match self.phase {
+        match &self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
-            Phase::Stopped => self.outbox.refuse_stopped(ticket),
+            Phase::Stopped(reason) => self.outbox.refuse_stopped(ticket, reason.clone()),
             _ => self.outbox.push(now, Waiter::Outcome(ticket), to, content, self.limits),
         }
     }
@@ -267,7 +286,11 @@ impl<T> Core<T> {
 
     /// Time has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.outbox.handle_timeout(now);
+        let in_vain = match self.phase {
+            Phase::Disconnected => PublishError::NotConnected,
+            _ => PublishError::TimedOut,
+        };
+        self.outbox.handle_timeout(now, &in_vain);
         let unanswered = self.requests.handle_timeout(now);
         self.handle_unanswered(unanswered);
         self.handle_rooms_timeout(now);

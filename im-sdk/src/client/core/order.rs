@@ -13,22 +13,64 @@ pub(crate) struct Round {
     pub(crate) websocket: Option<Endpoint>,
 }
 
-/// The configured endpoints, best first, by server.
+/// The known endpoints, best first, by server.
 #[derive(Debug)]
 pub(super) struct Order {
-    servers: Vec<Vec<Endpoint>>,
+    servers: Vec<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    endpoints: Vec<Endpoint>,
+    /// Since the last welcome, whosever it was.
+    failed: bool,
 }
 
 impl Order {
     pub(super) fn new(endpoints: &[Endpoint]) -> Self {
-        let mut servers: Vec<Vec<Endpoint>> = Vec::new();
+        let mut servers: Vec<Server> = Vec::new();
         for endpoint in endpoints {
             match servers.last_mut() {
-                Some(server) if belongs(endpoint, server) => server.push(endpoint.clone()),
-                _ => servers.push(vec![endpoint.clone()]),
+                Some(server) if belongs(endpoint, &server.endpoints) => {
+                    server.endpoints.push(endpoint.clone())
+                }
+                _ => servers.push(Server { endpoints: vec![endpoint.clone()], failed: false }),
             }
         }
         Self { servers }
+    }
+
+    /// Forgets the servers for these, in this order. The same ones again stay in the order that failures have brought
+    /// about.
+    pub(super) fn replace(&mut self, endpoints: &[Endpoint]) {
+        let new = Self::new(endpoints);
+        let is_known = |server: &Server| self.servers.iter().any(|known| known.endpoints == server.endpoints);
+        if new.servers.len() != self.servers.len() || !new.servers.iter().all(is_known) {
+            *self = new;
+        }
+    }
+
+    /// A server said welcome.
+    pub(super) fn handle_welcome(&mut self) {
+        self.mark(false);
+    }
+
+    /// None could be reached.
+    pub(super) fn handle_all_failed(&mut self) {
+        self.mark(true);
+    }
+
+    /// Whether all of them have failed; from here on they have not.
+    pub(super) fn take_all_failed(&mut self) -> bool {
+        let all = self.servers.iter().all(|server| server.failed);
+        if all {
+            self.mark(false);
+        }
+        all
+    }
+
+    fn mark(&mut self, failed: bool) {
+        self.servers.iter_mut().for_each(|server| server.failed = failed);
     }
 
     /// What to try, one round after the other.
@@ -42,16 +84,17 @@ impl Order {
         .collect()
     }
 
-    /// Moves the server behind an endpoint to the end.
+    /// Moves the server behind an endpoint, which has failed, to the end.
     pub(super) fn demote(&mut self, endpoint: &Endpoint) {
-        if let Some(index) = self.servers.iter().position(|server| server.contains(endpoint)) {
+        if let Some(index) = self.servers.iter().position(|server| server.endpoints.contains(endpoint)) {
             let server = self.servers.remove(index);
-            self.servers.push(server);
+            self.servers.push(Server { failed: true, ..server });
         }
     }
 
     fn of(&self, transport: Transport) -> impl Iterator<Item = &Endpoint> {
-        self.servers.iter().flatten().filter(move |endpoint| endpoint.transport() == transport)
+        let endpoints = self.servers.iter().flat_map(|server| &server.endpoints);
+        endpoints.filter(move |endpoint| endpoint.transport() == transport)
     }
 }
 
@@ -94,5 +137,34 @@ mod tests {
         assert_eq!(shown(&order), ["quic://a:3 ws://a:4/", "quic://a:1 ws://a:2/"]);
         order.demote(&"ws://elsewhere:2".parse().unwrap());
         assert_eq!(shown(&order)[0], "quic://a:3 ws://a:4/");
+    }
+
+    #[test]
+    fn all_have_failed_when_each_has_since_the_last_welcome() {
+        let [a, b] = ["ws://a:1", "ws://b:1"].map(|text| text.parse().unwrap());
+        let mut order = order(&["ws://a:1", "ws://b:1"]);
+        order.demote(&a);
+        order.demote(&a);
+        assert!(!order.take_all_failed());
+        order.demote(&b);
+        assert!(order.take_all_failed());
+        assert!(!order.take_all_failed(), "it is said once");
+        order.demote(&a);
+        order.handle_welcome();
+        order.demote(&b);
+        assert!(!order.take_all_failed());
+        order.handle_all_failed();
+        assert!(order.take_all_failed());
+    }
+
+    #[test]
+    fn the_same_servers_again_keep_their_order() {
+        let [a, b, c] = ["ws://a:1", "ws://b:1", "ws://c:1"].map(|text| text.parse().unwrap());
+        let mut order = order(&["ws://a:1", "ws://b:1"]);
+        order.demote(&a);
+        order.replace(&[a.clone(), b.clone()]);
+        assert_eq!(shown(&order), ["- ws://b:1/", "- ws://a:1/"]);
+        order.replace(&[a, c]);
+        assert_eq!(shown(&order), ["- ws://a:1/", "- ws://c:1/"]);
     }
 }

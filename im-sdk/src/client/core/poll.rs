@@ -68,7 +68,7 @@ impl<T> Core<T> {
             Phase::Waiting { .. } => State::Waiting,
             Phase::Asking | Phase::Racing { .. } | Phase::Greeting(_) => State::Connecting,
             Phase::Connected(_) => State::Connected,
-            Phase::Stopped => State::Stopped,
+            Phase::Stopped(_) => State::Stopped,
             Phase::Closed => State::Closed,
         }
     }

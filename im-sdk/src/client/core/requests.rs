@@ -162,7 +162,8 @@ impl<T> Requests<T> {
                 return None;
             }
         }
-        let error = RequestError::Refused { kind, reason: refused.reason, retry_after };
+        let pb::Refused { reason, code, .. } = refused;
+        let error = RequestError::Refused { kind, reason, code, retry_after };
         self.take(number).map(|asked| (asked, error))
     }
 

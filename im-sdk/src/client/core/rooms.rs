@@ -191,9 +191,11 @@ impl<T> Core<T> {
     /// False: it is answered already.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
         let ticket = Asker::ByApplication(ticket);
-        let error = match self.phase {
+        let error = match &self.phase {
             _ if self.closing.is_some() => RequestError::Closed,
-            Phase::Stopped => RequestError::Stopped,
+            Phase::Stopped(reason) => RequestError::Stopped { reason: reason.clone() },
+            // It would wait in vain for all its time.
+            Phase::Disconnected => RequestError::NotConnected,
             // The server would close the connection, for good.
             _ => match requests::fit(question, self.limits.max_frame_bytes) {
                 Ok(question) => return self.requests.ask(now, ticket, question),
@@ -283,7 +285,8 @@ impl<T> Core<T> {
             && by_itself
         {
             let (cause, reason) = (RoomLeftCause::Refused, error.to_string());
-            self.events.push_back(Event::RoomLeft { channel, cause, reason });
+            let code = if let RequestError::Refused { code, .. } = error { *code } else { 0 };
+            self.events.push_back(Event::RoomLeft { channel, cause, reason, code });
         }
     }
 
@@ -363,7 +366,9 @@ impl<T> Core<T> {
         match ChannelId::parse(&left.channel) {
             // Who has left by itself, or follows the channel as a member, is told too.
             Ok(channel) if self.rooms.rooms.remove(&channel).is_none() => {}
-            Ok(channel) => self.events.push_back(Event::RoomLeft { channel, cause, reason: left.reason }),
+            Ok(channel) => {
+                self.events.push_back(Event::RoomLeft { channel, cause, reason: left.reason, code: 0 })
+            }
             Err(error) => self.skip(&error.to_string()),
         }
     }

@@ -28,6 +28,9 @@ impl<T> Core<T> {
             return;
         }
         self.phase = Phase::Asking;
+        if self.order.take_all_failed() {
+            self.actions.push_back(Action::AskEndpoints);
+        }
         self.actions.push_back(Action::AskToken(self.request.clone()));
     }
 
@@ -111,11 +114,11 @@ impl<T> Core<T> {
 
     pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
         self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
-        self.outbox.fail_waiting(&PublishError::Stopped);
-        let unanswered = self.requests.fail_all(&RequestError::Stopped);
+        self.outbox.fail_waiting(&PublishError::Stopped { reason: reason.clone() });
+        let unanswered = self.requests.fail_all(&RequestError::Stopped { reason: reason.clone() });
         self.handle_unanswered(unanswered);
         self.backoff.reset();
-        self.phase = Phase::Stopped;
+        self.phase = Phase::Stopped(reason.clone());
         self.events.push_back(Event::Stopped { code, reason });
     }
 

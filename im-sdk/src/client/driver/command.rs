@@ -67,7 +67,10 @@ impl Command {
 
 /// A question needs no store, but a client that has none yet does not get to asking.
 fn refused(error: &SendError) -> RequestError {
-    if matches!(error, SendError::Closed) { RequestError::Closed } else { RequestError::Stopped }
+    match error {
+        SendError::Closed => RequestError::Closed,
+        error => RequestError::Stopped { reason: error.to_string() },
+    }
 }
 
 /// Where the core's answer goes.

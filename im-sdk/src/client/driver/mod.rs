@@ -27,7 +27,7 @@ use self::{
     wait::{Activity, Input},
 };
 use super::{
-    ClientConfig, Event, State, Transport,
+    ClientConfig, Endpoint, Event, State, Transport,
     acks::AckQueue,
     core::{Action, Core},
     store::Saved,
@@ -35,10 +35,14 @@ use super::{
 };
 
 /// What the application wants. Not a list of commands: only the last wish counts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wish {
     /// To be connected.
     pub(super) online: bool,
+    /// How often it asked for one: each time while it waits for its next attempt makes it at once.
+    pub(super) connects: u64,
+    /// Where to connect to. `None`: as configured.
+    pub(super) endpoints: Option<Arc<[Endpoint]>>,
     /// How often it asked for no connection, so that "off and on again" is seen too.
     pub(super) disconnects: u64,
     /// To be closed for good.
@@ -79,7 +83,10 @@ struct Driver {
     ends: Ends,
     /// Taken from the core, not taken by the application.
     undelivered: Option<Event>,
+    connects: u64,
     disconnects: u64,
+    /// What the application has set last.
+    endpoints: Option<Arc<[Endpoint]>>,
 }
 
 impl Driver {
@@ -100,7 +107,9 @@ impl Driver {
             closing: JoinSet::new(),
             ends,
             undelivered: None,
+            connects: 0,
             disconnects: 0,
+            endpoints: None,
         }
     }
 
@@ -137,24 +146,49 @@ impl Driver {
             Input::Written(Err(ended)) | Input::Read(Err(ended)) => self.core.handle_ended(now, ended),
             Input::Raced(Ok(won)) => self.link(now, won),
             Input::Raced(Err(reason)) => self.unreachable(now, reason),
-            Input::Token(token) => self.core.handle_token(now, token),
+            Input::Token(given) => {
+                self.core.handle_endpoints(&given.endpoints);
+                self.core.handle_token(now, given.token);
+            }
             Input::Saved(outcome) => self.core.handle_saved(now, outcome),
             Input::Command(command) => self.command(now, command),
         }
     }
 
     fn handle_wish(&mut self, now: std::time::Instant) {
-        let wish = *self.ends.wishes.borrow_and_update();
+        let wish = self.ends.wishes.borrow_and_update().clone();
         if wish.closing {
             // What was published and acknowledged before the close counts as such.
             self.take_commands();
             self.take_acks();
             return self.core.handle_close(now, CLOSE_GRACE);
         }
+        self.handle_network_wish(now, wish);
+    }
+
+    /// What the application wished before it asked for something, which must not find the client without a connection
+    /// that was wished for.
+    fn handle_earlier_wish(&mut self, now: std::time::Instant) {
+        if !self.ends.wishes.has_changed().unwrap_or(false) {
+            return;
+        }
+        let wish = self.ends.wishes.borrow_and_update().clone();
+        if wish.closing {
+            // All that was asked before goes before it.
+            return self.ends.wishes.mark_changed();
+        }
+        self.handle_network_wish(now, wish);
+    }
+
+    fn handle_network_wish(&mut self, now: std::time::Instant, wish: Wish) {
+        if let Some(endpoints) = wish.endpoints.filter(|new| self.endpoints.as_ref() != Some(new)) {
+            self.core.handle_endpoints(&endpoints);
+            self.endpoints = Some(endpoints);
+        }
         if std::mem::replace(&mut self.disconnects, wish.disconnects) != wish.disconnects {
             self.core.handle_disconnect();
         }
-        if wish.online {
+        if std::mem::replace(&mut self.connects, wish.connects) != wish.connects && wish.online {
             self.core.handle_connect(now);
         }
     }
@@ -170,6 +204,7 @@ impl Driver {
     }
 
     fn command(&mut self, now: std::time::Instant, command: Command) {
+        self.handle_earlier_wish(now);
         match command {
             Command::Publish { to, content, outcome } => {
                 self.core.handle_publish(now, Ticket::Outcome(outcome), to, content);
@@ -247,6 +282,7 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::AskToken(why) => self.tokens.ask(why),
+            Action::AskEndpoints => self.tokens.ask_endpoints(),
             Action::Connect(rounds) => {
                 self.activity = Activity::Racing(Box::pin(self.connector.clone().race(rounds)));
             }

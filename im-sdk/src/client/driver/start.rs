@@ -40,7 +40,7 @@ async fn load(saver: &Saver, ends: &mut Ends) -> Option<Saved> {
 /// Until the application asks for a connection again; `None` when it closes the client instead.
 async fn wait_for_connect(ends: &mut Ends, error: &StoreError) -> Option<()> {
     // What it wished before is what failed.
-    let before = *ends.wishes.borrow_and_update();
+    let before = ends.wishes.borrow_and_update().clone();
     if before.closing {
         return None;
     }
@@ -50,11 +50,11 @@ async fn wait_for_connect(ends: &mut Ends, error: &StoreError) -> Option<()> {
             // What the application wants goes before what it sends.
             wish = ends.wishes.changed() => {
                 wish.ok()?;
-                let wish = *ends.wishes.borrow_and_update();
+                let wish = ends.wishes.borrow_and_update().clone();
                 if wish.closing {
                     return None;
                 }
-                if wish.online {
+                if wish.online && wish.connects != before.connects {
                     return Some(());
                 }
             }

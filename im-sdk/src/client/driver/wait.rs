@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::{Command, Driver};
+use super::{Command, Driver, tokens::Given};
 use crate::client::{
-    StoreError, TokenError,
+    StoreError,
     core::Ended,
     transport::{Link, Reader, Won, Writer},
 };
@@ -30,7 +30,7 @@ pub(super) enum Input {
     Written(Result<(), Ended>),
     Read(Result<Bytes, Ended>),
     Raced(Result<Box<Won>, String>),
-    Token(Result<String, TokenError>),
+    Token(Given),
     Room,
     Saved(Result<(), StoreError>),
     Acked,

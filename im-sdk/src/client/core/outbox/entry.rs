@@ -22,6 +22,10 @@ pub(super) struct Entry<T> {
     pub(super) deadline: Option<Instant>,
     /// It was handed to a connection, by this process or an earlier one.
     pub(super) travelled: bool,
+    /// The last try has no answer yet.
+    unanswered: bool,
+    /// Something may have come of an earlier try: why that is not known.
+    doubt: Option<String>,
     /// How often it was refused for the moment.
     pub(super) refusals: u32,
     /// The store has it.
@@ -46,7 +50,18 @@ impl<T> Entry<T> {
         content: pb::Content,
         deadline: Option<Instant>,
     ) -> Self {
-        Self { waiter, to, content, number: None, deadline, travelled: false, refusals: 0, saved: false }
+        Self {
+            waiter,
+            to,
+            content,
+            number: None,
+            deadline,
+            travelled: false,
+            unanswered: false,
+            doubt: None,
+            refusals: 0,
+            saved: false,
+        }
     }
 
     /// What an earlier process left behind; `None` if it makes no sense.
@@ -57,6 +72,7 @@ impl<T> Entry<T> {
             number,
             // It may have.
             travelled: number.is_some(),
+            unanswered: number.is_some(),
             saved: true,
             ..Self::new(Waiter::Nobody, saved.recipient()?, content, None)
         })
@@ -76,9 +92,40 @@ impl<T> Entry<T> {
         if self.travelled { SendState::Sent } else { SendState::Pending }
     }
 
+    /// It is handed to a connection.
+    pub(super) fn handle_sent(&mut self) {
+        if self.unanswered {
+            self.doubt = Some("the answer to an earlier try was lost".to_owned());
+        }
+        self.travelled = true;
+        self.unanswered = true;
+    }
+
+    /// The last try was answered with a no, and perhaps nothing came of it.
+    pub(super) fn handle_refused(&mut self, refused: &pb::Refused) {
+        self.unanswered = false;
+        if !wire::kind(refused).is_certain() {
+            self.doubt = Some(refused.reason.clone());
+        }
+    }
+
+    /// What a last refusal comes to: one that says nothing about the tries before must not invite to another one.
+    pub(super) fn refused(&self, error: PublishError) -> PublishError {
+        match &self.doubt {
+            Some(reason) if error.is_retryable() => PublishError::Unconfirmed { reason: reason.clone() },
+            _ => error,
+        }
+    }
+
     /// What it comes to when it is given up.
     pub(super) fn given_up(&self, error: &PublishError) -> PublishError {
-        if self.travelled { PublishError::Unconfirmed } else { error.clone() }
+        match &self.doubt {
+            Some(reason) => PublishError::Unconfirmed { reason: reason.clone() },
+            None if self.unanswered => {
+                PublishError::Unconfirmed { reason: "no answer had come when it was given up".to_owned() }
+            }
+            None => error.clone(),
+        }
     }
 }
 

@@ -108,8 +108,8 @@ impl<T> Outbox<T> {
     }
 
     /// Answers for a publish while the client is stopped.
-    pub(super) fn refuse_stopped(&mut self, ticket: T) {
-        self.resolved.push_back((ticket, Err(PublishError::Stopped)));
+    pub(super) fn refuse_stopped(&mut self, ticket: T, reason: String) {
+        self.resolved.push_back((ticket, Err(PublishError::Stopped { reason })));
     }
 
     /// The next frame to send, which counts as sent from here on.
@@ -118,12 +118,12 @@ impl<T> Outbox<T> {
             let entry = self.entries.get_mut(&local_id)?;
             match wire::fit(wire::publish(number, &entry.to, entry.content.clone()), limits) {
                 Ok(body) => {
-                    entry.travelled = true;
+                    entry.handle_sent();
                     self.queues.sent(now, number);
                     return Some(frame::encode(body));
                 }
                 // The limit shrank with another server.
-                Err(error) => self.resolve(local_id, Err(error.into())),
+                Err(error) => self.give_up(local_id, &error.into()),
             }
         }
         None
@@ -133,16 +133,23 @@ impl<T> Outbox<T> {
     pub(super) fn handle_result(&mut self, now: Instant, rng: &mut StdRng, result: pb::PublishResult) {
         let number = result.number;
         let Some(local_id) = self.queues.answered(number) else { return };
-        let outcome = wire::outcome(result);
+        let refused = match wire::outcome(result) {
+            Ok(published) => return self.resolve(local_id, Ok(published)),
+            Err(refused) => refused,
+        };
         let Some(entry) = self.entries.get_mut(&local_id) else { return };
-        let retry = outcome.as_ref().err().and_then(|error| wire::retry_delay(error, entry.refusals));
+        entry.handle_refused(&refused);
+        let retry = wire::retry_delay(&refused, entry.refusals);
         let at = retry.map(|delay| now + delay + random_within(rng, delay));
         match at.filter(|at| entry.deadline.is_none_or(|deadline| *at < deadline)) {
             Some(at) => {
                 entry.refusals += 1;
                 self.queues.delay(number, at);
             }
-            None => self.resolve(local_id, outcome),
+            None => {
+                let error = entry.refused(wire::refusal(refused));
+                self.resolve(local_id, Err(error));
+            }
         }
     }
 
@@ -151,10 +158,11 @@ impl<T> Outbox<T> {
         self.queues.handle_connection_lost();
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// `error` is what is told of one that was never sent.
+    pub(super) fn handle_timeout(&mut self, now: Instant, error: &PublishError) {
         while let Some(&(at, local_id)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, local_id));
-            self.give_up(local_id, &PublishError::TimedOut);
+            self.give_up(local_id, error);
         }
         self.queues.handle_timeout(now);
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::Outcome;
 use crate::{
     Recipient,
     client::{PublishError, Published, RefusalKind, SendError, core::session::Limits},
+    content,
     id::MessageId,
-    proto::pb,
+    proto::{limits::MAX_CONTENT_BYTES, pb},
 };
 
 pub(super) fn publish(number: u64, to: &Recipient, content: pb::Content) -> pb::frame::Body {
@@ -23,8 +23,12 @@ pub(super) fn publish(number: u64, to: &Recipient, content: pb::Content) -> pb::
 /// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
 pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
     // A kind that this version does not know is passed on as it came.
-    if content.body.is_none() && content.unknown.is_empty() {
+    if content::is_empty(&content) || content::edit(&content).is_some_and(content::is_empty) {
         return Err(SendError::NoContent);
+    }
+    let bytes = content.encoded_len();
+    if bytes > MAX_CONTENT_BYTES {
+        return Err(SendError::TooLarge { bytes, limit: MAX_CONTENT_BYTES });
     }
     match fit(publish(u64::MAX, to, content), limits)? {
         pb::frame::Body::Publish(pb::Publish { content: Some(content), .. }) => Ok(content),
@@ -42,21 +46,38 @@ pub(super) fn fit(body: pb::frame::Body, limits: Limits) -> Result<pb::frame::Bo
     }
 }
 
-pub(super) fn outcome(result: pb::PublishResult) -> Outcome {
+pub(super) fn outcome(result: pb::PublishResult) -> Result<Published, pb::Refused> {
     match result.outcome {
         Some(pb::publish_result::Outcome::Accepted(accepted)) => {
             Ok(Published { message_id: MessageId::from_u64(accepted.message_id), answer: accepted.answer })
         }
-        Some(pb::publish_result::Outcome::Refused(refused)) => Err(refusal(refused)),
-        None => Err(PublishError::Unconfirmed),
+        Some(pb::publish_result::Outcome::Refused(refused)) => Err(refused),
+        None => Err(unknown("the answer is one that this version does not know".to_owned())),
     }
 }
 
-fn refusal(refused: pb::Refused) -> PublishError {
-    let kind = pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from);
-    let retry_after =
-        (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()));
-    PublishError::Refused { kind, reason: refused.reason, code: refused.code, retry_after }
+/// A refusal that says nothing about what came of it.
+fn unknown(reason: String) -> pb::Refused {
+    pb::Refused { kind: pb::RefusalKind::Unspecified.into(), reason, ..Default::default() }
+}
+
+pub(super) fn kind(refused: &pb::Refused) -> RefusalKind {
+    pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from)
+}
+
+/// What is told of a refusal after which there is no further try.
+pub(super) fn refusal(refused: pb::Refused) -> PublishError {
+    let (kind, retry_after) = (kind(&refused), retry_after(&refused));
+    let pb::Refused { reason, code, .. } = refused;
+    if kind.is_certain() {
+        PublishError::Refused { kind, reason, code, retry_after }
+    } else {
+        PublishError::Unconfirmed { reason }
+    }
+}
+
+fn retry_after(refused: &pb::Refused) -> Option<Duration> {
+    (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()))
 }
 
 /// Why a publish failed, as it is stored.
@@ -68,6 +89,7 @@ pub(super) fn encode_failure(error: &PublishError) -> Vec<u8> {
             code: *code,
             retry_after_ms: retry_after.map_or(0, |delay| delay.as_millis().try_into().unwrap_or(u32::MAX)),
         },
+        PublishError::Unconfirmed { reason } => unknown(reason.clone()),
         other => pb::Refused {
             kind: pb::RefusalKind::Invalid.into(),
             reason: other.to_string(),
@@ -82,14 +104,10 @@ pub(super) fn decode_failure(failure: &[u8]) -> PublishError {
 }
 
 /// When to try again without asking the application: `attempts` is how often it was refused before.
-pub(super) fn retry_delay(error: &PublishError, attempts: u32) -> Option<Duration> {
-    match error {
-        PublishError::Refused { retry_after: Some(delay), .. } => {
-            let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));
-            Some(grown.min(LONGEST_DELAY).max(*delay))
-        }
-        _ => None,
-    }
+pub(super) fn retry_delay(refused: &pb::Refused, attempts: u32) -> Option<Duration> {
+    let delay = retry_after(refused)?;
+    let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));
+    Some(grown.min(LONGEST_DELAY).max(delay))
 }
 
 /// A back end that is away for long is not asked more often than this, unless it says so itself.

@@ -52,6 +52,62 @@ fn an_unreachable_server_means_backoff() {
     }
 }
 
+fn asks_for_endpoints(test: &mut Harness) -> bool {
+    let actions: Vec<_> = std::iter::from_fn(|| test.core.poll_action()).collect();
+    actions.contains(&Action::AskEndpoints)
+}
+
+/// Where an attempt goes, and whether endpoints were asked for before it. It fails.
+fn attempt(test: &mut Harness) -> (bool, Vec<String>) {
+    let asked = asks_for_endpoints(test);
+    test.core.handle_token(test.now, Ok("token".to_owned()));
+    let Action::Connect(rounds) = test.action() else { panic!("no race") };
+    test.core.handle_unreachable(test.now, "test".to_owned());
+    let delay = retry_in(test.events().last().unwrap());
+    let known = rounds.into_iter().flat_map(|round| round.quic.into_iter().chain(round.websocket));
+    let known = known.map(|endpoint| endpoint.to_string()).collect();
+    test.pass(delay);
+    (asked, known)
+}
+
+#[test]
+fn when_all_endpoints_have_failed_others_are_asked_for() {
+    let mut test = Harness::new();
+    test.core.handle_connect(test.now);
+    let all = ["quic://a:1", "ws://a:2/", "quic://b:1", "ws://b:2/"].map(str::to_owned).to_vec();
+    assert_eq!(attempt(&mut test), (false, all.clone()));
+    assert_eq!(attempt(&mut test), (true, all.clone()), "nothing was answered");
+    test.core.handle_endpoints(&["wss://c".parse().unwrap()]);
+    assert_eq!(attempt(&mut test), (true, vec!["wss://c:443/".to_owned()]));
+    test.core.handle_endpoints(&[]);
+    assert_eq!(attempt(&mut test).1, ["wss://c:443/"], "no answer takes nothing away");
+}
+
+/// A server that takes connections and says no welcome has failed too.
+#[test]
+fn endpoints_fail_one_after_another_too() {
+    let mut test = Harness::connected();
+    let lose_and_try = |test: &mut Harness| {
+        test.closed_by_server(CloseCode::GoingAway);
+        let delay = retry_in(test.events().last().unwrap());
+        test.pass(delay);
+    };
+    let establish = |test: &mut Harness, endpoint: &str| {
+        test.core.handle_token(test.now, Ok("token".to_owned()));
+        let via = Via { transport: Transport::WebSocket, endpoint: endpoint.parse().unwrap() };
+        test.core.handle_established(test.now, via, 0);
+    };
+    lose_and_try(&mut test);
+    assert!(!asks_for_endpoints(&mut test), "the other one has not failed");
+    establish(&mut test, "ws://b:2");
+    lose_and_try(&mut test);
+    assert!(asks_for_endpoints(&mut test));
+    establish(&mut test, "ws://a:2");
+    test.receive(welcome());
+    lose_and_try(&mut test);
+    assert!(!asks_for_endpoints(&mut test), "the other one has not failed since the welcome");
+}
+
 #[test]
 fn connecting_while_waiting_does_not_wait() {
     let mut test = Harness::connected();

@@ -299,6 +299,7 @@ impl World {
                     self.serve();
                 }
                 Action::Close(..) => self.wire.clear(),
+                Action::AskEndpoints => {}
             }
         }
     }

@@ -9,6 +9,7 @@ mod logs;
 mod publish;
 mod random;
 mod requests;
+mod retryable;
 mod rooms;
 mod send;
 
@@ -101,7 +102,7 @@ impl Harness {
     fn action(&mut self) -> Action {
         loop {
             match self.core.poll_action().expect("an action") {
-                Action::Close(..) => {}
+                Action::Close(..) | Action::AskEndpoints => {}
                 action => return action,
             }
         }

@@ -82,6 +82,7 @@ fn what_was_not_sent_waits_for_a_connection() {
 #[test]
 fn what_was_not_sent_times_out() {
     let mut test = Harness::new();
+    test.core.handle_connect(test.now);
     test.publish(1, "bob");
     test.pass(SECOND);
     test.publish(2, "bob");
@@ -91,6 +92,66 @@ fn what_was_not_sent_times_out() {
     assert_eq!(test.resolved(), [(1, Err("timed_out"))]);
     test.pass(SECOND);
     assert_eq!(test.resolved(), [(2, Err("timed_out"))]);
+}
+
+#[test]
+fn who_never_connected_is_told_so() {
+    let mut test = Harness::new();
+    test.publish(1, "bob");
+    test.pass(30 * SECOND);
+    assert_eq!(test.resolved(), [(1, Err("not_connected"))]);
+    // Asked for, and ended again.
+    let mut test = Harness::connected();
+    test.core.handle_disconnect();
+    test.publish(1, "bob");
+    test.pass(30 * SECOND);
+    assert_eq!(test.resolved(), [(1, Err("not_connected"))]);
+}
+
+#[test]
+fn who_stopped_says_why() {
+    let mut test = Harness::connected();
+    test.publish(1, "bob");
+    test.closed_by_server(CloseCode::Kicked);
+    test.publish(2, "bob");
+    let stopped = PublishError::Stopped { reason: "test".to_owned() };
+    for ticket in [1, 2] {
+        assert_eq!(test.core.poll_resolved(), Some((ticket, Err(stopped.clone()))));
+    }
+}
+
+#[test]
+fn an_empty_text_is_no_content_unless_it_says_something_else() {
+    let id = MessageId::from_u64(7).unwrap();
+    let edit = |text| Content::new(crate::content::Change::edit(id, text));
+    let mut test = Harness::connected();
+    let contents = [
+        (Content::text(""), true),
+        (Content::text("").in_thread(id), true),
+        (edit(Content::text("")), true),
+        (Content::text("").mention_everybody(), false),
+        (edit(Content::text(" ")), false),
+    ];
+    for (content, is_refused) in contents {
+        assert_eq!(content.is_empty(), is_refused && content.as_change().is_none());
+        test.core.handle_publish(test.now, 1, recipient("bob"), content.clone());
+        let refused = test.core.poll_resolved().map(|(_, outcome)| outcome);
+        assert_eq!(refused, is_refused.then_some(Err(PublishError::NoContent)), "{content:?}");
+    }
+}
+
+#[test]
+fn a_text_may_be_as_long_as_documented() {
+    use crate::proto::limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES};
+    let mut test = Harness::new();
+    let text = |bytes| Content::text("x".repeat(bytes));
+    test.core.handle_publish(test.now, 1, recipient(&"n".repeat(64)), text(MAX_TEXT_BYTES));
+    test.core.handle_publish(test.now, 2, recipient("bob"), text(MAX_CONTENT_BYTES));
+    let too_large = test.core.poll_resolved().unwrap();
+    let PublishError::TooLarge { limit: MAX_CONTENT_BYTES, .. } = too_large.1.unwrap_err() else {
+        panic!("another limit")
+    };
+    assert_eq!((too_large.0, test.core.poll_resolved()), (2, None), "the first one waits");
 }
 
 #[test]
@@ -170,10 +231,8 @@ fn other_refusals_are_final() {
     let cases = [
         (pb::RefusalKind::Rule, 0),
         (pb::RefusalKind::Invalid, 0),
-        (pb::RefusalKind::Internal, 0),
-        (pb::RefusalKind::Unavailable, 0),
         // Later than the deadline.
-        (pb::RefusalKind::Unavailable, 30_000),
+        (pb::RefusalKind::TooMany, 30_000),
     ];
     for (kind, retry_after_ms) in cases {
         let mut test = Harness::connected();

@@ -38,7 +38,7 @@ fn page(number: u64, seqs: &[u64]) -> pb::frame::Body {
 }
 
 fn no(number: u64, kind: pb::RefusalKind, retry_after_ms: u32) -> pb::frame::Body {
-    let refused = pb::Refused { kind: kind.into(), reason: "test".to_owned(), code: 0, retry_after_ms };
+    let refused = pb::Refused { kind: kind.into(), reason: "test".to_owned(), code: 7, retry_after_ms };
     let outcome = Some(pb::response::Outcome::Refused(refused));
     pb::frame::Body::Response(pb::Response { number, outcome })
 }
@@ -142,8 +142,8 @@ fn what_was_found_comes_with_its_place() {
 #[test]
 fn it_waits_for_a_connection_and_survives_one() {
     let mut test = Harness::new();
-    test.ask(1);
     test.core.handle_connect(test.now);
+    test.ask(1);
     test.connect_all_the_way();
     let first = test.sent_request();
     test.broken();
@@ -157,6 +157,7 @@ fn it_waits_for_a_connection_and_survives_one() {
 #[test]
 fn its_time_ends() {
     let mut test = Harness::new();
+    test.core.handle_connect(test.now);
     test.ask(1);
     test.pass(20 * SECOND);
     assert!(test.answers().iter().all(error("timed_out")));
@@ -167,6 +168,22 @@ fn its_time_ends() {
     assert!(error("timed_out")(&test.answers()[0]));
     test.receive(page(number, &[1]));
     assert_eq!(test.answers(), [], "an answer that is late means nothing");
+}
+
+/// Both to be told at once: nothing would come of waiting.
+#[test]
+fn without_a_wish_for_a_connection_nothing_is_asked() {
+    let mut test = Harness::new();
+    test.ask(1);
+    assert!(error("not_connected")(&test.answers()[0]));
+    test.core.handle_connect(test.now);
+    test.ask(2);
+    assert_eq!(test.answers(), []);
+    test.connect_all_the_way();
+    test.closed_by_server(CloseCode::Kicked);
+    test.ask(3);
+    let stopped = || Err(RequestError::Stopped { reason: "test".to_owned() });
+    assert_eq!(test.answers(), [(2, stopped()), (3, stopped())]);
 }
 
 #[test]
@@ -181,8 +198,12 @@ fn what_passes_is_asked_again_and_what_stays_is_told() {
     let again = again.filter(|body| matches!(body, pb::frame::Body::Request(_))).count();
     assert_eq!(again, 1);
     test.receive(no(number, pb::RefusalKind::Rule, 0));
-    let refused =
-        RequestError::Refused { kind: RefusalKind::Rule, reason: "test".to_owned(), retry_after: None };
+    let refused = RequestError::Refused {
+        kind: RefusalKind::Rule,
+        reason: "test".to_owned(),
+        code: 7,
+        retry_after: None,
+    };
     assert_eq!(test.answers(), [(1, Err(refused))]);
     // One that passes too late is told as well.
     test.ask(2);

@@ -30,7 +30,7 @@ fn refused(kind: pb::RefusalKind, retry_after_ms: u32) -> response::Outcome {
     response::Outcome::Refused(pb::Refused {
         kind: kind.into(),
         reason: "test".to_owned(),
-        code: 0,
+        code: 7,
         retry_after_ms,
     })
 }
@@ -140,10 +140,10 @@ fn a_refusal_that_passes_is_waited_for_and_another_one_is_told() {
     }
     test.receive(respond(number, refused(pb::RefusalKind::Rule, 0)));
     let left = test.events().into_iter().find_map(|event| match event {
-        Event::RoomLeft { channel, cause, .. } => Some((channel, cause)),
+        Event::RoomLeft { channel, cause, code, .. } => Some((channel, cause, code)),
         _ => None,
     });
-    assert_eq!(left, Some((room("r"), RoomLeftCause::Refused)));
+    assert_eq!(left, Some((room("r"), RoomLeftCause::Refused, 7)));
     test.reconnect();
     test.nothing_more();
 }
@@ -154,7 +154,7 @@ fn who_was_not_let_in_or_gave_up_does_not_come_back() {
     test.join(1, "r");
     let (number, _) = test.question();
     test.receive(respond(number, refused(pb::RefusalKind::Rule, 0)));
-    assert!(matches!(test.replies()[..], [(1, Err(RequestError::Refused { .. }))]));
+    assert!(matches!(test.replies()[..], [(1, Err(RequestError::Refused { code: 7, .. }))]));
     test.join(2, "s");
     test.question();
     test.broken();
@@ -233,7 +233,7 @@ fn who_is_thrown_out_is_told_and_stays_away() {
         test.receive(left(name));
     }
     let (channel, cause, reason) = (room("r"), RoomLeftCause::Kicked, "test".to_owned());
-    assert_eq!(test.events(), [Event::RoomLeft { channel, cause, reason }]);
+    assert_eq!(test.events(), [Event::RoomLeft { channel, cause, reason, code: 0 }]);
     test.reconnect();
     test.nothing_more();
 }
