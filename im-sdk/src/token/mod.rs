@@ -104,17 +104,19 @@ impl VerificationKey {
     /// [`KeyError`] when the text is no such key.
     pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
-        let key = DecodingKey::from_ed_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        let key = DecodingKey::from_ed_pem(pem).ok().filter(provider::is_ed25519);
+        let key = key.ok_or_else(|| KeyError::new(&id, &"it is no public key for EdDSA (Ed25519, in PEM)"))?;
         Ok(Self { id, algorithm: Algorithm::EdDSA, key })
     }
 
     /// ECDSA on P-256 with SHA-256, from a public key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] when the text is no such key; one on another curve, such as P-384, is none.
     pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
-        let key = DecodingKey::from_ec_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
+        let key = DecodingKey::from_ec_pem(pem).ok().filter(provider::is_p256);
+        let key = key.ok_or_else(|| KeyError::new(&id, &"it is no public key for ES256 (P-256, in PEM)"))?;
         Ok(Self { id, algorithm: Algorithm::ES256, key })
     }
 }
