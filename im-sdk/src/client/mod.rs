@@ -88,8 +88,7 @@ pub use self::{
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    CallStep, Conversation, ConversationChange, ConversationState, Endpoint, EndpointError, Filter, HistoryQuery,
-    HistoryRange, Kind, MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence,
-    Transport, UserPresence,
-    proto::close::CloseCode,
+    CallStep, Conversation, ConversationChange, ConversationState, Endpoint, EndpointError, Filter,
+    HistoryQuery, HistoryRange, Kind, MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal,
+    TerminalPresence, Transport, UserPresence, proto::close::CloseCode,
 };

@@ -69,8 +69,7 @@ impl ClusterConfig {
     /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`].
     pub fn check(&self) -> Result<(), ConnectError> {
         self.names()?;
-        let timeouts =
-            [("request_timeout", self.request_timeout), ("connect_timeout", self.connect_timeout)];
+        let timeouts = [("request_timeout", self.request_timeout), ("connect_timeout", self.connect_timeout)];
         let wrong = |(_, value): &(_, Duration)| !(Duration::from_millis(1)..=DAY).contains(value);
         match timeouts.into_iter().find(wrong) {
             Some((setting, _)) => Err(ConnectError::InvalidTimeout { setting }),

@@ -105,7 +105,8 @@ impl VerificationKey {
     pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         let key = DecodingKey::from_ed_pem(pem).ok().filter(provider::is_ed25519);
-        let key = key.ok_or_else(|| KeyError::new(&id, &"it is no public key for EdDSA (Ed25519, in PEM)"))?;
+        let key =
+            key.ok_or_else(|| KeyError::new(&id, &"it is no public key for EdDSA (Ed25519, in PEM)"))?;
         Ok(Self { id, algorithm: Algorithm::EdDSA, key })
     }
 
