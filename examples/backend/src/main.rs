@@ -1,7 +1,8 @@
 //! `cargo run -p backend -- --redis redis://127.0.0.1:6379 --nats nats://127.0.0.1:4222`
 //!
 //! A minimal back end: it passes on what users write to each other, except spam, and sends what you type: `bob hello`.
-//! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`
+//! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`. Both need
+//! `IM_AUTH_HS256_SECRET` in their environment, the same text: `openssl rand -base64 32` makes one.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{error::Error, time::Duration};
@@ -22,8 +23,8 @@ struct Arguments {
     /// NATS: some servers of one cluster.
     #[arg(long, default_value = "nats://127.0.0.1:4222", value_delimiter = ',')]
     nats: Vec<String>,
-    /// The secret that the servers know as key `k1`. The default is the one in im-server.example.toml.
-    #[arg(long, default_value = "change me: at least 32 bytes that nobody else knows")]
+    /// The secret that the servers know as key `k1`; `openssl rand -base64 32` makes one.
+    #[arg(long, env = "IM_AUTH_HS256_SECRET", hide_env_values = true)]
     secret: String,
 }
 
