@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use im_proto::limits as protocol;
-use im_sdk::{Endpoint, cluster::LoginPolicy, token::TokenVerifier};
+use im_sdk::{
+    Endpoint,
+    cluster::{ClusterConfig, ConnectError, LoginPolicy},
+    token::TokenVerifier,
+};
 
 /// The longest time that a setting may be.
 const DAY_MS: u128 = 24 * 3600 * 1000;
@@ -133,6 +137,21 @@ impl ServerConfig {
         self.heartbeat * 5 / 2
     }
 }
+
+/// The same for what is set for Redis and NATS.
+pub(crate) fn check_cluster(config: &ClusterConfig) -> Result<(), InvalidConfig> {
+    let Err(error) = config.check() else { return Ok(()) };
+    let (key, rule) = match error {
+        ConnectError::InvalidTimeout { setting: "request_timeout" } => {
+            ("cluster.request_timeout_ms", TIMEOUT)
+        }
+        ConnectError::InvalidTimeout { .. } => ("cluster.connect_timeout_ms", TIMEOUT),
+        _ => ("cluster.prefix", "1 to 32 letters, digits, '-' and '_'"),
+    };
+    Err(InvalidConfig { key, rule: rule.to_owned() })
+}
+
+const TIMEOUT: &str = "from 1 to 86400000";
 
 /// A setting makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The binary's configuration: a TOML file, and variables of the environment that override it. `im-server.example.toml`
 //! shows every key. A key or an `IM_...` variable that does not exist is an error: a typing mistake must not pass for
-//! a setting. No error shows a value, which may be a secret.
+//! a setting. No error shows a value, which may be a secret, but for paths and the ids of keys.
 
 mod auth;
 mod document;
@@ -14,12 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use im_sdk::{
-    cluster::{ClusterConfig, ConnectError},
-    token::KeyError,
-};
+use im_sdk::{cluster::ClusterConfig, token::KeyError};
 
-pub use self::variables::names;
+pub use self::variables::variable_names;
 use self::{document::Mistake, draft::Draft};
 use crate::config::{InvalidConfig, ServerConfig};
 
@@ -171,14 +168,6 @@ pub enum FileError {
     Config {
         /// What is wrong.
         source: InvalidConfig,
-        /// Where the value comes from.
-        origin: Origin,
-    },
-    /// What is set for Redis and NATS makes no sense.
-    #[error("[cluster] {source} ({origin})")]
-    Cluster {
-        /// What is wrong.
-        source: ConnectError,
         /// Where the value comes from.
         origin: Origin,
     },

@@ -95,7 +95,7 @@ async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure>
 }
 
 async fn run_dev(arguments: &Arguments, signals: Signals) -> Result<(), Failure> {
-    for variable in file::names(std::env::vars_os()) {
+    for variable in file::variable_names(std::env::vars_os()) {
         tracing::warn!(variable, "passed over: variables are for a server without --dev");
     }
     let mut config = dev::config()?;

@@ -129,9 +129,9 @@ mod tests {
         let (one, other) = (made(), made());
         let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
         let none = error(&directory, "", &key);
-        assert!(none.contains("no certificate") && none.contains("tls.crt"), "{none}");
+        assert!(none.contains("there is no certificate in") && none.contains("tls.crt"), "{none}");
         let swapped = error(&directory, &key, &key);
-        assert!(swapped.contains("no certificate") && swapped.contains("tls.crt"), "{swapped}");
+        assert!(swapped.contains("there is no certificate in") && swapped.contains("tls.crt"), "{swapped}");
         let no_key = error(&directory, &certificate, &certificate);
         assert!(no_key.contains("private key") && no_key.contains("tls.key"), "{no_key}");
         let cut = error(&directory, &certificate[..certificate.len() / 2], &key);

@@ -5,17 +5,14 @@ use std::{
     path::PathBuf,
 };
 
-use im_sdk::{
-    cluster::{ClusterConfig, ConnectError},
-    token::TokenVerifier,
-};
+use im_sdk::{cluster::ClusterConfig, token::TokenVerifier};
 
 use super::{
     FileError, Origin,
     auth::Auth,
     keys::{Key, variable},
 };
-use crate::config::{InvalidConfig, ServerConfig, TlsConfig};
+use crate::config::{InvalidConfig, ServerConfig, TlsConfig, check_cluster};
 
 /// What has been read so far. Holds secrets: not `Debug`.
 pub(super) struct Draft {
@@ -91,21 +88,12 @@ impl Draft {
                 return Err(missing("cluster", key));
             }
         }
-        self.cluster.check().map_err(|source| {
-            let key = match &source {
-                ConnectError::InvalidTimeout { setting } => format!("cluster.{setting}_ms"),
-                _ => "cluster.prefix".to_owned(),
-            };
-            FileError::Cluster { origin: self.origin(&key), source }
-        })
+        check_cluster(&self.cluster).map_err(|source| self.invalid(source))
     }
 
     fn invalid(&self, source: InvalidConfig) -> FileError {
-        FileError::Config { origin: self.origin(source.key()), source }
-    }
-
-    fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+        let origin = self.origins.get(source.key()).cloned().unwrap_or(Origin::Default);
+        FileError::Config { source, origin }
     }
 }
 

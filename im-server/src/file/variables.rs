@@ -10,7 +10,7 @@ use super::{
 
 /// The names of those among variables that [`super::load`] takes: what begins with [`VARIABLE_PREFIX`] and is not what a
 /// container platform says about services.
-pub fn names(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
+pub fn variable_names(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
     let ours = variables.into_iter().filter(|(name, value)| is_ours(name) && !is_link(name, value));
     ours.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
 }

@@ -90,7 +90,7 @@ const LINKS: [(&str, &str); 17] = [
 #[test]
 fn what_a_container_platform_says_of_services_is_passed_over() {
     assert!(read(MINIMAL, &LINKS).is_ok());
-    assert_eq!(names(os(&LINKS)), [""; 0]);
+    assert_eq!(variable_names(os(&LINKS)), [""; 0]);
     for (name, value) in [
         ("IM_SERVER_PORT", "7800"),
         ("IM_SERVER_PORT", "http://10.96.0.1"),
@@ -104,13 +104,13 @@ fn what_a_container_platform_says_of_services_is_passed_over() {
         ("IM_SERVER_SERVICE_HOSTS", "10.96.0.1"),
     ] {
         assert!(error(MINIMAL, &[(name, value)]).contains("does not exist"), "{name}");
-        assert_eq!(names(os(&[(name, value)])), [name]);
+        assert_eq!(variable_names(os(&[(name, value)])), [name]);
     }
     // A key of ours stays one, whatever its value looks like.
     assert!(
         error(MINIMAL, &[("IM_WEBSOCKET_LISTEN", "tcp://10.96.0.1:7800")]).contains("IM_WEBSOCKET_LISTEN")
     );
-    assert_eq!(names(os(&[("IM_SERVER_NAME", "tcp://x"), ("HOME", "/")])), ["IM_SERVER_NAME"]);
+    assert_eq!(variable_names(os(&[("IM_SERVER_NAME", "tcp://x"), ("HOME", "/")])), ["IM_SERVER_NAME"]);
 }
 
 fn lets_in(config: &ServerConfig, id: &str, secret: &str) -> bool {
