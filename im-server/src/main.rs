@@ -63,11 +63,6 @@ type Signals = (Signal, Signal);
 fn start_logging(dev: bool) {
     let default = if dev { "im_server=debug,im_sdk=info" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // The NATS client would log its password at `trace`.
-    let filter = match "async_nats::connection=info".parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
