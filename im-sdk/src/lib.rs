@@ -70,6 +70,7 @@ pub mod client;
 pub mod cluster;
 pub mod content;
 mod conversation;
+mod endpoint;
 mod filter;
 #[cfg(test)]
 mod golden;
@@ -90,6 +91,7 @@ pub mod token;
 pub use async_trait::async_trait;
 pub use content::Content;
 pub use conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark};
+pub use endpoint::{Endpoint, EndpointError, Transport};
 pub use filter::Filter;
 pub use history::{Conversation, HistoryQuery, HistoryRange};
 pub use im_proto::limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES};

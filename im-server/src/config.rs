@@ -2,11 +2,18 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use im_proto::limits;
-use im_sdk::{cluster::LoginPolicy, token::TokenVerifier};
+use im_proto::limits as protocol;
+use im_sdk::{
+    Endpoint,
+    cluster::{ClusterConfig, ConnectError, LoginPolicy},
+    token::TokenVerifier,
+};
 
 /// The longest time that a setting may be.
 const DAY_MS: u128 = 24 * 3600 * 1000;
+
+/// See [`ServerConfig::name`].
+const MOST_NAME_BYTES: usize = 40;
 
 /// See [`Limits::max_frame_bytes`].
 const MOST_FRAME_BYTES: usize = 512 * 1024;
@@ -21,7 +28,7 @@ pub struct ServerConfig {
     /// The server's name: 1-40 letters, digits, `-` and `_`. Its id is the name and a suffix that is new at every boot.
     pub name: String,
     /// The suffix, where it must be known beforehand, for example to give the server's NATS user no more than its own
-    /// subject. It must be new at every boot. Default: random.
+    /// subject. It must be new at every boot. Letters, digits, `-` and `_`; an id has 64 of them at most. Default: random.
     pub incarnation: Option<String>,
     /// Where to listen for WebSocket. `None`: nowhere.
     pub websocket: Option<SocketAddr>,
@@ -84,6 +91,16 @@ impl ServerConfig {
 
     /// Values that are of the right kind and make no sense.
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        require(is_word(&self.name, MOST_NAME_BYTES), "server.name", || {
+            format!("1 to {MOST_NAME_BYTES} letters, digits, '-' and '_'")
+        })?;
+        if let Some(incarnation) = &self.incarnation {
+            let most = protocol::MAX_SERVER_ID_BYTES - self.name.len() - 1;
+            require(is_word(incarnation, most), "server.incarnation", || {
+                format!("1 to {most} letters, digits, '-' and '_' beside this server.name")
+            })?;
+        }
+        self.check_advertised()?;
         let durations = [
             ("server.heartbeat_ms", self.heartbeat, 100),
             ("server.hello_timeout_ms", self.hello_timeout, 100),
@@ -99,11 +116,42 @@ impl ServerConfig {
         self.limits.check()
     }
 
+    /// A device that cannot read one of the addresses may use none.
+    fn check_advertised(&self) -> Result<(), InvalidConfig> {
+        for (index, address) in self.advertise.iter().enumerate() {
+            if let Err(error) = address.parse::<Endpoint>() {
+                let rule = format!(
+                    "addresses such as \"quic://im1.example.com:7801\" and \"wss://im1.example.com:7800\", and number {} is \
+                     none: {}",
+                    index + 1,
+                    error.problem()
+                );
+                return Err(InvalidConfig { key: "server.advertise", rule });
+            }
+        }
+        Ok(())
+    }
+
     /// How long a connection may be silent.
     pub(crate) fn idle_timeout(&self) -> Duration {
         self.heartbeat * 5 / 2
     }
 }
+
+/// The same for what is set for Redis and NATS.
+pub(crate) fn check_cluster(config: &ClusterConfig) -> Result<(), InvalidConfig> {
+    let Err(error) = config.check() else { return Ok(()) };
+    let (key, rule) = match error {
+        ConnectError::InvalidTimeout { setting: "request_timeout" } => {
+            ("cluster.request_timeout_ms", TIMEOUT)
+        }
+        ConnectError::InvalidTimeout { .. } => ("cluster.connect_timeout_ms", TIMEOUT),
+        _ => ("cluster.prefix", "1 to 32 letters, digits, '-' and '_'"),
+    };
+    Err(InvalidConfig { key, rule: rule.to_owned() })
+}
+
+const TIMEOUT: &str = "from 1 to 86400000";
 
 /// A setting makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +160,18 @@ pub struct InvalidConfig {
     /// As `im-server.example.toml` names it.
     key: &'static str,
     rule: String,
+}
+
+impl InvalidConfig {
+    /// Which setting, as `im-server.example.toml` names it.
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+}
+
+fn is_word(text: &str, most: usize) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=most).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 fn require(holds: bool, key: &'static str, rule: impl FnOnce() -> String) -> Result<(), InvalidConfig> {
@@ -170,7 +230,7 @@ impl Limits {
         require(self.max_publishes_per_second <= MOST_PER_SECOND, "limits.max_publishes_per_second", || {
             format!("at most {MOST_PER_SECOND}")
         })?;
-        let frames = limits::MAX_FRAME_BYTES..=MOST_FRAME_BYTES;
+        let frames = protocol::MAX_FRAME_BYTES..=MOST_FRAME_BYTES;
         require(frames.contains(&self.max_frame_bytes), "limits.max_frame_bytes", || {
             format!("from {} to {}", frames.start(), frames.end())
         })?;
@@ -189,8 +249,8 @@ impl Default for Limits {
             max_handshakes: 65_536,
             max_handshakes_per_address: 0,
             max_connects_per_second_per_address: 0,
-            max_frame_bytes: limits::MAX_FRAME_BYTES,
-            max_inflight_publishes: limits::MAX_INFLIGHT_PUBLISHES,
+            max_frame_bytes: protocol::MAX_FRAME_BYTES,
+            max_inflight_publishes: protocol::MAX_INFLIGHT_PUBLISHES,
             max_publishes_per_second: 0,
             outbox_bytes: 1024 * 1024,
         }

@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
 use im_server::{Server, ServerConfig, Stopped, advice, dev, file};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// glibc's allocator takes up to a fifth of the server's time where messages are made on one thread and let go on another.
@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Holds devices' connections and pushes what back ends send them.
 ///
-/// Every key of the configuration can also be set by a variable, such as IM_SERVER_NAME. RUST_LOG sets what is logged.
+/// What the configuration file sets can also be set by variables, such as IM_SERVER_NAME. RUST_LOG sets what is logged.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -42,8 +42,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging(arguments.dev);
     raise_descriptor_limit();
-    let outcome = if arguments.dev { run_dev(&arguments).await } else { run(&arguments).await };
-    match outcome {
+    match start(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("im-server: {error}");
@@ -51,6 +50,15 @@ async fn main() -> ExitCode {
         }
     }
 }
+
+async fn start(arguments: &Arguments) -> Result<(), Failure> {
+    // First of all, so that a signal is an orderly end from here on.
+    let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if arguments.dev { run_dev(arguments, signals).await } else { run(arguments, signals).await }
+}
+
+/// SIGTERM and SIGINT.
+type Signals = (Signal, Signal);
 
 fn start_logging(dev: bool) {
     // What the NATS library says at `info`, the server says itself, with the address.
@@ -68,26 +76,33 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (config, cluster) = file::load(arguments.config.as_ref(), std::env::vars())?;
+async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure> {
+    let (config, cluster) = file::load(arguments.config.as_ref(), std::env::vars_os())?;
     for advice in advice(&config) {
         tracing::warn!("{advice}");
     }
-    let cluster = Cluster::connect(cluster).await?;
-    serve(config, cluster, |server| {
+    let cluster = tokio::select! {
+        cluster = Cluster::connect(cluster) => cluster?,
+        _ = signals.0.recv() => return Ok(()),
+        _ = signals.1.recv() => return Ok(()),
+    };
+    serve(config, cluster, signals, |server| {
         tracing::info!(id = %server.id(), endpoints = ?server.endpoints(), "serving");
     })
     .await
 }
 
-async fn run_dev(arguments: &Arguments) -> Result<(), Failure> {
+async fn run_dev(arguments: &Arguments, signals: Signals) -> Result<(), Failure> {
+    for variable in file::variable_names(std::env::vars_os()) {
+        tracing::warn!(variable, "passed over: variables are for a server without --dev");
+    }
     let mut config = dev::config()?;
     config.websocket = Some(([127, 0, 0, 1], arguments.websocket_port).into());
     config.quic = Some(([127, 0, 0, 1], arguments.quic_port).into());
     let cluster = Cluster::embedded();
     let _relay = dev::Relay::start(cluster.clone()).await?;
     let tokens = ["alice", "bob"].map(|user| UserId::parse(user).map(|user| (dev::token(&user), user)));
-    serve(config, cluster, |server| {
+    serve(config, cluster, signals, |server| {
         for endpoint in server.endpoints() {
             say(format_args!("endpoint {endpoint}"));
         }
@@ -112,9 +127,9 @@ fn say(fact: std::fmt::Arguments<'_>) {
 async fn serve(
     config: ServerConfig,
     cluster: Cluster,
+    (mut terminate, mut interrupt): Signals,
     announce: impl FnOnce(&Server),
 ) -> Result<(), Failure> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut server = Server::start(config.clone(), cluster.clone()).await?;
     announce(&server);
     let server = loop {

@@ -15,6 +15,8 @@ use crate::config::TlsConfig;
 pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    /// Where both come from, for errors.
+    what: String,
 }
 
 /// The certificate cannot be used.
@@ -31,12 +33,23 @@ pub enum TlsError {
         /// What is wrong.
         source: rustls::pki_types::pem::Error,
     },
+    /// The file has no certificate.
+    #[error("there is no certificate in {}: it takes a chain in PEM, the server's own certificate first", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
     /// No self-signed certificate could be made.
     #[error("cannot make a self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
     /// Certificate and key do not belong together, or are of a kind that is not supported.
-    #[error("the certificate and its key cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
+    #[error("{what} cannot be used: {source}")]
+    Unusable {
+        /// The certificate and the key, with their files.
+        what: String,
+        /// What is wrong.
+        source: rustls::Error,
+    },
 }
 
 impl Identity {
@@ -50,7 +63,8 @@ impl Identity {
     fn self_signed() -> Result<Self, TlsError> {
         let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
         let made = rcgen::generate_simple_self_signed(names)?;
-        let made = Self { chain: vec![made.cert.der().clone()], key: made.signing_key.into() };
+        let what = "the self-signed certificate".to_owned();
+        let made = Self { chain: vec![made.cert.der().clone()], key: made.signing_key.into(), what };
         if let Some(fingerprint) = made.fingerprint() {
             let sha256: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
             tracing::info!(
@@ -62,15 +76,19 @@ impl Identity {
     }
 
     fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Self, TlsError> {
+        let what = format!("the certificate {} with the key {}", certificate.display(), key.display());
         let unreadable = |what, path: &PathBuf| {
             let path = path.clone();
             move |source| TlsError::Unreadable { what, path, source }
         };
-        let chain = CertificateDer::pem_file_iter(certificate)
+        let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
             .map_err(unreadable("the certificate", certificate))?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate { path: certificate.clone() });
+        }
         let key = PrivateKeyDer::from_pem_file(key).map_err(unreadable("the private key", key))?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key, what })
     }
 
     /// SHA-256 of the leaf certificate, which a device may pin.
@@ -82,11 +100,51 @@ impl Identity {
     /// What a listener needs. The crypto provider is named here, so that no process-wide one has to be installed.
     pub(crate) fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
         let provider = Arc::new(crypto::ring::default_provider());
+        let unusable = |source| TlsError::Unusable { what: self.what.clone(), source };
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(unusable)?;
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What a server says of these two files.
+    fn error(directory: &tempfile::TempDir, certificate: &str, key: &str) -> String {
+        let path = |name, text| {
+            let path = directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let (certificate, key) = (path("tls.crt", certificate), path("tls.key", key));
+        let identity = Identity::load(&TlsConfig::Files { certificate, key });
+        identity.and_then(|identity| identity.server_config(&[])).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (one, other) = (made(), made());
+        let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        let none = error(&directory, "", &key);
+        assert!(none.contains("there is no certificate in") && none.contains("tls.crt"), "{none}");
+        let swapped = error(&directory, &key, &key);
+        assert!(swapped.contains("there is no certificate in") && swapped.contains("tls.crt"), "{swapped}");
+        let no_key = error(&directory, &certificate, &certificate);
+        assert!(no_key.contains("private key") && no_key.contains("tls.key"), "{no_key}");
+        let cut = error(&directory, &certificate[..certificate.len() / 2], &key);
+        assert!(cut.contains("tls.crt"), "{cut}");
+        let foreign = error(&directory, &certificate, &other.signing_key.serialize_pem());
+        assert!(foreign.contains("tls.crt") && foreign.contains("tls.key"), "{foreign}");
     }
 }

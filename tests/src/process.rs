@@ -1,6 +1,7 @@
 //! A server as a child process.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::Write as _,
     net::TcpListener,
@@ -32,15 +33,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program in a directory.
     pub(crate) fn start(program: &Path, arguments: &[String], directory: &Path) -> Self {
-        Self::start_with(program, arguments, directory, &[])
+        Self::start_with::<String>(program, arguments, directory, &[])
     }
 
     /// Starts a program in a directory, with variables beside those of this process.
-    pub(crate) fn start_with(
+    pub(crate) fn start_with<V: AsRef<OsStr>>(
         program: &Path,
         arguments: &[String],
         directory: &Path,
-        variables: &[(String, String)],
+        variables: &[(V, V)],
     ) -> Self {
         Self::spawn(program, arguments, directory, variables, None)
     }
@@ -52,14 +53,14 @@ impl Process {
         directory: &Path,
         owner: Option<(u32, u32)>,
     ) -> Self {
-        Self::spawn(program, arguments, directory, &[], owner)
+        Self::spawn::<String>(program, arguments, directory, &[], owner)
     }
 
-    fn spawn(
+    fn spawn<V: AsRef<OsStr>>(
         program: &Path,
         arguments: &[String],
         directory: &Path,
-        variables: &[(String, String)],
+        variables: &[(V, V)],
         owner: Option<(u32, u32)>,
     ) -> Self {
         let log = directory.join("output.log");

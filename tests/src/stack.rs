@@ -65,6 +65,8 @@ pub struct ServerOptions {
     pub route_audit: Duration,
     /// See [`ServerConfig::drain_grace`].
     pub drain_grace: Duration,
+    /// See [`ServerConfig::close_expired`].
+    pub close_expired: bool,
     /// See [`ServerConfig::websocket_tls`].
     pub websocket_tls: bool,
     /// See [`im_server::Limits::max_inflight_publishes`].
@@ -89,6 +91,7 @@ impl Default for ServerOptions {
             lease: Duration::from_secs(3),
             route_audit: Duration::from_secs(300),
             drain_grace: Duration::from_secs(5),
+            close_expired: true,
             websocket_tls: false,
             max_inflight_publishes: 64,
             max_handshakes: 65_536,
@@ -389,6 +392,7 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.quic = Some(([127, 0, 0, 1], 0).into());
     config.tls =
         TlsConfig::Files { certificate: certificate.certificate.clone(), key: certificate.key.clone() };
+    config.close_expired = options.close_expired;
     config.websocket_tls = options.websocket_tls;
     config.login_policy = options.login_policy;
     config.heartbeat = options.heartbeat;
@@ -421,6 +425,7 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_AUTH_HS256_SECRET", SECRET.to_owned()),
         ("IM_TLS_CERTIFICATE", path(&certificate.certificate)),
         ("IM_TLS_KEY", path(&certificate.key)),
+        ("IM_AUTH_CLOSE_EXPIRED", options.close_expired.to_string()),
         ("IM_WEBSOCKET_TLS", options.websocket_tls.to_string()),
         ("IM_SERVER_LOGIN_POLICY", policy.to_owned()),
         ("IM_SERVER_HEARTBEAT_MS", ms(options.heartbeat)),

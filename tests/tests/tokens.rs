@@ -17,7 +17,8 @@ use im_sdk::{
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
     raw::{Heard, Raw, hello},
-    stack::{AUDIENCE, ISSUER, KEY_ID, SECRET, token},
+    stack::{AUDIENCE, ISSUER, KEY_ID, PATIENCE, SECRET, ServerOptions, token},
+    wait_until,
 };
 
 everywhere!(
@@ -25,6 +26,7 @@ everywhere!(
     bad_tokens_do_not,
     versions_and_devices_are_checked,
     a_connection_ends_with_its_token,
+    a_connection_outlives_its_token_where_that_is_chosen,
     a_client_goes_on_with_a_fresh_token,
 );
 
@@ -145,6 +147,28 @@ async fn a_connection_ends_with_its_token(setup: Setup, via: Via) {
     assert_eq!(raw.closed().await, CloseCode::TokenExpired);
     lasting.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
     assert_eq!(lasting.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
+}
+
+async fn a_connection_outlives_its_token_where_that_is_chosen(setup: Setup, via: Via) {
+    let options = ServerOptions { close_expired: false, ..ServerOptions::default() };
+    let stack = Stack::start_with(setup, 1, options).await;
+    let Body::Hello(mut own) = hello(short_lived()) else { unreachable!() };
+    own.device = Some(pb::Device { terminal: pb::Terminal::Desktop.into(), id: "lasting".into() });
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.send_frame(Body::Hello(own)).await;
+    assert!(matches!(raw.heard().await, Heard::Frame(Body::Welcome(_))));
+    // Tokens that were minted later have ended, too, by more than the second after which servers look again.
+    for _ in 0..2 {
+        let token = short_lived();
+        wait_until("the server takes the token for expired", PATIENCE, async || {
+            let mut late = Raw::connect(&stack, 0, via).await;
+            late.hello(token.clone()).await;
+            late.heard().await == Heard::Closed(CloseCode::TokenExpired)
+        })
+        .await;
+    }
+    raw.send_frame(Body::Ping(pb::Ping { echo: 1 })).await;
+    assert_eq!(raw.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
 }
 
 async fn a_client_goes_on_with_a_fresh_token(setup: Setup, via: Via) {

@@ -1,9 +1,9 @@
 //! `cargo run -p backend -- --redis redis://127.0.0.1:6379 --nats nats://127.0.0.1:4222`
 //!
 //! A minimal back end: it passes on what users write to each other, except spam, and sends what you type: `bob hello`.
-//! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`
-//! To chat with it: `CHAT_TOKEN=<a token that it prints> cargo run -p cli-chat -- alice --server ws://127.0.0.1:7800`. All of
-//! that works but groups and search, for which see `examples/cli-chat/src/serve.rs`.
+//! Beside it, start Redis, NATS and a server: `cargo run -p im-server -- --config im-server/im-server.example.toml`. Both need
+//! `IM_AUTH_HS256_SECRET` in their environment, the same text: `openssl rand -base64 32` makes one. To chat with it:
+//! `CHAT_TOKEN=<a token that it prints> cargo run -p cli-chat -- alice --server ws://127.0.0.1:7800`, without groups and search.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{error::Error, future::pending, io::IsTerminal, time::Duration};
@@ -25,8 +25,8 @@ struct Arguments {
     /// NATS: some servers of one cluster.
     #[arg(long, default_value = "nats://127.0.0.1:4222", value_delimiter = ',')]
     nats: Vec<String>,
-    /// The secret that the servers know as key `k1`. The default is the one in im-server.example.toml.
-    #[arg(long, default_value = "change me: at least 32 bytes that nobody else knows")]
+    /// The secret that the servers know as key `k1`; `openssl rand -base64 32` makes one.
+    #[arg(long, env = "IM_AUTH_HS256_SECRET", hide_env_values = true)]
     secret: String,
 }
 

@@ -52,7 +52,6 @@ mod config;
 mod conversations;
 mod core;
 mod driver;
-mod endpoint;
 mod error;
 mod event;
 mod history;
@@ -78,7 +77,6 @@ pub use self::{
         ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
         ReadReceipt, Readers, Unread,
     },
-    endpoint::{Endpoint, EndpointError, Transport},
     error::{NoEndpoints, OpenError, PublishError, RefusalKind, SendError},
     event::{Event, ReceivedMessage, State},
     history::{FoundPage, HistoryPage, RequestError},
@@ -90,7 +88,7 @@ pub use self::{
     trust::{Trust, TrustError},
 };
 pub use crate::{
-    CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery, HistoryRange, Kind,
-    MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
-    proto::close::CloseCode,
+    CallStep, Conversation, ConversationChange, ConversationState, Endpoint, EndpointError, Filter,
+    HistoryQuery, HistoryRange, Kind, MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal,
+    TerminalPresence, Transport, UserPresence, proto::close::CloseCode,
 };

@@ -7,6 +7,9 @@ use super::{archive::ArchiveConfig, log::LogBounds, names::Names};
 /// What [`ClusterConfig::prefix`] is unless it is set.
 pub(crate) const DEFAULT_PREFIX: &str = "im";
 
+/// The longest time that a setting may be: what the system takes as a limit for a connection ends at some weeks.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Where Redis and NATS are.
 ///
 /// ```
@@ -25,9 +28,9 @@ pub struct ClusterConfig {
     /// Redis and NATS apart; all processes of one deployment must agree on it.
     pub prefix: String,
     /// How long a request to Redis, or the wait for a place on the way to NATS, may take before it counts as failed.
-    /// Default 2 s.
+    /// Default 2 s; from a millisecond to a day.
     pub request_timeout: Duration,
-    /// How long the first connection may take. Default 5 s.
+    /// How long the first connection may take. Default 5 s; from a millisecond to a day.
     pub connect_timeout: Duration,
     /// How much each log keeps. All back ends of one deployment should agree on it.
     pub log_bounds: LogBounds,
@@ -60,6 +63,20 @@ impl ClusterConfig {
         }
     }
 
+    /// Whether the values make sense. Whatever connects asks this first.
+    ///
+    /// # Errors
+    /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`].
+    pub fn check(&self) -> Result<(), ConnectError> {
+        self.names()?;
+        let timeouts = [("request_timeout", self.request_timeout), ("connect_timeout", self.connect_timeout)];
+        let wrong = |(_, value): &(_, Duration)| !(Duration::from_millis(1)..=DAY).contains(value);
+        match timeouts.into_iter().find(wrong) {
+            Some((setting, _)) => Err(ConnectError::InvalidTimeout { setting }),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn names(&self) -> Result<Names, ConnectError> {
         Names::new(&self.prefix).ok_or_else(|| ConnectError::InvalidPrefix { prefix: self.prefix.clone() })
     }
@@ -78,7 +95,25 @@ pub(crate) fn without_credentials(address: &str) -> &str {
     let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
     // From the right: a password may hold an `@` that nobody escaped.
     let after_credentials = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
-    after_credentials.split(['/', '?']).next().unwrap_or_default()
+    let place = after_credentials.split(['/', '?']).next().unwrap_or_default();
+    if is_host_and_port(place) { place } else { UNREADABLE }
+}
+
+/// What is shown of an address whose host cannot be told from its password, such as `redis://:password`.
+const UNREADABLE: &str = "an address that has no host";
+
+fn is_host_and_port(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        // The last colon of an IPv6 address is within its brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, ""),
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(':'),
+    };
+    is_host && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl std::fmt::Debug for ClusterConfig {
@@ -119,6 +154,12 @@ pub enum ConnectError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A timeout of nothing, or longer than a day.
+    #[error("{setting} is not valid: it takes from 1 millisecond to 1 day")]
+    InvalidTimeout {
+        /// `request_timeout` or `connect_timeout`.
+        setting: &'static str,
+    },
     /// JetStream has no stream for the archive, and none could be made.
     #[error(
         "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
@@ -152,9 +193,32 @@ mod tests {
             ("redis://user:secret@example.com:6379/3?protocol=resp3", "example.com:6379"),
             ("nats://user:se@cret@[::1]:4222", "[::1]:4222"),
             ("secret@example.com:4222", "example.com:4222"),
-            ("", ""),
+            ("redis://[::1]", "[::1]"),
+            ("redis://r", "r"),
+            ("redis://:hunter2", UNREADABLE),
+            ("redis://user:hunter2", UNREADABLE),
+            ("redis://:hunter2:6379", UNREADABLE),
+            ("unix:///run/redis.sock?pass=hunter2", UNREADABLE),
+            ("", UNREADABLE),
         ] {
             assert_eq!(without_credentials(address), shown);
         }
+    }
+
+    #[test]
+    fn timeouts_that_make_no_sense_are_named() {
+        let config = || ClusterConfig::new(["redis://r"], ["nats://n"]);
+        assert!(config().check().is_ok());
+        for wrong in [Duration::ZERO, DAY + Duration::from_millis(1), Duration::MAX] {
+            let request = ClusterConfig { request_timeout: wrong, ..config() };
+            assert!(request.check().unwrap_err().to_string().starts_with("request_timeout is not valid"));
+            let connect = ClusterConfig { connect_timeout: wrong, ..config() };
+            assert!(connect.check().unwrap_err().to_string().starts_with("connect_timeout is not valid"));
+        }
+        for right in [Duration::from_millis(1), DAY] {
+            assert!(ClusterConfig { connect_timeout: right, ..config() }.check().is_ok());
+        }
+        let prefix = ClusterConfig { prefix: "a.b".into(), ..config() };
+        assert!(matches!(prefix.check(), Err(ConnectError::InvalidPrefix { .. })));
     }
 }

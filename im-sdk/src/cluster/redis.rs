@@ -66,6 +66,7 @@ enum Link {
 impl Redis {
     /// Connects to the first address that answers, and finds out whether a Redis Cluster is behind it.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
+        config.check()?;
         let (link, address) = connect(config, cluster_client).await?;
         let batches = match &link {
             Link::Single(_) => Some(batches(config, &address, 0).await?),

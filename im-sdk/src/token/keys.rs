@@ -86,26 +86,21 @@ impl VerificationKey {
     /// [`KeyError`] when the text is no such key.
     pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
-        let key = DecodingKey::from_ed_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
-        Self { id, algorithm: Algorithm::EdDSA, key }.of_length(ED25519_BYTES, "Ed25519")
+        let key = DecodingKey::from_ed_pem(pem).ok().filter(provider::is_ed25519);
+        let key =
+            key.ok_or_else(|| KeyError::new(&id, &"it is no public key for EdDSA (Ed25519, in PEM)"))?;
+        Ok(Self { id, algorithm: Algorithm::EdDSA, key })
     }
 
     /// ECDSA on P-256 with SHA-256, from a public key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] when the text is no such key; one on another curve, such as P-384, is none.
     pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
-        let key = DecodingKey::from_ec_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
-        Self { id, algorithm: Algorithm::ES256, key }.of_length(P256_POINT_BYTES, "P-256")
-    }
-
-    /// Refuses now what no signature would ever match, such as a key on another curve.
-    fn of_length(self, bytes: usize, curve: &str) -> Result<Self, KeyError> {
-        if self.key.try_get_as_bytes().is_ok_and(|key| key.len() == bytes) {
-            return Ok(self);
-        }
-        Err(KeyError::new(&self.id, &format!("it is no public key on {curve}, uncompressed")))
+        let key = DecodingKey::from_ec_pem(pem).ok().filter(provider::is_p256);
+        let key = key.ok_or_else(|| KeyError::new(&id, &"it is no public key for ES256 (P-256, in PEM)"))?;
+        Ok(Self { id, algorithm: Algorithm::ES256, key })
     }
 }
 
@@ -136,9 +131,3 @@ fn check_secret(id: &str, secret: &[u8]) -> Result<(), KeyError> {
     let reason = format!("its secret has {} bytes, HS256 takes at least {MIN_SECRET_BYTES}", secret.len());
     Err(KeyError::new(id, &reason))
 }
-
-/// A public key on Ed25519.
-const ED25519_BYTES: usize = 32;
-
-/// A point on P-256, uncompressed, as ring takes it.
-const P256_POINT_BYTES: usize = 65;

@@ -8,7 +8,7 @@ use jsonwebtoken::{
     errors::{Error, ErrorKind, new_error},
 };
 use ring::{
-    hmac,
+    agreement, hmac,
     rand::SystemRandom,
     signature::{self as asymmetric, EcdsaKeyPair, Ed25519KeyPair, UnparsedPublicKey},
 };
@@ -93,6 +93,23 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
 fn public(format: &'static dyn asymmetric::VerificationAlgorithm, bytes: &[u8]) -> PublicKey {
     PublicKey::Asymmetric(UnparsedPublicKey::new(format, bytes.to_vec()))
 }
+
+/// jsonwebtoken takes the keys of all curves, and ring finds no signature good with one of another.
+pub(super) fn is_p256(key: &DecodingKey) -> bool {
+    // An agreement with a key is ring's one way to ask whether it is a point of the curve.
+    let own = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new());
+    let (Ok(own), Ok(key)) = (own, key.try_get_as_bytes()) else { return false };
+    let key = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, key);
+    agreement::agree_ephemeral(own, &key, |_| ()).is_ok()
+}
+
+/// Whether it has the length of one.
+pub(super) fn is_ed25519(key: &DecodingKey) -> bool {
+    key.try_get_as_bytes().is_ok_and(|key| key.len() == ED25519_PUBLIC_KEY_BYTES)
+}
+
+/// RFC 8032, section 5.1.5.
+const ED25519_PUBLIC_KEY_BYTES: usize = 32;
 
 struct RingVerifier {
     algorithm: Algorithm,

@@ -165,6 +165,27 @@ fn a_header_that_says_something_twice_is_malformed() {
 }
 
 #[test]
+fn public_keys_of_another_kind_are_refused() {
+    let other = |kind| KeyPair::generate_for(kind).unwrap().public_key_pem();
+    let p384 = other(&PKCS_ECDSA_P384_SHA384);
+    for pem in [&p384, &KEYS.ed.public_key_pem(), &KEYS.es.serialize_pem(), SECP256K1] {
+        let error = VerificationKey::es256_pem("k9", pem.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("k9") && error.contains("P-256"), "{error}");
+    }
+    for pem in [&p384, &KEYS.es.public_key_pem(), &KEYS.ed.serialize_pem()] {
+        let error = VerificationKey::eddsa_pem("k9", pem.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("k9") && error.contains("Ed25519"), "{error}");
+    }
+}
+
+/// As long as a key on P-256, and on another curve.
+const SECP256K1: &str = "-----BEGIN PUBLIC KEY-----
+MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEGaMm1OIETsnNO4XQXSPw4G1UIZt9rZT8
+sfxuTZc2Ijgr5KSI5pFyTD5ONMXAnR18xOw1SSCxbDcnYGSVw+0cbg==
+-----END PUBLIC KEY-----
+";
+
+#[test]
 fn debug_output_keeps_secrets() {
     let text = format!("{:?}", SigningKey::hs256("hs", SECRET).unwrap());
     assert_eq!(text, "SigningKey(\"hs\", HS256)");

@@ -56,10 +56,11 @@ impl NatsBus {
     /// [`ConnectError`], after `connect_timeout` at the latest.
     pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         let names = config.names()?;
+        config.check()?;
         addresses::check_nats(&config.nats)?;
         let servers = parse(&config.nats)?;
         let listeners = Arc::new(Listeners { outage: Outage::at(places(config)), ..Listeners::default() });
-        let connecting = options(config, &servers, listeners.clone()).connect(servers);
+        let connecting = options(config, &servers, listeners.clone()).connect(bare(&servers)?);
         let client = match timeout(config.connect_timeout, connecting).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => return Err(unreachable(config, error.into()).await),
@@ -222,6 +223,16 @@ fn parse(addresses: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     addresses.iter().map(parse).collect()
 }
 
+/// The addresses without user names and passwords: the client library logs addresses, and takes credentials from its options
+/// alone.
+fn bare(servers: &[ServerAddr]) -> Result<Vec<ServerAddr>, ConnectError> {
+    let bare = |server: &ServerAddr| {
+        let (open, close) = if server.host().contains(':') { ("[", "]") } else { ("", "") };
+        format!("{}://{open}{}{close}:{}", server.scheme(), server.host(), server.port())
+    };
+    parse(&servers.iter().map(bare).collect::<Vec<_>>())
+}
+
 fn options(config: &ClusterConfig, servers: &[ServerAddr], listeners: Arc<Listeners>) -> ConnectOptions {
     // Shared out, so that the first server cannot use up the time of the others.
     let connection_timeout = config.connect_timeout / u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
@@ -306,6 +317,16 @@ mod tests {
         ] {
             assert_eq!(decode(text), decoded);
         }
+    }
+
+    #[test]
+    fn the_client_library_gets_addresses_without_credentials() {
+        let given = ["nats://user:hunter2@[::1]:1", "token@example.com", "tls://a:b@127.0.0.1:3"];
+        let servers = parse(&given.map(str::to_owned)).unwrap();
+        let bare = bare(&servers).unwrap();
+        let expected = ["nats://[::1]:1", "nats://example.com:4222", "tls://127.0.0.1:3"];
+        assert_eq!(bare, parse(&expected.map(str::to_owned)).unwrap());
+        assert!(!format!("{bare:?}").contains("hunter2"));
     }
 
     #[test]

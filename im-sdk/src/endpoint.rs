@@ -33,13 +33,13 @@ impl fmt::Display for Transport {
 /// unless given; `quic` has no usual port, so it must be given.
 ///
 /// ```
-/// use im_sdk::client::{Endpoint, Transport};
+/// use im_sdk::{Endpoint, Transport};
 ///
 /// let endpoint: Endpoint = "wss://im.example.com/chat".parse()?;
 /// assert_eq!(endpoint.transport(), Transport::WebSocket);
 /// assert_eq!((endpoint.host(), endpoint.port()), ("im.example.com", 443));
 /// assert_eq!(endpoint.to_string(), "wss://im.example.com:443/chat");
-/// # Ok::<(), im_sdk::client::EndpointError>(())
+/// # Ok::<(), im_sdk::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -104,6 +104,11 @@ impl EndpointError {
     /// A name that stays the same over versions and languages: `invalid_endpoint`.
     pub fn code(&self) -> &'static str {
         "invalid_endpoint"
+    }
+
+    /// What is wrong, without the text, which may hold what is to stay secret.
+    pub fn problem(&self) -> &'static str {
+        self.problem
     }
 }
 

@@ -1,0 +1,76 @@
+//! A program of this workspace, started as an operator would.
+
+use std::{ffi::OsStr, process::ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::{binary, process::Process, stack::PATIENCE, wait_until};
+
+/// A running program, killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    process: Process,
+    directory: TempDir,
+}
+
+impl Program {
+    /// Starts one in a directory of its own, with variables beside those of this process, without its `IM_...`.
+    pub fn start<V: AsRef<OsStr>>(name: &str, arguments: &[&str], variables: &[(V, V)]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let process = Process::start_with(&binary(name), &arguments, directory.path(), variables);
+        Self { process, directory }
+    }
+
+    /// Everything that it printed, to both outputs.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until it has printed a whole line that begins so, and returns the rest of it.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn printed(&mut self, beginning: &str) -> String {
+        let mut found = None;
+        wait_until(&format!("a line that begins with {beginning:?}"), PATIENCE, async || {
+            let output = self.output();
+            let whole = output.rfind('\n').map_or("", |end| &output[..end]);
+            found = whole.lines().find_map(|line| line.strip_prefix(beginning)).map(str::to_owned);
+            let ended = found.is_none() && self.process.exit_status().is_some();
+            assert!(!ended, "it ended before it printed {beginning:?}:\n{}", self.output());
+            found.is_some()
+        })
+        .await;
+        found.unwrap_or_default()
+    }
+
+    /// Sends `SIGTERM`.
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the program ends", PATIENCE, async || {
+            status = self.process.exit_status();
+            status.is_some()
+        })
+        .await;
+        status.expect("it has ended")
+    }
+
+    /// The directory that it runs in.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+}
