@@ -57,6 +57,10 @@ impl Requests {
         number: u64,
         bytes: usize,
     ) -> Result<Option<Place<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
+        // First: a repetition must not be refused while the first one may yet be answered.
+        if self.waiting.has(connection, number) {
+            return Ok(None);
+        }
         let full = (RefusalKind::Unavailable, "the way to the back ends is full");
         let place = self.queue.try_reserve(bytes).ok_or(full)?;
         match self.waiting.admit(connection, number, MAX_INFLIGHT_REQUESTS as u32) {
