@@ -1,21 +1,24 @@
 //! A server's life: bind, register, run, drain.
 
 use std::{
+    future::pending,
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use im_proto::{close::CloseCode, frame, pb};
+use futures_util::future::BoxFuture;
+use im_proto::{close::CloseCode, pb};
 use im_sdk::{
     cluster::{BusError, Cluster, Publication, RoutesError, Subject, Subscription},
     id::{InvalidId, ServerId},
 };
 use prost::Message as _;
+use quinn::Endpoint;
 use rand::RngExt as _;
 use tokio::{
     task::JoinHandle,
-    time::{sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +30,9 @@ use crate::{
     broadcast::{self, Broadcasts},
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
-    deliver, lease,
+    deliver, drain,
+    haste::{Haste, Patience},
+    lease,
     listen::{Addresses, ListenError, Listeners},
     outbox::Close,
     presence::{self, Presences},
@@ -40,15 +45,14 @@ use crate::{
     upstream::{self, Upstream},
 };
 
-/// The share of the drain's time over which `GoAway` is spread; the rest is for the last devices to leave.
-const SPREAD: f64 = 0.8;
-
 /// How long what a server says to itself may take.
 const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
 
-/// After the grace period, how long each of the last steps may take: connections that hand over their close codes, what
-/// was published and has not left.
-const LAST_CLOSE: Duration = Duration::from_secs(3);
+/// After the grace period: how long connections may take to hand over their close codes and to release their routes.
+const LAST_CLOSES: Patience = Patience { usual: Duration::from_secs(3), hurried: Duration::from_secs(1) };
+
+/// How long each step after that may take: what was published and has not left, routes of channels, the lease.
+const LAST_STEP: Patience = Patience { usual: Duration::from_secs(3), hurried: Duration::from_millis(200) };
 
 /// A running server. Dropping it stops it at once, as a crash would; [`Server::shutdown`] drains it first,
 /// [`Server::close`] only tells its devices.
@@ -141,6 +145,7 @@ impl Server {
             leaving_channels: CancellationToken::new(),
             stopped: CancellationToken::new(),
             drain_announced: AtomicBool::new(false),
+            haste: Haste::default(),
             leased_until: Mutex::new(Instant::now()),
             rolled_back_at: Mutex::new(None),
             config,
@@ -226,55 +231,90 @@ impl Server {
 
     /// Drains and stops: takes no new connections, asks the devices to go elsewhere, spread over the grace period,
     /// closes who is left, and releases all routes. Nothing is lost, and no device waits longer than it takes to
-    /// reconnect.
+    /// reconnect. Ends early when nobody is left.
     pub async fn shutdown(self) {
-        let shared = &self.shared;
-        shared.draining.cancel();
-        let deadline = Instant::now() + shared.config.drain_grace;
-        self.ask_to_leave(deadline).await;
-        shared.tasks.close();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let _ = timeout(left, shared.tasks.wait()).await;
-        self.close().await;
+        self.shutdown_until(pending()).await;
+    }
+
+    /// The same for an operator who may lose patience: when `enough` is ready, the grace period is over. Who is left is
+    /// closed at once, routes and the lease are released, and all of that takes no longer than two seconds, whatever does
+    /// not answer.
+    pub async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
+        let shared = Arc::clone(&self.shared);
+        let hurrying = async move {
+            enough.await;
+            shared.haste.hurry();
+            pending().await
+        };
+        // Boxed, as in `close`: else the compiler cannot tell applications that the future may go to another thread.
+        let stopping: BoxFuture<'_, ()> = Box::pin(async move {
+            self.drain().await;
+            self.end().await;
+        });
+        tokio::select! {
+            () = stopping => {}
+            () = hurrying => {}
+        }
     }
 
     /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes. For a
     /// server that has [`Server::stopped`].
-    pub async fn close(mut self) {
-        let shared = &self.shared;
+    pub async fn close(self) {
+        let ending: BoxFuture<'_, ()> = Box::pin(self.end());
+        ending.await;
+    }
+
+    /// Ends when nobody is left, when the grace period is over, or when there is nothing to wait for.
+    async fn drain(&mut self) {
+        let shared = Arc::clone(&self.shared);
         shared.draining.cancel();
         shared.tasks.close();
-        close_all(&shared.registry.all());
-        let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
-        // Who has gone now is told of, and nobody after that.
-        shared.presences.close();
-        let _ = timeout(LAST_CLOSE, &mut self.presences).await;
-        shared.leaving_channels.cancel();
-        let _ = timeout(LAST_CLOSE, &mut self.channels).await;
-        if let Err(error) = shared.cluster.routes().end_server_lease(&shared.id).await {
-            tracing::warn!(%error, "cannot end the server's lease, it will run out");
-        }
-        // Without a connection to the bus a flush waits for the next one.
-        let _ = timeout(LAST_CLOSE, shared.cluster.bus().flush()).await;
-        if let Some(endpoint) = &self.addresses.quic_endpoint {
-            let _ = timeout(LAST_CLOSE, endpoint.wait_idle()).await;
+        let grace = async {
+            let deadline = sleep(shared.config.drain_grace);
+            drain::ask_to_leave(&shared.registry, shared.config.drain_grace).await;
+            deadline.await;
+        };
+        tokio::select! {
+            biased;
+            () = shared.haste.hurried() => {}
+            // Those who arrive are among them.
+            () = shared.tasks.wait() => {}
+            // Whoever stays cannot be reached any more.
+            stopped = self.stopped() => tracing::warn!(?stopped, "the drain is cut short"),
+            () = grace => {}
         }
     }
 
-    /// Sends `GoAway` to one connection after another, spread evenly.
-    async fn ask_to_leave(&self, deadline: Instant) {
-        let connections = self.shared.registry.all();
-        let started = Instant::now();
-        let spread = deadline.saturating_duration_since(started).mul_f64(SPREAD);
-        let step = spread / u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
-        let within = u32::try_from(step.as_millis()).unwrap_or(u32::MAX);
-        let go_away = frame::encode(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms: within }));
-        for (index, connection) in connections.iter().enumerate() {
-            let due = started + step * u32::try_from(index).unwrap_or(u32::MAX);
-            sleep_until(due.into()).await;
-            connection.outbox.try_push(go_away.clone());
-        }
+    async fn end(mut self) {
+        let shared = &self.shared;
+        let haste = &shared.haste;
+        shared.draining.cancel();
+        shared.tasks.close();
+        close_all(&shared.registry.all());
+        haste.wait(LAST_CLOSES, shared.tasks.wait()).await;
+        let leaving = async {
+            // Who has gone now is told of, and nobody after that.
+            shared.presences.close();
+            haste.wait(LAST_STEP, &mut self.presences).await;
+            shared.leaving_channels.cancel();
+            haste.wait(LAST_STEP, &mut self.channels).await;
+            let ended = haste.wait(LAST_STEP, shared.cluster.routes().end_server_lease(&shared.id)).await;
+            if let Some(Err(error)) = ended {
+                tracing::warn!(%error, "cannot end the server's lease, it will run out");
+            }
+            // Without a connection to the bus a flush waits for the next one.
+            haste.wait(LAST_STEP, shared.cluster.bus().flush()).await;
+        };
+        tokio::join!(leaving, close_quic(haste, self.addresses.quic_endpoint.as_ref()));
     }
+}
+
+/// Sends what closes connections, also to those whose sessions had no time for it: over QUIC, nothing but silence would tell
+/// their devices that the server is gone.
+async fn close_quic(haste: &Haste, endpoint: Option<&Endpoint>) {
+    let Some(endpoint) = endpoint else { return };
+    endpoint.close(u32::from(CloseCode::GoingAway.code()).into(), STOPPING.as_bytes());
+    haste.wait(LAST_STEP, endpoint.wait_idle()).await;
 }
 
 impl Drop for Server {
@@ -290,9 +330,12 @@ impl Drop for Server {
     }
 }
 
+/// What devices are told with [`CloseCode::GoingAway`].
+const STOPPING: &str = "the server is stopping";
+
 fn close_all(connections: &[Arc<Connection>]) {
     for connection in connections {
-        connection.outbox.close(Close::new(CloseCode::GoingAway, "the server is stopping"));
+        connection.outbox.close(Close::new(CloseCode::GoingAway, STOPPING));
     }
 }
 
