@@ -194,9 +194,7 @@ fn push(shared: &Shared, id: ConnectionId, frames: Bytes, woken: &mut Woken) -> 
 fn push_to(connection: &Arc<Connection>, frames: Bytes, priority: Priority, woken: &mut Woken) -> Pushed {
     let bytes = frames.len();
     let (pushed, session) = connection.outbox.try_push_without_waking(frames, priority);
-    if let Some(session) = session {
-        woken.add(connection, session, bytes);
-    }
+    woken.add(connection, session, bytes);
     pushed
 }
 

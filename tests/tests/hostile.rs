@@ -254,6 +254,8 @@ async fn a_device_that_does_not_read_is_closed(setup: Setup, via: Via) {
         receipt.pushed.is_empty()
     })
     .await;
+    // Reading again, it is told why, behind whole frames.
+    assert_eq!(deaf.closed().await, CloseCode::SlowConsumer);
     im.send(Message::to(user("listener")).text("nobody else waits")).await.unwrap();
     assert_eq!(listener.text().await, "nobody else waits");
     stack.wait_online(&im, "deaf", 0).await;

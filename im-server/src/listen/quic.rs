@@ -15,7 +15,7 @@ use im_proto::{
 };
 use quinn::{
     Connection, ConnectionError, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
-    TransportConfig, VarInt,
+    TransportConfig, VarInt, WriteError,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
 };
 use tokio::{io::AsyncWrite, time::timeout};
@@ -102,7 +102,7 @@ async fn open(incoming: Incoming, draining: CancellationToken) -> Result<Option<
         stream = connection.accept_bi() => stream?,
     };
     let buffer = BytesMut::new();
-    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES }))
+    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES, has_begun: false }))
 }
 
 struct QuicLink {
@@ -112,6 +112,18 @@ struct QuicLink {
     /// The beginning of a frame that is not complete.
     buffer: BytesMut,
     frame_limit: usize,
+    /// Whether the first frames of the batch are written in part.
+    has_begun: bool,
+}
+
+impl QuicLink {
+    /// Writes the rest of what was begun: the stream must not end in the middle of a frame.
+    async fn complete(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        match batch.front() {
+            Some(rest) if self.has_begun => self.send.write_all(rest).await,
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Link for QuicLink {
@@ -141,6 +153,7 @@ impl Link for QuicLink {
         while let Some(frames) = batch.front() {
             let written = ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), context, frames))
                 .map_err(|_| LinkError::Lost)?;
+            self.has_begun = written < frames.len();
             batch.advance(written);
         }
         Poll::Ready(Ok(()))
@@ -150,13 +163,16 @@ impl Link for QuicLink {
         self.frame_limit = bytes;
     }
 
-    async fn close(mut self, close: Option<Close>, _batch: Batch) {
+    async fn close(mut self, close: Option<Close>, batch: Batch) {
         // Dropped, it ends with code 0.
         let Some(close) = close else { return };
         // A QUIC close discards what is still on its way: let the device acknowledge it first.
-        if self.send.finish().is_ok() {
-            let _ = timeout(LINGER, self.send.stopped()).await;
-        }
+        let goodbye = async {
+            if self.complete(&batch).await.is_ok() && self.send.finish().is_ok() {
+                let _ = self.send.stopped().await;
+            }
+        };
+        let _ = timeout(LINGER, goodbye).await;
         let code = VarInt::from_u32(close.code.code().into());
         self.connection.close(code, fit_reason(&close.reason).as_bytes());
     }
