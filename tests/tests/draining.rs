@@ -1,7 +1,10 @@
 //! Servers that leave: their devices go elsewhere one after another, and lose nothing.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use im_proto::{pb, pb::frame::Body};
@@ -16,12 +19,15 @@ use im_tests::{
     stack::{PATIENCE, ServerOptions, token},
     wait_until,
 };
+use quinn::ConnectionError;
+use tokio::{net::TcpStream, task::yield_now};
 
 everywhere!(
     a_server_hands_its_devices_over,
     who_stays_is_closed,
     devices_are_asked_to_leave_one_after_another,
     who_has_not_left_is_served,
+    who_comes_is_refused_at_once,
     a_drain_ends_when_nobody_is_left,
     a_drain_ends_with_the_lease,
 );
@@ -182,6 +188,23 @@ async fn who_has_not_left_is_served(setup: Setup, via: Via) {
     leaving.left(PATIENCE).await;
 }
 
+async fn who_comes_is_refused_at_once(setup: Setup, via: Via) {
+    let mut stack = start(setup, 2, LONG).await;
+    let (quic, websocket) = (stack.servers[0].endpoint(Via::Quic), stack.servers[0].endpoint(Via::WebSocket));
+    let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
+    let stays = log_in(&stack, "stays", via).await;
+    let leaving = Leaving::first_of(&mut stack).await;
+    let refused = Raw::quic(&quic, &stack.certificate).await.map(drop).unwrap_err();
+    assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
+    let refused = TcpStream::connect(websocket.replace("ws://", "")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    // A device that knows another server is there.
+    let mut client = stack.open("comes", "web/tab", &endpoints);
+    assert_eq!(client.connected().await, endpoints[1]);
+    drop(stays);
+    leaving.left(PATIENCE).await;
+}
+
 async fn a_drain_ends_when_nobody_is_left(setup: Setup, via: Via) {
     let mut stack = start(setup, 1, LONG).await;
     let mut raws = Vec::new();
@@ -231,5 +254,32 @@ async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
         // In this order: the drain has begun when the device speaks.
         let ((), heard) = tokio::join!(biased; leaving.shutdown(), late);
         assert_eq!(heard, Heard::Closed(CloseCode::GoingAway), "{via:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_knocks_as_the_drain_begins_is_answered() {
+    // On one thread: the drain begins at each moment between a device's first packet and its last.
+    for moment in 0..20 {
+        let mut stack = start(Setup::Embedded, 1, LONG).await;
+        let endpoint = stack.servers[0].endpoint(Via::Quic);
+        // Until all are answered.
+        let stays = log_in(&stack, "stays", Via::Quic).await;
+        let server = stack.servers.remove(0);
+        let knocking = async {
+            let knocks = (0..10).map(|_| Raw::quic(&endpoint, &stack.certificate));
+            for mut let_in in join_all(knocks).await.into_iter().flatten() {
+                let heard = let_in.heard().await;
+                assert!(matches!(heard, Heard::Closed(_)), "{heard:?}");
+            }
+            drop(stays);
+        };
+        let leaving = async {
+            for _ in 0..moment {
+                yield_now().await;
+            }
+            server.shutdown().await;
+        };
+        tokio::join!(knocking, leaving);
     }
 }

@@ -57,31 +57,32 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// Accepts connections until the server stops accepting.
+/// Accepts connections until the server stops accepting, and refuses them from then on: without an answer, a device would wait
+/// for one until it gives up.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
-    loop {
-        let incoming = tokio::select! {
-            biased; // A stopping server takes nobody in.
-            () = shared.draining.cancelled() => break,
-            incoming = endpoint.accept() => incoming,
-        };
-        let Some(incoming) = incoming else { break };
-        if !incoming.remote_address_validated() && shared.arrivals.are_many() {
-            // It comes again, with a token that only its real address has got.
-            let _ = incoming.retry();
-            continue;
-        }
-        match shared.arrivals.try_enter(incoming.remote_address().ip()) {
-            Some(arrival) => {
-                let link = hand_shake(incoming, shared.draining.clone());
-                let arriving = session::serve(Arc::clone(&shared), arrival, link);
-                shared.tasks.spawn(arriving);
-            }
-            None => incoming.refuse(),
+    while let Some(incoming) = endpoint.accept().await {
+        if shared.draining.is_cancelled() {
+            incoming.refuse();
+        } else {
+            serve(&shared, incoming);
         }
     }
-    // New connections are refused; those that are there go on.
-    endpoint.set_server_config(None);
+}
+
+fn serve(shared: &Arc<Shared>, incoming: Incoming) {
+    if !incoming.remote_address_validated() && shared.arrivals.are_many() {
+        // It comes again, with a token that only its real address has got.
+        let _ = incoming.retry();
+        return;
+    }
+    match shared.arrivals.try_enter(incoming.remote_address().ip()) {
+        Some(arrival) => {
+            let link = hand_shake(incoming, shared.draining.clone());
+            let arriving = session::serve(Arc::clone(shared), arrival, link);
+            shared.tasks.spawn(arriving);
+        }
+        None => incoming.refuse(),
+    }
 }
 
 async fn hand_shake(incoming: Incoming, draining: CancellationToken) -> Option<QuicLink> {
