@@ -15,7 +15,7 @@ use im_tests::{
     ImServer, Leaving, Setup, Stack, Via,
     group::serve,
     raw::Raw,
-    stack::{PATIENCE, ServerOptions, StackServer},
+    stack::{PATIENCE, ServerOptions, StackServer, variables},
 };
 
 const VIAS: [Via; 2] = [Via::Quic, Via::WebSocket];
@@ -97,7 +97,14 @@ async fn a_second_signal_sends_everybody_elsewhere_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_answer_holds_up_no_hurry() {
-    let mut stack = start(Setup::Clustered, 1).await;
+    let mut stack = start(Setup::Clustered, 0).await;
+    let services = stack.services().unwrap();
+    let options = ServerOptions { drain_grace: GRACE, ..ServerOptions::default() };
+    let mut variables = variables(&options, &stack.certificate);
+    // So that nothing but the hurry ends what waits for Redis.
+    variables.push(("IM_CLUSTER_REQUEST_TIMEOUT_MS".to_owned(), "60000".to_owned()));
+    let (redis, nats) = (services.redis.address(), services.nats.address());
+    stack.servers.push(StackServer::Process(ImServer::start("s1", &redis, &nats, &variables).await));
     let mut stranded = stranded(&stack).await;
     let mut server = drain(&mut stack).await;
     let services = stack.services().unwrap();
