@@ -43,8 +43,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 async fn look_at(shared: &Shared, batch: &[Arc<Connection>], pause: Duration) {
     sleep(pause).await;
-    // Past its lease a server writes no route; on its way out it needs none.
-    if shared.draining.is_cancelled() || !shared.holds_lease() {
+    // On its way out a server needs no route.
+    if shared.draining.is_cancelled() {
         return;
     }
     if let Err(error) = check(shared, batch).await {
@@ -52,15 +52,16 @@ async fn look_at(shared: &Shared, batch: &[Arc<Connection>], pause: Duration) {
     }
 }
 
-/// Looks at all connections at once, for when many routes may have got lost.
+/// Looks at all connections at once, for when many routes may have got lost. False: the lease has run out, and some were
+/// not looked at.
 ///
 /// # Errors
 /// [`RoutesError`]; some may have been looked at then.
-pub(crate) async fn check_all(shared: &Shared) -> Result<(), RoutesError> {
+pub(crate) async fn check_all(shared: &Shared) -> Result<bool, RoutesError> {
     for batch in shared.registry.all().chunks(BATCH) {
         check(shared, batch).await?;
     }
-    Ok(())
+    Ok(shared.holds_lease())
 }
 
 async fn check(shared: &Shared, batch: &[Arc<Connection>]) -> Result<(), RoutesError> {
@@ -69,7 +70,8 @@ async fn check(shared: &Shared, batch: &[Arc<Connection>]) -> Result<(), RoutesE
     for (connection, routes) in batch.iter().zip(located) {
         let route = route(shared, connection);
         let is_there = routes.iter().any(|(device, other)| *device == connection.device && *other == route);
-        if !is_there && connection.is_routed() {
+        // Past its lease a server writes no route.
+        if !is_there && connection.is_routed() && shared.holds_lease() {
             restore(shared, connection).await?;
         }
     }
@@ -145,4 +147,39 @@ fn give_way(connection: &Connection, taken: &[Displaced]) {
         Close::new(CloseCode::Replaced, "another connection of this user took its place")
     };
     connection.outbox.close(close);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use im_sdk::{
+        cluster::Cluster,
+        id::Device,
+        token::{TokenVerifier, VerificationKey},
+    };
+
+    use super::*;
+    use crate::{Server, ServerConfig, outbox::Outbox};
+
+    #[tokio::test]
+    async fn past_its_lease_a_server_restores_no_route() {
+        let key = VerificationKey::hs256("test", &[7; 32]).unwrap();
+        let mut config = ServerConfig::new("s1", TokenVerifier::new("test", "test", [key]));
+        config.websocket = Some(([127, 0, 0, 1], 0).into());
+        let cluster = Cluster::embedded();
+        let server = Server::start(config, cluster.clone()).await.unwrap();
+        let (shared, user) = (server.shared(), UserId::parse("bob").unwrap());
+        let device: Device = "web/tab".parse().unwrap();
+        let registration =
+            shared.registry.register(user.clone(), device, u64::MAX, Outbox::new(1000)).unwrap();
+        registration.connection.set_routed();
+        let routes = async || cluster.routes().locate(std::slice::from_ref(&user)).await.unwrap()[0].len();
+        shared.set_leased_until(Instant::now());
+        assert!(!check_all(shared).await.unwrap(), "to be looked at again");
+        assert_eq!(routes().await, 0);
+        shared.set_leased_until(Instant::now() + Duration::from_secs(60));
+        assert!(check_all(shared).await.unwrap());
+        assert_eq!(routes().await, 1);
+    }
 }

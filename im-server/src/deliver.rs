@@ -197,9 +197,7 @@ fn push(shared: &Shared, id: ConnectionId, frames: Bytes, woken: &mut Woken) -> 
 fn push_to(connection: &Arc<Connection>, frames: Bytes, priority: Priority, woken: &mut Woken) -> Pushed {
     let bytes = frames.len();
     let (pushed, session) = connection.outbox.try_push_without_waking(frames, priority);
-    if let Some(session) = session {
-        woken.add(connection, session, bytes);
-    }
+    woken.add(connection, session, bytes);
     pushed
 }
 
@@ -245,5 +243,62 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect, woken: &mut Woke
         }
         // These do not come here.
         Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Wake, Waker},
+    };
+
+    use im_sdk::{
+        cluster::Cluster,
+        id::{Device, UserId},
+    };
+
+    use super::*;
+    use crate::{Server, batch::Batch, dev, outbox::Outbox};
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_writes_while_more_comes_for_it() {
+        let mut config = dev::config().unwrap();
+        config.websocket = Some(([127, 0, 0, 1], 0).into());
+        config.quic = None;
+        let server = Server::start(config, Cluster::embedded()).await.unwrap();
+        let (user, device): (UserId, Device) = ("u".parse().unwrap(), "web/d".parse().unwrap());
+        let outbox = Outbox::new(1_000_000);
+        let registration = server.shared().registry.register(user, device, u64::MAX, outbox).unwrap();
+        let connection = &registration.connection;
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        // As a session that has nothing to do.
+        let taken = connection.outbox.poll_take(&mut Context::from_waker(&waker), &mut Batch::default());
+        assert_eq!(taken, Poll::Pending);
+        let mut woken = Woken::default();
+        let mut deliver = || {
+            let effect = Effect::Frames(Bytes::from(vec![7; 1024]));
+            let record = pb::Record {
+                connections: vec![connection.id.0],
+                effect: Some(effect),
+                ..pb::Record::default()
+            };
+            let envelope = pb::Envelope { records: vec![record], ..pb::Envelope::default() };
+            handle(server.shared(), envelope, &mut woken);
+            wakes.0.load(Ordering::Relaxed)
+        };
+        assert_eq!(deliver(), 0, "a little is written by who brought it, when it has all");
+        let envelopes = (0..1000).take_while(|_| deliver() == 0).count();
+        assert!(envelopes < 100, "a bus that brings more and more keeps nobody from writing: {envelopes}");
     }
 }

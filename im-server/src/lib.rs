@@ -53,8 +53,10 @@ mod descriptors;
 pub mod dev;
 #[cfg(test)]
 mod document;
+mod drain;
 pub mod file;
 mod handshake;
+mod haste;
 mod holes;
 mod joined;
 mod lease;

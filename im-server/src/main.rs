@@ -6,6 +6,7 @@ use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
 use im_server::{Server, ServerConfig, Stopped, advice, dev, file};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// glibc's allocator takes up to a fifth of the server's time where messages are made on one thread and let go on another.
@@ -151,12 +152,25 @@ async fn serve(
         };
     };
     tracing::info!(connections = server.connections(), "draining");
+    let enough = CancellationToken::new();
+    let impatient = async {
+        either(&mut terminate, &mut interrupt).await;
+        tracing::warn!("a second signal: who is left is closed at once");
+        enough.cancel();
+        either(&mut terminate, &mut interrupt).await;
+    };
     tokio::select! {
-        () = server.shutdown() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+        () = server.shutdown_until(enough.cancelled()) => tracing::info!("stopped"),
+        () = impatient => tracing::warn!("stopped at once by a third signal"),
     }
     Ok(())
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }
 
 /// A server whose lease was lost, because it was frozen or could not reach Redis for that long, goes on under a new id.

@@ -57,6 +57,10 @@ impl Requests {
         number: u64,
         bytes: usize,
     ) -> Result<Option<Place<'_, pb::UpstreamRequest>>, (RefusalKind, &'static str)> {
+        // First: a repetition must not be refused while the first one may yet be answered.
+        if self.waiting.has(connection, number) {
+            return Ok(None);
+        }
         let full = (RefusalKind::Unavailable, "the way to the back ends is full");
         let place = self.queue.try_reserve(bytes).ok_or(full)?;
         match self.waiting.admit(connection, number, MAX_INFLIGHT_REQUESTS as u32) {
@@ -117,5 +121,37 @@ pub(crate) async fn forward(
         if let Err(error) = cluster.bus().publish(publication).await {
             tracing::warn!(%error, "cannot pass a request on to the back ends");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use im_sdk::id::{Device, DeviceId, Terminal, UserId};
+
+    use super::*;
+    use crate::{batch::Batch, outbox::Outbox, registry::Registry};
+
+    #[test]
+    fn a_request_that_waits_is_not_refused_when_it_comes_again() {
+        const LARGE: usize = 64 * 1024;
+        let registry = Arc::new(Registry::new(1, 1));
+        let device = Device::new(Terminal::Web, DeviceId::parse("d").unwrap());
+        let registration =
+            registry.register(UserId::parse("u").unwrap(), device, 0, Outbox::new(1000)).unwrap();
+        let connection = &registration.connection;
+        let (requests, _queue) = Requests::new(&ServerId::parse("s1").unwrap());
+        requests.try_forward(connection, 1, Bytes::from(vec![0; LARGE]));
+        while requests.queue.try_send(pb::UpstreamRequest::default(), LARGE) {}
+        let was_refused = || {
+            let mut batch = Batch::default();
+            let taken = connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+            matches!(taken, Poll::Ready(_))
+        };
+        requests.try_forward(connection, 1, Bytes::from(vec![0; LARGE]));
+        assert!(!was_refused(), "it gets the one response");
+        requests.try_forward(connection, 2, Bytes::from(vec![0; LARGE]));
+        assert!(was_refused(), "the queue is full");
     }
 }

@@ -1,4 +1,6 @@
-//! A server's life: bind, register, run, drain.
+//! A server's life: bind, register, run; its end is in `server/end.rs`.
+
+mod end;
 
 use std::{
     net::SocketAddr,
@@ -6,17 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use im_proto::{close::CloseCode, frame, pb};
+use im_proto::pb;
 use im_sdk::{
     cluster::{BusError, Cluster, Publication, RoutesError, Subject, Subscription},
     id::{InvalidId, ServerId},
 };
 use prost::Message as _;
 use rand::RngExt as _;
-use tokio::{
-    task::JoinHandle,
-    time::{sleep_until, timeout},
-};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -27,11 +26,12 @@ use crate::{
     broadcast::{self, Broadcasts},
     channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
-    deliver, lease,
+    deliver,
+    haste::Haste,
+    lease,
     listen::{Addresses, ListenError, Listeners},
-    outbox::Close,
     presence::{self, Presences},
-    registry::{Connection, Registry},
+    registry::Registry,
     requests::{self, Requests},
     rollback::Watch,
     shared::Shared,
@@ -41,15 +41,8 @@ use crate::{
     upstream::{self, Upstream},
 };
 
-/// The share of the drain's time over which `GoAway` is spread; the rest is for the last devices to leave.
-const SPREAD: f64 = 0.8;
-
 /// How long what a server says to itself may take.
 const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
-
-/// After the grace period, how long each of the last steps may take: connections that hand over their close codes, what
-/// was published and has not left.
-const LAST_CLOSE: Duration = Duration::from_secs(3);
 
 /// A running server. Dropping it stops it at once, as a crash would; [`Server::shutdown`] drains it first,
 /// [`Server::close`] only tells its devices.
@@ -145,6 +138,7 @@ impl Server {
             leaving_channels: CancellationToken::new(),
             stopped: CancellationToken::new(),
             drain_announced: AtomicBool::new(false),
+            haste: Haste::default(),
             leased_until: Mutex::new(Instant::now()),
             rolled_back_at: Mutex::new(None),
             config,
@@ -232,63 +226,6 @@ impl Server {
             _ = &mut self.deliver => Stopped::BusClosed,
         }
     }
-
-    /// Drains and stops: takes no new connections, asks the devices to go elsewhere, spread over the grace period,
-    /// closes who is left, and releases all routes and its addresses. Nothing is lost, and no device waits longer than it takes to
-    /// reconnect.
-    pub async fn shutdown(self) {
-        let shared = &self.shared;
-        shared.draining.cancel();
-        let deadline = Instant::now() + shared.config.drain_grace;
-        self.ask_to_leave(deadline).await;
-        shared.tasks.close();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let _ = timeout(left, shared.tasks.wait()).await;
-        self.close().await;
-    }
-
-    /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes. For a
-    /// server that has [`Server::stopped`].
-    pub async fn close(mut self) {
-        let shared = &self.shared;
-        shared.draining.cancel();
-        shared.tasks.close();
-        close_all(&shared.registry.all());
-        let _ = timeout(LAST_CLOSE, shared.tasks.wait()).await;
-        // Who has gone now is told of, and nobody after that.
-        shared.presences.close();
-        let _ = timeout(LAST_CLOSE, &mut self.presences).await;
-        shared.leaving_channels.cancel();
-        let _ = timeout(LAST_CLOSE, &mut self.channels).await;
-        if let Err(error) = shared.cluster.routes().end_server_lease(&shared.id).await {
-            tracing::warn!(%error, "cannot end the server's lease, it will run out");
-        }
-        // Without a connection to the bus a flush waits for the next one.
-        let _ = timeout(LAST_CLOSE, shared.cluster.bus().flush()).await;
-        if let Some(endpoint) = &self.addresses.quic_endpoint {
-            let _ = timeout(LAST_CLOSE, endpoint.wait_idle()).await;
-        }
-        for listener in &mut self.accepting {
-            let _ = timeout(LAST_CLOSE, listener).await;
-        }
-        // Whoever starts next may want to listen on the same addresses.
-        let _ = timeout(LAST_CLOSE, self.addresses.released()).await;
-    }
-
-    /// Sends `GoAway` to one connection after another, spread evenly.
-    async fn ask_to_leave(&self, deadline: Instant) {
-        let connections = self.shared.registry.all();
-        let started = Instant::now();
-        let spread = deadline.saturating_duration_since(started).mul_f64(SPREAD);
-        let step = spread / u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
-        let within = u32::try_from(step.as_millis()).unwrap_or(u32::MAX);
-        let go_away = frame::encode(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms: within }));
-        for (index, connection) in connections.iter().enumerate() {
-            let due = started + step * u32::try_from(index).unwrap_or(u32::MAX);
-            sleep_until(due.into()).await;
-            connection.outbox.try_push(go_away.clone());
-        }
-    }
 }
 
 impl Drop for Server {
@@ -300,13 +237,7 @@ impl Drop for Server {
         self.channels.abort();
         // Not `presences`: it ends with the last session, whose route is released.
         self.accepting.iter().chain(&self.others).for_each(JoinHandle::abort);
-        close_all(&self.shared.registry.all());
-    }
-}
-
-fn close_all(connections: &[Arc<Connection>]) {
-    for connection in connections {
-        connection.outbox.close(Close::new(CloseCode::GoingAway, "the server is stopping"));
+        end::close_all(&self.shared.registry.all());
     }
 }
 

@@ -34,7 +34,7 @@ use crate::{
     registry::{Connection, Registration},
     shared::Shared,
     signals, sync,
-    upstream::{Forward, refusal},
+    upstream::refusal,
     waiting::RETRY_MS,
     woken::Flush,
 };
@@ -258,6 +258,10 @@ impl<L: Link> Session<L> {
 
     fn publish(&mut self, publish: Bytes) -> Result<(), LinkError> {
         let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
+        // First: a repetition must not be refused while the first one may yet be accepted.
+        if self.shared.upstream.is_waiting(self.connection(), head.number) {
+            return Ok(());
+        }
         let max = self.shared.config.limits.max_inflight_publishes;
         if self.connection().inflight.load(Ordering::Relaxed) >= max {
             let reason = format!("more than {max} publishes wait for their results");
@@ -271,17 +275,10 @@ impl<L: Link> Session<L> {
             return Ok(());
         }
         let in_room = self.is_in(&head.channel);
-        match self.shared.upstream.try_forward(self.connection(), head.number, publish, in_room) {
-            Forward::Queued => {}
-            Forward::Full => {
-                // It has gone nowhere, which `Unavailable` would leave open.
-                let reason = "the way to the back ends is full".to_owned();
-                self.refuse(head.number, pb::RefusalKind::TooMany, reason, RETRY_MS);
-            }
-            Forward::Repeated => {
-                let reason = format!("publish {} waits for its result already", head.number);
-                return Err(LinkError::protocol(reason));
-            }
+        if !self.shared.upstream.try_forward(self.connection(), head.number, publish, in_room) {
+            // It has gone nowhere, which `Unavailable` would leave open.
+            let reason = "the way to the back ends is full".to_owned();
+            self.refuse(head.number, pb::RefusalKind::TooMany, reason, RETRY_MS);
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::{
     broadcast::Broadcasts,
     channels::Channels,
     config::ServerConfig,
+    haste::Haste,
     presence::Presences,
     registry::{Connection, Registry},
     requests::Requests,
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     /// Cancelled when everything is over.
     pub(crate) stopped: CancellationToken,
     pub(crate) drain_announced: AtomicBool,
+    pub(crate) haste: Haste,
     /// Until when the lease surely runs, by a clock that goes on while the process is frozen.
     pub(crate) leased_until: Mutex<Instant>,
     pub(crate) rolled_back_at: Mutex<Option<Instant>>,

@@ -26,16 +26,6 @@ pub(crate) struct Upstream {
     waiting: AllWaiting,
 }
 
-/// What became of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Forward {
-    Queued,
-    /// The queue is full.
-    Full,
-    /// One with this number of this connection waits already.
-    Repeated,
-}
-
 impl Upstream {
     /// The receiver is for [`forward`].
     pub(crate) fn new() -> (Self, bounded::Receiver<pb::UpstreamPublish>) {
@@ -43,20 +33,24 @@ impl Upstream {
         (Self { queue, waiting: AllWaiting::new(|connection| &connection.inflight) }, receiver)
     }
 
-    /// Queues a publish for the back ends. Never waits.
+    /// Whether a publish of this number waits for its result: then it is the same one again, of a device that has lost
+    /// patience, and gets the one result. To be called by the connection's own session alone.
+    pub(crate) fn is_waiting(&self, connection: &Connection, number: u64) -> bool {
+        self.waiting.has(connection, number)
+    }
+
+    /// Queues a publish that does not wait yet for the back ends. Never waits. False: the queue is full.
     pub(crate) fn try_forward(
         &self,
         connection: &Arc<Connection>,
         number: u64,
         publish: Bytes,
         in_room: bool,
-    ) -> Forward {
-        let Some(place) = self.queue.try_reserve(publish.len()) else {
-            return Forward::Full;
-        };
-        // How many may wait the session has looked at.
+    ) -> bool {
+        let Some(place) = self.queue.try_reserve(publish.len()) else { return false };
+        // How many may wait, and whether this one does, the session has looked at.
         if self.waiting.admit(connection, number, u32::MAX).is_err() {
-            return Forward::Repeated;
+            return true;
         }
         place.fill(pb::UpstreamPublish {
             connection: connection.id.0,
@@ -66,7 +60,7 @@ impl Upstream {
             publish,
             in_room,
         });
-        Forward::Queued
+        true
     }
 
     /// Passes a back end's answer on, unless the device was told something else meanwhile.
@@ -155,15 +149,16 @@ mod tests {
         let large = Bytes::from(vec![0; LARGE]);
         let fit = (QUEUE.bytes / LARGE) as u64;
         for number in 0..fit {
-            assert_eq!(upstream.try_forward(connection, number, large.clone(), false), Forward::Queued);
+            assert!(upstream.try_forward(connection, number, large.clone(), false));
         }
-        assert_eq!(upstream.try_forward(connection, fit, large.clone(), false), Forward::Full);
+        assert!(!upstream.try_forward(connection, fit, large.clone(), false), "the queue is full");
+        assert!(upstream.is_waiting(connection, fit - 1) && !upstream.is_waiting(connection, fit));
         assert_eq!(connection.inflight.load(Ordering::Relaxed) as u64, fit, "it does not wait for a result");
         assert!(queue.recv().await.is_some());
         // A number that waits already takes no place.
         for _ in 0..3 {
-            assert_eq!(upstream.try_forward(connection, 1, large.clone(), false), Forward::Repeated);
+            assert!(upstream.try_forward(connection, 1, large.clone(), false));
         }
-        assert_eq!(upstream.try_forward(connection, fit, large, false), Forward::Queued, "a place came free");
+        assert!(upstream.try_forward(connection, fit, large, false), "a place came free");
     }
 }

@@ -65,6 +65,13 @@ impl AllWaiting {
         }
     }
 
+    /// Whether one of this number waits. To be called by the connection's own session alone; most have nothing that waits, and
+    /// then nobody is kept waiting for the lock.
+    pub(crate) fn has(&self, connection: &Connection, number: u64) -> bool {
+        (self.count)(connection).load(Ordering::Relaxed) > 0
+            && self.lock().contains_key(&(connection.id, number))
+    }
+
     /// Passes an answer on, unless the device was told something else meanwhile.
     pub(crate) fn answered(&self, connection: ConnectionId, number: u64, frames: Bytes) {
         let waiting = self.lock().remove(&(connection, number));
@@ -153,8 +160,10 @@ mod tests {
         let registry = Arc::new(Registry::new(1, 1));
         let Registration { connection, .. } = &register(&registry);
         let waiting = publishes();
+        assert!(!waiting.has(connection, 1));
         assert_eq!(waiting.admit(connection, 1, MAX), Ok(()));
         assert_eq!(waiting.admit(connection, 1, MAX), Err(Unfit::Repeated));
+        assert!(waiting.has(connection, 1) && !waiting.has(connection, 2));
         assert_eq!(waiting.admit(connection, 2, MAX), Ok(()));
         assert_eq!(waiting.admit(connection, 2, MAX), Err(Unfit::Repeated), "it is no further one");
         assert_eq!(waiting.admit(connection, 3, MAX), Err(Unfit::TooMany));
@@ -163,6 +172,7 @@ mod tests {
         }
         waiting.answered(connection.id, 3, answer(7));
         assert_eq!(told(connection), [7]);
+        assert!(!waiting.has(connection, 1));
         assert_eq!(waiting.admit(connection, 3, MAX), Ok(()), "a place came free");
         waiting.answer_older(Duration::from_secs(60), answer);
         assert!(told(connection).is_empty());

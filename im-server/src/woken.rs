@@ -28,16 +28,21 @@ pub(crate) struct Woken {
 }
 
 impl Woken {
-    /// Takes note of a session for which so many bytes were queued.
-    pub(crate) fn add(&mut self, connection: &Arc<Connection>, session: Waker, bytes: usize) {
+    /// Takes note of a session for which so many bytes were queued. `None`: it is noted already, or awake. Its bytes count
+    /// all the same: as long as there is more to queue nobody writes, and an outbox is not to fill up meanwhile.
+    pub(crate) fn add(&mut self, connection: &Arc<Connection>, session: Option<Waker>, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
-        if !self.many && self.few.len() < FEW && self.bytes <= FEW_BYTES {
-            self.few.push((Arc::clone(connection), session));
-            return;
+        let fits = !self.many && self.bytes <= FEW_BYTES;
+        match session {
+            None if fits => return,
+            Some(session) if fits && self.few.len() < FEW => {
+                return self.few.push((Arc::clone(connection), session));
+            }
+            Some(session) => session.wake(),
+            None => {}
         }
         self.many = true;
         self.wake();
-        session.wake();
     }
 
     /// Writes, now that nothing more is to be queued.
@@ -124,7 +129,14 @@ mod tests {
         fn add(&self, bytes: usize) {
             for (registration, session) in &self.sessions {
                 let waker = Waker::from(Arc::clone(session));
-                self.woken.lock().unwrap().add(&registration.connection, waker, bytes);
+                self.woken.lock().unwrap().add(&registration.connection, Some(waker), bytes);
+            }
+        }
+
+        /// More, before the sessions have run.
+        fn add_more(&self, bytes: usize) {
+            for (registration, _) in &self.sessions {
+                self.woken.lock().unwrap().add(&registration.connection, None, bytes);
             }
         }
 
@@ -159,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_session_for_which_much_comes_is_woken_before_all_of_it_is_there() {
+        let sessions = Sessions::new(2);
+        sessions.add(100);
+        sessions.add_more(100);
+        assert_eq!(sessions.counts(), (0, 0));
+        sessions.add_more(FEW_BYTES / 2);
+        assert_eq!(sessions.counts(), (0, 2), "they write while more is queued");
+        sessions.add_more(FEW_BYTES);
+        sessions.woken.lock().unwrap().flush();
+        assert_eq!(sessions.counts(), (0, 2));
+        sessions.add(1);
+        sessions.woken.lock().unwrap().flush();
+        assert_eq!(sessions.counts(), (2, 2), "each time anew");
+    }
+
+    #[test]
     fn who_cannot_be_written_for_is_woken() {
         let busy = Sessions::new(1);
         busy.sessions[0].1.is_busy.store(true, Ordering::Relaxed);
@@ -169,7 +197,7 @@ mod tests {
         over.add(1);
         let waker = Arc::new(Session::default());
         let (registration, _) = over.sessions.remove(0);
-        over.woken.lock().unwrap().add(&registration.connection, Waker::from(Arc::clone(&waker)), 1);
+        over.woken.lock().unwrap().add(&registration.connection, Some(Waker::from(Arc::clone(&waker))), 1);
         over.woken.lock().unwrap().flush();
         assert_eq!(waker.woken.load(Ordering::Relaxed), 1, "its session is gone");
         let dropped = Sessions::new(1);

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     process::{Process, on_free_ports},
+    stack::PATIENCE,
     wait_until,
 };
 
@@ -99,9 +100,36 @@ impl ImServer {
     /// # Panics
     /// When it does not exit, or with something else.
     pub async fn drain(&mut self) {
+        self.ask_to_end();
+        self.exited(EXIT_TIMEOUT).await;
+    }
+
+    /// Sends `SIGTERM` and does not wait. A second one is lost if it comes before the process has taken the first.
+    pub fn ask_to_end(&self) {
         self.process.terminate();
+    }
+
+    /// Waits until it has logged something.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn says(&self, what: &str) {
+        wait_until(&format!("im-server says {what:?}"), PATIENCE, async || self.output().contains(what))
+            .await;
+    }
+
+    /// Whether it has exited.
+    pub fn has_exited(&mut self) -> bool {
+        self.process.exit_status().is_some()
+    }
+
+    /// Waits until it has exited with 0.
+    ///
+    /// # Panics
+    /// When it does not exit within that time, or with something else.
+    pub async fn exited(&mut self, within: Duration) {
         let mut status = None;
-        wait_until("im-server exits after SIGTERM", EXIT_TIMEOUT, async || {
+        wait_until("im-server exits after SIGTERM", within, async || {
             status = self.process.exit_status();
             status.is_some()
         })

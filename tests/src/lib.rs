@@ -21,6 +21,7 @@ mod client;
 pub mod group;
 pub mod guide;
 mod im_server;
+mod leaving;
 pub mod listing;
 pub mod live;
 mod log;
@@ -37,6 +38,7 @@ mod wait;
 
 pub use client::TestClient;
 pub use im_server::{ImServer, binary};
+pub use leaving::Leaving;
 pub use log::Log;
 pub use nats::NatsServer;
 pub use postgres::PostgresServer;

@@ -205,7 +205,11 @@ async fn next_quic(
         match receive.read_chunk(64 * 1024, true).await {
             Ok(Some(chunk)) => buffer.extend_from_slice(&chunk.bytes),
             Err(ReadError::ConnectionLost(error)) => return Heard::Closed(close_code(&error)),
-            Ok(None) | Err(_) => return Heard::Closed(close_code(&connection.closed().await)),
+            Ok(None) => {
+                assert!(buffer.is_empty(), "the server's stream ends in the middle of a frame");
+                return Heard::Closed(close_code(&connection.closed().await));
+            }
+            Err(_) => return Heard::Closed(close_code(&connection.closed().await)),
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct ServerOptions {
     pub close_expired: bool,
     /// See [`ServerConfig::websocket_tls`].
     pub websocket_tls: bool,
+    /// See [`im_server::Limits::max_connections`].
+    pub max_connections: usize,
     /// See [`im_server::Limits::max_inflight_publishes`].
     pub max_inflight_publishes: u32,
     /// See [`im_server::Limits::max_handshakes`].
@@ -93,6 +95,7 @@ impl Default for ServerOptions {
             drain_grace: Duration::from_secs(5),
             close_expired: true,
             websocket_tls: false,
+            max_connections: 1_000_000,
             max_inflight_publishes: 64,
             max_handshakes: 65_536,
             max_handshakes_per_address: 0,
@@ -401,6 +404,7 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config.lease = options.lease;
     config.route_audit = options.route_audit;
     config.drain_grace = options.drain_grace;
+    config.limits.max_connections = options.max_connections;
     config.limits.max_inflight_publishes = options.max_inflight_publishes;
     config.limits.max_handshakes = options.max_handshakes;
     config.limits.max_handshakes_per_address = options.max_handshakes_per_address;
@@ -434,6 +438,7 @@ pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(Str
         ("IM_SERVER_LEASE_MS", ms(options.lease)),
         ("IM_SERVER_ROUTE_AUDIT_MS", ms(options.route_audit)),
         ("IM_SERVER_DRAIN_GRACE_MS", ms(options.drain_grace)),
+        ("IM_LIMITS_MAX_CONNECTIONS", options.max_connections.to_string()),
         ("IM_LIMITS_MAX_INFLIGHT_PUBLISHES", options.max_inflight_publishes.to_string()),
         ("IM_LIMITS_MAX_HANDSHAKES", options.max_handshakes.to_string()),
         ("IM_LIMITS_MAX_HANDSHAKES_PER_ADDRESS", options.max_handshakes_per_address.to_string()),

@@ -1,25 +1,22 @@
-//! Servers that die and servers that leave.
+//! Servers that die and servers that freeze.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeSet, time::Duration};
 
 use im_sdk::{
     backend::{Im, Message, user},
-    client::{CloseCode, Event},
+    client::Event,
     id::UserId,
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
-    raw::{Heard, Raw},
-    stack::{PATIENCE, ServerOptions, StackServer, token},
+    stack::{PATIENCE, ServerOptions, StackServer},
     wait_until,
 };
 
 everywhere!(
     routes_of_a_dead_server_count_as_offline,
     devices_of_a_dead_server_come_back_elsewhere,
-    a_draining_server_hands_its_devices_over,
-    a_draining_server_closes_who_stays,
     a_silent_back_end_leaves_no_send_hanging,
 );
 
@@ -70,53 +67,6 @@ async fn devices_of_a_dead_server_come_back_elsewhere(setup: Setup, via: Via) {
     assert_eq!(bob.text().await, "welcome back");
 }
 
-async fn a_draining_server_hands_its_devices_over(setup: Setup, via: Via) {
-    const DEVICES: usize = 20;
-    let mut stack = Stack::start(setup, 2).await;
-    let im = stack.backend().await;
-    let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
-    let mut clients = Vec::new();
-    for number in 0..DEVICES {
-        let mut client = stack.open(&format!("user-{number}"), "web/tab", &endpoints);
-        assert_eq!(client.connected().await, endpoints[0]);
-        clients.push(client);
-    }
-    let leaving = stack.servers.remove(0);
-    let id = stack.server_id(&leaving).await;
-    // Checks that a process exits with 0.
-    leaving.shutdown().await;
-
-    for client in &mut clients {
-        assert_eq!(client.connected().await, endpoints[1]);
-    }
-    let live = stack.cluster().routes().live_servers().await.unwrap();
-    assert!(live.iter().all(|server| server.id != id), "its lease has ended");
-    let users: Vec<_> =
-        (0..DEVICES).map(|number| UserId::parse(&format!("user-{number}")).unwrap()).collect();
-    for routes in stack.cluster().routes().locate(&users).await.unwrap() {
-        assert_eq!(routes.len(), 1, "no route is left behind");
-        assert_ne!(routes[0].1.server, id);
-    }
-    for (number, client) in clients.iter_mut().enumerate() {
-        im.send(Message::to(user(format!("user-{number}"))).text("still there")).await.unwrap();
-        assert_eq!(client.text().await, "still there");
-    }
-}
-
-async fn a_draining_server_closes_who_stays(setup: Setup, via: Via) {
-    let options = ServerOptions { drain_grace: Duration::from_millis(500), ..ServerOptions::default() };
-    let mut stack = Stack::start_with(setup, 1, options).await;
-    let im = stack.backend().await;
-    let mut raw = Raw::connect(&stack, 0, via).await;
-    raw.log_in("stubborn").await;
-    let leaving = stack.servers.remove(0);
-    let (code, ()) = tokio::join!(raw.closed(), leaving.shutdown());
-    assert_eq!(code, CloseCode::GoingAway);
-    wait_until("it is gone from the list of servers", PATIENCE, async || im.endpoints().is_empty()).await;
-    let stubborn = [UserId::parse("stubborn").unwrap()];
-    assert!(stack.cluster().routes().locate(&stubborn).await.unwrap()[0].is_empty(), "its route is released");
-}
-
 async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
@@ -137,22 +87,6 @@ async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
     bob.client().close().await;
     let closed = bob.client().next_events(100).await;
     assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
-}
-
-#[tokio::test]
-async fn a_device_that_says_hello_to_a_draining_server_is_sent_elsewhere() {
-    for via in [Via::Quic, Via::WebSocket] {
-        let mut stack = Stack::start(Setup::Embedded, 1).await;
-        let mut raw = Raw::connect(&stack, 0, via).await;
-        let leaving = stack.servers.remove(0);
-        let late = async {
-            raw.hello(token("late")).await;
-            raw.heard().await
-        };
-        // In this order: the drain has begun when the device speaks.
-        let ((), heard) = tokio::join!(biased; leaving.shutdown(), late);
-        assert_eq!(heard, Heard::Closed(CloseCode::GoingAway), "{via:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

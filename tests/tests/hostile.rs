@@ -207,7 +207,28 @@ async fn too_many_publishes_are_refused(setup: Setup, via: Via) {
     for number in 1..=4 {
         raw.send_frame(publish(number)).await;
     }
-    // The back end also brings the device up to date.
+    assert_eq!(refused(&mut raw).await, (4, pb::RefusalKind::TooMany));
+    // Those that wait are none further. Frames are handled in their order: nothing is said of them before the next one.
+    for number in [3, 1, 1, 5] {
+        raw.send_frame(publish(number)).await;
+    }
+    assert_eq!(refused(&mut raw).await, (5, pb::RefusalKind::TooMany));
+    raw.send_frame(ping(1)).await;
+    until_pong(&mut raw, 1).await;
+}
+
+/// Goes on to the answer to a ping. Nothing but what brings the device up to date comes before it.
+async fn until_pong(raw: &mut Raw, echo: u64) {
+    loop {
+        match raw.heard().await {
+            Heard::Frame(Body::Reset(_) | Body::SyncDone(_)) => {}
+            heard => return assert_eq!(heard, pong(echo)),
+        }
+    }
+}
+
+/// The next result, which says no: of which publish, and why. The back end also brings the device up to date.
+async fn refused(raw: &mut Raw) -> (u64, pb::RefusalKind) {
     let result = loop {
         match raw.heard().await {
             Heard::Frame(Body::PublishResult(result)) => break result,
@@ -215,17 +236,9 @@ async fn too_many_publishes_are_refused(setup: Setup, via: Via) {
             other => panic!("a result expected: {other:?}"),
         }
     };
-    let Some(pb::publish_result::Outcome::Refused(refused)) = result.outcome else { panic!("{result:?}") };
-    assert_eq!((result.number, refused.kind()), (4, pb::RefusalKind::TooMany));
+    let Some(pb::publish_result::Outcome::Refused(refused)) = &result.outcome else { panic!("{result:?}") };
     assert!(refused.retry_after_ms > 0);
-    // The same number twice at once is a mistake of the device.
-    raw.send_frame(publish(5)).await;
-    raw.send_frame(ping(1)).await;
-    let mut heard = raw.heard().await;
-    while matches!(&heard, Heard::Frame(Body::PublishResult(_) | Body::Reset(_) | Body::SyncDone(_))) {
-        heard = raw.heard().await;
-    }
-    assert_eq!(heard, pong(1));
+    (result.number, refused.kind())
 }
 
 async fn a_device_that_does_not_read_is_closed(setup: Setup, via: Via) {
@@ -241,6 +254,8 @@ async fn a_device_that_does_not_read_is_closed(setup: Setup, via: Via) {
         receipt.pushed.is_empty()
     })
     .await;
+    // Reading again, it is told why, behind whole frames.
+    assert_eq!(deaf.closed().await, CloseCode::SlowConsumer);
     im.send(Message::to(user("listener")).text("nobody else waits")).await.unwrap();
     assert_eq!(listener.text().await, "nobody else waits");
     stack.wait_online(&im, "deaf", 0).await;

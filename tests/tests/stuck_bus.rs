@@ -6,20 +6,22 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use im_proto::{frame, pb, pb::frame::Body};
+use im_proto::{close::CloseCode, frame, pb, pb::frame::Body};
 use im_sdk::{
     cluster::{
-        Bus, BusError, Cluster, MemoryBus, MemoryLog, MemoryRoutes, Names, Publication, QueueGroup, Subject,
-        Subscription,
+        Bus, BusError, Cluster, MemoryBus, MemoryLog, MemoryRoutes, Names, Publication, QueueGroup,
+        Routes as _, Subject, Subscription,
     },
     token::{TokenVerifier, VerificationKey},
 };
-use im_server::{Server, ServerConfig, StartError};
+use im_server::{Server, ServerConfig, StartError, TlsConfig};
 use im_tests::{
     raw::{Heard, Raw},
-    stack::{AUDIENCE, ISSUER, KEY_ID, SECRET},
+    stack::{AUDIENCE, Certificate, ISSUER, KEY_ID, PATIENCE, SECRET, token},
+    wait_until,
 };
 use prost::Message as _;
+use tokio::time::timeout;
 
 /// Once it is stuck, its users hear what others publish, and publish in vain.
 #[derive(Debug)]
@@ -100,4 +102,36 @@ async fn a_server_that_hears_nothing_does_not_start() {
     config.websocket = Some(([127, 0, 0, 1], 0).into());
     let error = Server::start(config, cluster).await.unwrap_err();
     assert!(matches!(error, StartError::Deaf(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_half_way_in_is_told_that_the_server_stops() {
+    let certificate = Certificate::make();
+    let stuck = Arc::new(AtomicBool::new(false));
+    let bus = StuckBus(MemoryBus::new(), Arc::clone(&stuck));
+    let routes = Arc::new(MemoryRoutes::new());
+    let cluster = Cluster::new(routes.clone(), Arc::new(bus), Arc::new(MemoryLog::default()));
+    let key = VerificationKey::hs256(KEY_ID, SECRET.as_bytes()).unwrap();
+    let mut config = ServerConfig::new("s1", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
+    config.quic = Some(([127, 0, 0, 1], 0).into());
+    config.tls =
+        TlsConfig::Files { certificate: certificate.certificate.clone(), key: certificate.key.clone() };
+    let server = Server::start(config, cluster).await.unwrap();
+    let endpoint = server.endpoints()[0].clone();
+    let mut first = Raw::quic(&endpoint, &certificate).await.unwrap();
+    let first_number = first.log_in("bob").await.connection;
+    stuck.store(true, Ordering::Relaxed);
+    // It takes the other one's place, and waits for the bus to tell it so.
+    let mut second = Raw::quic(&endpoint, &certificate).await.unwrap();
+    second.hello(token("bob")).await;
+    let bob = ["bob".parse().unwrap()];
+    wait_until("it has the route", PATIENCE, async || {
+        let found = routes.locate(&bob).await.unwrap();
+        found[0].first().is_some_and(|(_, route)| route.connection.0 != first_number)
+    })
+    .await;
+    timeout(PATIENCE, server.shutdown_until(std::future::ready(()))).await.unwrap();
+    for raw in [&mut first, &mut second] {
+        assert_eq!(raw.closed().await, CloseCode::GoingAway);
+    }
 }

@@ -15,7 +15,7 @@ use im_proto::{
 };
 use quinn::{
     Connection, ConnectionError, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
-    TransportConfig, VarInt,
+    TransportConfig, VarInt, WriteError,
     crypto::rustls::{NoInitialCipherSuite, QuicServerConfig},
 };
 use tokio::{io::AsyncWrite, time::timeout};
@@ -57,31 +57,32 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// Accepts connections until the server stops accepting.
+/// Accepts connections until the server stops accepting, and refuses them from then on: without an answer, a device would wait
+/// for one until it gives up.
 pub(crate) async fn accept(shared: Arc<Shared>, endpoint: Endpoint) {
-    loop {
-        let incoming = tokio::select! {
-            biased; // A stopping server takes nobody in.
-            () = shared.draining.cancelled() => break,
-            incoming = endpoint.accept() => incoming,
-        };
-        let Some(incoming) = incoming else { break };
-        if !incoming.remote_address_validated() && shared.arrivals.are_many() {
-            // It comes again, with a token that only its real address has got.
-            let _ = incoming.retry();
-            continue;
-        }
-        match shared.arrivals.try_enter(incoming.remote_address().ip()) {
-            Some(arrival) => {
-                let link = hand_shake(incoming, shared.draining.clone());
-                let arriving = session::serve(Arc::clone(&shared), arrival, link);
-                shared.tasks.spawn(arriving);
-            }
-            None => incoming.refuse(),
+    while let Some(incoming) = endpoint.accept().await {
+        if shared.draining.is_cancelled() {
+            incoming.refuse();
+        } else {
+            serve(&shared, incoming);
         }
     }
-    // New connections are refused; those that are there go on.
-    endpoint.set_server_config(None);
+}
+
+fn serve(shared: &Arc<Shared>, incoming: Incoming) {
+    if !incoming.remote_address_validated() && shared.arrivals.are_many() {
+        // It comes again, with a token that only its real address has got.
+        let _ = incoming.retry();
+        return;
+    }
+    match shared.arrivals.try_enter(incoming.remote_address().ip()) {
+        Some(arrival) => {
+            let link = hand_shake(incoming, shared.draining.clone());
+            let arriving = session::serve(Arc::clone(shared), arrival, link);
+            shared.tasks.spawn(arriving);
+        }
+        None => incoming.refuse(),
+    }
 }
 
 async fn hand_shake(incoming: Incoming, draining: CancellationToken) -> Option<QuicLink> {
@@ -102,7 +103,7 @@ async fn open(incoming: Incoming, draining: CancellationToken) -> Result<Option<
         stream = connection.accept_bi() => stream?,
     };
     let buffer = BytesMut::new();
-    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES }))
+    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES, has_begun: false }))
 }
 
 struct QuicLink {
@@ -112,6 +113,18 @@ struct QuicLink {
     /// The beginning of a frame that is not complete.
     buffer: BytesMut,
     frame_limit: usize,
+    /// Whether the first frames of the batch are written in part.
+    has_begun: bool,
+}
+
+impl QuicLink {
+    /// Writes the rest of what was begun: the stream must not end in the middle of a frame.
+    async fn complete(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        match batch.front() {
+            Some(rest) if self.has_begun => self.send.write_all(rest).await,
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Link for QuicLink {
@@ -141,6 +154,7 @@ impl Link for QuicLink {
         while let Some(frames) = batch.front() {
             let written = ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), context, frames))
                 .map_err(|_| LinkError::Lost)?;
+            self.has_begun = written < frames.len();
             batch.advance(written);
         }
         Poll::Ready(Ok(()))
@@ -150,13 +164,16 @@ impl Link for QuicLink {
         self.frame_limit = bytes;
     }
 
-    async fn close(mut self, close: Option<Close>, _batch: Batch) {
+    async fn close(mut self, close: Option<Close>, batch: Batch) {
         // Dropped, it ends with code 0.
         let Some(close) = close else { return };
         // A QUIC close discards what is still on its way: let the device acknowledge it first.
-        if self.send.finish().is_ok() {
-            let _ = timeout(LINGER, self.send.stopped()).await;
-        }
+        let goodbye = async {
+            if self.complete(&batch).await.is_ok() && self.send.finish().is_ok() {
+                let _ = self.send.stopped().await;
+            }
+        };
+        let _ = timeout(LINGER, goodbye).await;
         let code = VarInt::from_u32(close.code.code().into());
         self.connection.close(code, fit_reason(&close.reason).as_bytes());
     }
