@@ -28,6 +28,7 @@ use super::{
 use crate::cluster::{
     config::{ClusterConfig, ConnectError, without_credentials},
     names::{Names, QueueGroup, Subject},
+    versions::NATS,
 };
 
 const SERVICE: &str = "NATS";
@@ -58,6 +59,7 @@ impl NatsBus {
             Ok(connected) => connected.map_err(|error| unreachable(config, error.into()))?,
             Err(elapsed) => return Err(unreachable(config, elapsed.into())),
         };
+        NATS.check(&addresses(config), &client.server_info().version)?;
         listeners.follow(client.statistics());
         Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
     }
@@ -247,8 +249,13 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
 }
 
 fn unreachable(config: &ClusterConfig, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectError {
+    ConnectError::Unreachable { service: SERVICE, address: addresses(config), source }
+}
+
+/// All that are configured, for error messages.
+pub(in crate::cluster) fn addresses(config: &ClusterConfig) -> String {
     let addresses: Vec<&str> = config.nats.iter().map(|address| without_credentials(address)).collect();
-    ConnectError::Unreachable { service: SERVICE, address: addresses.join(", "), source }
+    addresses.join(", ")
 }
 
 fn not_subscribed(error: SubscribeError) -> BusError {
