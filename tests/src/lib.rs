@@ -28,6 +28,7 @@ pub mod past;
 pub mod phone;
 mod postgres;
 mod process;
+pub mod programs;
 pub mod raw;
 mod redis;
 pub mod stack;
