@@ -30,6 +30,8 @@ mod postgres;
 mod process;
 pub mod programs;
 pub mod raw;
+#[cfg(doctest)]
+mod readme;
 mod redis;
 pub mod stack;
 mod wait;
