@@ -18,6 +18,7 @@
 
 pub mod chaos;
 mod client;
+mod embedded;
 pub mod group;
 pub mod guide;
 mod im_server;
@@ -37,6 +38,7 @@ pub mod stack;
 mod wait;
 
 pub use client::TestClient;
+pub use embedded::EmbeddedServer;
 pub use im_server::{ImServer, binary};
 pub use nats::NatsServer;
 pub use postgres::PostgresServer;
