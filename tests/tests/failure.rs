@@ -40,6 +40,12 @@ async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
     let _dead = stack.connect("bob", "ios/phone", 0, via).await;
     let mut alive = stack.connect("bob", "web/tab", 1, via).await;
     let bob = [UserId::parse("bob").unwrap()];
+    let dead = stack.server_id(&stack.servers[0]).await;
+    wait_until("it has renewed its lease: it says how many are connected", PATIENCE, async || {
+        let live = stack.cluster().routes().live_servers().await.unwrap();
+        live.iter().any(|server| server.id == dead && server.info.connections == 1)
+    })
+    .await;
     stack.servers.remove(0).kill();
     let killed = Instant::now();
     let left = stack.cluster().routes().locate(&bob).await.unwrap();
