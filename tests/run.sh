@@ -1,68 +1,175 @@
 #!/usr/bin/env bash
-# Installs what is missing and runs every test: ./tests/run.sh [--full] [arguments for `cargo test`]
-#
-# --full runs the long profile as well: the chaos scenarios under their full load, in a release build, which takes about twenty
-# minutes on two cores (tests/CHAOS.md). Missing programs are installed with apt where that is possible; elsewhere the
-# script says what to install and fails. Nothing is skipped.
+# Installs what is missing and runs every test. ./tests/run.sh --help says how.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=short
-if [ "${1:-}" = --full ]; then
-    profile=full
-    shift
-fi
+usage() {
+    cat <<'END'
+usage: ./tests/run.sh [--full] [-p CRATE]... [--test NAME]... [--lib | --bins | --doc] [FILTER] [-- ARGUMENTS]
 
-say() { printf '\n== %s\n' "$*"; }
-has() {
-    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+Installs what is missing and runs every test. Missing programs are installed with apt where that is possible; elsewhere it
+says what to install and fails. Nothing is skipped.
+
+  --full   also the long profile: the chaos scenarios under their full load, in a release build, which takes about twenty
+           minutes on two cores (tests/CHAOS.md)
+  --help   this text
+
+All else is what `cargo test` takes, and chooses among the tests of the workspace. The two halves of im-sdk by themselves,
+and the long profile, run whole whatever is chosen. One test alone is quicker: see CONTRIBUTING.md.
+END
 }
 
-# Program and the packages that have it (Debian, Ubuntu).
-needed=("redis-server redis-server" "nats-server nats-server" "python3 python3" "postgres postgresql")
+wrong() {
+    printf 'run.sh: %s\n\n' "$1" >&2
+    usage >&2
+    exit 2
+}
 
-missing=()
-packages=()
-for pair in "${needed[@]}"; do
-    read -r program package <<<"$pair"
-    if ! has "$program"; then
-        missing+=("$program")
-        packages+=("$package")
-    fi
+profile=short
+scope=(--workspace)
+chosen=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --full) profile=full ;;
+        -p | --package | --test | --bin | --example)
+            [ $# -gt 1 ] || wrong "$1 needs a name"
+            # With --workspace, cargo passes over the crates that are named.
+            case $1 in -p | --package) scope=() ;; esac
+            chosen+=("$1" "$2")
+            shift
+            ;;
+        --lib | --bins | --tests | --doc) chosen+=("$1") ;;
+        --)
+            chosen+=("$@")
+            break
+            ;;
+        -*) wrong "there is no option $1" ;;
+        *) chosen+=("$1") ;;
+    esac
+    shift
 done
 
-# A C compiler links nothing without the C library's files, which are a package of their own.
-if ! cc -x c -o /dev/null - 2>/dev/null <<<'#include <stdio.h>
-int main(void) { return puts("") < 0; }'; then
-    missing+=("cc")
-    packages+=(gcc libc6-dev)
-fi
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
 
-if [ "${#missing[@]}" -gt 0 ]; then
-    if has apt-get && [ "$(id -u)" = 0 ]; then
-        say "installing ${packages[*]}"
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq
-        # Only the programs: the packages would also start services, which the tests neither need nor want.
-        printf '#!/bin/sh\nexit 101\n' >/tmp/im-policy-rc.d
-        chmod +x /tmp/im-policy-rc.d
-        had_policy=1
-        if [ ! -e /usr/sbin/policy-rc.d ]; then
-            had_policy=0
-            cp /tmp/im-policy-rc.d /usr/sbin/policy-rc.d
+# Where programs are looked for beside PATH. The tests themselves look in the same places: tests/src/programs.rs.
+beside_path=(/usr/local/sbin /usr/sbin '/usr/lib/postgresql/*/bin')
+
+# The programs of that package: they must be in one folder. Of the first one the oldest version that does.
+needed=(
+    "redis-server 7.0 redis-server"
+    "nats-server 2.9 nats-server"
+    "python3 - python3"
+    "postgresql - postgres initdb"
+)
+
+# Prints the first folder that has all of these programs.
+folder_of() {
+    local folders folder program
+    IFS=: read -ra folders <<<"$PATH"
+    for folder in "${beside_path[@]}"; do
+        # The newest first.
+        while read -r folder; do folders+=("$folder"); done < <(compgen -G "$folder" | sort -rV)
+    done
+    for folder in "${folders[@]}"; do
+        for program in "$@"; do
+            [ -f "$folder/$program" ] && [ -x "$folder/$program" ] || continue 2
+        done
+        printf '%s\n' "$folder"
+        return
+    done
+    return 1
+}
+
+# What is not there: sets `missing`, and `packages` (Debian, Ubuntu), which have it.
+look() {
+    missing=()
+    packages=()
+    local line package programs
+    for line in "${needed[@]}"; do
+        read -r package _ programs <<<"$line"
+        # shellcheck disable=SC2086 # They are several words.
+        if ! folder_of $programs >/dev/null; then
+            missing+=("$programs")
+            packages+=("$package")
         fi
-        status=0
-        apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null || status=$?
-        [ "$had_policy" = 1 ] || rm -f /usr/sbin/policy-rc.d
-        rm -f /tmp/im-policy-rc.d
-        [ "$status" = 0 ] || { echo "apt-get could not install: ${packages[*]}" >&2; exit 1; }
+    done
+    # A C compiler links nothing without the C library's files, which are a package of their own.
+    if ! cc -x c -o /dev/null - 2>/dev/null <<<'#include <stdio.h>
+int main(void) { return puts("") < 0; }'; then
+        missing+=("cc")
+        packages+=(gcc libc6-dev)
+    fi
+}
+
+# The programs alone are wanted: their packages would also start services, unless this file says no.
+policy=/usr/sbin/policy-rc.d
+policy_mark="# of tests/run.sh, while it installs packages"
+
+# The machine may have one of its own. One with the mark was left behind by a run that was killed.
+is_ours() { grep -qsF "$policy_mark" "$policy"; }
+
+forbid_services() {
+    [ ! -e "$policy" ] || is_ours || return 0
+    trap allow_services EXIT
+    # Bash waits for apt before it heeds these: what apt has begun is finished, and starts no service.
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$policy"
+    chmod 755 "$policy"
+}
+
+allow_services() {
+    ! is_ours || rm "$policy"
+    trap - EXIT HUP INT TERM
+}
+
+install() {
+    say "installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # One source that is away, which may not be one of those that are needed, is no reason to stop.
+    apt-get update -qq || echo "warning: apt-get update failed; going on with the lists that are there" >&2
+    forbid_services
+    local status=0
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null || status=$?
+    allow_services
+    [ "$status" = 0 ] || fail "apt-get could not install: ${packages[*]}"
+    look
+    [ "${#missing[@]}" = 0 ] || fail "installed, and still not found: ${missing[*]}"
+}
+
+check_versions() {
+    local line package oldest programs version
+    for line in "${needed[@]}"; do
+        read -r package oldest programs <<<"$line"
+        [ "$oldest" != - ] || continue
+        # "Redis server v=7.0.15 sha=…", "nats-server: v2.9.10"
+        version=$("$(folder_of "$programs")/$programs" --version | sed -n 's/.*v=\{0,1\}\([0-9][0-9.]*\).*/\1/p' | head -n 1)
+        if [ "$(printf '%s\n' "$oldest" "$version" | sort -V | head -n 1)" != "$oldest" ]; then
+            fail "$programs is ${version:-of no version that it says}, and the tests need $oldest or newer: install a newer one first"
+        fi
+    done
+}
+
+look
+if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        install
     else
-        echo "missing: ${missing[*]}" >&2
-        echo "install them first, on Debian or Ubuntu: sudo apt-get install ${packages[*]}" >&2
-        exit 1
+        fail "missing: ${missing[*]}" \
+            "install them first, on Debian or Ubuntu: sudo apt-get install ${packages[*]}"
     fi
 fi
-has cargo || { echo "missing: cargo; install Rust from https://rustup.rs, version 1.95 or newer" >&2; exit 1; }
+check_versions
+command -v cargo >/dev/null || fail "missing: cargo; install Rust from https://rustup.rs, version 1.95 or newer"
 
 # The end-to-end tests start these programs themselves.
 say "building"
@@ -70,20 +177,20 @@ cargo build --locked --workspace --bins --lib
 cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 
 say "testing ($profile profile)"
-TEST_PROFILE=$profile cargo test --locked --workspace --no-fail-fast "$@"
+TEST_PROFILE=$profile cargo test --locked ${scope[@]+"${scope[@]}"} --no-fail-fast ${chosen[@]+"${chosen[@]}"}
 
 # In a release build: a debug build cannot hold the rate beside everything that it starts.
 if [ "$profile" = full ]; then
     say "building for the full load"
     cargo build --locked --release -p im-server -p im-tests --bins
     say "chaos under the full load"
-    TEST_PROFILE=full cargo test --locked --release -p im-tests --test chaos "$@"
+    TEST_PROFILE=full cargo test --locked --release -p im-tests --test chaos
 fi
 
 # Each half must also stand alone: a device has no cluster, a back end no client.
 say "testing the halves of im-sdk apart"
 for half in client backend; do
-    cargo test --locked -p im-sdk --no-default-features --features "$half" "$@"
+    cargo test --locked -p im-sdk --no-default-features --features "$half"
 done
 
 say "all tests passed"

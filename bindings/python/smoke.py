@@ -21,6 +21,7 @@ import time
 import uuid
 
 import smoke_conversations
+import smoke_tokens
 from smoke_conversations import Failure
 
 
@@ -56,7 +57,7 @@ def import_bindings(module_dir):
 
 
 def open_client(im, arguments, token, device):
-    """A client that is not connected yet."""
+    """A client that is not connected yet. The token may also be a provider."""
 
     class OneToken(im.TokenProvider):
         """Gives the same token until a server refuses it."""
@@ -70,7 +71,7 @@ def open_client(im, arguments, token, device):
     config = im.ClientConfig(
         endpoints=arguments.endpoints, terminal=im.Terminal.DESKTOP, device_id=device, trust=trust
     )
-    return im.Client.open(config, OneToken())
+    return im.Client.open(config, OneToken() if isinstance(token, str) else token)
 
 
 async def wait_for(client, wanted, what, timeout):
@@ -111,10 +112,11 @@ async def connect(client, user, timeout):
 async def exchange(im, arguments):
     """One message from one device to the other."""
     run = uuid.uuid4().hex[:12]
-    sender = open_client(im, arguments, arguments.from_token, f"smoke-from-{run}")
+    tokens = smoke_tokens.stumbling(im, arguments.from_token)
+    sender = open_client(im, arguments, tokens, f"smoke-from-{run}")
     receiver = open_client(im, arguments, arguments.to_token, f"smoke-to-{run}")
     try:
-        await connect(sender, arguments.from_user, arguments.timeout)
+        await smoke_tokens.stumbles(sender, tokens, arguments.from_user, arguments.timeout)
         await connect(receiver, arguments.to_user, arguments.timeout)
         text = f"hello from Python {run}"
         published = await sender.publish(arguments.to_user, im.text_content(text))
@@ -193,6 +195,7 @@ async def offline(im, arguments):
             raise Failure(f"a wrong endpoint gives {error.code()}") from error
     else:
         raise Failure("a wrong endpoint was taken")
+    await smoke_tokens.offline(im, arguments.timeout)
 
 
 async def expect_code(code, attempt, kind):

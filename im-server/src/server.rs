@@ -44,8 +44,9 @@ use crate::{
 /// How long what a server says to itself may take.
 const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
 
-/// A running server. Dropping it stops it at once, as a crash would; [`Server::shutdown`] drains it first,
-/// [`Server::close`] only tells its devices.
+/// A running server. [`Server::shutdown`] drains and ends it, [`Server::close`] only ends it. Dropped without either it stops
+/// at once and waits for nothing: its devices are closed with `going_away` and their routes released as far as the runtime
+/// still comes to that, and its lease runs out by itself, so that back ends count it as alive until then.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,

@@ -18,6 +18,7 @@
 
 pub mod chaos;
 mod client;
+mod embedded;
 pub mod group;
 pub mod guide;
 mod im_server;
@@ -31,12 +32,16 @@ pub mod phone;
 mod postgres;
 mod process;
 mod program;
+pub mod programs;
 pub mod raw;
+#[cfg(doctest)]
+mod readme;
 mod redis;
 pub mod stack;
 mod wait;
 
 pub use client::TestClient;
+pub use embedded::EmbeddedServer;
 pub use im_server::{ImServer, binary};
 pub use leaving::Leaving;
 pub use log::Log;

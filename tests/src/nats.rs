@@ -8,7 +8,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::process::{Process, find_program, on_free_ports};
+use crate::{
+    process::{Process, on_free_ports},
+    programs::nats_server,
+};
 
 /// A NATS server.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ fn start(port: u16, directory: &TempDir) -> Process {
     // What JetStream stores is there again after a restart.
     let arguments =
         ["-a", "127.0.0.1", "-p", &port, "-n", &name(directory), "-c", CONFIG_FILE, "-js", "-sd", STORE];
-    Process::start(&find_program("nats-server"), &arguments.map(Into::into), directory.path())
+    Process::start(&nats_server(), &arguments.map(Into::into), directory.path())
 }
 
 /// Whether this very server answers on the port, and not one of another test that was faster to take it.

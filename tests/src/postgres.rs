@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, chown},
-    path::{Path, PathBuf},
+    os::unix::fs::chown,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -13,13 +13,11 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::{
-    process::{Process, on_free_ports, program_in},
+    process::{Process, on_free_ports},
+    programs::postgres,
     stack::PATIENCE,
     wait_until,
 };
-
-/// Where Debian puts what is not for everybody's `PATH`: one folder for each version.
-const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// Who owns the database.
 const OWNER: &str = "im";
@@ -86,7 +84,7 @@ impl Drop for PostgresServer {
 }
 
 fn initialize(directory: &Path) {
-    let mut command = Command::new(program("initdb"));
+    let mut command = Command::new(postgres("initdb"));
     command.args(["-D", "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
     if let Some((user, group)) = unprivileged() {
         command.uid(user).gid(group);
@@ -101,7 +99,7 @@ fn start(port: u16, directory: &Path) -> Process {
     let mut arguments = vec!["-D", "data", "-p", &port];
     settings.iter().for_each(|setting| arguments.extend(["-c", setting]));
     let arguments: Vec<String> = arguments.into_iter().map(Into::into).collect();
-    Process::start_as(&program("postgres"), &arguments, directory, unprivileged())
+    Process::start_as(&postgres("postgres"), &arguments, directory, unprivileged())
 }
 
 /// Whether this very process answers on the port, and takes connections: it writes that into its file.
@@ -123,21 +121,4 @@ fn unprivileged() -> Option<(u32, u32)> {
         Some((fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     Some(find("postgres").or_else(|| find("nobody")).expect("a user that is not root"))
-}
-
-/// One of its programs, of the newest version that is installed.
-fn program(name: &str) -> PathBuf {
-    let mut folders: Vec<(u32, PathBuf)> = fs::read_dir(VERSIONS)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version = path.file_name()?.to_str()?.parse().ok()?;
-            path.metadata()
-                .is_ok_and(|metadata| metadata.mode() & 0o111 != 0)
-                .then(|| (version, path.join("bin")))
-        })
-        .collect();
-    folders.sort();
-    program_in(name, "postgresql", folders.into_iter().rev().map(|(_, folder)| folder))
 }

@@ -192,18 +192,3 @@ fn free_port() -> u16 {
         }
     }
 }
-
-/// Finds a program, also where only an administrator's `PATH` leads.
-pub(crate) fn find_program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    program_in(name, name, folders)
-}
-
-/// Finds a program of a package in folders.
-pub(crate) fn program_in(name: &str, package: &str, folders: impl Iterator<Item = PathBuf>) -> PathBuf {
-    let program = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
-    program.unwrap_or_else(|| {
-        panic!("{name} is not installed: run `apt-get install {package}` or ./tests/run.sh");
-    })
-}

@@ -6,7 +6,8 @@ use redis::{Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
 use crate::{
-    process::{Process, find_program, on_free_ports},
+    process::{Process, on_free_ports},
+    programs::redis_server,
     wait_until,
 };
 
@@ -273,7 +274,7 @@ fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
         set(&["--cluster-node-timeout", "2000"]);
     }
     arguments.extend(options.arguments.iter().cloned());
-    Process::start(&find_program("redis-server"), &arguments, directory.path())
+    Process::start(&redis_server(), &arguments, directory.path())
 }
 
 /// Whether this very process answers on the port, and not one of another test that was faster to take it.

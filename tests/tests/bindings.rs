@@ -1,10 +1,13 @@
-//! The bindings as their users see them: the generated Python module against a real deployment.
+//! The bindings as their users see them: the generated Python module, without a server, against one in this process,
+//! and against a real deployment.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path, process::Command};
 
 use im_sdk::{Conversation, HistoryRange, backend::Incoming};
-use im_tests::{Setup, Stack, Via, binary, stack::token};
+use im_tests::{Setup, Stack, Via, binary, everywhere, stack::token};
+
+everywhere!(two_python_devices_talk);
 
 /// Runs a program to its end and shows what it said if it failed.
 fn run(command: &mut Command) {
@@ -22,25 +25,33 @@ fn generate_python(directory: &Path) {
     fs::copy(library, directory.join("libim_ffi.so")).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_python_devices_talk() {
+fn smoke(directory: &Path) -> Command {
+    let mut smoke = Command::new("python3");
+    smoke.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings/python/smoke.py")).arg(directory);
+    smoke
+}
+
+#[test]
+fn without_a_server_python_is_told_what_is_wrong() {
     let directory = tempfile::tempdir().unwrap();
     generate_python(directory.path());
-    let stack = Stack::start(Setup::Embedded, 1).await;
+    run(smoke(directory.path()).arg("--offline"));
+}
+
+async fn two_python_devices_talk(setup: Setup, via: Via) {
+    let directory = tempfile::tempdir().unwrap();
+    generate_python(directory.path());
+    let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
-    for via in [Via::Quic, Via::WebSocket] {
-        let mut smoke = Command::new("python3");
-        smoke
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../bindings/python/smoke.py"))
-            .arg(directory.path())
-            .args(["--endpoint", &stack.servers[0].endpoint(via)])
-            .args(["--trust-sha256", &stack.certificate.sha256_hex()])
-            .args(["--from-user", "alice", "--from-token", &token("alice")])
-            .args(["--to-user", "bob", "--to-token", &token("bob"), "--channel", "team"]);
-        tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
-    }
+    let mut smoke = smoke(directory.path());
+    smoke
+        .args(["--endpoint", &stack.servers[0].endpoint(via)])
+        .args(["--trust-sha256", &stack.certificate.sha256_hex()])
+        .args(["--from-user", "alice", "--from-token", &token("alice")])
+        .args(["--to-user", "bob", "--to-token", &token("bob"), "--channel", "team"]);
+    tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
 }
 
 /// `bindings/python/chat.py`, which `bindings/README.md` shows: what is typed arrives.

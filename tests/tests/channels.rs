@@ -195,6 +195,10 @@ async fn a_killed_server_loses_nothing(setup: Setup, via: Via) {
     for number in 0..COUNT {
         if number == COUNT / 3 {
             stack.servers.remove(0).kill();
+            assert!(
+                servers_of(&stack, "team").await.contains(&dead),
+                "a server that dies takes nothing away"
+            );
         }
         text_to(&im, "team", &format!("message {number}")).await;
     }

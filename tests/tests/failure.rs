@@ -1,16 +1,20 @@
 //! Servers that die and servers that freeze.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use im_sdk::{
-    backend::{Im, Message, user},
-    client::Event,
+    backend::{Im, ImConfig, Message, user},
+    client::{CloseCode, Event},
     id::UserId,
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
-    stack::{PATIENCE, ServerOptions, StackServer},
+    raw::Raw,
+    stack::{PATIENCE, SLACK, ServerOptions, StackServer},
     wait_until,
 };
 
@@ -27,12 +31,23 @@ async fn servers_of(im: &Im, user: &str) -> BTreeSet<String> {
 }
 
 async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
-    let options = ServerOptions { lease: Duration::from_secs(2), ..ServerOptions::default() };
+    let lease = Duration::from_secs(2);
+    let options = ServerOptions { lease, ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
     let _dead = stack.connect("bob", "ios/phone", 0, via).await;
     let mut alive = stack.connect("bob", "web/tab", 1, via).await;
+    let bob = [UserId::parse("bob").unwrap()];
+    let dead = stack.server_id(&stack.servers[0]).await;
+    wait_until("it has renewed its lease: it says how many are connected", PATIENCE, async || {
+        let live = stack.cluster().routes().live_servers().await.unwrap();
+        live.iter().any(|server| server.id == dead && server.info.connections == 1)
+    })
+    .await;
     stack.servers.remove(0).kill();
+    let killed = Instant::now();
+    let left = stack.cluster().routes().locate(&bob).await.unwrap();
+    assert_eq!(left[0].len(), 2, "a server that dies releases nothing: {left:?}");
 
     // The sends until then say that they did not reach the phone; none claims that they did.
     wait_until("the dead server's device counts as offline", PATIENCE, async || {
@@ -41,8 +56,10 @@ async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
         servers_of(&im, "bob").await.len() == 1
     })
     .await;
+    // Whose lease has run out is dead to a back end when it looks next.
+    let promised = lease + ImConfig::default().directory_refresh;
+    assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
     alive.text().await;
-    let bob = [UserId::parse("bob").unwrap()];
     wait_until("its route is swept", PATIENCE, async || {
         stack.cluster().routes().locate(&bob).await.unwrap()[0].len() == 1
     })
@@ -87,6 +104,25 @@ async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
     bob.client().close().await;
     let closed = bob.client().next_events(100).await;
     assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut stack = Stack::start(Setup::Embedded, 1).await;
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        let id = stack.server_id(&stack.servers[0]).await;
+        let StackServer::Embedded(server) = &mut stack.servers[0] else { unreachable!() };
+        server.drop_server();
+        assert_eq!(raw.closed().await, CloseCode::GoingAway, "{via:?}");
+        let (routes, bob) = (stack.cluster().routes(), [UserId::parse("bob").unwrap()]);
+        let is_released = async || routes.locate(&bob).await.unwrap()[0].is_empty();
+        wait_until("its route is released", PATIENCE, is_released).await;
+        let lives = async || routes.live_servers().await.unwrap().iter().any(|server| server.id == id);
+        assert!(lives().await, "nobody ends its lease");
+        wait_until("its lease runs out", PATIENCE, async || !lives().await).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

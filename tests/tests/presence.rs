@@ -1,11 +1,11 @@
 //! Presence: who is online, who was, and who may know.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Im, UserPresence},
+    backend::{Im, ImConfig, UserPresence},
     client::RequestError,
     id::{ChannelId, Terminal, UserId},
 };
@@ -14,7 +14,7 @@ use im_tests::{
     group::until_marked,
     live::{Host, device, presence},
     raw::{Heard, Raw},
-    stack::{PATIENCE, ServerOptions},
+    stack::{PATIENCE, SLACK, ServerOptions},
     wait_until,
 };
 
@@ -189,7 +189,8 @@ async fn watches_that_make_no_sense_are_refused(setup: Setup, via: Via) {
 }
 
 async fn the_devices_of_a_server_that_died_are_offline(setup: Setup, via: Via) {
-    let options = ServerOptions { lease: Duration::from_secs(2), ..ServerOptions::default() };
+    let lease = Duration::from_secs(2);
+    let options = ServerOptions { lease, ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
     let host = Host::default();
@@ -199,8 +200,13 @@ async fn the_devices_of_a_server_that_died_are_offline(setup: Setup, via: Via) {
     let _bob = device(&stack, "bob", "web/tab", 0, via).await;
     alice.client().watch([user("bob")]).await.unwrap();
     stack.servers.remove(0).kill();
+    let killed = Instant::now();
+    let left = stack.cluster().routes().locate(&[user("bob")]).await.unwrap();
+    assert_eq!(left[0].len(), 1, "a server that dies releases nothing");
     // Whoever looks for one of its devices after its lease has ended finds that out, and all are told.
     wait_until("bob is offline", PATIENCE, async || !of(&im, "bob").await.is_online()).await;
+    let promised = lease + ImConfig::default().directory_refresh;
+    assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
     let told = presence(&mut alice, "bob", |told| !told.is_online() && told.last_seen().is_some()).await;
     assert_eq!(online(&told), [(Terminal::Web, false)]);
     wait_until("the handler hears of it", PATIENCE, async || host.count("bob", false) == 1).await;

@@ -1,8 +1,11 @@
 //! What is really in Redis and on NATS, and with how few rights a server gets by.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::future::ready;
+
+use async_nats::ConnectOptions;
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use im_proto::{frame, pb, pb::frame::Body};
 use im_sdk::{
     backend::{Im, Incoming, Message, user},
@@ -16,7 +19,10 @@ use im_tests::{
 };
 use prost::Message as _;
 use redis::AsyncCommands;
-use tokio::time::timeout;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
 
 async fn redis(stack: &Stack) -> redis::aio::MultiplexedConnection {
     let address = stack.services().unwrap().redis.address();
@@ -181,17 +187,43 @@ async fn a_server_needs_no_more_than_its_own_subject() {
         let log = server.output().to_lowercase();
         assert!(!log.contains("permission"), "{log}");
     }
-    // The rights are really that narrow.
-    let spy = async_nats::ConnectOptions::with_user_and_password("first".into(), "first-secret".into())
+    // The rights are really that narrow: the first server's user gets nothing that is for the second one.
+    let (sender, mut violations) = unbounded_channel();
+    let spy = as_user("first")
+        .event_callback(move |event| {
+            let _ = sender.send(event.to_string());
+            ready(())
+        })
         .connect(nats.address())
         .await
         .unwrap();
     let mut forbidden = spy.subscribe("im.srv.second-boot1").await.unwrap();
-    spy.flush().await.unwrap();
+    violated(&mut violations, "Subscription", "im.srv.second-boot1").await;
+    for subject in ["im.acks", "im.archive", "im.up.more.of.it"] {
+        spy.publish(subject, Bytes::new()).await.unwrap();
+        violated(&mut violations, "Publish", subject).await;
+    }
+    let backend = as_user("backend").connect(nats.address()).await.unwrap();
+    let mut control = backend.subscribe("im.srv.second-boot1").await.unwrap();
+    backend.flush().await.unwrap();
+    backend.request("$SRV.NOBODY", Bytes::new()).await.unwrap_err();
     im.send(Message::to(user("alice")).text("private")).await.unwrap();
     assert_eq!(alice.text().await, "private");
-    assert!(
-        timeout(std::time::Duration::from_millis(200), forbidden.next()).await.is_err(),
-        "nothing was overheard"
-    );
+    next(&mut control).await;
+    // What is said to the spy after that comes after all that it could have overheard.
+    let mut allowed = spy.subscribe("im.srv.first-boot1").await.unwrap();
+    spy.publish("im.srv.first-boot1", "last".into()).await.unwrap();
+    while next(&mut allowed).await.payload != "last" {}
+    assert!(forbidden.next().now_or_never().is_none(), "nothing was overheard");
+}
+
+fn as_user(name: &str) -> ConnectOptions {
+    ConnectOptions::with_user_and_password(name.to_owned(), format!("{name}-secret"))
+}
+
+/// Waits until NATS has refused this.
+async fn violated(said: &mut UnboundedReceiver<String>, what: &str, subject: &str) {
+    let violation = format!("Permissions Violation for {what} to \"{subject}\"").to_lowercase();
+    let hearing = async { while !said.recv().await.unwrap().to_lowercase().contains(&violation) {} };
+    timeout(PATIENCE, hearing).await.unwrap_or_else(|_| panic!("NATS does not say: {violation}"));
 }

@@ -1,7 +1,6 @@
 //! `cargo run --release -p quickstart`
 //!
-//! Everything in one process, with no service to install: a server, a back end, alice on QUIC and bob on WebSocket. The
-//! back end sends to both, bob answers alice through the back end, and everybody prints what arrives.
+//! Everything in one process: a server, a back end, alice on QUIC and bob on WebSocket. All print what arrives.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -16,13 +15,11 @@ use im_sdk::{
 };
 use im_server::{Server, ServerConfig};
 
-const SECRET: &[u8] = b"thirty-two bytes or more, please!";
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The server verifies the tokens that the back end mints.
-    let minter = TokenMinter::new(SigningKey::hs256("k1", SECRET)?, "quickstart", "im");
-    let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", SECRET)?]);
+    let secret = b"thirty-two bytes or more, please!";
+    let minter = TokenMinter::new(SigningKey::hs256("k1", secret)?, "quickstart", "im");
+    let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", secret)?]);
     let mut config = ServerConfig::new("im1", verifier);
     config.websocket = Some("127.0.0.1:0".parse()?);
     config.quic = Some("127.0.0.1:0".parse()?);
@@ -45,20 +42,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let endpoint = endpoint.ok_or("no such endpoint")?.parse()?;
         let mut config = ClientConfig::new(vec![endpoint], "desktop/pc".parse()?, Arc::new(token));
         config.trust = trust.clone();
-        let client = Client::open(config)?;
-        client.connect();
-        Ok(client)
+        Ok(Client::open(config).inspect(Client::connect)?)
     };
     let (alice, bob) = (open("alice", "quic")?, open("bob", "ws")?);
-    while !matches!(alice.next_events(1).await[..], [Event::Connected { .. }]) {}
-    while !matches!(bob.next_events(1).await[..], [Event::Connected { .. }]) {}
+    tokio::try_join!(next("alice", &alice), next("bob", &bob))?;
 
     // The back end to both, then bob to alice.
     im.send(Message::to(users(["alice", "bob"])).text("welcome")).await?;
-    print_next("alice", &alice).await;
-    print_next("bob", &bob).await;
+    next("alice", &alice).await?;
+    next("bob", &bob).await?;
     bob.publish(UserId::parse("alice")?, Content::text("lunch?")).await?;
-    print_next("alice", &alice).await;
+    next("alice", &alice).await?;
     let refused = bob.publish(UserId::parse("alice")?, Content::text("spam")).await;
     println!("bob was told: {}", refused.err().ok_or("it was not refused")?);
 
@@ -67,12 +61,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn print_next(name: &str, client: &Client) {
-    while let Some(event) = client.next_events(1).await.pop() {
-        if let Event::Message(message) = event {
-            let from = message.from.as_ref().map_or("the back end", |user| user.as_str());
-            let text = message.content.as_text().unwrap_or_default();
-            return println!("{name} received {text:?} from {from} over {}", message.transport);
-        }
+/// Waits until there is a connection, or a message, which it prints. Nothing here is a reason to lose the connection.
+async fn next(name: &str, client: &Client) -> Result<(), Box<dyn Error>> {
+    loop {
+        let reason = match client.next_events(1).await.pop().ok_or("the client is closed")? {
+            Event::Connected { .. } => return Ok(()),
+            Event::Message(message) => {
+                let from = message.from.as_ref().map_or("the back end", |user| user.as_str());
+                let text = message.content.as_text().unwrap_or_default();
+                println!("{name} received {text:?} from {from} over {}", message.transport);
+                return Ok(());
+            }
+            Event::Disconnected { reason, .. } | Event::Stopped { reason, .. } => reason,
+            _ => continue,
+        };
+        return Err(format!("{name} is not connected: {reason}").into());
     }
 }

@@ -128,7 +128,7 @@ impl std::fmt::Debug for ClusterConfig {
     }
 }
 
-/// Redis or NATS could not be reached.
+/// Redis or NATS could not be reached, or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -169,6 +169,20 @@ pub enum ConnectError {
         stream: String,
         /// What the client library says.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It is there, and too old.
+    #[error("{service} at {address} is {version}, and {needed} or newer is needed: older ones lack {lack}")]
+    TooOld {
+        /// `Redis` or `NATS`.
+        service: &'static str,
+        /// The host and port, without any password.
+        address: String,
+        /// What it says of itself.
+        version: String,
+        /// The oldest release that does.
+        needed: String,
+        /// What older ones lack.
+        lack: &'static str,
     },
     /// The connection failed.
     #[error("cannot connect to {service} at {address}: {source}")]

@@ -23,6 +23,7 @@ mod names;
 mod redis;
 mod routes;
 mod seen;
+mod versions;
 
 use std::sync::Arc;
 

@@ -29,9 +29,13 @@ pub(crate) use self::{
 use super::{
     addresses,
     config::{ClusterConfig, ConnectError, without_credentials},
+    versions::{REDIS, redis_version},
 };
 
 const SERVICE: &str = "Redis";
+
+/// What a Redis says that does not know RESP3, which came with 6.0.
+const BEFORE_RESP3: &str = "5 or older";
 
 /// The longest pause between attempts to reconnect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
@@ -287,7 +291,13 @@ async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Li
     let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
     for address in &config.redis {
         match within(share, link(config, address, cluster)).await {
-            Ok(link) => return Ok((link, address.clone())),
+            Ok((link, version)) => {
+                REDIS.check(without_credentials(address), &version)?;
+                return Ok((link, address.clone()));
+            }
+            Err(source) if is_without_resp3(&*source) => {
+                return Err(REDIS.refusal(without_credentials(address), BEFORE_RESP3));
+            }
             Err(source) => {
                 let source = addresses::reason(SERVICE, address, in_one_line(source)).await;
                 failure = unreachable(address, source);
@@ -297,19 +307,26 @@ async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Li
     Err(failure)
 }
 
-async fn link(config: &ClusterConfig, address: &str, cluster: ClusterSettings) -> RedisResult<Link> {
+/// A link, and the version of what is there.
+async fn link(
+    config: &ClusterConfig,
+    address: &str,
+    cluster: ClusterSettings,
+) -> RedisResult<(Link, String)> {
     let client = Client::open(connection_info(config, address)?)?;
     let probe_config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(config.connect_timeout))
         .set_response_timeout(Some(config.connect_timeout));
     let mut probe = client.get_multiplexed_async_connection_with_config(&probe_config).await?;
-    let info: String = redis::cmd("INFO").arg("cluster").query_async(&mut probe).await?;
-    if info.contains("cluster_enabled:1") {
-        Ok(Link::Cluster(cluster(config)?.build()?.get_async_connection().await?))
+    let mut asking = redis::pipe();
+    asking.cmd("INFO").arg("server").cmd("INFO").arg("cluster");
+    let (server, info): (String, String) = asking.query_async(&mut probe).await?;
+    let link = if info.contains("cluster_enabled:1") {
+        Link::Cluster(cluster(config)?.build()?.get_async_connection().await?)
     } else {
-        let connection = ConnectionManager::new_with_config(client, manager_config(config)).await?;
-        Ok(Link::Single(connection))
-    }
+        Link::Single(ConnectionManager::new_with_config(client, manager_config(config)).await?)
+    };
+    Ok((link, redis_version(&server).to_owned()))
 }
 
 async fn batches(config: &ClusterConfig, address: &str, replicas: usize) -> Result<Batches, ConnectError> {
@@ -370,6 +387,11 @@ fn in_one_line(error: RequestError) -> RequestError {
 
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn is_without_resp3(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = source.downcast_ref::<RedisError>();
+    error.is_some_and(|error| error.kind() == ErrorKind::RESP3NotSupported)
 }
 
 fn unreachable(address: &str, source: RequestError) -> ConnectError {

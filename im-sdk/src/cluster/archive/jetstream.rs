@@ -23,7 +23,9 @@ use tokio::time::timeout;
 use super::{
     Archive, ArchiveConfig, ArchiveError, ArchiveLag, ArchiveRecord, Delivery, DeliveryToken, record::key,
 };
-use crate::cluster::{ClusterConfig, ConnectError, Names, NatsBus, config::unreachable_archive};
+use crate::cluster::{
+    ClusterConfig, ConnectError, Names, NatsBus, bus::places, config::unreachable_archive, versions::ARCHIVE,
+};
 
 /// How many appends wait for JetStream at once; further ones wait to be let in.
 const WAITING_APPENDS: usize = 4096;
@@ -65,6 +67,7 @@ impl JetStreamArchive {
     ) -> Result<Option<Self>, ConnectError> {
         let Some(settings) = config.archive else { return Ok(None) };
         let (client, names) = (bus.client().clone(), config.names()?);
+        ARCHIVE.check(&places(config), &client.server_info().version)?;
         let context = ContextBuilder::new()
             .timeout(config.request_timeout)
             .max_ack_inflight(WAITING_APPENDS)

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, future::BoxFuture};
 use tokio::task::coop::unconstrained;
 
+pub(super) use self::nats::places;
 pub use self::{memory::MemoryBus, nats::NatsBus};
 use super::names::{Names, QueueGroup, Subject};
 

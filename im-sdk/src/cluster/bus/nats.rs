@@ -30,6 +30,7 @@ use crate::cluster::{
     addresses,
     config::{ClusterConfig, ConnectError, without_credentials},
     names::{Names, QueueGroup, Subject},
+    versions::NATS,
 };
 
 const SERVICE: &str = "NATS";
@@ -66,6 +67,7 @@ impl NatsBus {
             Ok(Err(error)) => return Err(unreachable(config, error.into()).await),
             Err(_) => return Err(unreachable(config, no_answer(config)).await),
         };
+        NATS.check(&places(config), &client.server_info().version)?;
         listeners.follow(client.statistics());
         Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
     }
@@ -284,7 +286,7 @@ fn no_answer(config: &ClusterConfig) -> Reason {
 }
 
 /// All that are configured, without passwords.
-fn places(config: &ClusterConfig) -> String {
+pub(in crate::cluster) fn places(config: &ClusterConfig) -> String {
     let places: Vec<&str> = config.nats.iter().map(|address| without_credentials(address)).collect();
     places.join(", ")
 }

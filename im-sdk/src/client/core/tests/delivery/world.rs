@@ -1,0 +1,260 @@
+//! Everything around the core: what is on its way, what gets lost, and what must hold.
+
+use super::*;
+
+pub(super) struct World {
+    pub(super) test: Harness,
+    pub(super) backend: Backend,
+    pub(super) application: Application,
+    /// On their way to the device.
+    pub(super) wire: VecDeque<pb::frame::Body>,
+    /// Seen by the application, not acknowledged.
+    pub(super) seen: Vec<Position>,
+    pub(super) rng: StdRng,
+    /// How many of a hundred frames are lost, doubled, and overtaken.
+    pub(super) faults: (u32, u32, u32),
+    pub(super) texts: u32,
+    /// Logs that were rolled back, and how many entries they have got since, until the devices are told.
+    pub(super) rolled_back: BTreeMap<&'static str, u32>,
+    /// Logs of which the device cannot know any more whether it saw what stands there.
+    pub(super) unsure: BTreeSet<&'static str>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut test = Harness::seeded(seed);
+        test.core.handle_connect(test.now);
+        Self {
+            test,
+            backend: Backend::new(),
+            application: Application::default(),
+            wire: VecDeque::new(),
+            seen: Vec::new(),
+            rng: StdRng::seed_from_u64(seed),
+            faults: (10, 10, 20),
+            texts: 0,
+            rolled_back: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, channel: &'static str, by: u64) {
+        self.backend.roll_back(channel, by);
+        self.rolled_back.entry(channel).or_default();
+    }
+
+    /// The server that the device is connected to finds that logs may have been rolled back.
+    pub(super) fn tell_of_rollbacks(&mut self) {
+        if !self.rolled_back.is_empty() && matches!(self.test.core.phase, Phase::Connected(_)) {
+            // Seconds later: nothing of before is on its way any more.
+            self.deliver(usize::MAX);
+            self.test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: true }));
+            self.rolled_back.clear();
+        }
+    }
+
+    pub(super) fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    /// Puts a frame onto a faulty bus.
+    pub(super) fn route(&mut self, body: pb::frame::Body) {
+        let (lost, doubled, overtaken) = self.faults;
+        if self.chance(doubled) {
+            self.wire.push_back(body.clone());
+        }
+        if self.chance(lost) {
+            return;
+        }
+        let behind = if self.chance(overtaken) { self.rng.random_range(0..4_usize) } else { 0 };
+        let at = self.wire.len().saturating_sub(behind);
+        self.wire.insert(at, body);
+    }
+
+    /// Everything that the device sends, and the answers.
+    pub(super) fn serve(&mut self) {
+        while let Some(body) = self.test.try_sent() {
+            match body {
+                pb::frame::Body::Hello(hello) => {
+                    // On the connection itself nothing is lost.
+                    self.test.receive(welcome());
+                    self.answer(&hello.cursors);
+                }
+                pb::frame::Body::Sync(sync) => self.answer(&sync.cursors),
+                pb::frame::Body::Publish(publish) => {
+                    let result = self.backend.publish(&publish);
+                    self.route(result);
+                }
+                pb::frame::Body::Ping(ping) => {
+                    self.test.receive(pb::frame::Body::Pong(pb::Pong { echo: ping.echo }));
+                }
+                _ => {}
+            }
+        }
+        self.keep_connected();
+    }
+
+    pub(super) fn answer(&mut self, cursors: &[pb::Cursor]) {
+        let page = self.rng.random_range(1..40);
+        for frame in self.backend.sync(cursors, page) {
+            self.route(frame);
+        }
+    }
+
+    pub(super) fn keep_connected(&mut self) {
+        while let Some(action) = self.test.core.poll_action() {
+            match action {
+                Action::AskToken(_) => self.test.core.handle_token(self.test.now, Ok("token".to_owned())),
+                Action::Connect(rounds) => {
+                    let endpoint = rounds[0].websocket.clone().unwrap();
+                    let via = Via { transport: Transport::WebSocket, endpoint };
+                    self.test.core.handle_established(self.test.now, via, 0);
+                    self.serve();
+                }
+                Action::Close(..) => self.wire.clear(),
+                Action::AskEndpoints => {}
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some(body) = self.wire.pop_front() else { break };
+            self.test.receive(body);
+        }
+        self.serve();
+    }
+
+    /// The application takes events, and acknowledges some of them.
+    pub(super) fn process(&mut self, acknowledge: u32) {
+        for event in self.test.events() {
+            self.application.see(&event);
+            match event {
+                Event::Message(message) => self.seen.extend(message.position),
+                Event::Reset { reason: ResetReason::Left, .. } => {}
+                Event::Reset { position, .. } => {
+                    self.unsure.retain(|channel| *channel != position.log.as_str());
+                    self.seen.push(position);
+                }
+                _ => {}
+            }
+        }
+        if self.chance(acknowledge) {
+            for position in std::mem::take(&mut self.seen) {
+                self.application.settled.insert(position.log.as_str().to_owned(), position.clone());
+                self.test.core.handle_ack(self.test.now, position);
+            }
+        }
+        self.test.save();
+        for (_, taken) in std::mem::take(&mut self.test.taken) {
+            self.application.sent.insert(taken.unwrap().as_u64());
+        }
+    }
+
+    /// What the back end has appended goes out, if the user is a member.
+    pub(super) fn append(&mut self, channel: &'static str) {
+        let push = self.backend.append(channel);
+        if let Some(since) = self.rolled_back.get_mut(channel) {
+            *since += 1;
+            if *since > REMEMBERED {
+                self.unsure.insert(channel);
+            }
+        }
+        if !self.backend.left.contains(channel) {
+            self.route(push);
+        }
+    }
+
+    pub(super) fn leave(&mut self, channel: &'static str) {
+        if self.backend.left.insert(channel) {
+            self.route(left(channel));
+        }
+    }
+
+    pub(super) fn rejoin(&mut self, channel: &'static str) {
+        if self.backend.left.remove(channel) {
+            self.route(hint());
+        }
+    }
+
+    pub(super) fn send(&mut self) {
+        self.texts += 1;
+        let to = recipient(["bob", "carol", "#bob"][self.rng.random_range(0..3)]);
+        self.test.core.handle_send(self.test.now, SEND, to, Content::text(self.texts.to_string()));
+    }
+
+    /// The process dies. The application goes on from what it had acknowledged.
+    pub(super) fn crash(&mut self) {
+        // A new process remembers one id of each log.
+        self.unsure.extend(CHANNELS);
+        let test = std::mem::replace(&mut self.test, Harness::new());
+        self.test = test.crash();
+        self.wire.clear();
+        self.seen.clear();
+        let saved = self.test.store.load().unwrap().cursors;
+        // A channel that was left: the process died before it could tell.
+        self.application.settled.retain(|channel, _| saved.iter().any(|cursor| cursor.channel == *channel));
+        let settled = self.application.settled.values();
+        self.application.at =
+            settled.map(|position| (position.log.as_str().to_owned(), position.seq)).collect();
+        for cursor in saved {
+            assert_eq!(self.application.at.get(&cursor.channel), Some(&cursor.seq));
+        }
+        self.test.core.handle_connect(self.test.now);
+        self.serve();
+    }
+
+    /// Time passes, less than until the next check without a reason, and nothing goes wrong any more.
+    ///
+    /// Two entries more for each log: when the bus loses an old entry, the log is rolled back to before it, and the next
+    /// entry takes the lost one's place, then it fills the gap and only the entry after it (or the check) shows the fork.
+    pub(super) fn heal(&mut self) {
+        self.faults = (0, 0, 0);
+        self.tell_of_rollbacks();
+        // What a server sends when it finds that the bus has lost something.
+        self.route(hint());
+        for _ in 0..2 {
+            CHANNELS.into_iter().for_each(|channel| self.append(channel));
+            self.settle();
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        for _ in 0..500 {
+            self.deliver(usize::MAX);
+            self.process(100);
+            self.test.pass(200 * MS);
+            self.serve();
+            self.tell_of_rollbacks();
+        }
+    }
+
+    pub(super) fn check(&self) {
+        for (channel, log) in &self.backend.logs {
+            let expected = (!self.backend.left.contains(channel)).then_some(&log.last);
+            assert_eq!(self.application.at.get(*channel), expected, "{channel:?}");
+            let followed = self.test.core.logs.position(&Log::parse(channel).unwrap());
+            assert_eq!(followed, expected.copied().unwrap_or_default(), "{channel:?}");
+            if let Some(ids) = self.application.ids.get(*channel).filter(|_| !self.unsure.contains(channel)) {
+                let differs = |(seq, id): (&u64, &u64)| log.entries.get(seq).is_some_and(|found| found != id);
+                assert!(!ids.iter().any(differs), "{channel:?}: {ids:?} and {:?}", log.entries);
+            }
+        }
+        assert_eq!(self.test.core.queued(), []);
+        for effects in self.backend.effects.values() {
+            assert!(effects.is_sorted_by(|one, other| one < other), "once and in order: {effects:?}");
+        }
+        // What was taken by a process that died right after may have had its effect too, and the event of an end may
+        // be lost with a process: then the send is not queued any more.
+        let effects: usize = self.backend.effects.values().map(Vec::len).sum();
+        assert!(effects >= self.application.sent.len() && effects >= self.application.ended.len());
+        assert!(effects <= self.texts as usize);
+    }
+}
+
+/// A device remembers a few more ids of a log.
+const REMEMBERED: u32 = 200;
+
+pub(super) fn hint() -> pb::frame::Body {
+    pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 0, rolled_back: false })
+}
