@@ -196,13 +196,13 @@ impl<T> Core<T> {
         }
     }
 
-    /// A transport is established, after as many rounds as given had failed.
-    pub(super) fn handle_established(&mut self, now: Instant, via: Via, failed_rounds: usize) {
+    /// A transport is established, before those of as many rounds as given, which are the last to be tried again.
+    pub(super) fn handle_established(&mut self, now: Instant, via: Via, overtaken: usize) {
         let Phase::Racing { token } = &self.phase else { return };
         let mut hello = self.hello(token);
         hello.cursors = self.logs.hello(limits::MAX_HELLO_BYTES.saturating_sub(hello.encoded_len()));
         let hello = Some(frame::encode(pb::frame::Body::Hello(hello)));
-        for round in self.order.rounds().into_iter().take(failed_rounds) {
+        for round in self.order.rounds().into_iter().take(overtaken) {
             [round.quic, round.websocket].iter().flatten().for_each(|endpoint| self.order.demote(endpoint));
         }
         self.phase = Phase::Greeting(Greeting { via, hello, pong: None, deadline: now + WELCOME_TIMEOUT });

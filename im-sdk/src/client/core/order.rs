@@ -31,7 +31,7 @@ impl Order {
         Self { servers }
     }
 
-    /// What to try, one round after the other.
+    /// What to try, best first.
     pub(super) fn rounds(&self) -> Vec<Round> {
         let mut quic = self.of(Transport::Quic);
         let mut websocket = self.of(Transport::WebSocket);
