@@ -60,8 +60,6 @@ mod tests {
 
     type Attempt = BoxFuture<'static, Result<u32, u32>>;
 
-    const DELAY: Duration = Duration::from_millis(300);
-
     fn never() -> Attempt {
         pending().boxed()
     }
