@@ -131,6 +131,9 @@ enum Phase {
 impl<T> Core<T> {
     /// Goes on from what was saved. `first_number` is for a store that knows none.
     pub(super) fn new(config: &ClientConfig, saved: Saved, rng: StdRng, first_number: u64) -> Self {
+        // Times are added to now, and few clocks have that many years.
+        let within = |time: Duration| time.min(LONGEST_WAIT);
+        let check_every = within(config.cursor_check);
         Self {
             device: config.device.clone(),
             client_name: config.client_name.clone(),
@@ -139,12 +142,12 @@ impl<T> Core<T> {
             backoff: Backoff::default(),
             rng,
             request: TokenRequest::First,
-            outbox: Outbox::new(config.publish_timeout, &saved, first_number),
-            requests: Requests::new(config.request_timeout),
+            outbox: Outbox::new(within(config.publish_timeout), &saved, first_number),
+            requests: Requests::new(within(config.request_timeout)),
             answers: VecDeque::new(),
             conversations: Conversations::default(),
-            rooms: Rooms::new(config.cursor_check),
-            logs: Logs::new(&saved.cursors, config.cursor_check),
+            rooms: Rooms::new(check_every),
+            logs: Logs::new(&saved.cursors, check_every),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
             reading: true,
@@ -294,6 +297,9 @@ fn disconnected_by_application() -> Event {
     let reason = "the application disconnected".to_owned();
     Event::Disconnected { code: Some(CloseCode::ClientClosed), reason, retry_in: None }
 }
+
+/// Whoever wants to wait for longer than a year does not mind.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long the server may take to check the token.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,10 +5,12 @@ mod connection;
 mod conversations;
 mod delivery;
 mod logs;
+mod numbers;
 mod publish;
 mod random;
 mod requests;
 mod rooms;
+mod said;
 mod send;
 
 use std::sync::Arc;
