@@ -28,8 +28,10 @@ struct Chat {
 
 impl Chat {
     fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
-        command.args(arguments).arg("--data").arg(data).env_remove("IM_TOKEN");
+        Self::run(arguments, command(data, arguments))
+    }
+
+    fn run(arguments: &[&str], mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -100,6 +102,13 @@ impl Chat {
         }
         (self.child.wait().unwrap().success(), std::mem::take(&mut self.seen))
     }
+}
+
+/// Without what the environment of the tests may have.
+fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
+    command.args(arguments).arg("--data").arg(data).env_remove("IM_TOKEN");
+    command
 }
 
 impl Drop for Chat {
@@ -270,4 +279,25 @@ fn what_is_written_without_a_connection_is_sent_later() {
     let (all_done, seen) = bob.end();
     assert!(all_done && seen.iter().any(|line| line.starts_with("  alice  2 unread")), "{seen:?}");
     assert!(seen.iter().all(|line| !line.contains('\x1b')), "a pipe gets no escapes: {seen:?}");
+}
+
+/// It is for who names a server, and no matter for all others.
+#[test]
+fn a_token_in_the_environment_is_in_nobodys_way() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let port = free_port();
+    let url = format!("ws://127.0.0.1:{port}");
+    let start = |arguments: &[&str]| {
+        let mut command = command(data, arguments);
+        command.env("IM_TOKEN", "not a token");
+        Chat::run(arguments, command)
+    };
+    let mut server = start(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    server.wait("ready");
+    start(&["alice"]).wait("* connected as alice");
+    start(&["bob", "--server", &url]).wait("token");
+    let output = command(data, &["bob", "--server", &url]).stdin(Stdio::null()).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("IM_TOKEN"), "{error}");
 }
