@@ -195,6 +195,14 @@ async def offline(im, arguments):
             raise Failure(f"a wrong endpoint gives {error.code()}") from error
     else:
         raise Failure("a wrong endpoint was taken")
+    arguments.endpoints = []
+    try:
+        open_client(im, arguments, "token", "smoke")
+    except im.OpenError.NoEndpoints as error:
+        if "endpoint" not in str(error):
+            raise Failure(f"no endpoints gives {error!r}") from error
+    else:
+        raise Failure("no endpoints were taken")
     await smoke_tokens.offline(im, arguments.timeout)
 
 
@@ -205,6 +213,8 @@ async def expect_code(code, attempt, kind):
     except kind as error:
         if error.code() != code:
             raise Failure(f"expected {code}, not {error.code()}") from error
+        if not error.reason or error.reason not in str(error):
+            raise Failure(f"{code} does not say what is wrong: {error!r}") from error
     else:
         raise Failure(f"expected {code}, not {result}")
 

@@ -45,7 +45,8 @@ impl UserPresence {
         let terminals = Terminal::ALL.into_iter().filter_map(|terminal| {
             let online = online.contains(&terminal);
             let seen = last_seen.iter().find(|(of, _)| *of == terminal);
-            let last_seen = seen.map(|(_, ms)| SystemTime::UNIX_EPOCH + Duration::from_millis(*ms));
+            let last_seen =
+                seen.and_then(|(_, ms)| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(*ms)));
             (online || last_seen.is_some()).then_some(TerminalPresence { terminal, online, last_seen })
         });
         Self { user, terminals: terminals.collect() }

@@ -32,14 +32,15 @@ impl Holes {
         }
         let known = self.publishers.get(&envelope.publisher).map_or(0, |heard| heard.number);
         // One without records only says what the last number was.
-        let expected = if envelope.records.is_empty() { known } else { known + 1 };
+        // Behind the last number there is none.
+        let expected = if envelope.records.is_empty() { Some(known) } else { known.checked_add(1) };
         if envelope.goodbye {
             self.publishers.remove(&envelope.publisher);
         } else {
             let heard = Heard { number: envelope.number, at: now };
             self.publishers.insert(envelope.publisher.clone(), heard);
         }
-        envelope.number != expected
+        expected != Some(envelope.number)
     }
 
     /// Forgets publishers that fell silent without a goodbye; true when there were any.
@@ -80,6 +81,12 @@ mod tests {
         check(&[(7, 1, true), (8, 1, false)]);
         check(&[(7, 0, true), (8, 1, false)]);
         check(&[(1, 1, false), (2, 1, false), (1, 1, true), (2, 1, false)]);
+    }
+
+    #[test]
+    fn the_last_number_is_one_like_others() {
+        check(&[(u64::MAX, 1, true), (u64::MAX, 0, false), (u64::MAX, 1, true), (1, 1, true), (2, 1, false)]);
+        check(&[(u64::MAX - 1, 1, true), (u64::MAX, 1, false), (u64::MAX, 0, false)]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Devices that outlive all servers that they knew.
+//! Where devices are sent: the list of servers that back ends hand out, and devices that outlive all servers that they knew.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -15,11 +15,16 @@ use im_sdk::{
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
+    raw::Raw,
     stack::{PATIENCE, ServerOptions, token},
     wait_until,
 };
 
-everywhere!(a_provider_tells_of_new_servers, an_application_tells_of_new_servers);
+everywhere!(
+    a_draining_server_is_left_out_while_its_lease_runs,
+    a_provider_tells_of_new_servers,
+    an_application_tells_of_new_servers,
+);
 
 /// Over QUIC nobody says that a process was killed: the silence does.
 fn options() -> ServerOptions {
@@ -92,4 +97,28 @@ async fn an_application_tells_of_new_servers(setup: Setup, via: Via) {
     assert_ne!(first, new);
     alice.client().set_endpoints(vec![new.parse().unwrap()]).unwrap();
     while alice.connected().await != new {}
+}
+
+async fn a_draining_server_is_left_out_while_its_lease_runs(setup: Setup, via: Via) {
+    // Longer than all of this takes.
+    let options = ServerOptions { drain_grace: Duration::from_secs(60), ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 2, options).await;
+    let im = stack.backend().await;
+    wait_until("both are listed", PATIENCE, async || im.endpoints().len() == 2).await;
+    // One that does not leave when it is asked to.
+    let mut stubborn = Raw::connect(&stack, 0, via).await;
+    stubborn.log_in("stubborn").await;
+    let leaving = stack.servers.remove(0);
+    let (id, stays) = (stack.server_id(&leaving).await, stack.server_id(&stack.servers[0]).await);
+    let looking = async {
+        wait_until("it is left out", PATIENCE, async || im.endpoints().len() == 1).await;
+        assert_eq!(im.endpoints()[0].server, stays);
+        let live = stack.cluster().routes().live_servers().await.unwrap();
+        assert!(live.iter().any(|server| server.id == id && server.info.draining), "its lease runs");
+        stack.wait_online(&im, "stubborn", 1).await;
+    };
+    tokio::select! {
+        () = leaving.shutdown() => panic!("it waits for who is there"),
+        () = looking => {}
+    }
 }

@@ -158,7 +158,7 @@ async fn the_back_end_works_in_a_deployment() {
     // The chat with a token of this back end.
     let data = tempfile::tempdir().unwrap();
     let mut chat = Command::new(binary("cli-chat"));
-    chat.args(["alice", "--server", websocket, "--data"]).arg(data.path()).env("IM_TOKEN", &tokens[0]);
+    chat.args(["alice", "--server", websocket, "--data"]).arg(data.path()).env("CHAT_TOKEN", &tokens[0]);
     let mut chat = Program::start(&mut chat);
     chat.hear("* connected as alice");
     chat.say("/open bob");

@@ -158,17 +158,25 @@ pub enum MarkError {
         reason: String,
     },
     /// The draft is too long.
-    #[error("the draft takes {bytes} bytes, more than are kept")]
+    #[error("{reason}")]
     DraftTooLong {
+        /// What is wrong.
+        reason: String,
         /// What it takes.
         bytes: u64,
     },
     /// Something was set in too many conversations that no back end has taken.
-    #[error("something was set in too many conversations, and no back end has taken it yet")]
-    QueueFull,
+    #[error("{reason}")]
+    QueueFull {
+        /// What is wrong.
+        reason: String,
+    },
     /// The client is closed.
-    #[error("the client is closed")]
-    Closed,
+    #[error("{reason}")]
+    Closed {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 #[uniffi::export]
@@ -178,8 +186,8 @@ impl MarkError {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
             Self::DraftTooLong { .. } => "draft_too_long",
-            Self::QueueFull => "queue_full",
-            Self::Closed => "closed",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Closed { .. } => "closed",
         };
         code.to_owned()
     }

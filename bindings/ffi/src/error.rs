@@ -1,4 +1,5 @@
-//! Errors. Each has a `code()` that stays the same over versions and languages.
+//! Errors. Each has a `code()` that stays the same over versions and languages, and a `reason` for people: Python and Kotlin make
+//! what an exception says of its fields alone.
 
 use im_sdk::{client as sdk, id::InvalidId};
 
@@ -6,8 +7,11 @@ use im_sdk::{client as sdk, id::InvalidId};
 #[derive(Clone, Debug, thiserror::Error, uniffi::Error)]
 pub enum OpenError {
     /// The configuration names no endpoint.
-    #[error("at least one endpoint is needed")]
-    NoEndpoints,
+    #[error("{reason}")]
+    NoEndpoints {
+        /// What is wrong.
+        reason: String,
+    },
     /// An endpoint, the device id, a certificate or a fingerprint is not valid.
     #[error("{reason}")]
     InvalidConfig {
@@ -39,7 +43,7 @@ impl OpenError {
     /// A name that stays the same over versions and languages, such as `no_endpoints`.
     pub fn code(&self) -> String {
         let code = match self {
-            Self::NoEndpoints => "no_endpoints",
+            Self::NoEndpoints { .. } => "no_endpoints",
             Self::InvalidConfig { .. } => "invalid_config",
             Self::NoRuntime { .. } => "no_runtime",
             Self::Tls { .. } => "tls",
@@ -59,7 +63,7 @@ impl From<sdk::OpenError> for OpenError {
     fn from(error: sdk::OpenError) -> Self {
         let reason = error.to_string();
         match error {
-            sdk::OpenError::NoEndpoints => Self::NoEndpoints,
+            sdk::OpenError::NoEndpoints => Self::NoEndpoints { reason },
             sdk::OpenError::NoRuntime => Self::NoRuntime { reason },
             _ => Self::Tls { reason },
         }
@@ -82,19 +86,27 @@ pub enum SendError {
         reason: String,
     },
     /// Too many publishes wait already.
-    #[error("too many publishes wait to be sent")]
-    QueueFull,
+    #[error("{reason}")]
+    QueueFull {
+        /// What is wrong.
+        reason: String,
+    },
     /// It does not fit into a frame.
-    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    #[error("{reason}")]
     TooLarge {
+        /// What is wrong.
+        reason: String,
         /// What it takes.
         bytes: u64,
         /// What is allowed.
         limit: u64,
     },
     /// Its content cannot be sent.
-    #[error("the message has no content")]
-    NoContent,
+    #[error("{reason}")]
+    NoContent {
+        /// What is wrong.
+        reason: String,
+    },
     /// The store could not keep it.
     #[error("{reason}")]
     Store {
@@ -102,8 +114,11 @@ pub enum SendError {
         reason: String,
     },
     /// The client is closed.
-    #[error("the client is closed")]
-    Closed,
+    #[error("{reason}")]
+    Closed {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 #[uniffi::export]
@@ -112,11 +127,11 @@ impl SendError {
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidUser { .. } => "invalid_user",
-            Self::QueueFull => "queue_full",
+            Self::QueueFull { .. } => "queue_full",
             Self::TooLarge { .. } => "too_large",
-            Self::NoContent => "no_content",
+            Self::NoContent { .. } => "no_content",
             Self::Store { .. } => "store",
-            Self::Closed => "closed",
+            Self::Closed { .. } => "closed",
         };
         code.to_owned()
     }
@@ -130,14 +145,15 @@ impl From<InvalidId> for SendError {
 
 impl From<sdk::SendError> for SendError {
     fn from(error: sdk::SendError) -> Self {
+        let reason = error.to_string();
         match error {
-            sdk::SendError::QueueFull => Self::QueueFull,
+            sdk::SendError::QueueFull => Self::QueueFull { reason },
             sdk::SendError::TooLarge { bytes, limit } => {
-                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
+                Self::TooLarge { reason, bytes: bytes as u64, limit: limit as u64 }
             }
-            sdk::SendError::NoContent => Self::NoContent,
-            sdk::SendError::Closed => Self::Closed,
-            other => Self::Store { reason: other.to_string() },
+            sdk::SendError::NoContent => Self::NoContent { reason },
+            sdk::SendError::Closed => Self::Closed { reason },
+            _ => Self::Store { reason },
         }
     }
 }
@@ -152,29 +168,43 @@ pub enum PublishError {
         reason: String,
     },
     /// Too many publishes wait already. Nothing was sent.
-    #[error("too many publishes wait to be sent")]
-    QueueFull,
+    #[error("{reason}")]
+    QueueFull {
+        /// What is wrong.
+        reason: String,
+    },
     /// It does not fit into a frame. Nothing was sent.
-    #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
+    #[error("{reason}")]
     TooLarge {
+        /// What is wrong.
+        reason: String,
         /// What it takes.
         bytes: u64,
         /// What is allowed.
         limit: u64,
     },
     /// Its content cannot be sent.
-    #[error("the message has no content")]
-    NoContent,
+    #[error("{reason}")]
+    NoContent {
+        /// What is wrong.
+        reason: String,
+    },
     /// It could not be sent in time. Nothing was sent, or it is certain that nothing came of it.
-    #[error("the message could not be sent in time")]
-    TimedOut,
+    #[error("{reason}")]
+    TimedOut {
+        /// What is wrong.
+        reason: String,
+    },
     /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
-    #[error("the message could not be sent: the client is not connected, connect was not called")]
-    NotConnected,
+    #[error("{reason}")]
+    NotConnected {
+        /// What is wrong.
+        reason: String,
+    },
     /// It was sent, and it is not known whether it arrived: sending it again may send it twice.
-    #[error("the message was sent, and its outcome is unknown: {reason}")]
+    #[error("{reason}")]
     Unconfirmed {
-        /// What leaves it open, for people.
+        /// What is wrong.
         reason: String,
     },
     /// The back end or the server did not take it: nothing came of this try.
@@ -196,14 +226,17 @@ pub enum PublishError {
         reason: String,
     },
     /// The client is stopped. Nothing was sent.
-    #[error("the client is stopped: {reason}")]
+    #[error("{reason}")]
     Stopped {
-        /// Why, for people.
+        /// What is wrong.
         reason: String,
     },
     /// The client is closed. Nothing was sent.
-    #[error("the client is closed")]
-    Closed,
+    #[error("{reason}")]
+    Closed {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 #[uniffi::export]
@@ -212,16 +245,16 @@ impl PublishError {
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidUser { .. } => "invalid_user",
-            Self::QueueFull => "queue_full",
+            Self::QueueFull { .. } => "queue_full",
             Self::TooLarge { .. } => "too_large",
-            Self::NoContent => "no_content",
-            Self::TimedOut => "timed_out",
-            Self::NotConnected => "not_connected",
+            Self::NoContent { .. } => "no_content",
+            Self::TimedOut { .. } => "timed_out",
+            Self::NotConnected { .. } => "not_connected",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Refused { .. } => "refused",
             Self::Store { .. } => "store",
             Self::Stopped { .. } => "stopped",
-            Self::Closed => "closed",
+            Self::Closed { .. } => "closed",
         };
         code.to_owned()
     }
@@ -247,24 +280,24 @@ impl From<InvalidId> for PublishError {
 
 impl From<sdk::PublishError> for PublishError {
     fn from(error: sdk::PublishError) -> Self {
+        let said = error.to_string();
         match error {
-            sdk::PublishError::QueueFull => Self::QueueFull,
+            sdk::PublishError::QueueFull => Self::QueueFull { reason: said },
             sdk::PublishError::TooLarge { bytes, limit } => {
-                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
+                Self::TooLarge { reason: said, bytes: bytes as u64, limit: limit as u64 }
             }
-            sdk::PublishError::NoContent => Self::NoContent,
-            sdk::PublishError::TimedOut => Self::TimedOut,
-            sdk::PublishError::NotConnected => Self::NotConnected,
+            sdk::PublishError::NoContent => Self::NoContent { reason: said },
+            sdk::PublishError::TimedOut => Self::TimedOut { reason: said },
+            sdk::PublishError::NotConnected => Self::NotConnected { reason: said },
             sdk::PublishError::Refused { kind, reason, code, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
-            sdk::PublishError::Store(error) => Self::Store { reason: error.to_string() },
-            sdk::PublishError::Stopped { reason } => Self::Stopped { reason },
-            sdk::PublishError::Closed => Self::Closed,
-            sdk::PublishError::Unconfirmed { reason } => Self::Unconfirmed { reason },
+            sdk::PublishError::Store(_) => Self::Store { reason: said },
+            sdk::PublishError::Stopped { .. } => Self::Stopped { reason: said },
+            sdk::PublishError::Closed => Self::Closed { reason: said },
             // Whatever comes to be known later: assume nothing.
-            other => Self::Unconfirmed { reason: other.to_string() },
+            _ => Self::Unconfirmed { reason: said },
         }
     }
 }
@@ -364,5 +397,22 @@ impl From<InvalidId> for InvalidContent {
 impl From<im_sdk::content::NotAContent> for InvalidContent {
     fn from(error: im_sdk::content::NotAContent) -> Self {
         Self::Invalid { reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_is_wrong_as_the_sdk_does() {
+        let OpenError::NoEndpoints { reason } = sdk::OpenError::NoEndpoints.into() else { panic!("another") };
+        assert_eq!(reason, "at least one endpoint is needed");
+        let large = sdk::SendError::TooLarge { bytes: 9, limit: 7 };
+        assert_eq!(SendError::from(large.clone()).to_string(), large.to_string());
+        for error in [sdk::PublishError::TimedOut, sdk::PublishError::Unconfirmed, sdk::PublishError::Stopped]
+        {
+            assert_eq!(PublishError::from(error.clone()).to_string(), error.to_string());
+        }
     }
 }

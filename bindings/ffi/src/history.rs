@@ -244,11 +244,17 @@ pub enum RequestError {
         reason: String,
     },
     /// Too many requests wait already.
-    #[error("too many requests wait to be answered")]
-    QueueFull,
+    #[error("{reason}")]
+    QueueFull {
+        /// What is wrong.
+        reason: String,
+    },
     /// There was no answer in time.
-    #[error("there was no answer in time")]
-    TimedOut,
+    #[error("{reason}")]
+    TimedOut {
+        /// What is wrong.
+        reason: String,
+    },
     /// The back end or the server did not answer the question.
     #[error("the request was refused: {reason}")]
     Refused {
@@ -262,28 +268,39 @@ pub enum RequestError {
         retry_after_ms: Option<u64>,
     },
     /// It does not fit into a frame. Nothing was sent.
-    #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
+    #[error("{reason}")]
     TooLarge {
+        /// What is wrong.
+        reason: String,
         /// What it takes.
         bytes: u64,
         /// What is allowed.
         limit: u64,
     },
     /// The device is in as many rooms as it may be.
-    #[error("the device is in as many rooms as it may be")]
-    TooManyRooms,
+    #[error("{reason}")]
+    TooManyRooms {
+        /// What is wrong.
+        reason: String,
+    },
     /// The client is stopped.
-    #[error("the client is stopped: {reason}")]
+    #[error("{reason}")]
     Stopped {
-        /// Why, for people.
+        /// What is wrong.
         reason: String,
     },
     /// The application has not asked for a connection, or has ended it.
-    #[error("the client is not connected: call connect first")]
-    NotConnected,
+    #[error("{reason}")]
+    NotConnected {
+        /// What is wrong.
+        reason: String,
+    },
     /// The client is closed.
-    #[error("the client is closed")]
-    Closed,
+    #[error("{reason}")]
+    Closed {
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 #[uniffi::export]
@@ -292,14 +309,14 @@ impl RequestError {
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
-            Self::QueueFull => "queue_full",
-            Self::TimedOut => "timed_out",
+            Self::QueueFull { .. } => "queue_full",
+            Self::TimedOut { .. } => "timed_out",
             Self::Refused { .. } => "refused",
             Self::TooLarge { .. } => "too_large",
-            Self::TooManyRooms => "too_many_rooms",
+            Self::TooManyRooms { .. } => "too_many_rooms",
             Self::Stopped { .. } => "stopped",
-            Self::NotConnected => "not_connected",
-            Self::Closed => "closed",
+            Self::NotConnected { .. } => "not_connected",
+            Self::Closed { .. } => "closed",
         };
         code.to_owned()
     }
@@ -313,21 +330,22 @@ impl From<InvalidId> for RequestError {
 
 impl From<sdk::RequestError> for RequestError {
     fn from(error: sdk::RequestError) -> Self {
+        let said = error.to_string();
         match error {
-            sdk::RequestError::QueueFull => Self::QueueFull,
+            sdk::RequestError::QueueFull => Self::QueueFull { reason: said },
             sdk::RequestError::Refused { kind, reason, code, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
             sdk::RequestError::TooLarge { bytes, limit } => {
-                Self::TooLarge { bytes: bytes as u64, limit: limit as u64 }
+                Self::TooLarge { reason: said, bytes: bytes as u64, limit: limit as u64 }
             }
-            sdk::RequestError::TooManyRooms => Self::TooManyRooms,
-            sdk::RequestError::Stopped { reason } => Self::Stopped { reason },
-            sdk::RequestError::NotConnected => Self::NotConnected,
-            sdk::RequestError::Closed => Self::Closed,
+            sdk::RequestError::TooManyRooms => Self::TooManyRooms { reason: said },
+            sdk::RequestError::Stopped { .. } => Self::Stopped { reason: said },
+            sdk::RequestError::NotConnected => Self::NotConnected { reason: said },
+            sdk::RequestError::Closed => Self::Closed { reason: said },
             // Whatever comes to be known later: there is no page.
-            _ => Self::TimedOut,
+            _ => Self::TimedOut { reason: said },
         }
     }
 }

@@ -83,11 +83,13 @@ struct Chat {
 
     /// Where a server listens, best first: quic://host:port, wss://host, ws://host:port. Can be repeated. Unless given, the
     /// one of `cli-chat serve`.
-    #[arg(long = "server", value_name = "URL", requires = "token")]
+    #[arg(long = "server", value_name = "URL")]
     servers: Vec<Endpoint>,
 
-    /// A token that the back end has given to the user. Unless given, one is made for the server of `cli-chat serve`.
-    #[arg(long, env = "CHAT_TOKEN", hide_env_values = true, requires = "servers")]
+    /// A token that the back end has given to the user, for --server. Unless given, the one in the variable CHAT_TOKEN. For the
+    /// server of `cli-chat serve`, one is made.
+    // Not by clap: what is in the environment would count as an argument of `serve` and of a chat without --server too.
+    #[arg(long, requires = "servers")]
     token: Option<String>,
 
     /// Believe the server with this certificate, by its SHA-256 fingerprint.
@@ -133,7 +135,7 @@ async fn main() -> ExitCode {
 /// Whether all was sent.
 async fn run(chat: Chat) -> Result<bool, Failure> {
     let user = chat.user.clone();
-    let advice = if chat.token.is_some() {
+    let advice = if !chat.servers.is_empty() {
         Advice { unreachable: "is --server right?", no_token: "start again with a fresh --token" }
     } else {
         Advice { unreachable: "does `cli-chat serve` run?", no_token: "/connect tries again" }
@@ -151,18 +153,19 @@ fn config(chat: Chat) -> Result<ClientConfig, Failure> {
     let store = data.join(format!("{}.{}.db", file_name(user.as_str()), file_name(device.as_str())));
     let store = SqliteStore::open(&store).map_err(|error| {
         let advice =
-            if error == StoreError::InUse { in_use(&user, chat.token.is_some()) } else { String::new() };
+            if error == StoreError::InUse { in_use(&user, !chat.servers.is_empty()) } else { String::new() };
         format!("{}: {error}{advice}", store.display())
     })?;
-    let (endpoints, trust, tokens): (_, _, Arc<dyn TokenProvider>) = match chat.token {
-        Some(token) => (chat.servers, chat.trust_sha256.unwrap_or_default(), Arc::new(token)),
-        None => {
-            let found = Development::read(&data)?.ok_or_else(|| no_server(&data))?;
-            let endpoints: Vec<Endpoint> =
-                found.endpoints.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
-            let trust = found.certificate_sha256.as_deref().map(Trust::sha256_hex).transpose()?;
-            (endpoints, trust.unwrap_or_default(), Arc::new(dev::tokens(data, user)))
-        }
+    let (endpoints, trust, tokens): (_, _, Arc<dyn TokenProvider>) = if chat.servers.is_empty() {
+        let found = Development::read(&data)?.ok_or_else(|| no_server(&data))?;
+        let endpoints: Vec<Endpoint> =
+            found.endpoints.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
+        let trust = found.certificate_sha256.as_deref().map(Trust::sha256_hex).transpose()?;
+        (endpoints, trust.unwrap_or_default(), Arc::new(dev::tokens(data, user)))
+    } else {
+        let token = chat.token.or_else(|| std::env::var("CHAT_TOKEN").ok()).filter(|token| !token.is_empty());
+        let token = token.ok_or("--server needs a token of the user: give --token or set CHAT_TOKEN")?;
+        (chat.servers, chat.trust_sha256.unwrap_or_default(), Arc::new(token))
     };
     let mut config = ClientConfig::new(endpoints, Device::new(terminal, device), tokens);
     config.trust = trust;

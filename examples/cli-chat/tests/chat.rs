@@ -6,9 +6,10 @@ mod pipes;
 use std::{
     net::{TcpListener, UdpSocket},
     path::Path,
+    process::Stdio,
 };
 
-use pipes::Chat;
+use pipes::{Chat, command};
 
 fn serve(data: &Path, port: u16) -> Chat {
     let mut server = Chat::start(data, &["serve", "--listen", &format!("127.0.0.1:{port}")]);
@@ -170,4 +171,25 @@ fn what_is_written_without_a_connection_is_sent_later() {
     let (all_done, seen) = bob.end();
     assert!(all_done && seen.iter().any(|line| line.starts_with("  alice  2 unread")), "{seen:?}");
     assert!(seen.iter().all(|line| !line.contains('\x1b')), "a pipe gets no escapes: {seen:?}");
+}
+
+/// It is for who names a server, and no matter for all others.
+#[test]
+fn a_token_in_the_environment_is_in_nobodys_way() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let port = free_port();
+    let url = format!("ws://127.0.0.1:{port}");
+    let start = |arguments: &[&str]| {
+        let mut command = command(data, arguments);
+        command.env("CHAT_TOKEN", "not a token");
+        Chat::run(arguments, command)
+    };
+    let mut server = start(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    server.wait("ready");
+    start(&["alice"]).wait("* connected as alice");
+    start(&["bob", "--server", &url]).wait("token");
+    let output = command(data, &["bob", "--server", &url]).stdin(Stdio::null()).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && error.contains("CHAT_TOKEN"), "{error}");
 }

@@ -4,7 +4,7 @@ use super::{
     im::Im,
     message::{Message, Target, left_frame},
     receipt::Receipt,
-    send::{ByServer, Reach, SendError},
+    send::{ByServer, SendError},
 };
 use crate::{
     cluster::{ConversationsError, LogError, MembersError, RoutesError},
@@ -239,7 +239,7 @@ impl Im {
         let left = self.deliver(devices.clone(), |_| leave.clone()).await;
         let told = pb::record::Effect::Frames(left_frame(channel.as_str()));
         self.deliver(devices, |_| told.clone()).await;
-        left.iter().filter(|(_, reach)| *reach == Reach::Unknown).count()
+        left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count()
     }
 }
 

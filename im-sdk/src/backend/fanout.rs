@@ -23,6 +23,14 @@ use crate::{
 /// A server that was asked to push, and its answer.
 pub(super) type Asked = Vec<(ServerId, Option<oneshot::Receiver<Outcome>>)>;
 
+/// Who was asked to push what is in a channel's log.
+#[derive(Debug, Default)]
+struct Told {
+    asked: Asked,
+    /// There may be others.
+    unlocated: bool,
+}
+
 impl Im {
     /// Sends a message to the members of a channel. A device's publish does not wait for what the servers say.
     pub(super) async fn send_to_channel(
@@ -43,7 +51,7 @@ impl Im {
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
         let same = matches!(once, Some(Once::Key { .. }));
-        let (appended, found, asked) = self.log_to_channel(id, message, &channel, once).await?;
+        let (appended, found, told) = self.log_to_channel(id, message, &channel, once).await?;
         let place = ArchivePlace::new(LogId::Channel(channel.clone()), appended.seq);
         let archived = match found {
             Some(message) => message,
@@ -51,12 +59,13 @@ impl Im {
             None => return Err(SendError::Trimmed { log: place.log }),
         };
         let archived = archive_all(archive, &archived, std::iter::once(place));
-        let asked = if waits { asked } else { Asked::new() };
+        let asked = if waits { told.asked } else { Asked::new() };
         let message_id = appended.message_id;
-        let (reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
+        let (mut reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
         archived.map_err(|source| SendError::NotArchived { message_id, source })?;
         let mut receipt = Receipt::new(message_id, prepared.durability);
         receipt.repeated = appended.repeated;
+        reached.unlocated = told.unlocated;
         receipt.channel = Some(reached);
         Ok(receipt)
     }
@@ -96,21 +105,27 @@ impl Im {
         message: Bytes,
         channel: &ChannelId,
         once: Option<Once>,
-    ) -> Result<(Appended, Option<Bytes>, Asked), SendError> {
+    ) -> Result<(Appended, Option<Bytes>, Told), SendError> {
         let append = self.append_to_channel(channel, NewEntry { message_id: id, payload: message, once });
         let (appended, early) = join(append, self.servers_of(channel)).await;
         let (appended, message) = appended?;
-        let mut asked = Asked::new();
+        let mut told = Told::default();
         // A repetition of what is no longer in the log was pushed long ago.
         if let Some(message) = &message {
             let frame = channel_push_frame(message.clone(), channel, appended.seq);
-            let early = told(early);
-            asked = self.push_to(&early, channel, frame.clone(), Priority::Must).await;
-            let mut late = told(self.servers_of(channel).await);
+            let early = early.unwrap_or_default();
+            told.asked = self.push_to(&early, channel, frame.clone(), Priority::Must).await;
+            let late = self.servers_of(channel).await;
+            told.unlocated = late.is_err();
+            // The message is safe: what fails from here on delays it until the devices' next sync.
+            let mut late = late.unwrap_or_else(|error| {
+                tracing::warn!(%channel, %error, "a message in a channel's log could not be pushed to all servers");
+                HashSet::new()
+            });
             late.retain(|server| !early.contains(server));
-            asked.append(&mut self.push_to(&late, channel, frame, Priority::Must).await);
+            told.asked.append(&mut self.push_to(&late, channel, frame, Priority::Must).await);
         }
-        Ok((appended, message, asked))
+        Ok((appended, message, told))
     }
 
     /// Where the message is, and what stands there: with an earlier attempt that one's. `None`: not any more.
@@ -197,7 +212,7 @@ impl Im {
                 Outcome::Unknown => unconfirmed.push(server),
             }
         }
-        ChannelReceipt { channel, seq, pushed, unconfirmed, connections, shed }
+        ChannelReceipt { channel, seq, pushed, unconfirmed, connections, shed, unlocated: false }
     }
 }
 
@@ -208,14 +223,6 @@ impl SendError {
             source => Self::NotInChannel { channel: channel.clone(), source },
         }
     }
-}
-
-/// The message is safe: what fails from here on delays it until the devices' next sync.
-fn told(servers: Result<HashSet<ServerId>, RoutesError>) -> HashSet<ServerId> {
-    servers.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a message in a channel's log could not be pushed");
-        HashSet::new()
-    })
 }
 
 #[cfg(test)]

@@ -179,8 +179,9 @@ impl Im {
             HistoryRange::After(seq) => return reading.forward(seq.max(deleted)).await,
         }?;
         page.entries.retain(|entry| entry.seq > deleted);
-        page.next =
-            page.next.filter(|next| !matches!(next, HistoryRange::Before(seq) if *seq <= deleted + 1));
+        page.next = page
+            .next
+            .filter(|next| !matches!(next, HistoryRange::Before(seq) if *seq <= deleted.saturating_add(1)));
         Ok(page)
     }
 

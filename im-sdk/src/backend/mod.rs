@@ -41,6 +41,8 @@ mod search;
 mod send;
 mod service;
 pub mod store;
+#[cfg(test)]
+mod trouble;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use archive::{Archiver, ArchiverHandle, NoArchive};

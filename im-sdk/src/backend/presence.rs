@@ -49,10 +49,24 @@ pub enum PresenceError {
     LastSeen(#[from] LastSeenError),
 }
 
-/// Nobody was thrown out.
+/// Not everybody is known to be thrown out.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct KickError(#[from] RoutesError);
+#[non_exhaustive]
+pub enum KickError {
+    /// The route store did not answer. Nobody was thrown out.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// Servers did not confirm that they have closed connections: those may be open still. Repeat it to be sure.
+    #[error(
+        "{connections} connections may still be open: their servers did not confirm that they have closed them"
+    )]
+    Unconfirmed {
+        /// How many connections.
+        connections: usize,
+        /// How many others are closed.
+        closed: usize,
+    },
+}
 
 impl Im {
     /// The connected devices of each of these users. Users who are offline are not in the answer.
@@ -100,12 +114,13 @@ impl Im {
     }
 
     /// Closes the connections of a user's device, or of all its devices with `None`. The devices see the close code
-    /// `kicked` and the reason (its first 123 bytes), and stay away. Returns how many connections were closed.
+    /// `kicked` and the reason (its first 123 bytes), and stay away. Returns how many connections were closed: 0 says that
+    /// there was none.
     ///
     /// A kick does not keep anybody out: refuse a new token for that.
     ///
     /// # Errors
-    /// [`KickError`] when the route store does not answer.
+    /// [`KickError`] when it is not known that the connections are closed. Repeating it does no harm.
     pub async fn kick(
         &self,
         user: &UserId,
@@ -116,12 +131,19 @@ impl Im {
         let located = self.locate(std::slice::from_ref(user), wanted).await?;
         let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: fit_reason(reason).to_owned() };
         let reached = self.deliver(located, |_| pb::record::Effect::Kick(kick.clone())).await;
-        Ok(reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count())
+        let closed = reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count();
+        match reached.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {
+            0 => Ok(closed),
+            connections => Err(KickError::Unconfirmed { connections, closed }),
+        }
     }
 
     /// The live servers that take new devices, least loaded first. Hand the addresses to devices, in this order.
     ///
-    /// The answer is as old as [`super::ImConfig::directory_refresh`] at most.
+    /// It is what this process knows, without asking. Which servers there are is as old as
+    /// [`super::ImConfig::directory_refresh`] at most while the route store answers, and as old as its last answer while it
+    /// does not. How many connections each holds is as old as the last renewal of its lease besides, so up to a third of the
+    /// lease; that it is about to stop it says at once. A server that has died is in the list until its lease is over.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let live = self.inner.directory.live();
         let open = live.iter().filter(|(_, info)| !info.draining);
@@ -162,3 +184,28 @@ pub(super) async fn tell_offline(cluster: &Cluster, gone: Vec<UserDevice>) {
 
 /// The most of them in one message to back ends, at some 150 bytes each.
 const OFFLINE_BATCH: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::trouble::{connect, deaf_server, hasty, silent_server};
+
+    #[tokio::test]
+    async fn a_kick_that_no_server_confirms_is_an_error() {
+        let cluster = Cluster::embedded();
+        let im = hasty(cluster.clone()).await;
+        let bob: UserId = "bob".parse().unwrap();
+        assert_eq!(im.kick(&bob, None, "out").await.unwrap(), 0, "nobody is there");
+        let (silent, _heard) = silent_server(&cluster, "s1").await;
+        let deaf = deaf_server(&cluster, "s2").await;
+        connect(&cluster, &silent, "web/tab", 7).await;
+        connect(&cluster, &deaf, "ios/phone", 8).await;
+        for (device, unconfirmed) in [(None, 2), (Some("web/tab"), 1), (Some("ios/phone"), 1)] {
+            let device = device.map(|device| device.parse().unwrap());
+            let kicked = im.kick(&bob, device.as_ref(), "out").await;
+            let Err(KickError::Unconfirmed { connections, closed: 0 }) = kicked else { panic!("{kicked:?}") };
+            assert_eq!(connections, unconfirmed);
+        }
+        assert_eq!(im.kick(&bob, Some(&"web/other".parse().unwrap()), "out").await.unwrap(), 0);
+    }
+}

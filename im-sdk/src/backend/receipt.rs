@@ -44,6 +44,9 @@ pub struct ChannelReceipt {
     pub connections: u64,
     /// For how many it was left out, because of its [`Priority`](super::Priority).
     pub shed: u64,
+    /// True: which servers hold members could not be read, or not read again behind the append. The message is in the
+    /// channel's log. Members on servers that are not named here may be connected, and get it with their next sync.
+    pub unlocated: bool,
 }
 
 /// What a send came to, per device and user. Every recipient is in at least one of the lists; of a channel's members none
@@ -68,6 +71,10 @@ pub struct Receipt {
     pub offline: Vec<UserId>,
     /// Devices whose server did not answer in time: it may have pushed the message or not.
     pub unconfirmed: Vec<UserDevice>,
+    /// Users of whom it is not known whether a device is connected: the store of routes did not answer behind the append. The
+    /// message is in their logs and was pushed to nobody; devices that are connected get it with their next sync. All
+    /// recipients of a send are here, or none.
+    pub unlocated: Vec<UserId>,
     /// Whom to ask for acknowledgements.
     pub(super) origin: Origin,
 }
@@ -86,6 +93,7 @@ impl Receipt {
             pushed: Vec::new(),
             offline: Vec::new(),
             unconfirmed: Vec::new(),
+            unlocated: Vec::new(),
             origin: Origin::default(),
         }
     }
@@ -96,7 +104,8 @@ impl Receipt {
             match reach {
                 Reach::Reached => self.pushed.push(located.owner),
                 Reach::Unknown => self.unconfirmed.push(located.owner),
-                Reach::Gone => {}
+                // Whose devices come back elsewhere, and get it there.
+                Reach::Gone | Reach::Deaf => {}
             }
         }
         let devices = self.pushed.iter().chain(&self.unconfirmed).map(|device| &device.user);

@@ -108,23 +108,30 @@ impl Client {
 
     /// Where the client stands.
     pub fn state(&self) -> State {
-        self.status.borrow().state
+        self.status().state
     }
 
     /// What the connection runs over; `None` unless connected.
     pub fn transport(&self) -> Option<Transport> {
-        self.status.borrow().transport
+        self.status().transport
     }
 
     /// How many received messages were skipped because their ids made no sense. Anything but 0 is a fault of the back
     /// end.
     pub fn skipped_messages(&self) -> u64 {
-        self.status.borrow().skipped
+        self.status().skipped
     }
 
     /// How many entries of logs came although they were known. They were dropped; some are normal after a sync.
     pub fn repeated_messages(&self) -> u64 {
-        self.status.borrow().repeated
+        self.status().repeated
+    }
+
+    fn status(&self) -> Status {
+        let status = *self.status.borrow();
+        // Whoever would tell is gone: the runtime was shut down.
+        let is_gone = self.status.has_changed().is_err();
+        if is_gone { Status { state: State::Closed, transport: None, ..status } } else { status }
     }
 
     /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
@@ -276,7 +283,8 @@ fn channels() -> (Client, Ends) {
     let (wishes, wishes_end) = watch::channel(Wish::default());
     let (commands, commands_end) = mpsc::channel(COMMAND_CHANNEL);
     let acks = Arc::new(AckQueue::default());
-    let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS);
+    // And one that the driver keeps a place for.
+    let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS + 1);
     let (status_end, status) = watch::channel(Status::INITIAL);
     let client = Client { wishes, commands, acks: acks.clone(), events: Mutex::new(events), status };
     let ends =

@@ -25,8 +25,9 @@ pub struct ClientConfig {
     /// Where servers listen, best first. Neighbours with the same host and different transports count as one server.
     ///
     /// A connection attempt goes through the list: the first QUIC endpoint races against the first WebSocket endpoint
-    /// ([`WEBSOCKET_DELAY`] later), then the second ones, and so on. A server that fails or that is about to stop
-    /// moves to the end of the list.
+    /// ([`WEBSOCKET_DELAY`] later), against the second ones as soon as that has failed or [`SERVER_DELAY`] later, and so on,
+    /// six at once. The one that answers first is kept. A server that fails, that another one further down the list
+    /// overtakes, or that is about to stop moves to the end of the list.
     pub endpoints: Vec<Endpoint>,
     /// What kind of device this is, and its name, which should stay the same over restarts.
     pub device: Device,
@@ -89,6 +90,11 @@ impl fmt::Debug for ClientConfig {
 /// How much later than QUIC the WebSocket attempt begins. A QUIC handshake takes one round trip, which on nearly
 /// every network is well below this, and a person does not notice the wait where UDP is blocked.
 pub const WEBSOCKET_DELAY: Duration = Duration::from_millis(300);
+
+/// How much later than the last attempt at one server the first attempt at the next one begins, should that one neither have
+/// succeeded nor failed. Enough for a distant server to answer first, and short for a person who waits because the first
+/// server of the list is dead.
+pub const SERVER_DELAY: Duration = Duration::from_secs(1);
 
 /// How many events wait for the application. When it is full the client stops reading from the network; it drops
 /// none.

@@ -94,9 +94,10 @@ pub enum Event {
         retryable: bool,
     },
     /// The connection ended, or the provider gave no token, and the client stays away until
-    /// [`Client::connect`](crate::client::Client::connect).
+    /// [`Client::connect`](crate::client::Client::connect). Where the client itself has failed, by a fault of its own or a panic in
+    /// what the application gave it, it is [closed](State::Closed) instead: open another one.
     Stopped {
-        /// The close code; `None` when the token provider was the reason.
+        /// The close code; `None` when no server was the reason.
         code: Option<CloseCode>,
         /// For people: what happened.
         reason: String,

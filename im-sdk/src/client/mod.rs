@@ -71,7 +71,7 @@ pub use self::{
     client::{Client, Published},
     config::{
         BACKOFF_BASE, BACKOFF_CAP, ClientConfig, MAX_FAILED_SENDS, MAX_QUEUED_EVENTS, MAX_QUEUED_PUBLISHES,
-        MAX_QUEUED_REQUESTS, STABLE_AFTER, WEBSOCKET_DELAY,
+        MAX_QUEUED_REQUESTS, SERVER_DELAY, STABLE_AFTER, WEBSOCKET_DELAY,
     },
     conversations::{
         ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,

@@ -2,16 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use im_sdk::{
-    client::{CloseCode, Event, State, TokenRequest, Transport, Trust, WEBSOCKET_DELAY},
+    client::{CloseCode, Event, SERVER_DELAY, State, TokenRequest, Transport, Trust, WEBSOCKET_DELAY},
     proto::pb,
 };
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::{
     Device,
     server::{Identity, PATIENCE, Server, push, welcome},
 };
+
+/// Leaves room for a busy machine, and is far below what one attempt may take. That delays are exact is tested with a fake
+/// clock.
+const A_WHILE: Duration = Duration::from_secs(5);
 
 async fn connects(server: Server, trust: Trust, transport: Transport) {
     let device = Device::connecting(&[server.url()], trust);
@@ -94,8 +99,7 @@ async fn websocket_wins_where_udp_is_swallowed() {
     let _peer = websocket.welcome().await;
     device.connected().await;
     assert_eq!(device.client.transport(), Some(Transport::WebSocket));
-    // The upper bound leaves room for a busy machine; that the delay is exact is tested with a fake clock.
-    assert!((WEBSOCKET_DELAY..Duration::from_secs(5)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((WEBSOCKET_DELAY..A_WHILE).contains(&start.elapsed()), "{:?}", start.elapsed());
     assert_eq!(device.asked.lock().unwrap().len(), 1);
 }
 
@@ -106,6 +110,45 @@ async fn the_next_server_is_tried_at_once() {
     let device = Device::connecting(&[gone, websocket.url()], Trust::WebPki);
     let _peer = websocket.welcome().await;
     assert!(matches!(device.event().await, Event::Connected { .. }));
+}
+
+/// Connects past a server that is of no use, and says how long that took.
+async fn passes(device: &Device, quic: &Server) -> Duration {
+    let start = Instant::now();
+    let mut peer = quic.welcome().await;
+    device.connected().await;
+    let took = start.elapsed();
+    device.client.disconnect();
+    assert_eq!(peer.try_receive().await, Err(Some(CloseCode::ClientClosed)));
+    device.client.connect();
+    let _peer = quic.welcome().await;
+    device.connected().await;
+    took
+}
+
+/// What QUIC does not notice, WebSocket does.
+#[tokio::test]
+async fn a_server_that_is_gone_costs_no_more_than_its_websocket() {
+    let identity = Identity::new();
+    let gone = [Server::quic(&identity).url(), Server::websocket().await.url()];
+    let live = [Server::quic(&identity), Server::secure_websocket(&identity).await];
+    let urls = [&gone[0], &gone[1], &live[0].url(), &live[1].url()].map(Clone::clone);
+    let took = passes(&Device::connecting(&urls, identity.pin()), &live[0]).await;
+    assert!((WEBSOCKET_DELAY..A_WHILE).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_costs_a_second_and_is_the_last_one_from_then_on() {
+    let identity = Identity::new();
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let live = [Server::quic(&identity), Server::secure_websocket(&identity).await];
+    let silent = [&udp.local_addr(), &tcp.local_addr()].map(|address| address.as_ref().unwrap().to_string());
+    let urls = [format!("quic://{}", silent[0]), format!("ws://{}", silent[1]), live[0].url(), live[1].url()];
+    let took = passes(&Device::connecting(&urls, identity.pin()), &live[0]).await;
+    assert!((WEBSOCKET_DELAY + SERVER_DELAY..A_WHILE).contains(&took), "{took:?}");
+    assert!(tcp.accept().now_or_never().is_some_and(|accepted| accepted.is_ok()), "tried once");
+    assert!(tcp.accept().now_or_never().is_none(), "and not when the device came again");
 }
 
 async fn kicked(server: Server, trust: Trust) {

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "all of this is a test")]
 
 mod connecting;
+mod failing;
 mod logs;
 mod messages;
 mod server;

@@ -1,5 +1,6 @@
 //! Messages in both directions, also when one side is slow.
 
+use futures_util::FutureExt as _;
 use im_sdk::{
     Content,
     client::{CloseCode, Event, MAX_QUEUED_EVENTS, PublishError, Trust},
@@ -120,6 +121,42 @@ async fn no_message_is_lost_when_the_application_is_slow() {
             }
         };
         tokio::join!(sending, receiving);
+    }
+}
+
+/// All that was sent before has come to the client's events.
+async fn delivered(peer: &mut Peer) {
+    peer.send(pb::frame::Body::Ping(pb::Ping { echo: 7 })).await;
+    // Its own pings and syncs are in between.
+    while peer.receive().await != pb::frame::Body::Pong(pb::Pong { echo: 7 }) {}
+}
+
+#[tokio::test]
+async fn events_come_in_batches_and_none_is_lost_with_a_future() {
+    let ids = |events: Vec<Event>| {
+        let id = |event| match event {
+            Event::Message(message) => message.id.as_u64(),
+            other => panic!("{other:?}"),
+        };
+        events.into_iter().map(id).collect::<Vec<_>>()
+    };
+    for (server, trust) in both().await {
+        let (device, mut peer) = pair(&server, trust).await;
+        let client = &device.client;
+        let mut waiting = Box::pin(client.next_events(4));
+        assert!(waiting.as_mut().now_or_never().is_none(), "nothing is there");
+        for id in 1..=10 {
+            peer.send(push(id, "hi")).await;
+        }
+        delivered(&mut peer).await;
+        drop(waiting);
+        assert_eq!(ids(client.next_events(4).await), [1, 2, 3, 4], "as many as asked for");
+        assert_eq!(ids(client.next_events(0).await), [5], "0 counts as 1");
+        assert_eq!(ids(client.next_events(100).await), [6, 7, 8, 9, 10], "all that is there");
+        let (later, ()) = tokio::join!(client.next_events(2), async {
+            peer.send(push(11, "hi")).await;
+        });
+        assert_eq!(ids(later), [11], "it waits for one, and for no more");
     }
 }
 

@@ -131,11 +131,12 @@ impl From<InvalidId> for MarkError {
 
 impl From<sdk::MarkError> for MarkError {
     fn from(error: sdk::MarkError) -> Self {
+        let reason = error.to_string();
         match error {
-            sdk::MarkError::DraftTooLong { bytes } => Self::DraftTooLong { bytes: bytes as u64 },
-            sdk::MarkError::QueueFull => Self::QueueFull,
+            sdk::MarkError::DraftTooLong { bytes } => Self::DraftTooLong { reason, bytes: bytes as u64 },
+            sdk::MarkError::QueueFull => Self::QueueFull { reason },
             // Whatever comes to be known later: it was not taken.
-            _ => Self::Closed,
+            _ => Self::Closed { reason },
         }
     }
 }

@@ -27,8 +27,10 @@ pub(crate) struct Chat {
 
 impl Chat {
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
-        command.args(arguments).arg("--data").arg(data).env_remove("CHAT_TOKEN");
+        Self::run(arguments, command(data, arguments))
+    }
+
+    pub(crate) fn run(arguments: &[&str], mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -99,6 +101,13 @@ impl Chat {
         }
         (self.child.wait().unwrap().success(), std::mem::take(&mut self.seen))
     }
+}
+
+/// Without what the environment of the tests may have.
+pub(crate) fn command(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
+    command.args(arguments).arg("--data").arg(data).env_remove("CHAT_TOKEN");
+    command
 }
 
 impl Drop for Chat {

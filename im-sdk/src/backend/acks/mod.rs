@@ -4,6 +4,7 @@
 //! and then hears the news, from whichever back end and by whichever server they come. The bus may drop them, so what is
 //! stored is read again once a second.
 
+mod awaited;
 mod report;
 mod watch;
 
@@ -17,7 +18,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use self::report::{AckError, AckOutcome, AckReport, DeviceState};
 pub(super) use self::watch::AckWatch;
-use self::watch::{Waiting, Want};
+use self::{
+    awaited::Awaited,
+    watch::{Waiting, Want},
+};
 use super::{
     im::{Im, Inner},
     receipt::{Receipt, UserDevice},
@@ -72,7 +76,8 @@ impl Eq for Origin {}
 impl Receipt {
     /// Waits until the message has come to an end with every device: until all that were connected when it was sent have
     /// acknowledged it, or the time is over. With nobody connected it does not wait. With [`Duration::ZERO`] it tells what is
-    /// known already.
+    /// known already. Users who [could not be located](Receipt::unlocated) are looked for again, and then waited for like the
+    /// others.
     ///
     /// A device counts as having acknowledged the message wherever it got it: pushed, or by a sync over another
     /// connection to another server. A device that was not connected is not waited for; if it acknowledges the message
@@ -92,15 +97,15 @@ impl Receipt {
         }
         let stop = watch.stop().clone();
         let waiting = watch.clone().wait(wants).await.ok_or(AckError::TooMany)?;
-        let mut devices = self.expected();
+        let mut awaited = Awaited::of(self);
         tokio::select! {
             biased; // Nothing is known after the end.
             () = stop.cancelled() => return Err(AckError::Ended),
-            () = wait(&watch, &waiting, &mut devices, deadline) => {}
+            () = self.wait(&watch, &waiting, &mut awaited, deadline) => {}
         }
         drop(waiting);
-        self.find_gone(&mut devices).await;
-        Ok(self.report(devices))
+        _ = timeout(LAST_LOOK, awaited.find_gone(&self.origin)).await;
+        Ok(awaited.report(self))
     }
 
     /// Each recipient's entry.
@@ -110,71 +115,32 @@ impl Receipt {
         self.logged.iter().map(inbox).collect()
     }
 
-    /// The devices that are waited for.
-    fn expected(&self) -> BTreeMap<UserDevice, DeviceState> {
-        let unconfirmed = self.unconfirmed.iter().map(|device| (device.clone(), DeviceState::Unconfirmed));
-        let pushed = self.pushed.iter().map(|device| (device.clone(), DeviceState::Pushed));
-        unconfirmed.chain(pushed).collect()
-    }
-
-    /// Which of the devices that have not acknowledged the message are not connected any more. If that cannot be told,
-    /// they count as they did.
-    async fn find_gone(&self, devices: &mut BTreeMap<UserDevice, DeviceState>) {
-        let users = users_to_ask(devices);
-        let Some(im) = self.origin.im().filter(|_| !users.is_empty()) else { return };
-        let Ok(Ok(online)) = timeout(LAST_LOOK, im.online(&users)).await else { return };
-        for (UserDevice { user, device }, state) in devices {
-            let online = online.get(user).into_iter().flatten().any(|online| online.device == *device);
-            if *state != DeviceState::Acked && !online {
-                *state = DeviceState::Offline;
+    /// Until every device has acknowledged its message, or the time is over.
+    async fn wait(&self, watch: &AckWatch, waiting: &Waiting, awaited: &mut Awaited, deadline: Instant) {
+        let everybody = waiting.wants().keys().cloned().collect();
+        let first_look = deadline.max(Instant::now() + LAST_LOOK);
+        read(watch, waiting, awaited, everybody, first_look).await;
+        _ = timeout_at(first_look, awaited.locate(&self.origin)).await;
+        while !awaited.is_over() && Instant::now() < deadline {
+            let read_again = deadline.min(Instant::now() + READ_AGAIN);
+            if !hear(waiting, awaited, read_again).await {
+                _ = timeout_at(deadline, awaited.locate(&self.origin)).await;
+                read(watch, waiting, awaited, awaited.open(), deadline).await;
             }
         }
+        // News may have been lost until now, also of devices that nobody waits for.
+        let acked = awaited.acked();
+        let without = waiting.wants().keys().filter(|user| !acked.contains(user)).cloned();
+        let unclear = without.chain(awaited.open()).collect();
+        read(watch, waiting, awaited, unclear, Instant::now() + LAST_LOOK).await;
     }
-
-    fn report(&self, devices: BTreeMap<UserDevice, DeviceState>) -> AckReport {
-        let any = |state| devices.values().any(|other| *other == state);
-        let outcome = if any(DeviceState::Pushed) || any(DeviceState::Unconfirmed) {
-            AckOutcome::TimedOut
-        } else if any(DeviceState::Acked) {
-            AckOutcome::Acked
-        } else {
-            AckOutcome::Offline
-        };
-        let heard_of: BTreeSet<&UserId> = devices.keys().map(|device| &device.user).collect();
-        let recipients = self.logged.iter().map(|(user, _)| user);
-        let offline = recipients.filter(|user| !heard_of.contains(user)).cloned().collect();
-        AckReport { outcome, devices, offline }
-    }
-}
-
-/// Until every device has acknowledged its message, or the time is over.
-async fn wait(
-    watch: &AckWatch,
-    waiting: &Waiting,
-    devices: &mut BTreeMap<UserDevice, DeviceState>,
-    deadline: Instant,
-) {
-    let everybody = waiting.wants().keys().cloned().collect();
-    read(watch, waiting, devices, everybody, deadline.max(Instant::now() + LAST_LOOK)).await;
-    while !all_acked(devices) && Instant::now() < deadline {
-        let read_again = deadline.min(Instant::now() + READ_AGAIN);
-        if !hear(waiting, devices, read_again).await {
-            read(watch, waiting, devices, users_to_ask(devices), deadline).await;
-        }
-    }
-    // News may have been lost until now, also of devices that nobody waits for.
-    let acked: BTreeSet<&UserId> = acked_devices(devices).map(|device| &device.user).collect();
-    let without = waiting.wants().keys().filter(|user| !acked.contains(user)).cloned();
-    let unclear: BTreeSet<UserId> = users_to_ask(devices).into_iter().chain(without).collect();
-    let unclear = unclear.into_iter().collect();
-    read(watch, waiting, devices, unclear, Instant::now() + LAST_LOOK).await;
 }
 
 /// Takes news in until all devices have acknowledged the message. False: not by then.
-async fn hear(waiting: &Waiting, devices: &mut BTreeMap<UserDevice, DeviceState>, until: Instant) -> bool {
+async fn hear(waiting: &Waiting, awaited: &mut Awaited, until: Instant) -> bool {
     loop {
-        note(devices, waiting.take());
-        if all_acked(devices) {
+        awaited.note(waiting.take());
+        if awaited.is_over() {
             return true;
         }
         if timeout_at(until, waiting.changed()).await.is_err() {
@@ -183,31 +149,12 @@ async fn hear(waiting: &Waiting, devices: &mut BTreeMap<UserDevice, DeviceState>
     }
 }
 
-fn all_acked(devices: &BTreeMap<UserDevice, DeviceState>) -> bool {
-    devices.values().all(|state| *state == DeviceState::Acked)
-}
-
-fn acked_devices(devices: &BTreeMap<UserDevice, DeviceState>) -> impl Iterator<Item = &UserDevice> {
-    devices.iter().filter(|(_, state)| **state == DeviceState::Acked).map(|(device, _)| device)
-}
-
-/// Whose devices have not all acknowledged the message.
-fn users_to_ask(devices: &BTreeMap<UserDevice, DeviceState>) -> Vec<UserId> {
-    let open = devices.iter().filter(|(_, state)| **state != DeviceState::Acked);
-    let users: BTreeSet<&UserId> = open.map(|(device, _)| &device.user).collect();
-    users.into_iter().cloned().collect()
-}
-
-fn note(devices: &mut BTreeMap<UserDevice, DeviceState>, acked: Vec<UserDevice>) {
-    devices.extend(acked.into_iter().map(|device| (device, DeviceState::Acked)));
-}
-
 /// Reads what is stored of these users.
 async fn read(
     watch: &AckWatch,
     waiting: &Waiting,
-    devices: &mut BTreeMap<UserDevice, DeviceState>,
-    users: Vec<UserId>,
+    awaited: &mut Awaited,
+    users: BTreeSet<UserId>,
     until: Instant,
 ) {
     let question = |user: UserId| {
@@ -217,12 +164,12 @@ async fn read(
     let questions: Vec<AckQuestion> = users.into_iter().filter_map(question).collect();
     for page in questions.chunks(PAGE) {
         match timeout_at(until, read_page(watch, page)).await {
-            Ok(Ok(acked)) => note(devices, acked),
+            Ok(Ok(acked)) => awaited.note(acked),
             Ok(Err(error)) => return tracing::warn!(%error, "cannot read what devices acknowledged"),
             Err(_) => return,
         }
     }
-    note(devices, waiting.take());
+    awaited.note(waiting.take());
 }
 
 async fn read_page(watch: &AckWatch, questions: &[AckQuestion]) -> Result<Vec<UserDevice>, LogError> {

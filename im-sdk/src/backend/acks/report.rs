@@ -13,7 +13,8 @@ pub enum DeviceState {
     Acked,
     /// Its server has queued the message for it, and it has not acknowledged it in time.
     Pushed,
-    /// Its server did not say whether it queued the message, and the device has not acknowledged it in time.
+    /// Its server did not say whether it queued the message, or nobody knew that it was connected, and the device has not
+    /// acknowledged it in time.
     Unconfirmed,
     /// It was connected when the message was sent, is not any more, and has not acknowledged it. It gets the message when it
     /// comes back.
@@ -28,7 +29,7 @@ pub enum AckOutcome {
     Acked,
     /// No recipient's device is connected, and none has acknowledged it.
     Offline,
-    /// Some connected devices have not acknowledged it in time.
+    /// Some connected devices have not acknowledged it in time, or it was not found out who is connected.
     TimedOut,
 }
 
@@ -43,6 +44,11 @@ pub struct AckReport {
     pub devices: BTreeMap<UserDevice, DeviceState>,
     /// Recipients none of whose devices is among them.
     pub offline: Vec<UserId>,
+    /// Recipients of whom it was not found out whether a device is connected, see [`Receipt::unlocated`], and none of whose
+    /// devices has acknowledged the message. They are not among those who are offline.
+    ///
+    /// [`Receipt::unlocated`]: crate::backend::Receipt::unlocated
+    pub unlocated: Vec<UserId>,
 }
 
 impl AckReport {

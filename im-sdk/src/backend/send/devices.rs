@@ -35,8 +35,19 @@ pub(in crate::backend) struct Asked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Reach {
     Reached,
+    /// Its server says that there is no such connection.
     Gone,
+    /// Its server's lease runs, and nobody hears what is meant for it: it has died, or is cut off from the bus and holds its
+    /// connections still.
+    Deaf,
     Unknown,
+}
+
+impl Reach {
+    /// What was to be done is not done, as far as anybody knows, though the connection may be there.
+    pub(in crate::backend) fn is_unconfirmed(self) -> bool {
+        matches!(self, Self::Deaf | Self::Unknown)
+    }
 }
 
 impl Im {
@@ -281,7 +292,7 @@ fn reach(outcome: &Outcome, connection: ConnectionId) -> Reach {
     match outcome {
         Outcome::Done { missed, .. } if missed.contains(&connection) => Reach::Gone,
         Outcome::Done { .. } => Reach::Reached,
-        Outcome::ServerGone => Reach::Gone,
+        Outcome::ServerGone => Reach::Deaf,
         Outcome::Unknown => Reach::Unknown,
     }
 }

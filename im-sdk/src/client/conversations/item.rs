@@ -90,7 +90,7 @@ impl Item {
     }
 
     fn total(&self) -> usize {
-        self.unlisted + self.unread.len()
+        self.unlisted.saturating_add(self.unread.len())
     }
 
     pub(super) fn count(&self) -> usize {
@@ -158,7 +158,7 @@ impl Item {
     fn unlist(&mut self) {
         if let Some((_, id)) = self.unread.pop_first() {
             id.and_then(|id| self.places.remove(&id));
-            self.unlisted += 1;
+            self.unlisted = self.unlisted.saturating_add(1);
         }
     }
 
@@ -244,8 +244,8 @@ impl Item {
             return true;
         }
         let first = self.unread.first_key_value().map(|(seq, _)| *seq);
-        self.unread = self.unread.split_off(&(is + 1));
-        self.mentions = self.mentions.split_off(&(is + 1));
+        self.unread.retain(|seq, _| *seq > is);
+        self.mentions.retain(|seq| *seq > is);
         self.places.retain(|_, seq| *seq > is);
         // Those whose places are not known are before the first one that is, or before the end.
         let covers_unlisted = is >= first.unwrap_or(self.end);

@@ -142,6 +142,9 @@ enum Phase {
 impl<T> Core<T> {
     /// Goes on from what was saved. `first_number` is for a store that knows none.
     pub(super) fn new(config: &ClientConfig, saved: Saved, rng: StdRng, first_number: u64) -> Self {
+        // Times are added to now, and few clocks have that many years.
+        let within = |time: Duration| time.min(LONGEST_WAIT);
+        let check_every = within(config.cursor_check);
         Self {
             device: config.device.clone(),
             client_name: config.client_name.clone(),
@@ -150,12 +153,12 @@ impl<T> Core<T> {
             backoff: Backoff::default(),
             rng,
             request: TokenRequest::First,
-            outbox: Outbox::new(config.publish_timeout, &saved, first_number),
-            requests: Requests::new(config.request_timeout),
+            outbox: Outbox::new(within(config.publish_timeout), &saved, first_number),
+            requests: Requests::new(within(config.request_timeout)),
             answers: VecDeque::new(),
             conversations: Conversations::default(),
-            rooms: Rooms::new(config.cursor_check),
-            logs: Logs::new(&saved.cursors, config.cursor_check),
+            rooms: Rooms::new(check_every),
+            logs: Logs::new(&saved.cursors, check_every),
             saving: Saving::of(saved.user),
             limits: Limits::default(),
             reading: true,
@@ -214,13 +217,13 @@ impl<T> Core<T> {
         }
     }
 
-    /// A transport is established, after as many rounds as given had failed.
-    pub(super) fn handle_established(&mut self, now: Instant, via: Via, failed_rounds: usize) {
+    /// A transport is established, before those of as many rounds as given, which are the last to be tried again.
+    pub(super) fn handle_established(&mut self, now: Instant, via: Via, overtaken: usize) {
         let Phase::Racing { token } = &self.phase else { return };
         let mut hello = self.hello(token);
         hello.cursors = self.logs.hello(limits::MAX_HELLO_BYTES.saturating_sub(hello.encoded_len()));
         let hello = Some(frame::encode(pb::frame::Body::Hello(hello)));
-        for round in self.order.rounds().into_iter().take(failed_rounds) {
+        for round in self.order.rounds().into_iter().take(overtaken) {
             [round.quic, round.websocket].iter().flatten().for_each(|endpoint| self.order.demote(endpoint));
         }
         self.phase = Phase::Greeting(Greeting { via, hello, pong: None, deadline: now + WELCOME_TIMEOUT });
@@ -317,6 +320,9 @@ fn disconnected_by_application() -> Event {
     let reason = "the application disconnected".to_owned();
     Event::Disconnected { code: Some(CloseCode::ClientClosed), reason, retry_in: None }
 }
+
+/// Whoever wants to wait for longer than a year does not mind.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long the server may take to check the token.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);

@@ -73,7 +73,7 @@ impl Order {
         self.servers.iter_mut().for_each(|server| server.failed = failed);
     }
 
-    /// What to try, one round after the other.
+    /// What to try, best first.
     pub(super) fn rounds(&self) -> Vec<Round> {
         let mut quic = self.of(Transport::Quic);
         let mut websocket = self.of(Transport::WebSocket);

@@ -243,7 +243,7 @@ fn about(question: &Question) -> Option<About> {
     }
 }
 
-fn is_answer(question: &Question, outcome: &Outcome) -> bool {
+pub(super) fn is_answer(question: &Question, outcome: &Outcome) -> bool {
     matches!(
         (question, outcome),
         (Question::History(_), Outcome::History(_))

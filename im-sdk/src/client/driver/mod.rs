@@ -195,7 +195,7 @@ impl Driver {
 
     fn link(&mut self, now: std::time::Instant, won: Box<Won>) {
         self.activity = Activity::Linked(won.link);
-        self.core.handle_established(now, won.via, won.failed_rounds);
+        self.core.handle_established(now, won.via, won.overtaken);
     }
 
     fn unreachable(&mut self, now: std::time::Instant, reason: String) {

@@ -1,12 +1,38 @@
 //! Before anything else: what the device remembers.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::FutureExt as _;
 
 use super::{Driver, Ends, Status, saver::Saver};
 use crate::client::{ClientConfig, Event, SendError, State, StoreError, store::Saved, transport::Connector};
 
-/// Runs a client from the loading of its store to its end.
-pub(in crate::client) async fn run(config: ClientConfig, connector: Connector, mut ends: Ends) {
+/// Runs a client from the loading of its store to its end. Should it panic, or what it was given by the application, then
+/// the application is told.
+pub(in crate::client) async fn run(config: ClientConfig, connector: Connector, ends: Ends) {
+    let (events, status) = (ends.events.clone(), ends.status.clone());
+    // A place for the last event, however many wait.
+    let Ok(last_word) = events.reserve_owned().await else { return };
+    let client = AssertUnwindSafe(run_to_the_end(config, connector, ends));
+    if let Err(panic) = client.catch_unwind().await {
+        let reason = format!("the client has failed: {}", message(&*panic));
+        tracing::error!(reason, "the client is closed");
+        // As everywhere, the state that belongs to an event, or a later one, is there before it.
+        status.send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
+        last_word.send(Event::Stopped { code: None, reason });
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+async fn run_to_the_end(config: ClientConfig, connector: Connector, mut ends: Ends) {
     let saver = Saver::new(config.store.clone());
     match load(&saver, &mut ends).await {
         Some(saved) => {

@@ -41,9 +41,9 @@ pub(super) fn config(mut tls: rustls::ClientConfig) -> Result<ClientConfig, rust
 /// Connects to the first address that answers.
 pub(super) async fn connect(endpoint: &Endpoint, config: &ClientConfig) -> Result<Link, ConnectError> {
     let addresses = resolve::resolve(endpoint).await?;
-    let attempts =
-        addresses.into_iter().map(|address| Box::pin(connect_to(address, endpoint.host(), config)));
-    stagger(attempts, resolve::ADDRESS_DELAY).await.map_err(resolve::last_error)
+    let attempt = |address| Box::pin(connect_to(address, endpoint.host(), config));
+    let attempts = addresses.into_iter().map(|address| (resolve::ADDRESS_DELAY, attempt(address)));
+    stagger(attempts, resolve::MAX_ADDRESSES).await.map_err(resolve::last_error)
 }
 
 async fn connect_to(address: SocketAddr, host: &str, config: &ClientConfig) -> Result<Link, ConnectError> {

@@ -1,4 +1,4 @@
-//! QUIC against WebSocket.
+//! QUIC against WebSocket, and servers against each other.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::{ConnectError, Link, quic, stagger::stagger, websocket};
 use crate::client::{
-    ClientConfig, Endpoint, OpenError, Transport, WEBSOCKET_DELAY,
+    ClientConfig, Endpoint, OpenError, SERVER_DELAY, Transport, WEBSOCKET_DELAY,
     core::{Round, Via},
     trust::tls_config,
 };
@@ -22,8 +22,8 @@ pub(crate) struct Connector {
 pub(crate) struct Won {
     pub(crate) link: Link,
     pub(crate) via: Via,
-    /// How many rounds had failed before.
-    pub(crate) failed_rounds: usize,
+    /// How many rounds before its own it has overtaken: those have failed, or took longer though they began before it.
+    pub(crate) overtaken: usize,
 }
 
 impl Connector {
@@ -36,28 +36,24 @@ impl Connector {
         })
     }
 
-    /// Goes through the rounds. In each, the transport that is established first wins and the other is dropped.
+    /// Goes through the rounds. The transport that is established first wins and the others are dropped. A round begins
+    /// before those in front of it are over: see [`schedule`].
     ///
     /// # Errors
     /// Why each endpoint failed, for people.
     pub(crate) async fn race(self: Arc<Self>, rounds: Vec<Round>) -> Result<Box<Won>, String> {
-        let mut reasons = Vec::new();
-        for (failed_rounds, round) in rounds.into_iter().enumerate() {
-            let attempts = [round.quic, round.websocket].into_iter().flatten();
-            let attempts = attempts.map(|endpoint| self.connect(endpoint));
-            match stagger(attempts, WEBSOCKET_DELAY).await {
-                Ok((link, via)) => return Ok(Box::new(Won { link, via, failed_rounds })),
-                Err(errors) => reasons.extend(errors),
-            }
-        }
-        Err(reasons.join("; "))
+        let attempts =
+            schedule(rounds).map(|(delay, round, endpoint)| (delay, self.connect(round, endpoint)));
+        stagger(attempts, MAX_ATTEMPTS).await.map_err(|reasons| reasons.join("; "))
     }
 
-    fn connect(&self, endpoint: Endpoint) -> BoxFuture<'_, Result<(Link, Via), String>> {
+    fn connect(&self, round: usize, endpoint: Endpoint) -> BoxFuture<'_, Result<Box<Won>, String>> {
         async move {
             let transport = endpoint.transport();
             match tokio::time::timeout(self.timeout, self.establish(&endpoint)).await {
-                Ok(Ok(link)) => Ok((link, Via { transport, endpoint })),
+                Ok(Ok(link)) => {
+                    Ok(Box::new(Won { link, via: Via { transport, endpoint }, overtaken: round }))
+                }
                 Ok(Err(error)) => Err(format!("{endpoint}: {error}")),
                 Err(_) => Err(format!("{endpoint}: {}", ConnectError::Timeout(self.timeout))),
             }
@@ -70,5 +66,50 @@ impl Connector {
             Transport::Quic => quic::connect(endpoint, &self.quic).await,
             Transport::WebSocket => websocket::connect(endpoint, &self.websocket).await,
         }
+    }
+}
+
+/// Each endpoint with the number of its round, and how much later than the one before it is tried, should that one not have
+/// failed by then.
+fn schedule(rounds: Vec<Round>) -> impl Iterator<Item = (Duration, usize, Endpoint)> {
+    rounds.into_iter().enumerate().flat_map(|(number, round)| {
+        let endpoints = [round.quic, round.websocket].into_iter().flatten();
+        endpoints.enumerate().map(move |(behind, endpoint)| {
+            let delay = if behind == 0 { SERVER_DELAY } else { WEBSOCKET_DELAY };
+            (delay, number, endpoint)
+        })
+    })
+}
+
+/// Attempts at once: three servers over both transports. Where nothing answers, a phone need not ask all servers at once, and
+/// servers that are slow because many come need not shake hands several times with each.
+const MAX_ATTEMPTS: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_follow_each_other_at_a_distance_and_websocket_its_quic() {
+        let round = |quic: Option<&str>, websocket: Option<&str>| Round {
+            quic: quic.map(|text| text.parse().unwrap()),
+            websocket: websocket.map(|text| text.parse().unwrap()),
+        };
+        let rounds = vec![
+            round(Some("quic://a:1"), Some("ws://a:2")),
+            round(None, Some("ws://b:2")),
+            round(Some("quic://c:1"), Some("ws://c:2")),
+        ];
+        let shown: Vec<_> = schedule(rounds)
+            .map(|(delay, round, endpoint)| (delay.as_millis(), round, endpoint.to_string()))
+            .collect();
+        let expected = [
+            (1000, 0, "quic://a:1"),
+            (300, 0, "ws://a:2/"),
+            (1000, 1, "ws://b:2/"),
+            (1000, 2, "quic://c:1"),
+            (300, 2, "ws://c:2/"),
+        ];
+        assert_eq!(shown, expected.map(|(delay, round, url)| (delay, round, url.to_owned())));
     }
 }

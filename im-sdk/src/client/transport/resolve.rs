@@ -37,7 +37,7 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 pub(super) const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// More addresses of one host than this are not tried.
-const MAX_ADDRESSES: usize = 4;
+pub(super) const MAX_ADDRESSES: usize = 4;
 
 #[cfg(test)]
 mod tests {

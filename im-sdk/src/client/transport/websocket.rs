@@ -52,9 +52,9 @@ pub(super) async fn connect(
     tls: &Arc<rustls::ClientConfig>,
 ) -> Result<Link, ConnectError> {
     let addresses = resolve::resolve(endpoint).await?;
-    let attempts = addresses.into_iter().map(TcpStream::connect);
-    let tcp = stagger(attempts.map(|attempt| Box::pin(async { Ok(attempt.await?) })), resolve::ADDRESS_DELAY);
-    let tcp = tcp.await.map_err(resolve::last_error)?;
+    let attempt = |address| Box::pin(async move { Ok(TcpStream::connect(address).await?) });
+    let attempts = addresses.into_iter().map(|address| (resolve::ADDRESS_DELAY, attempt(address)));
+    let tcp = stagger(attempts, resolve::MAX_ADDRESSES).await.map_err(resolve::last_error)?;
     // Every write is a whole batch, so waiting for more to send only delays it.
     tcp.set_nodelay(true)?;
     let request =

@@ -64,7 +64,7 @@ impl Start {
         }
         let newest = store.read_back(&log, None, PAGE).await?;
         let recent = newest.entries.iter().take_while(|entry| entry.message_id >= since);
-        let before = recent.last().map_or(newest.last, |oldest| oldest.seq - 1);
+        let before = recent.last().map_or(newest.last, |oldest| oldest.seq.saturating_sub(1));
         let id = id_at(sync, &log, before).await?;
         let reset = Some(reset(&log, before, id, ResetReason::New));
         Ok(Self { page: read(sync, &log, before).await?, log, reset })

@@ -143,7 +143,7 @@ impl Conversations {
     /// Everything up to here is known.
     fn advance(&mut self, version: u64) {
         let mut known = version;
-        while let Some(next) = self.ahead.first().copied().filter(|next| *next <= known + 1) {
+        while let Some(next) = self.ahead.first().copied().filter(|next| *next <= known.saturating_add(1)) {
             self.ahead.pop_first();
             known = known.max(next);
         }

@@ -43,7 +43,7 @@ impl Queues {
     pub(super) fn load(&mut self, number: u64, local_id: LocalId) {
         self.numbered.insert(number, local_id);
         self.ready.insert(number);
-        self.next_number = self.next_number.max(number + 1);
+        self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
     /// Whether it is the first of its conversation.
@@ -56,7 +56,7 @@ impl Queues {
     /// A new number, not to be used before it is saved.
     pub(super) fn number(&mut self, local_id: LocalId) -> u64 {
         let number = self.next_number;
-        self.next_number += 1;
+        self.next_number = number.saturating_add(1);
         self.numbered.insert(number, local_id);
         number
     }

@@ -1,7 +1,10 @@
 //! Marks on their way, and changes that others make.
 
 use super::*;
-use crate::{ConversationChange, ConversationState, ReadMark, client::ConversationPage};
+use crate::{
+    ConversationChange, ConversationState, ReadMark,
+    client::{ConversationList, ConversationPage, ListedConversation},
+};
 
 /// As in the core.
 const MARK_INTERVAL: Duration = Duration::from_millis(200);
@@ -253,4 +256,38 @@ fn who_has_not_asked_is_not_told_to_ask() {
     test.receive(sync_done(&[]));
     test.pass(SECOND);
     assert_eq!(test.try_sent(), None);
+}
+
+/// Nothing comes behind the last number, and nothing adds one to it.
+#[test]
+fn the_largest_numbers_are_numbers() {
+    let mut test = Harness::with_list(4);
+    test.receive(changed(vec![state("bob", 7, 3)]));
+    test.pass(SECOND);
+    let (number, _) = test.sent_question().unwrap();
+    test.receive(page(number, u64::MAX, false, Vec::new()));
+    test.receive(changed(vec![state("bob", u64::MAX, 4)]));
+    test.pass(SECOND);
+    assert_eq!((test.told(), test.sent_question()), (vec![7, u64::MAX], None));
+
+    let mut list = ConversationList::new(UserId::parse("alice").unwrap());
+    list.begin_loading();
+    let bob = recipient("bob");
+    let conversation = |read| ConversationState::try_from(state("bob", read, read)).unwrap();
+    let listed = ListedConversation {
+        state: conversation(1),
+        last: None,
+        last_edit: None,
+        last_recalled: None,
+        end: u64::MAX,
+        unread: 2,
+        unread_more: false,
+        unread_seqs: vec![2, u64::MAX],
+        unread_ids: Vec::new(),
+        mention_seqs: vec![u64::MAX],
+    };
+    list.load(ConversationPage { conversations: vec![listed], ..Default::default() });
+    assert_eq!(list.unread().count, 2);
+    list.apply(&Event::ConversationsChanged(vec![conversation(u64::MAX)]));
+    assert_eq!((list.unread().count, list.get(&bob).unwrap().unread_seqs), (0, vec![]));
 }

@@ -6,11 +6,13 @@ mod conversations;
 mod delivery;
 mod hostile;
 mod logs;
+mod numbers;
 mod publish;
 mod random;
 mod requests;
 mod retryable;
 mod rooms;
+mod said;
 mod send;
 
 use std::sync::Arc;

@@ -319,3 +319,23 @@ fn closing_without_a_connection_does_not_wait() {
     test.core.handle_disconnect();
     assert_eq!(test.core.state(), State::Closed);
 }
+
+/// An application that wants to wait for ever.
+#[test]
+fn the_longest_times_are_no_trouble() {
+    let endpoints = vec!["ws://a:2".parse().unwrap()];
+    let mut config = ClientConfig::new(endpoints, "desktop/d1".parse().unwrap(), Arc::new("token"));
+    config.publish_timeout = Duration::MAX;
+    config.request_timeout = Duration::MAX;
+    config.cursor_check = Duration::MAX;
+    let core = Core::new(&config, Saved::default(), StdRng::seed_from_u64(1), u64::MAX);
+    let mut test = Harness { core, ..Harness::new() };
+    test.publish(1, "bob");
+    test.publish(2, "carol");
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    test.core.handle_watch(test.now, 3, vec![UserId::parse("bob").unwrap()]);
+    test.drain();
+    test.pass(60 * SECOND);
+    assert!(test.core.poll_answered(test.now).is_none());
+}

@@ -1,10 +1,14 @@
-//! Whatever happens in whatever order: nothing panics, nothing hangs, and every publish is resolved exactly once.
+//! Whatever happens in whatever order: nothing panics, nothing hangs, and every publish is resolved exactly once. Whatever a
+//! server says on a connection that lasts: see `said.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::prelude::*;
+use proptest::{collection::vec, prelude::*, sample::Index};
 
-use super::*;
+use super::{
+    numbers::{Edit, edit, edited, golden},
+    *,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -21,6 +25,8 @@ enum Step {
     Ping,
     GoAway(u32),
     Garbage(Vec<u8>),
+    /// A golden frame with other numbers.
+    Said(Index, Index, Vec<Edit>),
     Publish(u8),
     Pass(u32),
     Transmit,
@@ -42,7 +48,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Push),
         1 => Just(Step::Ping),
         1 => (0..5000_u32).prop_map(Step::GoAway),
-        1 => proptest::collection::vec(any::<u8>(), 0..20).prop_map(Step::Garbage),
+        1 => vec(any::<u8>(), 0..20).prop_map(Step::Garbage),
+        4 => (any::<Index>(), any::<Index>(), vec(edit(), 0..4))
+            .prop_map(|(kind, which, edits)| Step::Said(kind, which, edits)),
         10 => (0..4_u8).prop_map(Step::Publish),
         4 => (0..20_000_u32).prop_map(Step::Pass),
         6 => Just(Step::Transmit),
@@ -53,14 +61,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What is checked all along.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     published: u32,
     resolved: BTreeSet<u32>,
     numbers: BTreeMap<u64, pb::Publish>,
 }
 
 impl Watch {
-    fn publish(&mut self, test: &mut Harness, to: u8) {
+    pub(super) fn publish(&mut self, test: &mut Harness, to: u8) {
         let content = Content::text(self.published.to_string());
         let to = recipient(&format!("user{to}"));
         test.core.handle_publish(test.now, self.published, to, content);
@@ -69,20 +77,24 @@ impl Watch {
 
     fn transmit(&mut self, test: &mut Harness) {
         while let Some(body) = test.try_sent() {
-            if let pb::frame::Body::Publish(publish) = body {
-                let first = self.numbers.entry(publish.number).or_insert_with(|| publish.clone());
-                assert_eq!(*first, publish, "a number means one publish");
-            }
+            self.sent(&body);
         }
     }
 
-    fn collect(&mut self, test: &mut Harness) {
+    pub(super) fn sent(&mut self, body: &pb::frame::Body) {
+        if let pb::frame::Body::Publish(publish) = body {
+            let first = self.numbers.entry(publish.number).or_insert_with(|| publish.clone());
+            assert_eq!(first, publish, "a number means one publish");
+        }
+    }
+
+    pub(super) fn collect(&mut self, test: &mut Harness) {
         for (ticket, _) in test.resolved() {
             assert!(self.resolved.insert(ticket), "{ticket} was resolved twice");
         }
     }
 
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.resolved.len() == self.published as usize
     }
 }
@@ -118,6 +130,7 @@ fn take(test: &mut Harness, watch: &mut Watch, step: Step) {
             test.receive(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms }));
         }
         Step::Garbage(bytes) => test.core.handle_frame(now, bytes.into()),
+        Step::Said(kind, which, edits) => test.core.handle_frame(now, edited(golden(&kind, &which), &edits)),
         Step::Publish(to) => watch.publish(test, to),
         Step::Pass(millis) => test.pass(MS * millis),
         Step::Transmit => watch.transmit(test),
@@ -134,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_publish_is_resolved_once(seed: u64, steps in proptest::collection::vec(step(), 0..300)) {
+    fn every_publish_is_resolved_once(seed: u64, steps in vec(step(), 0..300)) {
         let mut test = Harness::seeded(seed);
         let mut watch = Watch::default();
         for step in steps {
