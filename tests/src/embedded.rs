@@ -1,6 +1,6 @@
 //! A server in this process that can crash: it has a runtime of its own, which ends at once with all that runs on it.
 
-use std::{thread, time::Duration};
+use std::{future::pending, thread, time::Duration};
 
 use im_sdk::cluster::Cluster;
 use im_server::{Server, ServerConfig};
@@ -13,7 +13,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// route and says nothing to anybody.
 #[derive(Debug)]
 pub struct EmbeddedServer {
-    server: Option<Server>,
+    server: Option<Box<Server>>,
     runtime: Option<Runtime>,
 }
 
@@ -27,18 +27,23 @@ impl EmbeddedServer {
         let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
         let starting = runtime.spawn(Server::start(config, cluster)).await;
         let server = starting.expect("the start runs to its end").expect("the server starts");
-        Self { server: Some(server), runtime: Some(runtime) }
+        Self { server: Some(Box::new(server)), runtime: Some(runtime) }
     }
 
     /// The addresses that devices are told: QUIC, then WebSocket.
     pub fn endpoints(&self) -> Vec<String> {
-        self.server.as_ref().map(Server::endpoints).unwrap_or_default().to_vec()
+        self.server.as_deref().map(Server::endpoints).unwrap_or_default().to_vec()
     }
 
     /// Drains it.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
+        self.shutdown_until(pending()).await;
+    }
+
+    /// Drains it, in a hurry when `enough` is ready.
+    pub async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
         if let Some(server) = self.server.take() {
-            server.shutdown().await;
+            server.shutdown_until(enough).await;
         }
     }
 

@@ -64,7 +64,9 @@ impl Client {
     /// # Errors
     /// [`OpenError`] `NoEndpoints` or `InvalidConfig`: the client goes on with those that it knows.
     pub fn set_endpoints(&self, endpoints: Vec<String>) -> Result<(), OpenError> {
-        self.inner.set_endpoints(parse_endpoints(&endpoints)?).map_err(|_| OpenError::NoEndpoints)
+        self.inner
+            .set_endpoints(parse_endpoints(&endpoints)?)
+            .map_err(|error| OpenError::NoEndpoints { reason: error.to_string() })
     }
 
     /// Where the client stands.

@@ -262,7 +262,10 @@ impl PublishError {
     /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Store { .. } => true,
+            Self::QueueFull { .. }
+            | Self::TimedOut { .. }
+            | Self::NotConnected { .. }
+            | Self::Store { .. } => true,
             Self::Refused { kind, retry_after_ms, .. } => {
                 sdk::RefusalKind::from(*kind).is_certain()
                     && (retry_after_ms.is_some() || *kind == RefusalKind::TooMany)
@@ -410,8 +413,10 @@ mod tests {
         assert_eq!(reason, "at least one endpoint is needed");
         let large = sdk::SendError::TooLarge { bytes: 9, limit: 7 };
         assert_eq!(SendError::from(large.clone()).to_string(), large.to_string());
-        for error in [sdk::PublishError::TimedOut, sdk::PublishError::Unconfirmed, sdk::PublishError::Stopped]
-        {
+        let why = || "why".to_owned();
+        let unconfirmed = sdk::PublishError::Unconfirmed { reason: why() };
+        let stopped = sdk::PublishError::Stopped { reason: why() };
+        for error in [sdk::PublishError::TimedOut, unconfirmed, stopped] {
             assert_eq!(PublishError::from(error.clone()).to_string(), error.to_string());
         }
     }

@@ -94,7 +94,7 @@ fn settle(test: &mut Harness) {
                     test.core.handle_established(test.now, via, 0);
                     test.receive(welcome());
                 }
-                Action::Close(..) => {}
+                Action::AskEndpoints | Action::Close(..) => {}
             }
         }
         test.drain();
