@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use self::{
     application::Application,
-    backend::{Backend, conversation, frame_of, left},
+    backend::{Backend, left},
     world::World,
 };
 use super::*;

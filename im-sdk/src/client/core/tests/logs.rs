@@ -73,6 +73,11 @@ impl Harness {
         }
     }
 
+    fn sent_sync_soon(&mut self) -> Vec<(String, u64)> {
+        self.pass(Duration::ZERO);
+        self.sent_sync()
+    }
+
     fn acknowledge(&mut self, channel: &str, seq: u64) {
         let log = Log::parse(channel).unwrap();
         let id = MessageId::from_u64(id(seq, 1));

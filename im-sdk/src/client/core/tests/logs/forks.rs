@@ -31,13 +31,6 @@ fn another_id_at_a_known_place_is_a_fork() {
     assert_eq!(test.time_to_sync(60 * SECOND), None);
 }
 
-impl Harness {
-    fn sent_sync_soon(&mut self) -> Vec<(String, u64)> {
-        self.pass(Duration::ZERO);
-        self.sent_sync()
-    }
-}
-
 #[test]
 fn two_ids_at_a_place_that_is_held_are_a_fork_too() {
     let mut test = Harness::following();
