@@ -83,5 +83,6 @@ mod woken;
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
 pub use listen::ListenError;
+pub use rollback::Past;
 pub use server::{Server, StartError, Stopped};
 pub use tls::TlsError;

@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Server, ServerConfig, Stopped, advice, dev, file};
+use im_server::{Past, Server, ServerConfig, Stopped, advice, dev, file};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -134,8 +134,10 @@ async fn serve(
     let mut server = Server::start(config.clone(), cluster.clone()).await?;
     announce(&server);
     let server = loop {
+        let past;
         tokio::select! {
             stopped = server.stopped() => {
+                past = server.past();
                 // Told, they come back at once; over QUIC they would else wait for a server that is gone.
                 server.close().await;
                 if stopped != Stopped::LeaseLost || config.incarnation.is_some() {
@@ -146,7 +148,7 @@ async fn serve(
             _ = interrupt.recv() => break server,
         }
         server = tokio::select! {
-            server = start_again(&config, &cluster) => server,
+            server = start_again(&past, &config, &cluster) => server,
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         };
@@ -174,9 +176,9 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 /// A server whose lease was lost, because it was frozen or could not reach Redis for that long, goes on under a new id.
-async fn start_again(config: &ServerConfig, cluster: &Cluster) -> Server {
+async fn start_again(past: &Past, config: &ServerConfig, cluster: &Cluster) -> Server {
     loop {
-        match Server::start(config.clone(), cluster.clone()).await {
+        match Server::start_after(past, config.clone(), cluster.clone()).await {
             Ok(server) => {
                 tracing::warn!(id = %server.id(), "the lease was lost; serving under a new id");
                 return server;

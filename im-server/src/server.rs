@@ -33,7 +33,7 @@ use crate::{
     presence::{self, Presences},
     registry::Registry,
     requests::{self, Requests},
-    rollback::Watch,
+    rollback::{self, Past},
     shared::Shared,
     signals::{self, Signals},
     strangers::Strangers,
@@ -93,7 +93,7 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stopped {
-    /// Its lease ran out, so its devices count as offline: start a new one, which gets a new id.
+    /// Its lease ran out, so its devices count as offline: start a new one by [`Server::start_after`], which gets a new id.
     LeaseLost,
     /// The bus is closed for good.
     BusClosed,
@@ -105,6 +105,24 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Result<Self, StartError> {
+        Self::begin(config, cluster, None).await
+    }
+
+    /// The same in place of a server that has [`Server::stopped`], with what that one knew ([`Server::past`]): where the route
+    /// store has begun another life since, as in a failover in which the lease was lost too, the devices that come back are
+    /// asked to compare their logs. Their last entry alone need not show that what stood before it was replaced.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_after(
+        past: &Past,
+        config: ServerConfig,
+        cluster: Cluster,
+    ) -> Result<Self, StartError> {
+        Self::begin(config, cluster, Some(past)).await
+    }
+
+    async fn begin(config: ServerConfig, cluster: Cluster, past: Option<&Past>) -> Result<Self, StartError> {
         config.check()?;
         let id = server_id(&config)?;
         let listeners = Listeners::bind(&config)?;
@@ -141,12 +159,11 @@ impl Server {
             drain_announced: AtomicBool::new(false),
             haste: Haste::default(),
             leased_until: Mutex::new(Instant::now()),
-            rolled_back_at: Mutex::new(None),
+            past: Mutex::default(),
             config,
             cluster,
         });
-        // Before any route is written: what is forgotten from here on is noticed.
-        let watch = Watch::start(&shared).await?;
+        rollback::begin(&shared, past).await?;
         register(&shared).await?;
         let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
         let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
@@ -170,7 +187,7 @@ impl Server {
             tokio::spawn(broadcast::run(Arc::clone(&shared), broadcast_queue)),
             tokio::spawn(lease::sweep(Arc::clone(&shared))),
             tokio::spawn(audit::run(Arc::clone(&shared))),
-            tokio::spawn(watch.run(Arc::clone(&shared))),
+            tokio::spawn(rollback::watch(Arc::clone(&shared))),
             tokio::spawn(back_ends::watch(Arc::clone(&shared))),
         ];
         let (addresses, accepting) = listeners.accept(&shared);
@@ -206,6 +223,11 @@ impl Server {
     /// SHA-256 of its certificate, which devices pin where it is self-signed.
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
         self.addresses.fingerprint
+    }
+
+    /// What the server that takes this one's place must know, see [`Server::start_after`]. Ask before [`Server::close`].
+    pub fn past(&self) -> Past {
+        self.shared.past()
     }
 
     /// How many devices are connected.

@@ -27,6 +27,7 @@ use crate::{
     presence::Presences,
     registry::{Connection, Registry},
     requests::Requests,
+    rollback::Past,
     signals::Signals,
     strangers::Strangers,
     sync::Syncs,
@@ -65,7 +66,8 @@ pub(crate) struct Shared {
     pub(crate) haste: Haste,
     /// Until when the lease surely runs, by a clock that goes on while the process is frozen.
     pub(crate) leased_until: Mutex<Instant>,
-    pub(crate) rolled_back_at: Mutex<Option<Instant>>,
+    /// What is known of the route store.
+    pub(crate) past: Mutex<Past>,
 }
 
 impl Shared {
@@ -78,14 +80,24 @@ impl Shared {
         *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
+    /// What is known of the route store.
+    pub(crate) fn past(&self) -> Past {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins with what another server knew.
+    pub(crate) fn take_over(&self, past: Past) {
+        *self.past.lock().unwrap_or_else(PoisonError::into_inner) = past;
+    }
+
     /// The route store has begun another life, and logs may have been rolled back with it.
-    pub(crate) fn note_rollback(&self) {
-        *self.rolled_back_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    pub(crate) fn note_rollback(&self, incarnation: String) {
+        self.take_over(Past { incarnation, rolled_back_at: Some(Instant::now()) });
     }
 
     /// Whether that was a moment ago: a device that connects now may have heard nothing of it.
     pub(crate) fn was_rolled_back(&self) -> bool {
-        let at = *self.rolled_back_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = self.past.lock().unwrap_or_else(PoisonError::into_inner).rolled_back_at;
         at.is_some_and(|at| at.elapsed() < ROLLBACK_MEMORY)
     }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use im_proto::pb::frame::Body;
 use im_sdk::{
     backend::{Im, ImConfig, Message, user},
     client::{CloseCode, Event},
@@ -13,7 +14,7 @@ use im_sdk::{
 };
 use im_tests::{
     Setup, Stack, Via, everywhere,
-    raw::Raw,
+    raw::{Heard, Raw},
     stack::{PATIENCE, SLACK, ServerOptions, StackServer},
     wait_until,
 };
@@ -122,6 +123,37 @@ async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
         let lives = async || routes.live_servers().await.unwrap().iter().any(|server| server.id == id);
         assert!(lives().await, "nobody ends its lease");
         wait_until("its lease runs out", PATIENCE, async || !lives().await).await;
+    }
+}
+
+/// A failover in which a server's lease is lost too: its devices may have taken entries of Redis's new life before they left it, so
+/// their last entry does not tell that those before it were replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_logs() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 1, options).await;
+    let frozen_id = stack.server_id(&stack.servers[0]).await;
+    let StackServer::Process(frozen) = &stack.servers[0] else { unreachable!() };
+    frozen.stop();
+    let routes = stack.cluster().routes();
+    wait_until("the frozen server counts as dead", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
+    })
+    .await;
+    // As a replica that takes over begins another life.
+    let mut redis = stack.services().unwrap().redis.connection().await;
+    for master in [["127.0.0.1", "1"], ["NO", "ONE"]] {
+        redis::cmd("REPLICAOF").arg(&master).exec_async(&mut redis).await.unwrap();
+    }
+    frozen.resume();
+    wait_until("it goes on under a new id", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().any(|server| server.id != frozen_id)
+    })
+    .await;
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        while !matches!(raw.heard().await, Heard::Frame(Body::SyncHint(hint)) if hint.rolled_back) {}
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::config::{ConnectError, without_credentials};
+use super::config::{ConnectError, place, without_credentials};
 
 /// How an address of Redis must look.
 const REDIS_FORM: &str = "it must be redis://[user:password@]host:port[/db]";
@@ -64,7 +64,7 @@ fn scheme(address: &str) -> Option<&str> {
 fn shown(address: &str) -> String {
     let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
     let scheme = scheme(address).filter(is_scheme).map_or(String::new(), |scheme| format!("{scheme}://"));
-    format!("{scheme}{}", without_credentials(address))
+    place(address).map_or("(not shown)".to_owned(), |place| format!("{scheme}{place}"))
 }
 
 /// What was found where something else was looked for.
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(nats("tls://u:hunter2@h:4222"), wrong("tls://h:4222", NATS_TLS));
         assert_eq!(nats("wss://h:443"), wrong("wss://h:443", NATS_WEBSOCKET));
         assert_eq!(nats("redis://:hunter2@h:6379"), wrong("redis://h:6379", NATS_FORM));
-        assert_eq!(nats("nats://h:port"), wrong("nats://h:port", NATS_FORM));
+        assert_eq!(nats("nats://h:port"), wrong("(not shown)", NATS_FORM));
     }
 
     #[test]

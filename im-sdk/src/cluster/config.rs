@@ -92,11 +92,16 @@ pub(crate) fn unreachable_archive(
 
 /// The host and port of an address, for error messages.
 pub(crate) fn without_credentials(address: &str) -> &str {
+    place(address).unwrap_or(UNREADABLE)
+}
+
+/// The same. `None`: the host cannot be told from the password.
+pub(crate) fn place(address: &str) -> Option<&str> {
     let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
     // From the right: a password may hold an `@` that nobody escaped.
     let after_credentials = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
     let place = after_credentials.split(['/', '?']).next().unwrap_or_default();
-    if is_host_and_port(place) { place } else { UNREADABLE }
+    is_host_and_port(place).then_some(place)
 }
 
 /// What is shown of an address whose host cannot be told from its password, such as `redis://:password`.
