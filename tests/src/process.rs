@@ -150,6 +150,22 @@ impl Process {
     /// Freezes it: its connections stay open and nothing answers.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
+        // Its threads stop one after the other.
+        let deadline = std::time::Instant::now() + START_TIMEOUT;
+        while !self.is_stopped() {
+            assert!(std::time::Instant::now() < deadline, "it does not stop within {START_TIMEOUT:?}");
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("the child's threads");
+        // One that has ended meanwhile has no state. The name before the state may hold anything.
+        let state = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
+        threads
+            .flatten()
+            .filter_map(state)
+            .all(|stat| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X'])))
     }
 
     /// Ends [`Process::stop`].

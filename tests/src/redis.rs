@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use redis::{Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisResult, aio::MultiplexedConnection};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::{
     process::{Process, on_free_ports},
     programs::redis_server,
+    stack::PATIENCE,
     wait_until,
 };
 
@@ -279,16 +281,25 @@ fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
 
 /// Whether this very process answers on the port, and not one of another test that was faster to take it.
 async fn answers(ports: Ports, process: u32) -> bool {
-    let info: RedisResult<String> = async {
+    let info = async {
         let mut connection = connect(ports).await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        redis::cmd("INFO").arg("server").query_async(&mut connection).await
-    }
-    .await;
-    info.is_ok_and(|info| info.lines().any(|line| line == format!("process_id:{process}")))
+        redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+    };
+    let info = timeout(ANSWER_TIMEOUT, info).await;
+    info.is_ok_and(|info| {
+        info.is_ok_and(|info| info.lines().any(|line| line == format!("process_id:{process}")))
+    })
 }
+
+/// How long one look whether it answers may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn connect(ports: Ports) -> RedisResult<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", ports.clients))?;
-    client.get_multiplexed_async_connection().await
+    // The usual half a second is not enough for a machine that is busy.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
