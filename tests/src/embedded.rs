@@ -24,7 +24,11 @@ impl EmbeddedServer {
     /// When it does not start.
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
+        // What it logs belongs to the test that starts it.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let begin = move || std::mem::forget(tracing::dispatcher::set_default(&log));
+        let runtime =
+            builder.worker_threads(2).enable_all().on_thread_start(begin).build().expect("a runtime");
         let starting = runtime.spawn(Server::start(config, cluster)).await;
         let server = starting.expect("the start runs to its end").expect("the server starts");
         Self { server: Some(Box::new(server)), runtime: Some(runtime) }

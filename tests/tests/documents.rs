@@ -55,11 +55,11 @@ fn commands(document: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The words of a line; what stands between `<` and `>` is one, since it stands for one.
+/// The words of a line; what stands between `<` and `>`, or in `$(..)`, is one, since it stands for one.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut open) = (vec![String::new()], false);
     for character in line.chars() {
-        open = (open || character == '<') && character != '>';
+        open = (open || "<(".contains(character)) && !">)".contains(character);
         match character {
             ' ' if !open => words.push(String::new()),
             _ => words.last_mut().unwrap().push(character),
@@ -184,7 +184,7 @@ fn check_program(program: &str, variables: &[String], arguments: &[String]) {
     };
     let subcommand: Vec<&String> =
         arguments.iter().take_while(|word| !word.starts_with('-')).take(1).collect();
-    let known = help(&[]) + &help(&subcommand);
+    let known = help(&[]) + &help(&subcommand) + &variables_of(program);
     for option in options {
         let mut names =
             known.split(|character: char| !(character.is_alphanumeric() || "-_".contains(character)));
@@ -193,6 +193,23 @@ fn check_program(program: &str, variables: &[String], arguments: &[String]) {
     for file in arguments.iter().filter(|word| word.ends_with(".toml")) {
         assert!(root().join(file).is_file(), "there is no {file}");
     }
+}
+
+/// The variables that a program reads beside those of its options.
+fn variables_of(program: &str) -> String {
+    if program != "im-server" {
+        return String::new();
+    }
+    let (mut section, mut variables) = (String::new(), String::new());
+    for line in read("im-server/im-server.example.toml").lines() {
+        let line = line.trim_start_matches(['#', ' ']);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').replace('.', "_");
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            variables += &format!("IM_{section}_{key} ").to_uppercase();
+        }
+    }
+    variables
 }
 
 /// A script, or a program that was built.

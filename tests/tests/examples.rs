@@ -22,6 +22,7 @@ use im_tests::{
     stack::{Certificate, PATIENCE, ServerOptions, variables},
     wait_until,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The secret that the servers and the back end share.
 const SECRET: &str = "a secret that is shared by the servers and the back end";
@@ -65,6 +66,16 @@ impl Program {
     /// Ends its input, and waits for its end; what it had still to say.
     fn end(mut self) -> Vec<String> {
         drop(self.input.take());
+        self.rest()
+    }
+
+    /// The same for one that serves on without input.
+    fn terminate(self) -> Vec<String> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.rest()
+    }
+
+    fn rest(mut self) -> Vec<String> {
         let mut rest = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             rest.push(line);
@@ -165,5 +176,5 @@ async fn the_back_end_works_in_a_deployment() {
     chat.say("from the terminal");
     chat.end();
     while bob.text().await != "from the terminal" {}
-    assert_eq!(backend.end().len(), 1, "one message more");
+    assert_eq!(backend.terminate().len(), 1, "one message more");
 }

@@ -26,6 +26,9 @@ fn configuration(directory: &Path, es256: &KeyPair, eddsa: &KeyPair) -> String {
         r#"
         [server]
         name = "keys"
+        [cluster]
+        redis = ["redis://127.0.0.1:6379"]
+        nats = ["nats://127.0.0.1:4222"]
         [websocket]
         listen = "127.0.0.1:0"
         [auth]

@@ -35,10 +35,11 @@ const SELF: &str = "back-end";
 
 #[tokio::main]
 async fn main() {
-    if let Err(error) = run(Arguments::parse()).await {
+    let ended = run(Arguments::parse()).await;
+    if let Err(error) = &ended {
         eprintln!("backend: {error}");
-        std::process::exit(1);
     }
+    std::process::exit(ended.is_err().into()); // Not by returning: that would wait for the next line from a terminal.
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
@@ -81,7 +82,9 @@ async fn send_what_is_typed(im: &Im) -> std::io::Result<()> {
     while let Some(line) = lines.next_line().await? {
         let Some((to, text)) = line.split_once(' ') else { continue };
         match im.send(Message::to(user(to)).from(SELF).text(text)).await {
-            Ok(receipt) => println!("pushed to {}, offline: {:?}", receipt.pushed.len(), receipt.offline),
+            Ok(receipt) => {
+                println!("pushed to {} devices, offline: {:?}", receipt.pushed.len(), receipt.offline)
+            }
             Err(error) => println!("not sent: {error}"),
         }
     }
