@@ -77,6 +77,8 @@ mod golden;
 pub mod guide;
 mod history;
 mod kind;
+#[cfg(feature = "cluster")]
+mod log_throttle;
 mod presence;
 mod recipient;
 mod search;

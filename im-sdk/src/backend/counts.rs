@@ -9,7 +9,10 @@ use std::{
 use tokio::time::sleep;
 
 use super::{im::Im, receipt::Receipt, send::SendError};
-use crate::id::{ChannelId, InvalidId};
+use crate::{
+    id::{ChannelId, InvalidId},
+    log_throttle::throttled,
+};
 
 /// How long is summed up: five messages in a second move as smoothly as anybody can tell.
 const WINDOW: Duration = Duration::from_millis(200);
@@ -88,7 +91,7 @@ impl Im {
             let sum = counts.take(&key);
             let (room, kind) = key;
             if let Err(error) = send(kind, sum).await {
-                tracing::warn!(%room, %error, "what was counted could not be sent");
+                throttled!(warn, %room, %error, "what was counted could not be sent");
             }
         });
         Ok(())

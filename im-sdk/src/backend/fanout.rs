@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cluster::{Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, RoutesError},
     id::{ChannelId, MessageId, ServerId},
+    log_throttle::throttled,
     proto::pb,
 };
 
@@ -119,7 +120,7 @@ impl Im {
             told.unlocated = late.is_err();
             // The message is safe: what fails from here on delays it until the devices' next sync.
             let mut late = late.unwrap_or_else(|error| {
-                tracing::warn!(%channel, %error, "a message in a channel's log could not be pushed to all servers");
+                throttled!(warn, %channel, %error, "a message in a channel's log could not be pushed to all servers");
                 HashSet::new()
             });
             late.retain(|server| !early.contains(server));

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     cluster::{Archive, ArchivePlace, LogId, Once, RoutesError},
     id::{MessageId, UserId},
+    log_throttle::throttled,
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
@@ -146,7 +147,7 @@ impl Im {
         let asked = match self.ask_logged(logged).await {
             Ok(asked) => asked,
             Err(error) => {
-                tracing::warn!(%error, "a logged message could not be pushed");
+                throttled!(warn, %error, "a logged message could not be pushed");
                 return None;
             }
         };
