@@ -28,6 +28,11 @@ impl TestClient {
         &self.client
     }
 
+    /// The client itself, without the events that came before.
+    pub fn into_client(self) -> Client {
+        self.client
+    }
+
     /// Waits for the first event that `wanted` makes something of, and drops those before it.
     ///
     /// # Panics

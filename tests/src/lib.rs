@@ -16,6 +16,7 @@
     reason = "a failed step of a test is a panic"
 )]
 
+pub mod bystander;
 pub mod chaos;
 mod client;
 mod embedded;
@@ -26,6 +27,7 @@ mod leaving;
 pub mod listing;
 pub mod live;
 mod log;
+pub mod memory;
 mod nats;
 pub mod past;
 pub mod phone;
@@ -33,6 +35,7 @@ mod postgres;
 mod process;
 mod program;
 pub mod programs;
+pub mod proxy;
 pub mod raw;
 #[cfg(doctest)]
 mod readme;
@@ -40,6 +43,7 @@ mod redis;
 pub mod stack;
 mod wait;
 
+pub use bystander::Bystander;
 pub use client::TestClient;
 pub use embedded::EmbeddedServer;
 pub use im_server::{ImServer, binary};
@@ -48,6 +52,7 @@ pub use log::Log;
 pub use nats::NatsServer;
 pub use postgres::PostgresServer;
 pub use program::Program;
+pub use proxy::TcpProxy;
 pub use redis::{RedisCluster, RedisOptions, RedisServer};
 pub use stack::{Setup, Stack, Via};
 pub use wait::wait_until;

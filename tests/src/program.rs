@@ -32,6 +32,11 @@ impl Program {
         self.process.id()
     }
 
+    /// Writes a line to its standard input.
+    pub fn tell(&mut self, line: &str) {
+        self.process.tell(line);
+    }
+
     /// Waits until it has printed a whole line that begins so, and returns the rest of it.
     ///
     /// # Panics

@@ -99,6 +99,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.ports.clients)
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// A connection to it, to look at what is stored.
     ///
     /// # Panics
@@ -130,6 +135,40 @@ impl RedisServer {
         let mut connection = self.connection().await;
         let detached = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut connection).await;
         detached.expect("the replica becomes a server by itself");
+    }
+
+    /// Changes places with a replica: that one is the master from then on, and this one its replica. No write is lost.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub async fn hand_over_to(&self, replica: &Self) {
+        let mut connection = self.connection().await;
+        let mut order = redis::cmd("FAILOVER");
+        order.arg("TO").arg("127.0.0.1").arg(replica.ports.clients);
+        order.query_async::<()>(&mut connection).await.expect("the master hands over");
+        let is_master = async |server: &Self, is_master: bool| {
+            let mut connection = server.connection().await;
+            let info: RedisResult<String> =
+                redis::cmd("INFO").arg("replication").query_async(&mut connection).await;
+            info.is_ok_and(|info| info.contains("role:master") == is_master)
+        };
+        wait_until("the two have changed places", AGREE_TIMEOUT, async || {
+            is_master(replica, true).await && is_master(self, false).await
+        })
+        .await;
+    }
+
+    /// Holds all that more writes would need, and gives nothing away for it (`maxmemory`, `noeviction`): writes are refused. `false`
+    /// ends it.
+    ///
+    /// # Panics
+    /// When Redis does not answer.
+    pub async fn fill(&self, full: bool) {
+        let mut connection = self.connection().await;
+        let mut set = redis::pipe();
+        set.cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("noeviction");
+        set.cmd("CONFIG").arg("SET").arg("maxmemory").arg(if full { "1mb" } else { "0" });
+        set.query_async::<()>(&mut connection).await.expect("Redis takes the setting");
     }
 
     /// Ends another one at once, as a crash does, and answers at its address from then on.

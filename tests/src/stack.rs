@@ -180,6 +180,17 @@ impl StackServer {
         self.endpoints().into_iter().find(quic).expect("an endpoint for each transport")
     }
 
+    /// The server as a process.
+    ///
+    /// # Panics
+    /// When it is embedded.
+    pub fn process(&self) -> &ImServer {
+        match self {
+            Self::Embedded(_) => panic!("the server is in this process"),
+            Self::Process(server) => server,
+        }
+    }
+
     /// Drains it, and checks that a process exits with 0.
     pub async fn shutdown(self) {
         match self {
@@ -275,8 +286,8 @@ impl Stack {
             }
             Some(services) => {
                 let variables = variables(options, &self.certificate);
-                let addresses = (services.redis.address(), services.nats.address());
-                StackServer::Process(ImServer::start(&name, &addresses.0, &addresses.1, &variables).await)
+                let (redis, nats) = (services.redis.address(), services.nats.address());
+                StackServer::Process(ImServer::start(&name, &redis, &nats, &variables).await)
             }
         };
         self.servers.push(server);

@@ -15,7 +15,7 @@ use prost::Message as _;
 
 use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_group, load_user};
 use crate::{
-    ImServer, NatsServer, RedisOptions, RedisServer,
+    ImServer, NatsServer, RedisOptions, RedisServer, TcpProxy,
     stack::{Certificate, ServerOptions, variables},
 };
 
@@ -58,6 +58,24 @@ pub struct DeploymentOptions {
     pub min_replicas: usize,
     /// Variables of the servers.
     pub server_variables: Vec<(String, String)>,
+    /// Whether each process reaches Redis and NATS over [`Links`] of its own.
+    pub linked: bool,
+}
+
+/// One process's links to Redis and NATS, to be broken for this process alone.
+#[derive(Debug)]
+pub struct Links {
+    /// To Redis.
+    pub redis: TcpProxy,
+    /// To NATS.
+    pub nats: TcpProxy,
+}
+
+impl Links {
+    async fn to(redis: &RedisServer, nats: &NatsServer) -> Self {
+        let (redis, nats) = (redis.address(), nats.address());
+        Self { redis: TcpProxy::before(&redis).await, nats: TcpProxy::before(&nats).await }
+    }
 }
 
 /// Redis, NATS, three servers and two back ends, as processes.
@@ -79,6 +97,12 @@ pub struct Deployment {
     pub certificate: Certificate,
     /// The cluster as this process sees it.
     pub cluster: Cluster,
+    /// Each server's links, where there are.
+    pub server_links: Vec<Links>,
+    /// Each back end's links, where there are. One that takes another's place has that one's.
+    pub backend_links: Vec<Links>,
+    /// This process's links, where there are.
+    own_links: Option<Links>,
     options: DeploymentOptions,
     profile: Profile,
     total: Arc<AtomicU64>,
@@ -97,12 +121,24 @@ impl Deployment {
         let timeout = profile.either(10.0, 1.0).as_millis().to_string();
         environment.push(("IM_SERVER_PUBLISH_TIMEOUT_MS".into(), timeout));
         environment.extend(options.server_variables.iter().cloned());
-        let mut servers = Vec::new();
-        for number in 1..=SERVERS {
-            let name = format!("s{number}");
-            servers.push(ImServer::start(&name, &redis.address(), &nats.address(), &environment).await);
+        let (mut servers, mut server_links, mut backend_links) = (Vec::new(), Vec::new(), Vec::new());
+        let mut own_links = None;
+        if options.linked {
+            for _ in 0..SERVERS {
+                server_links.push(Links::to(&redis, &nats).await);
+            }
+            for _ in 0..BACKENDS {
+                backend_links.push(Links::to(&redis, &nats).await);
+            }
+            own_links = Some(Links::to(&redis, &nats).await);
         }
-        let config = ClusterConfig::new([redis.address()], [nats.address()]);
+        for number in 0..SERVERS {
+            let name = format!("s{}", number + 1);
+            let (redis, nats) = addresses(server_links.get(number), &redis, &nats);
+            servers.push(ImServer::start(&name, &redis, &nats, &environment).await);
+        }
+        let own = addresses(own_links.as_ref(), &redis, &nats);
+        let config = ClusterConfig::new([own.0], [own.1]);
         let cluster = Cluster::connect(config).await.expect("Redis and NATS");
         let (backends, dead) = (Vec::new(), Vec::new());
         let mut deployment = Self {
@@ -114,6 +150,9 @@ impl Deployment {
             dead,
             certificate,
             cluster,
+            server_links,
+            backend_links,
+            own_links,
             options,
             profile: *profile,
             total,
@@ -142,9 +181,11 @@ impl Deployment {
             rate: options.rate / BACKENDS as f64,
             seconds,
         };
+        let links = self.backend_links.get(index);
+        let (redis, nats) = addresses(links, &self.redis, &self.nats);
         let setup = BackendSetup {
-            redis: self.redis.address(),
-            nats: self.nats.address(),
+            redis,
+            nats,
             publisher: format!("b{index}.{run}"),
             share,
             drop_percent: options.drop_percent,
@@ -160,6 +201,20 @@ impl Deployment {
         std::mem::swap(&mut self.redis, &mut replica);
         self.redis.take_over(replica).await;
         self.replica = Some(self.redis.start_replica().await);
+    }
+
+    /// Makes the replica the master, and the master its replica, as a managed Redis does for its maintenance: both stay, and so
+    /// do all connections. New ones lead to the new master.
+    ///
+    /// # Panics
+    /// When there are no replica and no links, or the two do not change places.
+    pub async fn change_masters(&mut self) {
+        let replica = self.replica.take().expect("a replica");
+        self.redis.hand_over_to(&replica).await;
+        let old = std::mem::replace(&mut self.redis, replica);
+        self.replica = Some(old);
+        let links = self.server_links.iter().chain(&self.backend_links).chain(&self.own_links);
+        links.for_each(|links| links.redis.lead_to(&self.redis.address()));
     }
 
     /// Every server's addresses: QUIC, then WebSocket.
@@ -233,6 +288,14 @@ impl Deployment {
                 }
             }
         }
+    }
+}
+
+/// Where a process that has these links finds Redis and NATS.
+fn addresses(links: Option<&Links>, redis: &RedisServer, nats: &NatsServer) -> (String, String) {
+    match links {
+        Some(links) => (links.redis.url().to_owned(), links.nats.url().to_owned()),
+        None => (redis.address(), nats.address()),
     }
 }
 

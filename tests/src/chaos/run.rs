@@ -150,6 +150,12 @@ impl Chaos {
         devices.flat_map(|device| behind(device, &ends)).max().unwrap_or(0)
     }
 
+    /// How often devices were disconnected so far.
+    pub fn disconnects(&self) -> u64 {
+        let is_it = |line: &DeviceLine| matches!(line, DeviceLine::Disconnected(_));
+        self.fleet.devices.iter().map(|device| device.count(is_it)).sum()
+    }
+
     /// Ends the load, waits until every device has everything, and holds all reports against each other.
     ///
     /// # Panics
