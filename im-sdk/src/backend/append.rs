@@ -32,7 +32,7 @@ impl Im {
     ) -> Result<Logged, SendError> {
         let inboxes = inboxes(prepared);
         match once {
-            None => self.append_all(id, message, inboxes, None).await,
+            None => self.append_all(id, message, inboxes, None, None).await,
             Some(once) => self.append_once(id, message, prepared, inboxes, once).await,
         }
     }
@@ -46,8 +46,15 @@ impl Im {
         once: Once,
     ) -> Result<Logged, SendError> {
         let deciding = inboxes.remove(0);
-        let decided =
-            self.append_to(&deciding, NewEntry::new(id, message.clone()).once(once.clone())).await?;
+        let writer = prepared.writer.clone();
+        let entry = NewEntry {
+            message_id: id,
+            payload: message.clone(),
+            once: Some(once.clone()),
+            writer,
+            is_checked: false,
+        };
+        let decided = self.append_to(&deciding, entry).await?;
         let message = if decided.message_id == id {
             message
         } else if let Some(message) = self.decided(&deciding, decided).await? {
@@ -59,7 +66,9 @@ impl Im {
             // A handler may make something else of the same publish.
             return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
-        let mut logged = self.append_all(decided.message_id, message, inboxes, Some(once)).await?;
+        let mut logged = self
+            .append_all(decided.message_id, message, inboxes, Some(once), prepared.writer.as_ref())
+            .await?;
         logged.seqs.insert(0, (deciding, decided.seq));
         logged.repeated = decided.repeated;
         Ok(logged)
@@ -80,9 +89,12 @@ impl Im {
         message: Bytes,
         inboxes: Vec<UserId>,
         once: Option<Once>,
+        writer: Option<&UserId>,
     ) -> Result<Logged, SendError> {
         let entry = |inbox: &UserId| {
-            let entry = NewEntry { message_id: id, payload: message.clone(), once: once.clone() };
+            let (payload, once) = (message.clone(), once.clone());
+            let entry =
+                NewEntry { message_id: id, payload, once, writer: writer.cloned(), is_checked: false };
             (LogId::Inbox(inbox.clone()), entry)
         };
         let appended = self.inner.cluster.log().append_many(inboxes.iter().map(entry).collect()).await;
@@ -142,6 +154,10 @@ mod tests {
         Message::to(users(["bob"])).from("alice").text("hi")
     }
 
+    fn alice() -> UserId {
+        "alice".parse().unwrap()
+    }
+
     async fn inbox(im: &Im, user: &str) -> Vec<(MessageId, Bytes)> {
         let log = LogId::Inbox(user.parse().unwrap());
         let page = im.cluster().log().read(&log, 0, 10).await.unwrap();
@@ -177,7 +193,7 @@ mod tests {
         let im = back_end().await;
         let once = Once::Producer { name: "alice/web/tab>bob".into(), number: 1, digest: [7; 16] };
         half_a_try(&im, once.clone()).await;
-        let error = im.send_once(message(), Some(once)).await.unwrap_err();
+        let error = im.send_once(message(), once, &alice()).await.unwrap_err();
         assert!(matches!(error, SendError::Trimmed { .. }), "{error}");
         assert!(inbox(&im, "bob").await.is_empty(), "least of all an empty message");
     }
@@ -186,8 +202,8 @@ mod tests {
     async fn a_retry_soon_after_appends_what_was_decided() {
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
         let once = Once::Key { key: "k".into(), ttl: Duration::from_secs(60), digest: [7; 16] };
-        let first = im.send_once(message(), Some(once.clone())).await.unwrap();
-        let again = im.send_once(message(), Some(once)).await.unwrap();
+        let first = im.send_once(message(), once.clone(), &alice()).await.unwrap();
+        let again = im.send_once(message(), once, &alice()).await.unwrap();
         assert_eq!((first.message_id, first.logged), (again.message_id, again.logged));
         assert_eq!(inbox(&im, "bob").await, inbox(&im, "alice").await);
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cluster::{Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, RoutesError},
-    id::{ChannelId, MessageId, ServerId},
+    id::{ChannelId, MessageId, ServerId, UserId},
     log_throttle::throttled,
     proto::pb,
 };
@@ -52,7 +52,8 @@ impl Im {
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
         let same = matches!(once, Some(Once::Key { .. }));
-        let (appended, found, told) = self.log_to_channel(id, message, &channel, once).await?;
+        let (appended, found, told) =
+            self.log_to_channel(id, message, &channel, once, prepared.writer.clone()).await?;
         let place = ArchivePlace::new(LogId::Channel(channel.clone()), appended.seq);
         let archived = match found {
             Some(message) => message,
@@ -106,8 +107,10 @@ impl Im {
         message: Bytes,
         channel: &ChannelId,
         once: Option<Once>,
+        writer: Option<UserId>,
     ) -> Result<(Appended, Option<Bytes>, Told), SendError> {
-        let append = self.append_to_channel(channel, NewEntry { message_id: id, payload: message, once });
+        let entry = NewEntry { message_id: id, payload: message, once, writer, is_checked: false };
+        let append = self.append_to_channel(channel, entry);
         let (appended, early) = join(append, self.servers_of(channel)).await;
         let (appended, message) = appended?;
         let mut told = Told::default();

@@ -44,9 +44,17 @@ impl Im {
 
     /// The same for a device's publish, which has a number that makes it one effect. It does not wait for what the servers
     /// say: the receipt tells of the logs alone. What one device publishes is handed to the servers in its order.
-    pub(super) async fn send_once(&self, message: Message, once: Option<Once>) -> Result<Receipt, SendError> {
-        let prepared = self.prepare(message)?;
-        self.send_prepared(prepared, once).await
+    ///
+    /// The publishing user is the writer of what is appended: it has a share of each log, whoever the message says it is from.
+    pub(super) async fn send_once(
+        &self,
+        message: Message,
+        once: Once,
+        writer: &UserId,
+    ) -> Result<Receipt, SendError> {
+        let mut prepared = self.prepare(message)?;
+        prepared.writer = Some(writer.clone());
+        self.send_prepared(prepared, Some(once)).await
     }
 
     /// Boxed: it goes through all steps, and a future that holds it is copied when it is made.

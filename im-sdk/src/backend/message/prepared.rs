@@ -78,6 +78,7 @@ impl Message {
             durability,
             priority: self.priority,
             idempotency_key: self.idempotency_key,
+            writer: None,
         })
     }
 }
@@ -167,6 +168,8 @@ pub(in crate::backend) struct Prepared {
     pub(in crate::backend) durability: Durability,
     pub(in crate::backend) priority: Priority,
     pub(in crate::backend) idempotency_key: Option<String>,
+    /// The user whose device published it; see [`NewEntry::writer`](crate::cluster::NewEntry::writer).
+    pub(in crate::backend) writer: Option<UserId>,
 }
 
 impl Prepared {

@@ -153,7 +153,7 @@ impl<H: Handler> Publishes<H> {
 
     async fn send_for(&self, from: &UserId, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
         let message = if message.has_sender() { message } else { message.from(from) };
-        match self.im.send_once(message, Some(once)).await {
+        match self.im.send_once(message, once, from).await {
             Ok(receipt) => Ok(receipt.message_id),
             Err(error) => {
                 tracing::warn!(%from, %error, "an accepted publish could not be sent");
@@ -215,6 +215,12 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::NotInChannel { source: LogError::Stale { .. }, .. } => {
             let reason = "the number was used for another message";
             refused(pb::RefusalKind::Invalid, reason, 0)
+        }
+        SendError::NotLogged { source: LogError::Full { retry_after }, .. }
+        | SendError::NotInChannel { source: LogError::Full { retry_after }, .. } => {
+            let reason = "the recipient has not read what you sent before, and there is no room for more";
+            let retry_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_MS);
+            refused(pb::RefusalKind::TooMany, reason, retry_ms)
         }
         SendError::Id(_)
         | SendError::Routes(_)

@@ -37,12 +37,24 @@ pub struct NewEntry {
     pub payload: Bytes,
     /// What a retry is known by.
     pub once: Option<Once>,
+    /// The user whose device has this appended; it has a share of each log (see [`LogBounds::inbox_shares`]). `None`: the back
+    /// end itself appends, which is never refused for want of room.
+    pub writer: Option<UserId>,
+    /// [`LogStore::check_room`](super::LogStore::check_room) found room for it a moment ago. Then only a writer that has gone far
+    /// beyond its share meanwhile is refused.
+    pub is_checked: bool,
 }
 
 impl NewEntry {
     /// An entry that a retry would append again.
     pub fn new(message_id: MessageId, payload: Bytes) -> Self {
-        Self { message_id, payload, once: None }
+        Self { message_id, payload, once: None, writer: None, is_checked: false }
+    }
+
+    /// The same entry, appended for a user's device.
+    #[must_use]
+    pub fn by(self, writer: UserId) -> Self {
+        Self { writer: Some(writer), ..self }
     }
 
     /// The same, to be appended once.
@@ -105,7 +117,12 @@ impl Ends {
     pub(super) const EMPTY: Self = Self { first: 1, last: 0 };
 }
 
-/// How much a log keeps. What is beyond either bound is trimmed from its old end, by and by.
+/// Bounds of a log. What is beyond one of them is trimmed from the log's old end, by and by.
+///
+/// A log is full at `max_entries` or `max_bytes`. What users' devices appended ([`NewEntry::writer`]) is then protected from
+/// other users: until a device of an inbox's owner has acknowledged it, and in channels, and inboxes whose owner has acknowledged
+/// nothing, for `unread_grace`. A writer that holds its share is refused ([`LogError::Full`](super::LogError::Full)) when only
+/// protected entries of others are in the way; one that does not makes the log grow, up to twice its bounds.
 ///
 /// ```
 /// use im_sdk::cluster::LogBounds;
@@ -114,17 +131,36 @@ impl Ends {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// How many entries a log keeps at least, unless they are too old. Default 10,000. A store that trims in blocks may
-    /// keep some hundred more.
+    /// How many entries a log keeps at least, unless they are too old or take more than `max_bytes`. Default 10,000. A store that
+    /// trims in blocks may keep some hundred more.
     pub max_entries: u64,
+    /// How many bytes a log takes: the store's own measure, overhead included. Default 8 MiB, so that a log of the longest
+    /// messages (64 KiB) still has more than a hundred.
+    pub max_bytes: u64,
     /// How old an entry gets, by the time in its message id. Default 30 days. Older ones are never read. A producer
     /// that has appended nothing for that long is forgotten (see [`Once::Producer`]).
     pub max_age: Duration,
+    /// Into how many shares an inbox is divided. A writer holds one: with the default of 8, an eighth of `max_entries` and of
+    /// `max_bytes`.
+    pub inbox_shares: u32,
+    /// Into how many shares a channel's log is divided. Default 2: one author may dominate a group.
+    pub channel_shares: u32,
+    /// How long an entry is protected that nobody can acknowledge: in a channel, and in an inbox whose owner has never
+    /// acknowledged anything, such as a bot's. Default 7 days: members who were away for longer are reset anyway in busy channels.
+    pub unread_grace: Duration,
 }
 
 impl Default for LogBounds {
     fn default() -> Self {
-        Self { max_entries: 10_000, max_age: Duration::from_secs(30 * 24 * 60 * 60) }
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            max_entries: 10_000,
+            max_bytes: 8 * 1024 * 1024,
+            max_age: 30 * DAY,
+            inbox_shares: 8,
+            channel_shares: 2,
+            unread_grace: 7 * DAY,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Logs inside one process.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map},
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,36 +14,78 @@ use super::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore, NewEntry,
     Page,
     acks::MemoryAcks,
+    clock::SteadyClock,
     live::LiveRecords,
     once::{Once, Record},
+    room::{Cutoffs, Limits, OldEnd, Oldest, Used, Wanted, size_of},
 };
-use crate::id::{Device, MessageId};
+use crate::id::{Device, MessageId, UserId};
 
 /// How many records a log has before those that ran out are looked for.
 const MIN_RECORDS_TO_SWEEP: usize = 64;
 
-/// Logs inside this process, gone when it ends. Clones share them. It never fails but for [`LogError::Stale`] and
-/// [`LogError::Conflict`].
+/// Logs inside this process, gone when it ends. Clones share them. It never fails but for [`LogError::Stale`],
+/// [`LogError::Conflict`] and [`LogError::Full`].
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
     logs: Arc<Mutex<HashMap<LogId, Log>>>,
     live: LiveRecords,
     acks: Arc<MemoryAcks>,
     bounds: LogBounds,
+    clock: SteadyClock,
 }
 
 #[derive(Debug, Default)]
 struct Log {
     /// The last one has the seq `last`.
     entries: VecDeque<Entry>,
+    /// What each of them counts for.
+    parts: VecDeque<Part>,
     last: u64,
+    bytes: u64,
+    /// What each writer holds, in cost.
+    held: HashMap<UserId, u64>,
     records: Records,
+}
+
+/// What an entry counts for.
+#[derive(Debug)]
+struct Part {
+    writer: Option<UserId>,
+    bytes: u64,
+    cost: u64,
 }
 
 impl MemoryLog {
     /// Empty logs.
     pub fn new(bounds: LogBounds) -> Self {
-        Self { logs: Arc::default(), live: LiveRecords::default(), acks: Arc::default(), bounds }
+        Self { bounds, ..Self::default() }
+    }
+
+    fn cutoffs(&self) -> Cutoffs {
+        Cutoffs::at(Some(self.clock.now_ms()), &self.bounds)
+    }
+
+    fn append_to(
+        &self,
+        logs: &mut HashMap<LogId, Log>,
+        id: &LogId,
+        entry: NewEntry,
+        cutoffs: Cutoffs,
+    ) -> Result<Appended, LogError> {
+        let log = match logs.get_mut(id) {
+            Some(log) => log,
+            None => logs.entry(id.clone()).or_default(),
+        };
+        log.append(id, entry, &self.bounds, cutoffs, || self.acknowledged(id))
+    }
+
+    /// How far the devices of an inbox's owner have come.
+    fn acknowledged(&self, log: &LogId) -> Option<u64> {
+        match log {
+            LogId::Inbox(owner) => self.acks.furthest(owner, log, self.bounds.max_age),
+            LogId::Channel(_) => None,
+        }
     }
 
     fn logs(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
@@ -52,10 +95,10 @@ impl MemoryLog {
 
     /// Looks at a log from which everything too old is gone.
     fn look<T>(&self, log: &LogId, look: impl FnOnce(&Log) -> T) -> T {
-        let oldest = self.bounds.oldest_id();
+        let cutoffs = self.cutoffs();
         match self.logs().get_mut(log) {
             Some(log) => {
-                log.trim_before(oldest);
+                log.trim_before(cutoffs.age);
                 look(log)
             }
             None => look(&Log::default()),
@@ -66,20 +109,24 @@ impl MemoryLog {
 #[async_trait]
 impl LogStore for MemoryLog {
     async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
-        let oldest = self.bounds.oldest_id();
-        let mut logs = self.logs();
-        let log = match logs.get_mut(log) {
-            Some(log) => log,
-            None => logs.entry(log.clone()).or_default(),
-        };
-        log.append(entry, &self.bounds, oldest)
+        let cutoffs = self.cutoffs();
+        self.append_to(&mut self.logs(), log, entry, cutoffs)
     }
 
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
-        let oldest = self.bounds.oldest_id();
+        let cutoffs = self.cutoffs();
         let mut logs = self.logs();
-        let entries = entries.into_iter();
-        entries.map(|(log, entry)| logs.entry(log).or_default().append(entry, &self.bounds, oldest)).collect()
+        entries.into_iter().map(|(log, entry)| self.append_to(&mut logs, &log, entry, cutoffs)).collect()
+    }
+
+    async fn check_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
+        let cutoffs = self.cutoffs();
+        let mut logs = self.logs();
+        let check = |(id, entry): &(LogId, NewEntry)| {
+            let Some(log) = logs.get_mut(id) else { return Ok(()) };
+            log.check_room(id, entry, &self.bounds, cutoffs, || self.acknowledged(id))
+        };
+        entries.iter().map(check).collect()
     }
 
     async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {
@@ -138,34 +185,103 @@ impl Log {
 
     fn append(
         &mut self,
+        id: &LogId,
         entry: NewEntry,
         bounds: &LogBounds,
-        oldest: MessageId,
+        cutoffs: Cutoffs,
+        acknowledged: impl Fn() -> Option<u64>,
     ) -> Result<Appended, LogError> {
-        let NewEntry { message_id, payload, once } = entry;
-        if let Some(answer) =
-            once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once))
-        {
+        if let Some(answer) = self.answer(&entry) {
             return answer;
         }
+        self.trim_before(cutoffs.age);
+        let limits = Limits::of(id, bounds);
+        if limits.is_full(self.used().with(size_of(&entry)), 1) {
+            let wanted = Wanted::new(id, &entry, bounds, cutoffs, acknowledged());
+            let Ok(room) = wanted.make_room(self);
+            room?;
+        }
         self.last += 1;
-        let seq = self.last;
+        let (seq, bytes) = (self.last, size_of(&entry));
+        let NewEntry { message_id, payload, once, writer, .. } = entry;
         if let Some(once) = once {
             let record = Record::new(&once, seq, message_id);
             self.records.insert(once.record_name(), record, once.remembered_for(bounds));
         }
-        self.entries.push_back(Entry { seq, message_id, payload });
-        self.trim_before(oldest);
-        while self.entries.len() as u64 > bounds.max_entries {
-            self.entries.pop_front();
+        let part = Part { writer, bytes, cost: limits.cost(bytes) };
+        if let Some(writer) = &part.writer {
+            *self.held.entry(writer.clone()).or_default() += part.cost;
         }
+        self.bytes += bytes;
+        self.entries.push_back(Entry { seq, message_id, payload });
+        self.parts.push_back(part);
         Ok(Appended { seq, message_id, repeated: false })
+    }
+
+    fn check_room(
+        &mut self,
+        id: &LogId,
+        entry: &NewEntry,
+        bounds: &LogBounds,
+        cutoffs: Cutoffs,
+        acknowledged: impl Fn() -> Option<u64>,
+    ) -> Result<(), LogError> {
+        if self.answer(entry).is_some() {
+            return Ok(());
+        }
+        let Ok(room) = Wanted::new(id, entry, bounds, cutoffs, acknowledged()).check_room(self);
+        room
+    }
+
+    /// What is remembered of an earlier attempt.
+    fn answer(&self, entry: &NewEntry) -> Option<Result<Appended, LogError>> {
+        entry.once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once))
     }
 
     fn trim_before(&mut self, oldest: MessageId) {
         while self.entries.front().is_some_and(|entry| entry.message_id < oldest) {
-            self.entries.pop_front();
+            self.pop();
         }
+    }
+
+    fn pop(&mut self) {
+        self.entries.pop_front();
+        let Some(Part { writer, bytes, cost }) = self.parts.pop_front() else { return };
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(writer) = writer
+            && let hash_map::Entry::Occupied(mut held) = self.held.entry(writer)
+        {
+            *held.get_mut() = held.get().saturating_sub(cost);
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+}
+
+impl OldEnd for Log {
+    type Error = Infallible;
+
+    fn used(&self) -> Used {
+        Used { entries: self.entries.len() as u64, bytes: self.bytes }
+    }
+
+    fn oldest(&mut self) -> Result<Option<Oldest>, Infallible> {
+        let found = self.entries.front().zip(self.parts.front());
+        Ok(found.map(|(entry, part)| Oldest {
+            seq: entry.seq,
+            message_id: entry.message_id,
+            writer: part.writer.clone(),
+        }))
+    }
+
+    fn remove_oldest(&mut self) -> Result<(), Infallible> {
+        self.pop();
+        Ok(())
+    }
+
+    fn held_by(&mut self, writer: &UserId) -> Result<u64, Infallible> {
+        Ok(self.held.get(writer).copied().unwrap_or_default())
     }
 }
 

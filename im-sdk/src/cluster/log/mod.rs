@@ -4,6 +4,7 @@
 //! or all of them, have been trimmed away.
 
 mod acks;
+mod clock;
 #[cfg(feature = "backend")]
 mod disk;
 mod entry;
@@ -11,8 +12,9 @@ mod live;
 mod memory;
 mod once;
 mod redis;
+mod room;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -42,6 +44,18 @@ pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
     /// Appends entries together, each on its own: the results are in their order, and some may fail where others do not.
     /// Entries for the same log get into it in any order.
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>>;
+
+    /// Whether [`LogStore::append`] would find room for these entries, in their order: for who has to know of several logs
+    /// before the first one is written. Entries that a retry finds there, and those without a [`NewEntry::writer`], always have
+    /// room.
+    ///
+    /// The default, for a store that gives writers no shares, finds room for all.
+    ///
+    /// # Errors
+    /// [`LogError::Full`] for the entry that has no room; [`LogError::Unavailable`].
+    async fn check_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
+        vec![Ok(()); entries.len()]
+    }
 
     /// Remembers the number or key of something that is sent and kept nowhere: a number for an hour, a key for as long as it
     /// says, apart from those of the log's entries. Returns the id that came with it first: `message_id`, if it is new.
@@ -100,6 +114,12 @@ pub enum LogError {
     /// The same number or key came with something else before. Nothing was appended now.
     #[error("the same number or key was used for something else")]
     Conflict,
+    /// The writer holds its share of the log already, and what others wrote there is still unread. Nothing was appended.
+    #[error("the writer's share of the log is used up; try again in {} s", retry_after.as_secs().max(1))]
+    Full {
+        /// How long to wait before another attempt.
+        retry_after: Duration,
+    },
     /// Nothing was appended.
     #[error("nothing was appended: {source}")]
     NotAppended {

@@ -60,6 +60,20 @@ impl MemoryAcks {
         questions.iter().map(|question| state.find(question, now, max_age)).collect()
     }
 
+    /// The furthest place in a log that a device of a user has acknowledged.
+    pub(in crate::cluster::log) fn furthest(
+        &self,
+        user: &UserId,
+        log: &LogId,
+        max_age: Duration,
+    ) -> Option<u64> {
+        let now = Instant::now();
+        let state = self.lock();
+        let user = state.users.get(user).filter(|user| !user.is_silent(now, max_age))?;
+        let places = user.places.iter().filter(|((_, of), _)| of == log);
+        places.map(|(_, place)| place.seq).max()
+    }
+
     pub(in crate::cluster::log) fn lower(&self, ack: &DeviceAck) {
         let mut state = self.lock();
         let Some(user) = state.users.get_mut(&ack.user) else { return };

@@ -7,11 +7,11 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 use super::{DiskLog, WriterEnded, unavailable, writer::Job};
 use crate::{
     cluster::log::{
-        AckQuestion, AckStore, DeviceAck, LogError, MAX_ACKED_SEQ, MAX_ACKS_PER_USER,
+        AckQuestion, AckStore, DeviceAck, LogError, LogId, MAX_ACKED_SEQ, MAX_ACKS_PER_USER,
         acks::{device_of, member},
         entry::{milliseconds, unix_ms},
     },
-    id::Device,
+    id::{Device, UserId},
 };
 
 /// User and member -> seq, and when it was noted (Unix, milliseconds).
@@ -147,6 +147,18 @@ impl AckWriter {
         }
         Ok(())
     }
+}
+
+/// The furthest place in an inbox that a device of its owner has acknowledged.
+pub(super) fn furthest(acks: &Acks<'_>, owner: &UserId, oldest_ms: u64) -> Result<Option<u64>, redb::Error> {
+    let (mut furthest, log) = (None, LogId::Inbox(owner.clone()).to_string());
+    for place in of_user(acks, owner.as_str())? {
+        let (member, seq, noted_ms) = place?;
+        if noted_ms > oldest_ms && device_of(&member, &log).is_some() {
+            furthest = furthest.max(Some(seq));
+        }
+    }
+    Ok(furthest)
 }
 
 pub(super) fn lower(acks: &mut Acks<'_>, ack: &DeviceAck) -> Result<(), redb::Error> {

@@ -4,9 +4,11 @@
 //! committed and never wait for it.
 
 mod acks;
+mod clock;
 pub(in crate::cluster) mod open;
 mod reader;
 mod tables;
+mod tally;
 mod trim;
 mod writer;
 
@@ -21,10 +23,14 @@ use tokio::{
 
 pub use self::open::OpenLogError;
 use self::{
+    clock::FileClock,
     reader::{Found, Reader},
     writer::{Job, Writer},
 };
-use super::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords};
+use super::{
+    Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords,
+    room::Cutoffs,
+};
 use crate::{
     cluster::{conversations::DiskConversations, members::DiskMembers, seen::DiskLastSeen},
     id::MessageId,
@@ -41,6 +47,7 @@ const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
 pub struct DiskLog {
     database: Arc<Database>,
     bounds: LogBounds,
+    clock: FileClock,
     /// Not in the file: what is kept nowhere needs no disk to be sent. A restart forgets them.
     live: LiveRecords,
     /// Taken when dropped, which ends the writer.
@@ -56,10 +63,18 @@ impl DiskLog {
     pub fn open(path: impl AsRef<Path>, bounds: LogBounds) -> Result<Self, OpenLogError> {
         let database = Arc::new(open::open(path.as_ref(), tables::create)?);
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
-        let writer = Writer::new(database.clone(), bounds);
+        let clock = FileClock::open(&database).map_err(|error| open::unreadable(path.as_ref(), error))?;
+        let writer = Writer::new(database.clone(), bounds, clock);
         let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));
         let writer = writer.map_err(|source| open::no_writer(path.as_ref(), source))?;
-        Ok(Self { database, bounds, live: LiveRecords::default(), jobs: Some(jobs), writer: Some(writer) })
+        Ok(Self {
+            database,
+            bounds,
+            clock,
+            live: LiveRecords::default(),
+            jobs: Some(jobs),
+            writer: Some(writer),
+        })
     }
 
     /// The store of members in the same file. The file stays open as long as it is there.
@@ -104,7 +119,7 @@ impl DiskLog {
     ) -> Result<T, LogError> {
         let look = Arc::new(look);
         loop {
-            let oldest = self.bounds.oldest_id();
+            let oldest = Cutoffs::at(self.clock.now_ms(), &self.bounds).age;
             let (database, look) = (self.database.clone(), look.clone());
             let looking = spawn_blocking(move || look(&Reader::new(&database, oldest)?));
             let found = looking.await.map_err(|error| unavailable(action, error))?;
@@ -130,6 +145,12 @@ impl LogStore for DiskLog {
 
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
         self.append_all(entries).await
+    }
+
+    async fn check_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
+        let (entries, count) = (entries.to_vec(), entries.len());
+        let checked = self.write(|done| Job::CheckRoom { entries, done }).await.and_then(Result::ok);
+        checked.unwrap_or_else(|| vec![Err(unavailable("look for room in a log", WriterEnded)); count])
     }
 
     async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {

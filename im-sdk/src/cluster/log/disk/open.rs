@@ -66,7 +66,10 @@ fn explain(path: &Path, error: DatabaseError) -> OpenLogError {
     }
 }
 
-fn unreadable(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> OpenLogError {
+pub(super) fn unreadable(
+    path: &Path,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> OpenLogError {
     OpenLogError::Unreadable { path: path.into(), source: Box::new(source) }
 }
 

@@ -2,7 +2,7 @@
 
 use redb::{Database, Table, TableDefinition};
 
-use super::acks::ACKS;
+use super::{acks::ACKS, clock::CLOCK, tally::WRITERS};
 use crate::{
     cluster::{
         conversations,
@@ -81,6 +81,8 @@ pub(super) fn create(database: &Database) -> Result<(), redb::Error> {
     conversations::create(&transaction)?;
     seen::create(&transaction)?;
     transaction.open_table(ACKS)?;
+    transaction.open_table(WRITERS)?;
+    transaction.open_table(CLOCK)?;
     transaction.commit()?;
     Ok(())
 }

@@ -3,7 +3,10 @@
 use redb::ReadableTable;
 
 use super::tables::{Entries, Log, Records, message_id};
-use crate::{cluster::log::LogBounds, id::MessageId};
+use crate::{
+    cluster::log::room::{Limits, Used},
+    id::MessageId,
+};
 
 /// How many entries too many a log gets before they are removed: neighbours share pages of the file, so together is
 /// cheaper. Also how many appends there are between two looks at the age of the oldest entry.
@@ -12,24 +15,18 @@ const BLOCK: u64 = 64;
 /// How many records are looked at for each one that is written.
 const SWEPT_PER_RECORD: usize = 4;
 
-pub(super) fn after_append(
-    entries: &mut Entries<'_>,
-    log: &mut Log,
-    bounds: &LogBounds,
-    oldest: MessageId,
-) -> Result<(), redb::Error> {
-    let kept = log.last + 1 - log.first;
-    if kept >= bounds.max_entries.saturating_add(BLOCK) {
-        remove_until(entries, log, log.last + 1 - bounds.max_entries)?;
-    }
-    if log.last.is_multiple_of(BLOCK) {
-        by_age(entries, log, oldest)?;
-    }
-    Ok(())
+/// Whether the age of the oldest entry is looked at with the append of this seq.
+pub(super) fn is_due(seq: u64) -> bool {
+    seq.is_multiple_of(BLOCK)
 }
 
-/// Removes the entries too old from the beginning of a log, up to the first that is not.
-pub(super) fn by_age(entries: &mut Entries<'_>, log: &mut Log, oldest: MessageId) -> Result<(), redb::Error> {
+/// Whether a log has so much more than it should that making room is worth it.
+pub(super) fn is_full(used: Used, limits: &Limits) -> bool {
+    used.entries >= limits.max_entries.saturating_add(BLOCK) || used.bytes > limits.max_bytes
+}
+
+/// The seq behind the entries at the beginning of a log that are too old.
+pub(super) fn first_young(entries: &Entries<'_>, log: Log, oldest: MessageId) -> Result<u64, redb::Error> {
     let mut first = log.first;
     for entry in entries.range((log.number, log.first)..=(log.number, log.last))? {
         if message_id(entry?.1.value().0)? >= oldest {
@@ -37,15 +34,7 @@ pub(super) fn by_age(entries: &mut Entries<'_>, log: &mut Log, oldest: MessageId
         }
         first += 1;
     }
-    remove_until(entries, log, first)
-}
-
-fn remove_until(entries: &mut Entries<'_>, log: &mut Log, first: u64) -> Result<(), redb::Error> {
-    if first > log.first {
-        entries.retain_in((log.number, log.first)..(log.number, first), |_, _| false)?;
-        log.first = first;
-    }
-    Ok(())
+    Ok(first)
 }
 
 /// Log and record name.

@@ -1,13 +1,15 @@
 //! The thread that writes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     acks::{self, ACKS, AckWriter, Acks},
+    clock::{CLOCK, FileClock},
     tables::{ENTRIES, Entries, LOGS, Log, RECORDS, Records, load_record, store_record},
+    tally::{DiskEnd, Tallies, WRITERS, Writers, remove_until},
     trim::{self, Sweep},
 };
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
         Appended, DeviceAck, LogBounds, LogError, LogId, NewEntry,
         entry::{milliseconds, unix_ms},
         once::{Once, Record},
+        room::{Cutoffs, Limits, OldEnd as _, Wanted, size_of},
     },
     id::MessageId,
 };
@@ -29,6 +32,11 @@ pub(super) enum Job {
     Append {
         entries: Vec<(LogId, NewEntry)>,
         done: oneshot::Sender<Results>,
+    },
+    /// Looks whether entries would be appended.
+    CheckRoom {
+        entries: Vec<(LogId, NewEntry)>,
+        done: oneshot::Sender<Vec<Result<(), LogError>>>,
     },
     /// Removes the entries too old from the beginning of logs.
     Trim {
@@ -49,6 +57,7 @@ pub(super) enum Job {
 /// What a job came to.
 enum Applied {
     Appended(Results),
+    Checked(Vec<Result<(), LogError>>),
     Noted(Vec<bool>),
     Done,
 }
@@ -60,32 +69,48 @@ impl Job {
         match (self, outcome) {
             (Self::Append { done, .. }, Ok(Applied::Appended(results))) => drop(done.send(results)),
             (Self::Append { entries, done }, Err(error)) => drop(done.send(vec![Err(error); entries.len()])),
+            (Self::CheckRoom { done, .. }, Ok(Applied::Checked(results))) => drop(done.send(results)),
+            (Self::CheckRoom { entries, done }, Err(error)) => {
+                drop(done.send(vec![Err(error); entries.len()]));
+            }
             (Self::NoteAcks { done, .. }, Ok(Applied::Noted(forward))) => drop(done.send(Ok(forward))),
             (Self::NoteAcks { done, .. }, Err(error)) => drop(done.send(Err(error))),
             (Self::Trim { done, .. } | Self::LowerAck { done, .. }, outcome) => {
                 drop(done.send(outcome.map(drop)));
             }
             // No job comes to another's result; without an answer it counts as unknown.
-            (Self::Append { .. } | Self::NoteAcks { .. }, Ok(_)) => {}
+            (Self::Append { .. } | Self::CheckRoom { .. } | Self::NoteAcks { .. }, Ok(_)) => {}
         }
     }
 
     /// Whether what it writes may be lost in a crash.
     fn may_be_lost(&self) -> bool {
-        matches!(self, Self::NoteAcks { .. } | Self::LowerAck { .. })
+        matches!(self, Self::CheckRoom { .. } | Self::NoteAcks { .. } | Self::LowerAck { .. })
     }
 }
 
 pub(super) struct Writer {
     database: Arc<Database>,
     bounds: LogBounds,
+    clock: FileClock,
+    /// When the file was told the time.
+    noted: Option<Instant>,
+    tallies: Tallies,
     sweep: Sweep,
     acks: AckWriter,
 }
 
 impl Writer {
-    pub(super) fn new(database: Arc<Database>, bounds: LogBounds) -> Self {
-        Self { database, bounds, sweep: Sweep::default(), acks: AckWriter::default() }
+    pub(super) fn new(database: Arc<Database>, bounds: LogBounds, clock: FileClock) -> Self {
+        Self {
+            database,
+            bounds,
+            clock,
+            noted: None,
+            tallies: Tallies::default(),
+            sweep: Sweep::default(),
+            acks: AckWriter::default(),
+        }
     }
 
     /// Writes until nobody can hand in a job any more.
@@ -109,7 +134,10 @@ impl Writer {
                     job.answer(Ok(results));
                 }
             }
-            Err(error) => batch.into_iter().for_each(|job| job.answer(Err(error.clone()))),
+            Err(error) => {
+                self.tallies.forget();
+                batch.into_iter().for_each(|job| job.answer(Err(error.clone())));
+            }
         }
     }
 
@@ -128,7 +156,11 @@ impl Writer {
         if batch.iter().all(Job::may_be_lost) {
             transaction.set_durability(Durability::None)?;
         }
-        let mut tables = Tables::open(&transaction, self.bounds)?;
+        if let Some(now_ms) = self.clock.to_note(&mut self.noted) {
+            transaction.open_table(CLOCK)?.insert((), now_ms)?;
+        }
+        let cutoffs = Cutoffs::at(self.clock.now_ms(), &self.bounds);
+        let mut tables = Tables::open(&transaction, self.bounds, cutoffs, &mut self.tallies)?;
         let results = batch.iter().map(|job| tables.apply(job, &mut self.acks)).collect::<Result<_, _>>()?;
         self.sweep.run(&mut tables.records, tables.new_records, tables.now_ms)?;
         drop(tables);
@@ -137,26 +169,35 @@ impl Writer {
 }
 
 /// The tables of one transaction.
-struct Tables<'a> {
+struct Tables<'a, 't> {
     logs: Table<'a, &'static str, (u64, u64, u64)>,
     entries: Entries<'a>,
+    writers: Writers<'a>,
+    tallies: &'t mut Tallies,
     records: Records<'a>,
     acks: Acks<'a>,
     bounds: LogBounds,
-    oldest: MessageId,
+    cutoffs: Cutoffs,
     now_ms: u64,
     new_records: usize,
 }
 
-impl<'a> Tables<'a> {
-    fn open(transaction: &'a WriteTransaction, bounds: LogBounds) -> Result<Self, redb::Error> {
+impl<'a, 't> Tables<'a, 't> {
+    fn open(
+        transaction: &'a WriteTransaction,
+        bounds: LogBounds,
+        cutoffs: Cutoffs,
+        tallies: &'t mut Tallies,
+    ) -> Result<Self, redb::Error> {
         Ok(Self {
             logs: transaction.open_table(LOGS)?,
             entries: transaction.open_table(ENTRIES)?,
+            writers: transaction.open_table(WRITERS)?,
+            tallies,
             records: transaction.open_table(RECORDS)?,
             acks: transaction.open_table(ACKS)?,
             bounds,
-            oldest: bounds.oldest_id(),
+            cutoffs,
             now_ms: unix_ms(),
             new_records: 0,
         })
@@ -168,8 +209,12 @@ impl<'a> Tables<'a> {
                 let appends = entries.iter().map(|(log, entry)| self.append(log, entry));
                 return appends.collect::<Result<_, _>>().map(Applied::Appended);
             }
+            Job::CheckRoom { entries, .. } => {
+                let checks = entries.iter().map(|(log, entry)| self.check_room(log, entry));
+                return checks.collect::<Result<_, _>>().map(Applied::Checked);
+            }
             Job::NoteAcks { acks, .. } => {
-                let oldest_ms = self.now_ms.saturating_sub(milliseconds(self.bounds.max_age));
+                let oldest_ms = self.oldest_ack_ms();
                 let notes = acks.iter().map(|ack| writer.note(&mut self.acks, ack, self.now_ms, oldest_ms));
                 return notes.collect::<Result<_, _>>().map(Applied::Noted);
             }
@@ -189,21 +234,88 @@ impl<'a> Tables<'a> {
         {
             return Ok(answer);
         }
+        let limits = Limits::of(id, &self.bounds);
+        if let Err(refused) = self.make_room(id, &mut log, entry, &limits)? {
+            return Ok(Err(refused));
+        }
+        let tally = self.tallies.of(log, &self.entries, &self.writers)?;
         log.last += 1;
         let (seq, message_id) = (log.last, entry.message_id);
         self.entries.insert((log.number, seq), (message_id.as_u64(), &*entry.payload))?;
+        tally.bytes += size_of(entry);
+        if let Some(writer) = &entry.writer {
+            let cost = limits.cost(size_of(entry));
+            self.writers.insert((log.number, seq), (writer.as_str(), cost))?;
+            tally.add(writer.as_str(), cost);
+        }
         if let Some(once) = &entry.once {
             self.remember(log, once, &Record::new(once, seq, message_id))?;
         }
-        trim::after_append(&mut self.entries, &mut log, &self.bounds, self.oldest)?;
+        if trim::is_due(seq) {
+            self.trim_by_age(&mut log, self.cutoffs.age)?;
+        }
         self.logs.insert(&*name, log.stored())?;
         Ok(Ok(Appended { seq, message_id, repeated: false }))
+    }
+
+    /// Trims what is in the way of an entry. Nothing of it is seen unless the log is stored.
+    fn make_room(
+        &mut self,
+        id: &LogId,
+        log: &mut Log,
+        entry: &NewEntry,
+        limits: &Limits,
+    ) -> Result<Result<(), LogError>, redb::Error> {
+        let oldest_ack_ms = self.oldest_ack_ms();
+        let tally = self.tallies.of(*log, &self.entries, &self.writers)?;
+        let mut end = DiskEnd { entries: &mut self.entries, writers: &mut self.writers, tally, log };
+        if !trim::is_full(end.used().with(size_of(entry)), limits) {
+            return Ok(Ok(()));
+        }
+        let acknowledged = acknowledged(&self.acks, id, oldest_ack_ms)?;
+        let room = Wanted::new(id, entry, &self.bounds, self.cutoffs, acknowledged).make_room(&mut end)?;
+        self.logs.insert(&*id.to_string(), log.stored())?;
+        Ok(room)
+    }
+
+    fn check_room(&mut self, id: &LogId, entry: &NewEntry) -> Result<Result<(), LogError>, redb::Error> {
+        let mut log = self.log(&id.to_string())?;
+        if log.last == 0 {
+            return Ok(Ok(()));
+        }
+        if let Some(once) = &entry.once
+            && self.record(log, once)?.is_some_and(|record| record.answer(once).is_some())
+        {
+            return Ok(Ok(()));
+        }
+        let limits = Limits::of(id, &self.bounds);
+        let acknowledged = acknowledged(&self.acks, id, self.oldest_ack_ms())?;
+        let tally = self.tallies.of(log, &self.entries, &self.writers)?;
+        let (entries, writers) = (&mut self.entries, &mut self.writers);
+        let mut end = DiskEnd { entries, writers, tally, log: &mut log };
+        if !trim::is_full(end.used().with(size_of(entry)), &limits) {
+            return Ok(Ok(()));
+        }
+        Wanted::new(id, entry, &self.bounds, self.cutoffs, acknowledged).check_room(&mut end)
+    }
+
+    fn oldest_ack_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(milliseconds(self.bounds.max_age))
+    }
+
+    fn trim_by_age(&mut self, log: &mut Log, oldest: MessageId) -> Result<(), redb::Error> {
+        let first = trim::first_young(&self.entries, *log, oldest)?;
+        if first <= log.first {
+            return Ok(());
+        }
+        let tally = self.tallies.of(*log, &self.entries, &self.writers)?;
+        remove_until(&mut self.entries, &mut self.writers, tally, log, first)
     }
 
     fn trim(&mut self, id: &LogId, oldest: MessageId) -> Result<(), redb::Error> {
         let name = id.to_string();
         let mut log = self.log(&name)?;
-        trim::by_age(&mut self.entries, &mut log, oldest)?;
+        self.trim_by_age(&mut log, oldest)?;
         if log.last > 0 {
             self.logs.insert(&*name, log.stored())?;
         }
@@ -231,5 +343,13 @@ impl<'a> Tables<'a> {
         self.records.insert((log.number, &*once.record_name()), store_record(record, ends))?;
         self.new_records += 1;
         Ok(())
+    }
+}
+
+/// How far the devices of an inbox's owner have come.
+fn acknowledged(acks: &Acks<'_>, log: &LogId, oldest_ms: u64) -> Result<Option<u64>, redb::Error> {
+    match log {
+        LogId::Inbox(owner) => acks::furthest(acks, owner, oldest_ms),
+        LogId::Channel(_) => Ok(None),
     }
 }

@@ -1,0 +1,48 @@
+//! The time by which logs inside one process, or in a file, are trimmed.
+
+use std::time::Instant;
+
+use super::entry::unix_ms;
+
+/// The system's clock, as long as it agrees with the monotonic one: when they differ, the earlier time counts. So a clock that
+/// jumps ahead makes nothing too old, and one that was ahead and is set right does not either.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SteadyClock {
+    started: Instant,
+    started_ms: u64,
+}
+
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self { started: Instant::now(), started_ms: unix_ms() }
+    }
+}
+
+impl SteadyClock {
+    /// Milliseconds since the Unix epoch.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.earlier_of(unix_ms())
+    }
+
+    fn earlier_of(&self, wall_ms: u64) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        wall_ms.min(self.started_ms.saturating_add(elapsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_of_both_clocks_counts() {
+        const HOUR_MS: u64 = 60 * 60 * 1000;
+        let clock = SteadyClock::default();
+        let now = unix_ms();
+        assert!(clock.earlier_of(now + HOUR_MS) < now + HOUR_MS / 2, "a wall clock that jumped ahead");
+        assert_eq!(clock.earlier_of(now - HOUR_MS), now - HOUR_MS, "one that was set back");
+        // It was an hour ahead when the process started, and is right now.
+        let ahead = SteadyClock { started_ms: now + HOUR_MS, ..clock };
+        assert_eq!(ahead.earlier_of(now), now);
+    }
+}

@@ -1,0 +1,148 @@
+//! Sizes of logs and their writers' parts, and the old end of a log in the file.
+
+use std::collections::{HashMap, hash_map};
+
+use redb::{ReadableTable, Table, TableDefinition};
+
+use super::tables::{Entries, Log, message_id};
+use crate::{
+    cluster::log::room::{OVERHEAD, OldEnd, Oldest, Used},
+    id::UserId,
+};
+
+/// Log and seq -> the writer of what a device had appended, and what it costs.
+pub(super) const WRITERS: TableDefinition<(u64, u64), (&str, u64)> = TableDefinition::new("writers");
+
+pub(super) type Writers<'a> = Table<'a, (u64, u64), (&'static str, u64)>;
+
+/// How many logs' tallies are kept. Beyond, all are forgotten and counted again.
+const MAX_TALLIES: usize = 4_096;
+
+/// What one log takes.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) bytes: u64,
+    /// What each writer holds, in cost.
+    held: HashMap<String, u64>,
+}
+
+/// What logs take, as far as it was counted: the file has the entries alone.
+#[derive(Debug, Default)]
+pub(super) struct Tallies(HashMap<u64, Tally>);
+
+impl Tallies {
+    /// To be called when it is not known what the file has.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Of one log, counted where that was not done before.
+    pub(super) fn of<'t>(
+        &'t mut self,
+        log: Log,
+        entries: &Entries<'_>,
+        writers: &Writers<'_>,
+    ) -> Result<&'t mut Tally, redb::Error> {
+        if self.0.len() >= MAX_TALLIES && !self.0.contains_key(&log.number) {
+            self.forget();
+        }
+        Ok(match self.0.entry(log.number) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(unknown) => unknown.insert(Tally::count(log, entries, writers)?),
+        })
+    }
+}
+
+impl Tally {
+    fn count(log: Log, entries: &Entries<'_>, writers: &Writers<'_>) -> Result<Self, redb::Error> {
+        let mut tally = Self::default();
+        if log.first > log.last {
+            return Ok(tally);
+        }
+        let all = (log.number, log.first)..=(log.number, log.last);
+        for entry in entries.range(all.clone())? {
+            tally.bytes += entry?.1.value().1.len() as u64 + OVERHEAD;
+        }
+        for writer in writers.range(all)? {
+            let (_, value) = writer?;
+            let (writer, cost) = value.value();
+            tally.add(writer, cost);
+        }
+        Ok(tally)
+    }
+
+    pub(super) fn add(&mut self, writer: &str, cost: u64) {
+        match self.held.get_mut(writer) {
+            Some(held) => *held += cost,
+            None => drop(self.held.insert(writer.to_owned(), cost)),
+        }
+    }
+
+    fn take(&mut self, writer: &str, cost: u64) {
+        let Some(held) = self.held.get_mut(writer) else { return };
+        *held = held.saturating_sub(cost);
+        if *held == 0 {
+            self.held.remove(writer);
+        }
+    }
+}
+
+/// Removes the entries before a seq, and what is known of them.
+pub(super) fn remove_until(
+    entries: &mut Entries<'_>,
+    writers: &mut Writers<'_>,
+    tally: &mut Tally,
+    log: &mut Log,
+    first: u64,
+) -> Result<(), redb::Error> {
+    if first <= log.first {
+        return Ok(());
+    }
+    let range = (log.number, log.first)..(log.number, first);
+    let mut bytes = 0;
+    entries.retain_in(range.clone(), |_, (_, payload)| {
+        bytes += payload.len() as u64 + OVERHEAD;
+        false
+    })?;
+    writers.retain_in(range, |_, (writer, cost)| {
+        tally.take(writer, cost);
+        false
+    })?;
+    tally.bytes = tally.bytes.saturating_sub(bytes);
+    log.first = first;
+    Ok(())
+}
+
+/// The old end of one log. What goes is removed when it is done with, in one step: neighbours share pages of the file.
+pub(super) struct DiskEnd<'t, 'a> {
+    pub(super) entries: &'t mut Entries<'a>,
+    pub(super) writers: &'t mut Writers<'a>,
+    pub(super) tally: &'t mut Tally,
+    pub(super) log: &'t mut Log,
+}
+
+impl OldEnd for DiskEnd<'_, '_> {
+    type Error = redb::Error;
+
+    fn used(&self) -> Used {
+        Used { entries: self.log.last + 1 - self.log.first, bytes: self.tally.bytes }
+    }
+
+    fn oldest(&mut self) -> Result<Option<Oldest>, redb::Error> {
+        let (seq, place) = (self.log.first, (self.log.number, self.log.first));
+        let Some(entry) = self.entries.get(place)? else { return Ok(None) };
+        let message_id = message_id(entry.value().0)?;
+        let writer = self.writers.get(place)?;
+        let writer = writer.and_then(|writer| UserId::parse(writer.value().0).ok());
+        Ok(Some(Oldest { seq, message_id, writer }))
+    }
+
+    fn remove_oldest(&mut self) -> Result<(), redb::Error> {
+        let next = self.log.first + 1;
+        remove_until(self.entries, self.writers, self.tally, self.log, next)
+    }
+
+    fn held_by(&mut self, writer: &UserId) -> Result<u64, redb::Error> {
+        Ok(self.tally.held.get(writer.as_str()).copied().unwrap_or_default())
+    }
+}
