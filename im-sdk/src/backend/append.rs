@@ -166,7 +166,7 @@ mod tests {
 
     /// A try that ended between the first log and the others, long ago.
     async fn half_a_try(im: &Im, once: Once) -> MessageId {
-        let (alice, id) = ("alice".parse().unwrap(), im.inner.ids.next().unwrap());
+        let (alice, id) = ("alice".parse().unwrap(), im.inner.ids.next().await.unwrap());
         let payload = message().prepare().unwrap().encode(id);
         im.append_to(&alice, NewEntry::new(id, payload).once(once)).await.unwrap();
         im.send(Message::to(users(["alice"])).text("something else")).await.unwrap();

@@ -47,7 +47,7 @@ impl Im {
     pub async fn broadcast(&self, message: Message) -> Result<BroadcastReceipt, SendError> {
         let message = message.or_durability(Durability::Live).retarget(Target::everyone());
         let prepared = message.prepare()?;
-        let id = self.inner.ids.next()?;
+        let id = self.inner.ids.next().await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
         let record = pb::Record {

@@ -206,12 +206,13 @@ impl Inner {
         }
         let (publisher, stop) = (Arc::clone(&self.publisher), self.stop.clone());
         self.tasks.spawn(async move { publisher.watch(stop).await });
-        let (ids, cluster, stop) = (Arc::clone(&self.ids), self.cluster.clone(), self.stop.clone());
-        let (name, ttl) = (self.publisher.name().to_owned(), self.config.node_lease);
-        self.tasks.spawn(async move { ids.keep(&cluster, &name, ttl, stop).await });
+        let (ids, stop) = (Arc::clone(&self.ids), self.stop.clone());
+        self.tasks.spawn(async move { ids.keep(stop).await });
         let (directory, publisher) = (Arc::clone(&self.directory), Arc::clone(&self.publisher));
         let upkeep = upkeep(directory, publisher, self.config.clone(), self.stop.clone());
         self.tasks.spawn(upkeep);
+        let fullness = watch_fullness(self.cluster.clone(), self.config.directory_refresh, self.stop.clone());
+        self.tasks.spawn(fullness);
         Ok(())
     }
 }
@@ -240,6 +241,19 @@ async fn upkeep(
         }
     }
     publisher.close();
+}
+
+/// Keeps [`Cluster::is_nearly_full`] true.
+async fn watch_fullness(cluster: Cluster, every: Duration, stop: CancellationToken) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased; // Nothing is asked after the end.
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => cluster.look_how_full().await,
+        }
+    }
 }
 
 #[cfg(test)]

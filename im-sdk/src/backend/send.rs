@@ -67,7 +67,7 @@ impl Im {
         mut prepared: Box<Prepared>,
         once: Option<Once>,
     ) -> Result<Receipt, SendError> {
-        let id = self.inner.ids.next()?;
+        let id = self.inner.ids.next().await?;
         let archive = match prepared.durability {
             Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
             Durability::Live | Durability::Logged => None,

@@ -148,4 +148,8 @@ impl Routes for Shy {
     async fn release_node(&self, owner: &str, node: NodeId) -> Result<(), RoutesError> {
         self.routes.release_node(owner, node).await
     }
+
+    async fn time(&self) -> Result<u64, RoutesError> {
+        self.routes.time().await
+    }
 }

@@ -39,6 +39,10 @@ pub struct ClusterConfig {
     /// `appendfsync everysec` answers may be lost for up to a second if its machine fails; `appendfsync always` closes
     /// that gap too.
     pub min_replicas: usize,
+    /// At how many percent of a Redis's `maxmemory` devices' messages are refused, so that what is left is for back ends
+    /// and for whoever makes room: a Redis that is full refuses everybody. Default 90; from 1 to 100. A Redis without
+    /// `maxmemory` has no such limit.
+    pub watermark_percent: u8,
     /// Settings of the archive, which `Durability::Archived` needs. It lies in a JetStream stream of the same NATS
     /// servers, which is created if it is missing. Default `None`: there is no archive, and NATS needs no JetStream.
     pub archive: Option<ArchiveConfig>,
@@ -59,6 +63,7 @@ impl ClusterConfig {
             connect_timeout: Duration::from_secs(5),
             log_bounds: LogBounds::default(),
             min_replicas: 0,
+            watermark_percent: 90,
             archive: None,
         }
     }
@@ -66,15 +71,18 @@ impl ClusterConfig {
     /// Whether the values make sense. Whatever connects asks this first.
     ///
     /// # Errors
-    /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`].
+    /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`], [`ConnectError::InvalidWatermark`].
     pub fn check(&self) -> Result<(), ConnectError> {
         self.names()?;
         let timeouts = [("request_timeout", self.request_timeout), ("connect_timeout", self.connect_timeout)];
         let wrong = |(_, value): &(_, Duration)| !(Duration::from_millis(1)..=DAY).contains(value);
-        match timeouts.into_iter().find(wrong) {
-            Some((setting, _)) => Err(ConnectError::InvalidTimeout { setting }),
-            None => Ok(()),
+        if let Some((setting, _)) = timeouts.into_iter().find(wrong) {
+            return Err(ConnectError::InvalidTimeout { setting });
         }
+        if !(1..=100).contains(&self.watermark_percent) {
+            return Err(ConnectError::InvalidWatermark { percent: self.watermark_percent });
+        }
+        Ok(())
     }
 
     pub(crate) fn names(&self) -> Result<Names, ConnectError> {
@@ -165,6 +173,12 @@ pub enum ConnectError {
         /// `request_timeout` or `connect_timeout`.
         setting: &'static str,
     },
+    /// A watermark that is no share of the memory.
+    #[error("watermark_percent is not valid: it takes 1 to 100, not {percent}")]
+    InvalidWatermark {
+        /// What was configured.
+        percent: u8,
+    },
     /// JetStream has no stream for the archive, and none could be made.
     #[error(
         "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
@@ -236,6 +250,10 @@ mod tests {
         }
         for right in [Duration::from_millis(1), DAY] {
             assert!(ClusterConfig { connect_timeout: right, ..config() }.check().is_ok());
+        }
+        for percent in [0, 101] {
+            let watermark = ClusterConfig { watermark_percent: percent, ..config() };
+            assert!(matches!(watermark.check(), Err(ConnectError::InvalidWatermark { .. })));
         }
         let prefix = ClusterConfig { prefix: "a.b".into(), ..config() };
         assert!(matches!(prefix.check(), Err(ConnectError::InvalidPrefix { .. })));

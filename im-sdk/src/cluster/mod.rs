@@ -11,6 +11,7 @@
 mod addresses;
 mod archive;
 mod bus;
+mod clock;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -24,10 +25,11 @@ mod redis;
 mod routes;
 mod seen;
 mod versions;
+mod watermark;
 
 use std::sync::Arc;
 
-use self::redis::Redis;
+use self::{redis::Redis, watermark::Watermark};
 use crate::id::{Device, UserId};
 #[cfg(feature = "backend")]
 pub use archive::DiskArchive;
@@ -39,6 +41,9 @@ pub use bus::{
     Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
     Source, Subscription,
 };
+#[cfg(test)]
+pub(crate) use clock::tests::SetClocks;
+pub use clock::{Clock, MAX_CLOCK_SKEW_MS};
 pub use config::{ClusterConfig, ConnectError};
 #[cfg(feature = "backend")]
 pub use conversations::DiskConversations;
@@ -71,6 +76,7 @@ pub use seen::{LAST_SEEN_TTL, LastSeen, LastSeenError, MemoryLastSeen, RedisLast
 #[derive(Clone, Debug)]
 pub struct Cluster {
     routes: Arc<dyn Routes>,
+    clock: Clock,
     bus: Arc<dyn Bus>,
     log: Arc<dyn LogStore>,
     archive: Option<Arc<dyn Archive>>,
@@ -79,6 +85,7 @@ pub struct Cluster {
     last_seen: Arc<dyn LastSeen>,
     /// Whether [`Routes::locate_heard`], asked behind an append, knows what was claimed before it.
     routes_follow_log: bool,
+    watermark: Arc<Watermark>,
 }
 
 /// How much an archive in memory holds: it is for tests and for what may be lost.
@@ -125,6 +132,7 @@ impl Cluster {
         redis.warn_of_eviction().await;
         // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
         let routes_follow_log = redis.batches().is_some() && config.min_replicas == 0;
+        let watermark = Arc::new(Watermark::new(redis.clone(), config.watermark_percent));
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
         let conversations = RedisConversations::on(redis.clone(), &config)?;
@@ -135,7 +143,7 @@ impl Cluster {
         let cluster =
             Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
         let cluster = cluster.with_conversations(Arc::new(conversations));
-        let cluster = Self { routes_follow_log, ..cluster.with_last_seen(Arc::new(seen)) };
+        let cluster = Self { routes_follow_log, watermark, ..cluster.with_last_seen(Arc::new(seen)) };
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
@@ -146,6 +154,7 @@ impl Cluster {
     /// in this process: see [`Cluster::with_members`], [`Cluster::with_conversations`] and [`Cluster::with_last_seen`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
         Self {
+            clock: Clock::new(Arc::clone(&routes)),
             routes,
             bus,
             log,
@@ -154,6 +163,7 @@ impl Cluster {
             last_seen: Arc::new(MemoryLastSeen::new()),
             archive: None,
             routes_follow_log: false,
+            watermark: Arc::new(Watermark::none()),
         }
     }
 
@@ -181,6 +191,12 @@ impl Cluster {
         Self { archive: Some(archive), ..self }
     }
 
+    /// The same with other routes, and a clock that may not be this machine's.
+    #[cfg(test)]
+    pub(crate) fn with_routes(self, routes: Arc<dyn Routes>, clock: Clock) -> Self {
+        Self { routes, clock, ..self }
+    }
+
     fn embedded_with(log: Arc<dyn LogStore>) -> Self {
         Self::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log)
     }
@@ -188,6 +204,23 @@ impl Cluster {
     /// Where users' devices are, which servers live.
     pub fn routes(&self) -> &Arc<dyn Routes> {
         &self.routes
+    }
+
+    /// The cluster's time, which all processes agree on.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether the store of logs is fuller than [`ClusterConfig::watermark_percent`], as it was found within the last
+    /// seconds. Devices' messages are refused then.
+    pub fn is_nearly_full(&self) -> bool {
+        self.watermark.is_nearly_full()
+    }
+
+    /// Asks how full the store of logs is. A back end does so as often as it asks which servers live.
+    #[cfg(feature = "backend")]
+    pub(crate) async fn look_how_full(&self) {
+        self.watermark.look().await;
     }
 
     /// The routes of users whose logs something was just appended to: with all that were claimed before.

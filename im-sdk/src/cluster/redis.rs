@@ -129,6 +129,33 @@ impl Redis {
         self.within(self.link.run(call)).await
     }
 
+    /// Runs a script once for each of these keys, with arguments of their own; the answers are in their order. One round
+    /// trip for each Redis node.
+    pub(crate) async fn run_each<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        calls: &[(String, Vec<Vec<u8>>)],
+    ) -> Result<Vec<T>, RequestError> {
+        let command = |(key, arguments): &(String, Vec<Vec<u8>>), sent| {
+            let mut command = script.command(sent);
+            command.arg(1).arg(key).arg(arguments);
+            command
+        };
+        let mut answers =
+            self.ask_all(calls.iter().map(|call| command(call, Sent::AsHash)).collect()).await?;
+        let unknown: Vec<usize> =
+            answers.iter().enumerate().filter(|(_, answer)| is_of_unknown_script(answer)).map(|(at, _)| at).collect();
+        if !unknown.is_empty() {
+            let again = unknown.iter().filter_map(|at| calls.get(*at)).map(|call| command(call, Sent::InFull));
+            let again = self.ask_all(again.collect()).await?;
+            for (at, answer) in unknown.into_iter().zip(again) {
+                answers[at] = answer;
+            }
+        }
+        let read = |answer: Value| Ok(redis::from_redis_value(answer.extract_error()?)?);
+        answers.into_iter().map(read).collect::<RedisResult<_>>().map_err(|error| self.place.named(error.into()))
+    }
+
     /// Where it is, for what is said when something fails.
     pub(crate) fn place(&self) -> &Place {
         &self.place
@@ -210,13 +237,21 @@ pub(crate) enum Sent {
 /// A Lua script.
 #[derive(Debug)]
 pub(crate) struct Script {
-    code: &'static str,
+    code: String,
     hash: String,
 }
 
 impl Script {
-    pub(crate) fn new(code: &'static str) -> Self {
-        Self { code, hash: redis::Script::new(code).get_hash().into() }
+    /// A script that Redis refuses as soon as it writes while the memory is full.
+    pub(crate) fn new(code: impl Into<String>) -> Self {
+        let code = code.into();
+        Self { hash: redis::Script::new(&code).get_hash().into(), code }
+    }
+
+    /// A script that Redis also runs while its memory is full: for what frees memory, and for control data, which is
+    /// bounded and small. Without leases and routes everybody would be disconnected because logs are full.
+    pub(crate) fn also_when_full(code: &str) -> Self {
+        Self::new(format!("#!lua flags=allow-oom\n{code}"))
     }
 
     /// A command that runs it, for a caller that adds the number of keys, the keys and the arguments.
@@ -387,6 +422,10 @@ fn in_one_line(error: RequestError) -> RequestError {
 
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn is_of_unknown_script(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
 fn is_without_resp3(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

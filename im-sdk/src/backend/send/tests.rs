@@ -28,7 +28,7 @@ async fn a_send_is_small() {
     let send = im.send(Message::new());
     assert!(std::mem::size_of_val(&send) <= 1536, "{} bytes", std::mem::size_of_val(&send));
     let prepared = im.prepare(Message::to(user("bob")).text("hi")).unwrap();
-    let logged = im.send_logged(im.inner.ids.next().unwrap(), prepared, None, None);
+    let logged = im.send_logged(im.inner.ids.next().await.unwrap(), prepared, None, None);
     assert!(std::mem::size_of_val(&logged) <= 1536, "{} bytes", std::mem::size_of_val(&logged));
 }
 

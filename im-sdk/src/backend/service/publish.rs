@@ -25,6 +25,9 @@ use crate::{
 /// When a device may try again what failed here.
 const RETRY_MS: u32 = 1000;
 
+/// The same where the store is nearly full: room is not made within a second.
+const FULL_RETRY_MS: u32 = 5_000;
+
 /// Asks the handler, and sends what it accepts.
 pub(super) struct Publishes<H> {
     pub(super) im: Im,
@@ -83,6 +86,10 @@ impl<H: Handler> Responder for Publishes<H> {
 
 impl<H: Handler> Publishes<H> {
     async fn decide(&self, publish: pb::UpstreamPublish) -> Result<pb::Accepted, pb::Refused> {
+        if self.im.inner.cluster.is_nearly_full() {
+            let reason = "the store is nearly full: try again later";
+            return Err(refused(pb::RefusalKind::Unavailable, reason, FULL_RETRY_MS));
+        }
         let (number, digest) = (publish.number, digest([&publish.publish[..]]));
         let incoming = parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
         let from = incoming.from.clone();

@@ -39,7 +39,38 @@ pub async fn check_routes(routes: &dyn Routes) {
     server_leases_end_by_themselves(routes).await;
     server_leases_are_renewed(routes).await;
     nodes_are_unique(routes).await;
+    numbers_with_floors_in_the_future_wait(routes).await;
+    time_goes_on(routes).await;
     lives_on(routes).await;
+}
+
+/// One clock: what a later answer says is not earlier.
+async fn time_goes_on(routes: &dyn Routes) {
+    let first = routes.time().await.expect("time");
+    assert!(first > 1_600_000_000_000, "in milliseconds since the Unix epoch");
+    let later = eventually("time passes", async || {
+        let later = routes.time().await.expect("time");
+        assert!(later >= first, "it does not go back");
+        (later > first).then_some(later)
+    });
+    assert!(later.await < first + 600_000, "it goes on as time does");
+}
+
+/// Whoever was handed one could issue nothing: ids must carry later times than the floor.
+async fn numbers_with_floors_in_the_future_wait(routes: &dyn Routes) {
+    let time = routes.time().await.expect("time");
+    let (owner, ahead) = ("of-a-fast-clock", time + 3_600_000);
+    let lease = lease_node(routes, owner, ahead).await.expect("a number");
+    routes.release_node(owner, lease.node).await.expect("release");
+    let leases = stream::iter(1..NodeId::COUNT).map(|number| format!("later-{number}"));
+    let leases = leases.map(async |owner| {
+        let lease = lease_node(routes, &owner, 10_000).await.expect("there are others");
+        (owner, lease)
+    });
+    let leases: Vec<_> = leases.buffer_unordered(CONCURRENCY).collect().await;
+    assert!(leases.iter().all(|(_, later)| later.node != lease.node && later.after_ms <= time));
+    assert_eq!(lease_node(routes, "one-too-many", 1).await, None, "it is not given out yet");
+    release_nodes(routes, leases).await;
 }
 
 async fn lives_on(routes: &dyn Routes) {
@@ -318,7 +349,8 @@ async fn release_nodes(routes: &dyn Routes, leases: Vec<(String, NodeLease)>) {
         routes.release_node(&owner, lease.node).await.expect("release");
     });
     releases.buffer_unordered(CONCURRENCY).collect::<()>().await;
-    assert!(lease_node(routes, "after", 1).await.is_some(), "what was given back can be leased");
+    let again = lease_node(routes, "after", 1).await.expect("what was given back can be leased");
+    routes.release_node("after", again.node).await.expect("release");
 }
 
 async fn take(

@@ -4,6 +4,8 @@
 //! What counts is the user's set; it is written last when a user is added, and first when one is removed. So a user's
 //! channels are always among those that list the user, and whoever repeats what broke off half-way completes it.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 
 use super::{MembersError, Membership};
@@ -11,7 +13,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Redis, RequestError},
+        redis::{Redis, RequestError, Script},
     },
     id::{ChannelId, InvalidId, UserId},
 };
@@ -45,38 +47,27 @@ impl RedisMembers {
         Ok(Self { redis, names: config.names()? })
     }
 
-    /// One command for the channel's set of members.
+    /// One call for the channel's set of members.
     async fn change_channel(
         &self,
-        verb: Verb,
+        change: &Change,
         channel: &ChannelId,
         users: &[UserId],
     ) -> Result<(), RequestError> {
-        let mut command = redis::cmd(verb.on_members);
-        command.arg(self.names.members(channel));
-        for user in users {
-            if verb.with_scores {
-                // All the same: then the set is in the order of the names.
-                command.arg(0);
-            }
-            command.arg(user.as_str());
-        }
-        self.redis.query_all::<i64>(vec![command]).await.map(drop)
+        let users = users.iter().map(|user| user.as_str().into()).collect();
+        self.redis.run_each::<i64>(&change.members, &[(self.names.members(channel), users)]).await.map(drop)
     }
 
-    /// One command for each user's set of channels.
+    /// One call for each user's set of channels.
     async fn change_users(
         &self,
-        verb: Verb,
+        change: &Change,
         channel: &ChannelId,
         users: &[UserId],
     ) -> Result<(), RequestError> {
-        let command = |user: &UserId| {
-            let mut command = redis::cmd(verb.on_channels);
-            command.arg(self.names.user_channels(user)).arg(channel.as_str());
-            command
-        };
-        self.redis.query_all::<i64>(users.iter().map(command).collect()).await.map(drop)
+        let call = |user| (self.names.user_channels(user), vec![channel.as_str().into()]);
+        let calls: Vec<_> = users.iter().map(call).collect();
+        self.redis.run_each::<i64>(&change.channels, &calls).await.map(drop)
     }
 
     /// Some names behind `after`, as they are stored.
@@ -94,16 +85,39 @@ impl RedisMembers {
     }
 }
 
-/// How sets are changed.
-#[derive(Clone, Copy)]
-struct Verb {
-    on_members: &'static str,
-    with_scores: bool,
-    on_channels: &'static str,
+/// How sets are changed, each by a script that also runs when the memory is full: who may read and write must not depend on
+/// how much others have sent. What back ends add here is theirs to bound.
+struct Change {
+    members: Script,
+    channels: Script,
 }
 
-const ADD: Verb = Verb { on_members: "ZADD", with_scores: true, on_channels: "SADD" };
-const REMOVE: Verb = Verb { on_members: "ZREM", with_scores: false, on_channels: "SREM" };
+/// Members' scores are all the same: then the set is in the order of the names.
+static ADD: LazyLock<Change> = LazyLock::new(|| Change {
+    members: Script::also_when_full(
+        r"
+local added = 0
+for _, user in ipairs(ARGV) do
+  added = added + redis.call('ZADD', KEYS[1], 0, user)
+end
+return added
+",
+    ),
+    channels: Script::also_when_full("return redis.call('SADD', KEYS[1], ARGV[1])\n"),
+});
+
+static REMOVE: LazyLock<Change> = LazyLock::new(|| Change {
+    members: Script::also_when_full(
+        r"
+local removed = 0
+for _, user in ipairs(ARGV) do
+  removed = removed + redis.call('ZREM', KEYS[1], user)
+end
+return removed
+",
+    ),
+    channels: Script::also_when_full("return redis.call('SREM', KEYS[1], ARGV[1])\n"),
+});
 
 #[async_trait]
 impl Membership for RedisMembers {
@@ -145,16 +159,16 @@ impl Membership for RedisMembers {
 
     async fn add(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError> {
         for users in users.chunks(BATCH) {
-            self.change_channel(ADD, channel, users).await.map_err(failed("add members"))?;
-            self.change_users(ADD, channel, users).await.map_err(failed("add members"))?;
+            self.change_channel(&ADD, channel, users).await.map_err(failed("add members"))?;
+            self.change_users(&ADD, channel, users).await.map_err(failed("add members"))?;
         }
         Ok(())
     }
 
     async fn remove(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError> {
         for users in users.chunks(BATCH) {
-            self.change_users(REMOVE, channel, users).await.map_err(failed("remove members"))?;
-            self.change_channel(REMOVE, channel, users).await.map_err(failed("remove members"))?;
+            self.change_users(&REMOVE, channel, users).await.map_err(failed("remove members"))?;
+            self.change_channel(&REMOVE, channel, users).await.map_err(failed("remove members"))?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use super::{
     Claim, Displaced, LoginPolicy, NodeLease, Reclaimed, RegisteredServer, Route, Routes, RoutesError,
 };
 use crate::{
+    cluster::clock::system_ms,
     id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
 };
@@ -31,6 +32,10 @@ struct State {
     nodes: HashMap<NodeId, NodeHolder>,
     /// Outlive the leases: see [`NodeLease::after_ms`].
     floors: HashMap<NodeId, u64>,
+    /// What the clock says, where a test has set it.
+    time: Option<u64>,
+    /// Nobody is told the time.
+    away: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,18 @@ impl MemoryRoutes {
     /// No routes, no servers.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on the store's clock stands there.
+    #[cfg(test)]
+    pub(crate) fn set_time(&self, unix_ms: u64) {
+        self.state().time = Some(unix_ms);
+    }
+
+    /// From now on nobody is told the time, or again.
+    #[cfg(test)]
+    pub(crate) fn set_away(&self, away: bool) {
+        self.state().away = away;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,6 +156,14 @@ impl Routes for MemoryRoutes {
         }
         Ok(())
     }
+
+    async fn time(&self) -> Result<u64, RoutesError> {
+        let state = self.state();
+        if state.away {
+            return Err(RoutesError::Unavailable { action: "tell the time", source: "it is away".into() });
+        }
+        Ok(state.time())
+    }
 }
 
 impl State {
@@ -228,7 +253,13 @@ impl State {
         let start = rand::random_range(0..NodeId::COUNT);
         let numbers = (start..NodeId::COUNT).chain(0..start);
         let held = |node: &NodeId| self.nodes.get(node).is_some_and(|holder| holder.ends > now);
-        numbers.filter_map(NodeId::new).find(|node| !held(node))
+        let time = self.time();
+        let is_ahead = |node: &NodeId| self.floors.get(node).is_some_and(|floor| *floor > time);
+        numbers.filter_map(NodeId::new).find(|node| !held(node) && !is_ahead(node))
+    }
+
+    fn time(&self) -> u64 {
+        self.time.unwrap_or_else(system_ms)
     }
 
     fn renew_node(&mut self, owner: &str, node: NodeId, ttl: Duration, floor_ms: u64) -> bool {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 pub use self::{memory::MemoryRoutes, redis::RedisRoutes};
 use crate::{
+    cluster::clock::system_ms,
     id::{ChannelId, ConnectionId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
 };
@@ -100,8 +101,9 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     async fn live_servers(&self) -> Result<Vec<RegisteredServer>, RoutesError>;
 
     /// Leases a node number that nobody holds, for `ttl`. `owner` must be unique. `floor_ms` tells the latest time
-    /// (Unix, milliseconds) that the holder may use in an id before it renews.
-    /// `None`: all numbers are taken.
+    /// (Unix, milliseconds) that the holder may use in an id before it renews. Numbers whose own floor is in the future
+    /// by the store's clock are not given out: nothing could be issued under them yet.
+    /// `None`: there is no such number.
     ///
     /// # Errors
     /// [`RoutesError`].
@@ -138,6 +140,15 @@ pub trait Routes: Send + Sync + std::fmt::Debug + 'static {
     /// [`RoutesError`].
     async fn incarnation(&self) -> Result<String, RoutesError> {
         Ok(String::new())
+    }
+
+    /// The store's time, in milliseconds since the Unix epoch: one clock for all that share the store. The default is
+    /// this machine's clock, for stores within one process.
+    ///
+    /// # Errors
+    /// [`RoutesError`].
+    async fn time(&self) -> Result<u64, RoutesError> {
+        Ok(system_ms())
     }
 }
 

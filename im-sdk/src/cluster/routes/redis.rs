@@ -26,7 +26,8 @@ use crate::{
     proto::pb::ServerInfo,
 };
 
-/// Routes in a single Redis or a Redis Cluster. All times are by Redis's clock.
+/// Routes in a single Redis or a Redis Cluster. All times are by Redis's clock. A Redis whose memory is full goes on
+/// taking them: they are bounded by the devices that are connected.
 #[derive(Debug)]
 pub struct RedisRoutes {
     redis: Redis,
@@ -115,22 +116,18 @@ impl RedisRoutes {
         removed.map_err(unavailable("release a route"))
     }
 
-    /// One command for each channel's set of servers.
+    /// One call for each channel's set of servers.
     async fn change_channels(
         &self,
         action: &'static str,
-        verb: &str,
+        script: &Script,
         server: &ServerId,
         channels: &[ChannelId],
     ) -> Result<(), RoutesError> {
         for channels in channels.chunks(MAX_CHANNELS) {
-            let change = |channel: &ChannelId| {
-                let mut command = command(verb, &self.names.channel_servers(channel));
-                command.arg(server.as_str());
-                command
-            };
-            let changed = self.redis.query_all::<i64>(channels.iter().map(change).collect()).await;
-            changed.map_err(unavailable(action))?;
+            let call = |channel| (self.names.channel_servers(channel), vec![server.as_str().into()]);
+            let calls: Vec<_> = channels.iter().map(call).collect();
+            self.redis.run_each::<i64>(script, &calls).await.map_err(unavailable(action))?;
         }
         Ok(())
     }
@@ -179,11 +176,11 @@ impl Routes for RedisRoutes {
     }
 
     async fn join_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
-        self.change_channels("join channels", "SADD", server, channels).await
+        self.change_channels("join channels", &JOIN_CHANNEL, server, channels).await
     }
 
     async fn leave_channels(&self, server: &ServerId, channels: &[ChannelId]) -> Result<(), RoutesError> {
-        self.change_channels("leave channels", "SREM", server, channels).await
+        self.change_channels("leave channels", &LEAVE_CHANNEL, server, channels).await
     }
 
     async fn channel_servers(&self, channel: &ChannelId) -> Result<Vec<ServerId>, RoutesError> {
@@ -252,6 +249,14 @@ impl Routes for RedisRoutes {
         let keys = [&*self.names.node_leases(), &*self.names.node_owners()];
         let released = self.redis.run(RELEASE_NODE.on(&keys).arg(owner).arg(node.get())).await;
         released.map_err(unavailable("release a node number"))
+    }
+
+    async fn time(&self) -> Result<u64, RoutesError> {
+        const ACTION: &str = "tell the time";
+        // Of the node that keeps the leases: the nodes of a Redis Cluster have a clock each.
+        let keys = [&*self.names.node_leases()];
+        let time = self.redis.run(TIME.on(&keys)).await;
+        time.map_err(unavailable(ACTION))
     }
 
     /// By what masters call the history that they replicate: new at every start, and when a replica takes over.
@@ -340,7 +345,7 @@ fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> RoutesError
 /// `ARGV`: device, route, scope. Answers the routes that made way and those that stay, the claimed one not among them.
 /// The same route again displaces nothing, so a claim can be repeated.
 static CLAIM: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    Script::also_when_full(
         r"
 local device, route, scope = ARGV[1], ARGV[2], ARGV[3]
 local terminal = string.match(device, '^[^/]*/')
@@ -367,7 +372,7 @@ return {displaced, kept}
 
 /// `ARGV`: device, route. Answers whether that was the device's route.
 static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    Script::also_when_full(
         r"
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
   return 0
@@ -376,6 +381,14 @@ return redis.call('HDEL', KEYS[1], ARGV[1])
 ",
     )
 });
+
+/// `ARGV`: server.
+static JOIN_CHANNEL: LazyLock<Script> =
+    LazyLock::new(|| Script::also_when_full("return redis.call('SADD', KEYS[1], ARGV[1])\n"));
+
+/// `ARGV`: server.
+static LEAVE_CHANNEL: LazyLock<Script> =
+    LazyLock::new(|| Script::also_when_full("return redis.call('SREM', KEYS[1], ARGV[1])\n"));
 
 /// What the scripts about leases begin with: Redis's clock in milliseconds.
 macro_rules! with_clock {
@@ -388,9 +401,12 @@ macro_rules! with_clock {
     };
 }
 
+/// Answers the time.
+static TIME: LazyLock<Script> = LazyLock::new(|| Script::also_when_full(with_clock!("return now\n")));
+
 /// `ARGV`: server, information, lease time, whether it is the first lease. Answers whether it was granted.
 static LEASE_SERVER: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(with_clock!(
+    Script::also_when_full(with_clock!(
         r"
 local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local live = ends ~= false and tonumber(ends) > now
@@ -406,7 +422,7 @@ return 1
 
 /// `ARGV`: server.
 static END_SERVER_LEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    Script::also_when_full(
         r"
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
@@ -417,7 +433,7 @@ return redis.status_reply('OK')
 
 /// Answers server, information, server, information and so on.
 static LIVE_SERVERS: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(with_clock!(
+    Script::also_when_full(with_clock!(
         r"
 for _, server in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   redis.call('ZREM', KEYS[1], server)
@@ -434,9 +450,10 @@ return live
 });
 
 /// `ARGV`: owner, lease time, floor, the number to start at, how many there are. Answers the number and its floor
-/// before, or nothing. A number whose floor cannot be read could issue an id twice, so it is not used.
+/// before, or nothing. A number whose floor cannot be read could issue an id twice, so it is not used; nor is one whose
+/// floor is in the future, under which nothing could be issued yet.
 static LEASE_NODE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(with_clock!(
+    Script::also_when_full(with_clock!(
         r"
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local start, count = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -444,7 +461,7 @@ for i = 0, count - 1 do
   local node = (start + i) % count
   if not redis.call('ZSCORE', KEYS[1], node) then
     local floor = redis.call('HGET', KEYS[3], node) or '0'
-    if string.match(floor, '^%d+$') then
+    if string.match(floor, '^%d+$') and tonumber(floor) <= now then
       redis.call('ZADD', KEYS[1], now + ARGV[2], node)
       redis.call('HSET', KEYS[2], node, ARGV[1])
       if tonumber(ARGV[3]) > tonumber(floor) then
@@ -461,7 +478,7 @@ return false
 
 /// `ARGV`: owner, lease time, floor, number. Answers whether the lease was renewed.
 static RENEW_NODE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(with_clock!(
+    Script::also_when_full(with_clock!(
         r"
 local node = ARGV[4]
 local ends = redis.call('ZSCORE', KEYS[1], node)
@@ -479,7 +496,7 @@ return 1
 
 /// `ARGV`: owner, number. The floor stays.
 static RELEASE_NODE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    Script::also_when_full(
         r"
 if redis.call('HGET', KEYS[2], ARGV[2]) == ARGV[1] then
   redis.call('ZREM', KEYS[1], ARGV[2])

@@ -1,5 +1,7 @@
 //! Last times in Redis: a sorted set for each user, which expires as a whole.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 
 use super::{LAST_SEEN_TTL, LastSeen, LastSeenError, Seen, oldest_ms};
@@ -7,7 +9,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Redis, RequestError},
+        redis::{Redis, RequestError, Script},
     },
     id::{Terminal, UserId},
 };
@@ -37,23 +39,30 @@ impl RedisLastSeen {
     pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
         Ok(Self { redis, names: config.names()? })
     }
-
-    fn note(&self, seen: &Seen) -> [redis::Cmd; 2] {
-        let key = self.names.last_seen(&seen.user);
-        let mut add = redis::cmd("ZADD");
-        add.arg(&key).arg("GT").arg(seen.at_ms).arg(seen.terminal.as_str());
-        let mut expire = redis::cmd("PEXPIRE");
-        expire.arg(&key).arg(u64::try_from(LAST_SEEN_TTL.as_millis()).unwrap_or(u64::MAX));
-        [add, expire]
-    }
 }
+
+/// `ARGV`: time, terminal, how long it is remembered. Also when the memory is full: one small entry for each kind of device.
+static NOTE_SEEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::also_when_full(
+        r"
+local added = redis.call('ZADD', KEYS[1], 'GT', ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return added
+",
+    )
+});
 
 #[async_trait]
 impl LastSeen for RedisLastSeen {
     async fn note_seen(&self, seen: &[Seen]) -> Result<(), LastSeenError> {
-        for seen in seen.chunks(BATCH / 2) {
-            let commands = seen.iter().flat_map(|seen| self.note(seen)).collect();
-            self.redis.query_all::<i64>(commands).await.map_err(failed("note who was seen"))?;
+        let ttl = LAST_SEEN_TTL.as_millis().to_string();
+        let call = |seen: &Seen| {
+            let arguments = [&*seen.at_ms.to_string(), seen.terminal.as_str(), &ttl].map(Vec::from);
+            (self.names.last_seen(&seen.user), arguments.into())
+        };
+        for seen in seen.chunks(BATCH) {
+            let calls: Vec<_> = seen.iter().map(call).collect();
+            self.redis.run_each::<i64>(&NOTE_SEEN, &calls).await.map_err(failed("note who was seen"))?;
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ impl RedisRoutes {
 
 /// `ARGV`: device, route, scope. Answers what became of it, and which routes have its place.
 static RECLAIM: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    Script::also_when_full(
         r"
 local device, route, scope = ARGV[1], ARGV[2], ARGV[3]
 local terminal = string.match(device, '^[^/]*/')
