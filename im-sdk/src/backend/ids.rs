@@ -201,7 +201,12 @@ impl Ids {
             Ok(Some(state)) => {
                 let node = state.node.get();
                 let last = std::mem::replace(&mut *self.lock(), state);
-                tracing::warn!(node, last = last.node.get(), reason, "another node number is used from now on");
+                tracing::warn!(
+                    node,
+                    last = last.node.get(),
+                    reason,
+                    "another node number is used from now on"
+                );
                 let _ = self.cluster.routes().release_node(&self.owner, last.node).await;
                 true
             }

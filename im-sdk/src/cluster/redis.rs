@@ -143,17 +143,26 @@ impl Redis {
         };
         let mut answers =
             self.ask_all(calls.iter().map(|call| command(call, Sent::AsHash)).collect()).await?;
-        let unknown: Vec<usize> =
-            answers.iter().enumerate().filter(|(_, answer)| is_of_unknown_script(answer)).map(|(at, _)| at).collect();
+        let unknown: Vec<usize> = answers
+            .iter()
+            .enumerate()
+            .filter(|(_, answer)| is_of_unknown_script(answer))
+            .map(|(at, _)| at)
+            .collect();
         if !unknown.is_empty() {
-            let again = unknown.iter().filter_map(|at| calls.get(*at)).map(|call| command(call, Sent::InFull));
+            let again =
+                unknown.iter().filter_map(|at| calls.get(*at)).map(|call| command(call, Sent::InFull));
             let again = self.ask_all(again.collect()).await?;
             for (at, answer) in unknown.into_iter().zip(again) {
                 answers[at] = answer;
             }
         }
         let read = |answer: Value| Ok(redis::from_redis_value(answer.extract_error()?)?);
-        answers.into_iter().map(read).collect::<RedisResult<_>>().map_err(|error| self.place.named(error.into()))
+        answers
+            .into_iter()
+            .map(read)
+            .collect::<RedisResult<_>>()
+            .map_err(|error| self.place.named(error.into()))
     }
 
     /// Where it is, for what is said when something fails.
