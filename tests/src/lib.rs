@@ -40,6 +40,7 @@ pub mod raw;
 #[cfg(doctest)]
 mod readme;
 mod redis;
+pub mod rights;
 pub mod stack;
 mod wait;
 

@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     process::{Process, on_free_ports},
     programs::nats_server,
+    rights::{self, Role},
 };
 
 /// A NATS server.
@@ -22,9 +23,9 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one with its defaults.
+    /// Starts one that knows servers and back ends, and lets those who name no user do everything.
     pub async fn start() -> Self {
-        Self::start_with_config("").await
+        Self::start_with_config(&rights::nats_config()).await
     }
 
     /// Starts one with a configuration file of this text. Address and port are not to be set in it.
@@ -45,6 +46,11 @@ impl NatsServer {
     /// Where it is, without user and password.
     pub fn address(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it is for servers or back ends, with their rights alone, as [`NatsServer::start`] sets them.
+    pub fn address_as(&self, role: Role) -> String {
+        role.at("nats", self.port)
     }
 
     /// Where it is, for a user.

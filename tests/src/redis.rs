@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::{
     process::{Process, on_free_ports},
     programs::redis_server,
+    rights::Role,
     stack::PATIENCE,
     wait_until,
 };
@@ -94,7 +95,12 @@ impl RedisServer {
         .await;
     }
 
-    /// Where it is.
+    /// Where it is for servers or back ends, with their rights alone.
+    pub fn address_as(&self, role: Role) -> String {
+        role.at("redis", self.ports.clients)
+    }
+
+    /// Where it is, for whoever may do everything.
     pub fn address(&self) -> String {
         format!("redis://127.0.0.1:{}", self.ports.clients)
     }
@@ -314,6 +320,7 @@ fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
         set(&["--cluster-enabled", "yes", "--cluster-port", &port.to_string()]);
         set(&["--cluster-node-timeout", "2000"]);
     }
+    arguments.extend([Role::Server, Role::Backend].into_iter().flat_map(Role::redis_arguments));
     arguments.extend(options.arguments.iter().cloned());
     Process::start(&redis_server(), &arguments, directory.path())
 }

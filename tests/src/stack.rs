@@ -16,7 +16,7 @@ use im_server::{ServerConfig, TlsConfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 
-use crate::{EmbeddedServer, ImServer, NatsServer, RedisServer, TestClient, wait_until};
+use crate::{EmbeddedServer, ImServer, NatsServer, RedisServer, TestClient, rights::Role, wait_until};
 
 /// Who mints the tokens of a [`Stack`].
 pub const ISSUER: &str = "test-backend";
@@ -286,7 +286,7 @@ impl Stack {
             }
             Some(services) => {
                 let variables = variables(options, &self.certificate);
-                let (redis, nats) = (services.redis.address(), services.nats.address());
+                let (redis, nats) = services.addresses(Role::Server);
                 StackServer::Process(ImServer::start(&name, &redis, &nats, &variables).await)
             }
         };
@@ -373,9 +373,15 @@ impl Stack {
 }
 
 impl Services {
-    /// How to reach them.
+    /// How back ends reach them, with no more rights than they need.
     pub fn config(&self) -> ClusterConfig {
-        ClusterConfig::new([self.redis.address()], [self.nats.address()])
+        let (redis, nats) = self.addresses(Role::Backend);
+        ClusterConfig::new([redis], [nats])
+    }
+
+    /// Where Redis and NATS are for servers or back ends, with no more rights than they need.
+    pub fn addresses(&self, role: Role) -> (String, String) {
+        (self.redis.address_as(role), self.nats.address_as(role))
     }
 }
 

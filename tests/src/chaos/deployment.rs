@@ -16,6 +16,7 @@ use prost::Message as _;
 use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_group, load_user};
 use crate::{
     ImServer, NatsServer, RedisOptions, RedisServer, TcpProxy,
+    rights::Role,
     stack::{Certificate, ServerOptions, variables},
 };
 
@@ -72,8 +73,8 @@ pub struct Links {
 }
 
 impl Links {
-    async fn to(redis: &RedisServer, nats: &NatsServer) -> Self {
-        let (redis, nats) = (redis.address(), nats.address());
+    async fn to(redis: &RedisServer, nats: &NatsServer, role: Role) -> Self {
+        let (redis, nats) = (redis.address_as(role), nats.address_as(role));
         Self { redis: TcpProxy::before(&redis).await, nats: TcpProxy::before(&nats).await }
     }
 }
@@ -125,19 +126,19 @@ impl Deployment {
         let mut own_links = None;
         if options.linked {
             for _ in 0..SERVERS {
-                server_links.push(Links::to(&redis, &nats).await);
+                server_links.push(Links::to(&redis, &nats, Role::Server).await);
             }
             for _ in 0..BACKENDS {
-                backend_links.push(Links::to(&redis, &nats).await);
+                backend_links.push(Links::to(&redis, &nats, Role::Backend).await);
             }
-            own_links = Some(Links::to(&redis, &nats).await);
+            own_links = Some(Links::to(&redis, &nats, Role::Backend).await);
         }
         for number in 0..SERVERS {
             let name = format!("s{}", number + 1);
-            let (redis, nats) = addresses(server_links.get(number), &redis, &nats);
+            let (redis, nats) = addresses(server_links.get(number), Role::Server, &redis, &nats);
             servers.push(ImServer::start(&name, &redis, &nats, &environment).await);
         }
-        let own = addresses(own_links.as_ref(), &redis, &nats);
+        let own = addresses(own_links.as_ref(), Role::Backend, &redis, &nats);
         let config = ClusterConfig::new([own.0], [own.1]);
         let cluster = Cluster::connect(config).await.expect("Redis and NATS");
         let (backends, dead) = (Vec::new(), Vec::new());
@@ -182,7 +183,7 @@ impl Deployment {
             seconds,
         };
         let links = self.backend_links.get(index);
-        let (redis, nats) = addresses(links, &self.redis, &self.nats);
+        let (redis, nats) = addresses(links, Role::Backend, &self.redis, &self.nats);
         let setup = BackendSetup {
             redis,
             nats,
@@ -292,10 +293,10 @@ impl Deployment {
 }
 
 /// Where a process that has these links finds Redis and NATS.
-fn addresses(links: Option<&Links>, redis: &RedisServer, nats: &NatsServer) -> (String, String) {
+fn addresses(links: Option<&Links>, role: Role, redis: &RedisServer, nats: &NatsServer) -> (String, String) {
     match links {
         Some(links) => (links.redis.url().to_owned(), links.nats.url().to_owned()),
-        None => (redis.address(), nats.address()),
+        None => (redis.address_as(role), nats.address_as(role)),
     }
 }
 
