@@ -6,25 +6,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::{limits::ACKS_PER_SECOND, pb};
+use im_proto::pb;
 use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
 use crate::{
-    allowance::Rate,
     bounded::{self, Bounds},
     registry::Connection,
+    users::QueueShare,
 };
 
 /// Acknowledgements that wait to be put onto the bus; most are of some 20 bytes.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
 
-/// How many acknowledgements a connection may send. A device collects them for 100 ms: this is twice what it needs, and keeps one
-/// that does not care from having those of others dropped.
-pub(crate) const RATE: Rate = Rate::per_second(ACKS_PER_SECOND);
-
-/// A connection and its `Ack`, byte for byte.
-type Waiting = (Arc<Connection>, Bytes);
+/// A connection, its `Ack` byte for byte, and the user's share of the queue.
+type Waiting = (Arc<Connection>, Bytes, QueueShare);
 
 /// See the module's description.
 #[derive(Debug)]
@@ -42,7 +38,10 @@ impl Acks {
     /// Queues a device's `Ack` for the back ends. Never waits.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, ack: Bytes) {
         let bytes = ack.len();
-        if !self.queue.try_send((Arc::clone(connection), ack), bytes) {
+        let share = connection.shared_by_user().try_queue(bytes);
+        let queued =
+            share.is_some_and(|share| self.queue.try_send((Arc::clone(connection), ack, share), bytes));
+        if !queued {
             tracing::debug!(user = %connection.user, "the way to the back ends is full: an acknowledgement is dropped");
         }
     }
@@ -65,6 +64,6 @@ pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiti
     }
 }
 
-fn upstream((connection, ack): Waiting) -> pb::UpstreamAck {
+fn upstream((connection, ack, _): Waiting) -> pb::UpstreamAck {
     pb::UpstreamAck { user: connection.user.to_string(), device: Some((&connection.device).into()), ack }
 }

@@ -39,6 +39,15 @@ impl Allowance {
     /// # Errors
     /// One too many: how long until the next one.
     pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        self.take_many(1, rate, now)
+    }
+
+    /// The same for many at once; more than what may come at once counts as that.
+    ///
+    /// # Errors
+    /// Too many: how long until they may come.
+    pub(crate) fn take_many(&mut self, many: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let many = many.min(rate.at_once);
         let each = rate.each();
         let rested = now.saturating_duration_since(self.since);
         let earned = u32::try_from(rested.as_nanos() / each.as_nanos().max(1)).unwrap_or(u32::MAX);
@@ -48,9 +57,9 @@ impl Allowance {
             self.left += earned;
             self.since += each * earned;
         }
-        match self.left.checked_sub(1) {
+        match self.left.checked_sub(many) {
             Some(left) => self.left = left,
-            None => return Err((self.since + each).saturating_duration_since(now)),
+            None => return Err((self.since + each * (many - self.left)).saturating_duration_since(now)),
         }
         Ok(())
     }
@@ -74,6 +83,18 @@ mod tests {
         assert_eq!(taken(50), 1);
         assert_eq!(taken(1050), 20);
         assert_eq!(taken(3_600_000), 100);
+    }
+
+    #[test]
+    fn many_at_once_wait_until_there_are_as_many() {
+        let rate = Rate { per_second: 1000, at_once: 5000 };
+        let start = Instant::now();
+        let mut allowance = Allowance::new(rate, start);
+        assert_eq!(allowance.take_many(4000, rate, start), Ok(()));
+        assert_eq!(allowance.take_many(1001, rate, start), Err(Duration::from_millis(1)));
+        assert_eq!(allowance.take_many(1000, rate, start), Ok(()));
+        assert_eq!(allowance.take_many(u32::MAX, rate, start), Err(Duration::from_secs(5)));
+        assert_eq!(allowance.take_many(u32::MAX, rate, start + Duration::from_secs(5)), Ok(()));
     }
 
     #[test]

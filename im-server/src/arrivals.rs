@@ -1,11 +1,14 @@
 //! Connections that are not let in yet: between their first packet and `Welcome`. Nobody knows who they are, so they are
-//! bounded in number, in all and from one address, beside the time that they have (`hello_timeout`). How often an address
-//! connects can be bounded too.
+//! bounded in number, in all and from one address, and in what they have sent, beside the time that they have
+//! (`hello_timeout`). How often an address connects can be bounded too.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,10 @@ use crate::{config::Limits, occurrences::Occurrences};
 /// costs no memory then, and everybody else a round trip more.
 const TRUSTED: usize = 1024;
 
+/// What each may have sent whatever others hold, so that a crowd that sends much keeps out nobody who does not: a usual request,
+/// or a usual `Hello`.
+const OWN_BYTES: usize = 2 * 1024;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// See the module's description.
@@ -23,6 +30,9 @@ pub(crate) struct Arrivals {
     max: usize,
     max_per_address: usize,
     max_per_second: u32,
+    max_bytes: usize,
+    /// What all together hold beyond [`OWN_BYTES`] each.
+    bytes: AtomicUsize,
     state: Mutex<State>,
     refused: Occurrences,
 }
@@ -45,6 +55,8 @@ impl Arrivals {
             max: limits.max_handshakes,
             max_per_address: limits.max_handshakes_per_address,
             max_per_second: limits.max_connects_per_second_per_address,
+            max_bytes: limits.max_handshake_bytes,
+            bytes: AtomicUsize::new(0),
             state: Mutex::default(),
             refused: Occurrences::default(),
         }
@@ -66,10 +78,25 @@ impl Arrivals {
         None
     }
 
+    fn note_refused(&self) {
+        if let Some(times) = self.refused.note() {
+            tracing::warn!(
+                times,
+                all = self.refused.all(),
+                "connections are refused: too much waits of those who arrive"
+            );
+        }
+    }
+
     fn is_allowed(&self, address: IpAddr, now: Instant) -> bool {
         let mut state = self.lock();
         let is_rare = self.max_per_second == 0 || state.connects(address, now) <= self.max_per_second;
         is_rare && state.all < self.max && state.enter(address, self.max_per_address)
+    }
+
+    /// For what one of them sends.
+    pub(crate) fn unheard(self: &Arc<Self>) -> Unheard {
+        Unheard { arrivals: Arc::clone(self), held: 0 }
     }
 
     /// Whether so many arrive that addresses may be forged.
@@ -123,6 +150,44 @@ fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,
+    }
+}
+
+/// What is held of a connection that is not let in yet. Dropped, it is nothing any more.
+#[derive(Debug)]
+pub(crate) struct Unheard {
+    arrivals: Arc<Arrivals>,
+    /// Beyond [`OWN_BYTES`].
+    held: usize,
+}
+
+impl Unheard {
+    /// Notes how much is held now. False: there is no room for more.
+    pub(crate) fn try_hold(&mut self, bytes: usize) -> bool {
+        let wanted = bytes.saturating_sub(OWN_BYTES);
+        let all = &self.arrivals.bytes;
+        if let Some(more) = wanted.checked_sub(self.held) {
+            let add = |held: usize| held.checked_add(more).filter(|sum| *sum <= self.arrivals.max_bytes);
+            if more > 0 && all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_err() {
+                self.arrivals.note_refused();
+                return false;
+            }
+        } else {
+            all.fetch_sub(self.held - wanted, Ordering::Relaxed);
+        }
+        self.held = wanted;
+        true
+    }
+
+    /// Nothing is held just now.
+    pub(crate) fn release(&mut self) {
+        self.arrivals.bytes.fetch_sub(std::mem::take(&mut self.held), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
@@ -210,6 +275,21 @@ mod tests {
         assert_eq!(let_in(hasty, 1000), 3);
         assert_eq!(let_in(other, 3_600_000), 3);
         assert_eq!(arrivals.lock().connects.len(), 1, "of other seconds nothing is remembered");
+    }
+
+    #[test]
+    fn a_crowd_that_sends_much_keeps_out_nobody_who_does_not() {
+        let limits = Limits { max_handshake_bytes: 10_000, ..Limits::default() };
+        let arrivals = Arc::new(Arrivals::new(&limits));
+        let (mut one, mut other) = (arrivals.unheard(), arrivals.unheard());
+        assert!(one.try_hold(OWN_BYTES + 6_000) && other.try_hold(OWN_BYTES + 4_000));
+        assert!(!one.try_hold(OWN_BYTES + 6_001) && !arrivals.unheard().try_hold(OWN_BYTES + 1));
+        assert!(arrivals.unheard().try_hold(OWN_BYTES));
+        assert!(one.try_hold(OWN_BYTES + 1_000) && other.try_hold(OWN_BYTES + 9_000));
+        drop(other);
+        one.release();
+        assert_eq!(arrivals.bytes.load(Ordering::Relaxed), 0);
+        assert!(one.try_hold(OWN_BYTES + 10_000));
     }
 
     #[test]

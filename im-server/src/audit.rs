@@ -176,10 +176,10 @@ mod tests {
         registration.connection.set_routed();
         let routes = async || cluster.routes().locate(std::slice::from_ref(&user)).await.unwrap()[0].len();
         shared.set_leased_until(Instant::now());
-        assert!(!check_all(shared).await.unwrap(), "to be looked at again");
+        assert!(!check_all(&shared).await.unwrap(), "to be looked at again");
         assert_eq!(routes().await, 0);
         shared.set_leased_until(Instant::now() + Duration::from_secs(60));
-        assert!(check_all(shared).await.unwrap());
+        assert!(check_all(&shared).await.unwrap());
         assert_eq!(routes().await, 1);
     }
 }

@@ -51,10 +51,11 @@ impl Inside {
         config.heartbeat = LONG;
         config.route_audit = LONG;
         let server = Server::start(config, Cluster::embedded()).await?;
+        let shared = server.shared();
         let register = |number: usize| {
             let device = Device::new(Terminal::Web, DeviceId::parse("bench")?);
             let user = UserId::parse(&format!("u{number}"))?;
-            let registry = &server.shared().registry;
+            let registry = &shared.registry;
             let registration = registry.register(user, device, u64::MAX, Outbox::new(OUTBOX_BYTES));
             registration.ok_or_else(|| "the server is full".into())
         };
@@ -93,7 +94,7 @@ impl Inside {
     /// # Errors
     /// When it is none.
     pub fn dispatch(&self, envelope: Bytes) -> Result<(), prost::DecodeError> {
-        deliver::handle(self.server.shared(), pb::Envelope::decode(envelope)?, &mut Woken::default());
+        deliver::handle(&self.server.shared(), pb::Envelope::decode(envelope)?, &mut Woken::default());
         Ok(())
     }
 

@@ -129,7 +129,7 @@ mod tests {
         const CONNECTIONS: usize = 2500;
         let (server, registrations) = crowd(CONNECTIONS).await;
         let (began, mut answer) = (Instant::now(), pb::Delivered::default());
-        begin(server.shared(), 7, record(), &mut answer);
+        begin(&server.shared(), 7, record(), &mut answer);
         let connections = CONNECTIONS as u32;
         assert_eq!(answer.reached, [pb::Reached { record: 7, connections, shed: 0 }]);
         let mut each = vec![0; CONNECTIONS];
@@ -149,7 +149,7 @@ mod tests {
         let mut answer = pb::Delivered::default();
         // Nothing else runs meanwhile.
         for number in 0..QUEUE as u32 + 3 {
-            begin(server.shared(), number, record(), &mut answer);
+            begin(&server.shared(), number, record(), &mut answer);
         }
         let missed: Vec<u32> = answer.missed.iter().map(|missed| missed.record).collect();
         assert_eq!((answer.reached.len(), missed), (QUEUE, vec![64, 65, 66]));

@@ -18,6 +18,9 @@ const MOST_NAME_BYTES: usize = 40;
 /// See [`Limits::max_frame_bytes`].
 const MOST_FRAME_BYTES: usize = 512 * 1024;
 
+/// See [`Limits::max_handshake_bytes`]: a few requests of the largest size.
+const LEAST_HANDSHAKE_BYTES: usize = 64 * 1024;
+
 /// See [`Limits::max_publishes_per_second`]: whoever wants more wants no limit.
 const MOST_PER_SECOND: u32 = 1_000_000;
 
@@ -209,6 +212,17 @@ pub struct Limits {
     /// Connections from one address (of IPv6: one /64) in one second, let in or not. Further ones are dropped, and devices come
     /// back after a while. 0, the default, is no limit, as it must be behind a proxy that does not pass addresses on.
     pub max_connects_per_second_per_address: u32,
+    /// Bytes that all connections together may have sent that are not let in yet, beside 2 KiB for each of them, which are a usual
+    /// request or `Hello`. Beyond it, who sends more is closed with `overloaded`. At least 64 KiB. Default 64 MiB: what 10,000
+    /// devices send at once whose tokens are as long as may be.
+    pub max_handshake_bytes: usize,
+    /// Connections of one user to this server at once, whatever the login policy; further ones are closed with `overloaded`. 0: no
+    /// limit of its own. Default 32: more than anybody has devices, and few enough that a message to this user is no work.
+    pub max_devices_per_user: usize,
+    /// Connections of one user to this server in one second, in the long run; sixty times as many may come at once, as where a
+    /// network comes and goes. Further ones are closed with `overloaded`, and devices come back after a while. 0: no limit.
+    /// Default 2.
+    pub max_connects_per_second_per_user: u32,
     /// The largest frame in either direction, in bytes: at least 64 KiB, which back ends send, and at most 512 KiB, which
     /// fits into a message of the bus beside others. Default 64 KiB.
     pub max_frame_bytes: usize,
@@ -226,6 +240,9 @@ impl Limits {
     fn check(&self) -> Result<(), InvalidConfig> {
         require(self.max_connections > 0, "limits.max_connections", || "at least 1".into())?;
         require(self.max_handshakes > 0, "limits.max_handshakes", || "at least 1".into())?;
+        require(self.max_handshake_bytes >= LEAST_HANDSHAKE_BYTES, "limits.max_handshake_bytes", || {
+            format!("at least {LEAST_HANDSHAKE_BYTES}")
+        })?;
         require(self.max_inflight_publishes > 0, "limits.max_inflight_publishes", || "at least 1".into())?;
         require(self.max_publishes_per_second <= MOST_PER_SECOND, "limits.max_publishes_per_second", || {
             format!("at most {MOST_PER_SECOND}")
@@ -249,6 +266,9 @@ impl Default for Limits {
             max_handshakes: 65_536,
             max_handshakes_per_address: 0,
             max_connects_per_second_per_address: 0,
+            max_handshake_bytes: 64 * 1024 * 1024,
+            max_devices_per_user: 32,
+            max_connects_per_second_per_user: 2,
             max_frame_bytes: protocol::MAX_FRAME_BYTES,
             max_inflight_publishes: protocol::MAX_INFLIGHT_PUBLISHES,
             max_publishes_per_second: 0,

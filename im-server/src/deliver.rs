@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use im_proto::{
     close::CloseCode,
-    frame,
     pb::{self, Priority, record::Effect},
 };
 use im_sdk::{
@@ -26,9 +25,9 @@ use crate::{
     back_ends, broadcast,
     channels::{self, Change, Changes},
     holes::Holes,
-    merge,
+    isolation, merge,
     outbox::{Close, Pushed},
-    registry::{Connection, Registry},
+    registry::Connection,
     shared::Shared,
     woken::Woken,
 };
@@ -39,7 +38,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Handles events until the subscription ends, which is when the bus is closed for good.
 pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
     let mut holes = Holes::default();
-    let mut hints = Hints::default();
     let mut woken = Woken::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -51,17 +49,19 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
             never = poll_fn(|_| { woken.flush(); Poll::<Infallible>::Pending }) => match never {},
             _ = ticks.tick() => {
                 if holes.forget_silent(Instant::now()) {
-                    hints.wanted = true;
+                    shared.hints.want(false);
                 }
-                hints.send_if_due(&shared.registry);
                 continue;
             }
         };
         match event {
             Some(BusEvent::Message(message)) => match pb::Envelope::decode(message.payload) {
+                Ok(envelope) if isolation::is_own(&shared, &envelope) => shared.isolation.heard(),
                 Ok(envelope) if back_ends::is_answer(&shared, &envelope) => shared.back_ends.answered(),
                 Ok(envelope) => {
-                    hints.wanted |= holes.heard(&envelope, Instant::now());
+                    if holes.heard(&envelope, Instant::now()) {
+                        shared.hints.want(false);
+                    }
                     handle(&shared, envelope, &mut woken);
                 }
                 Err(error) => tracing::warn!(%error, "an envelope is not valid and was dropped"),
@@ -74,54 +74,12 @@ pub(crate) async fn run(shared: Arc<Shared>, mut subscription: Subscription) {
             }
             Some(BusEvent::Disrupted(why)) => {
                 tracing::warn!(?why, "envelopes may have been lost");
-                hints.wanted = true;
+                shared.hints.want(false);
             }
             Some(_) => {}
             None => return,
         }
-        hints.send_if_due(&shared.registry);
     }
-}
-
-/// Tells the devices that something may have been lost, at most once in a window over which they ask the back ends.
-#[derive(Debug, Default)]
-struct Hints {
-    wanted: bool,
-    /// When the window of the last hint ends.
-    quiet_until: Option<Instant>,
-}
-
-/// How many devices may ask in a second.
-const SYNCS_PER_SECOND: u64 = 2000;
-
-/// The shortest window: a hint may be one of many in an outage.
-const MIN_WINDOW: Duration = Duration::from_secs(1);
-
-impl Hints {
-    fn send_if_due(&mut self, registry: &Registry) {
-        let now = Instant::now();
-        if !self.wanted || self.quiet_until.is_some_and(|until| now < until) {
-            return;
-        }
-        *self = Self { wanted: false, quiet_until: Some(now + ask_to_sync(registry, false)) };
-    }
-}
-
-/// Asks all devices to sync, spread over a window, and tells how long that is.
-pub(crate) fn ask_to_sync(registry: &Registry, rolled_back: bool) -> Duration {
-    let window = Duration::from_millis(registry.len() as u64 * 1000 / SYNCS_PER_SECOND).max(MIN_WINDOW);
-    let within_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-    let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back }));
-    let connections = registry.all();
-    tracing::info!(
-        connections = connections.len(),
-        within_ms,
-        "something may be missing: devices are asked to sync"
-    );
-    for connection in connections {
-        connection.outbox.try_push(hint.clone());
-    }
-    window
 }
 
 /// Applies an envelope's records. Who has something to write then is in `woken`.
@@ -133,6 +91,10 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope, woken: &mut Woken)
     while let Some((index, mut record)) = records.next() {
         if let Some(change) = Change::of(index, &record) {
             changes.push(change);
+            continue;
+        }
+        if let Some(Effect::StoreReport(report)) = &record.effect {
+            isolation::heard_report(shared, report);
             continue;
         }
         if record.everyone {
@@ -241,8 +203,12 @@ fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect, woken: &mut Woke
             let close = Close::new(code, kick.reason.clone());
             registry.with(id, |connection| connection.outbox.close(close)).is_some()
         }
+        Effect::SyncEnded(ended) => {
+            shared.syncs.ended(id, ended.number);
+            true
+        }
         // These do not come here.
-        Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) => false,
+        Effect::Join(_) | Effect::Leave(_) | Effect::Count(_) | Effect::StoreReport(_) => false,
     }
 }
 
@@ -294,7 +260,7 @@ mod tests {
                 ..pb::Record::default()
             };
             let envelope = pb::Envelope { records: vec![record], ..pb::Envelope::default() };
-            handle(server.shared(), envelope, &mut woken);
+            handle(&server.shared(), envelope, &mut woken);
             wakes.0.load(Ordering::Relaxed)
         };
         assert_eq!(deliver(), 0, "a little is written by who brought it, when it has all");

@@ -23,6 +23,7 @@ use crate::{
     outbox::{Close, Outbox},
     registry::Registration,
     shared::Shared,
+    users::{Most, NotLetIn},
 };
 
 /// A device that was let in: registered here and in the route store.
@@ -52,7 +53,15 @@ pub(crate) async fn admit<L: Link>(
     let token = shared.config.verifier.verify(&hello.token);
     let token = token.map_err(|error| refuse_token(shared, peer, &hello.token, error))?;
 
-    let outbox = Outbox::new(shared.config.limits.outbox_bytes);
+    let limits = &shared.config.limits;
+    let most = Most {
+        devices: limits.max_devices_per_user,
+        connects_per_second: limits.max_connects_per_second_per_user,
+    };
+    // Held until the connection is registered, so that it is not forgotten.
+    let user = shared.registry.users.get(&token.user);
+    user.may_connect(most, Instant::now()).map_err(|why| not_let_in(shared, &token.user, why))?;
+    let outbox = Outbox::new(limits.outbox_bytes);
     let registration = shared.registry.register(token.user, device, token.expires_at, outbox);
     let registration = registration.ok_or_else(overloaded)?;
     // Looked at after the registration: either the drain finds it there, or it finds the drain here.
@@ -89,6 +98,15 @@ fn going_away() -> LinkError {
 
 fn overloaded() -> LinkError {
     LinkError::Refused(Close::new(CloseCode::Overloaded, "this server holds as many connections as it may"))
+}
+
+fn not_let_in(shared: &Shared, user: &UserId, why: NotLetIn) -> LinkError {
+    let reason = match why {
+        NotLetIn::TooMany => "this user holds as many connections here as it may",
+        NotLetIn::TooOften => "this user connects too often",
+    };
+    shared.strangers.note_not_let_in(user, reason);
+    LinkError::Refused(Close::new(CloseCode::Overloaded, reason))
 }
 
 /// Tells the device and the log why. Who cannot show a good token may be anybody, or all devices of a deployment whose servers

@@ -61,6 +61,7 @@ fn info(shared: &Shared, draining: bool) -> pb::ServerInfo {
         endpoints: shared.endpoints.clone(),
         connections: u32::try_from(shared.registry.len()).unwrap_or(u32::MAX),
         draining,
+        deaf: shared.isolation.is_deaf(),
     }
 }
 
@@ -85,5 +86,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
         shared.registry.close_overdue(shared.config.idle_timeout(), expired_before(&shared));
         shared.upstream.expire(shared.config.publish_timeout);
         shared.requests.expire(shared.config.publish_timeout);
+        shared.syncs.expire();
+        shared.registry.users.sweep();
     }
 }

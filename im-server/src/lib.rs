@@ -57,7 +57,9 @@ mod drain;
 pub mod file;
 mod handshake;
 mod haste;
+mod hints;
 mod holes;
+mod isolation;
 mod joined;
 mod lease;
 mod link;
@@ -77,6 +79,7 @@ mod strangers;
 mod sync;
 mod tls;
 mod upstream;
+mod users;
 mod waiting;
 mod woken;
 

@@ -46,6 +46,11 @@ impl LinkError {
     pub(crate) fn protocol(reason: impl Into<String>) -> Self {
         Self::Refused(Close::new(CloseCode::ProtocolError, reason))
     }
+
+    /// It sends more, before it is let in, than there is room for.
+    pub(crate) fn too_many_arrive() -> Self {
+        Self::Refused(Close::new(CloseCode::Overloaded, "too much waits of devices that are not let in yet"))
+    }
 }
 
 impl From<FrameError> for LinkError {

@@ -1,10 +1,10 @@
 //! The `im-server` binary: configuration, logging, signals. Everything else is in the library.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Past, Server, ServerConfig, Stopped, advice, dev, file};
+use im_server::{Server, ServerConfig, advice, dev, file};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -131,28 +131,13 @@ async fn serve(
     (mut terminate, mut interrupt): Signals,
     announce: impl FnOnce(&Server),
 ) -> Result<(), Failure> {
-    let mut server = Server::start(config.clone(), cluster.clone()).await?;
+    let server = Server::start(config, cluster).await?;
     announce(&server);
-    let server = loop {
-        let past;
-        tokio::select! {
-            stopped = server.stopped() => {
-                past = server.past();
-                // Told, they come back at once; over QUIC they would else wait for a server that is gone.
-                server.close().await;
-                if stopped != Stopped::LeaseLost || config.incarnation.is_some() {
-                    return Err(format!("the server has stopped: {stopped:?}").into());
-                }
-            }
-            _ = terminate.recv() => break server,
-            _ = interrupt.recv() => break server,
-        }
-        server = tokio::select! {
-            server = start_again(&past, &config, &cluster) => server,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-        };
-    };
+    tokio::select! {
+        stopped = server.ended() => return Err(format!("the server has stopped: {stopped:?}").into()),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     tracing::info!(connections = server.connections(), "draining");
     let enough = CancellationToken::new();
     let impatient = async {
@@ -174,23 +159,6 @@ async fn either(one: &mut Signal, other: &mut Signal) {
         _ = other.recv() => {}
     }
 }
-
-/// A server whose lease was lost, because it was frozen or could not reach Redis for that long, goes on under a new id.
-async fn start_again(past: &Past, config: &ServerConfig, cluster: &Cluster) -> Server {
-    loop {
-        match Server::start_after(past, config.clone(), cluster.clone()).await {
-            Ok(server) => {
-                tracing::warn!(id = %server.id(), "the lease was lost; serving under a new id");
-                return server;
-            }
-            Err(error) => tracing::warn!(%error, "the lease was lost, and the server cannot start again yet"),
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
-    }
-}
-
-/// Between two tries to start again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -18,6 +18,7 @@ use im_sdk::id::{ChannelId, ConnectionId, Device, UserId};
 use crate::{
     joined::Joined,
     outbox::{Close, Outbox},
+    users::{Present, User, Users},
     woken::Flush,
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) user: UserId,
     pub(crate) device: Device,
+    /// What it shares with other connections of its user.
+    present: Present,
     pub(crate) outbox: Outbox,
     /// Publishes that wait for their results.
     pub(crate) inflight: AtomicU32,
@@ -49,6 +52,11 @@ impl Connection {
 
     pub(crate) fn is_routed(&self) -> bool {
         self.routed.load(Ordering::Relaxed)
+    }
+
+    /// What it shares with other connections of its user.
+    pub(crate) fn shared_by_user(&self) -> &Arc<User> {
+        &self.present.user
     }
 
     /// Notes what writes for its session. The first one stays.
@@ -101,6 +109,7 @@ pub(crate) struct Registry {
     shards: [Shard; SHARDS],
     /// Who has joined which channels.
     pub(crate) joined: Joined,
+    pub(crate) users: Users,
     next: AtomicU64,
     count: AtomicUsize,
     capacity: usize,
@@ -114,6 +123,7 @@ impl Registry {
         Self {
             shards: std::array::from_fn(|_| Shard::default()),
             joined: Joined::default(),
+            users: Users::default(),
             next: AtomicU64::new(first),
             count: AtomicUsize::new(0),
             capacity,
@@ -131,10 +141,12 @@ impl Registry {
     ) -> Option<Registration> {
         self.admit()?;
         let id = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let present = self.users.get(&user).enter();
         let connection = Arc::new(Connection {
             id,
             user,
             device,
+            present,
             outbox,
             inflight: AtomicU32::new(0),
             asking: AtomicU32::new(0),

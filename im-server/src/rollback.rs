@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use im_sdk::cluster::RoutesError;
 use tokio::time::sleep;
 
-use crate::{audit, deliver, shared::Shared};
+use crate::{audit, shared::Shared};
 
 /// What a server that has stopped knew of the route store, for the one that takes its place: [`Server::start_after`].
 ///
@@ -62,5 +62,5 @@ async fn look(shared: &Shared) {
         Err(error) => return tracing::warn!(%error, "cannot look which routes were forgotten"),
     }
     shared.note_rollback(incarnation);
-    deliver::ask_to_sync(&shared.registry, true);
+    shared.hints.want(true);
 }

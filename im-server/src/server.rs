@@ -1,62 +1,69 @@
-//! A server's life: bind, register, run; its end is in `server/end.rs`.
+//! A server's life: it starts, goes on under a new id when it has lost its place in the cluster, and ends. What runs under one
+//! id is in `server/run.rs`, its end in `server/end.rs`.
 
 mod end;
+mod run;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::AtomicBool},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use im_proto::pb;
 use im_sdk::{
-    cluster::{BusError, Cluster, Publication, RoutesError, Subject, Subscription},
+    cluster::{BusError, Cluster, RoutesError, Subject},
     id::{InvalidId, ServerId},
 };
-use prost::Message as _;
-use rand::RngExt as _;
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
+use self::run::Run;
 use crate::{
-    acks::{self, Acks},
-    answers::{self, Answers},
-    arrivals::Arrivals,
-    audit, back_ends,
-    broadcast::{self, Broadcasts},
-    channels::{self, Channels},
     config::{InvalidConfig, ServerConfig},
-    deliver,
-    haste::Haste,
-    lease,
-    listen::{Addresses, ListenError, Listeners},
-    presence::{self, Presences},
-    registry::Registry,
-    requests::{self, Requests},
-    rollback::{self, Past},
+    listen::{ListenError, load_identity},
+    occurrences::Occurrences,
+    rollback::Past,
     shared::Shared,
-    signals::{self, Signals},
-    strangers::Strangers,
-    sync::{self, Syncs},
-    upstream::{self, Upstream},
+    tls::Identity,
 };
 
-/// How long what a server says to itself may take.
-const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
+/// Between two tries to go on.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running server. [`Server::shutdown`] drains and ends it, [`Server::close`] only ends it. Dropped without either it stops
 /// at once and waits for nothing: its devices are closed with `going_away` and their routes released as far as the runtime
 /// still comes to that, and its lease runs out by itself, so that back ends count it as alive until then.
+///
+/// Where its lease runs out, because Redis was away or the process was frozen for that long, or where it alone cannot reach Redis
+/// or NATS, back ends do not reach its devices any more. It sends them away then, so that they connect to other servers, and goes
+/// on by itself, on the same addresses and under a new id, as soon as it can. An application that wants to do that itself waits for
+/// [`Server::stopped`].
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
-    addresses: Addresses,
-    lease: JoinHandle<()>,
-    deliver: JoinHandle<()>,
-    channels: JoinHandle<()>,
-    presences: JoinHandle<()>,
-    accepting: Vec<JoinHandle<()>>,
-    others: Vec<JoinHandle<()>>,
+    /// Of its first life.
+    id: ServerId,
+    endpoints: Vec<String>,
+    websocket: Option<SocketAddr>,
+    quic: Option<SocketAddr>,
+    fingerprint: Option<[u8; 32]>,
+    life: Arc<Life>,
+    supervisor: JoinHandle<()>,
+}
+
+/// What a server shares with the task that has it go on.
+#[derive(Debug)]
+struct Life {
+    /// `None` while it is between two runs, and at the end.
+    run: Mutex<Option<Run>>,
+    /// Of the last run.
+    shared: Mutex<Arc<Shared>>,
+    /// The application deals with the end of a run.
+    by_hand: AtomicBool,
+    over: CancellationToken,
+    why: OnceLock<Stopped>,
 }
 
 /// A server did not start. Nothing is left of it.
@@ -93,8 +100,10 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stopped {
-    /// Its lease ran out, so its devices count as offline: start a new one by [`Server::start_after`], which gets a new id.
+    /// Its lease ran out, so its devices counted as offline: start a new one by [`Server::start_after`], which gets a new id.
     LeaseLost,
+    /// It alone could not reach Redis or the bus, while others do: start a new one in the same way.
+    Isolated,
     /// The bus is closed for good.
     BusClosed,
 }
@@ -122,179 +131,160 @@ impl Server {
         Self::begin(config, cluster, Some(past)).await
     }
 
-    async fn begin(config: ServerConfig, cluster: Cluster, past: Option<&Past>) -> Result<Self, StartError> {
+    async fn begin(
+        mut config: ServerConfig,
+        cluster: Cluster,
+        past: Option<&Past>,
+    ) -> Result<Self, StartError> {
         config.check()?;
-        let id = server_id(&config)?;
-        let listeners = Listeners::bind(&config)?;
-        let subscription = subscribe(&cluster, &id).await?;
-        let (upstream, publishes) = Upstream::new();
-        let (syncs, sync_queue) = Syncs::new();
-        let (requests, request_queue) = Requests::new(&id);
-        let (channels, changes) = Channels::new();
-        let (acks, ack_queue) = Acks::new();
-        let (answers, answer_queue) = Answers::new();
-        let (signals, signal_queue) = Signals::new();
-        let (presences, presence_queue) = Presences::new();
-        let (broadcasts, broadcast_queue) = Broadcasts::new();
-        let shared = Arc::new(Shared {
-            id,
-            strangers: Strangers::default(),
-            back_ends: Arc::default(),
-            arrivals: Arc::new(Arrivals::new(&config.limits)),
-            registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
-            upstream,
-            syncs,
-            requests,
-            channels,
-            acks,
-            answers,
-            signals,
-            presences,
-            broadcasts,
-            endpoints: listeners.endpoints(&config),
-            tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
-            leaving_channels: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-            drain_announced: AtomicBool::new(false),
-            haste: Haste::default(),
-            leased_until: Mutex::new(Instant::now()),
-            past: Mutex::default(),
-            config,
-            cluster,
+        let identity = load_identity(&config)?;
+        let run = Run::begin(config.clone(), cluster.clone(), identity.as_ref(), past).await?;
+        let addresses = &run.addresses;
+        // It goes on where its devices look for it.
+        (config.websocket, config.quic) = (addresses.websocket, addresses.quic);
+        let shared = Arc::clone(&run.shared);
+        let (websocket, quic, fingerprint) = (addresses.websocket, addresses.quic, addresses.fingerprint);
+        let life = Arc::new(Life {
+            run: Mutex::new(Some(run)),
+            shared: Mutex::new(Arc::clone(&shared)),
+            by_hand: AtomicBool::new(false),
+            over: CancellationToken::new(),
+            why: OnceLock::new(),
         });
-        rollback::begin(&shared, past).await?;
-        register(&shared).await?;
-        let deliver = tokio::spawn(deliver::run(Arc::clone(&shared), subscription));
-        let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
-        let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
-        let presences = tokio::spawn(presence::forward(shared.cluster.clone(), presence_queue));
-        let lease = tokio::spawn(lease::keep(Arc::clone(&shared)));
-        let forward_syncs = sync::forward(
-            shared.cluster.clone(),
-            shared.id.clone(),
-            Arc::clone(&shared.back_ends),
-            sync_queue,
-        );
-        let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
-        let others = vec![
-            tokio::spawn(forward),
-            tokio::spawn(forward_syncs),
-            tokio::spawn(forward_requests),
-            tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
-            tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
-            tokio::spawn(signals::forward(shared.cluster.clone(), signal_queue)),
-            tokio::spawn(broadcast::run(Arc::clone(&shared), broadcast_queue)),
-            tokio::spawn(lease::sweep(Arc::clone(&shared))),
-            tokio::spawn(audit::run(Arc::clone(&shared))),
-            tokio::spawn(rollback::watch(Arc::clone(&shared))),
-            tokio::spawn(back_ends::watch(Arc::clone(&shared))),
-        ];
-        let (addresses, accepting) = listeners.accept(&shared);
-        Ok(Self { shared, addresses, lease, deliver, channels, presences, accepting, others })
+        let supervisor = tokio::spawn(Arc::clone(&life).supervise(config, cluster, identity));
+        let (id, endpoints) = (shared.id.clone(), shared.endpoints.clone());
+        Ok(Self { id, endpoints, websocket, quic, fingerprint, life, supervisor })
     }
 
-    /// This run's id.
+    /// The id under which it has started. One that went on by itself has another one since.
     pub fn id(&self) -> &ServerId {
-        &self.shared.id
+        &self.id
     }
 
     /// For tests and the micro-benchmarks.
     #[cfg(any(test, feature = "bench"))]
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.life.shared()
     }
 
     /// The addresses that devices are told.
     pub fn endpoints(&self) -> &[String] {
-        &self.shared.endpoints
+        &self.endpoints
     }
 
     /// Where it listens for WebSocket.
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
-        self.addresses.websocket
+        self.websocket
     }
 
     /// Where it listens for QUIC.
     pub fn quic_addr(&self) -> Option<SocketAddr> {
-        self.addresses.quic
+        self.quic
     }
 
     /// SHA-256 of its certificate, which devices pin where it is self-signed.
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
-        self.addresses.fingerprint
+        self.fingerprint
     }
 
-    /// What the server that takes this one's place must know, see [`Server::start_after`]. Ask before [`Server::close`].
+    /// What the server that takes this one's place must know, see [`Server::start_after`].
     pub fn past(&self) -> Past {
-        self.shared.past()
+        self.life.shared().past()
     }
 
     /// How many devices are connected.
     pub fn connections(&self) -> usize {
-        self.shared.registry.len()
+        self.life.shared().registry.len()
     }
 
-    /// Runs until something ends the server; [`Server::close`] it then. Cancel it to shut down.
+    /// Waits until something ends the server, which does not go on by itself then: its devices are sent away, and the application
+    /// starts another one. From the first call on, also if it is cancelled.
     pub async fn stopped(&mut self) -> Stopped {
-        // A task's handle tells its end once.
-        if self.lease.is_finished() {
-            return Stopped::LeaseLost;
-        }
-        if self.deliver.is_finished() {
-            return Stopped::BusClosed;
-        }
-        tokio::select! {
-            _ = &mut self.lease => Stopped::LeaseLost,
-            _ = &mut self.deliver => Stopped::BusClosed,
-        }
+        self.life.by_hand.store(true, Ordering::Relaxed);
+        self.ended().await
+    }
+
+    /// Waits until the server has ended for good: the bus is closed, or it would have to go on under a new id, and
+    /// [`ServerConfig::incarnation`] is set. Cancel it to shut down.
+    pub async fn ended(&self) -> Stopped {
+        self.life.over.cancelled().await;
+        self.life.why.get().copied().unwrap_or(Stopped::BusClosed)
+    }
+
+    /// The run that it is in, for who ends it: from here on it does not go on by itself.
+    async fn take_run(&mut self) -> Option<Run> {
+        self.supervisor.abort();
+        // With it go what it was about to end, and to start.
+        let _ = (&mut self.supervisor).await;
+        self.life.take_run()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.shared.draining.cancel();
-        self.shared.stopped.cancel();
-        self.lease.abort();
-        self.deliver.abort();
-        self.channels.abort();
-        // Not `presences`: it ends with the last session, whose route is released.
-        self.accepting.iter().chain(&self.others).for_each(JoinHandle::abort);
-        end::close_all(&self.shared.registry.all());
+        self.supervisor.abort();
+        drop(self.life.take_run());
     }
 }
 
-fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
-    let random = || format!("{:08x}", rand::rng().random::<u32>());
-    let incarnation = config.incarnation.clone().unwrap_or_else(random);
-    ServerId::parse(&format!("{}-{incarnation}", config.name))
-}
+impl Life {
+    /// Ends each run that is over, and begins the next one.
+    async fn supervise(self: Arc<Self>, config: ServerConfig, cluster: Cluster, identity: Option<Identity>) {
+        loop {
+            let shared = self.shared();
+            shared.ended.cancelled().await;
+            let why = shared.why_ended();
+            let Some(run) = self.take_run() else { return };
+            tracing::warn!(id = %shared.id, ?why, "this server's devices are not reached any more: they are sent away");
+            match why {
+                // Others serve them: one after another.
+                Stopped::Isolated => run.shutdown().await,
+                // Told, they come back at once; over QUIC they would else wait for a server that is gone.
+                Stopped::LeaseLost | Stopped::BusClosed => run.close().await,
+            }
+            let ends = self.by_hand.load(Ordering::Relaxed) || config.incarnation.is_some();
+            if ends || why == Stopped::BusClosed {
+                let _ = self.why.set(why);
+                return self.over.cancel();
+            }
+            let past = shared.past();
+            let run = begin_again(&past, &config, &cluster, identity.as_ref()).await;
+            tracing::warn!(id = %run.shared.id, "serving under a new id");
+            *lock(&self.shared) = Arc::clone(&run.shared);
+            *lock(&self.run) = Some(run);
+        }
+    }
 
-/// Subscribes to the server's subject, and waits until something came in on it: the first device's back end may be quicker
-/// than the subscription, and would take the server for dead.
-async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, StartError> {
-    let subject = cluster.names().server(id);
-    let mut subscription = cluster.bus().subscribe(subject.clone()).await?;
-    let nothing = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
-    let publication =
-        Publication { subject: subject.clone(), return_to: None, payload: nothing.encode_to_vec().into() };
-    let first = async {
-        cluster.bus().publish(publication).await?;
-        subscription.next().await.ok_or(BusError::Closed)
-    };
-    match timeout(FIRST_ENVELOPE, first).await {
-        Ok(first) => first.map(|_| subscription).map_err(StartError::from),
-        Err(_) => Err(StartError::Deaf(subject)),
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&lock(&self.shared))
+    }
+
+    fn take_run(&self) -> Option<Run> {
+        lock(&self.run).take()
     }
 }
 
-async fn register(shared: &Shared) -> Result<(), StartError> {
-    let info = pb::ServerInfo { endpoints: shared.endpoints.clone(), ..Default::default() };
-    let routes = shared.cluster.routes();
-    let asked = Instant::now();
-    if routes.lease_server(&shared.id, &info, shared.config.lease, true).await? {
-        shared.set_leased_until(asked + shared.config.lease);
-        return Ok(());
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tries until it works.
+async fn begin_again(
+    past: &Past,
+    config: &ServerConfig,
+    cluster: &Cluster,
+    identity: Option<&Identity>,
+) -> Run {
+    let failures = Occurrences::default();
+    loop {
+        match Run::begin(config.clone(), cluster.clone(), identity, Some(past)).await {
+            Ok(run) => return run,
+            Err(error) => {
+                if let Some(times) = failures.note() {
+                    tracing::warn!(%error, times, "the server cannot go on yet");
+                }
+            }
+        }
+        sleep(RESTART_PAUSE).await;
     }
-    Err(StartError::IdTaken(shared.id.clone()))
 }

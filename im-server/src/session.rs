@@ -16,6 +16,7 @@ use bytes::Bytes;
 use im_proto::{
     close::CloseCode,
     frame,
+    limits::MAX_SIGNAL_BYTES,
     pb::{self, Way, device_frame::Body},
 };
 use im_sdk::id::ChannelId;
@@ -24,7 +25,6 @@ use tokio::time::{sleep, timeout_at};
 
 use self::place::Place;
 use crate::{
-    acks,
     allowance::{Allowance, Rate},
     arrivals::Arrival,
     batch::Batch,
@@ -33,8 +33,8 @@ use crate::{
     outbox::Close,
     registry::{Connection, Registration},
     shared::Shared,
-    signals, sync,
     upstream::refusal,
+    users::Kind,
     waiting::RETRY_MS,
     woken::Flush,
 };
@@ -102,12 +102,8 @@ async fn begin<L: Link + 'static>(
     shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
     let now = Instant::now();
     let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
-    let signalling = Allowance::new(signals::RATE, now);
-    let syncing = Allowance::new(sync::RATE, now);
-    let acking = Allowance::new(acks::RATE, now);
     let connection = Arc::clone(&registration.connection);
-    let session =
-        Session { shared, link, registration, batch, publishing, signalling, syncing, acking, end: None };
+    let session = Session { shared, link, registration, batch, publishing, end: None };
     let place = Arc::new(Place::new(session));
     let flush: Arc<dyn Flush> = place.clone();
     connection.set_flush(Arc::downgrade(&flush));
@@ -122,14 +118,13 @@ struct Session<L> {
     batch: Batch,
     /// For publishes, where they are limited; boxed, since few servers do that.
     publishing: Option<Box<Allowance>>,
-    /// For signals.
-    signalling: Allowance,
-    /// For syncs.
-    syncing: Allowance,
-    /// For acknowledgements.
-    acking: Allowance,
     /// It is over, which its own task does not know yet.
     end: Option<Box<End>>,
+}
+
+/// Rounded up: 0 would mean never.
+fn milliseconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
 }
 
 fn publish_rate(shared: &Shared) -> Option<Rate> {
@@ -222,6 +217,7 @@ impl<L: Link> Session<L> {
         drop(registration);
         shared.upstream.forget(&connection);
         shared.requests.forget(&connection);
+        shared.syncs.forget(&connection);
         let close = match end {
             End::Closed | End::Failed(LinkError::Lost) => None,
             End::Close(close) | End::Failed(LinkError::Refused(close)) => Some(close),
@@ -289,22 +285,25 @@ impl<L: Link> Session<L> {
         let Some((allowance, rate)) = self.publishing.as_mut().zip(publish_rate(&self.shared)) else {
             return Ok(());
         };
-        // Rounded up: 0 would mean never.
-        let ms = |wait: Duration| u32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
-        allowance.take(rate, Instant::now()).map_err(ms)
+        allowance.take(rate, Instant::now()).map_err(milliseconds)
+    }
+
+    /// Whether the user may ask for one more of a kind.
+    fn may_ask(&self, kind: Kind, bytes: usize) -> Result<(), Duration> {
+        self.connection().shared_by_user().may_ask(kind, bytes, Instant::now())
     }
 
     /// One too many is dropped, as any may be: a device that has lost one asks again.
-    fn sync(&mut self, sync: Bytes) {
-        if self.syncing.take(sync::RATE, Instant::now()).is_ok() {
+    fn sync(&self, sync: Bytes) {
+        if self.may_ask(Kind::Sync, sync.len()).is_ok() {
             self.shared.syncs.try_forward(self.connection(), sync);
         } else {
             tracing::debug!(user = %self.connection().user, "too many syncs: one is dropped");
         }
     }
 
-    fn ack(&mut self, ack: Bytes) {
-        if self.acking.take(acks::RATE, Instant::now()).is_ok() {
+    fn ack(&self, ack: Bytes) {
+        if self.may_ask(Kind::Ack, ack.len()).is_ok() {
             self.shared.acks.try_forward(self.connection(), ack);
         } else {
             tracing::debug!(user = %self.connection().user, "too many acknowledgements: one is dropped");
@@ -313,14 +312,21 @@ impl<L: Link> Session<L> {
 
     fn request(&self, request: Bytes) -> Result<(), LinkError> {
         let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
-        self.shared.requests.try_forward(self.connection(), head.number, request);
+        // First: a repetition must not be refused while the first one may yet be answered.
+        if self.shared.requests.is_waiting(self.connection(), head.number) {
+            return Ok(());
+        }
+        match self.may_ask(Kind::Request, request.len()) {
+            Ok(()) => self.shared.requests.try_forward(self.connection(), head.number, request),
+            Err(wait) => self.shared.requests.refuse(self.connection(), head.number, milliseconds(wait)),
+        }
         Ok(())
     }
 
     /// One too many is dropped without a word, as any signal may be.
-    fn signal(&mut self, signal: Bytes) -> Result<(), LinkError> {
+    fn signal(&self, signal: Bytes) -> Result<(), LinkError> {
         let head = pb::SignalHead::decode(signal.clone()).map_err(frame::FrameError::from)?;
-        if self.signalling.take(signals::RATE, Instant::now()).is_ok() {
+        if signal.len() <= MAX_SIGNAL_BYTES && self.may_ask(Kind::Signal, signal.len()).is_ok() {
             self.shared.signals.try_forward(self.connection(), signal, self.is_in(&head.channel));
         } else {
             self.shared.signals.note_dropped();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -24,10 +24,13 @@ use crate::{
     channels::Channels,
     config::ServerConfig,
     haste::Haste,
+    hints::SyncHints,
+    isolation::Isolation,
     presence::Presences,
     registry::{Connection, Registry},
     requests::Requests,
     rollback::Past,
+    server::Stopped,
     signals::Signals,
     strangers::Strangers,
     sync::Syncs,
@@ -46,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) back_ends: Arc<BackEnds>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
+    pub(crate) hints: SyncHints,
     pub(crate) requests: Requests,
     pub(crate) channels: Channels,
     pub(crate) acks: Acks,
@@ -68,6 +72,11 @@ pub(crate) struct Shared {
     pub(crate) leased_until: Mutex<Instant>,
     /// What is known of the route store.
     pub(crate) past: Mutex<Past>,
+    /// Whether others reach what this server does not.
+    pub(crate) isolation: Isolation,
+    /// Cancelled when this server's devices are not reached any more.
+    pub(crate) ended: CancellationToken,
+    pub(crate) why_ended: OnceLock<Stopped>,
 }
 
 impl Shared {
@@ -78,6 +87,23 @@ impl Shared {
 
     pub(crate) fn set_leased_until(&self, until: Instant) {
         *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Notes why this server's devices are not reached any more. The first reason stays.
+    pub(crate) fn end(&self, why: Stopped) {
+        let _ = self.why_ended.set(why);
+        self.ended.cancel();
+    }
+
+    /// Once `ended` is cancelled.
+    pub(crate) fn why_ended(&self) -> Stopped {
+        self.why_ended.get().copied().unwrap_or(Stopped::LeaseLost)
+    }
+
+    /// Whether the lease has run out for so long.
+    pub(crate) fn without_lease_for(&self) -> Option<Duration> {
+        let until = *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner);
+        Instant::now().checked_duration_since(until)
     }
 
     /// What is known of the route store.
@@ -98,7 +124,7 @@ impl Shared {
     /// Whether that was a moment ago: a device that connects now may have heard nothing of it.
     pub(crate) fn was_rolled_back(&self) -> bool {
         let at = self.past.lock().unwrap_or_else(PoisonError::into_inner).rolled_back_at;
-        at.is_some_and(|at| at.elapsed() < ROLLBACK_MEMORY)
+        self.hints.are_comparing() || at.is_some_and(|at| at.elapsed() < ROLLBACK_MEMORY)
     }
 
     pub(crate) fn drain_announced(&self) -> bool {

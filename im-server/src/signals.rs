@@ -3,26 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::{
-    limits::{SIGNALS_AT_ONCE, SIGNALS_PER_SECOND},
-    pb,
-};
+use im_proto::pb;
 use im_sdk::cluster::{Cluster, Publication};
 use prost::Message as _;
 
 use crate::{
-    allowance::Rate,
     bounded::{self, Bounds},
     occurrences::Occurrences,
     registry::Connection,
+    users::QueueShare,
 };
 
 /// Signals that wait to be put onto the bus; most are of some 30 bytes, an offer of a call is of some KiB.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 4 * 1024 * 1024 };
-
-/// How many signals a connection may send: in the long run some typing and some of the application's own, at once the dozens of
-/// candidates with which a call begins.
-pub(crate) const RATE: Rate = Rate { per_second: SIGNALS_PER_SECOND, at_once: SIGNALS_AT_ONCE };
 
 /// See the module's description.
 #[derive(Debug)]
@@ -32,8 +25,8 @@ pub(crate) struct Signals {
     dropped: Occurrences,
 }
 
-/// A connection, its `Signal` byte for byte, and whether it is in the room that the signal names.
-type Waiting = (Arc<Connection>, Bytes, bool);
+/// A connection, its `Signal` byte for byte, whether it is in the room that the signal names, and the user's share of the queue.
+type Waiting = (Arc<Connection>, Bytes, bool, QueueShare);
 
 impl Signals {
     /// The receiver is for [`forward`].
@@ -45,7 +38,11 @@ impl Signals {
     /// Queues a device's signal for the back ends. Never waits.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, signal: Bytes, in_room: bool) {
         let bytes = signal.len();
-        if !self.queue.try_send((Arc::clone(connection), signal, in_room), bytes) {
+        let share = connection.shared_by_user().try_queue(bytes);
+        let queued = share.is_some_and(|share| {
+            self.queue.try_send((Arc::clone(connection), signal, in_room, share), bytes)
+        });
+        if !queued {
             self.note_dropped();
         }
     }
@@ -84,7 +81,7 @@ pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<Waiti
     }
 }
 
-fn upstream((connection, signal, in_room): Waiting) -> pb::UpstreamSignal {
+fn upstream((connection, signal, in_room, _): Waiting) -> pb::UpstreamSignal {
     let device = Some((&connection.device).into());
     pb::UpstreamSignal { user: connection.user.to_string(), device, signal, in_room }
 }
@@ -103,9 +100,12 @@ mod tests {
         let user = UserId::parse("u").unwrap();
         let registration = registry.register(user, device, 0, Outbox::new(1000)).unwrap();
         let (signals, _queue) = Signals::new();
-        for _ in 0..QUEUE.items + 3 {
+        let mine = (0..).find(|_| {
             signals.try_forward(&registration.connection, Bytes::from_static(b"x"), false);
-        }
-        assert_eq!(signals.dropped(), 3);
+            signals.dropped() > 0
+        });
+        assert!(mine.unwrap() < QUEUE.items / 4, "one user fills no queue");
+        signals.try_forward(&registration.connection, Bytes::from_static(b"x"), false);
+        assert_eq!(signals.dropped(), 2);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use im_sdk::token::TokenError;
+use im_sdk::{id::UserId, token::TokenError};
 
 use crate::occurrences::Occurrences;
 
@@ -17,6 +17,9 @@ use crate::occurrences::Occurrences;
 pub(crate) struct Strangers {
     /// By what is wrong with them.
     tokens: Mutex<HashMap<Discriminant<TokenError>, Occurrences>>,
+    /// Connections that the operating system did not hand out.
+    pub(crate) unaccepted: Occurrences,
+    not_let_in: Occurrences,
     tls_to_plain: Occurrences,
     plain_to_tls: Occurrences,
 }
@@ -36,6 +39,13 @@ impl Strangers {
     fn count_token(&self, error: TokenError) -> Option<u64> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.entry(discriminant(&error)).or_default().note()
+    }
+
+    /// A user has too many connections, or connects too often.
+    pub(crate) fn note_not_let_in(&self, user: &UserId, reason: &str) {
+        if let Some(times) = self.not_let_in.note() {
+            tracing::warn!(%user, times, reason, "a device was not let in");
+        }
     }
 
     /// Somebody speaks TLS to the plain WebSocket port.

@@ -13,22 +13,26 @@ use prost::Message as _;
 use crate::{
     bounded::{self, Bounds},
     registry::Connection,
+    users::QueueShare,
     waiting::{AllWaiting, RETRY_MS},
 };
 
 /// Publishes that wait to be put onto the bus: as many as are of 1 KiB, fewer of larger ones.
 const QUEUE: Bounds = Bounds { items: 8192, bytes: 8 * 1024 * 1024 };
 
+/// A publish, and the user's share of the queue.
+type Waiting = (pb::UpstreamPublish, QueueShare);
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    queue: bounded::Sender<pb::UpstreamPublish>,
+    queue: bounded::Sender<Waiting>,
     waiting: AllWaiting,
 }
 
 impl Upstream {
     /// The receiver is for [`forward`].
-    pub(crate) fn new() -> (Self, bounded::Receiver<pb::UpstreamPublish>) {
+    pub(crate) fn new() -> (Self, bounded::Receiver<Waiting>) {
         let (queue, receiver) = bounded::channel(QUEUE);
         (Self { queue, waiting: AllWaiting::new(|connection| &connection.inflight) }, receiver)
     }
@@ -47,19 +51,21 @@ impl Upstream {
         publish: Bytes,
         in_room: bool,
     ) -> bool {
+        let Some(share) = connection.shared_by_user().try_queue(publish.len()) else { return false };
         let Some(place) = self.queue.try_reserve(publish.len()) else { return false };
         // How many may wait, and whether this one does, the session has looked at.
         if self.waiting.admit(connection, number, u32::MAX).is_err() {
             return true;
         }
-        place.fill(pb::UpstreamPublish {
+        let publish = pb::UpstreamPublish {
             connection: connection.id.0,
             user: connection.user.to_string(),
             device: Some((&connection.device).into()),
             number,
             publish,
             in_room,
-        });
+        };
+        place.fill((publish, share));
         true
     }
 
@@ -108,13 +114,10 @@ fn unavailable(number: u64, reason: &str) -> Bytes {
 
 /// Puts queued publishes onto the bus, as many at once as have queued up while the last message went out. Ends when
 /// every [`Upstream`] is gone.
-pub(crate) async fn forward(
-    cluster: Cluster,
-    server: ServerId,
-    mut queue: bounded::Receiver<pb::UpstreamPublish>,
-) {
+pub(crate) async fn forward(cluster: Cluster, server: ServerId, mut queue: bounded::Receiver<Waiting>) {
     let own = cluster.names().server(&server);
-    while let Some(publishes) = queue.recv_batch().await {
+    while let Some(waiting) = queue.recv_batch().await {
+        let publishes = waiting.into_iter().map(|(publish, _)| publish).collect();
         let upstream = pb::Upstream { server: server.to_string(), publishes };
         let publication = Publication {
             subject: cluster.names().upstream_publish(),
@@ -147,7 +150,9 @@ mod tests {
         let connection = &registration.connection;
         let (upstream, mut queue) = Upstream::new();
         let large = Bytes::from(vec![0; LARGE]);
-        let fit = (QUEUE.bytes / LARGE) as u64;
+        let fit =
+            (0..).find(|number| !upstream.try_forward(connection, *number, large.clone(), false)).unwrap();
+        assert!((1..=(QUEUE.bytes / LARGE / 8) as u64).contains(&fit), "an eighth is one user's: {fit}");
         for number in 0..fit {
             assert!(upstream.try_forward(connection, number, large.clone(), false));
         }

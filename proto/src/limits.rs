@@ -126,16 +126,25 @@ pub const MAX_ROOMS: usize = 256;
 /// The most entries that come with a join. Fixed.
 pub const MAX_RECENT: usize = 200;
 
-/// How many signals a connection may send in a second, in the long run. Fixed.
+/// The largest `Signal`, encoded. Fixed.
+pub const MAX_SIGNAL_BYTES: usize = 4096;
+
+/// How many signals a user's devices on one server may send in a second, in the long run. Fixed.
 pub const SIGNALS_PER_SECOND: u32 = 20;
 
-/// How many signals it may send at once: the dozens of candidates with which a call begins. Fixed.
+/// How many signals they may send at once: the dozens of candidates with which a call begins. Fixed.
 pub const SIGNALS_AT_ONCE: u32 = 100;
 
-/// How many syncs a connection may ask for in a second. Fixed.
+/// How many syncs a user's devices on one server may ask for in a second. Fixed.
 pub const SYNCS_PER_SECOND: u32 = 20;
 
-/// How many acknowledgements a connection may send in a second. Fixed.
+/// How many requests a user's devices on one server may send in a second, in the long run. Fixed.
+pub const REQUESTS_PER_SECOND: u32 = 100;
+
+/// How many requests they may send at once: a conversation that is read from its beginning. Fixed.
+pub const REQUESTS_AT_ONCE: u32 = 1000;
+
+/// How many acknowledgements a user's devices on one server may send in a second. Fixed.
 pub const ACKS_PER_SECOND: u32 = 20;
 
 /// The largest WebSocket message for a given frame limit: four full frames. A sender puts no more than this into one

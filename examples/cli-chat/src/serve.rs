@@ -37,19 +37,17 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     config.drain_grace = DRAIN_GRACE;
     config.heartbeat = HEARTBEAT;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        let mut server = Server::start(config.clone(), cluster.clone()).await?;
-        development.endpoints = server.endpoints().to_vec();
-        development.certificate_sha256 = server.certificate_sha256().map(|hash| hex(&hash));
-        development.write(data)?;
-        announce(data, &server);
-        tokio::select! {
-            // The machine slept: its lease ran out. A new server takes its place.
-            _ = server.stopped() => server.close().await,
-            _ = terminate.recv() => break server.shutdown().await,
-            _ = interrupt.recv() => break server.shutdown().await,
-        }
+    let server = Server::start(config, cluster).await?;
+    development.endpoints = server.endpoints().to_vec();
+    development.certificate_sha256 = server.certificate_sha256().map(|hash| hex(&hash));
+    development.write(data)?;
+    announce(data, &server);
+    // A machine that slept is no end: the server goes on by itself.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
+    server.shutdown().await;
     back_end.shutdown().await;
     Ok(())
 }

@@ -146,7 +146,7 @@ impl Im {
     /// lease; that it is about to stop it says at once. A server that has died is in the list until its lease is over.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         let live = self.inner.directory.live();
-        let open = live.iter().filter(|(_, info)| !info.draining);
+        let open = live.iter().filter(|(_, info)| !info.draining && !info.deaf);
         let mut endpoints: Vec<_> = open
             .map(|(server, info)| Endpoint {
                 server: server.clone(),

@@ -139,8 +139,8 @@ impl Client {
     }
 
     /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
-    /// once, if there is a connection, and nobody tells what becomes of it. False: it goes nowhere, for want of a
-    /// connection, or because too many wait.
+    /// once, if there is a connection, and nobody tells what becomes of it. Returns `false` if it goes
+    /// nowhere: for want of a connection, because too many wait, or because it is larger than 4096 bytes.
     pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
         self.signal_to(to.into(), None, signal).await
     }

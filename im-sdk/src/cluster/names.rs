@@ -141,6 +141,11 @@ impl Names {
         Subject::new(format!("{}.up.sync", self.prefix))
     }
 
+    /// Servers that cannot reach the route store and ask whether others can, for the back ends' queue group.
+    pub fn upstream_store(&self) -> Subject {
+        Subject::new(format!("{}.up.store", self.prefix))
+    }
+
     /// What devices ask, for the back ends' queue group.
     pub fn upstream_request(&self) -> Subject {
         Subject::new(format!("{}.up.request", self.prefix))
@@ -340,6 +345,7 @@ mod tests {
         let upstream = [
             names.upstream_publish(),
             names.upstream_sync(),
+            names.upstream_store(),
             names.upstream_request(),
             names.upstream_ack(),
             names.upstream_signal(),

@@ -75,6 +75,13 @@ pub(super) const KEYS: &[Key] = &[
         "max_connects_per_second_per_address",
         Takes::Count(|to, it| to.server.limits.max_connects_per_second_per_address = it),
     ),
+    key("limits", "max_handshake_bytes", Takes::Size(|to, it| to.server.limits.max_handshake_bytes = it)),
+    key("limits", "max_devices_per_user", Takes::Size(|to, it| to.server.limits.max_devices_per_user = it)),
+    key(
+        "limits",
+        "max_connects_per_second_per_user",
+        Takes::Count(|to, it| to.server.limits.max_connects_per_second_per_user = it),
+    ),
     key("limits", "max_frame_bytes", Takes::Size(|to, it| to.server.limits.max_frame_bytes = it)),
     key(
         "limits",

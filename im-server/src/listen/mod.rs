@@ -51,6 +51,15 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
+/// The certificate that this server needs, if any.
+///
+/// # Errors
+/// [`ListenError::Tls`].
+pub(crate) fn load_identity(config: &ServerConfig) -> Result<Option<Identity>, ListenError> {
+    let needs_tls = config.quic.is_some() || (config.websocket.is_some() && config.websocket_tls);
+    Ok(if needs_tls { Some(Identity::load(&config.tls)?) } else { None })
+}
+
 /// Where a server listens.
 #[derive(Debug)]
 pub(crate) struct Addresses {
@@ -84,20 +93,15 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn bind(config: &ServerConfig) -> Result<Self, ListenError> {
+    pub(crate) fn bind(config: &ServerConfig, identity: Option<&Identity>) -> Result<Self, ListenError> {
         descriptors::reserve();
-        let needs_tls = config.quic.is_some() || (config.websocket.is_some() && config.websocket_tls);
-        let identity = if needs_tls { Some(Identity::load(&config.tls)?) } else { None };
-        let mut listeners = Self {
-            websocket: None,
-            quic: None,
-            fingerprint: identity.as_ref().and_then(Identity::fingerprint),
-        };
+        let mut listeners =
+            Self { websocket: None, quic: None, fingerprint: identity.and_then(Identity::fingerprint) };
         if let Some(address) = config.websocket {
-            let tls = identity.as_ref().filter(|_| config.websocket_tls);
+            let tls = identity.filter(|_| config.websocket_tls);
             listeners.websocket = Some(bind_websocket(address, tls)?);
         }
-        if let (Some(address), Some(identity)) = (config.quic, &identity) {
+        if let (Some(address), Some(identity)) = (config.quic, identity) {
             listeners.quic = Some(bind_quic(address, identity, config)?);
         }
         if listeners.websocket.is_none() && listeners.quic.is_none() {

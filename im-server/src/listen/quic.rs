@@ -22,6 +22,7 @@ use tokio::{io::AsyncWrite, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    arrivals::Unheard,
     batch::Batch,
     link::{LINGER, Link, LinkError},
     outbox::Close,
@@ -34,6 +35,9 @@ const READ_BYTES: usize = 4096;
 
 /// How much a device may send before the server has read it.
 const RECEIVE_WINDOW: u32 = 128 * 1024;
+
+/// The same before the device is let in: `Hello`, and nothing else.
+const FIRST_RECEIVE_WINDOW: u32 = 9 * 1024;
 
 /// How much may be on its way to a device without an acknowledgement.
 const SEND_WINDOW: u64 = 1024 * 1024;
@@ -48,7 +52,7 @@ pub(crate) fn server_config(
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(FIRST_RECEIVE_WINDOW))
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
         .max_idle_timeout(IdleTimeout::try_from(idle_timeout).ok());
@@ -77,7 +81,7 @@ fn serve(shared: &Arc<Shared>, incoming: Incoming) {
     }
     match shared.arrivals.try_enter(incoming.remote_address().ip()) {
         Some(arrival) => {
-            let link = hand_shake(incoming, shared.draining.clone());
+            let link = hand_shake(incoming, shared.draining.clone(), shared.arrivals.unheard());
             let arriving = session::serve(Arc::clone(shared), arrival, link);
             shared.tasks.spawn(arriving);
         }
@@ -85,13 +89,17 @@ fn serve(shared: &Arc<Shared>, incoming: Incoming) {
     }
 }
 
-async fn hand_shake(incoming: Incoming, draining: CancellationToken) -> Option<QuicLink> {
+async fn hand_shake(incoming: Incoming, draining: CancellationToken, unheard: Unheard) -> Option<QuicLink> {
     let peer = incoming.remote_address();
     let failed = |error: &ConnectionError| tracing::debug!(%peer, %error, "QUIC handshake failed");
-    open(incoming, draining).await.inspect_err(failed).ok().flatten()
+    open(incoming, draining, unheard).await.inspect_err(failed).ok().flatten()
 }
 
-async fn open(incoming: Incoming, draining: CancellationToken) -> Result<Option<QuicLink>, ConnectionError> {
+async fn open(
+    incoming: Incoming,
+    draining: CancellationToken,
+    unheard: Unheard,
+) -> Result<Option<QuicLink>, ConnectionError> {
     let connection = incoming.await?;
     let (send, receive) = tokio::select! {
         biased; // A stopping server takes nobody in.
@@ -103,7 +111,8 @@ async fn open(incoming: Incoming, draining: CancellationToken) -> Result<Option<
         stream = connection.accept_bi() => stream?,
     };
     let buffer = BytesMut::new();
-    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit: MAX_HELLO_BYTES, has_begun: false }))
+    let (frame_limit, unheard) = (MAX_HELLO_BYTES, Some(Box::new(unheard)));
+    Ok(Some(QuicLink { connection, send, receive, buffer, frame_limit, unheard, has_begun: false }))
 }
 
 struct QuicLink {
@@ -113,6 +122,8 @@ struct QuicLink {
     /// The beginning of a frame that is not complete.
     buffer: BytesMut,
     frame_limit: usize,
+    /// What it holds counts until the device is let in.
+    unheard: Option<Box<Unheard>>,
     /// Whether the first frames of the batch are written in part.
     has_begun: bool,
 }
@@ -147,6 +158,9 @@ impl Link for QuicLink {
                 }
                 read => self.buffer.extend_from_slice(&chunk[..read]),
             }
+            if self.unheard.as_mut().is_some_and(|unheard| !unheard.try_hold(self.buffer.capacity())) {
+                return Poll::Ready(Err(LinkError::too_many_arrive()));
+            }
         }
     }
 
@@ -162,6 +176,8 @@ impl Link for QuicLink {
 
     fn set_frame_limit(&mut self, bytes: usize) {
         self.frame_limit = bytes;
+        self.unheard = None;
+        self.connection.set_receive_window(VarInt::from_u32(RECEIVE_WINDOW));
     }
 
     async fn close(mut self, close: Option<Close>, batch: Batch) {

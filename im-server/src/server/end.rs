@@ -7,7 +7,7 @@ use im_proto::close::CloseCode;
 use quinn::Endpoint;
 use tokio::time::sleep;
 
-use super::Server;
+use super::{Run, Server, Stopped};
 use crate::{
     drain,
     haste::{Haste, Patience},
@@ -36,6 +36,25 @@ impl Server {
     /// closed at once, routes and the lease are released, and all of that takes no longer than two seconds, whatever does
     /// not answer.
     pub async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
+        if let Some(run) = self.take_run().await {
+            run.shutdown_until(enough).await;
+        }
+    }
+
+    /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes.
+    pub async fn close(mut self) {
+        if let Some(run) = self.take_run().await {
+            run.close().await;
+        }
+    }
+}
+
+impl Run {
+    pub(super) async fn shutdown(self) {
+        self.shutdown_until(pending()).await;
+    }
+
+    async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
         let shared = Arc::clone(&self.shared);
         let hurrying = async move {
             enough.await;
@@ -53,9 +72,7 @@ impl Server {
         }
     }
 
-    /// Stops without a drain: closes all devices at once, which come back elsewhere, and releases all routes. For a
-    /// server that has [`Server::stopped`].
-    pub async fn close(self) {
+    pub(super) async fn close(self) {
         let ending: BoxFuture<'_, ()> = Box::pin(self.end());
         ending.await;
     }
@@ -63,6 +80,8 @@ impl Server {
     /// Ends when nobody is left, when the grace period is over, or when there is nothing to wait for.
     async fn drain(&mut self) {
         let shared = Arc::clone(&self.shared);
+        // That is why it drains.
+        let is_isolated = shared.ended.is_cancelled() && shared.why_ended() == Stopped::Isolated;
         shared.draining.cancel();
         shared.tasks.close();
         let grace = async {
@@ -76,7 +95,9 @@ impl Server {
             // Those who arrive are among them.
             () = shared.tasks.wait() => {}
             // Whoever stays cannot be reached any more.
-            stopped = self.stopped() => tracing::warn!(?stopped, "the drain is cut short"),
+            () = shared.ended.cancelled(), if !is_isolated => {
+                tracing::warn!(why = ?shared.why_ended(), "the drain is cut short");
+            }
             () = grace => {}
         }
     }

@@ -63,7 +63,21 @@ pub(crate) fn upstream_sync() -> pb::UpstreamSync {
         user: "alice".into(),
         device: Some(device(Terminal::Ios, "4f1c")),
         sync: sync_bytes(),
+        number: 0,
     }
+}
+
+pub(crate) fn numbered_sync() -> pb::UpstreamSync {
+    pb::UpstreamSync { number: 3, ..upstream_sync() }
+}
+
+pub(crate) fn store_report() -> pb::Record {
+    let report = pb::StoreReport { number: 5, reachable: true, leased: true };
+    pb::Record { connections: vec![], ..record(Effect::StoreReport(report)) }
+}
+
+pub(crate) fn store_check() -> pb::UpstreamStoreCheck {
+    pb::UpstreamStoreCheck { server: "edge-1_a01b".into(), number: 5 }
 }
 
 pub(crate) fn upstream_request() -> pb::UpstreamRequest {
@@ -165,7 +179,7 @@ pub(crate) fn stored_conversation() -> pb::StoredConversation {
 
 pub(crate) fn server_info() -> pb::ServerInfo {
     let endpoints = vec!["quic://im1.example.com:7801".into(), "wss://im1.example.com".into()];
-    pb::ServerInfo { endpoints, connections: 5000, draining: true }
+    pb::ServerInfo { endpoints, connections: 5000, draining: true, deaf: false }
 }
 
 pub(crate) fn device_frame(body: device_frame::Body) -> pb::DeviceFrame {

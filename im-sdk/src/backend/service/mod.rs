@@ -10,6 +10,7 @@ mod request;
 mod responder;
 mod rooms;
 mod signals;
+mod store;
 mod sync;
 
 use std::{future::Future, sync::Arc};
@@ -19,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     acks::Acks, presence::Presences, publish::Publishes, request::Requests, responder::Responders,
-    signals::Signals, sync::Syncs,
+    signals::Signals, store::StoreChecks, sync::Syncs,
 };
 pub use self::{
     presence::PresenceEvent,
@@ -282,6 +283,7 @@ impl Im {
         let publishes = Publishes { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_publish(), publishes).await?;
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
+        responders.start(names.upstream_store(), StoreChecks { im: self.clone() }).await?;
         let requests = Requests { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_request(), requests).await?;
         let signals = Signals { im: self.clone(), handler: Arc::clone(&handler) };

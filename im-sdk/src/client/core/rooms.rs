@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 use rand::rngs::StdRng;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{
     Conversation, HistoryQuery, Recipient, Search, Signal, UserPresence,
     client::{Event, FoundPage, HistoryPage, JoinedRoom, ReceivedSignal, RequestError, RoomLeftCause},
     id::{ChannelId, Device, UserId},
-    proto::{frame, pb, pb::request::Question},
+    proto::{frame, limits::MAX_SIGNAL_BYTES, pb, pb::request::Question},
 };
 
 /// The most rooms that a device is in. Servers allow more.
@@ -206,7 +207,8 @@ impl<T> Core<T> {
         false
     }
 
-    /// The application signals something. False: it goes nowhere, for want of a connection or of room.
+    /// The application signals something. Returns `false` if it goes nowhere: for want of a connection or of room, or since it is
+    /// larger than [`MAX_SIGNAL_BYTES`].
     pub(in crate::client) fn handle_signal(
         &mut self,
         to: &Recipient,
@@ -214,14 +216,17 @@ impl<T> Core<T> {
         signal: Signal,
     ) -> bool {
         let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
-        let frame = frame::encode(pb::frame::Body::Signal(pb::Signal {
+        let signal = pb::Signal {
             to: text(to.as_user().map(UserId::as_str)),
             channel: text(to.as_channel().map(ChannelId::as_str)),
             device: device.map(Into::into),
             body: signal.into(),
-        }));
+        };
+        let bytes = signal.encoded_len();
+        let frame = frame::encode(pb::frame::Body::Signal(signal));
         let goes = matches!(self.phase, Phase::Connected(_))
             && self.rooms.signals.len() < MAX_QUEUED_SIGNALS
+            && bytes <= MAX_SIGNAL_BYTES
             && frame.len() <= self.limits.max_frame_bytes;
         if goes {
             self.rooms.signals.push_back(frame);

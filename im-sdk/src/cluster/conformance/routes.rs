@@ -374,7 +374,7 @@ async fn located(routes: &dyn Routes, user: &UserId) -> Vec<(Device, Route)> {
 
 async fn lease(routes: &dyn Routes, server: &ServerId, connections: u32, ttl: Duration, first: bool) -> bool {
     let endpoints = vec!["quic://im1.example.com:7801".to_owned()];
-    let info = ServerInfo { endpoints, connections, draining: false };
+    let info = ServerInfo { endpoints, connections, draining: false, deaf: false };
     routes.lease_server(server, &info, ttl, first).await.expect("lease a server")
 }
 

@@ -99,7 +99,27 @@ impl Reader {
     /// Takes in what has come. At most a frame's header beyond the limit is kept, if [`Self::next`] is asked until it
     /// has nothing before more is read.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        let needed = self.bytes.len() + bytes.len();
+        let most = if needed > self.bytes.capacity() { self.announced() } else { 0 };
+        append(&mut self.bytes, bytes, most);
+    }
+
+    /// How long the frame will be of which the beginning is here, header included; 0: it does not say yet.
+    fn announced(&self) -> usize {
+        match Header::parse(&self.bytes) {
+            Ok(Some(header)) => header.size + header.length.min(self.limit.into()) as usize,
+            _ => 0,
+        }
+    }
+
+    /// Sets the largest message from the next frame on.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    }
+
+    /// How much memory it owns.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.fragments.as_ref().map_or(0, BytesMut::capacity)
     }
 
     /// The next of what the device has sent; `None`: more bytes are needed. After an error the bytes mean nothing.
@@ -142,7 +162,7 @@ impl Reader {
             }
             (CONTINUATION, Some(mut message)) => {
                 let known = message.len();
-                message.extend_from_slice(&payload);
+                append(&mut message, &payload, self.limit as usize);
                 (message, known)
             }
             (CONTINUATION, None) => return Err(Broken::Protocol("a continuation of no message")),
@@ -163,6 +183,17 @@ impl Reader {
         self.fragments = Some(message);
         Ok(None)
     }
+}
+
+/// Adds bytes. A buffer that must grow gets twice its size, but no more than `most` where they fit into that.
+fn append(buffer: &mut BytesMut, bytes: &[u8], most: usize) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let mut larger = BytesMut::with_capacity((2 * buffer.capacity()).min(most).max(needed));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(bytes);
 }
 
 fn received_control(opcode: u8, payload: BytesMut) -> Result<Received, Broken> {

@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use im_proto::{close::fit_reason, frame, limits::MAX_HELLO_BYTES};
+use im_proto::{
+    close::fit_reason,
+    frame,
+    limits::{MAX_HELLO_BYTES, MAX_PREFIX_BYTES, max_message_bytes},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
@@ -18,6 +22,7 @@ use tokio::{
 
 use super::framing::{self, Broken, Kind, MAX_HEADER_BYTES, Reader, Received};
 use crate::{
+    arrivals::Unheard,
     batch::Batch,
     link::{LINGER, Link, LinkError, WRITE_BYTES},
     outbox::Close,
@@ -40,6 +45,8 @@ pub(super) struct WebSocketLink<S> {
     /// The frames of the message that is being read.
     frames: frame::Split,
     frame_limit: usize,
+    /// What it holds counts until the device is let in.
+    unheard: Option<Box<Unheard>>,
     writing: Writing,
     /// Control frames that go out between two messages: what is left of one that was begun, and one more. A device that
     /// sends pings faster than it reads the pongs gets the last one (RFC 6455, section 5.5.3).
@@ -87,6 +94,12 @@ struct Writing {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
+    /// For a device that is not let in yet: a message holds `Hello` and nothing else.
+    pub(super) fn arriving(stream: S, unheard: Unheard) -> Self {
+        let unheard = Some(Box::new(unheard));
+        Self { unheard, ..Self::new(stream, MAX_HELLO_BYTES + MAX_PREFIX_BYTES) }
+    }
+
     /// `message_limit` bounds what a device may send in one message.
     pub(super) fn new(stream: S, message_limit: usize) -> Self {
         Self {
@@ -94,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
             reader: Reader::new(message_limit),
             frames: frame::split(Bytes::new(), 0),
             frame_limit: MAX_HELLO_BYTES,
+            unheard: None,
             writing: Writing::default(),
             control: Bytes::new(),
             control_begun: 0,
@@ -146,6 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketLink<S> {
         let mut read = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut read)).map_err(lost)?;
         self.reader.extend(read.filled());
+        if self.unheard.as_mut().is_some_and(|unheard| !unheard.try_hold(self.reader.capacity())) {
+            return Poll::Ready(Err(LinkError::too_many_arrive()));
+        }
         Poll::Ready(Ok(!read.filled().is_empty()))
     }
 
@@ -237,6 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Link for WebSocketLink<S> {
     fn set_frame_limit(&mut self, bytes: usize) {
         self.frame_limit = bytes;
         self.frames.set_limit(bytes);
+        self.reader.set_limit(max_message_bytes(bytes));
+        self.unheard = None;
     }
 
     async fn close(mut self, close: Option<Close>, mut batch: Batch) {

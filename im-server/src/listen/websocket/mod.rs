@@ -34,7 +34,9 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Opti
                 serve(&shared, stream, peer, tls.as_ref());
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a WebSocket connection");
+                if let Some(times) = shared.strangers.unaccepted.note() {
+                    tracing::warn!(%error, times, "cannot accept a WebSocket connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -44,12 +46,11 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Opti
 fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>) {
     // Dropped without a word, which costs the least.
     let Some(arrival) = shared.arrivals.try_enter(peer.ip()) else { return };
-    let message_limit = im_proto::limits::max_message_bytes(shared.config.limits.max_frame_bytes);
     match tls.cloned() {
         None => {
             let link = {
                 let shared = Arc::clone(shared);
-                async move { upgrade(&shared, stream, peer, message_limit).await }
+                async move { upgrade(&shared, stream, peer).await }
             };
             shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
         }
@@ -58,7 +59,7 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<
                 let shared = Arc::clone(shared);
                 async move {
                     let stream = accept_tls(&shared, &tls, stream, peer).await?;
-                    upgrade(&shared, stream, peer, message_limit).await
+                    upgrade(&shared, stream, peer).await
                 }
             };
             shared.tasks.spawn(session::serve(Arc::clone(shared), arrival, link));
@@ -76,7 +77,7 @@ async fn accept_tls(
     // No TLS record begins like a request does.
     if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
         shared.strangers.note_plain(peer.ip());
-        upgrade::ask_for_tls(&mut stream).await;
+        upgrade::ask_for_tls(&mut stream, &mut shared.arrivals.unheard()).await;
         return None;
     }
     let failed = |error: &io::Error| tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -87,7 +88,8 @@ async fn accept_tls(
 #[cfg(feature = "bench")]
 pub(crate) async fn echo(mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
-    if upgrade::upgrade(&mut stream).await.is_ok() {
+    let arrivals = std::sync::Arc::new(crate::arrivals::Arrivals::new(&crate::config::Limits::default()));
+    if upgrade::upgrade(&mut stream, &mut arrivals.unheard()).await.is_ok() {
         link::echo(stream).await;
     }
 }
@@ -96,10 +98,10 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: &Shared,
     mut stream: S,
     peer: SocketAddr,
-    message_limit: usize,
 ) -> Option<WebSocketLink<S>> {
-    match upgrade::upgrade(&mut stream).await {
-        Ok(()) => Some(WebSocketLink::new(stream, message_limit)),
+    let mut unheard = shared.arrivals.unheard();
+    match upgrade::upgrade(&mut stream, &mut unheard).await {
+        Ok(()) => Some(WebSocketLink::arriving(stream, unheard)),
         Err(error) => {
             if matches!(error, UpgradeError::Tls) {
                 shared.strangers.note_tls(peer.ip());

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::http::{self, Answer};
+use crate::arrivals::Unheard;
 
 /// The largest request: browsers send cookies along.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -38,6 +39,8 @@ pub(super) enum UpgradeError {
     Io(#[from] io::Error),
     #[error("the request is larger than {MAX_REQUEST_BYTES} bytes")]
     TooLarge,
+    #[error("others who are not let in yet hold too much")]
+    NoRoom,
     #[error("it is a TLS handshake")]
     Tls,
     #[error("it offers subprotocols, and {WEBSOCKET_PROTOCOL} is not among them")]
@@ -54,8 +57,14 @@ impl From<tungstenite::Error> for UpgradeError {
 }
 
 /// Reads the request and answers it. Who is refused has got his answer.
-pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Result<(), UpgradeError> {
-    let (head, refused) = match read_head(stream).await {
+pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    unheard: &mut Unheard,
+) -> Result<(), UpgradeError> {
+    let read = read_head(stream, unheard).await;
+    // It is gone before `Hello` comes.
+    unheard.release();
+    let (head, refused) = match read {
         Ok(head) => match respond(&head) {
             Ok(answer) => {
                 stream.write_all(&answer).await?;
@@ -66,7 +75,7 @@ pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -
         Err(error) => (Vec::new(), error),
     };
     let answer = match &refused {
-        UpgradeError::Io(_) => return Err(refused),
+        UpgradeError::Io(_) | UpgradeError::NoRoom => return Err(refused),
         UpgradeError::TooLarge => Answer::TooLarge,
         UpgradeError::Tls => Answer::HasNoTls,
         UpgradeError::Subprotocol => Answer::Subprotocol,
@@ -77,16 +86,24 @@ pub(super) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -
 }
 
 /// Tells somebody who speaks HTTP on a port with TLS.
-pub(super) async fn ask_for_tls<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let head = read_head(stream).await.unwrap_or_default();
+pub(super) async fn ask_for_tls<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, unheard: &mut Unheard) {
+    let head = read_head(stream, unheard).await.unwrap_or_default();
     http::turn_away(stream, &Answer::NeedsTls.bytes(&head)).await;
 }
 
 /// Everything that was sent, up to the end of the headers.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, UpgradeError> {
-    let mut bytes = Vec::with_capacity(READ_BYTES);
+async fn read_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    unheard: &mut Unheard,
+) -> Result<Vec<u8>, UpgradeError> {
+    let mut bytes = Vec::new();
     loop {
         let before = bytes.len();
+        // No more than it needs: who is not known yet could have it grow at no cost.
+        bytes.reserve_exact(READ_BYTES);
+        if !unheard.try_hold(bytes.capacity()) {
+            return Err(UpgradeError::NoRoom);
+        }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
@@ -148,10 +165,15 @@ mod tests {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+    fn unheard() -> Unheard {
+        let limits = crate::config::Limits::default();
+        std::sync::Arc::new(crate::arrivals::Arrivals::new(&limits)).unheard()
+    }
+
     /// What a device gets that sends this in pieces of a size.
     async fn answer(request: String, size: usize) -> (String, Result<(), UpgradeError>) {
         let (mut device, mut server) = tokio::io::duplex(size);
-        let upgraded = tokio::spawn(async move { upgrade(&mut server).await });
+        let upgraded = tokio::spawn(async move { upgrade(&mut server, &mut unheard()).await });
         let mut answer = String::new();
         // The server may have turned away.
         let _ = device.write_all(request.as_bytes()).await;
@@ -230,7 +252,7 @@ mod tests {
         let (mut device, mut server) = tokio::io::duplex(4096);
         device.write_all(b"\x16\x03\x01\x02\x00\x01 random \n\n").await.unwrap();
         // The device sends nothing more and closes nothing.
-        let upgraded = tokio::spawn(async move { upgrade(&mut server).await });
+        let upgraded = tokio::spawn(async move { upgrade(&mut server, &mut unheard()).await });
         let mut told = String::new();
         device.read_to_string(&mut told).await.unwrap();
         assert!(told.starts_with("HTTP/1.1 400 ") && told.contains("no TLS"), "{told}");

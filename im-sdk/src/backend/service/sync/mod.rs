@@ -37,6 +37,8 @@ struct Sync {
     im: Im,
     server: ServerId,
     connection: u64,
+    /// The server's, for the end.
+    number: u64,
     user: UserId,
     device: Device,
     /// By channel; the inbox has no name.
@@ -81,7 +83,12 @@ impl Responder for Syncs {
 
 impl Sync {
     async fn run(im: Im, payload: Bytes) -> Result<(), SyncError> {
-        Self::parse(im, payload).map_err(SyncError::Invalid)?.bring_up_to_date().await
+        let sync = Self::parse(im, payload).map_err(SyncError::Invalid)?;
+        let end = SyncEnd { server: sync.server.clone(), connection: sync.connection, number: sync.number };
+        let im = sync.im.clone();
+        let result = sync.bring_up_to_date().await;
+        end.tell(&im).await;
+        result
     }
 
     fn parse(im: Im, payload: Bytes) -> Result<Self, String> {
@@ -92,7 +99,7 @@ impl Sync {
         let device = request.device.ok_or("the device is missing")?;
         let device = Device::try_from(device).map_err(|error| error.to_string())?;
         let cursors = sync.cursors.into_iter().map(|cursor| (cursor.channel.clone(), cursor)).collect();
-        Ok(Self { im, server, connection: request.connection, user, device, cursors })
+        Ok(Self { im, server, connection: request.connection, number: request.number, user, device, cursors })
     }
 
     async fn bring_up_to_date(self) -> Result<(), SyncError> {
@@ -127,6 +134,26 @@ impl Sync {
             ends.push(start?.push(self, out).await?);
         }
         Ok(ends)
+    }
+}
+
+/// Which sync is over, for the server, which passes the connection's next one on then.
+struct SyncEnd {
+    server: ServerId,
+    connection: u64,
+    number: u64,
+}
+
+impl SyncEnd {
+    /// Queued behind all that the sync has sent. Should it get lost, the server goes on after a while.
+    async fn tell(self, im: &Im) {
+        if self.number == 0 {
+            return;
+        }
+        let effect = pb::record::Effect::SyncEnded(pb::SyncEnded { number: self.number });
+        let record =
+            pb::Record { connections: vec![self.connection], effect: Some(effect), ..pb::Record::default() };
+        im.inner.publisher.submit_and_forget(&self.server, record).await;
     }
 }
 
