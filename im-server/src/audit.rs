@@ -91,7 +91,9 @@ async fn restore(shared: &Shared, connection: &Connection) -> Result<(), RoutesE
     }
     match reclaimed {
         Reclaimed::Restored => {
-            tracing::info!(user = %connection.user, device = %connection.device, "a lost route is restored");
+            if let Some(times) = shared.throttles.restored.note() {
+                tracing::info!(user = %connection.user, device = %connection.device, times, "a lost route is restored");
+            }
             // Nothing was pushed to it meanwhile.
             let hint =
                 pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS, rolled_back: false });

@@ -136,7 +136,9 @@ impl Channels {
 /// Answers for what found no place: nobody has joined, and who should have left is closed, since nothing of the channel
 /// may reach it any more.
 pub(crate) fn give_up(shared: &Shared, Changes { changes, mut answer, .. }: Changes) -> pb::Delivered {
-    tracing::warn!("too many joins and leaves wait");
+    if let Some(times) = shared.throttles.crowded.note() {
+        tracing::warn!(times, "too many joins and leaves wait");
+    }
     for change in changes {
         if change.what == What::LeaveAll {
             change.channels.iter().for_each(|channel| shared.registry.joined.leave_all(channel, change.way));

@@ -45,6 +45,9 @@ pub struct ServerConfig {
     pub advertise: Vec<String>,
     /// What verifies devices' tokens.
     pub verifier: Arc<TokenVerifier>,
+    /// Whether a device whose token is refused is told which keys, issuer and audience would have been right, as the log is. Default
+    /// false: strangers need not know. On with [`crate::dev`].
+    pub explain_refusals: bool,
     /// Whether a connection is closed when its token ends (plus what clocks may differ by), so that the device shows a fresh
     /// one. Default true. Without it, a token lets a device stay for as long as its connection lasts.
     pub close_expired: bool,
@@ -64,6 +67,9 @@ pub struct ServerConfig {
     pub lease: Duration,
     /// Within which time every connection's route is looked at once, and restored where it got lost. Default 5 min.
     pub route_audit: Duration,
+    /// For how long a device that has gone may come back before back ends, and those who watch the user, are told that it has gone.
+    /// So a phone in a lift does not go and come for everybody. Default 5 s; 0: at once.
+    pub presence_delay: Duration,
     /// How long a shutdown may take; `GoAway` is spread over most of it. Default 20 s.
     pub drain_grace: Duration,
 }
@@ -80,6 +86,7 @@ impl ServerConfig {
             tls: TlsConfig::SelfSigned,
             advertise: Vec::new(),
             verifier: Arc::new(verifier),
+            explain_refusals: false,
             close_expired: true,
             login_policy: LoginPolicy::default(),
             limits: Limits::default(),
@@ -88,6 +95,7 @@ impl ServerConfig {
             publish_timeout: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             route_audit: Duration::from_secs(300),
+            presence_delay: Duration::from_secs(5),
             drain_grace: Duration::from_secs(20),
         }
     }
@@ -110,6 +118,7 @@ impl ServerConfig {
             ("server.publish_timeout_ms", self.publish_timeout, 100),
             ("server.lease_ms", self.lease, 1000),
             ("server.route_audit_ms", self.route_audit, 100),
+            ("server.presence_delay_ms", self.presence_delay, 0),
             ("server.drain_grace_ms", self.drain_grace, 0),
         ];
         for (key, value, least) in durations {

@@ -131,6 +131,7 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope, woken: &mut Woken)
 
 /// Returns the connections that the record did not reach.
 fn apply(shared: &Shared, record: pb::Record, woken: &mut Woken) -> Vec<u64> {
+    let priority = record.priority();
     let Some(effect) = record.effect else {
         return Vec::new();
     };
@@ -139,21 +140,21 @@ fn apply(shared: &Shared, record: pb::Record, woken: &mut Woken) -> Vec<u64> {
         // Most records. The reference that came is the one that is written: counting more of them costs, as all of an
         // envelope's frames share one count.
         (Effect::Frames(frames), &[only]) => {
-            if push(shared, ConnectionId(only), frames, woken) {
+            if push(shared, ConnectionId(only), frames, priority, woken) {
                 connections.clear();
             }
         }
         (effect, _) => {
-            connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect, woken));
+            connections.retain(|number| !apply_to(shared, ConnectionId(*number), &effect, priority, woken));
         }
     }
     connections
 }
 
-/// True when the frames are queued.
-fn push(shared: &Shared, id: ConnectionId, frames: Bytes, woken: &mut Woken) -> bool {
-    let pushed = shared.registry.with(id, |connection| push_to(connection, frames, Priority::Must, woken));
-    pushed == Some(Pushed::Queued)
+/// Returns `true` if the frames are queued, or left out because of their priority: the connection is there.
+fn push(shared: &Shared, id: ConnectionId, frames: Bytes, priority: Priority, woken: &mut Woken) -> bool {
+    let pushed = shared.registry.with(id, |connection| push_to(connection, frames, priority, woken));
+    matches!(pushed, Some(Pushed::Queued | Pushed::Shed))
 }
 
 fn push_to(connection: &Arc<Connection>, frames: Bytes, priority: Priority, woken: &mut Woken) -> Pushed {
@@ -188,10 +189,16 @@ fn apply_to_channel(shared: &Shared, record: &pb::Record, woken: &mut Woken) -> 
 }
 
 /// True when it reached the connection.
-fn apply_to(shared: &Shared, id: ConnectionId, effect: &Effect, woken: &mut Woken) -> bool {
+fn apply_to(
+    shared: &Shared,
+    id: ConnectionId,
+    effect: &Effect,
+    priority: Priority,
+    woken: &mut Woken,
+) -> bool {
     let registry = &shared.registry;
     match effect {
-        Effect::Frames(frames) => push(shared, id, frames.clone(), woken),
+        Effect::Frames(frames) => push(shared, id, frames.clone(), priority, woken),
         Effect::Answer(answer) => {
             registry.with(id, |_| shared.upstream.answered(id, answer.clone())).is_some()
         }
@@ -234,6 +241,41 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_left_out_closes_nobody() {
+        let mut config = dev::config().unwrap();
+        config.websocket = Some(([127, 0, 0, 1], 0).into());
+        config.quic = None;
+        let server = Server::start(config, Cluster::embedded()).await.unwrap();
+        let (user, device): (UserId, Device) = ("u".parse().unwrap(), "web/d".parse().unwrap());
+        let registration =
+            server.shared().registry.register(user, device, u64::MAX, Outbox::new(100_000)).unwrap();
+        let id = registration.connection.id.0;
+        let deliver = |priority: Priority| {
+            let effect = Some(Effect::Frames(Bytes::from(vec![7; 1000])));
+            let connections = vec![id];
+            let record =
+                pb::Record { connections, effect, priority: priority.into(), ..pb::Record::default() };
+            apply(&server.shared(), record, &mut Woken::default())
+        };
+        for _ in 0..1000 {
+            assert!(deliver(Priority::Low).is_empty(), "the connection is there, whether it gets it or not");
+        }
+        let mut batch = Batch::default();
+        let taken =
+            registration.connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+        assert_eq!(taken, Poll::Ready(None), "it is not closed");
+        assert!(
+            (10..20).contains(&batch.iter().count()),
+            "an eighth of the outbox: {}",
+            batch.iter().count()
+        );
+        while deliver(Priority::Must).is_empty() {}
+        let taken =
+            registration.connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+        assert!(matches!(taken, Poll::Ready(Some(close)) if close.code == CloseCode::SlowConsumer));
     }
 
     #[tokio::test]

@@ -1,11 +1,38 @@
-//! Room for descriptors, made before anybody waits for it.
+//! Descriptors: room for them, made before anybody waits for it, and how many there may be.
 
 use rustix::io::fcntl_dupfd_cloexec;
+
+use crate::config::Limits;
 
 /// The table of open files is made this large at once; at 8 bytes each, half a MiB of the kernel's memory. It doubles when
 /// it is full, and in a process with threads that waits for every processor (on Linux, for RCU): 5 to 15 ms each, in which
 /// nobody is accepted. From 64 on, a storm of 10,000 devices would meet that seven times.
 const LARGEST: i32 = 65_536;
+
+/// Descriptors that are for something else: Redis, NATS, files, listeners, and those that close.
+const OTHERS: u64 = 128;
+
+/// Has the limits fit into what the operating system lets a process open, so that devices are told that the server is full instead of
+/// waiting for it; returns what to tell the operator. Each WebSocket is a descriptor.
+pub(crate) fn fit(limits: &mut Limits, open_files: u64) -> Option<String> {
+    let most = usize::try_from(open_files.saturating_sub(OTHERS)).unwrap_or(usize::MAX);
+    let (connections, handshakes) = (limits.max_connections, limits.max_handshakes);
+    if connections.saturating_add(handshakes) <= most {
+        return None;
+    }
+    limits.max_handshakes = handshakes.min(most / 4).max(1);
+    limits.max_connections = connections.min(most - limits.max_handshakes.min(most)).max(1);
+    Some(format!(
+        "the limit of open files is {open_files}, so there are at most {} connections and {} that are not let in yet, in place of \
+         limits.max_connections = {connections} and limits.max_handshakes = {handshakes}: raise the limit, or lower these",
+        limits.max_connections, limits.max_handshakes
+    ))
+}
+
+/// The limit of open files, where there is one.
+pub(crate) fn open_files() -> Option<u64> {
+    rlimit::Resource::NOFILE.get_soft().ok()
+}
 
 /// Too few to be worth it.
 const SMALLEST: i32 = 256;
@@ -25,6 +52,23 @@ pub(crate) fn reserve() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_fit_into_the_descriptors() {
+        let fitted = |connections, handshakes, open_files| {
+            let mut limits =
+                Limits { max_connections: connections, max_handshakes: handshakes, ..Limits::default() };
+            let told = fit(&mut limits, open_files);
+            assert!(told.is_none_or(|told| told.contains(&format!("{connections} and"))
+                && told.contains(&format!("is {open_files},"))));
+            (limits.max_connections, limits.max_handshakes)
+        };
+        assert_eq!(fitted(1000, 100, 100_000), (1000, 100));
+        assert_eq!(fitted(1_000_000, 65_536, 1_048_576), (982_912, 65_536));
+        assert_eq!(fitted(1_000_000, 65_536, 1024), (672, 224));
+        assert_eq!(fitted(10, 65_536, 1024), (10, 224));
+        assert_eq!(fitted(1000, 1000, 0), (1, 1));
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -38,6 +38,8 @@ pub fn config() -> Result<ServerConfig, KeyError> {
     let mut config = ServerConfig::new("dev", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
     config.websocket = Some(([127, 0, 0, 1], WEBSOCKET_PORT).into());
     config.quic = Some(([127, 0, 0, 1], QUIC_PORT).into());
+    // Who develops a client wants to know.
+    config.explain_refusals = true;
     // Nobody waits for a development server.
     config.drain_grace = Duration::from_secs(1);
     Ok(config)

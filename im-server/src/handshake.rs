@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     ops::RangeInclusive,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -50,7 +50,7 @@ pub(crate) async fn admit<L: Link>(
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
     let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
-    let token = shared.config.verifier.verify(&hello.token);
+    let token = shared.config.verifier.verify_at(&hello.token, now(shared).await);
     let token = token.map_err(|error| refuse_token(shared, peer, &hello.token, error))?;
 
     let limits = &shared.config.limits;
@@ -76,6 +76,14 @@ pub(crate) async fn admit<L: Link>(
     link.set_frame_limit(shared.config.limits.max_frame_bytes);
     let sync = pb::Sync { cursors: hello.cursors }.encode_to_vec().into();
     Ok(Admitted { registration, welcome, sync })
+}
+
+/// The cluster's time, which is asked for only if it is not known. A store that does not tell lets nobody in, whatever the token.
+async fn now(shared: &Shared) -> Duration {
+    match shared.cluster.clock().read().await {
+        Ok(now) => Duration::from_millis(now),
+        Err(_) => shared.now(),
+    }
 }
 
 async fn read_hello<L: Link>(link: &mut L, deadline: Instant) -> Result<pb::Hello, LinkError> {
@@ -118,7 +126,8 @@ fn refuse_token(shared: &Shared, peer: IpAddr, token: &str, error: TokenError) -
     };
     let reason = shared.config.verifier.explain(token, error);
     shared.strangers.note_token(peer, error, &reason);
-    LinkError::Refused(Close::new(code, reason))
+    let told = if shared.config.explain_refusals { reason } else { error.to_string() };
+    LinkError::Refused(Close::new(code, told))
 }
 
 /// The newest version that both speak.
@@ -149,13 +158,15 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
             connection.set_routed();
             // Their own servers find the routes gone, and take them for replaced.
             for gone in displaced.iter().filter(|displaced| displaced.device != connection.device) {
-                shared.presences.try_tell(&connection.user, &gone.device, false);
+                shared.presences.try_tell(&connection.user, &gone.device, false, shared.now());
             }
             kick_all(shared, &connection.user, displaced).await;
             Ok(())
         }
         Err(error) => {
-            tracing::warn!(user = %connection.user, %error, "cannot register a route");
+            if let Some(times) = shared.throttles.unregistered.note() {
+                tracing::warn!(user = %connection.user, times, %error, "cannot register a route");
+            }
             // It may be there all the same.
             shared.release_route(connection).await;
             Err(no_route())
@@ -178,7 +189,9 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
         };
         // A kick that is lost leaves a connection without a route: its server's audit finds it.
         if let Err(error) = shared.cluster.bus().publish(publication).await {
-            tracing::warn!(%user, %device, server = %route.server, %error, "cannot kick a displaced device");
+            if let Some(times) = shared.throttles.unkicked.note() {
+                tracing::warn!(%user, %device, server = %route.server, times, %error, "cannot kick a displaced device");
+            }
         }
     }
 }
@@ -196,12 +209,11 @@ fn kick(shared: &Shared, route: &Route) -> pb::Envelope {
 
 fn welcome(shared: &Shared, version: u32, user: &UserId, connection: u64) -> pb::Welcome {
     let limits = &shared.config.limits;
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     pb::Welcome {
         version,
         user: user.to_string(),
         connection,
-        server_time_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX),
+        server_time_ms: i64::try_from(shared.now().as_millis()).unwrap_or(i64::MAX),
         heartbeat_ms: u32::try_from(shared.config.heartbeat.as_millis()).unwrap_or(u32::MAX),
         limits: Some(pb::Limits {
             max_frame_bytes: u32::try_from(limits.max_frame_bytes).unwrap_or(u32::MAX),

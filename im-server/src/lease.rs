@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use im_proto::pb;
@@ -46,6 +46,7 @@ async fn renew(shared: &Shared) -> bool {
         Ok(held) => {
             if held {
                 shared.set_leased_until(asked + shared.config.lease);
+                sample_clock(shared).await;
             }
             held
         }
@@ -53,6 +54,13 @@ async fn renew(shared: &Shared) -> bool {
             tracing::warn!(%error, elapsed = ?asked.elapsed(), "cannot renew the server's lease");
             true
         }
+    }
+}
+
+/// Keeps the cluster's time known, by which tokens are judged.
+pub(crate) async fn sample_clock(shared: &Shared) {
+    if let Err(error) = shared.cluster.clock().sample().await {
+        tracing::debug!(%error, "cannot ask for the cluster's time");
     }
 }
 
@@ -70,8 +78,9 @@ fn expired_before(shared: &Shared) -> u64 {
     if !shared.config.close_expired {
         return 0;
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(CLOCK_LEEWAY).as_secs()
+    // As long as the time is not known, nobody is closed for it.
+    let now = shared.cluster.clock().now_ms().unwrap_or_default();
+    Duration::from_millis(now).saturating_sub(CLOCK_LEEWAY).as_secs()
 }
 
 /// Closes what was silent for too long or whose token has ended, and answers what no back end answered, until the server has stopped.

@@ -7,7 +7,10 @@ use im_sdk::{cluster::Cluster, id::UserId};
 use im_server::{Server, ServerConfig, advice, dev, file};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// glibc's allocator takes up to a fifth of the server's time where messages are made on one thread and let go on another.
 #[global_allocator]
@@ -65,9 +68,18 @@ fn start_logging(dev: bool) {
     // What the NATS library says at `info`, the server says itself, with the address.
     let default = if dev { "im_server=debug,im_sdk=info" } else { "info,async_nats=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours are for people: files and collectors get text.
-    subscriber.with_ansi(std::io::stderr().is_terminal()).init();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let may_be_logged = filter_fn(|metadata| may_be_logged(metadata.target(), *metadata.level()));
+    tracing_subscriber::registry().with(filter).with(may_be_logged).with(lines).init();
+}
+
+/// Whether lines of a target may be logged, whatever RUST_LOG says. The libraries below show what they send and receive where they
+/// are told to say everything, and that is what people write to each other.
+fn may_be_logged(target: &str, level: Level) -> bool {
+    level <= Level::INFO || target.starts_with("im_server") || target.starts_with("im_sdk")
 }
 
 /// Every connection is a descriptor: take as many as the system lets us have.
@@ -162,4 +174,20 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_say_nothing_of_what_they_carry() {
+        for target in
+            ["async_nats", "async_nats::connection", "redis", "quinn_proto", "rustls", "h2", "anything"]
+        {
+            assert!(may_be_logged(target, Level::INFO) && may_be_logged(target, Level::WARN), "{target}");
+            assert!(!may_be_logged(target, Level::DEBUG) && !may_be_logged(target, Level::TRACE), "{target}");
+        }
+        assert!(may_be_logged("im_server::session", Level::TRACE) && may_be_logged("im_sdk", Level::DEBUG));
+    }
 }

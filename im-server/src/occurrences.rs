@@ -19,6 +19,21 @@ pub(crate) struct Occurrences {
     quiet_until: AtomicU64,
 }
 
+/// Lines of the server that devices can cause, by connecting and leaving while something is away, or in great numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Throttles {
+    /// A route cannot be registered.
+    pub(crate) unregistered: Occurrences,
+    /// A route cannot be released.
+    pub(crate) unreleased: Occurrences,
+    /// A displaced device cannot be kicked.
+    pub(crate) unkicked: Occurrences,
+    /// A lost route is restored.
+    pub(crate) restored: Occurrences,
+    /// Too many joins and leaves wait.
+    pub(crate) crowded: Occurrences,
+}
+
 impl Default for Occurrences {
     fn default() -> Self {
         let (all, said, quiet_until) = Default::default();

@@ -1,8 +1,12 @@
 //! Who comes and goes, on its way to the back ends.
+//!
+//! A device that comes is told at once, one that goes when it has not come back within a while, here or elsewhere. Of one user
+//! something is told once in a while at most. So a link that flaps, or somebody who connects again and again, is told of a few times.
 
 use std::{
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use im_proto::pb;
@@ -11,60 +15,365 @@ use im_sdk::{
     id::{Device, UserId},
 };
 use prost::Message as _;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
-use crate::bounded::{self, Bounds};
+/// Comings and goings that wait to be told, of at most some 300 bytes each: when a server loses its network all of its devices go
+/// within moments.
+const MAX_WAITING: usize = 262_144;
 
-/// Comings and goings that wait to be put onto the bus, of at most some 150 bytes each: those of a storm of some seconds.
-const QUEUE: Bounds = Bounds { items: 65_536, bytes: 16 * 1024 * 1024 };
+/// Between two times that something of one user is told.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked what is due.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How many are told with one message of the bus.
+const AT_ONCE: usize = 512;
+
+/// How long it may take to find out whether those who go are somewhere else.
+const LOCATE: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Presences {
-    /// `None` once closed.
-    queue: Mutex<Option<bounded::Sender<pb::UpstreamPresence>>>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// For how long a device that goes may come back untold.
+    delay: Duration,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<UserId, Pending>,
+    /// Users of whom something may be told at once.
+    due: Vec<UserId>,
+    /// How many changes are in `users`.
+    changes: usize,
+    closed: bool,
+}
+
+/// What is to be told of a user.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Until when nothing is.
+    quiet_until: Option<Instant>,
+    changes: Vec<(Device, Change)>,
+}
+
+/// A device that comes or goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Change {
+    online: bool,
+    /// In milliseconds since the Unix epoch.
+    at_ms: i64,
+    /// The back ends know it as one that is there.
+    known: bool,
+    due: Instant,
 }
 
 impl Presences {
     /// The receiver is for [`forward`].
-    pub(crate) fn new() -> (Self, bounded::Receiver<pb::UpstreamPresence>) {
-        let (queue, receiver) = bounded::channel(QUEUE);
-        (Self { queue: Mutex::new(Some(queue)) }, receiver)
+    pub(crate) fn new(delay: Duration) -> (Self, Receiver) {
+        let waiting = Arc::new(Waiting { delay, state: Mutex::default(), wake: Notify::new() });
+        (Self { waiting: Arc::clone(&waiting) }, Receiver(waiting))
     }
 
-    /// Queues that a device has come or gone. Never waits.
-    pub(crate) fn try_tell(&self, user: &UserId, device: &Device, online: bool) {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let presence = pb::UpstreamPresence {
-            user: user.to_string(),
-            device: Some(device.into()),
-            online,
-            at_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
-        };
-        let bytes = presence.encoded_len();
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if !queue.as_ref().is_some_and(|queue| queue.try_send(presence, bytes)) {
-            tracing::debug!(%user, online, "the way to the back ends is full: a device's coming or going is dropped");
+    /// Notes that a device has come or gone, at a time since the Unix epoch. Never waits.
+    pub(crate) fn try_tell(&self, user: &UserId, device: &Device, online: bool, at: Duration) {
+        let at_ms = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+        let now = Instant::now();
+        let mut state = self.waiting.lock();
+        // Else it is looked at again and again already.
+        let was_empty = state.users.is_empty();
+        let is_due = state.note(user, device, online, at_ms, self.waiting.delay, now);
+        drop(state);
+        if is_due || was_empty {
+            self.waiting.wake.notify_one();
         }
     }
 
-    /// Takes no more: [`forward`] ends after what is queued.
+    /// Takes no more: [`forward`] tells what waits, and ends.
     pub(crate) fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.waiting.lock().closed = true;
+        self.waiting.wake.notify_one();
     }
 }
 
-/// Puts what is queued onto the bus, as many at once as have queued up while the last message went out. Ends after
-/// [`Presences::close`].
-pub(crate) async fn forward(cluster: Cluster, mut queue: bounded::Receiver<pb::UpstreamPresence>) {
-    while let Some(presences) = queue.recv_batch().await {
-        let publication = Publication {
-            subject: cluster.names().upstream_presence(),
-            // Where no back end is listening, nobody wants to know.
-            return_to: None,
-            payload: pb::UpstreamPresences { presences }.encode_to_vec().into(),
-        };
-        if let Err(error) = cluster.bus().publish(publication).await {
-            tracing::warn!(%error, "cannot tell the back ends who came and went");
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns `true` if something is due now.
+    fn note(
+        &mut self,
+        user: &UserId,
+        device: &Device,
+        online: bool,
+        at_ms: i64,
+        delay: Duration,
+        now: Instant,
+    ) -> bool {
+        if self.closed || self.changes >= MAX_WAITING {
+            tracing::debug!(%user, online, "a device's coming or going is not told");
+            return false;
         }
+        let due = if online { now } else { now + delay };
+        let pending = self.users.entry(user.clone()).or_default();
+        match pending.changes.iter().position(|(of, _)| of == device) {
+            // It is back, and nobody was told that it had gone.
+            Some(index) if online && pending.changes[index].1.known => {
+                pending.changes.swap_remove(index);
+                self.changes -= 1;
+                return false;
+            }
+            Some(index) => {
+                let known = pending.changes[index].1.known;
+                pending.changes[index].1 = Change { online, at_ms, known, due };
+            }
+            None => {
+                pending.changes.push((device.clone(), Change { online, at_ms, known: !online, due }));
+                self.changes += 1;
+            }
+        }
+        let now = due <= now && pending.quiet_until.is_none_or(|until| until <= now);
+        if now {
+            self.due.push(user.clone());
+        }
+        now
+    }
+
+    /// Takes out what is due of the users who are named.
+    fn take_of(&mut self, users: &[UserId], now: Instant) -> Vec<(UserId, Device, Change)> {
+        let mut taken = Vec::new();
+        for user in users {
+            let Some(pending) = self.users.get_mut(user) else { continue };
+            if !self.closed && pending.quiet_until.is_some_and(|until| now < until) {
+                continue;
+            }
+            let closed = self.closed;
+            let due = pending.changes.extract_if(.., |(_, change)| closed || change.due <= now);
+            let before = taken.len();
+            taken.extend(due.map(|(device, change)| (user.clone(), device, change)));
+            self.changes -= taken.len() - before;
+            if taken.len() > before {
+                pending.quiet_until = Some(now + PAUSE);
+            } else if pending.changes.is_empty() {
+                self.users.remove(user);
+            }
+        }
+        taken
+    }
+
+    /// The same for those who came just now.
+    fn take_at_once(&mut self, now: Instant) -> Vec<(UserId, Device, Change)> {
+        let users = std::mem::take(&mut self.due);
+        self.take_of(&users, now)
+    }
+
+    /// The same for all; nobody is remembered of whom nothing waits.
+    fn take_all(&mut self, now: Instant) -> Vec<(UserId, Device, Change)> {
+        self.due.clear();
+        let is_due = |pending: &Pending| {
+            self.closed
+                || (pending.quiet_until.is_none_or(|until| until <= now)
+                    && (pending.changes.is_empty()
+                        || pending.changes.iter().any(|(_, change)| change.due <= now)))
+        };
+        let users: Vec<UserId> =
+            self.users.iter().filter(|(_, pending)| is_due(pending)).map(|(user, _)| user.clone()).collect();
+        self.take_of(&users, now)
+    }
+}
+
+/// For [`forward`].
+#[derive(Debug)]
+pub(crate) struct Receiver(Arc<Waiting>);
+
+/// Tells the back ends what is due. Ends after [`Presences::close`].
+pub(crate) async fn forward(cluster: Cluster, receiver: Receiver) {
+    let Receiver(waiting) = receiver;
+    let mut looked = Instant::now();
+    loop {
+        let (changes, closed, nothing) = {
+            let mut state = waiting.lock();
+            let now = Instant::now();
+            let all = state.closed || now.saturating_duration_since(looked) >= LOOK;
+            let changes = if all { state.take_all(now) } else { state.take_at_once(now) };
+            looked = if all { now } else { looked };
+            (changes, state.closed, state.users.is_empty())
+        };
+        for changes in changes.chunks(AT_ONCE) {
+            tell(&cluster, changes).await;
+        }
+        if closed {
+            return;
+        }
+        tokio::select! {
+            () = waiting.wake.notified() => {}
+            () = sleep(LOOK), if !nothing => {}
+        }
+    }
+}
+
+async fn tell(cluster: &Cluster, changes: &[(UserId, Device, Change)]) {
+    let elsewhere = elsewhere(cluster, changes).await;
+    let presences: Vec<_> = changes
+        .iter()
+        .filter(|(user, device, change)| change.online || !elsewhere.contains(&(user, device)))
+        .map(|(user, device, change)| pb::UpstreamPresence {
+            user: user.to_string(),
+            device: Some(device.into()),
+            online: change.online,
+            at_ms: change.at_ms,
+        })
+        .collect();
+    if presences.is_empty() {
+        return;
+    }
+    let publication = Publication {
+        subject: cluster.names().upstream_presence(),
+        // Where no back end is listening, nobody wants to know.
+        return_to: None,
+        payload: pb::UpstreamPresences { presences }.encode_to_vec().into(),
+    };
+    if let Err(error) = cluster.bus().publish(publication).await {
+        tracing::warn!(%error, "cannot tell the back ends who came and went");
+    }
+}
+
+/// Those who have gone here and are somewhere else, or here again. Where that cannot be found out, they count as gone.
+async fn elsewhere<'a>(
+    cluster: &Cluster,
+    changes: &'a [(UserId, Device, Change)],
+) -> Vec<(&'a UserId, &'a Device)> {
+    let gone: Vec<_> = changes.iter().filter(|(_, _, change)| !change.online).collect();
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    let users: Vec<UserId> = gone.iter().map(|(user, ..)| user.clone()).collect();
+    let Ok(Ok(routes)) = timeout(LOCATE, cluster.routes().locate(&users)).await else {
+        return Vec::new();
+    };
+    let mut elsewhere = Vec::new();
+    for ((user, device, _), routes) in gone.into_iter().zip(routes) {
+        if routes.iter().any(|(of, _)| of == device) {
+            elsewhere.push((user, device));
+        }
+    }
+    elsewhere
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_secs(5);
+
+    struct Test {
+        state: State,
+        start: Instant,
+        user: UserId,
+    }
+
+    impl Test {
+        fn new() -> Self {
+            Self { state: State::default(), start: Instant::now(), user: UserId::parse("u").unwrap() }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.start + Duration::from_millis(ms)
+        }
+
+        fn note(&mut self, ms: u64, device: &str, online: bool) {
+            let (device, now) = (format!("web/{device}").parse().unwrap(), self.at(ms));
+            self.state.note(&self.user.clone(), &device, online, ms as i64, DELAY, now);
+        }
+
+        /// What is told at a time: when it was, of which device, and what.
+        fn told(&mut self, ms: u64) -> Vec<(i64, String, bool)> {
+            let now = self.at(ms);
+            let mut told = self.state.take_at_once(now);
+            told.extend(self.state.take_all(now));
+            told.into_iter().map(|(_, device, of)| (of.at_ms, device.id.to_string(), of.online)).collect()
+        }
+    }
+
+    #[test]
+    fn who_comes_is_told_at_once_and_who_goes_after_a_while() {
+        let mut test = Test::new();
+        test.note(0, "d", true);
+        assert_eq!(test.told(0), [(0, "d".into(), true)]);
+        test.note(10_000, "d", false);
+        assert_eq!(test.told(14_999), []);
+        assert_eq!(test.told(15_000), [(10_000, "d".into(), false)]);
+        assert_eq!((test.told(20_000), test.state.users.len(), test.state.changes), (vec![], 0, 0));
+    }
+
+    #[test]
+    fn a_link_that_flaps_is_told_of_twice() {
+        let mut test = Test::new();
+        let mut told = Vec::new();
+        for round in 0..1000 {
+            test.note(round * 4, "d", true);
+            told.extend(test.told(round * 4));
+            test.note(round * 4 + 2, "d", false);
+            told.extend(test.told(round * 4 + 2));
+        }
+        told.extend(test.told(20_000));
+        assert_eq!(told, [(0, "d".into(), true), (3998, "d".into(), false)]);
+    }
+
+    #[test]
+    fn of_many_devices_of_a_user_something_is_told_once_in_a_while() {
+        let mut test = Test::new();
+        let mut times = Vec::new();
+        for ms in (0..10_000).step_by(10) {
+            test.note(ms, &format!("d{ms}"), true);
+            let told = test.told(ms);
+            if !told.is_empty() {
+                times.push(ms);
+            }
+        }
+        assert_eq!(times, [0, 2000, 4000, 6000, 8000]);
+    }
+
+    #[test]
+    fn who_was_there_for_a_moment_leaves_a_trace() {
+        let mut test = Test::new();
+        test.note(0, "a", true);
+        assert_eq!(test.told(0).len(), 1);
+        test.note(100, "b", true);
+        test.note(200, "b", false);
+        assert_eq!(test.told(3000), [], "nobody was told that it came");
+        assert_eq!(test.told(6000), [(200, "b".into(), false)]);
+        // It came back before that.
+        test.note(8100, "b", true);
+        test.note(8200, "b", false);
+        test.note(8300, "b", true);
+        assert_eq!(test.told(9000), [(8300, "b".into(), true)]);
+    }
+
+    #[test]
+    fn at_the_end_everything_is_told() {
+        let mut test = Test::new();
+        test.note(0, "a", true);
+        test.told(0);
+        test.note(1, "a", false);
+        test.note(1, "b", true);
+        test.state.closed = true;
+        assert_eq!(test.told(2).len(), 2);
+        test.note(3, "c", true);
+        assert_eq!((test.told(9000).len(), test.state.changes), (0, 0));
     }
 }

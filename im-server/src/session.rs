@@ -99,7 +99,12 @@ async fn begin<L: Link + 'static>(
         let hint = pb::SyncHint { within_ms: ROLLBACK_HINT_MS, rolled_back: true };
         batch.push(frame::encode(pb::frame::Body::SyncHint(hint)));
     }
-    shared.presences.try_tell(&registration.connection.user, &registration.connection.device, true);
+    shared.presences.try_tell(
+        &registration.connection.user,
+        &registration.connection.device,
+        true,
+        shared.now(),
+    );
     let now = Instant::now();
     let publishing = publish_rate(&shared).map(|rate| Box::new(Allowance::new(rate, now)));
     let connection = Arc::clone(&registration.connection);
@@ -228,7 +233,7 @@ impl<L: Link> Session<L> {
         let ((), released) = tokio::join!(link.close(close, batch), shared.release_route(&connection));
         // Else a newer connection has the device's place.
         if released {
-            shared.presences.try_tell(&connection.user, &connection.device, false);
+            shared.presences.try_tell(&connection.user, &connection.device, false, shared.now());
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use im_proto::pb;
@@ -26,6 +26,7 @@ use crate::{
     haste::Haste,
     hints::SyncHints,
     isolation::Isolation,
+    occurrences::Throttles,
     presence::Presences,
     registry::{Connection, Registry},
     requests::Requests,
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) strangers: Strangers,
+    pub(crate) throttles: Throttles,
     pub(crate) back_ends: Arc<BackEnds>,
     pub(crate) upstream: Upstream,
     pub(crate) syncs: Syncs,
@@ -74,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) past: Mutex<Past>,
     /// Whether others reach what this server does not.
     pub(crate) isolation: Isolation,
+    /// Cancelled when the route store has said that the lease is over.
+    pub(crate) lease_lost: CancellationToken,
     /// Cancelled when this server's devices are not reached any more.
     pub(crate) ended: CancellationToken,
     pub(crate) why_ended: OnceLock<Stopped>,
@@ -104,6 +108,12 @@ impl Shared {
     pub(crate) fn without_lease_for(&self) -> Option<Duration> {
         let until = *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner);
         Instant::now().checked_duration_since(until)
+    }
+
+    /// The cluster's time since the Unix epoch; as long as it is not known, that of this machine.
+    pub(crate) fn now(&self) -> Duration {
+        let here = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.cluster.clock().now_ms().map_or_else(here, Duration::from_millis)
     }
 
     /// What is known of the route store.
@@ -153,7 +163,9 @@ impl Shared {
         let released = routes.release(&connection.user, &connection.device, &route).await;
         released.unwrap_or_else(|error| {
             // Back ends learn from the next delivery that it leads nowhere.
-            tracing::warn!(user = %connection.user, %error, "cannot release a route");
+            if let Some(times) = self.throttles.unreleased.note() {
+                tracing::warn!(user = %connection.user, times, %error, "cannot release a route");
+            }
             false
         })
     }

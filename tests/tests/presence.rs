@@ -23,6 +23,7 @@ everywhere!(
     last_seen_is_told_per_terminal,
     a_watch_survives_a_reconnect,
     a_new_connection_of_a_device_is_no_absence,
+    a_link_that_flaps_is_told_of_a_few_times,
     nobody_sees_who_is_hidden,
     watches_that_make_no_sense_are_refused,
     the_devices_of_a_server_that_died_are_offline,
@@ -141,6 +142,29 @@ async fn a_new_connection_of_a_device_is_no_absence(setup: Setup, via: Via) {
     last.client().close().await;
     wait_until("and the last one", PATIENCE, async || host.count("bob", false) == 2).await;
     assert_eq!(host.count("bob", true), 3);
+}
+
+async fn a_link_that_flaps_is_told_of_a_few_times(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let host = Host::default();
+    let _service = host.serve(&im).await;
+    let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
+    alice.client().watch([user("bob")]).await.unwrap();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        drop(raw);
+    }
+    presence(&mut alice, "bob", UserPresence::is_online).await;
+    wait_until("it is told that bob has gone", PATIENCE, async || host.count("bob", false) > 0).await;
+    stack.wait_online(&im, "bob", 0).await;
+    let (came, went) = (host.count("bob", true), host.count("bob", false));
+    assert!(came <= 2 && went <= 2, "came {came} times, went {went} times");
+    let told = of(&im, "bob").await;
+    assert!(!told.is_online() && told.last_seen().is_some());
+    let _bob = device(&stack, "bob", "web/raw", 0, via).await;
+    presence(&mut alice, "bob", UserPresence::is_online).await;
 }
 
 async fn nobody_sees_who_is_hidden(setup: Setup, via: Via) {

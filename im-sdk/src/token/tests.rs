@@ -190,3 +190,13 @@ fn debug_output_keeps_secrets() {
     let text = format!("{:?}", SigningKey::hs256("hs", SECRET).unwrap());
     assert_eq!(text, "SigningKey(\"hs\", HS256)");
 }
+
+#[test]
+fn a_token_is_judged_by_the_time_that_is_given() {
+    let key = SigningKey::hs256("hs", SECRET).unwrap();
+    let token = TokenMinter::new(key, "backend", "im").mint(&alice(), HOUR).unwrap();
+    let at = |time: Duration| verifier().verify_at(&token, time).map(|token| token.user);
+    assert_eq!(at(unix_time()), Ok(alice()));
+    assert_eq!(at(unix_time() + HOUR / 2), Ok(alice()));
+    assert_eq!(at(unix_time() + 2 * HOUR), Err(TokenError::Expired));
+}

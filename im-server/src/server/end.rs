@@ -95,6 +95,8 @@ impl Run {
             // Those who arrive are among them.
             () = shared.tasks.wait() => {}
             // Whoever stays cannot be reached any more.
+            // Also one who drains for want of the route store: it is there again.
+            () = shared.lease_lost.cancelled() => tracing::warn!("the lease is over: the drain is cut short"),
             () = shared.ended.cancelled(), if !is_isolated => {
                 tracing::warn!(why = ?shared.why_ended(), "the drain is cut short");
             }

@@ -30,6 +30,7 @@ use crate::{
     isolation::{self, Isolation},
     lease,
     listen::{Addresses, Listeners},
+    occurrences::Throttles,
     presence::{self, Presences},
     registry::Registry,
     requests::{self, Requests},
@@ -76,11 +77,12 @@ impl Run {
         let (acks, ack_queue) = Acks::new();
         let (answers, answer_queue) = Answers::new();
         let (signals, signal_queue) = Signals::new();
-        let (presences, presence_queue) = Presences::new();
+        let (presences, presence_queue) = Presences::new(config.presence_delay);
         let (broadcasts, broadcast_queue) = Broadcasts::new();
         let shared = Arc::new(Shared {
             id,
             strangers: Strangers::default(),
+            throttles: Throttles::default(),
             back_ends: Arc::default(),
             arrivals: Arc::new(Arrivals::new(&config.limits)),
             registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
@@ -104,6 +106,7 @@ impl Run {
             leased_until: Mutex::new(Instant::now()),
             past: Mutex::default(),
             isolation: Isolation::new(),
+            lease_lost: CancellationToken::new(),
             ended: CancellationToken::new(),
             why_ended: OnceLock::new(),
             config,
@@ -160,6 +163,7 @@ impl Drop for Run {
 async fn keep_lease(shared: Arc<Shared>) {
     lease::keep(Arc::clone(&shared)).await;
     if !shared.stopped.is_cancelled() {
+        shared.lease_lost.cancel();
         shared.end(Stopped::LeaseLost);
     }
 }
@@ -200,6 +204,7 @@ async fn register(shared: &Shared) -> Result<(), StartError> {
     let asked = Instant::now();
     if routes.lease_server(&shared.id, &info, shared.config.lease, true).await? {
         shared.set_leased_until(asked + shared.config.lease);
+        lease::sample_clock(shared).await;
         return Ok(());
     }
     Err(StartError::IdTaken(shared.id.clone()))

@@ -38,6 +38,7 @@ fn values(public_key: &str) -> Vec<Value> {
         value("server.publish_timeout_ms", 20_003, None),
         value("server.lease_ms", 20_004, None),
         value("server.route_audit_ms", 20_005, None),
+        value("server.presence_delay_ms", 20_019, None),
         value("server.drain_grace_ms", 20_006, None),
         value("cluster.redis", "redis://r1,redis://r2", "['redis://r1', 'redis://r2']"),
         value("cluster.nats", "nats://n1,nats://n2", "['nats://n1', 'nats://n2']"),
@@ -51,6 +52,7 @@ fn values(public_key: &str) -> Vec<Value> {
         value("tls.key", "/k.pem", "'/k.pem'"),
         value("auth.issuer", "issuer", "'issuer'"),
         value("auth.audience", "audience", "'audience'"),
+        value("auth.explain_refusals", true, None),
         value("auth.close_expired", false, None),
         value("auth.hs256_key_id", "hs", "'hs'"),
         value("auth.hs256_secret", SECRET, "'0123456789abcdef0123456789abcdef'"),
@@ -87,6 +89,7 @@ fn check(server: ServerConfig, cluster: &ClusterConfig) {
         tls,
         advertise,
         verifier: _,
+        explain_refusals,
         close_expired,
         login_policy,
         limits,
@@ -95,6 +98,7 @@ fn check(server: ServerConfig, cluster: &ClusterConfig) {
         publish_timeout,
         lease,
         route_audit,
+        presence_delay,
         drain_grace,
     } = server;
     assert_eq!((name.as_str(), incarnation.as_deref()), ("edge", Some("boot7")));
@@ -106,6 +110,7 @@ fn check(server: ServerConfig, cluster: &ClusterConfig) {
     assert_eq!(login_policy, LoginPolicy::Unlimited);
     assert_eq!([heartbeat, hello_timeout, publish_timeout], [ms(20_001), ms(20_002), ms(20_003)]);
     assert_eq!([lease, route_audit, drain_grace], [ms(20_004), ms(20_005), ms(20_006)]);
+    assert_eq!((presence_delay, explain_refusals), (ms(20_019), true));
     let expected = Limits {
         max_connections: 20_009,
         max_handshakes: 20_010,
@@ -197,7 +202,7 @@ fn no_value_is_the_default() {
         let (section, _) = value.key.split_once('.').unwrap();
         // These have no default.
         let required = value.key == "server.name" || section == "tls" || section == "auth";
-        if !required || value.key == "auth.close_expired" {
+        if !required || ["auth.close_expired", "auth.explain_refusals"].contains(&value.key) {
             assert_ne!(shown(&draft.server, &draft.cluster), defaults, "{}", value.key);
         }
     }

@@ -1,6 +1,7 @@
 //! WebSocket (RFC 6455), plain or over TLS. A binary message holds one or several whole frames.
 
 mod framing;
+mod handshake_limit;
 mod http;
 mod link;
 mod upgrade;
@@ -13,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use self::{link::WebSocketLink, upgrade::UpgradeError};
+use self::{handshake_limit::HandshakeLimit, link::WebSocketLink, upgrade::UpgradeError};
 use crate::{session, shared::Shared};
 
 /// How long to wait after the operating system refused a new connection, usually for want of descriptors.
@@ -72,7 +73,7 @@ async fn accept_tls(
     tls: &TlsAcceptor,
     mut stream: TcpStream,
     peer: SocketAddr,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<HandshakeLimit<TcpStream>>> {
     let mut first = [0];
     // No TLS record begins like a request does.
     if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
@@ -81,7 +82,9 @@ async fn accept_tls(
         return None;
     }
     let failed = |error: &io::Error| tracing::debug!(%peer, %error, "TLS handshake failed");
-    tls.accept(stream).await.inspect_err(failed).ok()
+    let mut stream = tls.accept(HandshakeLimit::new(stream)).await.inspect_err(failed).ok()?;
+    stream.get_mut().0.lift();
+    Some(stream)
 }
 
 /// Sends back what comes on a connection.
