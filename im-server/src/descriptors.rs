@@ -2,7 +2,7 @@
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use crate::config::Limits;
+use crate::config::{Limits, ServerConfig};
 
 /// The table of open files is made this large at once; at 8 bytes each, half a MiB of the kernel's memory. It doubles when
 /// it is full, and in a process with threads that waits for every processor (on Linux, for RCU): 5 to 15 ms each, in which
@@ -12,9 +12,16 @@ const LARGEST: i32 = 65_536;
 /// Descriptors that are for something else: Redis, NATS, files, listeners, and those that close.
 const OTHERS: u64 = 128;
 
-/// Has the limits fit into what the operating system lets a process open, so that devices are told that the server is full instead of
-/// waiting for it; returns what to tell the operator. Each WebSocket is a descriptor.
-pub(crate) fn fit(limits: &mut Limits, open_files: u64) -> Option<String> {
+/// Has [`Limits::max_connections`] and [`Limits::max_handshakes`] fit into what the operating system lets this process open, so that
+/// devices are told that the server is full instead of waiting for it. Returns what to tell the operator. Each WebSocket is a
+/// descriptor. The program does so when it starts; an application that embeds a server may, behind whatever raises its limit.
+pub fn fit_descriptors(config: &mut ServerConfig) -> Option<String> {
+    let open_files = rlimit::Resource::NOFILE.get_soft().ok()?;
+    config.websocket?;
+    fit(&mut config.limits, open_files)
+}
+
+fn fit(limits: &mut Limits, open_files: u64) -> Option<String> {
     let most = usize::try_from(open_files.saturating_sub(OTHERS)).unwrap_or(usize::MAX);
     let (connections, handshakes) = (limits.max_connections, limits.max_handshakes);
     if connections.saturating_add(handshakes) <= most {
@@ -27,11 +34,6 @@ pub(crate) fn fit(limits: &mut Limits, open_files: u64) -> Option<String> {
          limits.max_connections = {connections} and limits.max_handshakes = {handshakes}: raise the limit, or lower these",
         limits.max_connections, limits.max_handshakes
     ))
-}
-
-/// The limit of open files, where there is one.
-pub(crate) fn open_files() -> Option<u64> {
-    rlimit::Resource::NOFILE.get_soft().ok()
 }
 
 /// Too few to be worth it.

@@ -85,6 +85,7 @@ mod woken;
 
 pub use advice::advice;
 pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
+pub use descriptors::fit_descriptors;
 pub use listen::ListenError;
 pub use rollback::Past;
 pub use server::{Server, StartError, Stopped};

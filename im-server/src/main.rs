@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Server, ServerConfig, advice, dev, file};
+use im_server::{Server, ServerConfig, advice, dev, file, fit_descriptors};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -90,8 +90,8 @@ fn raise_descriptor_limit() {
 }
 
 async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure> {
-    let (config, cluster) = file::load(arguments.config.as_ref(), std::env::vars_os())?;
-    for advice in advice(&config) {
+    let (mut config, cluster) = file::load(arguments.config.as_ref(), std::env::vars_os())?;
+    for advice in advice(&config).into_iter().chain(fit_descriptors(&mut config)) {
         tracing::warn!("{advice}");
     }
     let cluster = tokio::select! {

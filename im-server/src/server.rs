@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use self::run::Run;
 use crate::{
     config::{InvalidConfig, ServerConfig},
-    descriptors,
     listen::{ListenError, load_identity},
     occurrences::Occurrences,
     rollback::Past,
@@ -138,12 +137,6 @@ impl Server {
         past: Option<&Past>,
     ) -> Result<Self, StartError> {
         config.check()?;
-        if config.websocket.is_some()
-            && let Some(open_files) = descriptors::open_files()
-            && let Some(told) = descriptors::fit(&mut config.limits, open_files)
-        {
-            tracing::warn!("{told}");
-        }
         let identity = load_identity(&config)?;
         let run = Run::begin(config.clone(), cluster.clone(), identity.as_ref(), past).await?;
         let addresses = &run.addresses;

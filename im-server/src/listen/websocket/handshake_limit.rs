@@ -40,9 +40,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for HandshakeLimit<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if self.left < u32::MAX {
             let read = u32::try_from(buffer.filled().len() - before).unwrap_or(u32::MAX);
-            let left = self.left.checked_sub(read);
-            let too_large = || io::Error::new(io::ErrorKind::InvalidData, "the TLS handshake is too large");
-            self.left = left.ok_or_else(too_large)?;
+            let Some(left) = self.left.checked_sub(read) else {
+                // Who reads and fails has read nothing.
+                buffer.set_filled(before);
+                let too_large = io::Error::new(io::ErrorKind::InvalidData, "the TLS handshake is too large");
+                return Poll::Ready(Err(too_large));
+            };
+            self.left = left;
         }
         Poll::Ready(Ok(()))
     }
