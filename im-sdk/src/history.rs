@@ -39,7 +39,8 @@ pub enum HistoryRange {
 ///
 /// Times are those in message ids, in milliseconds since the Unix epoch. A log is in the order of its seqs and not of time: the
 /// clocks of back ends differ, and a send that is retried keeps its first id. So a time is a filter, not a place, and where
-/// 256 entries in a row are beyond it by more than [`CLOCK_TOLERANCE`], the rest is taken to be so too.
+/// 256 entries in a row, or all that one page looks at, are beyond it by more than [`CLOCK_TOLERANCE`], the rest is taken to be so
+/// too.
 ///
 /// [`CLOCK_TOLERANCE`]: crate::CLOCK_TOLERANCE
 #[derive(Clone, Debug, PartialEq, Eq)]

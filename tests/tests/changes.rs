@@ -11,7 +11,7 @@ use im_sdk::{
         Refusal, SendError, Service, channel, user, users,
     },
     client::{Conversation, MessageRef, RefusalKind},
-    cluster::LogId,
+    cluster::{LogId, ReadLimit},
     content::{Change, ChangeKind},
     id::{MessageId, UserId},
 };
@@ -129,7 +129,8 @@ async fn changes_in_a_channel_converge(setup: Setup, via: Via) {
     all_show(&mut devices[..2], &["(recalled by alice)", "uno (edited) (pinned)"]).await;
     all_show(&mut devices[2..], &["(recalled by alice)"]).await;
     // The deletion is in bob's inbox, and says where the message is.
-    let page = stack.cluster().log().read(&LogId::Channel(group("team")), 0, 100).await.unwrap();
+    let page =
+        stack.cluster().log().read(&LogId::Channel(group("team")), 0, ReadLimit::new(100)).await.unwrap();
     assert_eq!(page.last, 7, "two messages, four changes and a recall");
     let deletion = devices[3].received.last().unwrap();
     assert_eq!(
@@ -227,8 +228,12 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
         assert_eq!(refused(&bob, wrong.clone(), react("x")).await, gone(&wrong));
     }
     // What is in somebody else's log only.
-    let page =
-        stack.cluster().log().read(&LogId::Inbox(UserId::parse("carol").unwrap()), 0, 10).await.unwrap();
+    let page = stack
+        .cluster()
+        .log()
+        .read(&LogId::Inbox(UserId::parse("carol").unwrap()), 0, ReadLimit::new(10))
+        .await
+        .unwrap();
     let carols = MessageRef::new(alice.me.clone(), page.entries[0].message_id, page.entries[0].seq);
     assert_eq!(refused(&bob, carols.clone(), react("x")).await, gone(&carols));
     let mut elsewhere = one.clone();

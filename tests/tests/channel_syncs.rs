@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
 use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::record::Effect};
 use im_sdk::{
     async_trait,
@@ -14,7 +15,7 @@ use im_sdk::{
     cluster::{
         AckQuestion, AckStore, Appended, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId,
         LogStore, MembersError, Membership, MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, Publication,
-        Routes, Subject,
+        ReadLimit, Routes, Subject,
     },
     id::{ChannelId, Device, MessageId, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
@@ -73,14 +74,24 @@ impl LogStore for Witness {
         self.log.append_many(entries).await
     }
 
-    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+    async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
         self.look(log).await;
         self.log.read(log, after, limit).await
     }
 
-    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: ReadLimit) -> Result<Page, LogError> {
         self.look(log).await;
         self.log.read_back(log, before, limit).await
+    }
+
+    async fn replace(
+        &self,
+        log: &LogId,
+        seq: u64,
+        message_id: MessageId,
+        payload: Bytes,
+    ) -> Result<bool, LogError> {
+        self.log.replace(log, seq, message_id, payload).await
     }
 
     async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {

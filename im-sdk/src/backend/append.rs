@@ -6,7 +6,7 @@
 
 use super::{im::Im, message::Prepared, send::SendError};
 use crate::{
-    cluster::{Appended, Entry, LogError, LogId, NewEntry, Once},
+    cluster::{Appended, Entry, LogError, LogId, NewEntry, Once, ReadLimit},
     id::{MessageId, UserId},
 };
 use bytes::Bytes;
@@ -77,7 +77,8 @@ impl Im {
     /// What an earlier try appended, if it is still there.
     async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Option<Bytes>, SendError> {
         let log = LogId::Inbox(inbox.clone());
-        let page = self.inner.cluster.log().read(&log, decided.seq.saturating_sub(1), 1).await;
+        let page =
+            self.inner.cluster.log().read(&log, decided.seq.saturating_sub(1), ReadLimit::new(1)).await;
         let entry = page.map_err(|error| SendError::not_logged(inbox, error))?.entries.pop();
         let is_it = |entry: &Entry| entry.seq == decided.seq && entry.message_id == decided.message_id;
         Ok(entry.filter(is_it).map(|entry| entry.payload))
@@ -160,7 +161,7 @@ mod tests {
 
     async fn inbox(im: &Im, user: &str) -> Vec<(MessageId, Bytes)> {
         let log = LogId::Inbox(user.parse().unwrap());
-        let page = im.cluster().log().read(&log, 0, 10).await.unwrap();
+        let page = im.cluster().log().read(&log, 0, ReadLimit::new(10)).await.unwrap();
         page.entries.into_iter().map(|entry| (entry.message_id, entry.payload)).collect()
     }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     HistoryRange, Recipient,
-    cluster::LogId,
+    cluster::{LogId, ReadLimit},
     content::{Change, ChangeKind},
     id::{Device, MessageId, UserId},
 };
@@ -160,18 +160,28 @@ impl Im {
         seq: u64,
         id: MessageId,
     ) -> Result<Option<HistoryEntry>, HistoryError> {
+        Ok(self.raw_message_at(log, seq, id).await?.map(HistoryEntry::from))
+    }
+
+    /// The same as it is kept.
+    pub(super) async fn raw_message_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<RawEntry>, HistoryError> {
         let Some(before) = seq.checked_sub(1) else { return Ok(None) };
         let is_it = |entry: &RawEntry| entry.seq == seq && entry.message_id == id;
-        let page = self.inner.cluster.log().read(log, before, 1).await?;
+        let page = self.inner.cluster.log().read(log, before, ReadLimit::new(1)).await?;
         let found = page.entries.into_iter().map(RawEntry::from).find(is_it);
         // A log that was lost has nothing and ends before it begins.
         let (None, Some(store), true) =
             (&found, &self.inner.config.message_store, seq < page.first || page.last == 0)
         else {
-            return Ok(found.map(HistoryEntry::from));
+            return Ok(found);
         };
         let page = store.read(log, &StoreQuery::new(HistoryRange::After(before), 1)).await?;
-        Ok(page.entries.into_iter().map(RawEntry::from).find(is_it).map(HistoryEntry::from))
+        Ok(page.entries.into_iter().map(RawEntry::from).find(is_it))
     }
 }
 

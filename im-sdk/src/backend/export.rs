@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     Content, Conversation, HistoryQuery, HistoryRange, Kind,
+    cluster::ReadLimit,
     content::Body,
     id::{MessageId, UserId},
     kind::content_of,
     proto::pb,
 };
 
-/// How many entries are in memory at once.
-const PAGE: usize = 256;
+/// How many entries are in memory at once, and how many bytes of them.
+const PAGE: ReadLimit = ReadLimit::new(256);
 
 impl Im {
     /// Everything of a conversation as a user sees it, from the oldest on: first what [`super::ImConfig::message_store`] has,

@@ -15,7 +15,9 @@ use super::{
     send::{HISTORY_OVERHEAD, SendError, check_size, wait},
 };
 use crate::{
-    cluster::{Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, RoutesError},
+    cluster::{
+        Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, ReadLimit, RoutesError,
+    },
     id::{ChannelId, MessageId, ServerId, UserId},
     log_throttle::throttled,
     proto::pb,
@@ -144,7 +146,8 @@ impl Im {
         if !appended.repeated {
             return Ok((appended, Some(message)));
         }
-        let page = self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), 1).await;
+        let page =
+            self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), ReadLimit::new(1)).await;
         let is_it = |entry: &Entry| entry.seq == appended.seq && entry.message_id == appended.message_id;
         let first = page.map_err(not_logged)?.entries.pop().filter(is_it);
         Ok((appended, first.map(|entry| entry.payload)))
@@ -268,12 +271,27 @@ mod tests {
             self.log.append_many(entries).await
         }
 
-        async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+        async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
             self.log.read(log, after, limit).await
         }
 
-        async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+        async fn read_back(
+            &self,
+            log: &LogId,
+            before: Option<u64>,
+            limit: ReadLimit,
+        ) -> Result<Page, LogError> {
             self.log.read_back(log, before, limit).await
+        }
+
+        async fn replace(
+            &self,
+            log: &LogId,
+            seq: u64,
+            message_id: MessageId,
+            payload: Bytes,
+        ) -> Result<bool, LogError> {
+            self.log.replace(log, seq, message_id, payload).await
         }
 
         async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {

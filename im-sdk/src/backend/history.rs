@@ -10,6 +10,7 @@
 
 mod place;
 mod reading;
+mod scan;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     CLOCK_TOLERANCE, Content, Conversation, HistoryQuery, HistoryRange, Recipient,
-    cluster::{ConversationsError, Entry, LogError, LogId},
+    cluster::{ConversationsError, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, MessageId, UserId},
     proto::pb,
 };
@@ -29,11 +30,19 @@ use crate::{
 /// The most entries on one page.
 pub const MAX_HISTORY_PAGE: usize = 1000;
 
+/// The most bytes of messages on one page; one that is larger alone is on a page all the same. A page of a thousand usual
+/// messages takes a third of it.
+pub const MAX_HISTORY_BYTES: usize = 1024 * 1024;
+
 /// How many entries of a log are read at once.
 const PAGE: usize = 256;
 
 /// How many entries of a log are looked at for one page: where few of them are wanted, a page ends before it is full.
 pub const MAX_HISTORY_SCAN: usize = 16 * PAGE;
+
+/// How many bytes of messages are looked at for one page, where it is less than [`MAX_HISTORY_SCAN`] entries: as many usual
+/// messages take less. A request of some bytes must not have the log store send a whole log of large messages.
+pub const MAX_HISTORY_SCAN_BYTES: usize = 2 * 1024 * 1024;
 
 /// See [`CLOCK_TOLERANCE`].
 const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
@@ -44,8 +53,8 @@ const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction.
     pub entries: Vec<HistoryEntry>,
-    /// Where to go on in the direction that was asked for; nothing need be there. A page can be short, and even empty, where
-    /// few entries of many are wanted. `None`: that was all.
+    /// Where to go on in the direction that was asked for; nothing need be there. A page can be short where messages are large,
+    /// and even empty where few entries of many are wanted. `None`: that was all.
     pub next: Option<HistoryRange>,
 }
 
@@ -87,7 +96,8 @@ impl Im {
     /// A page of what a user sees of a conversation: of the user's inbox, or of a channel. It goes on in
     /// [`super::ImConfig::message_store`] where the log does not reach back any more. `limit` is cut to
     /// [`MAX_HISTORY_PAGE`], and 0 counts as 1; entries that share a seq are never on different pages, so a page can be a
-    /// little shorter or longer. What is wanted is a [`HistoryRange`], or a [`HistoryQuery`] for messages of some kinds or of
+    /// little shorter or longer. A page ends early at [`MAX_HISTORY_BYTES`], and where [`MAX_HISTORY_SCAN`] entries or
+    /// [`MAX_HISTORY_SCAN_BYTES`] have been looked at. What is wanted is a [`HistoryRange`], or a [`HistoryQuery`] for messages of some kinds or of
     /// some time, or around a message. What the user has deleted of a conversation is not shown; the inbox as a whole shows
     /// all.
     ///
@@ -130,6 +140,7 @@ impl Im {
         query: impl Into<HistoryQuery>,
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
+        let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
         let page = self.raw_history(user, conversation, &query.into(), limit).await?;
         let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
         Ok(HistoryPage { entries, next: page.next })
@@ -142,18 +153,19 @@ impl Im {
         query: &HistoryQuery,
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
+        let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
         let page = self.read_history(LogId::Channel(channel), None, query, limit, 0).await?;
         let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
         Ok(HistoryPage { entries, next: page.next })
     }
 
-    /// The same with messages as they are kept.
+    /// The same with messages as they are kept, on a page of at most as many entries and bytes as the limit says.
     pub(super) async fn raw_history(
         &self,
         user: &UserId,
         conversation: &Conversation,
         query: &HistoryQuery,
-        limit: usize,
+        limit: ReadLimit,
     ) -> Result<RawPage, HistoryError> {
         let deleted = self.deleted(user, conversation).await?;
         let (log, peer) = place_of(user, conversation);
@@ -166,12 +178,12 @@ impl Im {
         log: LogId,
         between: Option<(&UserId, UserId)>,
         query: &HistoryQuery,
-        limit: usize,
+        limit: ReadLimit,
         deleted: u64,
     ) -> Result<RawPage, HistoryError> {
         let (owner, peer) = between.unzip();
         let range = self.range(&log, query.start).await?;
-        let limit = limit.clamp(1, MAX_HISTORY_PAGE);
+        let limit = ReadLimit::new(limit.entries.clamp(1, MAX_HISTORY_PAGE)).with_bytes(limit.bytes);
         let reading = Reading { im: self, owner, log, peer, query, limit };
         let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,

@@ -32,6 +32,8 @@ mod ids;
 mod im;
 mod live;
 mod message;
+#[cfg(test)]
+mod metered;
 mod presence;
 mod publisher;
 mod receipt;
@@ -51,11 +53,14 @@ pub use change::{ChangePolicy, ChangeRights, IncomingChange};
 pub use channel::{Channel, ChannelError, ChannelHistoryError};
 pub use check::InvalidContent;
 pub use conversations::{
-    ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE, MAX_NAMED_READERS,
-    MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
+    ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE,
+    MAX_CONVERSATION_PAGE_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
 };
 pub use counts::CountError;
-pub use history::{HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN};
+pub use history::{
+    HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN,
+    MAX_HISTORY_SCAN_BYTES,
+};
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Priority, Target, channel, user, users};

@@ -53,7 +53,7 @@ pub use conversations::{
 };
 pub use log::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, RedisLog,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, ReadLimit, RedisLog,
 };
 #[cfg(feature = "backend")]
 pub use log::{DiskLog, OpenLogError};

@@ -70,6 +70,11 @@ impl Names {
         format!("{}:{record}", self.log(log))
     }
 
+    /// Sorted set: `<seq> <message id> <payload>` of entries whose payload was replaced, by seq.
+    pub fn replaced_entries(&self, log: &LogId) -> String {
+        format!("{}:replaced", self.log(log))
+    }
+
     /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has acknowledged.
     pub fn acks(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:acks", self.prefix)

@@ -101,6 +101,19 @@ impl Redis {
         Ok(Some(try_join_all(connections).await?))
     }
 
+    /// A further connection to the same place, for requests that others must not wait for. On a Redis Cluster: to its nodes.
+    pub(crate) async fn further(&self, config: &ClusterConfig) -> Result<Self, RequestError> {
+        let connecting = async {
+            Ok(match &self.link {
+                Link::Single(_) => Link::Single(manager(config, &self.address).await?),
+                Link::Cluster(_) => {
+                    Link::Cluster(cluster_client(config)?.build()?.get_async_connection().await?)
+                }
+            })
+        };
+        Ok(Self { link: self.within(connecting).await?, ..self.clone() })
+    }
+
     /// Sends commands together; the answers are in their order. One round trip for each Redis node.
     pub(crate) async fn query_all<T>(&self, commands: Vec<Cmd>) -> Result<Vec<T>, RequestError>
     where
@@ -112,11 +125,6 @@ impl Redis {
     /// Sends commands together and lets each have its own error among the answers. One round trip for each Redis node.
     pub(crate) async fn ask_all(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
         self.within(self.link.ask_all(commands)).await
-    }
-
-    /// The same, as one step. Their keys must share a slot.
-    pub(crate) async fn ask_at_once(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
-        self.within(self.link.ask_at_once(commands)).await
     }
 
     /// Asks every master something that has no key.
@@ -202,15 +210,6 @@ impl Link {
                 let answers = stream::iter(commands).map(ask);
                 answers.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await
             }
-        }
-    }
-
-    async fn ask_at_once(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let mut pipeline = pipeline(commands);
-        pipeline.atomic().ignore_errors();
-        match self {
-            Self::Single(connection) => pipeline.query_async(&mut connection.clone()).await,
-            Self::Cluster(connection) => pipeline.query_async(&mut connection.clone()).await,
         }
     }
 
@@ -368,9 +367,14 @@ async fn link(
     let link = if info.contains("cluster_enabled:1") {
         Link::Cluster(cluster(config)?.build()?.get_async_connection().await?)
     } else {
-        Link::Single(ConnectionManager::new_with_config(client, manager_config(config)).await?)
+        Link::Single(manager(config, address).await?)
     };
     Ok((link, redis_version(&server).to_owned()))
+}
+
+async fn manager(config: &ClusterConfig, address: &str) -> RedisResult<ConnectionManager> {
+    let client = Client::open(connection_info(config, address)?)?;
+    ConnectionManager::new_with_config(client, manager_config(config)).await
 }
 
 async fn batches(config: &ClusterConfig, address: &str, replicas: usize) -> Result<Batches, ConnectError> {

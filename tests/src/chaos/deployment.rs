@@ -9,7 +9,7 @@ use std::{
 use im_sdk::{
     Content,
     client::Endpoint,
-    cluster::{Cluster, ClusterConfig, LogId},
+    cluster::{Cluster, ClusterConfig, LogId, ReadLimit},
 };
 use prost::Message as _;
 
@@ -281,7 +281,12 @@ impl Deployment {
         for log in self.logs() {
             let mut after = 0;
             loop {
-                let page = self.cluster.log().read(&log, after, PAGE).await.expect("a log's entries");
+                let page = self
+                    .cluster
+                    .log()
+                    .read(&log, after, ReadLimit::new(PAGE))
+                    .await
+                    .expect("a log's entries");
                 let Some(last) = page.entries.last() else { break };
                 after = last.seq;
                 for entry in page.entries {

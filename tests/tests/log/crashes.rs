@@ -11,7 +11,7 @@ use std::{
 };
 
 use im_sdk::{
-    cluster::{Appended, DiskLog, LogBounds, LogError, LogId, LogStore, Once, RedisLog},
+    cluster::{Appended, DiskLog, LogBounds, LogError, LogId, LogStore, Once, ReadLimit, RedisLog},
     id::MessageId,
 };
 use im_tests::{RedisOptions, RedisServer, wait_until};
@@ -61,11 +61,14 @@ async fn a_frozen_redis_fails_requests_in_time() {
         for result in log.append_many(vec![(bob(), entry(2)), (bob(), entry(3).once(numbered(1)))]).await {
             assert!(matches!(result, Err(LogError::OutcomeUnknown { .. })), "{result:?}");
         }
-        let error = log.read(&bob(), 0, 10).await.unwrap_err();
+        let error = log.read(&bob(), 0, ReadLimit::new(10)).await.unwrap_err();
         assert!(matches!(error, LogError::Unavailable { action: "read a log", .. }), "{error}");
         assert!(start.elapsed() < Duration::from_secs(3), "after {:?}", start.elapsed());
         redis.resume();
-        wait_until("the log is back", PATIENCE, async || log.read(&bob(), 0, 10).await.is_ok()).await;
+        wait_until("the log is back", PATIENCE, async || {
+            log.read(&bob(), 0, ReadLimit::new(10)).await.is_ok()
+        })
+        .await;
         wait_until("appends work", PATIENCE, async || log.append(&bob(), entry(4)).await.is_ok()).await;
         assert!(last(&log, &bob()).await > before);
     }

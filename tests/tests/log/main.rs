@@ -15,7 +15,9 @@ use std::{
 
 use bytes::Bytes;
 use im_sdk::{
-    cluster::{Appended, ClusterConfig, Entry, LogError, LogId, LogStore, NewEntry, Once, RedisLog},
+    cluster::{
+        Appended, ClusterConfig, Entry, LogError, LogId, LogStore, NewEntry, Once, ReadLimit, RedisLog,
+    },
     id::{MessageId, NodeId},
 };
 use im_tests::RedisServer;
@@ -52,7 +54,8 @@ async fn last(log: &dyn LogStore, id: &LogId) -> Option<u64> {
 }
 
 async fn all_entries(log: &dyn LogStore, id: &LogId) -> Vec<Entry> {
-    let page = log.read(id, 0, usize::MAX).await.unwrap();
+    let limit = ReadLimit::new(usize::MAX).with_bytes(usize::MAX);
+    let page = log.read(id, 0, limit).await.unwrap();
     assert!(page.entries.iter().map(|entry| entry.seq).eq(1..=page.last), "seqs have no gap");
     page.entries
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use im_sdk::cluster::{ClusterConfig, LogError, LogId, LogStore, RedisLog};
+use im_sdk::cluster::{ClusterConfig, LogError, LogId, LogStore, ReadLimit, RedisLog};
 use im_tests::{RedisCluster, RedisServer, wait_until};
 use redis::aio::MultiplexedConnection;
 
@@ -44,7 +44,7 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     assert!(matches!(error, LogError::Unconfirmed { .. }), "{error}");
     let error = log.append(&bob, entry(4).once(numbered(1))).await.unwrap_err();
     assert!(matches!(error, LogError::Stale { last: 2 }), "what the entry did wrong comes first: {error}");
-    let page = log.read(&bob, 0, 10).await.unwrap();
+    let page = log.read(&bob, 0, ReadLimit::new(10)).await.unwrap();
     assert_eq!(page.last, 3, "reading does not wait for the replica, and the entries may be there");
 
     replica.resume();

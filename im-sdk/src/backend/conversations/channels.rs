@@ -9,20 +9,50 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ConversationError,
+    changes::Changes,
     count::Unread,
-    list::{FEW, Found, PAGE, PARALLEL},
+    list::{FEW, FIRST_BYTES, Found, PAGE, PARALLEL},
     raw::{RawConversation, Read},
 };
 use crate::{
     ConversationState, Recipient,
     backend::im::Im,
-    cluster::{Ends, LogId},
+    cluster::{Ends, LogId, Page, ReadLimit},
     id::{ChannelId, UserId},
-    timeline::Timeline,
 };
 
 /// How many entries of channels are looked at for one list. Channels that come after that are estimated.
 const MAX_CHANNEL_ENTRIES: usize = 32_768;
+
+/// How many bytes of channels are looked at for one list, where it is less than [`MAX_CHANNEL_ENTRIES`].
+const MAX_CHANNEL_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is read of a channel for which nothing is left: the last message, nearly always.
+const LAST: ReadLimit = ReadLimit::new(FEW).with_bytes(4 * 1024);
+
+/// How much of channels may still be looked at.
+struct Room {
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { entries: AtomicUsize::new(MAX_CHANNEL_ENTRIES), bytes: AtomicUsize::new(MAX_CHANNEL_BYTES) }
+    }
+
+    fn take(&self, page: &Page) {
+        let bytes = page.entries.iter().map(|entry| entry.payload.len()).sum();
+        for (left, taken) in [(&self.entries, page.entries.len()), (&self.bytes, bytes)] {
+            let left_now = left.load(Ordering::Relaxed).saturating_sub(taken);
+            left.store(left_now, Ordering::Relaxed);
+        }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.entries.load(Ordering::Relaxed) == 0 || self.bytes.load(Ordering::Relaxed) == 0
+    }
+}
 
 impl Im {
     /// `deleted`: the user's own deletions, which are in the inbox.
@@ -35,10 +65,10 @@ impl Im {
     ) -> Result<Vec<Found>, ConversationError> {
         let logs: Vec<LogId> = channels.iter().cloned().map(LogId::Channel).collect();
         let ends = self.inner.cluster.log().ends(&logs).await?;
-        let room = AtomicUsize::new(MAX_CHANNEL_ENTRIES);
+        let room = Room::new();
         let found = channels.into_iter().zip(ends).map(|(channel, ends)| {
-            let mut changes = Timeline::new(user.clone());
-            deleted.remove(&channel).into_iter().flatten().for_each(|read| read.note_in(&mut changes));
+            let mut changes = Changes::new(user);
+            deleted.remove(&channel).into_iter().flatten().for_each(|read| changes.note(&read));
             let name = Recipient::Channel(channel.clone());
             let state = states.remove(&name).unwrap_or_else(|| ConversationState::new(name));
             self.channel_of(user, LogId::Channel(channel), ends, (state, changes), &room)
@@ -53,8 +83,8 @@ impl Im {
         user: &UserId,
         log: LogId,
         ends: Ends,
-        (state, mut changes): (ConversationState, Timeline),
-        room: &AtomicUsize,
+        (state, mut changes): (ConversationState, Changes),
+        room: &Room,
     ) -> Result<Found, ConversationError> {
         let (read_to, mut before) = (state.read_to(), None);
         let mut channel = RawConversation::new(state, ends.last);
@@ -62,37 +92,35 @@ impl Im {
             return Ok((channel, Some(changes)));
         }
         let behind = usize::try_from(ends.last.saturating_sub(read_to)).unwrap_or(usize::MAX);
-        let mut wanted = behind.clamp(1, PAGE);
-        if room.load(Ordering::Relaxed) == 0 {
-            wanted = FEW;
+        let mut wanted = ReadLimit::new(behind.clamp(1, PAGE)).with_bytes(FIRST_BYTES);
+        if room.is_used_up() {
+            wanted = LAST;
         }
         loop {
             let page = self.inner.cluster.log().read_back(&log, before, wanted).await?;
             if before.is_none() {
                 channel.end = page.last;
             }
-            let taken = page.entries.len();
+            room.take(&page);
             let lowest = page.entries.last().map_or(page.first, |entry| entry.seq);
             for entry in page.entries {
                 let read = Read::new(entry);
-                read.note_in(&mut changes);
+                changes.note(&read);
                 channel.add(user, read, &changes);
             }
-            let left = room.load(Ordering::Relaxed).saturating_sub(taken);
-            room.store(left, Ordering::Relaxed);
             let looked_to = lowest.saturating_sub(1);
             let is_counted = looked_to <= read_to || channel.unread.is_full();
             // Behind a row of changes there may still be a message.
-            let has_last = channel.last.is_some() || looked_to <= channel.state.deleted || left == 0;
+            let has_last = channel.last.is_some() || looked_to <= channel.state.deleted || room.is_used_up();
             if lowest <= page.first || is_counted && has_last {
                 channel.finish(looked_to, lowest <= page.first);
                 break;
             }
-            if left == 0 {
+            if room.is_used_up() {
                 channel.unread = Unread::estimated(channel.end.saturating_sub(read_to));
                 break;
             }
-            (before, wanted) = (Some(lowest), PAGE);
+            (before, wanted) = (Some(lowest), ReadLimit::new(PAGE));
         }
         channel.settle(&changes);
         Ok((channel, Some(changes)))

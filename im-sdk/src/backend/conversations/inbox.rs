@@ -2,38 +2,45 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use prost::Message as _;
 
 use super::{
     ConversationError,
+    changes::Changes,
     count::Unread,
-    list::{FEW, PAGE, PARALLEL},
+    list::{FEW, FIRST_BYTES, PAGE},
     raw::{RawConversation, Read},
     store::read_store,
 };
 use crate::{
     ConversationState, HistoryRange, Recipient,
     backend::{im::Im, store::peer},
-    cluster::{Entry, LogId},
+    cluster::{Entry, LogId, ReadLimit},
     id::{ChannelId, UserId},
     proto::pb,
-    timeline::Timeline,
 };
 
 /// How many entries of the inbox are looked at, the newest ones: most of what a log keeps by default.
 const MAX_INBOX_ENTRIES: usize = 8192;
 
+/// How many bytes of the inbox are looked at, where it is less than [`MAX_INBOX_ENTRIES`]: all that a log keeps by default.
+/// Conversations that are further back are in the list if the user has set something in them.
+const MAX_INBOX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Of how many conversations, those that were changed last, the message store is asked for the last message because the
 /// inbox does not have it any more.
 const MAX_LOOKED_UP: usize = 64;
+
+/// Of how many of them at once: each brings up to [`FEW`] messages.
+const LOOKED_UP_AT_ONCE: usize = 4;
 
 /// What an inbox has for a list.
 pub(super) struct Inbox {
     pub(super) peers: Vec<RawConversation>,
     pub(super) end: u64,
     /// What was done to messages of the inbox.
-    pub(super) changes: Timeline,
+    pub(super) changes: Changes,
     /// What the user has deleted of channels.
     pub(super) of_channels: HashMap<ChannelId, Vec<Read>>,
 }
@@ -45,18 +52,20 @@ impl Im {
         states: HashMap<Recipient, ConversationState>,
     ) -> Result<Inbox, ConversationError> {
         let (log, inbox) = (self.inner.cluster.log(), LogId::Inbox(user.clone()));
-        let mut page = log.read_back(&inbox, None, PAGE).await?;
+        let first = ReadLimit::new(PAGE).with_bytes(FIRST_BYTES);
+        let mut page = log.read_back(&inbox, None, first).await?;
         let end = page.last;
         let mut walk = Walk::new(user, states, end);
-        let mut looked_at = 0;
+        let (mut entries, mut bytes) = (0, 0);
         let is_all = loop {
-            looked_at += page.entries.len();
+            entries += page.entries.len();
+            bytes += page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
             let lowest = page.entries.last().map(|entry| entry.seq);
             page.entries.into_iter().for_each(|entry| walk.take(entry));
             match lowest.filter(|lowest| *lowest > page.first) {
                 None => break true,
-                Some(_) if looked_at >= MAX_INBOX_ENTRIES => break false,
-                Some(lowest) => page = log.read_back(&inbox, Some(lowest), PAGE).await?,
+                Some(_) if entries >= MAX_INBOX_ENTRIES || bytes >= MAX_INBOX_BYTES => break false,
+                Some(lowest) => page = log.read_back(&inbox, Some(lowest), ReadLimit::new(PAGE)).await?,
             }
         };
         let mut inbox = walk.finish(is_all);
@@ -81,11 +90,13 @@ impl Im {
         let names: Vec<Recipient> = old.iter().map(|peer| peer.state.conversation.clone()).collect();
         let looks = names.iter().map(|name| read_store(store, user, name, HistoryRange::Newest, FEW));
         let looks: Vec<_> = looks.collect();
-        let pages: Vec<Vec<Read>> = stream::iter(looks).buffered(PARALLEL).try_collect().await?;
-        for (peer, page) in old.into_iter().zip(pages) {
-            page.iter().for_each(|read| read.note_in(changes));
+        let mut pages = stream::iter(looks).buffered(LOOKED_UP_AT_ONCE);
+        for peer in old {
+            let Some(page) = pages.next().await.transpose()? else { break };
+            page.iter().for_each(|read| changes.note(read));
             let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
-            peer.last = shown.next().map(|read| read.entry).filter(|last| last.seq > peer.state.deleted);
+            let last = shown.next().map(|read| read.entry).filter(|last| last.seq > peer.state.deleted);
+            last.into_iter().for_each(|last| peer.set_last(last));
         }
         Ok(())
     }
@@ -97,14 +108,14 @@ struct Walk<'a> {
     end: u64,
     looked_to: u64,
     peers: HashMap<Recipient, RawConversation>,
-    changes: Timeline,
+    changes: Changes,
     of_channels: HashMap<ChannelId, Vec<Read>>,
 }
 
 impl<'a> Walk<'a> {
     fn new(user: &'a UserId, states: HashMap<Recipient, ConversationState>, end: u64) -> Self {
         let peers = states.into_iter().map(|(name, state)| (name, RawConversation::new(state, end)));
-        let (peers, changes) = (peers.collect(), Timeline::new(user.clone()));
+        let (peers, changes) = (peers.collect(), Changes::new(user));
         Self { user, end, looked_to: end, peers, changes, of_channels: HashMap::new() }
     }
 
@@ -120,10 +131,10 @@ impl<'a> Walk<'a> {
             let listed = self.peers.entry(peer.clone()).or_insert_with(new);
             listed.add(self.user, read, &self.changes);
         } else if let Some(channel) = read.channel().cloned() {
-            self.of_channels.entry(channel).or_default().push(read);
+            self.of_channels.entry(channel).or_default().extend(read.slim());
         } else {
             // It makes no conversation: what it changes does.
-            read.note_in(&mut self.changes);
+            self.changes.note(&read);
         }
     }
 

@@ -2,9 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::{ConversationError, raw::RawConversation};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::{
+    ConversationError, changes::Changes, marks::log_of, raw::RawConversation, store::MAX_COUNTED_BYTES,
+};
 use crate::{
-    ConversationState, Recipient, backend::im::Im, cluster::MAX_CONVERSATIONS, id::UserId, timeline::Timeline,
+    ConversationState, Recipient,
+    backend::im::Im,
+    cluster::{MAX_CONVERSATIONS, ReadLimit},
+    id::UserId,
 };
 
 /// How many entries are read at once, and how many logs.
@@ -13,6 +21,12 @@ pub(super) const PARALLEL: usize = 16;
 
 /// How many entries are looked at where only the last message is wanted: those behind it may be changes.
 pub(super) const FEW: usize = 16;
+
+/// The bytes of the first read of a log: most have less behind the mark.
+pub(super) const FIRST_BYTES: usize = 64 * 1024;
+
+/// How many last messages of a page are read at once.
+const LAST_AT_ONCE: usize = 4;
 
 /// Which conversations are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +48,16 @@ pub(crate) struct RawList {
 }
 
 /// A conversation, and what was done to its messages, where that stands in a log of its own.
-pub(super) type Found = (RawConversation, Option<Timeline>);
+pub(super) type Found = (RawConversation, Option<Changes>);
 
 impl Im {
+    /// A page of a user's conversations, of as many and of as many bytes of last messages as the limit says.
     pub(in crate::backend) async fn raw_conversations(
         &self,
         user: &UserId,
         which: Which,
         skip: usize,
-        limit: usize,
+        limit: ReadLimit,
     ) -> Result<RawList, ConversationError> {
         let cluster = &self.inner.cluster;
         // First, so that what is set meanwhile has a later version.
@@ -62,17 +77,69 @@ impl Im {
         }
         all.sort_by_cached_key(|(listed, _)| listed.rank());
 
-        let more = all.len() > skip.saturating_add(limit);
-        for (listed, changes) in all.iter_mut().skip(skip).take(limit) {
+        let more = all.len() > skip.saturating_add(limit.entries);
+        let mut room = MAX_COUNTED_BYTES;
+        for (listed, changes) in all.iter_mut().skip(skip).take(limit.entries) {
             if listed.unread.more && listed.is_all && !listed.unread.is_full() {
-                self.count_in_store(user, listed, changes.as_mut().unwrap_or(&mut of_inbox)).await?;
+                let changes = changes.as_mut().unwrap_or(&mut of_inbox);
+                self.count_in_store(user, listed, changes, &mut room).await?;
             }
         }
         let mut all: Vec<RawConversation> = all.into_iter().map(|(listed, _)| listed).collect();
         let heard = || all.iter().filter(|listed| listed.is_listed() && !listed.state.muted);
         let unread = heard().map(|listed| u64::from(listed.unread.count())).sum();
         let unread_more = heard().any(|listed| listed.unread.more);
-        let conversations = all.drain(..).skip(skip).take(limit).collect();
+        let mut conversations: Vec<_> = all.drain(..).skip(skip).take(limit.entries).collect();
+        let wanted = conversations.len();
+        self.read_last(user, &mut conversations, limit.bytes).await?;
+        let more = more || conversations.len() < wanted;
         Ok(RawList { conversations, more, unread, unread_more, version: set.version, inbox_end: inbox.end })
+    }
+
+    /// Completes the last messages of a page, and ends the page where they take more than this, behind the first one.
+    async fn read_last(
+        &self,
+        user: &UserId,
+        page: &mut Vec<RawConversation>,
+        most_bytes: usize,
+    ) -> Result<(), ConversationError> {
+        let reads: Vec<_> = page.iter().map(|listed| self.last_of(user, listed)).collect();
+        let mut reads = stream::iter(reads).buffered(LAST_AT_ONCE);
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while let Some(message) = reads.next().await.transpose()? {
+            bytes += message.as_ref().map_or(0, Bytes::len);
+            if bytes > most_bytes && !messages.is_empty() {
+                break;
+            }
+            messages.push(message);
+        }
+        drop(reads);
+        page.truncate(messages.len());
+        for (listed, message) in page.iter_mut().zip(messages) {
+            if let (Some(last), Some(message)) = (&mut listed.last, message) {
+                last.message = message;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last message of a conversation with what it says now.
+    async fn last_of(
+        &self,
+        user: &UserId,
+        listed: &RawConversation,
+    ) -> Result<Option<Bytes>, ConversationError> {
+        let Some(last) = &listed.last else { return Ok(None) };
+        let log = log_of(user, &listed.state.conversation);
+        let mut message = last.message.clone();
+        if listed.is_missing {
+            let found = self.raw_message_at(&log, last.seq, last.message_id).await?;
+            message = found.map(|entry| entry.message).unwrap_or_default();
+        }
+        let edit = match (listed.last_edit, listed.edited_at) {
+            (Some(id), Some(seq)) => self.raw_message_at(&log, seq, id).await?.map(|entry| entry.message),
+            _ => None,
+        };
+        Ok(Some(listed.says_now(message, edit)))
     }
 }

@@ -6,7 +6,7 @@ use super::ConversationError;
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
     backend::{im::Im, store::peer},
-    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId},
+    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, UserId},
     proto::pb,
 };
@@ -62,7 +62,7 @@ impl Im {
         patch.deleted = deleted.map(|seq| seq.min(last)).filter(|seq| *seq > 0);
         let Some(claimed) = read.filter(|read| read.seq.min(last) > 0) else { return Ok((patch, None)) };
         let seq = claimed.seq.min(last);
-        let page = self.inner.cluster.log().read(log, seq.saturating_sub(1), 1).await?;
+        let page = self.inner.cluster.log().read(log, seq.saturating_sub(1), ReadLimit::new(1)).await?;
         let entry = page.entries.into_iter().next().filter(|entry| entry.seq == seq);
         patch.read = match &entry {
             // What was read there was lost with a rollback: it says nothing about what stands there now.

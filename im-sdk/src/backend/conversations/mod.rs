@@ -9,6 +9,7 @@
 //!
 //! Nothing is written per recipient of a message: unread is what stands in a log behind the mark.
 
+mod changes;
 mod channels;
 mod count;
 mod inbox;
@@ -26,7 +27,7 @@ pub(super) use self::{
 use super::{HistoryEntry, HistoryError, im::Im};
 use crate::{
     ConversationChange, ConversationState, Recipient,
-    cluster::{ConversationsError, LogError, MembersError},
+    cluster::{ConversationsError, LogError, MembersError, ReadLimit},
     id::{Device, InvalidId, MessageId, UserId},
     proto::limits,
     timeline::Recalled,
@@ -142,7 +143,8 @@ impl Im {
     ///
     /// Unread counts are exact up to [`MAX_UNREAD`], as far as the log, or for those on the page
     /// [`ImConfig::message_store`](super::ImConfig::message_store), still has what is unread;
-    /// [`ListedConversation::unread_more`] tells where not. At most [`MAX_CONVERSATION_PAGE`] are on a page.
+    /// [`ListedConversation::unread_more`] tells where not. At most [`MAX_CONVERSATION_PAGE`] are on
+    /// a page, and no more than there are bytes for, [`MAX_CONVERSATION_PAGE_BYTES`]: go on behind as many as came.
     ///
     /// ```
     /// use im_sdk::{
@@ -183,8 +185,9 @@ impl Im {
         skip: usize,
         limit: usize,
     ) -> Result<ConversationPage, ConversationError> {
-        let list =
-            self.raw_conversations(user, Which::Listed, skip, limit.clamp(1, MAX_CONVERSATION_PAGE)).await?;
+        let limit =
+            ReadLimit::new(limit.clamp(1, MAX_CONVERSATION_PAGE)).with_bytes(MAX_CONVERSATION_PAGE_BYTES);
+        let list = self.raw_conversations(user, Which::Listed, skip, limit).await?;
         Ok(ConversationPage {
             conversations: list.conversations.into_iter().map(ListedConversation::from).collect(),
             more: list.more,
@@ -215,6 +218,9 @@ impl Im {
 
 /// The most conversations on one page.
 pub const MAX_CONVERSATION_PAGE: usize = limits::MAX_PAGE;
+
+/// The most bytes of last messages on one page; one that is larger alone is on a page all the same.
+pub const MAX_CONVERSATION_PAGE_BYTES: usize = 1024 * 1024;
 
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {

@@ -2,26 +2,36 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
 use prost::Message as _;
 
-use super::count::Unread;
+use super::{changes::Changes, count::Unread};
 use crate::{
     Content, ConversationState, Recipient,
     backend::history::RawEntry,
-    conversation::message::{alters, counts, mentions, stands_alone},
+    content::{Change, ChangeKind},
+    conversation::message::{counts, mentions, stands_alone},
     id::{ChannelId, MessageId, UserId},
     proto::pb,
-    timeline::{self, Recalled, ShownMessage, Timeline},
+    timeline::{Recalled, ShownMessage},
 };
+
+/// The largest last message that is kept while logs are gone through: most are smaller. Larger ones are read once more, for
+/// the page alone.
+const MAX_KEPT_BYTES: usize = 512;
 
 /// A conversation, with its last message as it is kept.
 #[derive(Debug)]
 pub(crate) struct RawConversation {
     pub(crate) state: ConversationState,
-    /// With what it says now.
+    /// On a page: with what it says now. Before that the message is as it was sent, or is missing, see `is_missing`.
     pub(crate) last: Option<RawEntry>,
+    /// The last message was too large to be kept: it is read once more.
+    pub(super) is_missing: bool,
     /// The edit by which it says that.
     pub(crate) last_edit: Option<MessageId>,
+    /// Where that edit stands.
+    pub(super) edited_at: Option<u64>,
     pub(crate) last_recalled: Option<Recalled>,
     pub(crate) unread: Unread,
     /// The end of the log that this is of.
@@ -58,7 +68,7 @@ impl Read {
     }
 
     /// Whether a conversation shows it where it has nothing newer.
-    pub(super) fn can_be_last(&self, changes: &Timeline) -> bool {
+    pub(super) fn can_be_last(&self, changes: &Changes) -> bool {
         let done = changes.done_to(self.entry.message_id);
         self.stands_alone() && !done.is_some_and(ShownMessage::is_deleted)
     }
@@ -68,13 +78,17 @@ impl Read {
         self.content.as_change()?.channel.as_ref()
     }
 
-    /// Notes what it does to another message, if that matters to a list. Changes stand behind what they change, so who goes
-    /// through a log newest first meets them first.
-    pub(super) fn note_in(&self, changes: &mut Timeline) {
-        if self.content.as_change().is_some_and(alters) {
-            let from = UserId::parse(&self.from).ok();
-            changes.apply(timeline::Entry::new(self.entry.message_id, from.as_ref(), &self.content));
-        }
+    /// Of a change that belongs to another log what matters to a list, without anything that may be large. Only recalls and
+    /// deletions stand in another log than their message.
+    pub(super) fn slim(self) -> Option<Self> {
+        let change = self.content.as_change()?;
+        let slim = match change.kind {
+            ChangeKind::DeleteForMe => Change::delete_for_me(change.message_id),
+            ChangeKind::Recall => Change::recall(change.message_id),
+            _ => return None,
+        };
+        let entry = RawEntry { message: Bytes::new(), ..self.entry };
+        Some(Self { entry, from: self.from, content: slim.into() })
     }
 }
 
@@ -83,7 +97,9 @@ impl RawConversation {
         Self {
             state,
             last: None,
+            is_missing: false,
             last_edit: None,
+            edited_at: None,
             last_recalled: None,
             unread: Unread::default(),
             end,
@@ -93,15 +109,21 @@ impl RawConversation {
     }
 
     /// Takes the next older entry. What changes another message is none to be shown or counted.
-    pub(super) fn add(&mut self, user: &UserId, read: Read, changes: &Timeline) {
+    pub(super) fn add(&mut self, user: &UserId, read: Read, changes: &Changes) {
         self.count(user, &read, changes);
         if self.last.is_none() && read.entry.seq > self.state.deleted && read.can_be_last(changes) {
-            self.last = Some(read.entry);
+            self.set_last(read.entry);
         }
     }
 
+    pub(super) fn set_last(&mut self, entry: RawEntry) {
+        self.is_missing = entry.message.len() > MAX_KEPT_BYTES;
+        let message = if self.is_missing { Bytes::new() } else { entry.message };
+        self.last = Some(RawEntry { message, ..entry });
+    }
+
     /// The same, of one that is too old to be the last one.
-    pub(super) fn count(&mut self, user: &UserId, read: &Read, changes: &Timeline) {
+    pub(super) fn count(&mut self, user: &UserId, read: &Read, changes: &Changes) {
         let Read { entry, from, content } = read;
         let done = changes.done_to(entry.message_id);
         let counts = counts(from, content, user) && !done.is_some_and(ShownMessage::is_gone);
@@ -117,19 +139,30 @@ impl RawConversation {
         self.unread.more |= self.state.read_to() < looked_to;
     }
 
-    /// Counts and shows messages as changes have left them, also those whose change stands before them: that can be where
-    /// a send had to be repeated.
-    pub(super) fn settle(&mut self, changes: &Timeline) {
+    /// Counts messages as changes have left them, also those whose change stands before them: that can be where a send had
+    /// to be repeated.
+    pub(super) fn settle(&mut self, changes: &Changes) {
         self.unread.remove(|id| changes.done_to(id).is_some_and(ShownMessage::is_gone));
-        let Some(last) = &mut self.last else { return };
-        let Some(done) = changes.done_to(last.message_id) else { return };
+        let Some(done) = self.last.as_ref().and_then(|last| changes.done_to(last.message_id)) else { return };
         self.last_recalled = done.recalled().cloned();
         self.last_edit = done.edit_id();
-        if self.last_recalled.is_some() || self.last_edit.is_some() {
-            let message = pb::Message::decode(last.message.clone()).unwrap_or_default();
-            let content = done.content().cloned().map(pb::Content::from);
-            last.message = pb::Message { content, ..message }.encode_to_vec().into();
+        self.edited_at = self.last_edit.and_then(|edit| changes.place_of(edit));
+    }
+
+    /// The last message as changes have left it, of what it was at first and of the entry with its last edit.
+    pub(super) fn says_now(&self, message: Bytes, edit: Option<Bytes>) -> Bytes {
+        if self.last_recalled.is_none() && self.last_edit.is_none() {
+            return message;
         }
+        let message = pb::Message::decode(message).unwrap_or_default();
+        // Without its edit, which has been trimmed meanwhile, nobody knows what it says.
+        let edit =
+            edit.and_then(|edit| pb::Message::decode(edit).ok()).map(|edit| Content::from(edit.content));
+        let content = edit.as_ref().and_then(|edit| match &edit.as_change()?.kind {
+            ChangeKind::Edit(content) => Some(pb::Content::from((**content).clone())),
+            _ => None,
+        });
+        pb::Message { content, ..message }.encode_to_vec().into()
     }
 
     /// Whether it is in the list. What is not, devices get at the end of it: a message may bring it back.

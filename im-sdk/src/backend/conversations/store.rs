@@ -2,7 +2,7 @@
 
 use super::{
     ConversationError,
-    list::PAGE,
+    changes::Changes,
     marks::log_of,
     raw::{RawConversation, Read},
 };
@@ -14,26 +14,36 @@ use crate::{
         store::{MessageStore, StoreQuery},
     },
     id::UserId,
-    timeline::Timeline,
 };
 
+/// How many messages are read at once: as many of the largest take some megabytes.
+const PAGE: usize = 64;
+
+/// How many bytes of messages are looked at for one page of the list.
+pub(super) const MAX_COUNTED_BYTES: usize = 8 * 1024 * 1024;
+
 impl Im {
-    /// Goes on counting where the log does not reach back any more.
+    /// Goes on counting where the log does not reach back any more, as long as there is room, in bytes.
     pub(super) async fn count_in_store(
         &self,
         user: &UserId,
         listed: &mut RawConversation,
-        changes: &mut Timeline,
+        changes: &mut Changes,
+        room: &mut usize,
     ) -> Result<(), ConversationError> {
         let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
-        listed.unread.more = false;
         let mut before = listed.looked_to.saturating_add(1);
         loop {
+            if *room == 0 {
+                listed.settle(changes);
+                return Ok(());
+            }
             let range = HistoryRange::Before(before);
             let page = read_store(store, user, &listed.state.conversation, range, PAGE).await?;
             let (Some(lowest), count) = (page.last().map(|read| read.entry.seq), page.len()) else { break };
             for read in page {
-                read.note_in(changes);
+                *room = room.saturating_sub(read.entry.message.len());
+                changes.note(&read);
                 listed.count(user, &read, changes);
             }
             if lowest <= listed.state.read_to() || count < PAGE || listed.unread.is_full() {

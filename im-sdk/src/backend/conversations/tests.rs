@@ -1,6 +1,7 @@
 //! A device's model against what the back end says.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
+mod costs;
 mod device;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};

@@ -1,13 +1,24 @@
 //! Where in a log a message is.
 
-use super::{HistoryError, MAX_HISTORY_SCAN, PAGE};
+use super::{HistoryError, MAX_HISTORY_SCAN};
 use crate::{
     Filter, HistoryRange,
     backend::{im::Im, store::StoreQuery},
-    cluster::{Entry, LogId},
+    cluster::{Entry, LogId, ReadLimit},
     history::HistoryStart,
     id::MessageId,
 };
+
+/// How many entries on each side of the expected place are looked at, and how many bytes: as many as one log gets within what
+/// clocks of back ends differ by.
+const NEAR: ReadLimit = ReadLimit::new(64).with_bytes(64 * 1024);
+
+/// How many entries of one millisecond the message store is asked for.
+const STORED_AT_ONCE: usize = 64;
+
+/// What is read at once of the newest entries, and how many bytes of them in all.
+const NEWEST: ReadLimit = ReadLimit::new(256).with_bytes(64 * 1024);
+const MAX_NEWEST_BYTES: usize = 512 * 1024;
 
 impl Im {
     /// The range that begins where a query does.
@@ -43,15 +54,21 @@ impl Im {
                 _ => low = middle + 1,
             }
         }
-        let after = low.saturating_sub(PAGE as u64 / 2);
-        Ok(seq_of(&logs.read(log, after, PAGE).await?.entries, id))
+        if logs.id_at(log, low).await? == Some(id) {
+            return Ok(Some(low));
+        }
+        let after = logs.read(log, low, NEAR).await?;
+        if let Some(seq) = seq_of(&after.entries, id) {
+            return Ok(Some(seq));
+        }
+        Ok(seq_of(&logs.read_back(log, Some(low), NEAR).await?.entries, id))
     }
 
     async fn seq_in_store(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
         let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(None) };
         let time = id.unix_ms();
         // More than one log ever gets in one millisecond, nearly.
-        let query = StoreQuery::new(HistoryRange::After(0), PAGE)
+        let query = StoreQuery::new(HistoryRange::After(0), STORED_AT_ONCE)
             .with_filter(Filter::new().since_ms(time).until_ms(time + 1));
         let page = store.read(log, &query).await?;
         Ok(page.entries.iter().find(|entry| entry.message_id == id).map(|entry| entry.seq))
@@ -59,12 +76,14 @@ impl Im {
 
     /// One that got into its log long after it got its id, such as a send that was retried.
     async fn seq_among_newest(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
-        let mut before = None;
-        for _ in 0..MAX_HISTORY_SCAN / PAGE {
-            let page = self.inner.cluster.log().read_back(log, before, PAGE).await?;
+        let (mut before, mut entries, mut bytes) = (None, 0, 0);
+        while entries < MAX_HISTORY_SCAN && bytes < MAX_NEWEST_BYTES {
+            let page = self.inner.cluster.log().read_back(log, before, NEWEST).await?;
             if let Some(seq) = seq_of(&page.entries, id) {
                 return Ok(Some(seq));
             }
+            entries += page.entries.len();
+            bytes += page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
             before = page.entries.last().map(|entry| entry.seq);
             if before.is_none_or(|seq| seq <= page.first) {
                 break;

@@ -1,18 +1,27 @@
 //! Reading a log, and before that the message store.
+//!
+//! However large messages are: a read of the log brings no more bytes than the page has room for, or, where only some entries
+//! are wanted, than the scan has left; entries that are not wanted are let go as they come.
 
 use prost::Message as _;
 
-use super::{HistoryError, MAX_HISTORY_SCAN, PAGE, RawEntry, RawPage, TOLERANCE_MS};
+use super::{
+    HistoryError, PAGE, RawEntry, RawPage, TOLERANCE_MS,
+    scan::{Found, Scan},
+};
 use crate::{
     HistoryQuery, HistoryRange, Kind,
     backend::{
         im::Im,
-        store::{MessageStore, StoreQuery, peer},
+        store::{MessageStore, StorePage, StoreQuery, peer},
     },
-    cluster::{Entry, LogId},
+    cluster::{Entry, LogId, Page, ReadLimit},
     id::UserId,
     proto::pb,
 };
+
+/// How many entries of the message store are read at first: as many of the largest take a megabyte.
+const FIRST_STORED: usize = 16;
 
 /// What is wanted of a log.
 pub(super) struct Reading<'a> {
@@ -22,94 +31,94 @@ pub(super) struct Reading<'a> {
     pub(super) log: LogId,
     pub(super) peer: Option<UserId>,
     pub(super) query: &'a HistoryQuery,
-    pub(super) limit: usize,
+    /// Of the page.
+    pub(super) limit: ReadLimit,
+}
+
+/// Where a page of a log was left.
+enum Left {
+    /// Behind this entry, the last one that was looked at. `None`: there was none.
+    At(Option<u64>),
+    /// In front of this entry, which does not fit.
+    Before(u64),
 }
 
 impl Reading<'_> {
     pub(super) async fn back(&self, before: Option<u64>) -> Result<RawPage, HistoryError> {
-        let mut found: Vec<RawEntry> = Vec::new();
+        let (mut found, mut scan) = (Found::new(self.limit), Scan::new());
         let mut before = before;
-        let mut looked_at = 0;
         loop {
-            let page = self.im.inner.cluster.log().read_back(&self.log, before, PAGE).await?;
-            let lowest = page.entries.last().map(|entry| entry.seq);
-            looked_at += page.entries.len();
-            let is_past = self.are_too_old(&page.entries);
-            found.extend(page.entries.into_iter().filter(|entry| self.wants(entry)).map(RawEntry::from));
-            if found.len() > self.limit {
-                found.truncate(self.limit);
-                found.reverse();
-                let next = found.first().map(|entry| entry.seq);
-                return Ok(RawPage::back(found, next));
-            }
+            let (limit, fills) = self.next_read(&found, &mut scan);
+            let page = self.im.inner.cluster.log().read_back(&self.log, before, limit).await?;
+            let (first, last) = (page.first, page.last);
+            let is_filled = fills && page.entries.len() < limit.entries;
+            let lowest = match self.take(page, &mut found, &mut scan, |entry| self.is_too_old(entry)) {
+                Left::Before(seq) => return Ok(RawPage::back(found.reversed(), Some(seq.saturating_add(1)))),
+                Left::At(lowest) => lowest,
+            };
             match lowest {
-                Some(seq) if is_past || seq > page.first && looked_at >= MAX_HISTORY_SCAN => {
-                    found.reverse();
-                    return Ok(RawPage::back(found, (!is_past).then_some(seq)));
+                Some(_) if scan.is_past() => return Ok(RawPage::back(found.reversed(), None)),
+                Some(seq) if seq > first && (found.is_full() || is_filled || scan.is_over()) => {
+                    return Ok(RawPage::back(found.reversed(), Some(seq)));
                 }
-                Some(seq) if seq > page.first => before = Some(seq),
+                Some(seq) if seq > first => before = Some(seq),
                 Some(seq) => return self.back_in_store(found, HistoryRange::Before(seq)).await,
                 // A log that was never used, or that was lost with all that was in it.
-                None if page.last == 0 => {
+                None if last == 0 => {
                     let range = before.map_or(HistoryRange::Newest, HistoryRange::Before);
                     return self.back_in_store(found, range).await;
                 }
                 None => {
-                    let before = before.map_or(page.first, |before| before.min(page.first));
+                    let before = before.map_or(first, |before| before.min(first));
                     return self.back_in_store(found, HistoryRange::Before(before)).await;
                 }
             }
         }
     }
 
-    /// What is older than all that the log had, which comes newest first.
-    async fn back_in_store(
-        &self,
-        newest_first: Vec<RawEntry>,
-        range: HistoryRange,
-    ) -> Result<RawPage, HistoryError> {
-        let newer = newest_first.into_iter().rev();
+    /// Adds what is older than all that the log had, which came newest first.
+    async fn back_in_store(&self, found: Found, range: HistoryRange) -> Result<RawPage, HistoryError> {
         let Some(store) = self.store() else {
-            return Ok(RawPage::back(newer.collect(), None));
+            return Ok(RawPage::back(found.reversed(), None));
         };
-        let page = store.read(&self.log, &self.store_query(range, newer.len())).await?;
+        let page = self.stored(store, range, &found).await?;
         let older = page.entries.into_iter().map(RawEntry::from);
-        let entries: Vec<_> = older.chain(newer).collect();
+        let entries: Vec<_> = older.chain(found.reversed().entries).collect();
         let next = entries.first().map(|entry| entry.seq).filter(|_| page.more);
-        Ok(RawPage::back(entries, next))
+        Ok(RawPage { entries, next: next.map(HistoryRange::Before) })
     }
 
     pub(super) async fn forward(&self, after: u64) -> Result<RawPage, HistoryError> {
-        let mut found: Vec<RawEntry> = Vec::new();
+        let (mut found, mut scan) = (Found::new(self.limit), Scan::new());
         let mut after = after;
-        let mut looked_at = 0;
         loop {
-            let page = self.im.inner.cluster.log().read(&self.log, after, PAGE).await?;
-            let is_lost = page.last == 0;
+            let (limit, fills) = self.next_read(&found, &mut scan);
+            let page = self.im.inner.cluster.log().read(&self.log, after, limit).await?;
+            let (first, last) = (page.first, page.last);
+            let is_filled = fills && page.entries.len() < limit.entries;
+            let is_lost = last == 0;
             if let Some(store) = self.store()
-                && (is_lost || after.saturating_add(1) < page.first)
+                && (is_lost || after.saturating_add(1) < first)
             {
-                let end = if is_lost { u64::MAX } else { page.first };
+                let end = if is_lost { u64::MAX } else { first };
                 let more = self.forward_in_store(store, after, end, &mut found).await?;
                 if more || is_lost {
-                    let next = found.last().map(|entry| entry.seq).filter(|_| more);
+                    let next = found.entries.last().map(|entry| entry.seq).filter(|_| more);
                     return Ok(RawPage::forward(found, next));
                 }
-                after = page.first.saturating_sub(1);
+                after = first.saturating_sub(1);
+                if found.is_full() {
+                    return Ok(RawPage::forward(found, (after < last).then_some(after)));
+                }
                 continue;
             }
-            let highest = page.entries.last().map(|entry| entry.seq);
-            looked_at += page.entries.len();
-            let is_past = self.are_too_new(&page.entries);
-            found.extend(page.entries.into_iter().filter(|entry| self.wants(entry)).map(RawEntry::from));
-            if found.len() > self.limit {
-                found.truncate(self.limit);
-                let next = found.last().map(|entry| entry.seq);
-                return Ok(RawPage::forward(found, next));
-            }
+            let highest = match self.take(page, &mut found, &mut scan, |entry| self.is_too_new(entry)) {
+                Left::Before(seq) => return Ok(RawPage::forward(found, Some(seq.saturating_sub(1)))),
+                Left::At(highest) => highest,
+            };
             match highest {
-                Some(seq) if seq < page.last && !is_past => {
-                    if looked_at >= MAX_HISTORY_SCAN {
+                Some(seq) if seq < last && !scan.is_past() => {
+                    if found.is_full() || is_filled || scan.is_over() {
                         return Ok(RawPage::forward(found, Some(seq)));
                     }
                     after = seq;
@@ -119,19 +128,19 @@ impl Reading<'_> {
         }
     }
 
-    /// Adds what the store has between two seqs. True: it has more of it than fits.
+    /// Adds what the store has between two seqs. Returns whether it has more of it than fits.
     async fn forward_in_store(
         &self,
         store: &dyn MessageStore,
         after: u64,
         end: u64,
-        found: &mut Vec<RawEntry>,
+        found: &mut Found,
     ) -> Result<bool, HistoryError> {
-        let page = store.read(&self.log, &self.store_query(HistoryRange::After(after), found.len())).await?;
+        let page = self.stored(store, HistoryRange::After(after), found).await?;
         let count = page.entries.len();
         let older: Vec<_> = page.entries.into_iter().filter(|entry| entry.seq < end).collect();
         let reached_the_log = older.len() < count;
-        found.extend(older.into_iter().map(RawEntry::from));
+        older.into_iter().map(RawEntry::from).for_each(|entry| found.push(entry));
         Ok(page.more && !reached_the_log)
     }
 
@@ -139,23 +148,89 @@ impl Reading<'_> {
         self.im.inner.config.message_store.as_deref()
     }
 
-    fn store_query(&self, range: HistoryRange, found: usize) -> StoreQuery {
-        StoreQuery::new(range, self.limit.saturating_sub(found))
-            .with_peer(self.peer.clone())
-            .with_filter(self.query.filter.clone())
+    /// What the message store has of a range, as much as there is room for and some more: it is asked for some entries at a
+    /// time, as many as fit by the size of those before.
+    async fn stored(
+        &self,
+        store: &dyn MessageStore,
+        range: HistoryRange,
+        found: &Found,
+    ) -> Result<StorePage, HistoryError> {
+        let (room, mut range) = (found.room(), range);
+        let (mut all, mut bytes) = (StorePage::default(), 0);
+        // On a full page nothing is wanted but whether there is more.
+        let mut wanted = if found.is_full() { 0 } else { FIRST_STORED.min(room.entries) };
+        loop {
+            let query = StoreQuery::new(range, wanted)
+                .with_peer(self.peer.clone())
+                .with_filter(self.query.filter.clone());
+            let page = store.read(&self.log, &query).await?;
+            bytes += page.entries.iter().map(|entry| entry.message.len()).sum::<usize>();
+            all.more = page.more;
+            let is_forward = matches!(range, HistoryRange::After(_));
+            let furthest = if is_forward { page.entries.last() } else { page.entries.first() };
+            let Some(furthest) = furthest.map(|entry| entry.seq) else { return Ok(all) };
+            let [before, behind] =
+                if is_forward { [all.entries, page.entries] } else { [page.entries, all.entries] };
+            all.entries = before.into_iter().chain(behind).collect();
+            let left = room.entries.saturating_sub(all.entries.len());
+            if !all.more || left == 0 || bytes >= room.bytes {
+                return Ok(all);
+            }
+            let by_size = (room.bytes - bytes) * all.entries.len() / bytes.max(1);
+            wanted = by_size.clamp(1, PAGE).min(left);
+            range = if is_forward { HistoryRange::After(furthest) } else { HistoryRange::Before(furthest) };
+        }
     }
 
-    /// Whether so many entries are older than what is wanted that what is before them is too.
-    fn are_too_old(&self, page: &[Entry]) -> bool {
-        let Some(since) = self.query.filter.since_ms else { return false };
-        page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() + TOLERANCE_MS < since)
+    /// What to read of the log next, and whether nothing else fits where that brings fewer entries and the log goes on.
+    fn next_read(&self, found: &Found, scan: &mut Scan) -> (ReadLimit, bool) {
+        let filter = &self.query.filter;
+        let is_all_wanted = self.peer.is_none()
+            && filter.kinds.is_empty()
+            && filter.since_ms.is_none()
+            && filter.until_ms.is_none();
+        if !is_all_wanted {
+            return (scan.next_read(), false);
+        }
+        let room = found.room();
+        let bytes = room.bytes.min(ReadLimit::USUAL_BYTES);
+        (ReadLimit::new(room.entries.clamp(1, PAGE)).with_bytes(bytes), bytes == room.bytes)
     }
 
-    /// Whether so many entries are newer than what is wanted that what is after them is too.
-    fn are_too_new(&self, page: &[Entry]) -> bool {
-        let Some(until) = self.query.filter.until_ms else { return false };
-        let until = until.saturating_add(TOLERANCE_MS);
-        page.len() == PAGE && page.iter().all(|entry| entry.message_id.unix_ms() >= until)
+    /// Takes what is wanted of a page, up to where the page that is put together is full.
+    fn take(
+        &self,
+        page: Page,
+        found: &mut Found,
+        scan: &mut Scan,
+        is_beyond: impl Fn(&Entry) -> bool,
+    ) -> Left {
+        let mut at = None;
+        for entry in page.entries {
+            if found.is_full() {
+                break;
+            }
+            if self.wants(&entry) {
+                if !found.has_room_for(entry.payload.len()) {
+                    return Left::Before(entry.seq);
+                }
+                found.push(RawEntry::from(entry.clone()));
+            }
+            scan.note(&entry, is_beyond(&entry));
+            at = Some(entry.seq);
+        }
+        Left::At(at)
+    }
+
+    fn is_too_old(&self, entry: &Entry) -> bool {
+        let since = self.query.filter.since_ms;
+        since.is_some_and(|since| entry.message_id.unix_ms() + TOLERANCE_MS < since)
+    }
+
+    fn is_too_new(&self, entry: &Entry) -> bool {
+        let until = self.query.filter.until_ms;
+        until.is_some_and(|until| entry.message_id.unix_ms() >= until.saturating_add(TOLERANCE_MS))
     }
 
     fn wants(&self, entry: &Entry) -> bool {
@@ -178,12 +253,12 @@ impl Reading<'_> {
 
 impl RawPage {
     /// What is before it may follow.
-    fn back(entries: Vec<RawEntry>, next: Option<u64>) -> Self {
-        Self { entries, next: next.map(HistoryRange::Before) }
+    fn back(found: Found, next: Option<u64>) -> Self {
+        Self { entries: found.entries, next: next.map(HistoryRange::Before) }
     }
 
     /// What is after it may follow.
-    fn forward(entries: Vec<RawEntry>, next: Option<u64>) -> Self {
-        Self { entries, next: next.map(HistoryRange::After) }
+    fn forward(found: Found, next: Option<u64>) -> Self {
+        Self { entries: found.entries, next: next.map(HistoryRange::After) }
     }
 }

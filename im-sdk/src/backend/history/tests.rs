@@ -1,3 +1,5 @@
+mod costs;
+
 use std::sync::Arc;
 
 use super::*;

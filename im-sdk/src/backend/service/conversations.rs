@@ -17,7 +17,7 @@ use crate::{
         conversations::{MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, RawConversation, RawList, Which},
         im::Im,
     },
-    cluster::MAX_MARKED_SEQ,
+    cluster::{MAX_MARKED_SEQ, ReadLimit},
     conversation::{message::last_recall, recipient},
     id::{ChannelId, MessageId, UserId},
     proto::{
@@ -43,6 +43,8 @@ pub(super) async fn list(
         return Ok(fit(all));
     }
     let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
+    // What does not fit into a frame is not read.
+    let limit = ReadLimit::new(limit).with_bytes(MAX_FRAME_BYTES);
     let list =
         im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
     let RawList { conversations, more, unread, unread_more, version, inbox_end } = list;

@@ -22,8 +22,9 @@ use super::{
 use crate::{
     Conversation,
     backend::{history::HistoryError, im::Im, search::SearchError},
+    cluster::ReadLimit,
     id::{Device, ServerId, UserId},
-    proto::{pb, pb::RefusalKind},
+    proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
 /// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
@@ -120,7 +121,9 @@ impl<H: Handler> Requests<H> {
         let conversation = parse::conversation(asked).map_err(invalid)?;
         self.check_reading(user, Some(&conversation)).await?;
         let query = parse::query(asked).map_err(invalid)?;
-        match self.im.raw_history(user, &conversation, &query, parse::limit(asked.limit)).await {
+        // What does not fit into a frame is not read.
+        let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
+        match self.im.raw_history(user, &conversation, &query, limit).await {
             Ok(page) => Ok(fit(page, &conversation, parse::is_forward(asked), FRAME_OVERHEAD)),
             Err(error @ HistoryError::NoSuchMessage(_)) => Err(invalid(error.to_string())),
             Err(error) => {

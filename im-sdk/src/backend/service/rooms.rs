@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Conversation, HistoryQuery, UserPresence,
     backend::room::in_room,
+    cluster::ReadLimit,
     id::{ChannelId, Device, UserId},
     proto::{
         frame,
@@ -112,7 +113,8 @@ impl<H: Handler> Requests<H> {
         }
         let conversation = Conversation::Channel(channel.clone());
         let newest = HistoryQuery::newest();
-        let page = self.im.raw_history(&asker.user, &conversation, &newest, count.min(MAX_RECENT)).await;
+        let limit = ReadLimit::new(count.min(MAX_RECENT)).with_bytes(MAX_FRAME_BYTES);
+        let page = self.im.raw_history(&asker.user, &conversation, &newest, limit).await;
         let page = page.map_err(|error| {
             tracing::warn!(%channel, %error, "what was said last in a room could not be read");
             let reason = "what was said last could not be read".to_owned();

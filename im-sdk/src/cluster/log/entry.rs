@@ -103,6 +103,55 @@ impl Page {
     }
 }
 
+/// How much one read of a log brings at most.
+///
+/// A page ends early where its payloads would take more than `bytes`. It has one entry all the same if there is one, so that
+/// a reader always gets on. A short page is not the end of the log: [`Page::first`] and [`Page::last`] tell.
+///
+/// ```
+/// use im_sdk::cluster::ReadLimit;
+/// let limit = ReadLimit::new(100).with_bytes(64 * 1024);
+/// assert_eq!((limit.entries, limit.bytes), (100, 64 * 1024));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadLimit {
+    /// The most entries.
+    pub entries: usize,
+    /// The most bytes of payloads together.
+    pub bytes: usize,
+}
+
+impl ReadLimit {
+    /// The bytes of a page unless something else is wanted: some of the largest messages, or about a thousand usual ones.
+    pub const USUAL_BYTES: usize = 256 * 1024;
+
+    /// Up to this many entries, of [`ReadLimit::USUAL_BYTES`] at most.
+    pub const fn new(entries: usize) -> Self {
+        Self { entries, bytes: Self::USUAL_BYTES }
+    }
+
+    /// The same with another limit of bytes.
+    #[must_use]
+    pub const fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Takes entries as long as they fit.
+    pub(super) fn take<E>(self, entries: impl Iterator<Item = Result<Entry, E>>) -> Result<Vec<Entry>, E> {
+        let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+        for entry in entries.take(self.entries) {
+            let entry = entry?;
+            bytes = bytes.saturating_add(entry.payload.len());
+            if bytes > self.bytes && !taken.is_empty() {
+                break;
+            }
+            taken.push(entry);
+        }
+        Ok(taken)
+    }
+}
+
 /// Where a log begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {

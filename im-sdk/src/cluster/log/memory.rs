@@ -8,11 +8,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore, NewEntry,
-    Page,
+    Page, ReadLimit,
     acks::MemoryAcks,
     clock::SteadyClock,
     live::LiveRecords,
@@ -133,28 +134,39 @@ impl LogStore for MemoryLog {
         self.live.remember(log, message_id, once, &self.bounds)
     }
 
-    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
-        Ok(self.look(log, |log| {
+    async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
+        self.look(log, |log| {
             let known = after.saturating_add(1).saturating_sub(log.ends().first);
-            let entries = log.entries.iter().skip(clamp(known)).take(limit).cloned().collect();
-            Page::new(entries, log.ends())
-        }))
+            let entries = log.entries.iter().skip(clamp(known)).cloned();
+            Ok(Page::new(limit.take(entries.map(Ok::<_, LogError>))?, log.ends()))
+        })
     }
 
-    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
-        Ok(self.look(log, |log| {
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: ReadLimit) -> Result<Page, LogError> {
+        self.look(log, |log| {
             let before = before.unwrap_or(u64::MAX);
             let newer = log.ends().last.saturating_add(1).saturating_sub(before);
-            let entries = log.entries.iter().rev().skip(clamp(newer)).take(limit).cloned().collect();
-            Page::new(entries, log.ends())
-        }))
+            let entries = log.entries.iter().rev().skip(clamp(newer)).cloned();
+            Ok(Page::new(limit.take(entries.map(Ok::<_, LogError>))?, log.ends()))
+        })
+    }
+
+    async fn replace(
+        &self,
+        log: &LogId,
+        seq: u64,
+        message_id: MessageId,
+        payload: Bytes,
+    ) -> Result<bool, LogError> {
+        let cutoffs = self.cutoffs();
+        let mut logs = self.logs();
+        let Some(log) = logs.get_mut(log) else { return Ok(false) };
+        log.trim_before(cutoffs.age);
+        Ok(log.replace(seq, message_id, payload))
     }
 
     async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
-        Ok(self.look(log, |log| {
-            let index = seq.checked_sub(log.ends().first)?;
-            log.entries.get(clamp(index)).map(|entry| entry.message_id)
-        }))
+        Ok(self.look(log, |log| log.entries.get(log.index(seq)?).map(|entry| entry.message_id)))
     }
 
     async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
@@ -236,6 +248,18 @@ impl Log {
     /// What is remembered of an earlier attempt.
     fn answer(&self, entry: &NewEntry) -> Option<Result<Appended, LogError>> {
         entry.once.as_ref().and_then(|once| self.records.get(&once.record_name())?.answer(once))
+    }
+
+    /// Where an entry is, if it was not trimmed.
+    fn index(&self, seq: u64) -> Option<usize> {
+        seq.checked_sub(self.ends().first).map(clamp)
+    }
+
+    fn replace(&mut self, seq: u64, message_id: MessageId, payload: Bytes) -> bool {
+        let entry = self.index(seq).and_then(|index| self.entries.get_mut(index));
+        let Some(entry) = entry.filter(|entry| entry.message_id == message_id) else { return false };
+        entry.payload = payload;
+        true
     }
 
     fn trim_before(&mut self, oldest: MessageId) {
@@ -329,8 +353,6 @@ fn clamp(count: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::cluster::conformance::check_log;
 

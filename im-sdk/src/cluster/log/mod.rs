@@ -17,6 +17,7 @@ mod room;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 #[cfg(feature = "backend")]
 pub(super) use self::disk::open as disk_file;
@@ -24,7 +25,7 @@ pub(super) use self::disk::open as disk_file;
 pub use self::disk::{DiskLog, OpenLogError};
 pub use self::{
     acks::{AckQuestion, AckStore, DeviceAck, MAX_ACKED_SEQ, MAX_ACKS_PER_USER},
-    entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page},
+    entry::{Appended, Ends, Entry, LogBounds, LogId, NewEntry, Page, ReadLimit},
     memory::MemoryLog,
     once::Once,
     redis::RedisLog,
@@ -73,17 +74,34 @@ pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
         Ok(message_id)
     }
 
-    /// Up to `limit` entries behind a seq, oldest first.
+    /// Entries behind a seq, oldest first, as many as the limit allows. A page can be short before the log ends: see
+    /// [`ReadLimit`].
     ///
     /// # Errors
     /// [`LogError::Unavailable`], [`LogError::Malformed`].
-    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError>;
+    async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError>;
 
-    /// Up to `limit` entries before a seq, or the last ones, newest first.
+    /// Entries before a seq, or the last ones, newest first, as many as the limit allows. A page can be short before the log
+    /// begins: see [`ReadLimit`].
     ///
     /// # Errors
     /// [`LogError::Unavailable`], [`LogError::Malformed`].
-    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError>;
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: ReadLimit) -> Result<Page, LogError>;
+
+    /// Replaces the payload of an entry: every read from now on brings this one at that seq, under the same message id.
+    /// Returns `false` if the log has no entry with that id there (any more). Repeating it does no harm.
+    ///
+    /// What is known of the entry's append stays as it is: a retry gets the first result.
+    ///
+    /// # Errors
+    /// [`LogError`] says whether the payload may have been replaced.
+    async fn replace(
+        &self,
+        log: &LogId,
+        seq: u64,
+        message_id: MessageId,
+        payload: Bytes,
+    ) -> Result<bool, LogError>;
 
     /// The id of the message at a seq. `None`: it has been trimmed, or is yet to come.
     ///

@@ -10,7 +10,7 @@ use crate::{
         HistoryEntry, Im, Message, conversations::Which, history::RawEntry, message::Target, user, users,
     },
     client::{self, ConversationList, Event, Log, ReceivedMessage, Transport},
-    cluster::{Cluster, LogId},
+    cluster::{Cluster, LogId, ReadLimit},
     content::{Change, ChangeKind, Content},
     id::{ChannelId, MessageId, UserId},
 };
@@ -79,7 +79,14 @@ impl Device {
     /// What was appended is on its way.
     pub(super) async fn push(&mut self) {
         for (at, name) in LOGS.iter().enumerate() {
-            let page = self.im.inner.cluster.log().read(&log_id(name), self.sent[at], 1000).await.unwrap();
+            let page = self
+                .im
+                .inner
+                .cluster
+                .log()
+                .read(&log_id(name), self.sent[at], ReadLimit::new(1000).with_bytes(usize::MAX))
+                .await
+                .unwrap();
             self.sent[at] = page.last;
             let events = page.entries.into_iter().map(|entry| Event::Message(received(name, entry.into())));
             self.entries[at].extend(events);
@@ -87,7 +94,7 @@ impl Device {
     }
 
     pub(super) async fn page(&self) -> client::ConversationPage {
-        let list = self.im.raw_conversations(&alice(), Which::All, 0, 100).await.unwrap();
+        let list = self.im.raw_conversations(&alice(), Which::All, 0, ReadLimit::new(100)).await.unwrap();
         let conversations = list.conversations.into_iter().map(|listed| {
             let name = listed.state.conversation.as_channel().map_or("", ChannelId::as_str).to_owned();
             client::ListedConversation {

@@ -6,37 +6,55 @@ use crate::{
         ids::unix_ms,
         message::{channel_push_frame, push_frame},
     },
-    cluster::{DeviceAck, Entry, LogId, Page},
+    cluster::{DeviceAck, Entry, LogId, Page, ReadLimit},
     id::MessageId,
     proto::{frame, pb, pb::ResetReason},
 };
 
-/// How many entries are read at once.
-const PAGE: usize = 256;
+/// What is read at once: about as much as goes out in one part.
+const PAGE: ReadLimit = ReadLimit::new(256).with_bytes(64 * 1024);
+
+/// What is read of a log before it is its turn. Several logs of many devices wait like that at once, so what is larger, as
+/// one entry can be, is let go and read again then.
+const FIRST: ReadLimit = ReadLimit::new(256).with_bytes(16 * 1024);
 
 /// How far back a new device begins. Longer than a sync takes, shorter than what a person calls the past.
 const NEW_DEVICE_LOOKBACK_MS: u64 = 10_000;
+
+/// How many entries a new device gets of that at most.
+const NEW_DEVICE_ENTRIES: u64 = 256;
 
 /// Where a device goes on in a log, and the first entries from there.
 pub(super) struct Start {
     log: LogId,
     /// What the device knows of the log does not lead there.
     reset: Option<pb::Reset>,
+    /// The seq behind which it goes on.
+    after: u64,
     page: Page,
 }
 
 impl Start {
     pub(super) async fn find(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
+        let mut start = Self::look(sync, log).await?;
+        let bytes: usize = start.page.entries.iter().map(|entry| entry.payload.len()).sum();
+        if bytes > FIRST.bytes {
+            start.page.entries = Vec::new();
+        }
+        Ok(start)
+    }
+
+    async fn look(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
         let Some(known) = sync.cursors.get(name(&log)) else {
             return Self::find_new(sync, log).await;
         };
-        let page = read(sync, &log, known.seq).await?;
+        let page = read(sync, &log, known.seq, FIRST).await?;
         let reason = if known.seq.saturating_add(1) < page.first {
             ResetReason::Trimmed
         } else if known.seq > page.last || !is_at(sync, &log, known).await? {
             ResetReason::Forked
         } else {
-            return Ok(Self { log, reset: None, page });
+            return Ok(Self { log, reset: None, after: known.seq, page });
         };
         // From the oldest entry that there still is.
         let before = page.first.saturating_sub(1);
@@ -46,33 +64,34 @@ impl Start {
             sync.im.inner.cluster.log().lower_ack(&ack).await?;
         }
         let reset = Some(reset(&log, before, 0, reason));
-        Ok(Self { page: read(sync, &log, before).await?, log, reset })
+        Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })
     }
 
     /// A new device, or one whose user has just become a member, begins at the end of the log, and with what has come in the
     /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
     async fn find_new(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
-        let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS));
-        let store = sync.im.inner.cluster.log();
-        // Most logs are quiet: then the last entry is all that there is to see.
-        let mut newest = store.read_back(&log, None, 1).await?;
-        let last = newest.entries.pop();
-        if last.as_ref().is_none_or(|last| last.message_id < since) {
-            let id = last.map_or(0, |last| last.message_id.as_u64());
-            let reset = Some(reset(&log, newest.last, id, ResetReason::New));
-            return Ok(Self { log, reset, page: newest });
+        let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
+        let ends = sync.im.inner.cluster.log().ends(std::slice::from_ref(&log)).await?;
+        let (first, last) = ends.first().map_or((1, 0), |ends| (ends.first, ends.last));
+        // Most logs are quiet: then the last id is all that there is to see.
+        let id = id_at(sync, &log, last).await?;
+        if id < since {
+            let reset = Some(reset(&log, last, id, ResetReason::New));
+            return Ok(Self { log, reset, after: last, page: Page { entries: Vec::new(), first, last } });
         }
-        let newest = store.read_back(&log, None, PAGE).await?;
-        let recent = newest.entries.iter().take_while(|entry| entry.message_id >= since);
-        let before = recent.last().map_or(newest.last, |oldest| oldest.seq.saturating_sub(1));
+        let oldest = first.max(last.saturating_sub(NEW_DEVICE_ENTRIES - 1));
+        let before = first_since(sync, &log, oldest, last, since).await?.saturating_sub(1);
         let id = id_at(sync, &log, before).await?;
         let reset = Some(reset(&log, before, id, ResetReason::New));
-        Ok(Self { page: read(sync, &log, before).await?, log, reset })
+        Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })
     }
 
     /// Sends everything up to the end; returns the end.
     pub(super) async fn push(self, sync: &Sync, out: &mut Out<'_>) -> Result<pb::Cursor, SyncError> {
-        let Self { log, reset, mut page } = self;
+        let Self { log, reset, after, mut page } = self;
+        if page.entries.is_empty() && after < page.last {
+            page = read(sync, &log, after, PAGE).await?;
+        }
         let mut end = (page.last, 0);
         if let Some(reset) = reset {
             end.1 = reset.cursor.as_ref().filter(|cursor| cursor.seq == end.0).map_or(0, |cursor| cursor.id);
@@ -86,13 +105,28 @@ impl Start {
             if end.0 >= page.last {
                 break;
             }
-            page = read(sync, &log, end.0).await?;
+            page = read(sync, &log, end.0, PAGE).await?;
         }
         if end.1 == 0 && end.0 > 0 {
             end.1 = id_at(sync, &log, end.0).await?;
         }
         Ok(cursor(&log, end.0, end.1))
     }
+}
+
+/// The first seq from which on ids are not lower, as far as ids rise with seqs: they do but for what clocks differ by. The
+/// one at `last` is not.
+async fn first_since(sync: &Sync, log: &LogId, oldest: u64, last: u64, since: u64) -> Result<u64, SyncError> {
+    let (mut low, mut high) = (oldest, last);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if id_at(sync, log, middle).await? < since {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(high)
 }
 
 async fn push_entries(log: &LogId, entries: Vec<Entry>, out: &mut Out<'_>) -> Result<(), SyncError> {
@@ -124,8 +158,8 @@ async fn id_at(sync: &Sync, log: &LogId, seq: u64) -> Result<u64, SyncError> {
     Ok(id.map_or(0, |id| id.as_u64()))
 }
 
-async fn read(sync: &Sync, log: &LogId, after: u64) -> Result<Page, SyncError> {
-    Ok(sync.im.inner.cluster.log().read(log, after, PAGE).await?)
+async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, SyncError> {
+    Ok(sync.im.inner.cluster.log().read(log, after, limit).await?)
 }
 
 /// As it travels: the inbox has no name.

@@ -20,6 +20,7 @@ pub(super) async fn check<L: LogStore>(open: &impl AsyncFn(LogBounds) -> L) {
     a_log_of_which_nothing_is_left_goes_on(&brief).await;
     only_the_old_end_is_trimmed(&brief).await;
     much_is_trimmed_at_once(&brief).await;
+    what_is_trimmed_cannot_be_replaced(&brief).await;
 }
 
 async fn long_logs_are_trimmed(log: &dyn LogStore, max_entries: u64) {
@@ -84,6 +85,18 @@ async fn much_is_trimmed_at_once(log: &dyn LogStore) {
     append_old(log, &inbox, 1_000).await;
     append(log, &inbox).await;
     assert_eq!(seqs(log, &inbox, 0, 10).await, (vec![1_001], 1_001, 1_001));
+}
+
+async fn what_is_trimmed_cannot_be_replaced(log: &dyn LogStore) {
+    let inbox = fresh();
+    append_old(log, &inbox, 1).await;
+    let id = append(log, &inbox).await.message_id;
+    assert_eq!(ends(log, &inbox).await, (2, 2));
+    let mut replaced = Vec::new();
+    for seq in [1, 2] {
+        replaced.push(log.replace(&inbox, seq, id, Bytes::from_static(b"new")).await.expect("replace"));
+    }
+    assert_eq!(replaced, [false, true]);
 }
 
 async fn append_old(log: &dyn LogStore, to: &LogId, count: usize) {

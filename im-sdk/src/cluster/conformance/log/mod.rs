@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::{
-    cluster::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry},
+    cluster::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, ReadLimit},
     id::{MessageId, NodeId},
 };
 
@@ -60,7 +60,7 @@ async fn numbers_are_contiguous<L: LogStore>(log: &Arc<L>) {
     let mut all = writers.concat();
     all.sort_by_key(|appended| appended.seq);
     assert!(all.iter().map(|appended| appended.seq).eq(1..=WRITERS * EACH), "without a gap, from 1 on");
-    let page = log.read(&inbox, 0, usize::MAX).await.expect("read");
+    let page = log.read(&inbox, 0, ReadLimit::new(usize::MAX)).await.expect("read");
     let read = page.entries.iter().map(|entry| (entry.seq, entry.message_id));
     assert!(
         read.eq(all.iter().map(|appended| (appended.seq, appended.message_id))),
@@ -96,7 +96,7 @@ async fn payloads_stay_as_they_are(log: &dyn LogStore) {
     for payload in &payloads {
         log.append(&inbox, NewEntry::new(id(), payload.clone().into())).await.expect("append");
     }
-    let page = log.read(&inbox, 0, 100).await.expect("read");
+    let page = log.read(&inbox, 0, ReadLimit::new(100)).await.expect("read");
     assert!(
         page.entries.iter().map(|entry| &entry.payload[..]).eq(payloads.iter().map(|payload| &payload[..]))
     );
@@ -116,7 +116,7 @@ async fn ends(log: &dyn LogStore, of: &LogId) -> (u64, u64) {
 
 /// The seqs of up to `limit` entries behind `after`, and the log's ends.
 async fn seqs(log: &dyn LogStore, of: &LogId, after: u64, limit: usize) -> (Vec<u64>, u64, u64) {
-    let page = log.read(of, after, limit).await.expect("read");
+    let page = log.read(of, after, ReadLimit::new(limit)).await.expect("read");
     (page.entries.iter().map(|entry| entry.seq).collect(), page.first, page.last)
 }
 
@@ -127,7 +127,7 @@ async fn seqs_back(
     before: Option<u64>,
     limit: usize,
 ) -> (Vec<u64>, u64, u64) {
-    let page = log.read_back(of, before, limit).await.expect("read back");
+    let page = log.read_back(of, before, ReadLimit::new(limit)).await.expect("read back");
     (page.entries.iter().map(|entry| entry.seq).collect(), page.first, page.last)
 }
 

@@ -15,6 +15,7 @@ mod writer;
 use std::{path::Path, sync::Arc, thread};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use redb::Database;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -25,10 +26,10 @@ pub use self::open::OpenLogError;
 use self::{
     clock::FileClock,
     reader::{Found, Reader},
-    writer::{Job, Writer},
+    writer::{Job, Replacement, Writer},
 };
 use super::{
-    Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, live::LiveRecords,
+    Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, Once, Page, ReadLimit, live::LiveRecords,
     room::Cutoffs,
 };
 use crate::{
@@ -157,14 +158,29 @@ impl LogStore for DiskLog {
         self.live.remember(log, message_id, once, &self.bounds)
     }
 
-    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
+    async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
         let log = log.clone();
         self.look("read a log", move |reader| reader.read(&log, after, limit)).await
     }
 
-    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: ReadLimit) -> Result<Page, LogError> {
         let log = log.clone();
         self.look("read a log back", move |reader| reader.read_back(&log, before, limit)).await
+    }
+
+    async fn replace(
+        &self,
+        log: &LogId,
+        seq: u64,
+        message_id: MessageId,
+        payload: Bytes,
+    ) -> Result<bool, LogError> {
+        let replacement = Replacement { log: log.clone(), seq, message_id, payload };
+        match self.write(|done| Job::Replace { replacement, done }).await {
+            Some(Ok(result)) => result,
+            Some(Err(source)) => Err(LogError::OutcomeUnknown { source: Arc::new(source) }),
+            None => Err(unavailable("replace an entry", WriterEnded)),
+        }
     }
 
     async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {

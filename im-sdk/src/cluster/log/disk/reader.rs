@@ -4,7 +4,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::tables::{ENTRIES, LOGS, Log, message_id};
 use crate::{
-    cluster::log::{Ends, Entry, LogId, Page},
+    cluster::log::{Ends, Entry, LogId, Page, ReadLimit},
     id::MessageId,
 };
 
@@ -30,13 +30,12 @@ impl Reader {
         Ok(Self { logs, entries, oldest })
     }
 
-    pub(super) fn read(&self, id: &LogId, after: u64, limit: usize) -> Result<Found<Page>, redb::Error> {
+    pub(super) fn read(&self, id: &LogId, after: u64, limit: ReadLimit) -> Result<Found<Page>, redb::Error> {
         self.in_log(id, |log| {
             let from = after.saturating_add(1).max(log.first);
             // The last seq stands in no key: a log cannot get that far.
             let range = self.entries.range((log.number, from)..(log.number, u64::MAX))?;
-            let entries = range.take(limit).map(|entry| load(entry?));
-            Ok(Page::new(entries.collect::<Result<_, redb::Error>>()?, log.ends()))
+            Ok(Page::new(limit.take(range.map(|entry| load(entry?)))?, log.ends()))
         })
     }
 
@@ -44,13 +43,12 @@ impl Reader {
         &self,
         id: &LogId,
         before: Option<u64>,
-        limit: usize,
+        limit: ReadLimit,
     ) -> Result<Found<Page>, redb::Error> {
         self.in_log(id, |log| {
             let before = before.unwrap_or(u64::MAX);
             let range = self.entries.range((log.number, 0)..(log.number, before))?;
-            let entries = range.rev().take(limit).map(|entry| load(entry?));
-            Ok(Page::new(entries.collect::<Result<_, redb::Error>>()?, log.ends()))
+            Ok(Page::new(limit.take(range.rev().map(|entry| load(entry?)))?, log.ends()))
         })
     }
 

@@ -5,7 +5,7 @@ use redb::{ReadableDatabase, ReadableTableMetadata};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cluster::{Once, conformance::check_log};
+use crate::cluster::{Once, ReadLimit, conformance::check_log};
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -47,7 +47,7 @@ async fn everything_is_there_when_it_is_opened_again() {
     log.append(&bob(), entry(2).once(once.clone())).await.unwrap();
     drop(log);
     let log = open(&folder).unwrap();
-    let page = log.read(&bob(), 0, 10).await.unwrap();
+    let page = log.read(&bob(), 0, ReadLimit::new(10)).await.unwrap();
     assert_eq!((page.first, page.last, page.entries.len()), (1, 2, 2));
     assert_eq!((page.entries[1].message_id, &page.entries[1].payload[..]), (id(2), &b"message 2"[..]));
     let again = log.append(&bob(), entry(3).once(once)).await.unwrap();

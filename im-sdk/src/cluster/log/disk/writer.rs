@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,6 +53,18 @@ pub(super) enum Job {
         ack: DeviceAck,
         done: oneshot::Sender<Result<(), LogError>>,
     },
+    Replace {
+        replacement: Replacement,
+        done: oneshot::Sender<Result<bool, LogError>>,
+    },
+}
+
+/// Another payload for an entry.
+pub(super) struct Replacement {
+    pub(super) log: LogId,
+    pub(super) seq: u64,
+    pub(super) message_id: MessageId,
+    pub(super) payload: Bytes,
 }
 
 /// What a job came to.
@@ -59,6 +72,7 @@ enum Applied {
     Appended(Results),
     Checked(Vec<Result<(), LogError>>),
     Noted(Vec<bool>),
+    Replaced(bool),
     Done,
 }
 
@@ -75,11 +89,16 @@ impl Job {
             }
             (Self::NoteAcks { done, .. }, Ok(Applied::Noted(forward))) => drop(done.send(Ok(forward))),
             (Self::NoteAcks { done, .. }, Err(error)) => drop(done.send(Err(error))),
+            (Self::Replace { done, .. }, Ok(Applied::Replaced(replaced))) => drop(done.send(Ok(replaced))),
+            (Self::Replace { done, .. }, Err(error)) => drop(done.send(Err(error))),
             (Self::Trim { done, .. } | Self::LowerAck { done, .. }, outcome) => {
                 drop(done.send(outcome.map(drop)));
             }
             // No job comes to another's result; without an answer it counts as unknown.
-            (Self::Append { .. } | Self::CheckRoom { .. } | Self::NoteAcks { .. }, Ok(_)) => {}
+            (
+                Self::Append { .. } | Self::CheckRoom { .. } | Self::NoteAcks { .. } | Self::Replace { .. },
+                Ok(_),
+            ) => {}
         }
     }
 
@@ -220,6 +239,7 @@ impl<'a, 't> Tables<'a, 't> {
             }
             Job::Trim { logs, oldest, .. } => logs.iter().try_for_each(|log| self.trim(log, *oldest))?,
             Job::LowerAck { ack, .. } => acks::lower(&mut self.acks, ack)?,
+            Job::Replace { replacement, .. } => return self.replace(replacement).map(Applied::Replaced),
         }
         Ok(Applied::Done)
     }
@@ -310,6 +330,18 @@ impl<'a, 't> Tables<'a, 't> {
         }
         let tally = self.tallies.of(*log, &self.entries, &self.writers)?;
         remove_until(&mut self.entries, &mut self.writers, tally, log, first)
+    }
+
+    fn replace(&mut self, replacement: &Replacement) -> Result<bool, redb::Error> {
+        let Replacement { log, seq, message_id, payload } = replacement;
+        let log = self.log(&log.to_string())?;
+        let (key, id) = ((log.number, *seq), message_id.as_u64());
+        let stored = self.entries.get(key)?.map(|entry| (entry.value().0, entry.value().1.len() as u64));
+        let Some((_, bytes)) = stored.filter(|(stored, _)| *stored == id) else { return Ok(false) };
+        let tally = self.tallies.of(log, &self.entries, &self.writers)?;
+        tally.bytes = tally.bytes.saturating_sub(bytes) + payload.len() as u64;
+        self.entries.insert(key, (id, &**payload))?;
+        Ok(true)
     }
 
     fn trim(&mut self, id: &LogId, oldest: MessageId) -> Result<(), redb::Error> {

@@ -7,17 +7,19 @@ mod acks;
 mod append;
 mod confirm;
 mod read;
+mod readers;
 mod remember;
 mod way;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use self::{append::MAX_TTL, way::Way};
+use self::{append::MAX_TTL, read::Direction, readers::Readers, way::Way};
 use super::{
     AckQuestion, AckStore, Appended, Cause, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Once, Page,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Once, Page, ReadLimit,
 };
 use crate::{
     cluster::{
@@ -35,6 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub struct RedisLog {
     redis: Redis,
+    reads: Readers,
     way: Way,
     names: Names,
     bounds: LogBounds,
@@ -55,8 +58,15 @@ impl RedisLog {
     /// On a connection that others use too.
     pub(crate) async fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
         let way = Way::open(&redis, config).await?;
-        let names = config.names()?;
-        Ok(Self { redis, way, names, bounds: config.log_bounds, request_timeout: config.request_timeout })
+        let (names, reads) = (config.names()?, Readers::new(&redis, config));
+        Ok(Self {
+            redis,
+            reads,
+            way,
+            names,
+            bounds: config.log_bounds,
+            request_timeout: config.request_timeout,
+        })
     }
 }
 
@@ -75,12 +85,22 @@ impl LogStore for RedisLog {
         self.remember_live(log, message_id, once).await
     }
 
-    async fn read(&self, log: &LogId, after: u64, limit: usize) -> Result<Page, LogError> {
-        self.page("read a log", log, self.range_after(log, after, limit)).await
+    async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
+        self.page("read a log", log, Direction::After(after), limit).await
     }
 
-    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: usize) -> Result<Page, LogError> {
-        self.page("read a log back", log, self.range_before(log, before, limit)).await
+    async fn read_back(&self, log: &LogId, before: Option<u64>, limit: ReadLimit) -> Result<Page, LogError> {
+        self.page("read a log back", log, Direction::Before(before), limit).await
+    }
+
+    async fn replace(
+        &self,
+        log: &LogId,
+        seq: u64,
+        message_id: MessageId,
+        payload: Bytes,
+    ) -> Result<bool, LogError> {
+        self.replace_entry(log, seq, message_id, &payload).await
     }
 
     async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
