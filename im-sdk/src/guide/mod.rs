@@ -62,7 +62,8 @@ pages! {
     }
     conversations = "conversations.md" {
         backend: Channel, ConversationChange, ConversationError, ConversationState, Handler, Im, ListedConversation,
-            MAX_CONVERSATION_PAGE, MAX_DRAFT_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Message;
+            MAX_CONVERSATION_PAGE, MAX_CONVERSATION_PAGE_BYTES, MAX_DRAFT_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS,
+            MAX_UNREAD, Message;
         client: Client, ConversationList, Event, MarkError;
     }
     signals = "signals.md" {
@@ -71,8 +72,8 @@ pages! {
     }
     history = "history.md" {
         backend: ArchiverHandle, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
-            MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_SEARCH_BYTES, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE,
-            MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
+            MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, MAX_SEARCH_BYTES,
+            MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
         client: Client, ReceivedMessage;
         cluster: ArchiveConfig, ArchiveError, LogBounds;
         timeline: Timeline;

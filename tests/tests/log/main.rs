@@ -3,6 +3,7 @@
 
 mod cluster;
 mod crashes;
+mod reads;
 mod replicas;
 
 use std::{
