@@ -84,10 +84,10 @@ async fn many_reads_at_once_wait_for_each_other() {
     let redis = RedisServer::start().await;
     let log = large_log(&redis, 100).await;
     let bob = bob();
-    let reads = (0..300).map(|number| log.read(&bob, number % 90, ReadLimit::new(256)));
+    let reads = (0..90).map(|number| log.read(&bob, number, ReadLimit::new(256)));
     for (number, page) in join_all(reads).await.into_iter().enumerate() {
         let page = page.unwrap();
-        assert_eq!((page.entries.len(), page.entries[0].seq), (4, number as u64 % 90 + 1));
+        assert_eq!((page.entries.len(), page.entries[0].seq), (4, number as u64 + 1));
     }
 }
 

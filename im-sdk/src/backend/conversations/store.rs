@@ -32,11 +32,15 @@ impl Im {
         room: &mut usize,
     ) -> Result<(), ConversationError> {
         let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
+        if *room == 0 {
+            return Ok(());
+        }
+        listed.unread.more = false;
         let mut before = listed.looked_to.saturating_add(1);
         loop {
             if *room == 0 {
-                listed.settle(changes);
-                return Ok(());
+                listed.unread.more = true;
+                break;
             }
             let range = HistoryRange::Before(before);
             let page = read_store(store, user, &listed.state.conversation, range, PAGE).await?;
