@@ -127,6 +127,11 @@ impl Redis {
         self.within(self.link.ask_all(commands)).await
     }
 
+    /// The same, as one step. Their keys must share a slot.
+    pub(crate) async fn ask_at_once(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RequestError> {
+        self.within(self.link.ask_at_once(commands)).await
+    }
+
     /// Asks every master something that has no key.
     pub(crate) async fn ask_masters(&self, command: &Cmd) -> Result<Vec<String>, RequestError> {
         self.within(self.link.ask_masters(command)).await
@@ -210,6 +215,15 @@ impl Link {
                 let answers = stream::iter(commands).map(ask);
                 answers.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await
             }
+        }
+    }
+
+    async fn ask_at_once(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let mut pipeline = pipeline(commands);
+        pipeline.atomic().ignore_errors();
+        match self {
+            Self::Single(connection) => pipeline.query_async(&mut connection.clone()).await,
+            Self::Cluster(connection) => pipeline.query_async(&mut connection.clone()).await,
         }
     }
 
@@ -297,7 +311,7 @@ impl ScriptCall<'_> {
         self
     }
 
-    fn command(&self, sent: Sent) -> Cmd {
+    pub(crate) fn command(&self, sent: Sent) -> Cmd {
         let mut command = self.script.command(sent);
         command.arg(self.keys.len()).arg(self.keys).arg(&self.arguments);
         command
@@ -437,7 +451,7 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
-fn is_of_unknown_script(answer: &Value) -> bool {
+pub(crate) fn is_of_unknown_script(answer: &Value) -> bool {
     matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 

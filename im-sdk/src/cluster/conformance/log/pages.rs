@@ -99,43 +99,41 @@ async fn ends_are_in_the_order_of_the_logs(log: &dyn LogStore) {
     assert_eq!(log.ends(&[]).await.expect("ends of nothing"), []);
 }
 
+/// A page may end before the next entry does not fit, but never without an entry.
 async fn pages_end_where_their_bytes_do(log: &dyn LogStore) {
+    const SIZES: [usize; 6] = [100, 200, 300, 0, 1_000, 5];
     let inbox = fresh();
-    for size in [100, 200, 300, 0, 1_000, 5] {
+    for size in SIZES {
         append_bytes(log, &inbox, size).await;
     }
-    for (after, entries, bytes, expected) in [
-        (0, 10, 300, vec![1, 2]),
-        (0, 10, 299, vec![1]),
-        (0, 10, 600, vec![1, 2, 3, 4]),
-        (0, 2, 600, vec![1, 2]),
-        (4, 10, 999, vec![5]),
-        (4, 10, 1_004, vec![5]),
-        (4, 10, 1_005, vec![5, 6]),
-        (0, 10, 0, vec![1]),
-        (3, 10, 0, vec![4]),
-        (6, 10, 0, vec![]),
-        (0, 0, 1_000, vec![]),
-        (0, 10, usize::MAX, vec![1, 2, 3, 4, 5, 6]),
-    ] {
-        let page = log.read(&inbox, after, ReadLimit::new(entries).with_bytes(bytes)).await.expect("read");
-        assert_eq!((seqs_of(&page), page.first, page.last), (expected, 1, 6), "{bytes} bytes after {after}");
+    for bytes in [0, 99, 100, 299, 300, 600, 999, 1_004, 1_605, usize::MAX] {
+        let limit = ReadLimit::new(10).with_bytes(bytes);
+        for at in 0..=6 {
+            let page = log.read(&inbox, at, limit).await.expect("read");
+            let most: Vec<u64> = (at + 1..=6).collect();
+            check_page(&page, &SIZES, &most, bytes);
+            let page = log.read_back(&inbox, Some(at), limit).await.expect("read back");
+            let most: Vec<u64> = (1..at).rev().collect();
+            check_page(&page, &SIZES, &most, bytes);
+        }
+        let page = log.read_back(&inbox, None, limit).await.expect("read back");
+        check_page(&page, &SIZES, &[6, 5, 4, 3, 2, 1], bytes);
     }
-    for (before, bytes, expected) in [
-        (None, 1_005, vec![6, 5, 4]),
-        (None, 1_004, vec![6]),
-        (Some(6), 10, vec![5]),
-        (Some(5), 500, vec![4, 3, 2]),
-        (Some(4), 0, vec![3]),
-        (Some(1), 0, vec![]),
-    ] {
-        let page = log.read_back(&inbox, before, ReadLimit::new(10).with_bytes(bytes)).await;
-        let page = page.expect("read back");
-        assert_eq!(
-            (seqs_of(&page), page.first, page.last),
-            (expected, 1, 6),
-            "{bytes} bytes before {before:?}"
-        );
+    for limit in [ReadLimit::new(2), ReadLimit::new(0)] {
+        let page = log.read(&inbox, 0, limit).await.expect("read");
+        assert_eq!(page.entries.len(), limit.entries);
+    }
+}
+
+fn check_page(page: &Page, sizes: &[usize], most: &[u64], bytes: usize) {
+    let seqs = seqs_of(page);
+    assert_eq!((page.first, page.last), (1, 6));
+    assert!(most.starts_with(&seqs), "{seqs:?} of {most:?}");
+    assert_eq!(seqs.is_empty(), most.is_empty(), "one entry at least");
+    let taken: usize = seqs.iter().map(|seq| sizes[*seq as usize - 1]).sum();
+    assert!(taken <= bytes || seqs.len() == 1, "{taken} of {bytes} bytes");
+    if bytes == usize::MAX {
+        assert_eq!(seqs, most);
     }
 }
 
@@ -210,8 +208,13 @@ async fn a_replaced_entry_reads_as_the_new_one(log: &dyn LogStore) {
     check(&log.read(&inbox, 2, ReadLimit::new(1)).await.expect("read"), &[3]);
     let back: Vec<u64> = all.into_iter().rev().collect();
     check(&log.read_back(&inbox, None, limit).await.expect("read back"), &back);
-    let few = log.read(&inbox, 18, limit.with_bytes(100)).await.expect("read");
-    check(&few, &[19, 20, 21]);
+    let few = log.read(&inbox, 18, limit.with_bytes(200)).await.expect("read");
+    let seqs: Vec<u64> = (19..).take(few.entries.len()).collect();
+    check(&few, &seqs);
+    assert!((1..=5).contains(&seqs.len()), "as many as fit: {seqs:?}");
+    // Beyond an end.
+    let beyond = log.read_back(&inbox, Some(1_000), ReadLimit::new(38)).await.expect("read back");
+    check(&beyond, &(3..=40).rev().collect::<Vec<u64>>());
     assert_eq!(log.id_at(&inbox, 3).await.expect("look up an id"), Some(id_of(3)));
     assert_eq!(ends(log, &inbox).await, (1, 40));
     assert_eq!(append(log, &inbox).await.seq, 41, "the log goes on");

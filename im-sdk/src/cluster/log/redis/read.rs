@@ -1,15 +1,16 @@
 //! Reading.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::{Cause, Ends, LogError, LogId, MAX_TTL, Page, ReadLimit, RedisLog, append::parse_seq};
 use crate::{
     cluster::{
         log::{Entry, entry::milliseconds},
-        redis::{Answer, Commands, Decimal, RequestError, Script, Sent},
+        redis::{Answer, Commands, Decimal, RequestError, Script, Sent, is_of_unknown_script},
     },
     id::MessageId,
 };
@@ -22,25 +23,74 @@ struct State {
     first_id: Option<MessageId>,
 }
 
-/// The entries that a page begins with, and its direction.
+/// Where a page begins, and its direction.
+#[derive(Clone, Copy)]
 pub(super) enum Direction {
     After(u64),
     Before(Option<u64>),
 }
 
 impl Direction {
-    /// A command of Redis for a range, the range's beginning and its end.
-    fn range(&self) -> [String; 3] {
-        match self {
-            Self::After(after) => ["XRANGE".into(), format!("0-{}", after.saturating_add(1)), "+".into()],
-            // A stream has no id `0-0`.
-            Self::Before(before) => {
-                let from =
-                    before.map_or_else(|| "+".into(), |before| format!("0-{}", before.saturating_sub(1)));
-                ["XREVRANGE".into(), from, "-".into()]
+    /// The next entries, and what of them was replaced.
+    fn commands(self, keys: &Keys, count: usize) -> [Cmd; 2] {
+        let span = count as u64;
+        let (verb, from, to, low, high) = match self {
+            Self::After(after) => {
+                let (low, high) = (after.saturating_add(1), after.saturating_add(span));
+                ("XRANGE", format!("0-{low}"), "+", low.to_string(), high.to_string())
             }
+            // A stream has no id `0-0`.
+            Self::Before(Some(before)) => {
+                let (low, high) = (before.saturating_sub(span), before.saturating_sub(1));
+                ("XREVRANGE", format!("0-{high}"), "-", low.to_string(), high.to_string())
+            }
+            // As many of the newest entries as there are here have no other replacements.
+            Self::Before(None) => ("XREVRANGE", "+".to_owned(), "-", "-inf".to_owned(), "+inf".to_owned()),
+        };
+        let (mut range, mut replaced) = (redis::cmd(verb), redis::cmd("ZREVRANGEBYSCORE"));
+        range.arg(&keys.log).arg(from).arg(to).arg("COUNT").arg(count);
+        replaced.arg(&keys.replaced).arg(high).arg(low).arg("LIMIT").arg(0).arg(count);
+        [range, replaced]
+    }
+
+    /// Where it really begins, if that is not where it was looked for: a log has been trimmed, or ends before. What was
+    /// replaced there is not known yet.
+    fn corrected(self, first: &Entry) -> Option<Self> {
+        match self {
+            Self::After(after) if first.seq != after.saturating_add(1) => {
+                Some(Self::After(first.seq.saturating_sub(1)))
+            }
+            Self::Before(Some(before)) if first.seq != before.saturating_sub(1) => {
+                Some(Self::Before(Some(first.seq.saturating_add(1))))
+            }
+            _ => None,
         }
     }
+
+    /// Behind an entry.
+    fn behind(self, seq: u64) -> Self {
+        match self {
+            Self::After(_) => Self::After(seq),
+            Self::Before(_) => Self::Before(Some(seq)),
+        }
+    }
+}
+
+/// The keys of a log.
+struct Keys {
+    log: String,
+    replaced: String,
+}
+
+/// How many entries are asked for at once of a log whose sizes nobody has seen, and of any log: what does not fit into the
+/// page was sent in vain, and must not be much whoever chose the sizes.
+const FIRST_STEP: usize = 4;
+const MAX_STEP: usize = 64;
+
+/// How many entries to ask for next, of which each takes about `usual` bytes.
+fn step(limit: ReadLimit, taken: usize, bytes: usize, usual: Option<usize>) -> usize {
+    let fitting = usual.map_or(FIRST_STEP, |usual| limit.bytes.saturating_sub(bytes) / usual.max(1));
+    fitting.clamp(1, MAX_STEP).min(limit.entries.saturating_sub(taken))
 }
 
 impl RedisLog {
@@ -51,35 +101,77 @@ impl RedisLog {
         direction: Direction,
         limit: ReadLimit,
     ) -> Result<Page, LogError> {
-        let (mut entries, mut state) = self.look(action, log, &direction, limit).await?;
+        let keys = Keys { log: self.names.log(log), replaced: self.names.replaced_entries(log) };
+        let (mut entries, mut state) = self.look(action, &keys, direction, limit).await?;
         if self.begins_too_old(state) {
             self.trim(log).await?;
-            (entries, state) = self.look(action, log, &direction, limit).await?;
+            (entries, state) = self.look(action, &keys, direction, limit).await?;
         }
         Ok(Page::new(entries, state.ends))
     }
 
-    /// Entries and the log's state at the same moment.
+    /// Entries, and the log's state when the first of them were read.
     async fn look(
         &self,
         action: &'static str,
-        log: &LogId,
-        direction: &Direction,
+        keys: &Keys,
+        direction: Direction,
         limit: ReadLimit,
     ) -> Result<(Vec<Entry>, State), LogError> {
-        let (key, replaced) = (self.names.log(log), self.names.replaced_entries(log));
-        let keys = [&*key, &*replaced];
-        let [command, from, to] = direction.range();
-        let (entries, bytes) = (limit.entries.min(i64::MAX as usize), limit.bytes.min(i64::MAX as usize));
-        let call = PAGE.on(&keys).arg(command).arg(from).arg(to).arg(entries).arg(bytes);
-        let answer: Vec<Value> = self.reads.run(bytes, call).await.map_err(unavailable(action))?;
-        let mut values = answer.into_iter();
-        let state = read_state(&key, &mut values)?;
-        let mut entries = Vec::with_capacity(values.len() / WORDS_PER_ENTRY);
-        while values.len() > 0 {
-            entries.push(read_entry(&key, &mut values)?);
+        let reading = self.reads.enter(limit.bytes).await.map_err(unavailable(action))?;
+        let count = step(limit, 0, 0, self.reads.usual_bytes(&keys.log));
+        let mut commands = direction.commands(keys, count).to_vec();
+        let log = [&*keys.log];
+        commands.push(ENDS.on(&log).command(Sent::AsHash));
+        let mut answers = reading.redis().ask_at_once(commands).await.map_err(unavailable(action))?;
+        let state = answers.pop().unwrap_or_default();
+        let state = match state {
+            // One that Redis does not know yet: from the next time on it does.
+            state if is_of_unknown_script(&state) => {
+                let mut commands = direction.commands(keys, count).to_vec();
+                commands.push(ENDS.on(&log).command(Sent::InFull));
+                answers = reading.redis().ask_at_once(commands).await.map_err(unavailable(action))?;
+                answers.pop().unwrap_or_default()
+            }
+            state => state,
+        };
+        let state = read_state(action, &keys.log, state)?;
+        let (mut entries, mut bytes, mut asked) = (Vec::new(), 0_usize, count);
+        let (mut place, mut looked_at) = (direction, (0, 0));
+        loop {
+            let found = read_step(action, keys, answers)?;
+            if entries.is_empty()
+                && let Some(corrected) = found.first().and_then(|first| place.corrected(first))
+            {
+                place = corrected;
+                let again = place.commands(keys, asked).to_vec();
+                answers = reading.redis().ask_all(again).await.map_err(unavailable(action))?;
+                continue;
+            }
+            let is_all = found.len() < asked;
+            for entry in found {
+                looked_at = (looked_at.0 + 1, looked_at.1 + entry.payload.len());
+                let fits = bytes.saturating_add(entry.payload.len()) <= limit.bytes;
+                // Of a log that was trimmed meanwhile, what comes next is no neighbour.
+                let follows = entries.last().is_none_or(|last: &Entry| last.seq.abs_diff(entry.seq) == 1);
+                if !entries.is_empty() && !(fits && follows) || entries.len() >= limit.entries {
+                    self.reads.note_sizes(&keys.log, looked_at);
+                    return Ok((entries, state));
+                }
+                bytes = bytes.saturating_add(entry.payload.len());
+                place = direction.behind(entry.seq);
+                entries.push(entry);
+            }
+            let usual = looked_at.1 / looked_at.0.max(1);
+            asked = step(limit, entries.len(), bytes, Some(usual));
+            // Nor where the next one hardly fits.
+            if is_all || asked == 0 || bytes.saturating_add(usual) > limit.bytes {
+                self.reads.note_sizes(&keys.log, looked_at);
+                return Ok((entries, state));
+            }
+            let next = place.commands(keys, asked).to_vec();
+            answers = reading.redis().ask_all(next).await.map_err(unavailable(action))?;
         }
-        Ok((entries, state))
     }
 
     pub(super) async fn find_id(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
@@ -95,7 +187,8 @@ impl RedisLog {
         let key = self.names.log(log);
         let keys = [&*key];
         let call = ID_AT.on(&keys).arg(format!("0-{seq}"));
-        let id: Option<String> = self.reads.run(0, call).await.map_err(unavailable("look up an id"))?;
+        let reading = self.reads.enter(0).await.map_err(unavailable("look up an id"))?;
+        let id: Option<String> = reading.redis().run(call).await.map_err(unavailable("look up an id"))?;
         let read = |id: String| id.parse().map_err(|_| malformed("log entry", &format!("{key} 0-{seq}")));
         id.map(read).transpose()
     }
@@ -131,10 +224,10 @@ impl RedisLog {
     async fn states(&self, logs: &[LogId]) -> Result<Vec<State>, LogError> {
         const ACTION: &str = "look where logs end";
         let calls: Vec<_> = logs.iter().map(|log| (self.names.log(log), Vec::new())).collect();
-        let answers: Vec<Vec<Value>> =
-            self.reads.run_each(&ENDS, &calls).await.map_err(unavailable(ACTION))?;
+        let reading = self.reads.enter(0).await.map_err(unavailable(ACTION))?;
+        let answers = reading.redis().run_each(&ENDS, &calls).await.map_err(unavailable(ACTION))?;
         let states = calls.iter().zip(answers);
-        states.map(|((key, _), answer)| read_state(key, &mut answer.into_iter())).collect()
+        states.map(|((key, _), answer)| read_state(ACTION, key, answer)).collect()
     }
 
     fn begins_too_old(&self, state: State) -> bool {
@@ -167,8 +260,14 @@ impl RedisLog {
     }
 }
 
-/// Reads how a log begins and ends, as [`PAGE`] and [`ENDS`] say it.
-fn read_state(key: &str, values: &mut impl Iterator<Item = Value>) -> Result<State, LogError> {
+/// Reads how a log begins and ends, as [`ENDS`] says it.
+fn read_state(action: &'static str, key: &str, answer: Value) -> Result<State, LogError> {
+    let values = match answer {
+        Value::Array(values) => values,
+        Value::ServerError(error) => return Err(unavailable(action)(redis::RedisError::from(error).into())),
+        _ => return Err(malformed("log", key)),
+    };
+    let mut values = values.into_iter();
     let Some(last) = values.next() else { return Ok(State { ends: Ends::EMPTY, first_id: None }) };
     let read = || {
         let last = parse_seq(&text(last)?)?;
@@ -181,15 +280,60 @@ fn read_state(key: &str, values: &mut impl Iterator<Item = Value>) -> Result<Sta
     read().ok_or_else(|| malformed("log", key))
 }
 
-/// Reads an entry, as [`PAGE`] says it.
-fn read_entry(key: &str, values: &mut impl Iterator<Item = Value>) -> Result<Entry, LogError> {
-    let id = values.next().and_then(text).unwrap_or_default();
-    let mut read = || {
-        let (message_id, payload) = (text(values.next()?)?.parse().ok()?, values.next()?);
-        let Value::BulkString(payload) = payload else { return None };
+/// Reads the answers to [`Direction::commands`].
+fn read_step(action: &'static str, keys: &Keys, answers: Vec<Value>) -> Result<Vec<Entry>, LogError> {
+    let [entries, replaced] = <[Value; 2]>::try_from(answers).map_err(|_| malformed("answer", &keys.log))?;
+    let mut replacements: HashMap<u64, (MessageId, Bytes)> = HashMap::new();
+    for member in list(action, &keys.replaced, replaced)? {
+        let (seq, message_id, payload) =
+            read_replacement(member).ok_or_else(|| malformed("replaced entry", &keys.replaced))?;
+        replacements.insert(seq, (message_id, payload));
+    }
+    let mut read = Vec::new();
+    for entry in list(action, &keys.log, entries)? {
+        let mut entry = read_entry(&keys.log, entry)?;
+        if let Some((message_id, payload)) = replacements.remove(&entry.seq)
+            && message_id == entry.message_id
+        {
+            entry.payload = payload;
+        }
+        read.push(entry);
+    }
+    Ok(read)
+}
+
+fn list(action: &'static str, key: &str, answer: Value) -> Result<Vec<Value>, LogError> {
+    match answer {
+        Value::Array(values) => Ok(values),
+        // When none were wanted.
+        Value::Nil => Ok(Vec::new()),
+        Value::ServerError(error) => Err(unavailable(action)(redis::RedisError::from(error).into())),
+        _ => Err(malformed("log", key)),
+    }
+}
+
+fn read_entry(key: &str, entry: Value) -> Result<Entry, LogError> {
+    let (id, fields): (String, Vec<Value>) =
+        redis::from_redis_value(entry).map_err(|_| malformed("log entry", key))?;
+    let read = || {
+        // What a later version adds comes behind.
+        let mut fields = fields.into_iter().skip(1).step_by(2);
+        let message_id = redis::from_redis_value(fields.next()?).ok().and_then(MessageId::from_u64)?;
+        let Value::BulkString(payload) = fields.next()? else { return None };
         Some(Entry { seq: parse_seq(&id)?, message_id, payload: payload.into() })
     };
     read().ok_or_else(|| malformed("log entry", &format!("{key} {id}")))
+}
+
+/// `<seq> <message id> <payload>`.
+fn read_replacement(member: Value) -> Option<(u64, MessageId, Bytes)> {
+    let Value::BulkString(member) = member else { return None };
+    let member = Bytes::from(member);
+    let mut words = member.splitn(3, |byte| *byte == b' ');
+    let mut number = || std::str::from_utf8(words.next()?).ok();
+    let (seq, message_id) = (number()?.parse().ok()?, number()?.parse().ok()?);
+    let payload = member.slice_ref(words.next()?);
+    Some((seq, message_id, payload))
 }
 
 fn text(value: Value) -> Option<String> {
@@ -205,37 +349,30 @@ pub(super) fn unavailable(action: &'static str) -> impl FnOnce(RequestError) -> 
     move |source| LogError::Unavailable { action, source: Cause::from(source) }
 }
 
-/// How many values [`PAGE`] says of an entry.
-const WORDS_PER_ENTRY: usize = 3;
-
-/// Answers how a log ends and begins: the stream's last id, the first entry's id, and the message id in it. The last two are
-/// empty where no entry is left; the answer is empty where there never was one. Payloads stay where they are.
-macro_rules! state {
-    () => {
+/// `KEYS`: log. Answers how it ends and begins: the stream's last id, the first entry's id, and the message id in it. The last
+/// two are empty where no entry is left; the answer is empty where there never was one. Payloads stay where they are.
+static ENDS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
         r"
-local function state(log)
-  if redis.call('EXISTS', log) == 0 then
-    return {}
-  end
-  local info, last, first = redis.call('XINFO', 'STREAM', log), '', false
-  for at = 1, #info, 2 do
-    if info[at] == 'last-generated-id' then
-      last = info[at + 1]
-    elseif info[at] == 'first-entry' then
-      first = info[at + 1]
-    end
-  end
-  if not first then
-    return {last, '', ''}
-  end
-  return {last, first[1], first[2][2] or ''}
+local log = KEYS[1]
+if redis.call('EXISTS', log) == 0 then
+  return {}
 end
-"
-    };
-}
-
-/// `KEYS`: log.
-static ENDS: LazyLock<Script> = LazyLock::new(|| Script::new(concat!(state!(), "return state(KEYS[1])")));
+local info, last, first = redis.call('XINFO', 'STREAM', log), '', false
+for at = 1, #info, 2 do
+  if info[at] == 'last-generated-id' then
+    last = info[at + 1]
+  elseif info[at] == 'first-entry' then
+    first = info[at + 1]
+  end
+end
+if not first then
+  return {last, '', ''}
+end
+return {last, first[1], first[2][2] or ''}
+",
+    )
+});
 
 /// `KEYS`: log. `ARGV`: the entry's id. Answers the message id in it.
 static ID_AT: LazyLock<Script> = LazyLock::new(|| {
@@ -245,71 +382,6 @@ local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 return entry and entry[2][2]
 ",
     )
-});
-
-/// `KEYS`: log, replaced entries. `ARGV`: `XRANGE` or `XREVRANGE`, the range's beginning and end, the most entries, the most
-/// bytes of payloads. Answers the state, then of each entry its id, the message id and the payload, at least one entry.
-///
-/// Entries are looked at in steps of at most 32, by the sizes so far: what does not fit is looked at in vain, and must not be
-/// much whoever chose the sizes.
-static PAGE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        state!(),
-        r"
-local log, replaced = KEYS[1], KEYS[2]
-local command, from, to, left, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local answer = state(log)
-if #answer == 0 then
-  return answer
-end
-local is_replaced = redis.call('EXISTS', replaced) == 1
-
-local function replacements(entries)
-  local found = {}
-  if not is_replaced or #entries == 0 then
-    return found
-  end
-  local low, high = string.sub(entries[1][1], 3), string.sub(entries[#entries][1], 3)
-  if command == 'XREVRANGE' then
-    low, high = high, low
-  end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', replaced, low, high)) do
-    local seq, message, at = string.match(member, '^(%d+) (%d+) ()')
-    if seq then
-      found['0-' .. seq] = {message, string.sub(member, at)}
-    end
-  end
-  return found
-end
-
-local step, size, taken, bytes = 8, #answer, 0, 0
-while left > 0 do
-  local asked = math.min(step, left)
-  local entries = redis.call(command, log, from, to, 'COUNT', asked)
-  local found = replacements(entries)
-  for _, entry in ipairs(entries) do
-    local message, payload = entry[2][2], entry[2][4]
-    local replacement = found[entry[1]]
-    if replacement and replacement[1] == message then
-      payload = replacement[2]
-    end
-    bytes = bytes + #(payload or '')
-    if bytes > room and taken > 0 then
-      return answer
-    end
-    answer[size + 1], answer[size + 2], answer[size + 3] = entry[1], message or '', payload or false
-    size, taken = size + 3, taken + 1
-  end
-  if #entries < asked then
-    return answer
-  end
-  left = left - asked
-  from = '(' .. entries[asked][1]
-  step = math.max(1, math.min(32, math.floor((room - bytes) * taken / math.max(bytes, 1))))
-end
-return answer
-",
-    ))
 });
 
 /// `KEYS`: log, replaced entries. `ARGV`: seq, message id, payload, how long replaced entries are kept. Answers whether the
