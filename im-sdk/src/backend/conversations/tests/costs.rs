@@ -41,8 +41,8 @@ async fn a_list_looks_at_so_many_bytes_and_keeps_none_that_it_does_not_show() {
     for number in 1..=350 {
         log.say("bob", &format!("peer-{number}"), id(number), LARGE).await;
     }
-    let list = im.raw_conversations(&bob(), Which::All, 0, ReadLimit::new(50).with_bytes(MAX_FRAME_BYTES));
-    let list = list.await.unwrap();
+    let limit = ReadLimit::new(50).with_bytes(MAX_FRAME_BYTES);
+    let list = im.raw_conversations(&bob(), Which::All, 0, limit).await.unwrap();
     let read = log.take();
     assert!(read.bytes <= 9 * 1024 * 1024 && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
     assert_eq!((list.conversations.len(), list.more), (1, true), "one fits into a frame");
