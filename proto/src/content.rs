@@ -8,7 +8,8 @@ use prost::{
 };
 
 use crate::pb::{
-    Card, Change, Custom, File, Forwarded, Image, Location, Mentions, Notice, Quote, Text, Video, Voice,
+    Amended, Card, Change, Custom, File, Forwarded, Image, Location, Mentions, Notice, Quote, Text, Video,
+    Voice,
 };
 
 /// What a message carries.
@@ -22,6 +23,8 @@ pub struct Content {
     pub quote: Option<Box<Quote>>,
     /// The id of the message that the thread hangs on; 0: none.
     pub thread: u64,
+    /// A change was carried out where the message is kept.
+    pub amended: Option<Box<Amended>>,
     /// Fields that this version does not know, as they came.
     pub unknown: Vec<u8>,
 }
@@ -73,6 +76,7 @@ impl From<Body> for Content {
 const MENTIONS: u32 = 16;
 const QUOTE: u32 = 17;
 const THREAD: u32 = 18;
+const AMENDED: u32 = 19;
 
 impl Message for Content {
     fn encode_raw(&self, buf: &mut impl BufMut) {
@@ -87,6 +91,9 @@ impl Message for Content {
         }
         if self.thread != 0 {
             encoding::fixed64::encode(THREAD, &self.thread, buf);
+        }
+        if let Some(amended) = &self.amended {
+            encoding::message::encode(AMENDED, amended, buf);
         }
         buf.put_slice(&self.unknown);
     }
@@ -103,6 +110,7 @@ impl Message for Content {
             MENTIONS => encoding::message::merge(wire_type, self.mentions.get_or_insert_default(), buf, ctx),
             QUOTE => encoding::message::merge(wire_type, self.quote.get_or_insert_default(), buf, ctx),
             THREAD => encoding::fixed64::merge(wire_type, &mut self.thread, buf, ctx),
+            AMENDED => encoding::message::merge(wire_type, self.amended.get_or_insert_default(), buf, ctx),
             _ => keep(&mut self.unknown, tag, wire_type, buf, ctx),
         }
     }
@@ -113,6 +121,7 @@ impl Message for Content {
             + self.mentions.as_ref().map_or(0, |mentions| encoding::message::encoded_len(MENTIONS, mentions))
             + self.quote.as_ref().map_or(0, |quote| encoding::message::encoded_len(QUOTE, quote))
             + thread
+            + self.amended.as_ref().map_or(0, |amended| encoding::message::encoded_len(AMENDED, amended))
             + self.unknown.len()
     }
 

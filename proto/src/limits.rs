@@ -51,6 +51,9 @@ pub const MAX_EXCERPT_BYTES: usize = 512;
 /// The longest reaction: the longest emoji sequences take some 40 bytes. Fixed.
 pub const MAX_REACTION_BYTES: usize = 64;
 
+/// How many different reactions of one user a message shows; beyond, the newest. Fixed.
+pub const MAX_REACTIONS_PER_USER: usize = 20;
+
 /// How many messages may be forwarded together. Fixed.
 pub const MAX_FORWARDED_ENTRIES: usize = 100;
 

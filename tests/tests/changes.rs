@@ -371,7 +371,7 @@ async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
 
 async fn publish_raw(raw: &mut Raw, number: u64, content: &Content) -> Outcome {
     let content = Some(content.clone().into());
-    let publish = pb::Publish { number, to: "bob".into(), content, channel: String::new() };
+    let publish = pb::Publish { number, to: "bob".into(), content, ..Default::default() };
     raw.send_frame(Body::Publish(publish)).await;
     loop {
         match raw.heard().await {

@@ -62,7 +62,8 @@ async fn devices_publish_to_channels(setup: Setup, via: Via) {
 
 async fn publish_raw(raw: &mut Raw, number: u64, text: &str) -> Outcome {
     let content = pb::Content::from(pb::content::Body::Text(pb::Text { text: text.into() }));
-    let publish = pb::Publish { number, to: String::new(), content: Some(content), channel: "team".into() };
+    let publish =
+        pb::Publish { number, content: Some(content), channel: "team".into(), ..Default::default() };
     raw.send_frame(Body::Publish(publish)).await;
     loop {
         match raw.heard().await {

@@ -174,7 +174,7 @@ async fn who_has_not_left_is_served(setup: Setup, via: Via) {
     until(&mut publishes, |frame| matches!(frame, Body::Push(_))).await;
     let text = pb::content::Body::Text(pb::Text { text: "hi yourself".into() });
     let (to, content) = ("other".into(), Some(text.into()));
-    let publish = pb::Publish { number: 1, to, content, channel: String::new() };
+    let publish = pb::Publish { number: 1, to, content, ..Default::default() };
     publishes.send_frame(Body::Publish(publish)).await;
     until(&mut publishes, |frame| matches!(frame, Body::PublishResult(_))).await;
     // Its own message comes back to it.

@@ -155,7 +155,7 @@ async fn publish(raw: &mut Raw, number: u64, text: &str) -> Outcome {
         number,
         to: "bob".into(),
         content: Some(content),
-        channel: String::new(),
+        ..pb::Publish::default()
     }))
     .await;
     loop {

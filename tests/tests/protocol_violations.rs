@@ -44,7 +44,7 @@ fn publish(number: u64) -> Body {
         number,
         to: "alice".into(),
         content: Some(text.into()),
-        channel: String::new(),
+        ..pb::Publish::default()
     })
 }
 

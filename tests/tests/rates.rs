@@ -27,7 +27,7 @@ fn publish(number: u64) -> Body {
         number,
         to: format!("user-{number}"),
         content: Some(text.into()),
-        channel: String::new(),
+        ..pb::Publish::default()
     })
 }
 

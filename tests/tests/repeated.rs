@@ -21,7 +21,7 @@ everywhere!(a_publish_that_is_repeated_while_it_waits_has_one_result);
 fn publish(number: u64) -> Body {
     let text = pb::content::Body::Text(pb::Text { text: "hi".into() });
     let (to, content) = ("alice".into(), Some(text.into()));
-    Body::Publish(pb::Publish { number, to, content, channel: String::new() })
+    Body::Publish(pb::Publish { number, to, content, ..Default::default() })
 }
 
 /// What came before this pong, but for what brings the device up to date.

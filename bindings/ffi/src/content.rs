@@ -24,9 +24,23 @@ pub struct Content {
     /// The message that the thread hangs on which this one belongs to.
     #[uniffi(default = None)]
     pub thread: Option<u64>,
+    /// An edit or a recall was carried out where the message is kept: this is what it says since then.
+    #[uniffi(default = None)]
+    pub amended: Option<Amended>,
     /// What a newer version put there and this one does not know. Keep it with the rest.
     #[uniffi(default = None)]
     pub unknown: Option<Vec<u8>>,
+}
+
+/// That an edit or a recall was carried out where the message is kept. A timeline needs this or the change itself.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Amended {
+    /// The change.
+    pub change: u64,
+    /// It was a recall, and the content is empty. Else the content is that of the edit.
+    pub recalled: bool,
+    /// Who recalled it. None: the back end itself.
+    pub by_user: Option<String>,
 }
 
 /// The kinds.
@@ -258,6 +272,24 @@ pub struct ForwardedEntry {
     pub sent_at_ms: u64,
     /// What it said.
     pub content: Content,
+    /// The back end has found the message and says who sent it, when, and what it says. Else that is what the user says who passes
+    /// it on.
+    #[uniffi(default = false)]
+    pub verified: bool,
+    /// Where the message is, for who passes it on: `forward_message` says so. None: the back end does not look for it.
+    #[uniffi(default = None)]
+    pub source: Option<ForwardSource>,
+}
+
+/// Where a message is that is passed on, in a log of who does it.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ForwardSource {
+    /// The message.
+    pub message_id: u64,
+    /// Its place in the log.
+    pub seq: u64,
+    /// The channel that it is in. None: the user's inbox.
+    pub channel: Option<String>,
 }
 
 /// The message that another one answers.
@@ -271,6 +303,16 @@ pub struct Quote {
     pub kind: String,
     /// The beginning of what it says.
     pub excerpt: String,
+    /// The back end has found the message in this conversation. Else all of this is what the sender of the quote says.
+    #[uniffi(default = false)]
+    pub verified: bool,
+    /// The message was recalled: there is no excerpt.
+    #[uniffi(default = false)]
+    pub recalled: bool,
+    /// For who quotes: the message's place in this user's log of the conversation, as `quote_message` says it. 0: the back end does
+    /// not look for it.
+    #[uniffi(default = 0)]
+    pub seq: u64,
 }
 
 /// Plain text.

@@ -30,8 +30,8 @@ pub use self::{
     client::{Client, Published},
     config::{ClientConfig, Terminal, Trust},
     content::{
-        Body, Card, ChangeKind, Content, File, ForwardedEntry, Image, Location, Media, Quote, Video, Voice,
-        decode_content, encode_content, text_content,
+        Amended, Body, Card, ChangeKind, Content, File, ForwardSource, ForwardedEntry, Image, Location,
+        Media, Quote, Video, Voice, decode_content, encode_content, text_content,
     },
     conversation::{
         ConversationChange, ConversationPage, ConversationState, ListedConversation, MarkError, ReadMark,
@@ -45,8 +45,8 @@ pub use self::{
     },
     list::{ConversationList, Unread},
     message::{
-        MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, Transport, message_ref,
-        message_unix_ms,
+        MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, Transport,
+        forward_message, message_ref, message_unix_ms, quote_message,
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,

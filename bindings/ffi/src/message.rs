@@ -2,10 +2,11 @@
 
 use im_sdk::{
     Recipient, client as sdk,
+    content::ForwardSource,
     id::{ChannelId, InvalidId, MessageId, UserId},
 };
 
-use crate::Content;
+use crate::{Content, ForwardedEntry, InvalidContent, Quote};
 
 /// A message as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -46,6 +47,36 @@ pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
     let other = if message.from_user.as_ref() == Some(&me) { message.to_user } else { message.from_user };
     let to_user = message.channel.is_none().then(|| other.unwrap_or(me));
     Some(MessageRef { to_user, to_channel: message.channel, id: message.id, seq })
+}
+
+/// A quote of a received message, for a message into the same conversation, that the back end can verify. Of a message that is in no
+/// log it cannot.
+///
+/// # Errors
+/// [`InvalidContent`]: it was not received like this.
+#[uniffi::export]
+pub fn quote_message(message: ReceivedMessage) -> Result<Quote, InvalidContent> {
+    let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
+    let (id, content) = (crate::content::message_id(message.id)?, message.content.parse()?);
+    let mut quote = im_sdk::content::Quote::new(id, from, &content);
+    quote.seq = message.position.map_or(0, |position| position.seq);
+    Ok(quote.into())
+}
+
+/// A received message as an entry of a bundle of forwarded messages, that the back end can verify. Of a message that is in no log it
+/// cannot.
+///
+/// # Errors
+/// [`InvalidContent`]: it was not received like this.
+#[uniffi::export]
+pub fn forward_message(message: ReceivedMessage) -> Result<ForwardedEntry, InvalidContent> {
+    let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
+    let (id, content) = (crate::content::message_id(message.id)?, message.content.parse()?);
+    let mut entry = im_sdk::content::ForwardedEntry::new(id, from, content);
+    let channel = message.channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
+    let source = |position: Position| ForwardSource { message_id: id, seq: position.seq, channel };
+    entry.source = message.position.map(source);
+    Ok(entry.into())
 }
 
 /// When a message was sent, which its id says: milliseconds since the Unix epoch. None: that is no id.

@@ -215,7 +215,9 @@ fn clean(text: &str) -> String {
 }
 
 fn quoted(quote: &Quote) -> String {
-    format!("«{}: {}» ", sender(quote.from.as_ref()), shortened(&quote.excerpt))
+    let doubt = if quote.verified { "" } else { " (unverified)" };
+    let says = if quote.recalled { "(recalled)".to_owned() } else { shortened(&quote.excerpt) };
+    format!("«{}{doubt}: {says}» ", sender(quote.from.as_ref()))
 }
 
 fn shortened(text: &str) -> String {

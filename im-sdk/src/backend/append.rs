@@ -1,10 +1,16 @@
 //! Into the logs: a message to a user is appended to that user's inbox and to its sender's.
 //!
-//! An append that may be retried begins with the sender's inbox (or the first recipient's, where there is no sender): it
-//! decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
-//! whichever back end finishes what another began.
+//! An append that may be retried begins with the sender's inbox (without a sender, with that of the recipient whose id is the
+//! lowest): it decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
+//! whichever back end finishes what another began, and in whatever order it names the recipients.
 
-use super::{im::Im, message::Prepared, send::SendError};
+use std::time::Duration;
+
+use super::{
+    im::Im,
+    message::{KEY_TTL, Prepared},
+    send::SendError,
+};
 use crate::{
     cluster::{Appended, Entry, LogError, LogId, NewEntry, Once, ReadLimit},
     id::{MessageId, UserId},
@@ -18,8 +24,14 @@ pub(super) struct Logged {
     pub(super) message: Bytes,
     /// Each inbox that has it, with its place there.
     pub(super) seqs: Vec<(UserId, u64)>,
+    /// Inboxes that have it from an earlier try, under an id of its own: nothing is to be pushed or archived for them.
+    pub(super) earlier: Vec<(UserId, u64)>,
     pub(super) repeated: bool,
 }
+
+/// How much longer other logs remember a key than the log that decides: the clocks of their stores may differ a little. Were
+/// one of them to forget it first, a retry would append the message there again.
+const KEY_MARGIN: Duration = Duration::from_secs(60);
 
 impl Im {
     /// Appends a message to all its logs.
@@ -45,7 +57,8 @@ impl Im {
         mut inboxes: Vec<UserId>,
         once: Once,
     ) -> Result<Logged, SendError> {
-        let deciding = inboxes.remove(0);
+        let index = deciding(prepared, &inboxes);
+        let deciding = inboxes.remove(index);
         let writer = prepared.writer.clone();
         let entry = NewEntry {
             message_id: id,
@@ -66,11 +79,12 @@ impl Im {
             // A handler may make something else of the same publish.
             return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
+        let rest = once_decided(once, decided.message_id, id);
         let mut logged = self
-            .append_all(decided.message_id, message, inboxes, Some(once), prepared.writer.as_ref())
+            .append_all(decided.message_id, message, inboxes, Some(rest), prepared.writer.as_ref())
             .await?;
-        logged.seqs.insert(0, (deciding, decided.seq));
-        logged.repeated = decided.repeated;
+        logged.seqs.insert(index.min(logged.seqs.len()), (deciding, decided.seq));
+        logged.repeated |= decided.repeated;
         Ok(logged)
     }
 
@@ -100,13 +114,17 @@ impl Im {
         };
         let appended = self.inner.cluster.log().append_many(inboxes.iter().map(entry).collect()).await;
         let mut seqs = Vec::with_capacity(inboxes.len());
+        let mut earlier = Vec::new();
         for (inbox, appended) in inboxes.into_iter().zip(appended) {
             match appended {
-                Ok(appended) => seqs.push((inbox, appended.seq)),
+                Ok(appended) if appended.message_id == id => seqs.push((inbox, appended.seq)),
+                // The deciding log has forgotten what it decided, this one has not: its entry stays the only one.
+                Ok(appended) => earlier.push((inbox, appended.seq)),
                 Err(error) => return Err(SendError::not_logged(&inbox, error)),
             }
         }
-        Ok(Logged { message_id: id, message, seqs, repeated: false })
+        let repeated = !earlier.is_empty();
+        Ok(Logged { message_id: id, message, seqs, earlier, repeated })
     }
 
     async fn append_to(&self, inbox: &UserId, entry: NewEntry) -> Result<Appended, SendError> {
@@ -133,14 +151,42 @@ fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     sender.chain(others).cloned().collect()
 }
 
+/// Which inbox decides. Not by the order in which recipients are named, since a retry may name them in another one.
+fn deciding(prepared: &Prepared, inboxes: &[UserId]) -> usize {
+    if prepared.from.is_some() {
+        return 0;
+    }
+    let lowest = inboxes.iter().enumerate().min_by_key(|(_, user)| *user);
+    lowest.map_or(0, |(index, _)| index)
+}
+
+/// What the other logs remember of what was decided under this id, at the time that is in `now`: a key for as long as the
+/// deciding log does and a little longer, whenever they come to it.
+fn once_decided(once: Once, decided: MessageId, now: MessageId) -> Once {
+    match once {
+        Once::Key { key, ttl, digest } => {
+            let age = Duration::from_millis(now.unix_ms().saturating_sub(decided.unix_ms()));
+            let ttl = ttl.min(KEY_TTL).saturating_sub(age) + KEY_MARGIN;
+            Once::Key { key, ttl, digest }
+        }
+        numbered => numbered,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
 
     use super::*;
     use crate::{
         backend::{Message, users},
-        cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
+        cluster::{
+            AckQuestion, AckStore, Cluster, DeviceAck, Ends, LogBounds, LogStore, MemoryBus, MemoryLog,
+            MemoryRoutes, Page, ReadLimit,
+        },
+        id::Device,
         proto::pb,
     };
 
@@ -207,5 +253,156 @@ mod tests {
         let again = im.send_once(message(), once, &alice()).await.unwrap();
         assert_eq!((first.message_id, first.logged), (again.message_id, again.logged));
         assert_eq!(inbox(&im, "bob").await, inbox(&im, "alice").await);
+    }
+
+    fn keyed(names: [&str; 3]) -> Message {
+        Message::to(users(names)).text("hi").idempotency_key("order-1")
+    }
+
+    const ORDERS: [[&str; 3]; 6] = [
+        ["ann", "bob", "cat"],
+        ["ann", "cat", "bob"],
+        ["bob", "ann", "cat"],
+        ["bob", "cat", "ann"],
+        ["cat", "ann", "bob"],
+        ["cat", "bob", "ann"],
+    ];
+
+    /// A log whose appends to some inboxes fail, as long as it is told so.
+    #[derive(Debug)]
+    struct Failing {
+        log: MemoryLog,
+        for_users: std::sync::Mutex<Vec<&'static str>>,
+    }
+
+    impl Failing {
+        fn fails(&self, log: &LogId) -> bool {
+            let failing = self.for_users.lock().unwrap();
+            failing.iter().any(|user| log.to_string() == format!("u:{user}"))
+        }
+    }
+
+    #[async_trait]
+    impl LogStore for Failing {
+        async fn append(&self, log: &LogId, entry: NewEntry) -> Result<Appended, LogError> {
+            if self.fails(log) {
+                return Err(LogError::NotAppended {
+                    source: Arc::new(std::io::Error::other("switched off")),
+                });
+            }
+            self.log.append(log, entry).await
+        }
+
+        async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
+            let mut results = Vec::new();
+            for (log, entry) in entries {
+                results.push(self.append(&log, entry).await);
+            }
+            results
+        }
+
+        async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
+            self.log.read(log, after, limit).await
+        }
+
+        async fn read_back(
+            &self,
+            log: &LogId,
+            before: Option<u64>,
+            limit: ReadLimit,
+        ) -> Result<Page, LogError> {
+            self.log.read_back(log, before, limit).await
+        }
+
+        async fn replace(
+            &self,
+            log: &LogId,
+            seq: u64,
+            message_id: MessageId,
+            payload: Bytes,
+        ) -> Result<bool, LogError> {
+            self.log.replace(log, seq, message_id, payload).await
+        }
+
+        async fn id_at(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
+            self.log.id_at(log, seq).await
+        }
+
+        async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+            self.log.ends(logs).await
+        }
+    }
+
+    #[async_trait]
+    impl AckStore for Failing {
+        async fn note_acks(&self, acks: &[DeviceAck]) -> Result<Vec<bool>, LogError> {
+            self.log.note_acks(acks).await
+        }
+
+        async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+            self.log.acked(questions).await
+        }
+
+        async fn lower_ack(&self, ack: &DeviceAck) -> Result<(), LogError> {
+            self.log.lower_ack(ack).await
+        }
+    }
+
+    async fn failing_back_end() -> (Im, Arc<Failing>) {
+        let log = MemoryLog::new(LogBounds::default());
+        let log = Arc::new(Failing { log, for_users: std::sync::Mutex::default() });
+        let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log.clone());
+        (Im::with_cluster(cluster).await.unwrap(), log)
+    }
+
+    #[tokio::test]
+    async fn a_keyed_send_without_a_sender_has_one_effect_whatever_fails_first_and_in_whatever_order_it_is_retried()
+     {
+        for first in ORDERS {
+            for retry in ORDERS {
+                for failing in [&[][..], &["bob"], &["cat"], &["bob", "cat"]] {
+                    let (im, log) = failing_back_end().await;
+                    *log.for_users.lock().unwrap() = failing.to_vec();
+                    assert_eq!(im.send(keyed(first)).await.is_err(), !failing.is_empty());
+                    log.for_users.lock().unwrap().clear();
+                    let receipt = im.send(keyed(retry)).await.unwrap();
+                    assert!(receipt.repeated, "{first:?}, then {retry:?}");
+                    let seqs: Vec<_> =
+                        receipt.logged.iter().map(|(user, seq)| (user.as_str(), *seq)).collect();
+                    assert_eq!(seqs, retry.map(|user| (user, 1)), "in the order of the recipients");
+                    for user in retry {
+                        let ids: Vec<_> = inbox(&im, user).await.into_iter().map(|(id, _)| id).collect();
+                        assert_eq!(ids, [receipt.message_id], "{first:?}, then {retry:?}: {user}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_that_remembers_longer_than_the_deciding_one_keeps_its_entry() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let key = |ttl| Once::Key { key: "k".into(), ttl, digest: [7; 16] };
+        let to_both = || Message::to(users(["bob", "ann"])).text("hi");
+        // As an earlier try left it, of which the deciding log has nothing any more.
+        let id = im.inner.ids.next().await.unwrap();
+        let payload = to_both().prepare().unwrap().encode(id);
+        let bob = "bob".parse().unwrap();
+        im.append_to(&bob, NewEntry::new(id, payload).once(key(Duration::from_secs(60)))).await.unwrap();
+        let receipt = im.send_once(to_both(), key(Duration::from_secs(60)), &alice()).await.unwrap();
+        assert!(receipt.repeated);
+        let ids =
+            async |user| -> Vec<MessageId> { inbox(&im, user).await.into_iter().map(|(id, _)| id).collect() };
+        assert_eq!(ids("bob").await, [id], "one effect, and the one that its devices know");
+        assert_eq!(ids("ann").await, [receipt.message_id]);
+        assert_eq!(receipt.logged.len(), 2, "both have it: {receipt:?}");
+    }
+
+    #[test]
+    fn other_logs_forget_a_key_just_after_the_deciding_one() {
+        let (decided, now) = (MessageId::first_at(1_800_000_000_000), MessageId::first_at(1_800_000_600_000));
+        let once = Once::Key { key: "k".into(), ttl: KEY_TTL, digest: [7; 16] };
+        let Once::Key { ttl, .. } = once_decided(once, decided, now) else { panic!("a key") };
+        assert_eq!(ttl, KEY_TTL - Duration::from_secs(600) + KEY_MARGIN);
     }
 }

@@ -19,8 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     im::Im,
-    store::{MessageStore, StoredEntry},
+    store::{Amendment, MessageStore, MessageStoreError, StoredEntry},
 };
+use crate::Kind;
 use crate::cluster::{
     Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
 };
@@ -193,6 +194,10 @@ impl Work {
                 return;
             }
         }
+        // What a change does, also to messages that come later: none brings back what a recall took away.
+        if !self.amend(&amendments(&entries)).await {
+            return;
+        }
         if let Err(error) = self.archive.acknowledge(tokens).await {
             tracing::warn!(%error, "what was written could not be acknowledged and comes again");
         }
@@ -209,6 +214,23 @@ impl Work {
         }
         self.retry = FIRST_RETRY;
         self.written.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        true
+    }
+
+    /// The same for what recalls and edits make of messages.
+    async fn amend(&mut self, amendments: &[Amendment]) -> bool {
+        while let Err(error) = self.store.amend(amendments).await {
+            if matches!(error, MessageStoreError::Unsupported { .. }) {
+                tracing::debug!(%error, "what messages said before they were changed stays in the message store");
+                return true;
+            }
+            tracing::warn!(%error, amendments = amendments.len(), "an archiver cannot carry out changes");
+            self.pause().await;
+            if self.stop.is_cancelled() {
+                return false;
+            }
+        }
+        self.retry = FIRST_RETRY;
         true
     }
 
@@ -235,6 +257,15 @@ fn entries(deliveries: Vec<Delivery>) -> (Vec<StoredEntry>, Vec<DeliveryToken>) 
         }
     }
     (entries, tokens)
+}
+
+/// What recalls and edits among these entries do, each once.
+fn amendments(entries: &[StoredEntry]) -> Vec<Amendment> {
+    let change = Kind::Change.to_string();
+    let mut changes: Vec<&StoredEntry> = entries.iter().filter(|entry| entry.kind == change).collect();
+    changes.sort_by_key(|entry| entry.message_id);
+    changes.dedup_by_key(|entry| entry.message_id);
+    changes.into_iter().filter_map(|entry| Amendment::of(&entry.message)).collect()
 }
 
 #[cfg(test)]

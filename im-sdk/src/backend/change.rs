@@ -109,7 +109,7 @@ pub struct IncomingChange {
     /// What is to become of the message. An [edit](ChangeKind::Edit) says something new: rules for what may be said should look
     /// at it as well.
     pub change: Change,
-    /// The message as it is in the user's log, without earlier changes.
+    /// The message as it is in the user's log: with the edits and the recall that were carried out before, and without other changes.
     pub message: HistoryEntry,
 }
 
@@ -225,6 +225,7 @@ impl IncomingChange {
         let is_for_me = self.change.kind == ChangeKind::DeleteForMe;
         // What a device says beside the change itself is not passed on.
         let mut change = Change::new(self.message.message_id, self.change.kind);
+        change.seq = self.message.seq;
         let target = match self.to {
             Recipient::Channel(of) if is_for_me => {
                 change.channel = Some(of);

@@ -160,10 +160,21 @@ fn check_change(change: &pb::Change) -> Result<(), InvalidContent> {
         Some(What::Reaction(reaction)) if reaction.emoji.is_empty() => {
             Err(InvalidContent::Missing { what: "emoji" })
         }
-        Some(What::Reaction(reaction)) => at_most("emoji", reaction.emoji.len(), MAX_REACTION_BYTES),
+        Some(What::Reaction(reaction)) => {
+            at_most("emoji", reaction.emoji.len(), MAX_REACTION_BYTES)?;
+            if reaction.emoji.chars().any(is_no_sign) { nonsense("emoji") } else { Ok(()) }
+        }
         Some(What::Recall(_) | What::DeleteForMe(_) | What::Pin(_)) => Ok(()),
         None => Err(InvalidContent::Missing { what: "change that this back end knows" }),
     }
+}
+
+/// What no emoji has in it, nor any name for one: spaces, control characters, and what turns the direction of what stands
+/// around it.
+fn is_no_sign(char: char) -> bool {
+    char.is_whitespace()
+        || char.is_control()
+        || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn count(what: &'static str, count: usize, limit: usize) -> Result<(), InvalidContent> {
@@ -230,6 +241,12 @@ mod tests {
         assert_eq!(checked(emoji(MAX_REACTION_BYTES)), Ok(()));
         assert!(matches!(checked(emoji(MAX_REACTION_BYTES + 1)), Err(InvalidContent::TooLong { .. })));
         assert_eq!(checked(emoji(0)), Err(InvalidContent::Missing { what: "emoji" }));
+        for emoji in ["👍", "👩🏽\u{200d}🚒", "❤\u{fe0f}", "party_parrot", "+1"] {
+            assert_eq!(checked(Change::react(id(), emoji)), Ok(()), "{emoji}");
+        }
+        for emoji in [" ", "a b", "x\n", "\u{202e}x", "\u{2028}", "\0"] {
+            assert_eq!(checked(Change::react(id(), emoji)), nonsense("emoji"), "{emoji:?}");
+        }
         let voice = |bytes| Voice::new(Media::new("u"), 1).waveform(vec![0; bytes]);
         assert_eq!(checked(voice(MAX_WAVEFORM_BYTES)), Ok(()));
         assert!(matches!(checked(voice(MAX_WAVEFORM_BYTES + 1)), Err(InvalidContent::TooLong { .. })));

@@ -62,11 +62,19 @@ impl Im {
             None if same || archive.is_none() => prepared.encode(appended.message_id),
             None => return Err(SendError::Trimmed { log: place.log }),
         };
-        let archived = archive_all(archive, &archived, std::iter::once(place));
+        let log = place.log.clone();
+        let message = archived;
+        let archived = archive_all(archive, &message, std::iter::once(place));
         let asked = if waits { told.asked } else { Asked::new() };
         let message_id = appended.message_id;
         let (mut reached, archived) = join(self.reached(channel, appended.seq, asked), archived).await;
+        let amended = match prepared.amends {
+            None => Ok(()),
+            // Boxed for those that change nothing.
+            Some(seq) => Box::pin(self.carry_out(&message, seq, &[log])).await,
+        };
         archived.map_err(|source| SendError::NotArchived { message_id, source })?;
+        amended?;
         let mut receipt = Receipt::new(message_id, prepared.durability);
         receipt.repeated = appended.repeated;
         reached.unlocated = told.unlocated;

@@ -188,8 +188,12 @@ impl Im {
         let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
-            HistoryRange::After(seq) => return reading.forward(seq.max(deleted)).await,
+            HistoryRange::After(seq) => reading.forward(seq.max(deleted)).await,
         }?;
+        self.finish_in(&reading.log, &mut page.entries);
+        if let HistoryRange::After(_) = range {
+            return Ok(page);
+        }
         page.entries.retain(|entry| entry.seq > deleted);
         page.next = page
             .next

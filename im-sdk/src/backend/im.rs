@@ -13,8 +13,8 @@ use tokio_util::{
 };
 
 use super::{
-    acks::AckWatch, change::ChangePolicy, counts::Counts, directory::Directory, ids::Ids,
-    message::Durability, publisher::Publisher, search::MAX_SEARCHES, store::MessageStore,
+    acks::AckWatch, amend::MAX_FINISHING, change::ChangePolicy, counts::Counts, directory::Directory,
+    ids::Ids, message::Durability, publisher::Publisher, search::MAX_SEARCHES, store::MessageStore,
 };
 use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
 
@@ -122,6 +122,8 @@ pub(super) struct Inner {
     pub(super) counts: Arc<Counts>,
     /// How many searches may be under way.
     pub(super) searches: Semaphore,
+    /// How many changes that were left undone may be carried out.
+    pub(super) finishing: Arc<Semaphore>,
     /// Owns this process's tasks.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -163,6 +165,7 @@ impl Im {
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, config.send_timeout, tasks.clone())),
             searches: Semaphore::new(MAX_SEARCHES),
+            finishing: Arc::new(Semaphore::new(MAX_FINISHING)),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             counts: Arc::default(),
             cluster,

@@ -3,7 +3,8 @@
 mod prepared;
 
 pub(super) use self::prepared::{
-    InvalidMessage, Prepared, channel_push_frame, check_size, digest, left_frame, push_frame, push_frame_len,
+    InvalidMessage, KEY_TTL, Prepared, channel_push_frame, check_size, digest, left_frame, push_frame,
+    push_frame_len,
 };
 use crate::{
     Content, Recipient,

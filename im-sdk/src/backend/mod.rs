@@ -16,6 +16,7 @@
 //! [history](crate::guide::history), and how to [operate](crate::guide::operating) all of it.
 
 mod acks;
+mod amend;
 mod append;
 mod archive;
 mod broadcast;
@@ -47,6 +48,7 @@ pub mod store;
 mod trouble;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
+pub use amend::AmendError;
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use broadcast::BroadcastReceipt;
 pub use change::{ChangePolicy, ChangeRights, IncomingChange};
@@ -77,8 +79,8 @@ pub use service::{
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;
 pub use store::{
-    MemoryMessageStore, MessageStore, MessageStoreError, NotAMessage, SearchPage, SearchQuery, StorePage,
-    StoreQuery, StoredEntry, StoredKey, Words,
+    AMENDMENTS_KEPT, AmendedPart, Amendment, MemoryMessageStore, MessageStore, MessageStoreError,
+    NotAMessage, SearchPage, SearchQuery, StorePage, StoreQuery, StoredEntry, StoredKey, Words,
 };
 
 pub use crate::{

@@ -94,7 +94,8 @@ impl Im {
         check_size(frame.len())?;
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
-        if let Some(owner) = prepared.from.as_ref().or(prepared.users.first())
+        // In whatever order the recipients are named.
+        if let Some(owner) = prepared.from.as_ref().or(prepared.users.iter().min())
             && let Some(first) = self.sent_before(LogId::Inbox(owner.clone()), id, once.as_ref()).await?
         {
             return Ok(Receipt { repeated: true, ..Receipt::new(first, Durability::Live) });
@@ -131,10 +132,17 @@ impl Im {
                 Box::pin(async { tokio::join!(self.push_logged(&logged, waits), archived) }).await
             }
         };
+        let amended = match prepared.amends {
+            None => Ok(()),
+            // Boxed for those that change nothing.
+            Some(seq) => Box::pin(self.carry_out(&logged.message, seq, &inboxes(&logged))).await,
+        };
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
+        amended?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);
         receipt.repeated = logged.repeated;
         receipt.logged = logged.seqs;
+        receipt.logged.extend(logged.earlier);
         // A sender who is no recipient has an entry as well, of which the receipt does not speak.
         let sender = prepared.from.filter(|sender| !prepared.users.contains(sender));
         let recipient = |user: &UserId| Some(user) != sender.as_ref();
@@ -179,6 +187,10 @@ impl Im {
         let seqs: HashMap<&UserId, u64> = logged.seqs.iter().map(|(user, seq)| (user, *seq)).collect();
         Ok(self.ask(devices, |user| frames(seqs.get(user).copied().unwrap_or_default())).await)
     }
+}
+
+fn inboxes(logged: &Logged) -> Vec<LogId> {
+    logged.seqs.iter().map(|(user, _)| LogId::Inbox(user.clone())).collect()
 }
 
 pub(super) fn check_size(bytes: usize) -> Result<(), SendError> {

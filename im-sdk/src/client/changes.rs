@@ -3,7 +3,7 @@
 use super::{Client, LocalId, ReceivedMessage, SendError};
 use crate::{
     Content, Recipient,
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, ForwardSource, ForwardedEntry, Quote},
     id::{MessageId, UserId},
 };
 
@@ -37,6 +37,32 @@ impl ReceivedMessage {
             None => Recipient::User(other.as_ref().unwrap_or(me).clone()),
         };
         Some(MessageRef { conversation, id: self.id, seq })
+    }
+}
+
+impl ReceivedMessage {
+    /// A quote of it, for a message into the same conversation, that the back end can verify. Of a message that is in no log it
+    /// cannot.
+    pub fn quote(&self) -> Quote {
+        let seq = self.position.as_ref().map_or(0, |position| position.seq);
+        Quote { seq, ..Quote::new(self.id, self.from.clone(), &self.content) }
+    }
+
+    /// The message as an entry of a [`Forwarded`](crate::content::Forwarded), that the back end can verify. Of a message that is
+    /// in no log it cannot.
+    pub fn forward(&self) -> ForwardedEntry {
+        let source = self.position.as_ref().map(|position| {
+            let (seq, channel) = (position.seq, self.channel.clone());
+            ForwardSource { message_id: self.id, seq, channel }
+        });
+        ForwardedEntry { source, ..ForwardedEntry::new(self.id, self.from.clone(), self.content.clone()) }
+    }
+}
+
+impl MessageRef {
+    /// A quote of the message, as [`ReceivedMessage::quote`] makes it.
+    pub fn quote(&self, from: Option<UserId>, content: &Content) -> Quote {
+        Quote { seq: self.seq, ..Quote::new(self.id, from, content) }
     }
 }
 

@@ -21,6 +21,26 @@ pub struct Change {
     pub(crate) between: Vec<UserId>,
 }
 
+/// That an edit or a recall was carried out where the message is kept: what it said before is gone from the logs and the message
+/// store. The change is an entry of the same log, too. A [`Timeline`](crate::timeline::Timeline) needs only one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Amended {
+    /// The change.
+    pub change: MessageId,
+    /// It was a recall, and the content is empty. Else the content is that of the edit.
+    pub recalled: bool,
+    /// Who recalled it. `None`: the back end itself.
+    pub by: Option<UserId>,
+}
+
+impl Amended {
+    /// By this change.
+    pub fn new(change: MessageId, recalled: bool, by: Option<UserId>) -> Self {
+        Self { change, recalled, by }
+    }
+}
+
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,7 +51,8 @@ pub enum ChangeKind {
     Edit(Box<Content>),
     /// The user that says so does not want to see it any more; nobody else learns of it.
     DeleteForMe,
-    /// One user's sign to it. Each user has any number of them, each once.
+    /// One user's sign to it. Each user has up to
+    /// [`MAX_REACTIONS_PER_USER`](crate::proto::limits::MAX_REACTIONS_PER_USER) different ones.
     Reaction {
         /// An emoji, or the application's name for one; 1 to
         /// [`MAX_REACTION_BYTES`](crate::proto::limits::MAX_REACTION_BYTES).

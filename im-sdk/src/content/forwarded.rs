@@ -1,7 +1,7 @@
 //! Messages from elsewhere.
 
 use super::Content;
-use crate::id::{MessageId, UserId};
+use crate::id::{ChannelId, MessageId, UserId};
 
 /// Messages from elsewhere, passed on together. At most
 /// [`MAX_FORWARDED_ENTRIES`](crate::proto::limits::MAX_FORWARDED_ENTRIES), and bundles inside of bundles at most
@@ -28,18 +28,35 @@ impl Forwarded {
 pub struct ForwardedEntry {
     /// Who sent it. `None`: not told, or the back end.
     pub from: Option<UserId>,
-    /// What they were called, for those who do not know the user.
+    /// What they were called, for those who do not know the user: as the user says who passes it on.
     pub name: String,
     /// When, in milliseconds since the Unix epoch; 0: not told.
     pub sent_at_ms: u64,
     /// What it said.
     pub content: Content,
+    /// The back end has found the message and says who sent it, when, and what it says. Else that is what the user says who passes
+    /// it on. Made by `ReceivedMessage::forward`, an entry can be found.
+    pub verified: bool,
+    /// Where the message is, on the way to the back end. `None`: not told.
+    pub source: Option<ForwardSource>,
+}
+
+/// Where a message is that is passed on, in a log of who does it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardSource {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its place in the log.
+    pub seq: u64,
+    /// The channel that it is in. `None`: the user's inbox.
+    pub channel: Option<ChannelId>,
 }
 
 impl ForwardedEntry {
-    /// A message as it was received.
+    /// A message, as whoever passes it on says it was.
     pub fn new(id: MessageId, from: Option<UserId>, content: Content) -> Self {
-        Self { from, name: String::new(), sent_at_ms: id.unix_ms(), content }
+        let content = Content { amended: None, ..content };
+        Self { from, sent_at_ms: id.unix_ms(), content, ..Self::default() }
     }
 
     /// The same with its sender's name.

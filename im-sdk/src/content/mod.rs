@@ -60,8 +60,8 @@ use prost::Message as _;
 pub(crate) use self::wire::edit;
 pub(crate) use self::wire::is_empty;
 pub use self::{
-    change::{Change, ChangeKind},
-    forwarded::{Forwarded, ForwardedEntry},
+    change::{Amended, Change, ChangeKind},
+    forwarded::{ForwardSource, Forwarded, ForwardedEntry},
     kinds::{Card, Custom, Location, Notice},
     media::{File, Image, Media, Video, Voice},
     reference::{Mentions, Quote},
@@ -84,6 +84,8 @@ pub struct Content {
     pub quote: Option<Box<Quote>>,
     /// The message that the thread hangs on which this one belongs to.
     pub thread: Option<MessageId>,
+    /// An edit or a recall was carried out where the message is kept: this is what it says since then.
+    pub amended: Option<Box<Amended>>,
     /// What a newer version put there and this one does not know, encoded as it came. Keep it with the rest.
     pub unknown: Bytes,
 }

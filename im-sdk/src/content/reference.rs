@@ -27,6 +27,10 @@ impl Mentions {
 }
 
 /// The message that another one answers, with enough of it to be shown without it.
+///
+/// A device names the message and its place: `ReceivedMessage::quote`. The back end looks it up in the conversation, and says itself
+/// who sent it and what it says. What it does not find it passes on as it came, not [verified](Quote::verified): show that as
+/// somebody's claim, or not at all. A back end's own quotes are as it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Quote {
@@ -39,18 +43,25 @@ pub struct Quote {
     pub kind: String,
     /// The beginning of what it says, at most [`MAX_EXCERPT_BYTES`].
     pub excerpt: String,
+    /// The back end has found the message in this conversation. Else all of this is what the sender of the quote says.
+    pub verified: bool,
+    /// The message was recalled: there is no excerpt.
+    pub recalled: bool,
+    /// Where the message is in the log of who quotes it, on the way to the back end; 0: not told.
+    pub seq: u64,
 }
 
 impl Quote {
-    /// A message as it was received.
+    /// A message, as whoever quotes it says it is.
     pub fn new(message_id: MessageId, from: Option<UserId>, content: &Content) -> Self {
         let summary = content.summary();
         let excerpt = summary[..summary.floor_char_boundary(MAX_EXCERPT_BYTES)].to_owned();
+        let recalled = content.amended.as_ref().is_some_and(|amended| amended.recalled);
         let kind = match &content.body {
             Body::Custom(custom) => custom.kind.clone(),
             Body::Unknown => String::new(),
             _ => content.kind().map(|kind| kind.to_string()).unwrap_or_default(),
         };
-        Self { message_id, from, kind, excerpt }
+        Self { message_id, from, kind, excerpt, verified: false, recalled, seq: 0 }
     }
 }

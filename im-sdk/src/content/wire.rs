@@ -1,8 +1,8 @@
 //! Contents as they travel.
 
 use super::{
-    Body, Card, Change, ChangeKind, Content, Custom, File, Forwarded, ForwardedEntry, Image, Location, Media,
-    Mentions, Notice, Quote, Video, Voice,
+    Amended, Body, Card, Change, ChangeKind, Content, Custom, File, ForwardSource, Forwarded, ForwardedEntry,
+    Image, Location, Media, Mentions, Notice, Quote, Video, Voice,
 };
 use crate::{
     id::{ChannelId, MessageId, UserId},
@@ -19,6 +19,7 @@ impl From<Content> for pb::Content {
             mentions: (!content.mentions.is_empty()).then(|| Box::new(content.mentions.into())),
             quote: content.quote.map(|quote| Box::new((*quote).into())),
             thread: content.thread.map_or(0, MessageId::as_u64),
+            amended: content.amended.map(|amended| Box::new((*amended).into())),
             unknown: content.unknown.into(),
         }
     }
@@ -54,6 +55,7 @@ impl From<pb::Content> for Content {
             mentions: content.mentions.map(|mentions| Mentions::from(*mentions)).unwrap_or_default(),
             quote: content.quote.and_then(|wire| quote(*wire)).map(Box::new),
             thread: MessageId::from_u64(content.thread),
+            amended: content.amended.and_then(|wire| amended(*wire)).map(Box::new),
             unknown: content.unknown.into(),
         }
     }
@@ -207,6 +209,14 @@ impl From<Forwarded> for pb::Forwarded {
             sent_at_ms: entry.sent_at_ms,
             content: Some(entry.content.into()),
             name: entry.name,
+            message_id: entry.source.as_ref().map_or(0, |source| source.message_id.as_u64()),
+            seq: entry.source.as_ref().map_or(0, |source| source.seq),
+            channel: entry
+                .source
+                .and_then(|source| source.channel)
+                .map(|channel| channel.to_string())
+                .unwrap_or_default(),
+            verified: entry.verified,
         };
         Self { title: forwarded.title, entries: forwarded.entries.into_iter().map(entry).collect() }
     }
@@ -219,6 +229,11 @@ impl From<pb::Forwarded> for Forwarded {
             sent_at_ms: entry.sent_at_ms,
             content: entry.content.into(),
             name: entry.name,
+            verified: entry.verified,
+            source: MessageId::from_u64(entry.message_id).map(|message_id| {
+                let channel = ChannelId::parse(&entry.channel).ok();
+                ForwardSource { message_id, seq: entry.seq, channel }
+            }),
         };
         Self { title: forwarded.title, entries: forwarded.entries.into_iter().map(entry).collect() }
     }
@@ -250,16 +265,30 @@ impl From<pb::Mentions> for Mentions {
 
 impl From<Quote> for pb::Quote {
     fn from(quote: Quote) -> Self {
-        let from = quote.from.map(|user| user.to_string()).unwrap_or_default();
-        Self { message_id: quote.message_id.as_u64(), from, kind: quote.kind, excerpt: quote.excerpt }
+        let Quote { message_id, from, kind, excerpt, verified, recalled, seq } = quote;
+        let from = from.map(|user| user.to_string()).unwrap_or_default();
+        Self { message_id: message_id.as_u64(), from, kind, excerpt, seq, verified, recalled }
     }
 }
 
 /// One without a message quotes nothing.
 fn quote(quote: pb::Quote) -> Option<Quote> {
-    let message_id = MessageId::from_u64(quote.message_id)?;
-    let from = UserId::parse(&quote.from).ok();
-    Some(Quote { message_id, from, kind: quote.kind, excerpt: quote.excerpt })
+    let pb::Quote { message_id, from, kind, excerpt, seq, verified, recalled } = quote;
+    let message_id = MessageId::from_u64(message_id)?;
+    Some(Quote { message_id, from: UserId::parse(&from).ok(), kind, excerpt, verified, recalled, seq })
+}
+
+impl From<Amended> for pb::Amended {
+    fn from(amended: Amended) -> Self {
+        let by = amended.by.map(|user| user.to_string()).unwrap_or_default();
+        Self { change: amended.change.as_u64(), recalled: amended.recalled, by }
+    }
+}
+
+/// Without a change, nothing was changed.
+fn amended(amended: pb::Amended) -> Option<Amended> {
+    let change = MessageId::from_u64(amended.change)?;
+    Some(Amended { change, recalled: amended.recalled, by: UserId::parse(&amended.by).ok() })
 }
 
 impl From<Change> for pb::Change {

@@ -90,6 +90,8 @@
 //! - A recall and a deletion are for good: what the message said is forgotten, whatever comes after or before.
 //! - Of several edits, the one with the highest message id counts. The same for pins, and for each user's reaction with each
 //!   emoji. Ids are the same in every log, so two users whose inboxes hold two changes in different order agree.
+//! - Where the log, or the message store, has carried out an edit or a recall ([`Content::amended`]), the message says so by itself.
+//! - A quote of a message that is recalled shows no excerpt any more.
 //! - A change of a message that has not come yet waits for it, see [`MAX_WAITING_CHANGES`].
 //! - A deletion counts for the user alone whose timeline it is.
 //! - Back ends let nobody change what they may not, so all that is in a log counts.
@@ -145,6 +147,8 @@ pub struct Timeline {
     messages: BTreeMap<MessageId, ShownMessage>,
     /// Messages that have not come, of which changes have.
     awaited: BTreeSet<MessageId>,
+    /// By message: which ones quote it.
+    quoting: BTreeMap<MessageId, BTreeSet<MessageId>>,
     /// How many changes these are.
     waiting: usize,
     most_waiting: usize,
@@ -158,6 +162,7 @@ impl Timeline {
             owner,
             messages: BTreeMap::new(),
             awaited: BTreeSet::new(),
+            quoting: BTreeMap::new(),
             waiting: 0,
             most_waiting: MAX_WAITING_CHANGES,
             horizon: None,
@@ -177,7 +182,7 @@ impl Timeline {
     }
 
     /// Takes an entry. Returns the message that looks different now: a new one, or one that was changed; `None` if nothing
-    /// does.
+    /// does. Where it was recalled, messages that quote it look different as well.
     pub fn apply<'a>(&mut self, entry: impl Into<Entry<'a>>) -> Option<MessageId> {
         let Entry { id, from, content } = entry.into();
         let Some(change) = content.as_change() else {
@@ -225,13 +230,27 @@ impl Timeline {
         let Some(next) = last.as_u64().checked_add(1).and_then(MessageId::from_u64) else {
             self.messages.clear();
             self.awaited.clear();
+            self.quoting.clear();
             self.waiting = 0;
             return;
         };
         let kept = self.messages.split_off(&next);
         let forgotten = std::mem::replace(&mut self.messages, kept);
         self.awaited = self.awaited.split_off(&next);
+        self.quoting.retain(|_, quoting| {
+            *quoting = quoting.split_off(&next);
+            !quoting.is_empty()
+        });
         self.waiting -= forgotten.values().map(ShownMessage::waiting).sum::<usize>();
+    }
+
+    /// Quotes of a message that was recalled show no excerpt.
+    fn hide_quotes(&mut self, of: MessageId) {
+        for quoting in self.quoting.get(&of).into_iter().flatten() {
+            if let Some(message) = self.messages.get_mut(quoting) {
+                message.hide_quote(of);
+            }
+        }
     }
 
     fn update(&mut self, id: MessageId, change: impl FnOnce(&mut ShownMessage) -> bool) -> Option<MessageId> {
@@ -242,11 +261,22 @@ impl Timeline {
         let before = message.waiting();
         let changed = change(message);
         let (after, has_come) = (message.waiting(), message.has_come());
+        let (quotes, is_recalled) = (message.quotes(), message.recalled().is_some());
         self.waiting = self.waiting - before + after;
         if has_come {
             self.awaited.remove(&id);
         } else {
             self.awaited.insert(id);
+        }
+        if let Some(quoted) = quotes {
+            self.quoting.entry(quoted).or_default().insert(id);
+            let is_gone = self.messages.get(&quoted).is_some_and(|quoted| quoted.recalled().is_some());
+            if is_gone && let Some(message) = self.messages.get_mut(&id) {
+                message.hide_quote(quoted);
+            }
+        }
+        if is_recalled && changed {
+            self.hide_quotes(id);
         }
         while self.waiting > self.most_waiting
             && let Some(oldest) = self.awaited.first()

@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     Content,
+    content::Amended,
     id::{MessageId, UserId},
+    proto::limits::MAX_REACTIONS_PER_USER,
 };
+
+/// How many reactions of one user to a message are remembered, those that were taken back among them: twice as many as are
+/// shown. Beyond, the one that was changed first is forgotten.
+const REMEMBERED_REACTIONS: usize = 2 * MAX_REACTIONS_PER_USER;
 
 /// A message as it is to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +19,15 @@ pub struct ShownMessage {
     id: MessageId,
     /// Who sent it, once it has come.
     from: Option<Option<UserId>>,
-    /// Nothing, once it is recalled or deleted.
+    /// What it said at first. Nothing, once it is edited, recalled or deleted.
     original: Option<Content>,
     edit: Option<Latest<Content>>,
     recalled: Option<Recalled>,
     deleted: bool,
-    /// By emoji and user; `true`: it is there.
-    reactions: BTreeMap<(String, Option<UserId>), Latest<bool>>,
+    /// By user and emoji; `true`: it is there.
+    reactions: BTreeMap<Option<UserId>, BTreeMap<String, Latest<bool>>>,
+    /// How many these are.
+    reaction_count: usize,
     pinned: Option<Latest<bool>>,
 }
 
@@ -67,6 +75,7 @@ impl ShownMessage {
             recalled: None,
             deleted: false,
             reactions: BTreeMap::new(),
+            reaction_count: 0,
             pinned: None,
         }
     }
@@ -106,16 +115,16 @@ impl ShownMessage {
         self.pinned.as_ref().is_some_and(|pinned| pinned.value)
     }
 
-    /// The reactions to it, in the order of the emojis' bytes.
+    /// The reactions to it, in the order of the emojis' bytes: of each user up to
+    /// [`MAX_REACTIONS_PER_USER`](crate::proto::limits::MAX_REACTIONS_PER_USER), the newest.
     pub fn reactions(&self) -> Vec<Reaction<'_>> {
-        let mut reactions: Vec<Reaction<'_>> = Vec::new();
-        for ((emoji, user), _) in self.reactions.iter().filter(|(_, latest)| latest.value) {
-            match reactions.last_mut() {
-                Some(last) if last.emoji == emoji => last.users.push(user.as_ref()),
-                _ => reactions.push(Reaction { emoji, users: vec![user.as_ref()] }),
+        let mut by_emoji: BTreeMap<&str, Vec<Option<&UserId>>> = BTreeMap::new();
+        for (user, reactions) in &self.reactions {
+            for emoji in shown(reactions) {
+                by_emoji.entry(emoji).or_default().push(user.as_ref());
             }
         }
-        reactions
+        by_emoji.into_iter().map(|(emoji, users)| Reaction { emoji, users }).collect()
     }
 
     /// The edit that says what it says.
@@ -134,21 +143,49 @@ impl ShownMessage {
             return 0;
         }
         let single = [self.edit.is_some(), self.recalled.is_some(), self.deleted, self.pinned.is_some()];
-        single.into_iter().filter(|there| *there).count() + self.reactions.len()
+        single.into_iter().filter(|there| *there).count() + self.reaction_count
     }
 
     // What follows says whether the message looks different. Each commutes with all others and has no effect the second
     // time.
 
     pub(super) fn arrive(&mut self, from: Option<&UserId>, content: &Content) -> bool {
-        if self.has_come() {
-            return false;
+        let is_new = !self.has_come();
+        if is_new {
+            self.from = Some(from.cloned());
         }
-        self.from = Some(from.cloned());
-        if !self.is_gone() {
-            self.original = Some(content.clone());
+        let changed = match content.amended.as_deref() {
+            // The log has carried the change out: the same as if the change came, too.
+            Some(Amended { change, recalled: true, by }) => self.recall(*change, by.as_ref()),
+            Some(Amended { change, .. }) => {
+                let says = Content { amended: None, ..content.clone() };
+                self.edit(*change, &says)
+            }
+            None => {
+                if is_new && !self.is_gone() && self.edit.is_none() {
+                    self.original = Some(content.clone());
+                }
+                false
+            }
+        };
+        is_new || changed
+    }
+
+    /// The message that it quotes.
+    pub(super) fn quotes(&self) -> Option<MessageId> {
+        self.content()?.quote.as_ref().map(|quote| quote.message_id)
+    }
+
+    /// What it quotes was recalled.
+    pub(super) fn hide_quote(&mut self, of: MessageId) {
+        let says = self.edit.as_mut().map(|edit| &mut edit.value).or(self.original.as_mut());
+        if let Some(quote) = says.and_then(|content| content.quote.as_mut())
+            && quote.message_id == of
+        {
+            quote.recalled = true;
+            quote.excerpt.clear();
+            quote.kind.clear();
         }
-        true
     }
 
     pub(super) fn recall(&mut self, change: MessageId, by: Option<&UserId>) -> bool {
@@ -170,6 +207,8 @@ impl ShownMessage {
         let counts = !self.is_gone() && Latest::is_older(self.edit.as_ref(), change);
         if counts {
             self.edit = Some(Latest { change, value: content.clone() });
+            // What it said at first is gone.
+            self.original = None;
         }
         counts
     }
@@ -189,15 +228,22 @@ impl ShownMessage {
         emoji: &str,
         removed: bool,
     ) -> bool {
-        let key = (emoji.to_owned(), user.cloned());
-        let there = self.reactions.get(&key);
-        if self.is_gone() || !Latest::is_older(there, change) {
+        if self.is_gone() {
+            return false;
+        }
+        let reactions = self.reactions.entry(user.cloned()).or_default();
+        let there = reactions.get(emoji);
+        if !Latest::is_older(there, change) {
             return false;
         }
         let before = there.is_some_and(|there| there.value);
+        let count = reactions.len();
         // One that was taken back stays as such: an older one may yet come.
-        self.reactions.insert(key, Latest { change, value: !removed });
-        before == removed
+        reactions.insert(emoji.to_owned(), Latest { change, value: !removed });
+        let forgotten = forget_oldest(reactions);
+        self.reaction_count = self.reaction_count - count + reactions.len();
+        // Of many, one that is changed again may come into view.
+        before == removed || forgotten || reactions.len() > MAX_REACTIONS_PER_USER
     }
 
     /// Nobody, or not this user, is to see what it said.
@@ -210,6 +256,28 @@ impl ShownMessage {
         self.original = None;
         self.edit = None;
         self.reactions.clear();
+        self.reaction_count = 0;
         self.pinned = None;
     }
+}
+
+/// Keeps as many of a user's reactions as are remembered. Of whatever comes in whatever order the same are left: those with the
+/// highest ids, and these only get higher. Returns whether one is gone that was there.
+fn forget_oldest(reactions: &mut BTreeMap<String, Latest<bool>>) -> bool {
+    if reactions.len() <= REMEMBERED_REACTIONS {
+        return false;
+    }
+    let oldest = reactions.iter().min_by_key(|(_, latest)| latest.change).map(|(emoji, _)| emoji.clone());
+    oldest.and_then(|emoji| reactions.remove(&emoji)).is_some_and(|latest| latest.value)
+}
+
+/// The newest of a user's reactions that are there.
+fn shown(reactions: &BTreeMap<String, Latest<bool>>) -> impl Iterator<Item = &str> {
+    let there = || reactions.iter().filter(|(_, latest)| latest.value);
+    let mut changes: Vec<MessageId> = there().map(|(_, latest)| latest.change).collect();
+    changes.sort_unstable_by(|one, other| other.cmp(one));
+    let lowest = changes.get(MAX_REACTIONS_PER_USER - 1).copied();
+    there()
+        .filter(move |(_, latest)| lowest.is_none_or(|lowest| latest.change >= lowest))
+        .map(|(emoji, _)| &**emoji)
 }

@@ -369,3 +369,58 @@ fn the_oldest_that_waits_is_given_up_with_all_before_it() {
     timeline.forget_through(id(u64::MAX >> 1));
     assert_eq!((timeline.messages().count(), timeline.waiting()), (0, 0));
 }
+
+/// A user's reactions to one message, each by another change, given in an order that `shuffle` makes.
+fn many_reactions(reactions: &[(u8, bool)], shuffle: &[u16]) -> Timeline {
+    let message = id(1);
+    let mut changes: Vec<(u16, MessageId, Change)> = reactions
+        .iter()
+        .zip(2..)
+        .map(|(&(emoji, removed), number)| {
+            let emoji = format!("emoji-{}", emoji % 60);
+            let change =
+                if removed { Change::unreact(message, emoji) } else { Change::react(message, emoji) };
+            (shuffle[number as usize % shuffle.len()].rotate_left(number as u32), id(number), change)
+        })
+        .collect();
+    changes.sort_by_key(|(place, ..)| *place);
+    let mut timeline = Timeline::new(user(0));
+    timeline.apply(Entry::new(message, Some(&user(1)), &Content::text("hi")));
+    for (_, id, change) in changes {
+        timeline.apply(Entry::new(id, Some(&user(0)), &change.into()));
+    }
+    timeline
+}
+
+proptest! {
+    #[test]
+    fn of_any_number_of_reactions_the_same_are_shown_in_whatever_order_they_come(
+        reactions in vec((any::<u8>(), prop::bool::weighted(0.2)), 0..200),
+        one in vec(any::<u16>(), 1..50),
+        other in vec(any::<u16>(), 1..50),
+    ) {
+        let (one, other) = (many_reactions(&reactions, &one), many_reactions(&reactions, &other));
+        prop_assert_eq!(&one, &other);
+        let shown = one.get(id(1)).unwrap().reactions();
+        prop_assert!(shown.len() <= crate::proto::limits::MAX_REACTIONS_PER_USER);
+    }
+}
+
+#[test]
+fn a_message_shows_the_newest_of_a_users_reactions_and_those_of_others() {
+    let mut timeline = Timeline::new(user(0));
+    timeline.apply(Entry::new(id(1), Some(&user(1)), &Content::text("hi")));
+    for number in 2..=1001 {
+        let change = Change::react(id(1), format!("{number:04}"));
+        assert_eq!(timeline.apply(Entry::new(id(number), Some(&user(0)), &change.into())), Some(id(1)));
+    }
+    timeline.apply(Entry::new(id(2000), Some(&user(2)), &Change::react(id(1), "0001").into()));
+    let message = timeline.get(id(1)).unwrap();
+    let shown: Vec<_> = message.reactions().into_iter().map(|reaction| reaction.emoji.to_owned()).collect();
+    let newest = (982..=1001).map(|number| format!("{number:04}"));
+    assert_eq!(shown, std::iter::once("0001".to_owned()).chain(newest).collect::<Vec<_>>());
+    // One that is taken back makes room for the next older one.
+    timeline.apply(Entry::new(id(2001), Some(&user(0)), &Change::unreact(id(1), "1001").into()));
+    let shown = timeline.get(id(1)).unwrap().reactions();
+    assert_eq!((shown.len(), shown[1].emoji), (21, "0981"));
+}

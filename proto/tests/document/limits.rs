@@ -56,6 +56,7 @@ fn told() -> Vec<(&'static str, String)> {
         ("users that a message mentions", plain(MAX_MENTIONS)),
         ("excerpt of a quoted message", bytes(MAX_EXCERPT_BYTES)),
         ("emoji of a reaction", format!("1 to {}", bytes(MAX_REACTION_BYTES))),
+        ("different reactions of one user to a message", plain(MAX_REACTIONS_PER_USER)),
         ("messages that are forwarded together", plain(MAX_FORWARDED_ENTRIES)),
         ("bundles of forwarded messages in each other", plain(MAX_FORWARDED_DEPTH)),
         ("waveform of a voice message", bytes(MAX_WAVEFORM_BYTES)),

@@ -191,7 +191,7 @@ pub(crate) fn ping_bytes() -> Bytes {
 }
 
 pub(crate) fn publish_bytes() -> Bytes {
-    pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")), channel: String::new() }
+    pb::Publish { number: 1, to: "bob".into(), content: Some(text("hi")), ..Default::default() }
         .encode_to_vec()
         .into()
 }

@@ -15,9 +15,24 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
         from: "bob".into(),
         kind: "text".into(),
         excerpt: "really?".into(),
+        ..Default::default()
     };
+    let asked = pb::Quote { message_id: EARLIER_ID, seq: 42, ..Default::default() };
+    let found = pb::Quote { verified: true, ..quote.clone() };
+    let gone = pb::Quote { message_id: EARLIER_ID, verified: true, recalled: true, ..Default::default() };
     let beside = |content: pb::Content| pb::Content { body: Some(said("yes, @all")), ..content };
+    let quoting = |quote: pb::Quote| beside(pb::Content { quote: Some(quote.into()), ..Default::default() });
+    let recalled = pb::Amended { change: EARLIER_ID, recalled: true, by: "alice".into() };
+    let edited = pb::Amended { change: EARLIER_ID, ..Default::default() };
     vec![
+        ("content.quote.from_device", quoting(asked)),
+        ("content.quote.verified", quoting(found)),
+        ("content.quote.recalled", quoting(gone)),
+        ("content.amended.recalled", pb::Content { amended: Some(recalled.into()), ..Default::default() }),
+        (
+            "content.amended.edited",
+            beside(pb::Content { amended: Some(edited.into()), ..Default::default() }),
+        ),
         ("content.mentions", beside(pb::Content { mentions: Some(mentions.into()), ..Default::default() })),
         ("content.quote", beside(pb::Content { quote: Some(quote.into()), ..Default::default() })),
         ("content.thread", beside(pb::Content { thread: EARLIER_ID, ..Default::default() })),
@@ -28,6 +43,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
         ("content.location", Body::Location(location()).into()),
         ("content.card", Body::Card(card().into()).into()),
         ("content.forwarded", Body::Forwarded(forwarded()).into()),
+        ("content.forwarded.from_device", Body::Forwarded(forwarded_from_device()).into()),
         ("content.notice", Body::Notice(notice().into()).into()),
         ("content.recall", change(What::Recall(pb::Recall {}))),
         ("content.edit", change(What::Edit(Box::new(said("hi!").into())))),
@@ -108,8 +124,21 @@ fn forwarded() -> pb::Forwarded {
         sent_at_ms: 1_767_225_600_000,
         content: Some(Body::Text(pb::Text { text: "happy new year".into() }).into()),
         name: "Carol".into(),
+        ..Default::default()
     };
     pb::Forwarded { title: "yesterday".into(), entries: vec![entry] }
+}
+
+fn forwarded_from_device() -> pb::Forwarded {
+    let entry = pb::ForwardedEntry {
+        message_id: EARLIER_ID,
+        seq: 42,
+        channel: "team".into(),
+        content: Some(Body::Text(pb::Text { text: "happy new year".into() }).into()),
+        ..Default::default()
+    };
+    let verified = pb::ForwardedEntry { verified: true, ..forwarded().entries.remove(0) };
+    pb::Forwarded { title: String::new(), entries: vec![entry, verified] }
 }
 
 fn notice() -> pb::Notice {

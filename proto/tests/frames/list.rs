@@ -47,6 +47,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("publish.text", publish(1, "bob", text("hi"))),
         ("publish.custom", publish(300, "bob", custom("typing", b""))),
         ("publish.channel", publish_to_channel(2, "team", text("hi, all"))),
+        ("publish.installation", publish_of_installation(1, "bob", text("hi"))),
         ("publish_result.accepted", result(1, accepted(message_id(), b""))),
         ("publish_result.answered", result(300, accepted(0, b"ok"))),
         ("publish_result.rule", result(2, refused(RefusalKind::Rule, "blocked by bob", -17, 0))),

@@ -28,12 +28,23 @@ pub(crate) fn entry(channel: &str, seq: u64, push: Body) -> Body {
 }
 
 pub(crate) fn publish(number: u64, to: &str, content: pb::Content) -> Body {
-    Body::Publish(pb::Publish { number, to: to.into(), content: Some(content), channel: String::new() })
+    Body::Publish(pb::Publish { number, to: to.into(), content: Some(content), ..Default::default() })
 }
 
 pub(crate) fn publish_to_channel(number: u64, channel: &str, content: pb::Content) -> Body {
     let channel = channel.to_owned();
-    Body::Publish(pb::Publish { number, to: String::new(), content: Some(content), channel })
+    Body::Publish(pb::Publish { number, content: Some(content), channel, ..Default::default() })
+}
+
+pub(crate) fn publish_of_installation(number: u64, to: &str, content: pb::Content) -> Body {
+    let installation = 0x0123_4567_89ab_cdef;
+    Body::Publish(pb::Publish {
+        number,
+        to: to.into(),
+        content: Some(content),
+        installation,
+        ..Default::default()
+    })
 }
 
 pub(crate) fn result(number: u64, outcome: Outcome) -> Body {

@@ -6,7 +6,8 @@ use im_sdk::{
 };
 
 use super::{
-    Body, Card, ChangeKind, Content, File, ForwardedEntry, Image, Location, Media, Quote, Video, Voice,
+    Amended, Body, Card, ChangeKind, Content, File, ForwardSource, ForwardedEntry, Image, Location, Media,
+    Quote, Video, Voice,
 };
 
 impl From<im_sdk::Content> for Content {
@@ -17,6 +18,7 @@ impl From<im_sdk::Content> for Content {
             mentions_everybody: content.mentions.everybody,
             quote: content.quote.map(|quote| Quote::from(*quote)),
             thread: content.thread.map(MessageId::as_u64),
+            amended: content.amended.map(|amended| Amended::from(*amended)),
             unknown: (!content.unknown.is_empty()).then(|| content.unknown.into()),
         }
     }
@@ -30,6 +32,7 @@ impl Content {
         content.mentions.everybody = self.mentions_everybody;
         content.quote = self.quote.map(Quote::parse).transpose()?.map(Box::new);
         content.thread = self.thread.map(message_id).transpose()?;
+        content.amended = self.amended.map(Amended::parse).transpose()?.map(Box::new);
         content.unknown = self.unknown.unwrap_or_default().into();
         Ok(content)
     }
@@ -250,7 +253,37 @@ impl From<sdk::ForwardedEntry> for ForwardedEntry {
             name: entry.name,
             sent_at_ms: entry.sent_at_ms,
             content: entry.content.into(),
+            verified: entry.verified,
+            source: entry.source.map(|source| ForwardSource {
+                message_id: source.message_id.as_u64(),
+                seq: source.seq,
+                channel: source.channel.map(|channel| channel.to_string()),
+            }),
         }
+    }
+}
+
+impl ForwardSource {
+    fn parse(self) -> Result<sdk::ForwardSource, InvalidId> {
+        let channel = self.channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
+        Ok(sdk::ForwardSource { message_id: message_id(self.message_id)?, seq: self.seq, channel })
+    }
+}
+
+impl From<sdk::Amended> for Amended {
+    fn from(amended: sdk::Amended) -> Self {
+        Self {
+            change: amended.change.as_u64(),
+            recalled: amended.recalled,
+            by_user: amended.by.map(|user| user.to_string()),
+        }
+    }
+}
+
+impl Amended {
+    fn parse(self) -> Result<sdk::Amended, InvalidId> {
+        let by = self.by_user.map(|user| UserId::parse(&user)).transpose()?;
+        Ok(sdk::Amended::new(message_id(self.change)?, self.recalled, by))
     }
 }
 
@@ -260,6 +293,8 @@ impl ForwardedEntry {
         entry.from = self.from_user.map(|user| UserId::parse(&user)).transpose()?;
         entry.sent_at_ms = self.sent_at_ms;
         entry.content = self.content.parse()?;
+        entry.verified = self.verified;
+        entry.source = self.source.map(ForwardSource::parse).transpose()?;
         Ok(entry)
     }
 }
@@ -271,6 +306,9 @@ impl From<sdk::Quote> for Quote {
             from_user: quote.from.map(|user| user.to_string()),
             kind: quote.kind,
             excerpt: quote.excerpt,
+            verified: quote.verified,
+            recalled: quote.recalled,
+            seq: quote.seq,
         }
     }
 }
@@ -281,6 +319,7 @@ impl Quote {
         let mut quote = sdk::Quote::new(message_id(self.message_id)?, from, &im_sdk::Content::default());
         quote.kind = self.kind;
         quote.excerpt = self.excerpt;
+        (quote.verified, quote.recalled, quote.seq) = (self.verified, self.recalled, self.seq);
         Ok(quote)
     }
 }

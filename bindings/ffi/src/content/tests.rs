@@ -15,14 +15,22 @@ fn content(body: Body) -> Content {
 }
 
 fn kinds() -> Vec<Content> {
-    let quote =
-        Quote { message_id: 7, from_user: Some("bob".into()), kind: "text".into(), excerpt: "why?".into() };
+    let quote = Quote {
+        message_id: 7,
+        from_user: Some("bob".into()),
+        kind: "text".into(),
+        excerpt: "why?".into(),
+        verified: true,
+        recalled: true,
+        seq: 42,
+    };
     let text = text_content("hi".into());
     let answer = Content {
         mentions: vec!["bob".into()],
         mentions_everybody: true,
         quote: Some(quote),
         thread: Some(9),
+        amended: Some(Amended { change: 8, recalled: true, by_user: Some("bob".into()) }),
         ..text.clone()
     };
     let edit = ChangeKind::Edit { content: Box::new(answer.clone()) };
@@ -62,6 +70,8 @@ fn kinds() -> Vec<Content> {
         name: "Carol".into(),
         sent_at_ms: 7,
         content: answer.clone(),
+        verified: true,
+        source: Some(ForwardSource { message_id: 7, seq: 42, channel: Some("team".into()) }),
     };
     let parameters = [("user".to_owned(), "carol".to_owned())].into();
     let others = [
@@ -97,7 +107,14 @@ fn what_this_version_does_not_know_survives() {
     let content = decode_content(newer.clone()).unwrap();
     assert_eq!((&content.body, &content.unknown), (&Body::Unknown, &Some(newer.clone())));
     assert_eq!(encode_content(content.clone()), Ok(newer.clone()));
-    let entry = ForwardedEntry { from_user: None, name: String::new(), sent_at_ms: 0, content };
+    let entry = ForwardedEntry {
+        from_user: None,
+        name: String::new(),
+        sent_at_ms: 0,
+        content,
+        verified: false,
+        source: None,
+    };
     let bundle = self::content(Body::Forwarded { title: String::new(), entries: vec![entry] });
     let stored = encode_content(bundle.clone()).unwrap();
     assert!(stored.windows(5).any(|window| window == newer));

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 use im_sdk::{
     Content, Recipient,
     client::{ConversationChange, LocalId, MessageRef, SendState},
-    content::{ChangeKind, Quote},
+    content::ChangeKind,
     id::ChannelId,
 };
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ impl App {
                 "message {number} cannot be answered: it is gone, or not loaded, which /open {place} does"
             )
         })?;
-        let answer = said(text).quote(Quote::new(reference.id, from, content));
+        let answer = said(text).quote(reference.quote(from, content));
         self.send(reference.conversation, answer).await
     }
 

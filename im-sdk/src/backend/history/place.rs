@@ -4,7 +4,7 @@ use super::{HistoryError, MAX_HISTORY_SCAN};
 use crate::{
     Filter, HistoryRange,
     backend::{im::Im, store::StoreQuery},
-    cluster::{Entry, LogId, ReadLimit},
+    cluster::{Entry, LogError, LogId, ReadLimit},
     history::HistoryStart,
     id::MessageId,
 };
@@ -30,6 +30,18 @@ impl Im {
         }
     }
 
+    /// Where a message is in a log, as far as it is looked for: around its expected place, and among the newest entries.
+    pub(in crate::backend) async fn seq_in_log(
+        &self,
+        log: &LogId,
+        id: MessageId,
+    ) -> Result<Option<u64>, LogError> {
+        match self.seq_near(log, id).await? {
+            Some(seq) => Ok(Some(seq)),
+            None => self.seq_among_newest(log, id).await,
+        }
+    }
+
     async fn seq_of(&self, log: &LogId, id: MessageId) -> Result<u64, HistoryError> {
         if let Some(seq) = self.seq_near(log, id).await? {
             return Ok(seq);
@@ -41,7 +53,7 @@ impl Im {
     }
 
     /// Looks where it is to be expected: ids are as good as in order.
-    async fn seq_near(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
+    async fn seq_near(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, LogError> {
         let logs = self.inner.cluster.log();
         let ends = logs.ends(std::slice::from_ref(log)).await?;
         let Some(ends) = ends.first() else { return Ok(None) };
@@ -75,7 +87,7 @@ impl Im {
     }
 
     /// One that got into its log long after it got its id, such as a send that was retried.
-    async fn seq_among_newest(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, HistoryError> {
+    async fn seq_among_newest(&self, log: &LogId, id: MessageId) -> Result<Option<u64>, LogError> {
         let (mut before, mut entries, mut bytes) = (None, 0, 0);
         while entries < MAX_HISTORY_SCAN && bytes < MAX_NEWEST_BYTES {
             let page = self.inner.cluster.log().read_back(log, before, NEWEST).await?;

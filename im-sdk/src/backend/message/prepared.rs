@@ -15,7 +15,7 @@ use crate::{
     cluster::Once,
     content,
     id::{ChannelId, InvalidId, MessageId, Terminal, UserId},
-    proto::{frame, limits::MAX_CONTENT_BYTES, pb},
+    proto::{frame, limits::MAX_CONTENT_BYTES, pb, pb::change::What},
 };
 
 impl Message {
@@ -31,6 +31,7 @@ impl Message {
             return Err(InvalidMessage::NoRecipient);
         }
         let mut content = pb::Content::from(self.content);
+        forget_amended(&mut content);
         if content::is_empty(&content) {
             return Err(InvalidMessage::NoContent);
         }
@@ -46,11 +47,15 @@ impl Message {
         if is_for_me && channel.is_some() {
             return Err(InvalidMessage::DeletionInChannel);
         }
+        let mut amends = None;
         if let Some(change) = change {
-            change.seq = 0;
+            let seq = std::mem::take(&mut change.seq);
+            amends = matches!(change.what, Some(What::Recall(_) | What::Edit(_))).then_some(seq);
             // From the back end itself, so that it belongs to their conversation all the same.
             let is_between = from.is_none() && !is_for_me && users.len() == 2;
             change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
+            // In whatever order they are named, it is the same change.
+            change.between.sort_unstable();
         }
         if !self.terminals.is_empty() && durability != Durability::Live {
             return Err(InvalidMessage::TerminalsNeedLive);
@@ -73,6 +78,7 @@ impl Message {
             channel,
             is_for_me: is_for_me && from.is_some(),
             from,
+            amends,
             content,
             terminals: self.terminals,
             durability,
@@ -90,7 +96,7 @@ pub(in crate::backend) fn check_size(content: &pb::Content) -> Result<(), Invali
 }
 
 /// How long an idempotency key is remembered.
-const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(in crate::backend) const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tells one payload from another: the beginning of a SHA-256.
 pub(in crate::backend) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
@@ -144,8 +150,18 @@ fn change(content: &mut pb::Content) -> Option<&mut pb::Change> {
     }
 }
 
+/// What was done to a message that is passed on was not done to this one.
+fn forget_amended(content: &mut pb::Content) {
+    content.amended = None;
+    if let Some(change) = change(content)
+        && let Some(What::Edit(content)) = &mut change.what
+    {
+        content.amended = None;
+    }
+}
+
 fn is_for_me(change: &pb::Change) -> bool {
-    matches!(change.what, Some(pb::change::What::DeleteForMe(_)))
+    matches!(change.what, Some(What::DeleteForMe(_)))
 }
 
 impl From<InvalidId> for InvalidMessage {
@@ -163,6 +179,8 @@ pub(in crate::backend) struct Prepared {
     pub(in crate::backend) from: Option<UserId>,
     /// Nobody else learns of it: it is in the sender's inbox alone.
     pub(in crate::backend) is_for_me: bool,
+    /// It takes away what another message says, which is at this place in the first log; 0: not known.
+    pub(in crate::backend) amends: Option<u64>,
     content: pb::Content,
     terminals: Vec<Terminal>,
     pub(in crate::backend) durability: Durability,

@@ -1,7 +1,7 @@
 //! Why a message is not sent.
 
 use crate::{
-    backend::{check::InvalidContent, ids::IdError, message::InvalidMessage},
+    backend::{amend::AmendError, check::InvalidContent, ids::IdError, message::InvalidMessage},
     cluster::{ArchiveError, LogError, LogId, RoutesError},
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::limits::MAX_CONTENT_BYTES,
@@ -77,6 +77,15 @@ pub enum SendError {
         message_id: MessageId,
         /// Why.
         source: ArchiveError,
+    },
+    /// A recall or an edit is in its logs and is delivered, but what the message said before may still be read from a log or the
+    /// message store. Send it again with the same idempotency key, or the same change once more: it is carried out then.
+    #[error("change {message_id} is in its logs but not carried out everywhere: {source}")]
+    NotAmended {
+        /// The id of the change.
+        message_id: MessageId,
+        /// Why.
+        source: AmendError,
     },
     /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
     #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]

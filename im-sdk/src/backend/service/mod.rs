@@ -6,6 +6,8 @@ mod asker;
 mod conversations;
 mod presence;
 mod publish;
+mod reactions;
+mod references;
 mod request;
 mod responder;
 mod rooms;
@@ -280,7 +282,7 @@ impl Im {
         // From here on what was begun ends with an error too.
         let service = Service { stop, running };
         let handler = Arc::new(handler);
-        let publishes = Publishes { im: self.clone(), handler: Arc::clone(&handler) };
+        let publishes = Publishes::new(self.clone(), Arc::clone(&handler));
         responders.start(names.upstream_publish(), publishes).await?;
         responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
         responders.start(names.upstream_store(), StoreChecks { im: self.clone() }).await?;

@@ -6,7 +6,12 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use prost::Message as _;
 
-use super::{Handler, Incoming, Refusal, responder::Responder};
+use super::{
+    Handler, Incoming, Refusal,
+    reactions::ReactionCounts,
+    references::{LookUpError, Quoted},
+    responder::Responder,
+};
 use crate::{
     Content, Recipient,
     backend::{
@@ -16,10 +21,10 @@ use crate::{
         message::{Message, check_size, digest},
         send::{self, SendError},
     },
-    cluster::{LogError, Once},
+    cluster::{LogError, LogId, Once},
     content::{Body, Change, ChangeKind},
     id::{ChannelId, Device, MessageId, ServerId, UserId},
-    proto::{frame, pb},
+    proto::{frame, limits::MAX_REACTIONS_PER_USER, pb},
 };
 
 /// When a device may try again what failed here.
@@ -30,8 +35,9 @@ const FULL_RETRY_MS: u32 = 5_000;
 
 /// Asks the handler, and sends what it accepts.
 pub(super) struct Publishes<H> {
-    pub(super) im: Im,
-    pub(super) handler: Arc<H>,
+    im: Im,
+    handler: Arc<H>,
+    reactions: ReactionCounts,
 }
 
 /// A publish and the server that its answer goes to.
@@ -85,29 +91,32 @@ impl<H: Handler> Responder for Publishes<H> {
 }
 
 impl<H: Handler> Publishes<H> {
+    pub(super) fn new(im: Im, handler: Arc<H>) -> Self {
+        Self { im, handler, reactions: ReactionCounts::default() }
+    }
+
     async fn decide(&self, publish: pb::UpstreamPublish) -> Result<pb::Accepted, pb::Refused> {
         if self.im.inner.cluster.is_nearly_full() {
             let reason = "the store is nearly full: try again later";
             return Err(refused(pb::RefusalKind::Unavailable, reason, FULL_RETRY_MS));
         }
         let (number, digest) = (publish.number, digest([&publish.publish[..]]));
-        let incoming = parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
+        let (mut incoming, installation) =
+            parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
         let from = incoming.from.clone();
-        // A device has one unanswered publish per conversation, so that in each log these numbers only rise.
-        let name = match &incoming.to {
-            Recipient::User(user) => format!("{from}/{}>{user}", incoming.device),
-            // No user's name begins with a space.
-            Recipient::Channel(channel) => format!("{from}/{}> {channel}", incoming.device),
-        };
+        let name = producer_name(&incoming, installation);
         if let Recipient::Channel(channel) = &incoming.to
             && !incoming.in_room
         {
             self.check_member(channel, &from).await?;
         }
         let once = Once::Producer { name, number, digest };
+        let quoted = self.resolve(&mut incoming).await?;
+        let to = incoming.to.clone();
         if let Some(change) = incoming.content.as_change().cloned() {
             let message = self.change(incoming, change).await?;
             let message_id = self.send_for(&from, message, once).await?.as_u64();
+            self.check_quoted(&from, &to, quoted).await?;
             return Ok(pb::Accepted { message_id, answer: Bytes::new() });
         }
         let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
@@ -115,7 +124,62 @@ impl<H: Handler> Publishes<H> {
             Some(message) => self.send_for(&from, message, once).await?.as_u64(),
             None => 0,
         };
+        self.check_quoted(&from, &to, quoted).await?;
         Ok(pb::Accepted { message_id, answer: acceptance.answer })
+    }
+
+    /// Looks up what the device says that others have said.
+    async fn resolve(&self, incoming: &mut Incoming) -> Result<Option<Quoted>, pb::Refused> {
+        let Incoming { from, to, content, .. } = incoming;
+        let content = match &mut content.body {
+            Body::Change(change) => match &mut change.kind {
+                ChangeKind::Edit(content) => &mut **content,
+                _ => return Ok(None),
+            },
+            _ => content,
+        };
+        let has_references = content.quote.is_some() || matches!(content.body, Body::Forwarded(_));
+        if !has_references && content.amended.is_none() {
+            return Ok(None);
+        }
+        let quoted = self.im.resolve_references(from, to, content).await.map_err(|error| {
+            tracing::warn!(%from, %error, "what a device quotes or forwards could not be looked up");
+            refused(
+                pb::RefusalKind::Unavailable,
+                "the message that is referred to could not be read",
+                RETRY_MS,
+            )
+        })?;
+        // What was found may be larger, and lie deeper, than what the device said of it.
+        let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
+        let content = pb::Content::from(content.clone());
+        check::check(&content).map_err(|error| invalid(error.to_string()))?;
+        check_size(&content).map_err(|error| invalid(SendError::from(error).to_string()))?;
+        Ok(quoted)
+    }
+
+    /// Has a quote follow that was looked up just before its message was recalled or edited, and logged just afterwards.
+    async fn check_quoted(
+        &self,
+        from: &UserId,
+        to: &Recipient,
+        quoted: Option<Quoted>,
+    ) -> Result<(), pb::Refused> {
+        let Some(quoted) = quoted else { return Ok(()) };
+        let logs = match to {
+            Recipient::User(user) => vec![LogId::Inbox(from.clone()), LogId::Inbox(user.clone())],
+            Recipient::Channel(channel) => vec![LogId::Channel(channel.clone())],
+        };
+        let followed = async {
+            if self.im.is_outdated(&quoted).await? {
+                self.im.amend_quotes(quoted.message_id, quoted.seq, &logs).await?;
+            }
+            Ok::<(), LookUpError>(())
+        };
+        followed.await.map_err(|error| {
+            tracing::warn!(%from, %error, "whether a quoted message was changed could not be looked up");
+            refused(pb::RefusalKind::Unavailable, "the quoted message could not be read", RETRY_MS)
+        })
     }
 
     /// What a change comes to, if it makes sense, and the handler and the policy allow it.
@@ -137,6 +201,10 @@ impl<H: Handler> Publishes<H> {
         if self.handler.change(&incoming).await.map_err(rule)? != ChangeRights::Granted {
             let not_allowed = |reason: String| refused(pb::RefusalKind::Rule, &reason, 0);
             incoming.permit(&config.changes).map_err(not_allowed)?;
+        }
+        if !self.reactions.admit(&incoming.from, &incoming.change) {
+            let reason = format!("one user has at most {MAX_REACTIONS_PER_USER} reactions to a message");
+            return Err(refused(pb::RefusalKind::Rule, &reason, 0));
         }
         let durability = config.changes.durability(config.default_durability);
         Ok(incoming.into_message().durability(durability))
@@ -170,13 +238,31 @@ impl<H: Handler> Publishes<H> {
     }
 }
 
-fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
+/// Under which name a device's numbers are remembered. A device has one unanswered publish per conversation, so that in each log
+/// the numbers of an installation only rise. Another installation begins anew: what it was before, such as a store that is gone
+/// or a clock that was wrong, does not matter.
+fn producer_name(incoming: &Incoming, installation: u64) -> String {
+    let Incoming { from, device, to, .. } = incoming;
+    let installation = match installation {
+        0 => String::new(),
+        // No device's name has a space in it.
+        random => format!(" {random:016x}"),
+    };
+    match to {
+        Recipient::User(user) => format!("{from}/{device}{installation}>{user}"),
+        // No user's name begins with a space.
+        Recipient::Channel(channel) => format!("{from}/{device}{installation}> {channel}"),
+    }
+}
+
+/// What a device wants, and the installation that its number is of.
+fn parse(publish: pb::UpstreamPublish) -> Result<(Incoming, u64), String> {
     let (number, in_room) = (publish.number, publish.in_room);
     let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
     let device = publish.device.ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
     let body = pb::Publish::decode(publish.publish).map_err(|error| error.to_string())?;
-    let to = recipient(&body)?;
+    let (to, installation) = (recipient(&body)?, body.installation);
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
     check_size(&content).map_err(|error| SendError::from(error).to_string())?;
@@ -193,7 +279,7 @@ fn parse(publish: pb::UpstreamPublish) -> Result<Incoming, String> {
         }
         _ => {}
     }
-    Ok(Incoming { from, device, number, to, in_room, content })
+    Ok((Incoming { from, device, number, to, in_room, content }, installation))
 }
 
 /// What is new in it: of an edit, what the message says from then on.
@@ -217,6 +303,10 @@ fn not_sent(error: &SendError) -> pb::Refused {
         |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
     match error {
         SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
+        SendError::NotAmended { .. } => {
+            let reason = "the change is in the logs, but was not carried out everywhere yet";
+            refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
+        }
         SendError::Conflict
         | SendError::NotLogged { source: LogError::Stale { .. }, .. }
         | SendError::NotInChannel { source: LogError::Stale { .. }, .. } => {

@@ -2,6 +2,7 @@
 //! what is wrong.
 #![allow(clippy::expect_used, clippy::panic, reason = "a failed check is a panic")]
 
+mod amend;
 mod search;
 mod trim;
 
@@ -27,6 +28,7 @@ pub async fn check_message_store(store: &dyn MessageStore) {
     large_batches(store).await;
     times_and_kinds(store).await;
     search::check(store).await;
+    amend::check(store).await;
     trim::check(store).await;
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::Amendment;
 use crate::{
     Kind,
     cluster::{ArchiveRecord, LogId},
@@ -72,6 +73,14 @@ impl StoredEntry {
             message: record.message.clone(),
         });
         Ok(entries.collect())
+    }
+
+    /// Makes of it what a recall or an edit does. Returns whether it is different now.
+    pub fn amend(&mut self, amendment: &Amendment) -> bool {
+        let Some(message) = amendment.apply(&self.message) else { return false };
+        self.kind = kind(&message);
+        self.message = message;
+        true
     }
 
     /// What names it in a store.

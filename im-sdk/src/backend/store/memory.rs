@@ -9,15 +9,21 @@ use async_trait::async_trait;
 use prost::Message as _;
 
 use super::{
-    Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage, StoreQuery,
-    StoredEntry, cut, entry::redacted, words::searched,
+    AmendedPart, Amendment, Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery,
+    StorePage, StoreQuery, StoredEntry, cut, entry::redacted, oldest_amended, words::searched,
 };
 use crate::{Filter, cluster::LogId, id::MessageId, proto::pb};
 
 /// A message store inside this process, gone when it ends. For tests and trials: it keeps everything. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryMessageStore {
-    logs: Arc<Mutex<HashMap<LogId, Log>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    logs: HashMap<LogId, Log>,
+    amendments: BTreeMap<(MessageId, AmendedPart), Amendment>,
 }
 
 #[derive(Debug, Default)]
@@ -32,31 +38,35 @@ impl MemoryMessageStore {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<LogId, Log>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         // Every change is complete before anything can panic.
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl MessageStore for MemoryMessageStore {
     async fn write(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError> {
-        let mut logs = self.lock();
+        let mut kept = self.lock();
         for entry in entries {
-            let log = logs.entry(entry.log.clone()).or_default();
+            let mut entry = entry.clone();
+            for amendment in kept.amendments_of(entry.message_id) {
+                entry.amend(&amendment);
+            }
+            let log = kept.logs.entry(entry.log.clone()).or_default();
             let seq = *log.seqs.entry(entry.message_id).or_insert(entry.seq);
-            log.entries.entry((seq, entry.message_id)).or_insert_with(|| entry.clone());
+            log.entries.entry((seq, entry.message_id)).or_insert(entry);
         }
         Ok(())
     }
 
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
-        Ok(self.lock().get(log).map(|log| log.read(query)).unwrap_or_default())
+        Ok(self.lock().logs.get(log).map(|log| log.read(query)).unwrap_or_default())
     }
 
     async fn search(&self, query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
-        let logs = self.lock();
-        let of_the_logs = query.logs.iter().filter_map(|log| logs.get(log));
+        let kept = self.lock();
+        let of_the_logs = query.logs.iter().filter_map(|log| kept.logs.get(log));
         let entries = of_the_logs.flat_map(|log| log.entries.values());
         let mut found: Vec<StoredEntry> = entries.filter(|entry| is_found(entry, query)).cloned().collect();
         found.sort_by_key(|entry| std::cmp::Reverse(entry.key()));
@@ -69,7 +79,7 @@ impl MessageStore for MemoryMessageStore {
     }
 
     async fn redact(&self, ids: &[MessageId]) -> Result<(), MessageStoreError> {
-        for log in self.lock().values_mut() {
+        for log in self.lock().logs.values_mut() {
             for id in ids {
                 let Some(seq) = log.seqs.get(id) else { continue };
                 if let Some(entry) = log.entries.get_mut(&(*seq, *id)) {
@@ -80,13 +90,20 @@ impl MessageStore for MemoryMessageStore {
         Ok(())
     }
 
+    async fn amend(&self, amendments: &[Amendment]) -> Result<(), MessageStoreError> {
+        let mut kept = self.lock();
+        amendments.iter().for_each(|amendment| kept.amend(amendment.clone()));
+        Ok(())
+    }
+
     async fn logs(
         &self,
         after: Option<&LogId>,
         limit: usize,
     ) -> Result<Vec<(LogId, MessageId)>, MessageStoreError> {
-        let logs = self.lock();
-        let with_entries = logs.iter().filter_map(|(id, log)| Some((id.clone(), *log.seqs.keys().min()?)));
+        let kept = self.lock();
+        let with_entries =
+            kept.logs.iter().filter_map(|(id, log)| Some((id.clone(), *log.seqs.keys().min()?)));
         let mut behind: Vec<_> =
             with_entries.filter(|(id, _)| after.is_none_or(|after| id > after)).collect();
         behind.sort();
@@ -95,8 +112,8 @@ impl MessageStore for MemoryMessageStore {
     }
 
     async fn trim(&self, log: &LogId, before: MessageId, limit: usize) -> Result<usize, MessageStoreError> {
-        let mut logs = self.lock();
-        let Some(log) = logs.get_mut(log) else { return Ok(0) };
+        let mut kept = self.lock();
+        let Some(log) = kept.logs.get_mut(log) else { return Ok(0) };
         let mut due: Vec<_> =
             log.seqs.iter().map(|(id, seq)| (*id, *seq)).filter(|(id, _)| *id < before).collect();
         due.sort();
@@ -122,6 +139,44 @@ fn is_within(entry: &StoredEntry, filter: &Filter) -> bool {
     let kinds = &filter.kinds;
     filter.has_time(entry.sent_at_ms())
         && (kinds.is_empty() || kinds.iter().any(|kind| kind.to_string() == entry.kind))
+}
+
+impl Kept {
+    fn amendments_of(&self, id: MessageId) -> Vec<Amendment> {
+        let parts = (id, AmendedPart::Content)..=(id, AmendedPart::Quote);
+        self.amendments.range(parts).map(|(_, amendment)| amendment.clone()).collect()
+    }
+
+    fn amend(&mut self, amendment: Amendment) {
+        let (id, part) = (amendment.message_id(), amendment.part());
+        let there = self.amendments.get(&(id, part)).cloned();
+        let outranked = match there {
+            Some(there) if there.rank() >= amendment.rank() => {
+                if there.rank() > amendment.rank() {
+                    amendment.outranked()
+                } else {
+                    None
+                }
+            }
+            there => {
+                self.amendments.insert((id, part), amendment);
+                there.and_then(|there| there.outranked())
+            }
+        };
+        self.amendments = self.amendments.split_off(&(oldest_amended(id), AmendedPart::Content));
+        for amendment in self.amendments_of(id) {
+            for log in self.logs.values_mut() {
+                let Some(seq) = log.seqs.get(&id) else { continue };
+                if let Some(entry) = log.entries.get_mut(&(*seq, id)) {
+                    entry.amend(&amendment);
+                }
+            }
+        }
+        // An edit that is emptied outranks nothing itself.
+        if let Some(outranked) = outranked {
+            self.amend(outranked);
+        }
+    }
 }
 
 impl Log {

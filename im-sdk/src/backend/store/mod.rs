@@ -1,6 +1,7 @@
 //! Where messages stay: the application's database, written by an [archiver](super::Archiver), read by
 //! [history](super::Im::history).
 
+mod amendment;
 mod entry;
 mod memory;
 mod query;
@@ -11,7 +12,11 @@ mod words;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 
@@ -19,6 +24,7 @@ pub(super) use self::entry::peer;
 #[cfg(feature = "sql")]
 pub use self::sql::SqlMessageStore;
 pub use self::{
+    amendment::{AmendedPart, Amendment},
     entry::{NotAMessage, StoredEntry, StoredKey},
     memory::MemoryMessageStore,
     query::{SearchPage, SearchQuery, StorePage, StoreQuery},
@@ -62,6 +68,21 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "remove what messages say" })
     }
 
+    /// Carries out what recalls and edits make of messages: in every log, in what is searched, and in entries that are written
+    /// later, for at least [`AMENDMENTS_KEPT`]. Of several amendments of one part of a message the one with the highest
+    /// [rank](Amendment::rank) counts, whichever comes first, and [`Amendment::apply`] says what it makes of an entry. One that
+    /// was or is replaced by a higher one leaves its own message to be emptied, see [`Amendment::outranked`].
+    ///
+    /// The default removes what recalled messages say, as far as they are there, and cannot do anything else.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`]: some may be done; try again.
+    async fn amend(&self, amendments: &[Amendment]) -> Result<(), MessageStoreError> {
+        let recalled: Vec<MessageId> =
+            amendments.iter().filter(|one| one.is_recall()).map(Amendment::message_id).collect();
+        if recalled.is_empty() { Ok(()) } else { self.redact(&recalled).await }
+    }
+
     /// Up to `limit` logs that have entries, behind `after` in an order of the store's own, each with the lowest id in it.
     ///
     /// # Errors
@@ -87,6 +108,17 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
     ) -> Result<usize, MessageStoreError> {
         Err(MessageStoreError::Unsupported { action: "delete entries" })
     }
+}
+
+/// How long a store knows what was made of a message, by the time in the message's id: an archive brings entries much sooner.
+pub const AMENDMENTS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Amendments of messages with lower ids are forgotten when one of this message is kept. By the earlier of two clocks, so that a wrong
+/// one makes none be forgotten too early.
+fn oldest_amended(message: MessageId) -> MessageId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).min(message.unix_ms());
+    MessageId::first_at(now.saturating_sub(u64::try_from(AMENDMENTS_KEPT.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// What a library said, shared by all whom it concerns.

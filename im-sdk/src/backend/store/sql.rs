@@ -1,5 +1,6 @@
 //! Messages in SQLite or PostgreSQL. Both understand the same statements, so there is one of each.
 
+mod amend;
 mod index;
 mod read;
 mod schema;
@@ -14,8 +15,8 @@ use sqlx::{Any, AnyPool, Transaction, any::AnyPoolOptions};
 use tokio::time::timeout;
 
 use super::{
-    Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage, StoreQuery,
-    StoredEntry, cut,
+    Amendment, Cut, HistoryRange, MessageStore, MessageStoreError, SearchPage, SearchQuery, StorePage,
+    StoreQuery, StoredEntry, cut,
 };
 use crate::{cluster::LogId, id::MessageId};
 
@@ -90,6 +91,7 @@ const WRITE: &str = "write entries";
 const READ: &str = "read entries";
 const SEARCH: &str = "search";
 const REDACT: &str = "remove what messages say";
+const AMEND: &str = "carry out what changes make of messages";
 const LIST: &str = "list its logs";
 const TRIM: &str = "delete entries";
 
@@ -99,7 +101,9 @@ impl MessageStore for SqlMessageStore {
         if entries.is_empty() {
             return Ok(());
         }
-        within(WRITE, self.write_all(entries)).await
+        within(WRITE, self.write_all(entries)).await?;
+        // Behind the commit, as an amendment reads the entries behind its own: whichever comes later sees the other.
+        self.amend_written(entries).await
     }
 
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
@@ -124,6 +128,13 @@ impl MessageStore for SqlMessageStore {
 
     async fn redact(&self, ids: &[MessageId]) -> Result<(), MessageStoreError> {
         self.redact_all(ids).await
+    }
+
+    async fn amend(&self, amendments: &[Amendment]) -> Result<(), MessageStoreError> {
+        for amendment in amendments {
+            self.amend_one(amendment).await?;
+        }
+        Ok(())
     }
 
     async fn logs(

@@ -34,7 +34,7 @@ use std::{
 };
 
 use prost::Message as _;
-use rand::rngs::StdRng;
+use rand::{RngExt as _, rngs::StdRng};
 
 pub use self::rooms::MAX_ROOMS;
 use self::{
@@ -140,8 +140,9 @@ enum Phase {
 }
 
 impl<T> Core<T> {
-    /// Goes on from what was saved. `first_number` is for a store that knows none.
-    pub(super) fn new(config: &ClientConfig, saved: Saved, rng: StdRng, first_number: u64) -> Self {
+    /// Goes on from what was saved.
+    pub(super) fn new(config: &ClientConfig, saved: Saved, mut rng: StdRng) -> Self {
+        let installation = rng.random_range(1..=u64::MAX);
         // Times are added to now, and few clocks have that many years.
         let within = |time: Duration| time.min(LONGEST_WAIT);
         let check_every = within(config.cursor_check);
@@ -153,7 +154,7 @@ impl<T> Core<T> {
             backoff: Backoff::default(),
             rng,
             request: TokenRequest::First,
-            outbox: Outbox::new(within(config.publish_timeout), &saved, first_number),
+            outbox: Outbox::new(within(config.publish_timeout), &saved, installation),
             requests: Requests::new(within(config.request_timeout)),
             answers: VecDeque::new(),
             conversations: Conversations::default(),

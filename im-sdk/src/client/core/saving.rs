@@ -44,6 +44,7 @@ impl<T> Core<T> {
             remove,
             next_local_id: self.outbox.next_local_id(),
             next_number: self.outbox.next_number(),
+            installation: self.outbox.installation(),
         };
         self.saving.user_unsaved = false;
         self.saving.outstanding = Some(batch.clone());

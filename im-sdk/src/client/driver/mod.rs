@@ -90,16 +90,9 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(
-        config: &ClientConfig,
-        saved: Saved,
-        first_number: u64,
-        saver: Saver,
-        connector: Connector,
-        ends: Ends,
-    ) -> Self {
+    fn new(config: &ClientConfig, saved: Saved, saver: Saver, connector: Connector, ends: Ends) -> Self {
         Self {
-            core: Core::new(config, saved, StdRng::from_rng(&mut rand::rng()), first_number),
+            core: Core::new(config, saved, StdRng::from_rng(&mut rand::rng())),
             connector: Arc::new(connector),
             tokens: Tokens::new(config.tokens.clone()),
             saver,

@@ -1,10 +1,6 @@
 //! Before anything else: what the device remembers.
 
-use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{any::Any, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt as _;
 
@@ -36,7 +32,7 @@ async fn run_to_the_end(config: ClientConfig, connector: Connector, mut ends: En
     let saver = Saver::new(config.store.clone());
     match load(&saver, &mut ends).await {
         Some(saved) => {
-            let driver = Driver::new(&config, saved, first_number(), saver, connector, ends);
+            let driver = Driver::new(&config, saved, saver, connector, ends);
             drop(config);
             driver.run().await;
         }
@@ -87,13 +83,6 @@ async fn wait_for_connect(ends: &mut Ends, error: &StoreError) -> Option<()> {
             Some(command) = ends.commands.recv() => command.refuse(&SendError::Store(error.clone())),
         }
     }
-}
-
-/// Where a device starts that may have forgotten its numbers: nobody publishes more than once in a millisecond for long,
-/// so this is above all that it used before.
-fn first_number() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX >> 1).max(1)
 }
 
 impl Ends {

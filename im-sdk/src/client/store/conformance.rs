@@ -33,6 +33,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         remove: vec![],
         next_local_id: 3,
         next_number: 11,
+        installation: 77,
     };
     let store = reopen();
     store.save(&batch).unwrap();
@@ -42,6 +43,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         outbox: batch.put,
         next_local_id: 3,
         next_number: 11,
+        installation: 77,
     };
     assert_eq!(load(&store), expected);
     drop(store);
@@ -112,6 +114,7 @@ fn every_value_fits(reopen: &Reopen) {
         put: vec![large],
         next_local_id: u64::MAX,
         next_number: u64::MAX,
+        installation: u64::MAX,
         ..Batch::default()
     };
     store.save(&batch).unwrap();
@@ -119,6 +122,7 @@ fn every_value_fits(reopen: &Reopen) {
     let saved = load(&reopen());
     assert_eq!((saved.cursors, saved.outbox), (batch.cursors, batch.put));
     assert_eq!((saved.next_local_id, saved.next_number), (u64::MAX, u64::MAX));
+    assert_eq!(saved.installation, u64::MAX);
 }
 
 fn many_batches_add_up(reopen: &Reopen) {

@@ -39,6 +39,7 @@ impl Store for MemoryStore {
         saved.user.clone_from(&batch.user);
         saved.next_local_id = batch.next_local_id;
         saved.next_number = batch.next_number;
+        saved.installation = batch.installation;
         for cursor in &batch.cursors {
             saved.cursors.retain(|old| old.channel != cursor.channel);
             saved.cursors.push(cursor.clone());

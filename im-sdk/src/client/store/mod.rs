@@ -55,6 +55,9 @@ pub struct Saved {
     pub next_local_id: u64,
     /// The next publish number; 0: none was given yet.
     pub next_number: u64,
+    /// What tells this store's numbers from those of every other store that the device ever had; 0: none was given yet, or an
+    /// earlier version made the store.
+    pub installation: u64,
 }
 
 /// Changes that belong together.
@@ -74,6 +77,9 @@ pub struct Batch {
     pub next_local_id: u64,
     /// Replaces the next publish number.
     pub next_number: u64,
+    /// Replaces the installation. A store that forgot it, and kept the numbers, would have messages that are sent again taken for
+    /// new ones.
+    pub installation: u64,
 }
 
 /// How far the application has dealt with a log.

@@ -71,8 +71,12 @@ fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match version {
         0 => Ok(transaction.execute_batch(SCHEMA)?),
-        1 => Ok(transaction.execute_batch(FROM_1_TO_2)?),
-        2 => Ok(()),
+        1 => {
+            transaction.execute_batch(FROM_1_TO_2)?;
+            Ok(transaction.execute_batch(FROM_2_TO_3)?)
+        }
+        2 => Ok(transaction.execute_batch(FROM_2_TO_3)?),
+        3 => Ok(()),
         newer => Err(StoreError::Unreadable(format!("its version is {newer}"))),
     }
 }
@@ -90,6 +94,7 @@ fn state(row: &Row<'_>) -> rusqlite::Result<Saved> {
         user: row.get(0)?,
         next_local_id: unsigned(row, 1)?,
         next_number: unsigned(row, 2)?,
+        installation: unsigned(row, 3)?,
         ..Saved::default()
     })
 }
@@ -116,6 +121,7 @@ fn save_state(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<
             ":user": batch.user,
             ":local": signed(batch.next_local_id),
             ":number": signed(batch.next_number),
+            ":installation": signed(batch.installation),
         },
     )?;
     Ok(())
@@ -176,9 +182,10 @@ CREATE TABLE state (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     user TEXT NOT NULL,
     next_local_id INTEGER NOT NULL,
-    next_number INTEGER NOT NULL
+    next_number INTEGER NOT NULL,
+    installation INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO state VALUES (1, '', 0, 0);
+INSERT INTO state VALUES (1, '', 0, 0, 0);
 CREATE TABLE cursor (
     channel TEXT PRIMARY KEY,
     seq INTEGER NOT NULL,
@@ -192,20 +199,25 @@ CREATE TABLE outbox (
     content BLOB NOT NULL,
     failure BLOB NOT NULL
 ) STRICT;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 ";
 
 const FROM_1_TO_2: &str = "
 ALTER TABLE outbox ADD COLUMN channel TEXT NOT NULL DEFAULT '';
-PRAGMA user_version = 2;
 ";
 
-const SELECT_STATE: &str = "SELECT user, next_local_id, next_number FROM state";
+const FROM_2_TO_3: &str = "
+ALTER TABLE state ADD COLUMN installation INTEGER NOT NULL DEFAULT 0;
+PRAGMA user_version = 3;
+";
+
+const SELECT_STATE: &str = "SELECT user, next_local_id, next_number, installation FROM state";
 
 const SELECT_OUTBOX: &str =
     "SELECT local_id, number, receiver, channel, content, failure FROM outbox ORDER BY local_id";
 
-const UPDATE_STATE: &str = "UPDATE state SET user = :user, next_local_id = :local, next_number = :number";
+const UPDATE_STATE: &str = "UPDATE state
+    SET user = :user, next_local_id = :local, next_number = :number, installation = :installation";
 
 const PUT: &str =
     "REPLACE INTO outbox (local_id, number, receiver, channel, content, failure) VALUES (?, ?, ?, ?, ?, ?)";
@@ -246,7 +258,7 @@ mod tests {
         assert_eq!(SqliteStore::open(&path).unwrap_err().code(), "unreadable");
 
         let newer = folder.path().join("newer.db");
-        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
+        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 4").unwrap();
         assert_eq!(SqliteStore::open(&newer).unwrap_err().code(), "unreadable");
     }
 
@@ -254,9 +266,12 @@ mod tests {
     fn a_file_of_the_first_version_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        let first = SCHEMA.replace("    channel TEXT NOT NULL DEFAULT '',\n", "");
+        let first = SCHEMA
+            .replace("    channel TEXT NOT NULL DEFAULT '',\n", "")
+            .replace("NOT NULL,\n    installation INTEGER NOT NULL DEFAULT 0\n", "NOT NULL\n")
+            .replace("(1, '', 0, 0, 0)", "(1, '', 8, 9)");
         let old = Connection::open(&path).unwrap();
-        old.execute_batch(&first.replace("user_version = 2", "user_version = 1")).unwrap();
+        old.execute_batch(&first.replace("user_version = 3", "user_version = 1")).unwrap();
         old.execute_batch("INSERT INTO outbox VALUES (7, 8, 'bob', x'01', x'')").unwrap();
         drop(old);
         let expected = SavedPublish {
@@ -269,6 +284,7 @@ mod tests {
         for _ in 0..2 {
             let saved = SqliteStore::open(&path).unwrap().load().unwrap();
             assert_eq!(saved.outbox, std::slice::from_ref(&expected));
+            assert_eq!((saved.next_number, saved.installation), (9, 0), "it numbers as before");
         }
     }
 

@@ -159,7 +159,9 @@ async fn id_at(sync: &Sync, log: &LogId, seq: u64) -> Result<u64, SyncError> {
 }
 
 async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, SyncError> {
-    Ok(sync.im.inner.cluster.log().read(log, after, limit).await?)
+    let mut page = sync.im.inner.cluster.log().read(log, after, limit).await?;
+    sync.im.finish_in(log, &mut page.entries);
+    Ok(page)
 }
 
 /// As it travels: the inbox has no name.

@@ -23,7 +23,7 @@ struct Version {
     postgres: &'static [&'static str],
 }
 
-const MIGRATIONS: [Version; 3] = [MESSAGES, SEARCH, FOLDED];
+const MIGRATIONS: [Version; 4] = [MESSAGES, SEARCH, FOLDED, AMENDED];
 
 const MESSAGES: Version = Version {
     both: &[
@@ -84,6 +84,18 @@ const FOLDED: Version = Version {
         "DROP INDEX im_messages_unindexed",
         "CREATE INDEX im_messages_unindexed ON im_messages (id) WHERE indexed < 2",
     ],
+    sqlite: &[],
+    postgres: &[],
+};
+
+/// What recalls and edits make of messages, for entries that are written later. `part` is an `AmendedPart`.
+const AMENDED: Version = Version {
+    both: &["CREATE TABLE im_amended (
+            id BIGINT NOT NULL,
+            part BIGINT NOT NULL,
+            amendment {blob} NOT NULL,
+            PRIMARY KEY (id, part)
+        )"],
     sqlite: &[],
     postgres: &[],
 };

@@ -54,6 +54,8 @@ pub(super) struct Outbox<T> {
     deadlines: BTreeSet<(Instant, LocalId)>,
     /// What changed since it was saved last.
     unsaved: BTreeSet<LocalId>,
+    /// What every publish says of the store; 0: nothing.
+    installation: u64,
     resolved: VecDeque<(T, Outcome)>,
     taken: VecDeque<(T, Taken)>,
     events: VecDeque<Event>,
@@ -61,9 +63,12 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// What an earlier process left behind goes on. `first_number` is for a store that knows none.
-    pub(super) fn new(timeout: Duration, saved: &Saved, first_number: u64) -> Self {
-        let next_number = if saved.next_number == 0 { first_number } else { saved.next_number };
+    /// What an earlier process left behind goes on. `installation` is for a new store, whose numbers begin at 1: no clock is
+    /// asked, so a wrong one costs nothing. A store of an earlier version goes on without one.
+    pub(super) fn new(timeout: Duration, saved: &Saved, installation: u64) -> Self {
+        let is_new = saved.next_number == 0 && saved.installation == 0;
+        let installation = if is_new { installation } else { saved.installation };
+        let next_number = saved.next_number.max(1);
         let mut outbox = Self {
             timeout,
             entries: BTreeMap::new(),
@@ -71,6 +76,7 @@ impl<T> Outbox<T> {
             queues: Queues::new(next_number),
             deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
+            installation,
             resolved: VecDeque::new(),
             taken: VecDeque::new(),
             events: VecDeque::new(),
@@ -116,7 +122,10 @@ impl<T> Outbox<T> {
     pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;
-            match wire::fit(wire::publish(number, &entry.to, entry.content.clone()), limits) {
+            match wire::fit(
+                wire::publish(number, self.installation, &entry.to, entry.content.clone()),
+                limits,
+            ) {
                 Ok(body) => {
                     entry.handle_sent();
                     self.queues.sent(now, number);
@@ -237,6 +246,10 @@ impl<T> Outbox<T> {
 
     pub(super) fn next_number(&self) -> u64 {
         self.queues.next_number()
+    }
+
+    pub(super) fn installation(&self) -> u64 {
+        self.installation
     }
 
     fn insert(&mut self, now: Instant, waiter: Waiter<T>, to: Recipient, content: pb::Content) {

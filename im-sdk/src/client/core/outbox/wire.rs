@@ -12,12 +12,17 @@ use crate::{
     proto::{limits::MAX_CONTENT_BYTES, pb},
 };
 
-pub(super) fn publish(number: u64, to: &Recipient, content: pb::Content) -> pb::frame::Body {
+pub(super) fn publish(
+    number: u64,
+    installation: u64,
+    to: &Recipient,
+    content: pb::Content,
+) -> pb::frame::Body {
     let (to, channel) = match to {
         Recipient::User(user) => (user.to_string(), String::new()),
         Recipient::Channel(channel) => (String::new(), channel.to_string()),
     };
-    pb::frame::Body::Publish(pb::Publish { number, to, content: Some(content), channel })
+    pb::frame::Body::Publish(pb::Publish { number, to, content: Some(content), channel, installation })
 }
 
 /// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
@@ -30,7 +35,7 @@ pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Res
     if bytes > MAX_CONTENT_BYTES {
         return Err(SendError::TooLarge { bytes, limit: MAX_CONTENT_BYTES });
     }
-    match fit(publish(u64::MAX, to, content), limits)? {
+    match fit(publish(u64::MAX, u64::MAX, to, content), limits)? {
         pb::frame::Body::Publish(pb::Publish { content: Some(content), .. }) => Ok(content),
         _ => Err(SendError::NoContent),
     }

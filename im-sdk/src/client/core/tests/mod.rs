@@ -59,7 +59,7 @@ impl Harness {
             ["quic://a:1", "ws://a:2", "quic://b:1", "ws://b:2"].map(|text| text.parse().unwrap());
         let device = "desktop/d1".parse().unwrap();
         let config = ClientConfig::new(endpoints.to_vec(), device, Arc::new("token"));
-        let core = Core::new(&config, store.load().unwrap(), StdRng::seed_from_u64(seed), 1);
+        let core = Core::new(&config, store.load().unwrap(), StdRng::seed_from_u64(seed));
         Self { core, now, store, broken_store: None, taken: Vec::new() }
     }
 

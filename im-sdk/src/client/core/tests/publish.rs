@@ -328,7 +328,8 @@ fn the_longest_times_are_no_trouble() {
     config.publish_timeout = Duration::MAX;
     config.request_timeout = Duration::MAX;
     config.cursor_check = Duration::MAX;
-    let core = Core::new(&config, Saved::default(), StdRng::seed_from_u64(1), u64::MAX);
+    let saved = Saved { next_number: u64::MAX, ..Saved::default() };
+    let core = Core::new(&config, saved, StdRng::seed_from_u64(1));
     let mut test = Harness { core, ..Harness::new() };
     test.publish(1, "bob");
     test.publish(2, "carol");

@@ -1,0 +1,350 @@
+//! What devices say that others have said: quotes and forwarded messages.
+//!
+//! ```text
+//!  device: "as bob said", message 7 at seq 40 of my log
+//!     --> is it there, and is it that one?
+//!         yes --> who sent it and what it says is taken from the log: verified
+//!         no  --> it stays what the device says: not verified
+//! ```
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    Content, Recipient,
+    backend::{
+        amend::AmendError,
+        change::IncomingChange,
+        history::{HistoryEntry, HistoryError},
+        im::Im,
+    },
+    cluster::{LogId, MembersError},
+    content::{Body, ForwardSource, ForwardedEntry, Quote},
+    id::{ChannelId, MessageId, UserId},
+};
+
+/// How many forwarded messages are looked up at once.
+const AT_ONCE: usize = 8;
+
+/// From how many channels one bundle brings messages that are verified: whether the user is a member is asked for each.
+const MAX_CHANNELS: usize = 8;
+
+/// A message could not be looked up: the device asks again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookUpError {
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    #[error(transparent)]
+    Amend(#[from] AmendError),
+}
+
+/// A message that the back end has found, and that a device quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Quoted {
+    pub(super) log: LogId,
+    pub(super) seq: u64,
+    pub(super) message_id: MessageId,
+    /// What the quote says of it.
+    quote: Quote,
+}
+
+impl Im {
+    /// Makes of what a device claims what the logs say. Returns what it quotes, if that is there.
+    pub(super) async fn resolve_references(
+        &self,
+        from: &UserId,
+        to: &Recipient,
+        content: &mut Content,
+    ) -> Result<Option<Quoted>, LookUpError> {
+        forget_claims(content);
+        let quoted = match content.quote.as_deref() {
+            Some(quote) => self.find_quoted(from, to, quote.message_id, quote.seq).await?,
+            None => None,
+        };
+        if let Some(quote) = &mut content.quote {
+            match &quoted {
+                Some(found) => (**quote).clone_from(&found.quote),
+                None => quote.seq = 0,
+            }
+        }
+        if let Body::Forwarded(forwarded) = &mut content.body {
+            self.resolve_forwarded(from, &mut forwarded.entries).await?;
+        }
+        Ok(quoted)
+    }
+
+    /// Whether a quote that was verified says something that was recalled or edited since.
+    pub(super) async fn is_outdated(&self, quoted: &Quoted) -> Result<bool, LookUpError> {
+        let Quoted { log, seq, message_id, quote } = quoted;
+        let found = self.message_at(log, *seq, *message_id).await?;
+        Ok(found.is_some_and(|entry| quote_of(&entry) != *quote))
+    }
+
+    /// The message that a device quotes, if it is in the conversation that the quote goes to.
+    async fn find_quoted(
+        &self,
+        from: &UserId,
+        to: &Recipient,
+        message_id: MessageId,
+        seq: u64,
+    ) -> Result<Option<Quoted>, LookUpError> {
+        let log = IncomingChange::log(from, to);
+        let found = self.message_at(&log, seq, message_id).await?;
+        let is_theirs = |entry: &HistoryEntry| match to {
+            Recipient::User(other) => is_between(entry, from, other),
+            Recipient::Channel(_) => true,
+        };
+        let found = found.filter(|entry| entry.content.as_change().is_none() && is_theirs(entry));
+        Ok(found.map(|entry| Quoted { log, seq, message_id, quote: quote_of(&entry) }))
+    }
+
+    async fn resolve_forwarded(
+        &self,
+        from: &UserId,
+        entries: &mut [ForwardedEntry],
+    ) -> Result<(), LookUpError> {
+        let channels = self.readable_channels(from, entries).await?;
+        let sources = entries.iter_mut().map(|entry| entry.source.take());
+        let sources: Vec<Option<(LogId, ForwardSource)>> = sources
+            .map(|source| {
+                let source = source?;
+                let log = match &source.channel {
+                    None => LogId::Inbox(from.clone()),
+                    Some(channel) if channels.get(channel) == Some(&true) => LogId::Channel(channel.clone()),
+                    Some(_) => return None,
+                };
+                Some((log, source))
+            })
+            .collect();
+        let mut found = Vec::with_capacity(sources.len());
+        for source in &sources {
+            found.push(self.find_forwarded(source.as_ref()));
+        }
+        let mut found = stream::iter(found).buffered(AT_ONCE);
+        for entry in entries {
+            let Some(message) = found.next().await.transpose()?.flatten() else { continue };
+            let content = message.content;
+            // A change is nothing to be shown, and of a message that was recalled nothing is left.
+            if content.as_change().is_none() && !content.is_empty() {
+                entry.from = message.from;
+                entry.sent_at_ms = message.message_id.unix_ms();
+                entry.content = Content { amended: None, ..content };
+                entry.verified = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_forwarded(
+        &self,
+        source: Option<&(LogId, ForwardSource)>,
+    ) -> Result<Option<HistoryEntry>, HistoryError> {
+        let Some((log, source)) = source else { return Ok(None) };
+        self.message_at(log, source.seq, source.message_id).await
+    }
+
+    /// The channels that entries come from, and whether the user may read them.
+    async fn readable_channels(
+        &self,
+        user: &UserId,
+        entries: &[ForwardedEntry],
+    ) -> Result<HashMap<ChannelId, bool>, MembersError> {
+        let mut channels = HashMap::new();
+        for channel in entries.iter().filter_map(|entry| entry.source.as_ref()?.channel.as_ref()) {
+            if !channels.contains_key(channel) && channels.len() < MAX_CHANNELS {
+                let is_member = self.inner.cluster.members().is_member(channel, user).await?;
+                channels.insert(channel.clone(), is_member);
+            }
+        }
+        Ok(channels)
+    }
+}
+
+/// Takes out of a device's content what only a back end can say, also inside of what it forwards.
+fn forget_claims(content: &mut Content) {
+    content.amended = None;
+    if let Some(quote) = &mut content.quote {
+        (quote.verified, quote.recalled) = (false, false);
+    }
+    if let Body::Forwarded(forwarded) = &mut content.body {
+        for entry in &mut forwarded.entries {
+            entry.verified = false;
+            forget_claims(&mut entry.content);
+            forget_places(&mut entry.content);
+        }
+    }
+}
+
+/// Takes out of what is forwarded where it is from: only the entries of the outermost bundle are looked up.
+fn forget_places(content: &mut Content) {
+    if let Some(quote) = &mut content.quote {
+        quote.seq = 0;
+    }
+    if let Body::Forwarded(forwarded) = &mut content.body {
+        forwarded.entries.iter_mut().for_each(|entry| entry.source = None);
+    }
+}
+
+/// Whether a message in the inbox of one user is one of the two users' conversation, so that both have it.
+fn is_between(entry: &HistoryEntry, owner: &UserId, other: &UserId) -> bool {
+    match (&entry.from, &entry.to) {
+        // The owner's own, to the other one alone. Of one to several it is not told whether the other is one of them.
+        (Some(from), to) if from == owner => to.as_ref() == Some(other),
+        // The other's, to the owner, perhaps among others.
+        (Some(from), _) => from == other,
+        // The back end's is in nobody else's inbox for certain.
+        (None, _) => owner == other,
+    }
+}
+
+fn quote_of(entry: &HistoryEntry) -> Quote {
+    Quote { verified: true, ..Quote::new(entry.message_id, entry.from.clone(), &entry.content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{Message, channel, user},
+        cluster::Cluster,
+        content::Forwarded,
+    };
+
+    fn name(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    async fn back_end() -> Im {
+        Im::with_cluster(Cluster::embedded()).await.unwrap()
+    }
+
+    /// Sends and returns the id, and the place in the recipient's inbox.
+    async fn said(im: &Im, from: &str, to: &str, text: &str) -> (MessageId, u64) {
+        let receipt = im.send(Message::to(user(to)).from(from).text(text)).await.unwrap();
+        (receipt.message_id, receipt.logged[0].1)
+    }
+
+    fn lie(id: MessageId, seq: u64) -> Quote {
+        let mut quote = Quote::new(id, Some(name("carol")), &Content::text("I resign. Boss"));
+        (quote.seq, quote.verified) = (seq, true);
+        quote
+    }
+
+    async fn resolved(im: &Im, from: &str, to: impl Into<Recipient>, mut content: Content) -> Content {
+        im.resolve_references(&name(from), &to.into(), &mut content).await.unwrap();
+        content
+    }
+
+    async fn quote(im: &Im, from: &str, to: impl Into<Recipient>, quote: Quote) -> Quote {
+        *resolved(im, from, to, Content::text("see").quote(quote)).await.quote.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_quote_says_what_the_log_says() {
+        let im = back_end().await;
+        let (id, seq) = said(&im, "alice", "bob", "lunch?").await;
+        let found = quote(&im, "bob", name("alice"), lie(id, seq)).await;
+        assert!(found.verified && found.seq == 0);
+        assert_eq!((found.from, &*found.excerpt), (Some(name("alice")), "lunch?"));
+        let (own, at) = said(&im, "bob", "alice", "yes").await;
+        assert!(!quote(&im, "bob", name("alice"), lie(own, at)).await.verified, "another one's place");
+        assert!(quote(&im, "alice", name("bob"), lie(own, at)).await.verified);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_stays_a_claim() {
+        let im = back_end().await;
+        let (id, seq) = said(&im, "alice", "bob", "for bob alone").await;
+        let elsewhere = MessageId::from_u64(4711).unwrap();
+        for claimed in [lie(elsewhere, seq), lie(id, seq + 1), lie(id, 0), lie(id, u64::MAX)] {
+            let found = quote(&im, "bob", name("alice"), claimed.clone()).await;
+            assert_eq!(found, Quote { seq: 0, verified: false, ..claimed });
+        }
+        // It is bob's and alice's, and not for carol.
+        assert!(!quote(&im, "bob", name("carol"), lie(id, seq)).await.verified);
+        let team: ChannelId = "team".parse().unwrap();
+        assert!(!quote(&im, "bob", team, lie(id, seq)).await.verified);
+        assert!(!quote(&im, "carol", name("alice"), lie(id, seq)).await.verified);
+    }
+
+    #[tokio::test]
+    async fn a_quote_in_a_channel_is_of_that_channel() {
+        let im = back_end().await;
+        let team: ChannelId = "team".parse().unwrap();
+        let receipt = im.send(Message::to(channel("team")).from("alice").text("to the team")).await.unwrap();
+        let (id, seq) = (receipt.message_id, receipt.channel.unwrap().seq);
+        let found = quote(&im, "bob", team, lie(id, seq)).await;
+        assert!(found.verified);
+        assert_eq!((found.from, &*found.excerpt), (Some(name("alice")), "to the team"));
+        let other: ChannelId = "other".parse().unwrap();
+        assert!(!quote(&im, "bob", other, lie(id, seq)).await.verified);
+    }
+
+    #[tokio::test]
+    async fn forwarded_messages_say_what_the_logs_say() {
+        let im = back_end().await;
+        im.channel("team").add_members(["bob"]).await.unwrap();
+        let (id, seq) = said(&im, "alice", "bob", "mine").await;
+        let receipt = im.send(Message::to(channel("team")).from("alice").text("the team's")).await.unwrap();
+        let (in_team, at) = (receipt.message_id, receipt.channel.unwrap().seq);
+        let entry = |message_id, seq, channel: Option<&str>| {
+            let content = Content::text("a lie").quote(lie(id, seq));
+            let mut entry = ForwardedEntry::new(id, Some(name("carol")), content);
+            entry.verified = true;
+            let channel = channel.map(|name| name.parse().unwrap());
+            entry.source = Some(ForwardSource { message_id, seq, channel });
+            entry
+        };
+        let bundle = || {
+            Content::from(Forwarded::new(
+                "",
+                [
+                    entry(id, seq, None),
+                    entry(in_team, at, Some("team")),
+                    entry(id, seq + 7, None),
+                    entry(in_team, at, Some("other")),
+                ],
+            ))
+        };
+        let verified = async |by: &str| {
+            let content = resolved(&im, by, name("dave"), bundle()).await;
+            let Body::Forwarded(forwarded) = content.body else { panic!("a bundle") };
+            let of_entry = |entry: ForwardedEntry| {
+                assert_eq!(entry.source, None);
+                let quote = entry.content.quote.clone();
+                assert!(
+                    quote.is_none_or(|quote| !quote.verified && quote.seq == 0),
+                    "no lie inside is verified"
+                );
+                assert_eq!(entry.verified, entry.content.as_text() != Some("a lie"));
+                let from = entry.from.unwrap().to_string();
+                assert_eq!(entry.verified, from == "alice");
+                entry.verified
+            };
+            forwarded.entries.into_iter().map(of_entry).collect::<Vec<bool>>()
+        };
+        assert_eq!(verified("bob").await, [true, true, false, false]);
+        assert_eq!(verified("dave").await, [false; 4], "neither the inbox nor the channel is dave's");
+    }
+
+    #[tokio::test]
+    async fn claims_deep_inside_are_forgotten() {
+        let im = back_end().await;
+        let (id, seq) = said(&im, "alice", "bob", "lunch?").await;
+        let lying = || Content::text("x").quote(lie(id, seq));
+        let mut inner = ForwardedEntry::new(id, None, lying());
+        inner.verified = true;
+        inner.source = Some(ForwardSource { message_id: id, seq, channel: None });
+        let middle = ForwardedEntry::new(id, None, Forwarded::new("", [inner]).into());
+        let content = resolved(&im, "bob", name("alice"), Forwarded::new("", [middle]).into()).await;
+        let Body::Forwarded(mut outer) = content.body else { panic!("a bundle") };
+        let Body::Forwarded(mut middle) = outer.entries.remove(0).content.body else { panic!("a bundle") };
+        let inner = middle.entries.remove(0);
+        assert!(!inner.verified && inner.source.is_none());
+        let quote = inner.content.quote.unwrap();
+        assert!(!quote.verified && quote.seq == 0);
+    }
+}

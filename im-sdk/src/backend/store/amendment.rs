@@ -1,0 +1,310 @@
+//! What recalls and edits make of messages that are kept.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    Content,
+    content::Quote,
+    id::MessageId,
+    proto::{
+        limits::MAX_CONTENT_BYTES,
+        pb,
+        pb::{change::What, content::Body},
+    },
+};
+
+/// What becomes of a kept message, in every log that has it. What it said before is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Amendment {
+    message_id: MessageId,
+    part: AmendedPart,
+    /// With [`pb::Content::amended`], which ranks it.
+    content: pb::Content,
+}
+
+/// Which part of a message an [`Amendment`] replaces. A message can have one of each, and each counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AmendedPart {
+    /// All that it says.
+    Content,
+    /// What it quotes.
+    Quote,
+}
+
+impl AmendedPart {
+    /// A number for a database.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Content => 0,
+            Self::Quote => 1,
+        }
+    }
+}
+
+impl Amendment {
+    /// What a message does to another one. `None`: nothing that takes away what that one says.
+    pub fn of(message: &Bytes) -> Option<Self> {
+        let message = pb::Message::decode(message.clone()).ok()?;
+        let id = MessageId::from_u64(message.id)?;
+        Self::by_change(id, &message.from, message.content.as_ref()?)
+    }
+
+    /// The same of a message's parts.
+    pub(in crate::backend) fn by_change(id: MessageId, from: &str, content: &pb::Content) -> Option<Self> {
+        let Some(Body::Change(change)) = &content.body else { return None };
+        let message_id = MessageId::from_u64(change.message_id)?;
+        let amended =
+            |recalled, by: &str| Some(Box::new(pb::Amended { change: id.as_u64(), recalled, by: by.into() }));
+        let content = match change.what.as_ref()? {
+            What::Recall(_) => pb::Content { amended: amended(true, from), ..pb::Content::default() },
+            What::Edit(content) => pb::Content { amended: amended(false, ""), ..(**content).clone() },
+            _ => return None,
+        };
+        Some(Self { message_id, part: AmendedPart::Content, content })
+    }
+
+    /// How a change has left a message already. `None`: nobody has changed it.
+    pub(in crate::backend) fn carried_out(message_id: MessageId, content: &pb::Content) -> Option<Self> {
+        content.amended.as_ref()?;
+        Some(Self { message_id, part: AmendedPart::Content, content: content.clone() })
+    }
+
+    /// What is left of an edit's own entry once another edit or a recall has a higher rank: it changes nothing any more and
+    /// says nothing. `None`: this is no edit.
+    pub fn outranked(&self) -> Option<Self> {
+        let amended = self.content.amended.as_ref().filter(|amended| !amended.recalled)?;
+        if matches!(self.content.body, Some(Body::Change(_))) {
+            return None;
+        }
+        let change = pb::Change { message_id: self.message_id.as_u64(), ..pb::Change::default() };
+        let content = pb::Content { amended: Some(amended.clone()), ..Body::Change(Box::new(change)).into() };
+        let message_id = MessageId::from_u64(amended.change)?;
+        (self.part == AmendedPart::Content).then_some(Self {
+            message_id,
+            part: AmendedPart::Content,
+            content,
+        })
+    }
+
+    /// What messages that quote this one are to say of it.
+    pub(in crate::backend) fn quoted_in(&self, quoting: MessageId, from: &str) -> Self {
+        let content = Content::from(self.content.clone());
+        let quote = Quote { verified: true, ..Quote::new(self.message_id, from.parse().ok(), &content) };
+        let content = pb::Content {
+            quote: Some(Box::new(quote.into())),
+            amended: self.content.amended.clone(),
+            ..pb::Content::default()
+        };
+        Self { message_id: quoting, part: AmendedPart::Quote, content }
+    }
+
+    /// The message that is amended.
+    pub fn message_id(&self) -> MessageId {
+        self.message_id
+    }
+
+    /// Which part of it.
+    pub fn part(&self) -> AmendedPart {
+        self.part
+    }
+
+    /// The message was recalled.
+    pub fn is_recall(&self) -> bool {
+        let is_recall = self.content.amended.as_ref().is_some_and(|amended| amended.recalled);
+        self.part == AmendedPart::Content && is_recall
+    }
+
+    /// The change that it comes from.
+    pub(in crate::backend) fn change(&self) -> u64 {
+        self.content.amended.as_ref().map_or(0, |amended| amended.change)
+    }
+
+    /// Of several for one part of a message the one with the highest rank counts, whichever comes first: a recall before any
+    /// edit, of recalls the first, of edits the last.
+    pub fn rank(&self) -> u64 {
+        let rank = |amended: &pb::Amended| match amended.recalled {
+            true => u64::MAX - amended.change,
+            false => amended.change,
+        };
+        self.content.amended.as_deref().map_or(0, rank)
+    }
+
+    /// An encoded `im.v1.Message` as this leaves it. `None`: it stays as it is.
+    pub fn apply(&self, message: &Bytes) -> Option<Bytes> {
+        let message = pb::Message::decode(message.clone()).ok()?;
+        let amended = self.apply_to(message.content.as_ref())?;
+        Some(pb::Message { content: Some(amended), ..message }.encode_to_vec().into())
+    }
+
+    /// A content as this leaves it. `None`: it stays as it is.
+    pub(in crate::backend) fn apply_to(&self, content: Option<&pb::Content>) -> Option<pb::Content> {
+        if self.part == AmendedPart::Quote {
+            return self.requote(content?);
+        }
+        let changes = |content: &pb::Content| match &content.body {
+            Some(Body::Change(change)) => Some(change.clone()),
+            _ => None,
+        };
+        match (changes(&self.content), content.and_then(changes)) {
+            // Where it is, and for whom, stays.
+            (Some(_), Some(change)) => {
+                let is_edit = matches!(change.what, Some(What::Edit(_)));
+                let emptied = pb::Change { what: None, ..*change };
+                is_edit.then(|| Body::Change(Box::new(emptied)).into())
+            }
+            (None, None) => {
+                // What was removed from the database stays removed: an edit brings nothing back.
+                if content.is_none() && !self.is_recall() {
+                    return None;
+                }
+                let there = content.and_then(|content| Self::carried_out(self.message_id, content));
+                let is_higher = there.is_none_or(|there| there.rank() < self.rank());
+                is_higher.then(|| self.content.clone())
+            }
+            // A change is no message.
+            _ => None,
+        }
+    }
+
+    fn requote(&self, content: &pb::Content) -> Option<pb::Content> {
+        let mut amended = content.clone();
+        let quoting = match &mut amended.body {
+            Some(Body::Change(change)) => match &mut change.what {
+                Some(What::Edit(content)) => &mut **content,
+                _ => return None,
+            },
+            _ => &mut amended,
+        };
+        let (quote, new) = (quoting.quote.as_mut()?, self.content.quote.as_ref()?);
+        if quote.message_id != new.message_id || quote == new || quote.recalled {
+            return None;
+        }
+        let before = quote.encoded_len();
+        quote.clone_from(new);
+        let grows_by = quote.encoded_len().saturating_sub(before);
+        // What devices are given fits into their frames.
+        if content.encoded_len() + grows_by > MAX_CONTENT_BYTES {
+            quote.excerpt.clear();
+        }
+        Some(amended)
+    }
+
+    /// For a database, which keeps it for entries that are written later.
+    pub fn encode(&self) -> Vec<u8> {
+        let content = Some(self.content.clone());
+        pb::Message { id: self.message_id.as_u64(), content, ..pb::Message::default() }.encode_to_vec()
+    }
+
+    /// What [`Amendment::encode`] made. `None`: these bytes are something else.
+    pub fn decode(part: AmendedPart, bytes: &[u8]) -> Option<Self> {
+        let message = pb::Message::decode(bytes).ok()?;
+        let (message_id, content) = (MessageId::from_u64(message.id)?, message.content?);
+        Some(Self { message_id, part, content })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Change;
+
+    fn id(number: u64) -> MessageId {
+        MessageId::from_u64(number).unwrap()
+    }
+
+    fn by(change_id: u64, change: Change) -> Amendment {
+        Amendment::by_change(id(change_id), "alice", &Content::from(change).into()).unwrap()
+    }
+
+    fn recall(change_id: u64) -> Amendment {
+        by(change_id, Change::recall(id(7)))
+    }
+
+    fn edit(change_id: u64, text: &str) -> Amendment {
+        by(change_id, Change::edit(id(7), text))
+    }
+
+    fn message(content: impl Into<Content>) -> Bytes {
+        let content = Some(content.into().into());
+        pb::Message { id: 7, from: "alice".into(), to: "bob".into(), content }.encode_to_vec().into()
+    }
+
+    fn content(message: &Bytes) -> Content {
+        pb::Message::decode(message.clone()).unwrap().content.into()
+    }
+
+    #[test]
+    fn the_highest_rank_is_left_in_whatever_order_they_come() {
+        let mut all = [recall(20), recall(30), edit(10, "first"), edit(40, "last")];
+        for round in 0..24 {
+            all.rotate_left(1 + round % 3);
+            all.swap(0, round % 4);
+            for count in 1..=4 {
+                let mut kept = message(Content::text("secret"));
+                for amendment in &all[..count] {
+                    kept = amendment.apply(&kept).unwrap_or(kept);
+                    assert_eq!(amendment.apply(&kept), None, "again");
+                }
+                let highest = all[..count].iter().max_by_key(|amendment| amendment.rank()).unwrap();
+                let kept = pb::Message::decode(kept).unwrap();
+                assert_eq!(kept.content.as_ref(), Some(&highest.content));
+                assert_eq!((&*kept.from, &*kept.to), ("alice", "bob"));
+            }
+        }
+        let kept = content(&recall(20).apply(&message(Content::text("secret"))).unwrap());
+        let amended = kept.amended.unwrap();
+        assert!(amended.recalled && kept.body == crate::content::Body::Unknown);
+        assert_eq!((amended.change, amended.by), (id(20), Some("alice".parse().unwrap())));
+    }
+
+    #[test]
+    fn an_edit_that_does_not_count_says_nothing() {
+        let outranked = edit(10, "first").outranked().unwrap();
+        assert_eq!(outranked.message_id(), id(10));
+        assert_eq!(recall(20).outranked(), None);
+        let entry = message(Change::edit(id(7), "first"));
+        let left = content(&outranked.apply(&entry).unwrap());
+        let change = left.as_change().unwrap();
+        assert_eq!((change.message_id, &change.kind), (id(7), &crate::content::ChangeKind::Unknown));
+        assert_eq!(outranked.apply(&message(Change::recall(id(7)))), None, "a recall stays");
+    }
+
+    #[test]
+    fn quotes_follow() {
+        let quoting =
+            |quoted| Content::text("no!").quote(Quote::new(id(quoted), None, &Content::text("secret")));
+        let recalled = recall(20).quoted_in(id(9), "alice");
+        let left = content(&recalled.apply(&message(quoting(7))).unwrap());
+        assert_eq!(left.as_text(), Some("no!"));
+        let quote = left.quote.unwrap();
+        assert!(quote.recalled && quote.verified && quote.excerpt.is_empty());
+        assert_eq!(recalled.apply(&message(quoting(8))), None, "another message");
+        let edited = edit(30, "better").quoted_in(id(9), "alice");
+        let left = content(&edited.apply(&message(Change::edit(id(9), quoting(7)))).unwrap());
+        let crate::content::ChangeKind::Edit(inner) = &left.as_change().unwrap().kind else {
+            panic!("an edit")
+        };
+        assert_eq!(inner.quote.as_ref().unwrap().excerpt, "better");
+        assert!(edited.rank() < recalled.rank());
+        // As large as it may be: a longer excerpt would not fit.
+        let longer = edit(30, &"x".repeat(500)).quoted_in(id(9), "alice");
+        let full = Content { quote: quoting(7).quote, ..Content::text("y".repeat(MAX_CONTENT_BYTES - 100)) };
+        let left = longer.apply(&message(full)).unwrap();
+        let left = pb::Message::decode(left).unwrap().content.unwrap();
+        assert!(left.encoded_len() <= MAX_CONTENT_BYTES);
+        assert!(left.quote.unwrap().excerpt.is_empty());
+    }
+
+    #[test]
+    fn they_can_be_stored() {
+        let all =
+            [recall(20), edit(10, "x"), edit(10, "x").outranked().unwrap(), recall(9).quoted_in(id(8), "")];
+        for amendment in all {
+            let read = Amendment::decode(amendment.part(), &amendment.encode());
+            assert_eq!(read.as_ref().map(Amendment::rank), Some(amendment.rank()));
+            assert_eq!(read, Some(amendment));
+        }
+    }
+}
