@@ -50,8 +50,13 @@ fn what_is_no_plain_text_is_told() {
     let notice = Content::from(Notice::new("group.added", "bob brought carol in"));
     assert_eq!(seen(false, &[(None, notice)]), "  12 * bob brought carol in");
     assert_eq!(seen(false, &[(None, Content::custom("dice", "6"))]), "  12 (the back end): [custom:dice]");
-    let answer = Content::text("yes").quote(Quote::new(id(9), Some(user("carol")), &Content::text("lunch?")));
-    assert_eq!(seen(false, &[(Some("bob"), answer)]), "  12 bob: «carol: lunch?» yes");
+    let mut quote = Quote::new(id(9), Some(user("carol")), &Content::text("lunch?"));
+    let answer = |quote: &Quote| (Some("bob"), Content::text("yes").quote(quote.clone()));
+    assert_eq!(seen(false, &[answer(&quote)]), "  12 bob: «carol (unverified): lunch?» yes");
+    quote.verified = true;
+    assert_eq!(seen(false, &[answer(&quote)]), "  12 bob: «carol: lunch?» yes");
+    quote.recalled = true;
+    assert_eq!(seen(false, &[answer(&quote)]), "  12 bob: «carol: (recalled)» yes");
 }
 
 #[test]
