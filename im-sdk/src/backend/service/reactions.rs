@@ -43,7 +43,10 @@ impl ReactionCounts {
         }
         if let Some(emojis) = counted.emojis.get_mut(&key) {
             let fits = emojis.len() < MAX_REACTIONS_PER_USER || emojis.contains(&**emoji);
-            return fits && (emojis.insert(emoji.as_str().into()) || fits);
+            if fits {
+                emojis.insert(emoji.as_str().into());
+            }
+            return fits;
         }
         counted.emojis.insert(key.clone(), HashSet::from([emoji.as_str().into()]));
         counted.order.push_back(key);
