@@ -65,6 +65,16 @@ async fn the_route_is_in_redis_while_the_device_is_connected() {
     .await;
 }
 
+/// The next one that is not for the server that cannot be, by which a back end tries whether the bus carries anything.
+async fn next_to_a_server(all: &mut async_nats::Subscriber) -> async_nats::Message {
+    loop {
+        let message = next(all).await;
+        if message.subject.as_str() != "im.srv.nobody" {
+            return message;
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_envelope_goes_to_the_servers_own_subject() {
     let stack = Stack::start(Setup::Clustered, 2).await;
@@ -76,7 +86,7 @@ async fn one_envelope_goes_to_the_servers_own_subject() {
     let mut tab = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
 
     let receipt = im.send(Message::to(user("bob")).from("alice").text("hi")).await.unwrap();
-    let message = next(&mut all).await;
+    let message = next_to_a_server(&mut all).await;
     assert_eq!(message.subject.as_str(), format!("im.srv.{server}"));
     let envelope = pb::Envelope::decode(message.payload).unwrap();
     assert_eq!((envelope.number, envelope.records.len()), (1, 1));
@@ -91,7 +101,7 @@ async fn one_envelope_goes_to_the_servers_own_subject() {
 
     // Nothing else was said to any server: the next message is the next send's.
     im.send(Message::to(user("bob")).text("again")).await.unwrap();
-    let envelope = pb::Envelope::decode(next(&mut all).await.payload).unwrap();
+    let envelope = pb::Envelope::decode(next_to_a_server(&mut all).await.payload).unwrap();
     assert_eq!(envelope.number, 2);
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rand::RngExt as _;
 use tokio::{
     sync::Semaphore,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -214,6 +214,8 @@ impl Inner {
         let (directory, publisher) = (Arc::clone(&self.directory), Arc::clone(&self.publisher));
         let upkeep = upkeep(directory, publisher, self.config.clone(), self.stop.clone());
         self.tasks.spawn(upkeep);
+        let watch = watch_bus(self.cluster.clone(), Arc::clone(&self.publisher), self.stop.clone());
+        self.tasks.spawn(watch);
         let fullness = watch_fullness(self.cluster.clone(), self.config.directory_refresh, self.stop.clone());
         self.tasks.spawn(fullness);
         Ok(())
@@ -244,6 +246,35 @@ async fn upkeep(
         }
     }
     publisher.close();
+}
+
+/// How often it is tried whether the bus carries what this process publishes, how long that may take, and how often it may
+/// fail. The bus itself notices in the same time, 10 s, when nothing comes any more.
+const BUS_CHECK_INTERVAL: Duration = Duration::from_millis(2_500);
+const BUS_CHECKS: u32 = 3;
+
+/// Gives a connection to the bus up that leads in one direction alone: on it everything else comes as ever, so nothing would
+/// count as lost.
+async fn watch_bus(cluster: Cluster, publisher: Arc<Publisher>, stop: CancellationToken) {
+    let checking = async {
+        let mut failed = 0;
+        loop {
+            let next = Instant::now() + BUS_CHECK_INTERVAL;
+            let carries = publisher.settle(BUS_CHECK_INTERVAL).await;
+            failed = if carries { 0 } else { failed + 1 };
+            if failed == BUS_CHECKS {
+                failed = 0;
+                if cluster.bus().reconnect().await {
+                    tracing::warn!("what was published did not come back: connecting to the bus anew");
+                }
+            }
+            sleep_until(next).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = checking => {}
+    }
 }
 
 /// Keeps [`Cluster::is_nearly_full`] true.

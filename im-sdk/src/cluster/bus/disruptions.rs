@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake},
 };
 
 use futures_util::{Stream, future::BoxFuture, task::AtomicWaker};
@@ -15,6 +15,8 @@ use super::{BusEvent, Disruption, Source};
 
 const RECONNECTED: u8 = 1;
 const OVERFLOW: u8 = 2;
+/// Somebody else has looked for events: whoever reads must look again.
+const LOOK_AGAIN: u8 = 4;
 
 /// What a subscription has yet to be told. Losses of one kind count once until they are told, so a bus that loses
 /// messages for a while cannot fill anything.
@@ -37,18 +39,27 @@ impl Disruptions {
     fn take(&self) -> Option<Disruption> {
         let untold = self.untold.load(Ordering::Acquire);
         let (flag, disruption) = match untold {
-            0 => return None,
             flags if flags & RECONNECTED != 0 => (RECONNECTED, Disruption::Reconnected),
-            _ => (OVERFLOW, Disruption::Overflow),
+            flags if flags & OVERFLOW != 0 => (OVERFLOW, Disruption::Overflow),
+            _ => return None,
         };
         self.untold.fetch_and(!flag, Ordering::AcqRel);
         Some(disruption)
     }
 
-    fn poll(&self, context: &Context<'_>) -> Poll<Disruption> {
+    /// To be called when there are no events. Returns whether something is to be looked at before anybody waits.
+    fn register(&self, context: &Context<'_>) -> bool {
         self.reader.register(context.waker());
         // Looked at after the registration: a report between the two would wake nobody otherwise.
-        self.take().map_or(Poll::Pending, Poll::Ready)
+        self.untold.fetch_and(!LOOK_AGAIN, Ordering::AcqRel) != 0
+    }
+}
+
+/// For somebody else who looks for a subscription's events: its reader looks again.
+impl Wake for Disruptions {
+    fn wake(self: Arc<Self>) {
+        self.untold.fetch_or(LOOK_AGAIN, Ordering::AcqRel);
+        self.reader.wake();
     }
 }
 
@@ -69,12 +80,14 @@ impl<S: Stream<Item = BusEvent> + Unpin> Stream for Disruptable<S> {
     type Item = BusEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<BusEvent>> {
-        if let Some(disruption) = self.disruptions.take() {
-            return Poll::Ready(Some(BusEvent::Disrupted(disruption)));
-        }
-        match Pin::new(&mut self.events).poll_next(context) {
-            Poll::Pending => self.disruptions.poll(context).map(|told| Some(BusEvent::Disrupted(told))),
-            ready => ready,
+        loop {
+            if let Some(disruption) = self.disruptions.take() {
+                return Poll::Ready(Some(BusEvent::Disrupted(disruption)));
+            }
+            let polled = Pin::new(&mut self.events).poll_next(context);
+            if polled.is_ready() || !self.disruptions.register(context) {
+                return polled;
+            }
         }
     }
 }

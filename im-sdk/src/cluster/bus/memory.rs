@@ -2,18 +2,19 @@
 
 use std::{
     collections::HashMap,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use async_trait::async_trait;
 use futures_util::{Stream, future::BoxFuture};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::task::coop::consume_budget;
 
 use super::{
     Bus, BusError, BusEvent, BusMessage, Disruption, Publication, SUBSCRIPTION_CAPACITY, Source,
     Subscription,
+    backlog::Backlog,
     disruptions::{Disruptable, Disruptions},
 };
 use crate::cluster::names::{Names, QueueGroup, Subject};
@@ -35,12 +36,11 @@ impl MemoryBus {
     }
 
     fn add(&self, subject: Subject, group: Option<QueueGroup>) -> Subscription {
-        let (sender, receiver) = mpsc::channel(SUBSCRIPTION_CAPACITY);
-        let disruptions = Arc::new(Disruptions::default());
-        let subscriber = |id| Subscriber { id, sender, disruptions: disruptions.clone() };
+        let (queue, disruptions) = (Arc::new(Queue::new()), Arc::new(Disruptions::default()));
+        let subscriber = |id| Subscriber { id, queue: queue.clone(), disruptions: disruptions.clone() };
         let id = lock(&self.topics).add(&subject, group, subscriber);
         let membership = Membership { topics: self.topics.clone(), subject, id };
-        Subscription::new(Disruptable::new(Events { receiver, membership }, disruptions))
+        Subscription::new(Disruptable::new(Events { queue, membership }, disruptions))
     }
 }
 
@@ -75,21 +75,25 @@ impl Bus for MemoryBus {
 /// What one subscription receives; leaves its topic when dropped.
 #[derive(Debug)]
 struct Events {
-    receiver: mpsc::Receiver<BusEvent>,
+    queue: Arc<Queue>,
     membership: Membership,
 }
 
 impl Stream for Events {
     type Item = BusEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<BusEvent>> {
-        self.receiver.poll_recv(context)
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<BusEvent>> {
+        // Whoever reads a full queue lets others run now and then.
+        if pin!(consume_budget()).poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.queue.poll(context)
     }
 }
 
 impl Source for Events {
     fn drain(self: Pin<&mut Self>) -> BoxFuture<'_, ()> {
-        // With the subscriber goes the only sender, so that the queue ends behind what is in it.
+        // With the subscriber goes the only one that fills the queue, so that it ends behind what is in it.
         self.membership.leave();
         Box::pin(std::future::ready(()))
     }
@@ -223,20 +227,85 @@ impl Group {
     }
 }
 
+/// What waits in a subscription.
+#[derive(Debug)]
+struct Queue {
+    state: Mutex<QueueState>,
+}
+
+#[derive(Debug)]
+struct QueueState {
+    backlog: Backlog<BusEvent>,
+    /// Nothing comes any more.
+    has_ended: bool,
+    reader: Option<Waker>,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let backlog = Backlog::new(SUBSCRIPTION_CAPACITY);
+        Self { state: Mutex::new(QueueState { backlog, has_ended: false, reader: None }) }
+    }
+
+    /// Returns `false` if something had to be dropped.
+    fn push(&self, event: BusEvent) -> bool {
+        let payload = match &event {
+            BusEvent::Message(message) => message.payload.len(),
+            BusEvent::Undelivered(_) | BusEvent::Disrupted(_) => 0,
+        };
+        let mut state = self.state();
+        let fits = state.backlog.push(event, payload);
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+        fits
+    }
+
+    fn end(&self) {
+        let mut state = self.state();
+        state.has_ended = true;
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<Option<BusEvent>> {
+        let mut state = self.state();
+        match state.backlog.pop() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if state.has_ended => Poll::Ready(None),
+            None => {
+                state.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The bus's end of a subscription.
 #[derive(Debug)]
 struct Subscriber {
     id: u64,
-    sender: mpsc::Sender<BusEvent>,
+    queue: Arc<Queue>,
     disruptions: Arc<Disruptions>,
 }
 
 impl Subscriber {
     fn offer(&self, event: BusEvent) {
-        // Closed: the subscription is being dropped just now.
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
+        if !self.queue.push(event) {
             self.disruptions.report(Disruption::Overflow);
         }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.queue.end();
     }
 }
 

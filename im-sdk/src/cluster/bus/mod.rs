@@ -1,5 +1,6 @@
 //! The bus: bounded, fast, and allowed to drop. What it must do is told by its conformance suite.
 
+mod backlog;
 mod disruptions;
 mod memory;
 mod nats;
@@ -12,11 +13,11 @@ use futures_util::{FutureExt, Stream, future::BoxFuture};
 use tokio::task::coop::unconstrained;
 
 pub(super) use self::nats::places;
-pub use self::{memory::MemoryBus, nats::NatsBus};
+pub use self::{backlog::SUBSCRIPTION_BYTES, memory::MemoryBus, nats::NatsBus};
 use super::names::{Names, QueueGroup, Subject};
 
-/// How many messages wait in one subscription before the bus drops further ones and says so
-/// ([`Disruption::Overflow`]). At 1 KiB a message, 64 MiB.
+/// How many messages wait in one subscription before the bus drops some and says so ([`Disruption::Overflow`]); see
+/// [`SUBSCRIPTION_BYTES`] too.
 pub const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
 /// Carries messages between back ends and servers. Delivery is at most once and in order per publisher and subject.
@@ -46,6 +47,13 @@ pub trait Bus: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`BusError::Closed`].
     async fn flush(&self) -> Result<(), BusError>;
+
+    /// Gives the connection up and makes another one, for whoever sees that it carries nothing any more although it
+    /// stands. Returns `false` if there was none to give up. The default does nothing: a bus without a connection cannot
+    /// lose one.
+    async fn reconnect(&self) -> bool {
+        false
+    }
 
     /// Builds the deployment's keys and subjects.
     #[doc(hidden)]

@@ -16,14 +16,22 @@ use std::{
 
 use async_nats::{
     Client, ConnectOptions, Event, PublishError, PublishErrorKind, ServerAddr, Statistics, SubscribeError,
-    SubscribeErrorKind, Subscriber,
+    SubscribeErrorKind, Subscriber, connection::State,
 };
 use async_trait::async_trait;
-use tokio::time::timeout;
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, coop::unconstrained},
+    time::{MissedTickBehavior, interval, timeout},
+};
 
-use self::{events::Events, outage::Outage};
+use self::{
+    events::{Events, Inbox},
+    outage::Outage,
+};
 use super::{
-    Bus, BusError, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subscription,
+    Bus, BusError, Disruption, Publication, Subscription,
     disruptions::{Disruptable, Disruptions},
 };
 use crate::cluster::{
@@ -38,9 +46,16 @@ const SERVICE: &str = "NATS";
 /// Why there is no connection.
 type Reason = Box<dyn std::error::Error + Send + Sync>;
 
-/// A connection that swallows everything counts as lost after three of these; the client's default of a minute would
+/// A connection on which nothing comes any more counts as lost after three of these; the client's default of a minute would
 /// leave a server deaf for three.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How many bytes wait to be written. The client library bounds its queue in messages alone, and keeps them while the
+/// connection is lost.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// How often subscriptions are looked at whose readers have fallen behind. At 1 GB/s, 50 MB come in between.
+const RELIEVE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A bus on NATS. After the first connection it reconnects for as long as it lives.
 pub struct NatsBus {
@@ -48,6 +63,28 @@ pub struct NatsBus {
     names: Names,
     listeners: Arc<Listeners>,
     publish_timeout: Duration,
+    /// In bytes.
+    room: Arc<Semaphore>,
+    /// Ends with the bus.
+    relief: JoinHandle<()>,
+}
+
+impl Drop for NatsBus {
+    fn drop(&mut self) {
+        self.relief.abort();
+    }
+}
+
+/// A payload, and the room that it takes until it is written.
+struct Waiting {
+    payload: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Waiting {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
 }
 
 impl NatsBus {
@@ -69,7 +106,9 @@ impl NatsBus {
         };
         NATS.check(&places(config), &client.server_info().version)?;
         listeners.follow(client.statistics());
-        Ok(Self { client, names, listeners, publish_timeout: config.request_timeout })
+        let relief = tokio::spawn(relieve(Arc::clone(&listeners), client.statistics()));
+        let (publish_timeout, room) = (config.request_timeout, Arc::new(Semaphore::new(WAITING_BYTES)));
+        Ok(Self { client, names, listeners, publish_timeout, room, relief })
     }
 
     /// The connection, for what else lies on the same servers.
@@ -78,8 +117,21 @@ impl NatsBus {
     }
 
     fn subscription(&self, subscriber: Subscriber) -> Subscription {
-        let events = Events::new(subscriber, self.client.statistics());
-        Subscription::new(Disruptable::new(events, self.listeners.add()))
+        let disruptions = Arc::new(Disruptions::default());
+        let inbox = Arc::new(Inbox::new(subscriber, Arc::clone(&disruptions)));
+        self.listeners.add(&inbox);
+        let events = Events::new(inbox, self.client.statistics());
+        Subscription::new(Disruptable::new(events, disruptions))
+    }
+
+    /// Waits until there is room for a payload. `None`: there is no connection any more, and never will be.
+    async fn with_room(&self, payload: Bytes) -> Option<Bytes> {
+        let bytes = u32::try_from(payload.len().clamp(1, WAITING_BYTES)).ok()?;
+        let room = match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
+            Ok(room) => room,
+            Err(_) => Arc::clone(&self.room).acquire_many_owned(bytes).await.ok()?,
+        };
+        Some(Bytes::from_owner(Waiting { payload, _room: room }))
     }
 }
 
@@ -100,14 +152,16 @@ impl Bus for NatsBus {
         let Publication { subject, return_to, payload } = publication;
         let bytes = payload.len();
         let publishing = async {
-            match return_to {
+            let payload = self.with_room(payload).await.ok_or(BusError::Closed)?;
+            let published = match return_to {
                 Some(back) => self.client.publish_with_reply(native(&subject), native(&back), payload).await,
                 None => self.client.publish(native(&subject), payload).await,
-            }
+            };
+            published.map_err(|error| self.refused(error, bytes))
         };
-        // Without a connection the client library's queue fills, and waiting for a place in it has no end.
+        // Without a connection the queue fills, and waiting for a place in it has no end.
         match timeout(self.publish_timeout, publishing).await {
-            Ok(published) => published.map_err(|error| self.refused(error, bytes)),
+            Ok(published) => published,
             Err(_) => {
                 let bus = format!("{SERVICE} at {}", self.listeners.outage.place());
                 Err(BusError::Congested { bus, waited: self.publish_timeout })
@@ -119,6 +173,11 @@ impl Bus for NatsBus {
     async fn flush(&self) -> Result<(), BusError> {
         // A flush fails only when the task that owns the connection is gone.
         self.client.flush().await.map_err(|_| BusError::Closed)
+    }
+
+    async fn reconnect(&self) -> bool {
+        // One that is being made already is not given up. It fails only when the task that owns the connection is gone.
+        self.client.connection_state() == State::Connected && self.client.force_reconnect().await.is_ok()
     }
 
     fn names(&self) -> &Names {
@@ -147,7 +206,7 @@ impl std::fmt::Debug for NatsBus {
 /// The subscriptions of one connection, to be told when messages may have been lost.
 #[derive(Debug, Default)]
 struct Listeners {
-    subscriptions: Mutex<Vec<Weak<Disruptions>>>,
+    subscriptions: Mutex<Vec<Weak<Inbox>>>,
     statistics: OnceLock<Arc<Statistics>>,
     known_connects: AtomicU64,
     outage: Outage,
@@ -161,12 +220,10 @@ impl Listeners {
         let _ = self.statistics.set(statistics);
     }
 
-    fn add(&self) -> Arc<Disruptions> {
-        let disruptions = Arc::new(Disruptions::default());
+    fn add(&self, inbox: &Arc<Inbox>) {
         let mut subscriptions = self.lock();
         subscriptions.retain(|subscription| subscription.strong_count() > 0);
-        subscriptions.push(Arc::downgrade(&disruptions));
-        disruptions
+        subscriptions.push(Arc::downgrade(inbox));
     }
 
     fn handle(&self, event: Event) {
@@ -197,13 +254,34 @@ impl Listeners {
     }
 
     fn report(&self, disruption: Disruption) {
-        for subscription in self.lock().iter().filter_map(Weak::upgrade) {
-            subscription.report(disruption);
-        }
+        self.all().iter().for_each(|inbox| inbox.report(disruption));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Disruptions>>> {
+    fn all(&self) -> Vec<Arc<Inbox>> {
+        self.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Inbox>>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bounds what waits in subscriptions in bytes.
+async fn relieve(listeners: Arc<Listeners>, statistics: Arc<Statistics>) {
+    let mut ticks = interval(RELIEVE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = 0;
+    loop {
+        ticks.tick().await;
+        let messages = statistics.in_messages.load(Ordering::Relaxed);
+        if std::mem::replace(&mut known, messages) == messages {
+            continue;
+        }
+        for inbox in listeners.all() {
+            // Unconstrained: "no budget left" must not look like "nothing there".
+            unconstrained(async { inbox.relieve() }).await;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -242,7 +320,7 @@ fn options(config: &ClusterConfig, servers: &[ServerAddr], listeners: Arc<Listen
         .name(&config.prefix)
         .connection_timeout(connection_timeout)
         .ping_interval(PING_INTERVAL)
-        .subscription_capacity(SUBSCRIPTION_CAPACITY)
+        .subscription_capacity(events::CAPACITY)
         .event_callback(move |event| {
             listeners.handle(event);
             std::future::ready(())

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::{PATIENCE, eventually};
 use crate::{
     cluster::{
-        Bus, BusError, BusEvent, Disruption, Publication, SUBSCRIPTION_CAPACITY, Subject, Subscription,
+        Bus, BusError, BusEvent, Disruption, Publication, SUBSCRIPTION_BYTES, SUBSCRIPTION_CAPACITY, Subject,
+        Subscription,
     },
     id::ServerId,
 };
@@ -33,6 +34,7 @@ pub async fn check_bus(near: &dyn Bus, far: &dyn Bus) {
     draining_loses_nothing(near, far).await;
     a_quiet_subscription_is_drained(near, far).await;
     says_when_it_overflows(near, far).await;
+    is_bounded_in_bytes(near, far).await;
     refuses_what_is_too_large(near).await;
 }
 
@@ -229,6 +231,35 @@ async fn says_when_it_overflows(near: &dyn Bus, far: &dyn Bus) {
     settle(near, far).await;
     let received = events.len() - 1 + taken(&mut full).len();
     assert!(received <= SUBSCRIPTION_CAPACITY, "{received} messages were queued");
+    publish(far, &subject, 7).await;
+    assert_eq!(message(&mut full).await, 7, "afterwards the subscription goes on");
+}
+
+/// However large messages are. The newest are there.
+async fn is_bounded_in_bytes(near: &dyn Bus, far: &dyn Bus) {
+    const MESSAGE: usize = 256 * 1024;
+    let subject = fresh(near);
+    let mut full = near.subscribe(subject.clone()).await.expect("subscribe");
+    settle(near, far).await;
+    let published = SUBSCRIPTION_BYTES / MESSAGE + 100;
+    for number in 0..published {
+        let mut payload = vec![0; MESSAGE];
+        payload[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let publication = Publication { subject: subject.clone(), return_to: None, payload: payload.into() };
+        far.publish(publication).await.expect("publish");
+    }
+    settle(near, far).await;
+    eventually("it is said that messages were dropped", async || {
+        matches!(full.try_next(), Some(BusEvent::Disrupted(Disruption::Overflow))).then_some(())
+    })
+    .await;
+    let (mut bytes, mut last) = (0, 0);
+    while let Some(BusEvent::Message(message)) = full.try_next() {
+        bytes += message.payload.len();
+        last = u64::from_be_bytes(message.payload[..8].try_into().expect("8 bytes"));
+    }
+    assert!(bytes <= SUBSCRIPTION_BYTES, "{bytes} bytes were queued");
+    assert_eq!(last + 1, published as u64, "the newest is there");
     publish(far, &subject, 7).await;
     assert_eq!(message(&mut full).await, 7, "afterwards the subscription goes on");
 }
