@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
     Pipeline, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value,
-    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
+    aio::ConnectionLike,
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
@@ -20,6 +20,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
+use self::batches::{Moves, Purpose};
 pub(crate) use self::{
     batches::{Batches, Watcher},
     failure::{Place, line},
@@ -37,33 +38,33 @@ const SERVICE: &str = "Redis";
 /// What a Redis says that does not know RESP3, which came with 6.0.
 const BEFORE_RESP3: &str = "5 or older";
 
-/// The longest pause between attempts to reconnect.
-const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
-
-/// How many requests wait for their turn on the connection; further ones wait to be let in. Redis answers as many within
-/// 10 ms.
-const WAITING_REQUESTS: usize = 1_024;
-
 /// How many commands of one batch are under way at once on a Redis Cluster.
 const CLUSTER_BATCH_CONCURRENCY: usize = 256;
 
 /// What a request failed with.
 pub(crate) type RequestError = Box<dyn std::error::Error + Send + Sync>;
 
+/// For how much longer than `request_timeout` a request may take whose connection says by itself when it is late: what it
+/// says is worth more.
+const GRACE: Duration = Duration::from_millis(200);
+
 /// A connection that many requests share and that comes back by itself. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Redis {
     link: Link,
-    /// On a single server.
+    /// On a single server, another connection: for what is on the way of every message.
     batches: Option<Batches>,
-    address: String,
+    /// Which of the configured addresses answered first.
+    address: usize,
+    /// Of all connections to it.
+    moves: Moves,
     place: Place,
     request_timeout: Duration,
 }
 
 #[derive(Clone)]
 enum Link {
-    Single(ConnectionManager),
+    Single(Batches),
     Cluster(ClusterConnection),
 }
 
@@ -71,16 +72,34 @@ impl Redis {
     /// Connects to the first address that answers, and finds out whether a Redis Cluster is behind it.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         config.check()?;
-        let (link, address) = connect(config, cluster_client).await?;
-        let batches = match &link {
-            Link::Single(_) => Some(batches(config, &address, 0).await?),
-            Link::Cluster(_) => None,
+        let (found, address) = find(config, cluster_client).await?;
+        let (moves, place) = (Moves::default(), Place::any(config));
+        let purpose = Purpose { moves: moves.clone(), ..Purpose::default() };
+        let (link, batches) = match found {
+            Found::Cluster(connection) => (Link::Cluster(connection), None),
+            Found::Single => {
+                let tracking = Purpose { tracks: true, ..purpose.clone() };
+                let batches = batches(config, address, tracking).await?;
+                (Link::Single(self::batches(config, address, purpose).await?), Some(batches))
+            }
         };
-        let place = match &link {
-            Link::Single(_) => Place::server(config, &address),
-            Link::Cluster(_) => Place::any(config),
+        Ok(Self { link, batches, address, moves, place, request_timeout: config.request_timeout })
+    }
+
+    /// A further connection to the same place, for requests that others must not wait for. On a Redis Cluster: to its nodes.
+    pub(crate) async fn further(&self, config: &ClusterConfig) -> Result<Self, RequestError> {
+        let connecting = async {
+            Ok(match &self.link {
+                Link::Single(_) => {
+                    let purpose = Purpose { moves: self.moves.clone(), ..Purpose::default() };
+                    Link::Single(Batches::connect(config, self.address, purpose).await?)
+                }
+                Link::Cluster(_) => {
+                    Link::Cluster(cluster_client(config)?.build()?.get_async_connection().await?)
+                }
+            })
         };
-        Ok(Self { link, batches, address, place, request_timeout: config.request_timeout })
+        Ok(Self { link: self.within(connecting).await?, ..self.clone() })
     }
 
     /// A connection of its own on which what many ask at once goes out together. `None` on a Redis Cluster.
@@ -97,21 +116,11 @@ impl Redis {
         if self.batches.is_none() {
             return Ok(None);
         }
-        let connections = (0..connections).map(|_| batches(config, &self.address, config.min_replicas));
+        let (replicas, moves) = (config.min_replicas, self.moves.clone());
+        // Nobody reads behind a `WAIT`, so nothing is tracked.
+        let purpose = Purpose { replicas, moves, tracks: false };
+        let connections = (0..connections).map(|_| batches(config, self.address, purpose.clone()));
         Ok(Some(try_join_all(connections).await?))
-    }
-
-    /// A further connection to the same place, for requests that others must not wait for. On a Redis Cluster: to its nodes.
-    pub(crate) async fn further(&self, config: &ClusterConfig) -> Result<Self, RequestError> {
-        let connecting = async {
-            Ok(match &self.link {
-                Link::Single(_) => Link::Single(manager(config, &self.address).await?),
-                Link::Cluster(_) => {
-                    Link::Cluster(cluster_client(config)?.build()?.get_async_connection().await?)
-                }
-            })
-        };
-        Ok(Self { link: self.within(connecting).await?, ..self.clone() })
     }
 
     /// Sends commands together; the answers are in their order. One round trip for each Redis node.
@@ -170,12 +179,7 @@ impl Redis {
                 answers[at] = answer;
             }
         }
-        let read = |answer: Value| Ok(redis::from_redis_value(answer.extract_error()?)?);
-        answers
-            .into_iter()
-            .map(read)
-            .collect::<RedisResult<_>>()
-            .map_err(|error| self.place.named(error.into()))
+        answers.into_iter().map(read).collect::<Asked<_>>().map_err(|error| self.place.named(error))
     }
 
     /// Where it is, for what is said when something fails.
@@ -183,22 +187,29 @@ impl Redis {
         &self.place
     }
 
-    async fn within<T>(&self, request: impl Future<Output = RedisResult<T>>) -> Result<T, RequestError> {
-        within(self.request_timeout, request).await.map_err(|error| self.place.named(error))
+    async fn within<T>(&self, request: impl Future<Output = Asked<T>>) -> Asked<T> {
+        let limit = match &self.link {
+            Link::Single(_) => self.request_timeout + GRACE,
+            Link::Cluster(_) => self.request_timeout,
+        };
+        within(limit, request).await.map_err(|error| self.place.named(error))
     }
 }
 
 impl Link {
-    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Asked<T> {
         match self {
-            Self::Single(connection) => command.query_async(&mut connection.clone()).await,
-            Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
+            Self::Single(connection) => {
+                let answers = ask(connection, std::slice::from_ref(command)).await?;
+                read(answers.into_iter().next().ok_or(NO_ANSWER)?)
+            }
+            Self::Cluster(connection) => Ok(command.query_async(&mut connection.clone()).await?),
         }
     }
 
-    async fn query_all<T: FromRedisValue + Send>(&self, commands: Vec<Cmd>) -> RedisResult<Vec<T>> {
+    async fn query_all<T: FromRedisValue + Send>(&self, commands: Vec<Cmd>) -> Asked<Vec<T>> {
         match self {
-            Self::Single(connection) => pipeline(commands).query_async(&mut connection.clone()).await,
+            Self::Single(connection) => ask(connection, &commands).await?.into_iter().map(read).collect(),
             // A pipeline would have to stay in one slot; the commands are pipelined on each node's connection.
             Self::Cluster(_) => {
                 let queries = stream::iter(commands).map(async |command| self.query(&command).await);
@@ -207,45 +218,80 @@ impl Link {
         }
     }
 
-    async fn ask_all(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    async fn ask_all(&self, commands: Vec<Cmd>) -> Asked<Vec<Value>> {
         match self {
-            Self::Single(connection) => send(&mut connection.clone(), &pipeline(commands)).await,
+            Self::Single(connection) => ask(connection, &commands).await,
             Self::Cluster(connection) => {
                 let ask = async |command: Cmd| connection.clone().req_packed_command(&command).await;
                 let answers = stream::iter(commands).map(ask);
-                answers.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await
+                Ok(answers.buffered(CLUSTER_BATCH_CONCURRENCY).try_collect().await?)
             }
         }
     }
 
-    async fn ask_at_once(&self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
-        let mut pipeline = pipeline(commands);
-        pipeline.atomic().ignore_errors();
+    async fn ask_at_once(&self, mut commands: Vec<Cmd>) -> Asked<Vec<Value>> {
         match self {
-            Self::Single(connection) => pipeline.query_async(&mut connection.clone()).await,
-            Self::Cluster(connection) => pipeline.query_async(&mut connection.clone()).await,
+            Self::Single(connection) => {
+                commands.insert(0, redis::cmd("MULTI"));
+                commands.push(redis::cmd("EXEC"));
+                match ask(connection, &commands).await?.pop() {
+                    Some(Value::Array(answers)) => Ok(answers),
+                    Some(refused) => {
+                        Err(refused.extract_error().err().map_or_else(|| NO_ANSWER.into(), Into::into))
+                    }
+                    None => Err(NO_ANSWER.into()),
+                }
+            }
+            Self::Cluster(connection) => {
+                let mut pipeline = pipeline(commands);
+                pipeline.atomic().ignore_errors();
+                Ok(pipeline.query_async(&mut connection.clone()).await?)
+            }
         }
     }
 
-    async fn ask_masters(&self, command: &Cmd) -> RedisResult<Vec<String>> {
+    async fn ask_masters(&self, command: &Cmd) -> Asked<Vec<String>> {
         match self {
             Self::Single(_) => Ok(vec![self.query(command).await?]),
             Self::Cluster(connection) => {
                 let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 let answers = connection.clone().route_command(command.clone(), masters).await?;
-                let answers: HashMap<String, String> = redis::from_redis_value(answers)?;
+                let answers: HashMap<String, String> =
+                    redis::from_redis_value(answers).map_err(RedisError::from)?;
                 Ok(answers.into_values().collect())
             }
         }
     }
 
-    async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> RedisResult<T> {
+    async fn run<T: FromRedisValue>(&self, call: ScriptCall<'_>) -> Asked<T> {
         match self.query(&call.command(Sent::AsHash)).await {
             // Not `SCRIPT LOAD`: on a Redis Cluster that needs every node, also those that this call does not.
-            Err(error) if is_unknown_script(&error) => self.query(&call.command(Sent::InFull)).await,
+            Err(error) if error.downcast_ref().is_some_and(is_unknown_script) => {
+                self.query(&call.command(Sent::InFull)).await
+            }
             answer => answer,
         }
     }
+}
+
+/// What became of a request: an error of the client library, or one that says already where it was.
+type Asked<T> = Result<T, RequestError>;
+
+/// Redis answered with something else than what it is known to answer with.
+const NO_ANSWER: &str = "Redis did not answer as expected";
+
+/// Sends commands together. Errors of single commands are among the answers.
+async fn ask(connection: &Batches, commands: &[Cmd]) -> Asked<Vec<Value>> {
+    let mut packed = Commands::default();
+    commands.iter().for_each(|command| packed.add_command(command));
+    let answered = connection.send(packed).await.map_err(SendError::into_cause)?;
+    let answers = answered.answers.iter().map(Answer::value).collect::<RedisResult<Vec<_>>>()?;
+    if answers.len() == commands.len() { Ok(answers) } else { Err(NO_ANSWER.into()) }
+}
+
+fn read<T: FromRedisValue>(answer: Value) -> Asked<T> {
+    let answer = answer.extract_error()?;
+    Ok(redis::from_redis_value(answer).map_err(RedisError::from)?)
 }
 
 /// How a script gets to Redis.
@@ -332,25 +378,26 @@ fn pipeline(commands: Vec<Cmd>) -> Pipeline {
     pipeline
 }
 
-/// Sends a pipeline; errors stay among the answers.
-async fn send(connection: &mut impl ConnectionLike, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-    connection.req_packed_commands(pipeline, 0, pipeline.len()).await
-}
-
 /// How to reach a Redis Cluster, when it turns out to be one.
 type ClusterSettings = fn(&ClusterConfig) -> RedisResult<ClusterClientBuilder>;
 
-/// The first address that answers, and what is there.
-async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Link, String), ConnectError> {
+/// What is behind an address.
+enum Found {
+    Single,
+    Cluster(ClusterConnection),
+}
+
+/// The first address at which a master, or a Redis Cluster, answers.
+async fn find(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Found, usize), ConnectError> {
     addresses::check_redis(&config.redis)?;
     let mut failure = ConnectError::NoAddress { service: SERVICE };
     // Shared out, so that the first address cannot use up the time of the others.
     let share = config.connect_timeout / u32::try_from(config.redis.len()).unwrap_or(u32::MAX).max(1);
-    for address in &config.redis {
-        match within(share, link(config, address, cluster)).await {
-            Ok((link, version)) => {
+    for (at, address) in config.redis.iter().enumerate() {
+        match within(share, look(config, address, cluster)).await {
+            Ok((found, version)) => {
                 REDIS.check(without_credentials(address), &version)?;
-                return Ok((link, address.clone()));
+                return Ok((found, at));
             }
             Err(source) if is_without_resp3(&*source) => {
                 return Err(REDIS.refusal(without_credentials(address), BEFORE_RESP3));
@@ -364,36 +411,33 @@ async fn connect(config: &ClusterConfig, cluster: ClusterSettings) -> Result<(Li
     Err(failure)
 }
 
-/// A link, and the version of what is there.
-async fn link(
-    config: &ClusterConfig,
-    address: &str,
-    cluster: ClusterSettings,
-) -> RedisResult<(Link, String)> {
+/// What is at an address, and its version.
+async fn look(config: &ClusterConfig, address: &str, cluster: ClusterSettings) -> Asked<(Found, String)> {
     let client = Client::open(connection_info(config, address)?)?;
     let probe_config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(config.connect_timeout))
         .set_response_timeout(Some(config.connect_timeout));
     let mut probe = client.get_multiplexed_async_connection_with_config(&probe_config).await?;
     let mut asking = redis::pipe();
-    asking.cmd("INFO").arg("server").cmd("INFO").arg("cluster");
-    let (server, info): (String, String) = asking.query_async(&mut probe).await?;
-    let link = if info.contains("cluster_enabled:1") {
-        Link::Cluster(cluster(config)?.build()?.get_async_connection().await?)
+    asking.cmd("INFO").arg("server").cmd("INFO").arg("cluster").cmd("INFO").arg("replication");
+    let (server, info, replication): (String, String, String) = asking.query_async(&mut probe).await?;
+    let found = if info.contains("cluster_enabled:1") {
+        Found::Cluster(cluster(config)?.build()?.get_async_connection().await?)
+    } else if replication.contains("role:slave") {
+        return Err(REPLICA.into());
     } else {
-        Link::Single(manager(config, address).await?)
+        Found::Single
     };
-    Ok((link, redis_version(&server).to_owned()))
+    Ok((found, redis_version(&server).to_owned()))
 }
 
-async fn manager(config: &ClusterConfig, address: &str) -> RedisResult<ConnectionManager> {
-    let client = Client::open(connection_info(config, address)?)?;
-    ConnectionManager::new_with_config(client, manager_config(config)).await
-}
+/// Why an address does not do.
+const REPLICA: &str = "it is a replica: give the address of the master, or of all that may become one";
 
-async fn batches(config: &ClusterConfig, address: &str, replicas: usize) -> Result<Batches, ConnectError> {
-    let connecting = within(config.connect_timeout, Batches::connect(config, address, replicas));
-    connecting.await.map_err(|source| unreachable(address, source))
+async fn batches(config: &ClusterConfig, address: usize, purpose: Purpose) -> Result<Batches, ConnectError> {
+    let connecting = async { Ok(Batches::connect(config, address, purpose).await?) };
+    let place = config.redis.get(address).map(String::as_str).unwrap_or_default();
+    within(config.connect_timeout, connecting).await.map_err(|source| unreachable(place, source))
 }
 
 fn cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {
@@ -422,21 +466,7 @@ fn tcp_settings(config: &ClusterConfig) -> TcpSettings {
     settings
 }
 
-fn manager_config(config: &ClusterConfig) -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(config.connect_timeout))
-        .set_response_timeout(Some(config.request_timeout))
-        .set_pipeline_buffer_size(WAITING_REQUESTS)
-        .set_max_delay(MAX_RECONNECT_DELAY)
-        // Without end: a manager whose attempts are used up on anything but an I/O error (a full server, a password
-        // being changed) answers with that error for ever.
-        .set_number_of_retries(usize::MAX)
-}
-
-async fn within<T>(
-    limit: Duration,
-    request: impl Future<Output = RedisResult<T>>,
-) -> Result<T, RequestError> {
+async fn within<T>(limit: Duration, request: impl Future<Output = Asked<T>>) -> Asked<T> {
     // Around the client library's own time limits, which do not cover the wait for a connection.
     Ok(timeout(limit, request).await??)
 }

@@ -7,15 +7,21 @@
 //! A next connection is made only when nothing is under way on the last one any more. So whoever has an answer has it from
 //! the newest connection, and what Redis said before that answer (that values have changed which a [`Watcher`] keeps) was
 //! heard before it.
+//!
+//! A connection is replaced when it breaks, when it has said nothing for `request_timeout` although something was asked,
+//! and when an answer says that this is the wrong node, such as a master that has become a replica. The address is looked
+//! up anew then, and whoever is there must be a master; otherwise the next of the configured addresses is tried. So
+//! requests work again at most twice `request_timeout` and a second after an address leads to the master.
 
 mod connection;
+mod opener;
 mod pipelines;
 mod task;
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,7 +31,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{connection::Connection, task::Task};
+use self::{opener::Opener, task::Task};
 use super::{Answers, Commands, Place, RequestError, SendError};
 use crate::cluster::config::ClusterConfig;
 
@@ -67,32 +73,75 @@ pub(crate) struct Batches {
     shared: Arc<Shared>,
 }
 
+/// What one connection is for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Purpose {
+    /// How many replicas are to have what a pipeline wrote; 0: nobody waits for them. Otherwise each pipeline ends with
+    /// `WAIT`, and the next one is sent when it has been answered.
+    pub(crate) replicas: usize,
+    /// Whether Redis is to say when something that was read has changed.
+    pub(crate) tracks: bool,
+    /// Shared by all connections to the same Redis.
+    pub(crate) moves: Moves,
+}
+
+/// How often a node turned out to be the wrong one. What one connection notices, all others to the same Redis heed: those
+/// that only read would never be told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Moves(Arc<MovesState>);
+
+#[derive(Debug, Default)]
+struct MovesState {
+    count: AtomicU64,
+    logged_at: Mutex<Option<Instant>>,
+}
+
+/// How often it is logged that a node is the wrong one.
+const MOVES_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Moves {
+    fn count(&self) -> u64 {
+        self.0.count.load(Ordering::Acquire)
+    }
+
+    /// Many notice the same one: it counts once.
+    fn note_after(&self, count: u64, place: &Place) {
+        if self.0.count.compare_exchange(count, count + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        let mut logged_at = self.0.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_none_or(|logged_at| logged_at.elapsed() >= MOVES_LOG_INTERVAL) {
+            *logged_at = Some(Instant::now());
+            tracing::warn!(redis = %place, "this Redis does not work as a master any more: connecting anew");
+        }
+    }
+}
+
 /// What the task, its connection and those who ask share.
 struct Shared {
     /// For what is said when something fails.
     place: Place,
     /// How long a request may take in all.
     limit: Duration,
-    /// How many replicas are to have what a pipeline wrote; 0: nobody waits for them.
-    replicas: usize,
+    purpose: Purpose,
     /// Whether Redis says when something that was read has changed.
     tells: AtomicBool,
     watcher: OnceLock<Arc<dyn Watcher>>,
 }
 
 impl Batches {
-    /// Connects. With `replicas`, each pipeline ends with `WAIT`, and the next one is sent when it has been answered.
+    /// Connects to the first address, from `address` on, at which a master answers.
     pub(crate) async fn connect(
         config: &ClusterConfig,
-        address: &str,
-        replicas: usize,
+        address: usize,
+        purpose: Purpose,
     ) -> redis::RedisResult<Self> {
         let (queue, asked) = mpsc::channel(WAITING_REQUESTS);
         let (tells, watcher) = (AtomicBool::new(false), OnceLock::new());
-        let (place, limit) = (Place::server(config, address), config.request_timeout);
-        let shared = Arc::new(Shared { place, limit, replicas, tells, watcher });
-        let connection = Connection::open(config, address, &shared).await?;
-        let task = Task::new(config.clone(), address.to_owned(), Arc::clone(&shared), connection);
+        let (place, limit) = (Place::any(config), config.request_timeout);
+        let shared = Arc::new(Shared { place, limit, purpose, tells, watcher });
+        let opener = Opener::new(config.clone(), address, Arc::clone(&shared));
+        let task = Task::connect(opener, Arc::clone(&shared)).await?;
         // It ends with the queue: when the last handle is dropped.
         tokio::spawn(task.run(asked));
         Ok(Self { queue, shared })
@@ -139,6 +188,12 @@ impl Shared {
         }
     }
 
+    /// How long a request may wait to be sent.
+    fn patience(&self) -> Duration {
+        // `WAIT` needs time of its own.
+        if self.purpose.replicas > 0 { self.limit / 2 } else { self.limit }
+    }
+
     fn keeps(&self) -> bool {
         self.watcher.get().is_some_and(|watcher| !watcher.is_empty())
     }
@@ -151,3 +206,6 @@ fn not_done(error: impl Into<RequestError>) -> SendError {
 fn ended() -> SendError {
     SendError::Unknown("the connection's task has ended".into())
 }
+
+#[cfg(test)]
+mod tests;

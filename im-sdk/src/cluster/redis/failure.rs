@@ -35,11 +35,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// One server.
-    pub(crate) fn server(config: &ClusterConfig, address: &str) -> Self {
-        Self { address: without_credentials(address).into(), limit: config.request_timeout }
-    }
-
     /// Any of those that are configured.
     pub(crate) fn any(config: &ClusterConfig) -> Self {
         let addresses: Vec<&str> = config.redis.iter().map(|address| without_credentials(address)).collect();

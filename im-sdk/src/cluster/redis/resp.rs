@@ -121,6 +121,13 @@ impl<'a> Answer<'a> {
         self.0.starts_with(b"-")
     }
 
+    /// Whether it says that this node does not do what a master does: a replica, one that is loading, one that was cut off.
+    pub(super) fn says_wrong_node(self) -> bool {
+        let Some(error) = self.0.strip_prefix(b"-") else { return false };
+        let code = error.split(|byte| *byte == b' ').next().unwrap_or_default();
+        WRONG_NODE.contains(&code)
+    }
+
     pub(super) fn is_push(self) -> bool {
         self.0.starts_with(b">")
     }
@@ -130,6 +137,11 @@ impl<'a> Answer<'a> {
         redis::parse_redis_value(self.0)
     }
 }
+
+/// The errors by which a node says so. `UNBLOCKED` ends a `WAIT` when a master becomes a replica; `NOREPLICAS` is what one says
+/// that was cut off from its replicas, which may have another master by now.
+const WRONG_NODE: [&[u8]; 6] =
+    [b"READONLY", b"MASTERDOWN", b"LOADING", b"NOREPLICAS", b"CLUSTERDOWN", b"UNBLOCKED"];
 
 /// What came is not of Redis's protocol.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,7 @@ use redis::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Link, Place, RequestError, cluster_client, connect, send};
+use super::{Found, Place, RequestError, cluster_client, find};
 use crate::cluster::config::{ClusterConfig, ConnectError};
 
 /// Between two attempts while a Redis Cluster moves a slot or elects a master.
@@ -20,7 +20,7 @@ const REDIRECT_PAUSE: Duration = Duration::from_millis(10);
 /// connection broke, and then the first attempt may have been carried out. Cloning is cheap.
 #[derive(Clone)]
 pub(crate) struct Unrepeated {
-    link: Link,
+    connection: ClusterConnection,
     place: Place,
 }
 
@@ -33,16 +33,27 @@ pub(crate) enum SendError {
     Unknown(RequestError),
 }
 
+impl SendError {
+    /// What became of the commands left aside.
+    pub(crate) fn into_cause(self) -> RequestError {
+        match self {
+            Self::NotDone(source) | Self::Unknown(source) => source,
+        }
+    }
+}
+
 impl Unrepeated {
-    /// A connection of its own.
+    /// A connection of its own, to a Redis Cluster.
     pub(crate) async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
-        let (link, _) = connect(config, unrepeated_cluster_client).await?;
-        Ok(Self { link, place: Place::any(config) })
+        match find(config, unrepeated_cluster_client).await? {
+            (Found::Cluster(connection), _) => Ok(Self { connection, place: Place::any(config) }),
+            (Found::Single, address) => Err(unreachable(config, address)),
+        }
     }
 
     /// Sends commands one behind the other on one connection. Errors of single commands are among the answers.
     ///
-    /// On a Redis Cluster they go to the master of `key`, and only the first may have keys: when a slot is moving, one
+    /// They go to the master of `key`, and only the first may have keys: when a slot is moving, one
     /// command can be carried out and the next be refused, and the client library tells no more than that one was.
     pub(crate) async fn send(
         &self,
@@ -50,27 +61,11 @@ impl Unrepeated {
         commands: &Pipeline,
         deadline: Instant,
     ) -> Result<Vec<Value>, SendError> {
-        self.try_send(key, commands, deadline).await.map_err(|error| match error {
+        let sending = send_to_master(&mut self.connection.clone(), key, commands, deadline).await;
+        sending.map_err(|error| match error {
             SendError::NotDone(source) => SendError::NotDone(self.place.named(source)),
             SendError::Unknown(source) => SendError::Unknown(self.place.named(source)),
         })
-    }
-
-    async fn try_send(
-        &self,
-        key: &str,
-        commands: &Pipeline,
-        deadline: Instant,
-    ) -> Result<Vec<Value>, SendError> {
-        match &self.link {
-            Link::Single(connection) => {
-                let sending = timeout_at(deadline, send(&mut connection.clone(), commands)).await;
-                sending.map_err(unknown)?.map_err(unknown)
-            }
-            Link::Cluster(connection) => {
-                send_to_master(&mut connection.clone(), key, commands, deadline).await
-            }
-        }
     }
 }
 
@@ -78,6 +73,12 @@ impl std::fmt::Debug for Unrepeated {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Unrepeated").finish_non_exhaustive()
     }
+}
+
+/// What was a Redis Cluster a moment ago is none now.
+fn unreachable(config: &ClusterConfig, address: usize) -> ConnectError {
+    let address = config.redis.get(address).map(String::as_str).unwrap_or_default();
+    super::unreachable(address, "it is no node of a Redis Cluster".into())
 }
 
 fn unrepeated_cluster_client(config: &ClusterConfig) -> RedisResult<ClusterClientBuilder> {

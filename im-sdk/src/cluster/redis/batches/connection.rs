@@ -10,7 +10,8 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use redis::{
-    ConnectionAddr, ConnectionInfo, ErrorKind, PushKind, RedisConnectionInfo, RedisError, RedisResult, Value,
+    ConnectionAddr, ConnectionInfo, ErrorKind, PushKind, RedisConnectionInfo, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
@@ -65,8 +66,9 @@ impl Connection {
         let (unread, writing) = (BytesMut::new(), Vec::new());
         let mut connection = Self { socket, unread, writing, written: 0, shared: Arc::clone(shared) };
         connection.greet(info.redis_settings()).await?;
-        // Nobody reads behind a `WAIT`.
-        let tells = shared.replicas == 0 && connection.track().await?;
+        // Such as one that is loading, or a replica that has lost its master, refuses this.
+        connection.ask(&redis::cmd("PING")).await?.extract_error()?;
+        let tells = shared.purpose.tracks && connection.track().await?;
         shared.tells.store(tells, Ordering::Release);
         Ok(connection)
     }
@@ -78,7 +80,10 @@ impl Connection {
         if let Some(password) = settings.password() {
             hello.arg("AUTH").arg(settings.username().unwrap_or("default")).arg(password);
         }
-        self.ask(&hello).await?.extract_error()?;
+        let greeting = self.ask(&hello).await?.extract_error()?;
+        if is_replica(greeting)? {
+            return Err(replica());
+        }
         if settings.db() != 0 {
             self.ask(redis::cmd("SELECT").arg(settings.db())).await?.extract_error()?;
         }
@@ -175,6 +180,21 @@ impl Connection {
         self.unread.advance(at);
         cut
     }
+}
+
+/// Whether that is what a replica answers to `HELLO`.
+fn is_replica(greeting: Value) -> RedisResult<bool> {
+    let fields = greeting.into_map_iter().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let mut fields = fields.filter_map(|(name, value)| {
+        let (name, value) =
+            (redis::from_redis_value::<String>(name), redis::from_redis_value::<String>(value));
+        Some((name.ok()?, value.ok()?))
+    });
+    Ok(fields.any(|(name, role)| name == "role" && role != "master"))
+}
+
+fn replica() -> RedisError {
+    RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "it is a replica, not a master"))
 }
 
 async fn connect(info: &ConnectionInfo, config: &ClusterConfig) -> RedisResult<Box<dyn Socket>> {

@@ -5,16 +5,17 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 use redis::{Cmd, RedisError};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, Sleep, interval, sleep, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, Sleep, interval, sleep},
 };
 
 use super::{
     Ask, RequestError, Shared,
     connection::{Connection, Did},
     not_done,
+    opener::Opener,
     pipelines::{Cause, Pipelines},
 };
-use crate::cluster::{config::ClusterConfig, redis::resp::Commands};
+use crate::cluster::redis::resp::Commands;
 
 /// After so many commands, or about so many bytes, a pipeline is full. Redis is through with them in a few milliseconds.
 const BATCH: usize = 512;
@@ -26,48 +27,62 @@ const UNDER_WAY: usize = 2;
 /// How often a connection is tried that nothing is asked on: one that is dead without a word would keep what was read.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two attempts to connect.
-const RETRY_DELAY: Duration = Duration::from_millis(50);
-
 pub(super) struct Task {
-    config: ClusterConfig,
-    address: String,
     shared: Arc<Shared>,
+    opener: Opener,
     connection: Option<Connection>,
+    /// When something was read last, or the connection opened.
+    heard_at: Instant,
+    /// Nothing more is sent on this connection: it is replaced when what is under way has been answered.
+    is_leaving: bool,
     /// Why there is none.
     lost: Option<RequestError>,
     /// What was not sent yet: one batch.
     waiting: VecDeque<Ask>,
     pipelines: Pipelines,
-    /// When to look which pipelines are late: one clock for all, which is set anew when it has rung.
+    /// When to look what is late: one clock for all, which is set anew when it has rung.
     clock: Pin<Box<Sleep>>,
     clock_runs: bool,
 }
 
 impl Task {
-    pub(super) fn new(
-        config: ClusterConfig,
-        address: String,
-        shared: Arc<Shared>,
-        connection: Connection,
-    ) -> Self {
-        let (waiting, pipelines) = (VecDeque::new(), Pipelines::new(shared.replicas));
-        let (clock, clock_runs) = (Box::pin(sleep(Duration::ZERO)), false);
-        let connection = Some(connection);
-        Self { config, address, shared, connection, lost: None, waiting, pipelines, clock, clock_runs }
+    /// Opens the first connection: tries each address once.
+    pub(super) async fn connect(mut opener: Opener, shared: Arc<Shared>) -> redis::RedisResult<Self> {
+        let mut tries = opener.addresses();
+        let connection = loop {
+            opener.begin();
+            match opener.opened().await {
+                Ok(connection) => break connection,
+                Err(error) if tries <= 1 => return Err(error),
+                Err(_) => tries -= 1,
+            }
+        };
+        Ok(Self {
+            opener,
+            connection: Some(connection),
+            heard_at: Instant::now(),
+            is_leaving: false,
+            lost: None,
+            waiting: VecDeque::new(),
+            pipelines: Pipelines::new(shared.purpose.replicas),
+            clock: Box::pin(sleep(Duration::ZERO)),
+            clock_runs: false,
+            shared,
+        })
     }
 
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
         let mut pings = interval(PING_INTERVAL);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = false;
-        while !(ended && self.pipelines.are_answered()) {
-            let (has_room, is_idle) = (!ended && self.has_room(), self.pipelines.are_answered());
+        while !(ended && self.pipelines.are_answered() && self.waiting.is_empty()) {
+            let (takes, is_idle) = (!ended && self.takes(), self.pipelines.are_answered());
             tokio::select! {
                 biased; // Answers make room.
                 did = advance(&mut self.connection) => self.advanced(did),
+                opened = self.opener.opened() => self.opened(opened),
                 () = &mut self.clock, if self.clock_runs => self.ring(),
-                ask = asked.recv(), if has_room => match ask {
+                ask = asked.recv(), if takes => match ask {
                     Some(ask) => {
                         self.waiting.push_back(ask);
                         // The first request wakes this task before those that are ready to follow have run: they go
@@ -78,45 +93,58 @@ impl Task {
                 },
                 _ = pings.tick(), if is_idle => self.ping(),
             }
+            self.leave_if_moved();
             while self.take(&mut asked) {
                 if self.connection.is_some() {
                     self.send_batch();
                 } else {
-                    self.connect().await;
+                    // They wait for it, and no longer than they may.
+                    self.opener.begin();
+                    self.set_clock();
+                    break;
                 }
             }
         }
+    }
+
+    /// Whether another request may be taken in: while there is no connection, one batch waits here.
+    fn takes(&self) -> bool {
+        if self.connection.is_some() { self.has_room() } else { self.waiting.len() < BATCH }
     }
 
     /// Whether another pipeline may go out. Not before all of the last one is written: a Redis that takes nothing would have
     /// everything queue here.
     fn has_room(&self) -> bool {
         // What was sent behind a `WAIT` would wait for it too.
-        let most = if self.shared.replicas > 0 { 1 } else { UNDER_WAY };
-        self.pipelines.under_way() < most
+        let most = if self.shared.purpose.replicas > 0 { 1 } else { UNDER_WAY };
+        !self.is_leaving
+            && self.pipelines.under_way() < most
             && self.connection.as_ref().is_none_or(|connection| connection.unwritten() == 0)
     }
 
-    /// Takes what is queued, and tells whether something can be sent now.
+    /// Takes what is queued, and tells whether something can be sent, or waits for a connection.
     fn take(&mut self, asked: &mut mpsc::Receiver<Ask>) -> bool {
-        if !self.has_room() {
-            return false;
-        }
-        while self.waiting.len() < BATCH
-            && let Ok(ask) = asked.try_recv()
-        {
-            self.waiting.push_back(ask);
-        }
-        if self.waiting.is_empty() {
+        if self.connection.is_some() && !self.has_room() {
             return false;
         }
         // Who has waited for too long is told that nothing happened, rather than sent with too little time left to hear of it.
-        let limit = if self.shared.replicas > 0 { self.shared.limit / 2 } else { self.shared.limit };
         let now = Instant::now();
-        while let Some(late) = self.waiting.pop_front_if(|ask| now >= ask.since + limit) {
-            let _ = late.answer.send(Err(not_done(self.why_not())));
+        loop {
+            while self.waiting.len() < BATCH
+                && let Ok(ask) = asked.try_recv()
+            {
+                self.waiting.push_back(ask);
+            }
+            let before = self.waiting.len();
+            while let Some(late) = self.waiting.pop_front_if(|ask| now >= ask.since + self.shared.patience())
+            {
+                let _ = late.answer.send(Err(not_done(self.why_not())));
+            }
+            // Behind them others may be as late.
+            if self.waiting.len() == before || !self.waiting.is_empty() {
+                return !self.waiting.is_empty();
+            }
         }
-        !self.waiting.is_empty()
     }
 
     /// Why nothing could be sent for so long.
@@ -129,24 +157,18 @@ impl Task {
         }
     }
 
-    /// Tries once, for as long as the first of those who wait may wait.
-    async fn connect(&mut self) {
+    fn opened(&mut self, opened: redis::RedisResult<Connection>) {
         self.shared.all_changed();
-        let Some(first) = self.waiting.front() else { return };
-        let deadline = first.since + self.shared.limit;
-        let opening = Connection::open(&self.config, &self.address, &self.shared);
-        let error: RequestError = match timeout_at(deadline, opening).await {
-            Ok(Ok(connection)) => {
-                self.lost = None;
-                return self.connection = Some(connection);
+        match opened {
+            Ok(connection) => {
+                (self.connection, self.lost, self.heard_at) = (Some(connection), None, Instant::now());
             }
-            Ok(Err(error)) => error.into(),
-            Err(elapsed) => elapsed.into(),
-        };
-        let error = self.shared.place.named(error);
-        tracing::debug!(%error, "cannot connect to Redis");
-        self.lost = Some(error);
-        sleep_until(deadline.min(Instant::now() + RETRY_DELAY)).await;
+            Err(error) => {
+                let error = self.shared.place.failed(error);
+                tracing::debug!(%error, "cannot connect to Redis");
+                self.lost = Some(error.into());
+            }
+        }
     }
 
     /// Sends as many of those who wait as go together.
@@ -182,9 +204,10 @@ impl Task {
     }
 
     fn sent(&mut self, deadline: Instant) {
-        if let (Some(connection), 1..) = (&mut self.connection, self.shared.replicas) {
+        let replicas = self.shared.purpose.replicas;
+        if let (Some(connection), 1..) = (&mut self.connection, replicas) {
             let mut commands = Commands::default();
-            commands.add_command(&wait(self.shared.replicas, deadline));
+            commands.add_command(&wait(replicas, deadline));
             connection.write(&commands);
         }
         if !self.clock_runs {
@@ -193,41 +216,69 @@ impl Task {
         }
     }
 
+    /// To the first moment at which something is late.
+    fn set_clock(&mut self) {
+        let waiting = self.waiting.front().filter(|_| self.connection.is_none());
+        let next = [self.pipelines.deadline(), waiting.map(|ask| ask.since + self.shared.patience())];
+        let next = next.into_iter().flatten().min();
+        self.clock_runs = next.is_some();
+        if let Some(next) = next {
+            self.clock.as_mut().reset(next);
+        }
+    }
+
     fn advanced(&mut self, did: std::io::Result<Did>) {
         let Some(connection) = &mut self.connection else { return };
         let pipelines = &mut self.pipelines;
+        let mut is_wrong_node = false;
         let done = match did {
             Ok(Did::Write) => Ok(()),
-            Ok(Did::Read) => connection.answers(|answer| pipelines.take(answer)),
+            Ok(Did::Read) => {
+                self.heard_at = Instant::now();
+                connection.answers(|answer| {
+                    is_wrong_node |= answer.says_wrong_node();
+                    pipelines.take(answer);
+                })
+            }
             Err(error) => Err(RedisError::from(error)),
         };
         if let Err(error) = done {
             self.lose(&(Arc::new(self.shared.place.failed(error)) as Cause));
+        } else if is_wrong_node {
+            self.is_leaving |= self.opener.note_wrong_node();
+        }
+    }
+
+    /// Leaves a node that turned out to be the wrong one, as soon as nothing is under way there.
+    fn leave_if_moved(&mut self) {
+        let Some(_) = &self.connection else { return };
+        self.is_leaving |= self.opener.has_moved();
+        if self.is_leaving && self.pipelines.are_answered() {
+            self.lose(&(Arc::new(self.shared.place.silent()) as Cause));
         }
     }
 
     /// Nothing of this connection may come later than what comes on the next one.
     fn lose(&mut self, cause: &Cause) {
-        self.connection = None;
+        (self.connection, self.is_leaving) = (None, false);
         self.pipelines.give_up(cause);
         self.shared.all_changed();
     }
 
     /// Whoever waits for a late pipeline is told that its outcome is unknown; what Redis says of changes may be as late.
     fn ring(&mut self) {
-        let late = Arc::new(self.shared.place.silent()) as Cause;
-        if self.pipelines.expire(Instant::now(), &late) {
+        let (late, now) = (Arc::new(self.shared.place.silent()) as Cause, Instant::now());
+        if self.pipelines.expire(now, &late) {
             self.shared.all_changed();
-            if self.connection.as_ref().is_some_and(|connection| connection.unwritten() > 0) {
-                // Redis does not even take what it is asked. On another connection nobody waits behind that.
+            let is_stuck = self.connection.as_ref().is_some_and(|connection| connection.unwritten() > 0);
+            // Redis does not even take what it is asked, or the connection leads nowhere any more. On another one nobody
+            // waits behind that.
+            if is_stuck || now >= self.heard_at + self.shared.limit {
+                self.opener.turn_to_the_next();
                 self.lose(&late);
             }
         }
-        let next = self.pipelines.deadline();
-        self.clock_runs = next.is_some();
-        if let Some(next) = next {
-            self.clock.as_mut().reset(next);
-        }
+        self.set_clock();
     }
 }
 
