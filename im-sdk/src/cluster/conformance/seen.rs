@@ -41,6 +41,12 @@ pub async fn check_last_seen(seen: &dyn LastSeen) {
     seen.note_seen(&[of(2, Terminal::Desktop, old)]).await.expect("one");
     assert_eq!(sorted(seen, &users[2..]).await, [vec![]], "that is too long ago");
 
+    let user = UserId::parse("dave").expect("a user");
+    let ahead = Seen { user: user.clone(), terminal: Terminal::Ios, at_ms: now + 3_600_000 };
+    seen.note_seen(&[ahead]).await.expect("one");
+    let found = sorted(seen, &[user]).await;
+    assert!(found[0][0].1 < now + 600_000, "a clock that is ahead does not count");
+
     let swapped = [users[1].clone(), users[2].clone(), users[1].clone()];
     let found = sorted(seen, &swapped).await;
     assert_eq!(

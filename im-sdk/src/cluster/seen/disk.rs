@@ -7,7 +7,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{LastSeen, LastSeenError, Seen, oldest_ms};
 use crate::{
-    cluster::disk,
+    cluster::{clock::system_ms, disk},
     id::{Terminal, UserId},
 };
 
@@ -56,8 +56,9 @@ impl LastSeen for DiskLastSeen {
                 let mut table = transaction.open_table(SEEN)?;
                 for Seen { user, terminal, at_ms } in &seen {
                     let key = (user.as_str(), terminal.as_str());
+                    let at_ms = (*at_ms).min(system_ms());
                     let known = table.get(key)?.map(|at_ms| at_ms.value());
-                    if known.is_none_or(|known| known < *at_ms) {
+                    if known.is_none_or(|known| known < at_ms) {
                         table.insert(key, at_ms)?;
                     }
                 }

@@ -8,7 +8,10 @@ use std::{
 use async_trait::async_trait;
 
 use super::{LastSeen, LastSeenError, Seen, oldest_ms};
-use crate::id::{Terminal, UserId};
+use crate::{
+    cluster::clock::system_ms,
+    id::{Terminal, UserId},
+};
 
 /// With how many users old times are looked for the first time; from there on whenever there are twice as many.
 const FIRST_SWEEP: usize = 1024;
@@ -41,9 +44,10 @@ impl MemoryLastSeen {
 impl State {
     fn note(&mut self, seen: &Seen) {
         let times = self.users.entry(seen.user.clone()).or_default();
+        let at_ms = seen.at_ms.min(system_ms());
         match times.iter_mut().find(|(terminal, _)| *terminal == seen.terminal) {
-            Some((_, at)) => *at = seen.at_ms.max(*at),
-            None => times.push((seen.terminal, seen.at_ms)),
+            Some((_, at)) => *at = at_ms.max(*at),
+            None => times.push((seen.terminal, at_ms)),
         }
     }
 

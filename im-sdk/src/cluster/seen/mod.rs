@@ -22,7 +22,8 @@ pub const LAST_SEEN_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Remembers when each user's devices were last connected, by kind of device, for [`LAST_SEEN_TTL`]. Back ends alone use it.
 #[async_trait]
 pub trait LastSeen: Send + Sync + std::fmt::Debug + 'static {
-    /// Notes that devices were connected until then. A time before one that is known changes nothing.
+    /// Notes that devices were connected until then. A time before one that is known changes nothing. One in the future counts
+    /// as now: otherwise a server whose clock was ahead for a while would have the last word until then.
     ///
     /// # Errors
     /// [`LastSeenError`]: some may have been noted.

@@ -45,7 +45,9 @@ impl RedisLastSeen {
 static NOTE_SEEN: LazyLock<Script> = LazyLock::new(|| {
     Script::also_when_full(
         r"
-local added = redis.call('ZADD', KEYS[1], 'GT', ARGV[1], ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local added = redis.call('ZADD', KEYS[1], 'GT', math.min(tonumber(ARGV[1]), now), ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return added
 ",
@@ -62,7 +64,7 @@ impl LastSeen for RedisLastSeen {
         };
         for seen in seen.chunks(BATCH) {
             let calls: Vec<_> = seen.iter().map(call).collect();
-            self.redis.run_each::<i64>(&NOTE_SEEN, &calls).await.map_err(failed("note who was seen"))?;
+            self.redis.run_calls::<i64>(&NOTE_SEEN, &calls).await.map_err(failed("note who was seen"))?;
         }
         Ok(())
     }
