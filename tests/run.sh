@@ -68,6 +68,7 @@ needed=(
     "nats-server 2.9 nats-server"
     "python3 - python3"
     "postgresql - postgres initdb"
+    "faketime - faketime"
 )
 
 # Prints the first folder that has all of these programs.

@@ -95,7 +95,7 @@ async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure>
         tracing::warn!("{advice}");
     }
     let cluster = tokio::select! {
-        cluster = Cluster::connect(cluster) => cluster?,
+        cluster = Cluster::connect_server(cluster) => cluster?,
         _ = signals.0.recv() => return Ok(()),
         _ = signals.1.recv() => return Ok(()),
     };

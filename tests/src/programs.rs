@@ -36,6 +36,9 @@ pub const POSTGRES: Needed =
 /// What Python is to be.
 pub const PYTHON: Needed = Needed { package: "python3", oldest: None, programs: &["python3"] };
 
+/// What gives processes a clock of their own is to be.
+pub const FAKETIME: Needed = Needed { package: "faketime", oldest: None, programs: &["faketime"] };
+
 pub(crate) fn redis_server() -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| REDIS.folder());
     FOLDER.join("redis-server")

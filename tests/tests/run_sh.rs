@@ -60,6 +60,7 @@ impl Machine {
         machine.program("bin/id", "echo 0");
         machine.program("bin/cc", "cat >/dev/null");
         machine.program("bin/python3", "");
+        machine.program("bin/faketime", "");
         machine.program("bin/redis-server", REDIS);
         machine.program("usr/sbin/nats-server", NATS);
         machine.program("usr/lib/postgresql/15/bin/postgres", "");
@@ -337,10 +338,11 @@ fn what_is_too_old_is_told_before_anything_is_built() {
 fn the_script_and_the_tests_have_the_same_rules() {
     let [local, system, postgres] = programs::BESIDE_PATH;
     assert!(SCRIPT.contains(&format!("beside_path=({local} {system} '{postgres}')\n")));
-    let rules = [programs::REDIS, programs::NATS, programs::PYTHON, programs::POSTGRES].map(|needed| {
-        let oldest = needed.oldest.map_or("-".into(), |(major, minor)| format!("{major}.{minor}"));
-        format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
-    });
+    let rules = [programs::REDIS, programs::NATS, programs::PYTHON, programs::POSTGRES, programs::FAKETIME]
+        .map(|needed| {
+            let oldest = needed.oldest.map_or("-".into(), |(major, minor)| format!("{major}.{minor}"));
+            format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
+        });
     assert!(SCRIPT.contains(&format!("needed=(\n{})\n", rules.concat())));
     assert!(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("run.sh").metadata().unwrap().permissions().mode() & 0o111

@@ -20,8 +20,15 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClusterConfig {
-    /// Redis addresses, `redis://[user:password@]host:port[/db]`. With a Redis Cluster, some of its nodes.
+    /// Redis addresses, `redis://[user:password@]host:port[/db]`: the master and whatever may take its place, or an address
+    /// that leads to the master. When it does not answer, or is no master any more, the next one is tried. With a Redis
+    /// Cluster, some of its nodes.
     pub redis: Vec<String>,
+    /// Addresses of a Redis of its own for control data: leases of servers, routes, node numbers and the clock. Default
+    /// empty: they are in [`ClusterConfig::redis`]. With one, a Redis full of logs, or one that is away, costs nobody the
+    /// connection. It holds little and needs no disk. Members and all else stay with the logs, which they are read
+    /// together with. Each logged send reads its routes from there, behind the append. All processes must agree on it.
+    pub routes_redis: Vec<String>,
     /// NATS addresses, `nats://[user:password@]host:port`: some servers of one NATS cluster.
     pub nats: Vec<String>,
     /// What every Redis key and NATS subject starts with. Default `im`. Change it to keep two deployments on the same
@@ -57,6 +64,7 @@ impl ClusterConfig {
     {
         Self {
             redis: redis.into_iter().map(Into::into).collect(),
+            routes_redis: Vec::new(),
             nats: nats.into_iter().map(Into::into).collect(),
             prefix: DEFAULT_PREFIX.into(),
             request_timeout: Duration::from_secs(2),
@@ -83,6 +91,12 @@ impl ClusterConfig {
             return Err(ConnectError::InvalidWatermark { percent: self.watermark_percent });
         }
         Ok(())
+    }
+
+    /// How to reach the Redis that is for control data alone, if there is one.
+    pub(crate) fn of_routes_alone(&self) -> Option<Self> {
+        let redis = self.routes_redis.clone();
+        (!redis.is_empty()).then(|| Self { redis, routes_redis: Vec::new(), ..self.clone() })
     }
 
     pub(crate) fn names(&self) -> Result<Names, ConnectError> {
@@ -135,6 +149,7 @@ impl std::fmt::Debug for ClusterConfig {
         formatter
             .debug_struct("ClusterConfig")
             .field("redis", &self.redis.len())
+            .field("routes_redis", &self.routes_redis.len())
             .field("nats", &self.nats.len())
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()

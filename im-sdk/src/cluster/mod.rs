@@ -38,8 +38,8 @@ pub use archive::{
     JetStreamArchive, MemoryArchive,
 };
 pub use bus::{
-    Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_CAPACITY,
-    Source, Subscription,
+    Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_BYTES,
+    SUBSCRIPTION_CAPACITY, Source, Subscription,
 };
 #[cfg(test)]
 pub(crate) use clock::tests::SetClocks;
@@ -122,22 +122,26 @@ impl Cluster {
 
     /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
     ///
-    /// On a single Redis without `min_replicas`, routes that were read are kept until Redis says that they have changed
-    /// ([`Routes::locate_heard`]).
+    /// On a single Redis without `min_replicas` and without `routes_redis`, routes that were read are kept until Redis says
+    /// that they have changed ([`Routes::locate_heard`]).
     ///
     /// # Errors
     /// [`ConnectError`] names the service that could not be reached and why.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
         redis.warn_of_eviction().await;
+        let routes = match config.of_routes_alone() {
+            Some(apart) => RedisRoutes::apart(&apart, &config).await?,
+            None => RedisRoutes::on(redis.clone(), &config)?,
+        };
         // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
-        let routes_follow_log = redis.batches().is_some() && config.min_replicas == 0;
+        let routes_follow_log =
+            redis.batches().is_some() && config.min_replicas == 0 && config.routes_redis.is_empty();
         let watermark = Arc::new(Watermark::new(redis.clone(), config.watermark_percent));
         let log = RedisLog::on(redis.clone(), &config).await?;
         let members = RedisMembers::on(redis.clone(), &config)?;
         let conversations = RedisConversations::on(redis.clone(), &config)?;
-        let seen = RedisLastSeen::on(redis.clone(), &config)?;
-        let routes = RedisRoutes::on(redis, &config)?;
+        let seen = RedisLastSeen::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
         let cluster =
@@ -148,6 +152,22 @@ impl Cluster {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,
         })
+    }
+
+    /// Connects to what a server needs: routes and bus. Its logs, members and conversations are empty ones in this process.
+    ///
+    /// With [`ClusterConfig::routes_redis`] the Redis of the logs need not be there.
+    ///
+    /// # Errors
+    /// [`ConnectError`] names the service that could not be reached and why.
+    pub async fn connect_server(config: ClusterConfig) -> Result<Self, ConnectError> {
+        config.check()?;
+        let routes = match config.of_routes_alone() {
+            Some(apart) => RedisRoutes::apart(&apart, &config).await?,
+            None => RedisRoutes::connect(&config).await?,
+        };
+        let bus = NatsBus::connect(&config).await?;
+        Ok(Self::new(Arc::new(routes), Arc::new(bus), Arc::new(MemoryLog::new(config.log_bounds))))
     }
 
     /// A cluster of your own parts, without an archive. Members, conversations, and when users were last connected, are kept

@@ -47,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server", "presence_delay_ms", Takes::Millis(|to, it| to.server.presence_delay = it)),
     key("server", "drain_grace_ms", Takes::Millis(|to, it| to.server.drain_grace = it)),
     key("cluster", "redis", Takes::Texts(|to, it| to.cluster.redis = it)),
+    key("cluster", "routes_redis", Takes::Texts(|to, it| to.cluster.routes_redis = it)),
     key("cluster", "nats", Takes::Texts(|to, it| to.cluster.nats = it)),
     key("cluster", "prefix", Takes::Text(|to, it| to.cluster.prefix = it)),
     key("cluster", "request_timeout_ms", Takes::Millis(|to, it| to.cluster.request_timeout = it)),

@@ -5,12 +5,13 @@ mod reclaim;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use prost::Message as _;
+use tokio::sync::OnceCell;
 
 use self::kept::Kept;
 use super::{
@@ -20,7 +21,7 @@ use crate::{
     cluster::{
         config::{ClusterConfig, ConnectError},
         names::Names,
-        redis::{Answer, Commands, Redis, RequestError, Script, SendError},
+        redis::{Answer, Commands, Redis, RequestError, Script},
     },
     id::{ChannelId, Device, NodeId, ServerId, UserId},
     proto::pb::ServerInfo,
@@ -34,6 +35,8 @@ pub struct RedisRoutes {
     names: Names,
     /// Where Redis can say what has changed.
     kept: Option<Arc<Kept>>,
+    /// Where the logs are, if that is another Redis.
+    logs: Option<Logs>,
 }
 
 /// How many channels' routes are changed in one pipeline, which Redis is through with in a few milliseconds.
@@ -53,7 +56,14 @@ impl RedisRoutes {
     pub async fn connect(config: &ClusterConfig) -> Result<Self, ConnectError> {
         // First: a prefix that is wrong is no reason to wait for Redis.
         config.names()?;
-        Self::on(Redis::connect(config).await?, config)
+        let redis = Redis::connect(config).await?;
+        redis.warn_of_eviction().await;
+        Self::on(redis, config)
+    }
+
+    /// In a Redis of their own. The one of the logs is asked which life of it this is, as far as it answers.
+    pub(crate) async fn apart(routes: &ClusterConfig, logs: &ClusterConfig) -> Result<Self, ConnectError> {
+        Ok(Self { logs: Some(Logs::new(logs.clone())), ..Self::connect(routes).await? })
     }
 
     /// On a connection that others use too.
@@ -63,7 +73,7 @@ impl RedisRoutes {
             let kept = Arc::new(Kept::new(names.clone()));
             batches.watch(kept.clone()).then_some(kept)
         });
-        Ok(Self { redis, names, kept })
+        Ok(Self { redis, names, kept, logs: None })
     }
 
     /// Reads routes, and keeps those that may be kept.
@@ -79,7 +89,8 @@ impl RedisRoutes {
             }
             commands.add(&[b"HGETALL", self.names.routes(user).as_bytes()]);
         }
-        let answered = batches.send(commands).await.map_err(|error| unavailable(ACTION)(cause(error)))?;
+        let answered =
+            batches.send(commands).await.map_err(|error| unavailable(ACTION)(error.into_cause()))?;
         let mut answers = answered.answers.iter();
         let mut found = Vec::with_capacity(users.len());
         for (user, read) in users {
@@ -127,7 +138,7 @@ impl RedisRoutes {
         for channels in channels.chunks(MAX_CHANNELS) {
             let call = |channel| (self.names.channel_servers(channel), vec![server.as_str().into()]);
             let calls: Vec<_> = channels.iter().map(call).collect();
-            self.redis.run_each::<i64>(script, &calls).await.map_err(unavailable(action))?;
+            self.redis.run_calls::<i64>(script, &calls).await.map_err(unavailable(action))?;
         }
         Ok(())
     }
@@ -253,22 +264,61 @@ impl Routes for RedisRoutes {
 
     async fn time(&self) -> Result<u64, RoutesError> {
         const ACTION: &str = "tell the time";
-        // Of the node that keeps the leases: the nodes of a Redis Cluster have a clock each.
-        let keys = [&*self.names.node_leases()];
+        // Of one node: those of a Redis Cluster have a clock each. Servers, too, have a right to this key.
+        let keys = [&*self.names.server_leases()];
         let time = self.redis.run(TIME.on(&keys)).await;
         time.map_err(unavailable(ACTION))
     }
 
     /// By what masters call the history that they replicate: new at every start, and when a replica takes over.
     async fn incarnation(&self) -> Result<String, RoutesError> {
-        let asked = self.redis.ask_masters(redis::cmd("INFO").arg("replication")).await;
-        let masters = asked.map_err(unavailable("tell which life of it this is"))?;
-        let history = |info: &String| {
-            let line = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
-            line.unwrap_or_default().to_owned()
+        let histories = histories(&self.redis).await;
+        let histories = histories.map_err(unavailable("tell which life of it this is"))?;
+        match &self.logs {
+            // Devices compare their logs whichever of the two has lost something.
+            Some(logs) => Ok(format!("{histories}, {}", logs.histories().await)),
+            None => Ok(histories),
+        }
+    }
+}
+
+async fn histories(redis: &Redis) -> Result<String, RequestError> {
+    let masters = redis.ask_masters(redis::cmd("INFO").arg("replication")).await?;
+    let history = |info: &String| {
+        let line = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
+        line.unwrap_or_default().to_owned()
+    };
+    let histories: BTreeSet<String> = masters.iter().map(history).collect();
+    Ok(histories.into_iter().collect::<Vec<_>>().join(" "))
+}
+
+/// The Redis of the logs, for a process that keeps its routes in another one and must not depend on this one.
+#[derive(Debug)]
+struct Logs {
+    config: ClusterConfig,
+    redis: OnceCell<Redis>,
+    /// What it said last.
+    histories: Mutex<String>,
+}
+
+impl Logs {
+    fn new(config: ClusterConfig) -> Self {
+        Self { config, redis: OnceCell::new(), histories: Mutex::new("unknown".to_owned()) }
+    }
+
+    /// What its masters call their histories. While it does not answer, what it said last: when it is back, another answer says
+    /// that it may have lost something meanwhile.
+    async fn histories(&self) -> String {
+        let connected = self.redis.get_or_try_init(|| Redis::connect(&self.config)).await;
+        let said = match connected {
+            Ok(redis) => histories(redis).await.ok(),
+            Err(_) => None,
         };
-        let histories: BTreeSet<String> = masters.iter().map(history).collect();
-        Ok(histories.into_iter().collect::<Vec<_>>().join(" "))
+        let mut histories = self.histories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = said {
+            *histories = said;
+        }
+        histories.clone()
     }
 }
 
@@ -320,12 +370,6 @@ fn registered((id, info): &Stored) -> Option<RegisteredServer> {
         ServerInfo::default()
     });
     Some(RegisteredServer { id, info })
-}
-
-fn cause(error: SendError) -> RequestError {
-    match error {
-        SendError::NotDone(source) | SendError::Unknown(source) => source,
-    }
 }
 
 fn command(name: &str, key: &str) -> redis::Cmd {

@@ -41,6 +41,7 @@ fn values(public_key: &str) -> Vec<Value> {
         value("server.presence_delay_ms", 20_019, None),
         value("server.drain_grace_ms", 20_006, None),
         value("cluster.redis", "redis://r1,redis://r2", "['redis://r1', 'redis://r2']"),
+        value("cluster.routes_redis", "redis://r3,redis://r4", "['redis://r3', 'redis://r4']"),
         value("cluster.nats", "nats://n1,nats://n2", "['nats://n1', 'nats://n2']"),
         value("cluster.prefix", "other", "'other'"),
         value("cluster.request_timeout_ms", 20_007, None),
@@ -132,6 +133,7 @@ fn check(server: ServerConfig, cluster: &ClusterConfig) {
             &["nats://n1".to_owned(), "nats://n2".to_owned()][..],
         )
     );
+    assert_eq!(cluster.routes_redis, ["redis://r3", "redis://r4"]);
     assert_eq!(cluster.prefix, "other");
     assert_eq!([cluster.request_timeout, cluster.connect_timeout], [ms(20_007), ms(20_008)]);
 }

@@ -69,6 +69,7 @@ fn what_is_switched_off_is_at_its_default() {
     let without_default = [
         "server.incarnation",
         "server.advertise",
+        "cluster.routes_redis",
         "tls.certificate",
         "tls.key",
         "auth.public_key_id",

@@ -42,8 +42,10 @@ fn error(text: &str, pairs: &[(&str, &str)]) -> String {
 fn shown(server: &ServerConfig, cluster: &ClusterConfig) -> String {
     let verifier = std::sync::Arc::new(im_sdk::token::TokenVerifier::new("", "", []));
     let server = ServerConfig { verifier, ..server.clone() };
-    let ClusterConfig { redis, nats, prefix, request_timeout, connect_timeout, .. } = cluster;
-    format!("{server:?} {redis:?} {nats:?} {prefix:?} {request_timeout:?} {connect_timeout:?}")
+    let ClusterConfig { redis, routes_redis, nats, prefix, request_timeout, connect_timeout, .. } = cluster;
+    format!(
+        "{server:?} {redis:?} {routes_redis:?} {nats:?} {prefix:?} {request_timeout:?} {connect_timeout:?}"
+    )
 }
 
 fn write(directory: &TempDir, name: &str, text: &str) -> String {
