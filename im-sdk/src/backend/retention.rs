@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{task::JoinHandle, time::sleep};
@@ -16,7 +16,10 @@ use super::{
     im::Im,
     store::{MessageStore, MessageStoreError},
 };
-use crate::{cluster::LogId, id::MessageId};
+use crate::{
+    cluster::{Clock, LogId},
+    id::MessageId,
+};
 
 /// How many entries are deleted at once: a fraction of a second of a database's time.
 const BATCH: usize = 1000;
@@ -37,7 +40,8 @@ const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// let rules = Retention::new().inboxes(365 * DAY).channels(90 * DAY).channels_with_prefix("room:", DAY);
 /// ```
 ///
-/// An age is that of the time in a message's id. The rules are about the message store alone: a log has bounds of its own,
+/// An age is that of the time in a message's id, by the cluster's clock ([`Clock`]); a process whose own clock differs from that
+/// by more than 5 s deletes nothing. The rules are about the message store alone: a log has bounds of its own,
 /// [`LogBounds`](crate::cluster::LogBounds), and shows what it has, however old. Set its `max_age` no higher than the lowest age
 /// here where nothing older may be seen.
 #[derive(Clone, Default)]
@@ -116,6 +120,7 @@ pub struct NoMessageStore;
 pub struct Cleaner {
     store: Arc<dyn MessageStore>,
     rules: Retention,
+    clock: Clock,
     stop: CancellationToken,
     deleted: Arc<AtomicU64>,
 }
@@ -149,7 +154,8 @@ impl Im {
     pub fn retention(&self, rules: Retention) -> Result<Cleaner, NoMessageStore> {
         let store = self.inner.config.message_store.clone().ok_or(NoMessageStore)?;
         let stop = self.inner.stop.child_token();
-        Ok(Cleaner { store, rules, stop, deleted: Arc::default() })
+        let clock = self.inner.cluster.clock().clone();
+        Ok(Cleaner { store, rules, clock, stop, deleted: Arc::default() })
     }
 }
 
@@ -167,6 +173,12 @@ impl Cleaner {
     /// # Errors
     /// [`MessageStoreError`]: some are deleted; the next time does the rest.
     pub async fn run_once(&self) -> Result<u64, MessageStoreError> {
+        // Without an answer the time stays unknown.
+        let _ = self.clock.read().await;
+        let Some(now_ms) = self.clock.expiry_ms() else {
+            tracing::debug!("no message is deleted by age while a clock is wrong, or the time not known");
+            return Ok(0);
+        };
         let mut deleted = 0;
         let mut after = None;
         loop {
@@ -174,7 +186,7 @@ impl Cleaner {
             let Some((last, _)) = logs.last() else { return Ok(deleted) };
             after = Some(last.clone());
             for (log, oldest) in &logs {
-                deleted += self.clean(log, *oldest).await?;
+                deleted += self.clean(log, *oldest, now_ms).await?;
             }
             if self.stop.is_cancelled() {
                 return Ok(deleted);
@@ -182,9 +194,9 @@ impl Cleaner {
         }
     }
 
-    async fn clean(&self, log: &LogId, oldest: MessageId) -> Result<u64, MessageStoreError> {
+    async fn clean(&self, log: &LogId, oldest: MessageId, now_ms: u64) -> Result<u64, MessageStoreError> {
         let Some(age) = self.rules.age(log) else { return Ok(0) };
-        let before = first_kept(age);
+        let before = first_kept(now_ms, age);
         let mut deleted = 0;
         while oldest < before && !self.stop.is_cancelled() {
             let count = self.store.trim(log, before, BATCH).await?;
@@ -237,10 +249,9 @@ impl CleanerHandle {
 }
 
 /// The lowest id that is young enough.
-fn first_kept(age: Duration) -> MessageId {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let kept_since = now.saturating_sub(age).as_millis();
-    MessageId::first_at(u64::try_from(kept_since).unwrap_or(u64::MAX))
+fn first_kept(now_ms: u64, age: Duration) -> MessageId {
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    MessageId::first_at(now_ms.saturating_sub(age_ms))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    backend::{ImConfig, MemoryMessageStore, StoreQuery, StoredEntry},
-    cluster::Cluster,
+    backend::{ImConfig, MemoryMessageStore, StoreQuery, StoredEntry, ids::unix_ms},
+    cluster::{Cluster, MemoryRoutes, SetClocks},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -17,7 +17,7 @@ fn log(name: &str) -> LogId {
 
 /// An entry that is so many days and an hour old.
 fn entry(name: &str, days: u64) -> StoredEntry {
-    let message_id = first_kept(DAY * u32::try_from(days).unwrap() + DAY / 24);
+    let message_id = first_kept(unix_ms(), DAY * u32::try_from(days).unwrap() + DAY / 24);
     StoredEntry {
         log: log(name),
         seq: 1000 - days,
@@ -74,9 +74,25 @@ async fn what_is_too_old_goes_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_back_end_whose_clock_is_a_month_off_deletes_nothing() {
+    let store = MemoryMessageStore::new();
+    store.write(&[entry("bob", 5)]).await.unwrap();
+    let month = i64::try_from((31 * DAY).as_millis()).unwrap();
+    for (skew, deleted) in [(month, 0), (-month, 0), (0, 1)] {
+        let (routes, local) = (Arc::new(MemoryRoutes::new()), SetClocks::at(unix_ms()));
+        local.set_by(skew);
+        let cluster = Cluster::embedded().with_routes(routes.clone(), Clock::with_local(routes, local));
+        let config = ImConfig { message_store: Some(Arc::new(store.clone())), ..ImConfig::default() };
+        let im = Im::start(cluster, config).await.unwrap();
+        let cleaner = im.retention(Retention::new().inboxes(DAY)).unwrap();
+        assert_eq!(cleaner.run_once().await.unwrap(), deleted, "{skew}");
+    }
+}
+
+#[tokio::test]
 async fn many_are_deleted_in_batches() {
     let store = MemoryMessageStore::new();
-    let start = first_kept(2 * DAY).unix_ms();
+    let start = first_kept(unix_ms(), 2 * DAY).unix_ms();
     let entries: Vec<_> = (0..2 * BATCH as u64 + 7)
         .map(|number| StoredEntry {
             seq: number,
