@@ -55,7 +55,7 @@ impl RedisMembers {
         users: &[UserId],
     ) -> Result<(), RequestError> {
         let users = users.iter().map(|user| user.as_str().into()).collect();
-        self.redis.run_calls::<i64>(&change.members, &[(self.names.members(channel), users)]).await.map(drop)
+        self.redis.run_each::<i64>(&change.members, &[(self.names.members(channel), users)]).await.map(drop)
     }
 
     /// One call for each user's set of channels.
@@ -67,7 +67,7 @@ impl RedisMembers {
     ) -> Result<(), RequestError> {
         let call = |user| (self.names.user_channels(user), vec![channel.as_str().into()]);
         let calls: Vec<_> = users.iter().map(call).collect();
-        self.redis.run_calls::<i64>(&change.channels, &calls).await.map(drop)
+        self.redis.run_each::<i64>(&change.channels, &calls).await.map(drop)
     }
 
     /// Some names behind `after`, as they are stored.

@@ -138,7 +138,7 @@ impl RedisRoutes {
         for channels in channels.chunks(MAX_CHANNELS) {
             let call = |channel| (self.names.channel_servers(channel), vec![server.as_str().into()]);
             let calls: Vec<_> = channels.iter().map(call).collect();
-            self.redis.run_calls::<i64>(script, &calls).await.map_err(unavailable(action))?;
+            self.redis.run_each::<i64>(script, &calls).await.map_err(unavailable(action))?;
         }
         Ok(())
     }

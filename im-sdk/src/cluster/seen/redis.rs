@@ -64,7 +64,7 @@ impl LastSeen for RedisLastSeen {
         };
         for seen in seen.chunks(BATCH) {
             let calls: Vec<_> = seen.iter().map(call).collect();
-            self.redis.run_calls::<i64>(&NOTE_SEEN, &calls).await.map_err(failed("note who was seen"))?;
+            self.redis.run_each::<i64>(&NOTE_SEEN, &calls).await.map_err(failed("note who was seen"))?;
         }
         Ok(())
     }
