@@ -96,7 +96,7 @@ async fn a_full_redis_costs_sends_and_nothing_else() {
     let mut carol = deployment.connect("carol").await;
     carol.up_to_date().await;
     let inbox = bob.client().history(Conversation::Inbox, HistoryRange::Newest, 10).await.unwrap();
-    assert_eq!(inbox.entries.len(), 1);
+    assert_eq!(inbox.messages.len(), 1);
     deployment.im.channel("team").add_members(["bob"]).await.unwrap();
     let other = Deployment::start(&config).await;
     // Of a server that had lost its lease too: a new one begins while the memory is full.

@@ -49,10 +49,6 @@ impl<T> Backlog<T> {
         }
         Some(message)
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +66,7 @@ mod tests {
         assert!(!backlog.push(66, 10 * megabyte));
         assert_eq!(backlog.pop(), Some(12));
         while backlog.pop().is_some() {}
-        assert!(backlog.is_empty() && backlog.bytes == 0);
+        assert!(backlog.messages.is_empty() && backlog.bytes == 0);
         assert!(backlog.push(1, 2 * SUBSCRIPTION_BYTES), "a single one is never too large");
     }
 
