@@ -4,7 +4,7 @@
 //! lowest): it decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
 //! whichever back end finishes what another began, and in whatever order it names the recipients.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     im::Im,
@@ -57,15 +57,15 @@ impl Im {
         mut inboxes: Vec<UserId>,
         once: Once,
     ) -> Result<Logged, SendError> {
+        let is_checked = self.check_room(&inboxes, &message, prepared, &once).await?;
         let index = deciding(prepared, &inboxes);
         let deciding = inboxes.remove(index);
-        let writer = prepared.writer.clone();
         let entry = NewEntry {
             message_id: id,
             payload: message.clone(),
             once: Some(once.clone()),
-            writer,
-            is_checked: false,
+            writer: prepared.writer.clone(),
+            is_checked,
         };
         let decided = self.append_to(&deciding, entry).await?;
         let message = if decided.message_id == id {
@@ -80,12 +80,35 @@ impl Im {
             return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
         let rest = once_decided(once, decided.message_id, id);
-        let mut logged = self
-            .append_all(decided.message_id, message, inboxes, Some(rest), prepared.writer.as_ref())
-            .await?;
+        let writer = prepared.writer.as_ref();
+        let appended = self.append_all(decided.message_id, message, inboxes, Some(rest), writer).await;
+        let mut logged = appended.map_err(SendError::in_part)?;
         logged.seqs.insert(index.min(logged.seqs.len()), (deciding, decided.seq));
         logged.repeated |= decided.repeated;
         Ok(logged)
+    }
+
+    /// Whether there is room in all logs of a device's publish: what a recipient's log refuses must not be in the sender's either.
+    /// Returns `false` if that need not be asked.
+    async fn check_room(
+        &self,
+        inboxes: &[UserId],
+        message: &Bytes,
+        prepared: &Prepared,
+        once: &Once,
+    ) -> Result<bool, SendError> {
+        let (Some(writer), [_, _, ..]) = (&prepared.writer, inboxes) else { return Ok(false) };
+        // The id does not matter yet: an earlier try may have decided another.
+        let entry = |inbox: &UserId| {
+            let entry = NewEntry::new(MessageId::first_at(0), message.clone());
+            (LogId::Inbox(inbox.clone()), entry.once(once.clone()).by(writer.clone()))
+        };
+        let entries: Vec<_> = inboxes.iter().map(entry).collect();
+        let found = self.inner.cluster.log().check_room(&entries).await;
+        for (inbox, found) in inboxes.iter().zip(found) {
+            found.map_err(|error| SendError::not_logged(inbox, error))?;
+        }
+        Ok(true)
     }
 
     /// What an earlier try appended, if it is still there.
@@ -108,8 +131,13 @@ impl Im {
     ) -> Result<Logged, SendError> {
         let entry = |inbox: &UserId| {
             let (payload, once) = (message.clone(), once.clone());
-            let entry =
-                NewEntry { message_id: id, payload, once, writer: writer.cloned(), is_checked: false };
+            let entry = NewEntry {
+                message_id: id,
+                payload,
+                once,
+                writer: writer.cloned(),
+                is_checked: writer.is_some(),
+            };
             (LogId::Inbox(inbox.clone()), entry)
         };
         let appended = self.inner.cluster.log().append_many(inboxes.iter().map(entry).collect()).await;
@@ -139,6 +167,17 @@ impl SendError {
         match error {
             LogError::Conflict => Self::Conflict,
             source => Self::NotLogged { user: inbox.clone(), source },
+        }
+    }
+
+    /// What is in one log and found no room in another, which others have filled since it was checked, is to be finished: it is
+    /// not refused.
+    fn in_part(self) -> Self {
+        match self {
+            Self::NotLogged { user, source: full @ LogError::Full { .. } } => {
+                Self::NotLogged { user, source: LogError::OutcomeUnknown { source: Arc::new(full) } }
+            }
+            error => error,
         }
     }
 }
@@ -175,8 +214,6 @@ fn once_decided(once: Once, decided: MessageId, now: MessageId) -> Once {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use async_trait::async_trait;
 
     use super::*;
@@ -404,5 +441,50 @@ mod tests {
         let once = Once::Key { key: "k".into(), ttl: KEY_TTL, digest: [7; 16] };
         let Once::Key { ttl, .. } = once_decided(once, decided, now) else { panic!("a key") };
         assert_eq!(ttl, KEY_TTL - Duration::from_secs(600) + KEY_MARGIN);
+    }
+
+    async fn acknowledge(im: &Im, user: &str, seq: u64) {
+        let user: UserId = user.parse().unwrap();
+        let ack = DeviceAck::new(user.clone(), "web/tab".parse().unwrap(), LogId::Inbox(user), seq);
+        im.cluster().log().note_acks(&[ack]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_publish_that_has_no_room_is_in_no_log_and_can_be_tried_again() {
+        let bounds = LogBounds { max_entries: 8, inbox_shares: 4, ..LogBounds::default() };
+        let (routes, log) = (MemoryRoutes::new(), MemoryLog::new(bounds));
+        let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(log));
+        let im = Im::with_cluster(cluster).await.unwrap();
+        let publish = async |number: u64| {
+            let once = Once::Producer { name: "alice/web/tab>bob".into(), number, digest: [7; 16] };
+            im.send_once(message(), once, &alice()).await
+        };
+        // Bob reads, and has something that alice's flood must not push out.
+        let carols = im.send(Message::to(users(["bob"])).from("carol").text("hi")).await.unwrap().message_id;
+        acknowledge(&im, "bob", 0).await;
+        let mut number = 1;
+        let error = loop {
+            match publish(number).await {
+                Ok(_) => number += 1,
+                Err(error) => break error,
+            }
+            assert!(number < 20, "everything is taken");
+        };
+        let is_full = |error: &SendError| matches!(error, SendError::NotLogged { user, source: LogError::Full { .. } } if user.as_str() == "bob");
+        assert!(is_full(&error), "{error}");
+        assert_eq!(inbox(&im, "bob").await[0].0, carols);
+        assert_eq!(
+            inbox(&im, "alice").await.len() as u64,
+            number - 1,
+            "not in the sender's own inbox either"
+        );
+        assert!(is_full(&publish(number).await.unwrap_err()), "it stays refused");
+        im.send(message()).await.expect("a back end is not refused");
+        acknowledge(&im, "bob", 4).await;
+        let receipt = publish(number).await.unwrap();
+        assert!(!receipt.repeated);
+        assert_eq!(inbox(&im, "alice").await.last(), inbox(&im, "bob").await.last());
+        let again = publish(number).await.unwrap();
+        assert_eq!((again.message_id, again.repeated), (receipt.message_id, true));
     }
 }

@@ -138,16 +138,17 @@ impl Cluster {
         let routes_follow_log =
             redis.batches().is_some() && config.min_replicas == 0 && config.routes_redis.is_empty();
         let watermark = Arc::new(Watermark::new(redis.clone(), config.watermark_percent));
-        let log = RedisLog::on(redis.clone(), &config).await?;
+        let routes: Arc<dyn Routes> = Arc::new(RedisRoutes::on(redis.clone(), &config)?);
+        let clock = Clock::new(Arc::clone(&routes));
+        let log = RedisLog::on(redis.clone(), &config).await?.trimmed_by(clock.clone());
         let members = RedisMembers::on(redis.clone(), &config)?;
         let conversations = RedisConversations::on(redis.clone(), &config)?;
         let seen = RedisLastSeen::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
         let archive = JetStreamArchive::of(&bus, &config).await?;
-        let cluster =
-            Self::new(Arc::new(routes), Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
+        let cluster = Self::new(routes, Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
         let cluster = cluster.with_conversations(Arc::new(conversations));
-        let cluster = Self { routes_follow_log, watermark, ..cluster.with_last_seen(Arc::new(seen)) };
+        let cluster = Self { clock, routes_follow_log, watermark, ..cluster.with_last_seen(Arc::new(seen)) };
         Ok(match archive {
             Some(archive) => cluster.with_archive(Arc::new(archive)),
             None => cluster,

@@ -75,6 +75,11 @@ impl Names {
         format!("{}:replaced", self.log(log))
     }
 
+    /// Hash: who has what share of a log; see `log/redis/room.rs`.
+    pub fn log_writers(&self, log: &LogId) -> String {
+        format!("{}:writers", self.log(log))
+    }
+
     /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has acknowledged.
     pub fn acks(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:acks", self.prefix)
@@ -306,6 +311,7 @@ mod tests {
             let log = LogId::Channel(channel.clone());
             let keys = [
                 names.log(&log),
+                names.log_writers(&log),
                 names.members(&channel),
                 names.channel_servers(&channel),
                 names.readers(&channel),
@@ -316,6 +322,7 @@ mod tests {
             let inbox = LogId::Inbox(user.clone());
             let keys =
                 [names.log(&inbox), names.log_record(&inbox, "producer:{x}"), names.user_channels(&user)];
+            let keys = keys.into_iter().chain([names.log_writers(&inbox), names.acks(&user)]);
             for key in keys {
                 assert_eq!(hash_tag(&key), hash_tag(&names.routes(&user)), "{key}");
             }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod contents;
+mod floods;
 mod questions;
 mod rooms;
 

@@ -5,6 +5,7 @@ mod cluster;
 mod crashes;
 mod reads;
 mod replicas;
+mod room;
 
 use std::{
     sync::{

@@ -1,6 +1,6 @@
 //! The time by which logs inside one process, or in a file, are trimmed.
 
-use std::time::Instant;
+use std::{fmt, sync::Arc, time::Instant};
 
 use super::entry::unix_ms;
 
@@ -27,6 +27,33 @@ impl SteadyClock {
     fn earlier_of(&self, wall_ms: u64) -> u64 {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         wall_ms.min(self.started_ms.saturating_add(elapsed))
+    }
+}
+
+/// The time by which shared logs are trimmed: `None` as long as it is not known.
+#[derive(Clone)]
+pub(super) struct TrimClock(Arc<dyn Fn() -> Option<u64> + Send + Sync>);
+
+impl TrimClock {
+    pub(super) fn new(now_ms: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
+    pub(super) fn now_ms(&self) -> Option<u64> {
+        (self.0)()
+    }
+}
+
+impl Default for TrimClock {
+    fn default() -> Self {
+        let clock = SteadyClock::default();
+        Self::new(move || Some(clock.now_ms()))
+    }
+}
+
+impl fmt::Debug for TrimClock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TrimClock").finish_non_exhaustive()
     }
 }
 

@@ -40,8 +40,8 @@ pub struct NewEntry {
     /// The user whose device has this appended; it has a share of each log (see [`LogBounds::inbox_shares`]). `None`: the back
     /// end itself appends, which is never refused for want of room.
     pub writer: Option<UserId>,
-    /// [`LogStore::check_room`](super::LogStore::check_room) found room for it a moment ago. Then only a writer that has gone far
-    /// beyond its share meanwhile is refused.
+    /// [`LogStore::check_room`](super::LogStore::check_room) found room for it a moment ago. So that what others appended meanwhile
+    /// does not refuse it, it finds an eighth more.
     pub is_checked: bool,
 }
 
@@ -170,8 +170,9 @@ impl Ends {
 ///
 /// A log is full at `max_entries` or `max_bytes`. What users' devices appended ([`NewEntry::writer`]) is then protected from
 /// other users: until a device of an inbox's owner has acknowledged it, and in channels, and inboxes whose owner has acknowledged
-/// nothing, for `unread_grace`. A writer that holds its share is refused ([`LogError::Full`](super::LogError::Full)) when only
-/// protected entries of others are in the way; one that does not makes the log grow, up to twice its bounds.
+/// nothing, for `unread_grace`. What a writer that holds its share wrote is not. Where only protected entries are in the way, a
+/// writer that holds its share is refused ([`LogError::Full`](super::LogError::Full)); one that does not makes the log grow, up to
+/// twice its bounds.
 ///
 /// ```
 /// use im_sdk::cluster::LogBounds;
@@ -210,13 +211,6 @@ impl Default for LogBounds {
             channel_shares: 2,
             unread_grace: 7 * DAY,
         }
-    }
-}
-
-impl LogBounds {
-    /// Messages with lower ids are too old now.
-    pub(super) fn oldest_id(&self) -> MessageId {
-        MessageId::first_at(unix_ms().saturating_sub(milliseconds(self.max_age)))
     }
 }
 

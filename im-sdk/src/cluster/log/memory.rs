@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map},
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,9 +21,12 @@ use super::{
     clock::SteadyClock,
     live::LiveRecords,
     once::{Once, Record},
-    room::{Cutoffs, Limits, OldEnd, Oldest, Used, Wanted, size_of},
+    room::{Cutoffs, Limits, OldEnd, OldEntry, Used, Wanted, size_of, stranger},
 };
 use crate::id::{Device, MessageId, UserId};
+
+/// How many logs there are before those of users that do not exist are looked for.
+const MIN_LOGS_TO_SWEEP: usize = 64;
 
 /// How many records a log has before those that ran out are looked for.
 const MIN_RECORDS_TO_SWEEP: usize = 64;
@@ -34,6 +40,8 @@ pub struct MemoryLog {
     acks: Arc<MemoryAcks>,
     bounds: LogBounds,
     clock: SteadyClock,
+    /// At how many logs those of users that do not exist are removed next.
+    sweep_at: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +54,8 @@ struct Log {
     bytes: u64,
     /// What each writer holds, in cost.
     held: HashMap<UserId, u64>,
+    /// Its seqs go on for ever: its user, or its channel, is known to exist.
+    lasts: bool,
     records: Records,
 }
 
@@ -76,9 +86,26 @@ impl MemoryLog {
     ) -> Result<Appended, LogError> {
         let log = match logs.get_mut(id) {
             Some(log) => log,
-            None => logs.entry(id.clone()).or_default(),
+            None => {
+                self.sweep(logs, cutoffs);
+                logs.entry(id.clone()).or_default()
+            }
         };
         log.append(id, entry, &self.bounds, cutoffs, || self.acknowledged(id))
+    }
+
+    /// Removes inboxes in which everything is too old and whose users nobody knows: they have acknowledged and published
+    /// nothing, and no back end has written to them.
+    fn sweep(&self, logs: &mut HashMap<LogId, Log>, cutoffs: Cutoffs) {
+        if logs.len() < self.sweep_at.load(Ordering::Relaxed).max(MIN_LOGS_TO_SWEEP) {
+            return;
+        }
+        logs.retain(|id, log| {
+            let is_too_old = log.entries.back().is_none_or(|entry| entry.message_id < cutoffs.age);
+            log.lasts || !is_too_old || self.acknowledged(id).is_some()
+        });
+        // Twice as many: what a sweep costs is shared by as many logs as it looks at.
+        self.sweep_at.store(2 * logs.len(), Ordering::Relaxed);
     }
 
     /// How far the devices of an inbox's owner have come.
@@ -211,8 +238,9 @@ impl Log {
         if limits.is_full(self.used().with(size_of(&entry)), 1) {
             let wanted = Wanted::new(id, &entry, bounds, cutoffs, acknowledged());
             let Ok(room) = wanted.make_room(self);
-            room?;
+            (0..room?).for_each(|_| self.pop());
         }
+        self.lasts |= matches!(id, LogId::Channel(_)) || stranger(id, &entry).is_none();
         self.last += 1;
         let (seq, bytes) = (self.last, size_of(&entry));
         let NewEntry { message_id, payload, once, writer, .. } = entry;
@@ -241,8 +269,8 @@ impl Log {
         if self.answer(entry).is_some() {
             return Ok(());
         }
-        let Ok(room) = Wanted::new(id, entry, bounds, cutoffs, acknowledged()).check_room(self);
-        room
+        let Ok(room) = Wanted::new(id, entry, bounds, cutoffs, acknowledged()).make_room(self);
+        room.map(drop)
     }
 
     /// What is remembered of an earlier attempt.
@@ -290,18 +318,14 @@ impl OldEnd for Log {
         Used { entries: self.entries.len() as u64, bytes: self.bytes }
     }
 
-    fn oldest(&mut self) -> Result<Option<Oldest>, Infallible> {
-        let found = self.entries.front().zip(self.parts.front());
-        Ok(found.map(|(entry, part)| Oldest {
+    fn entry(&mut self, index: u64) -> Result<Option<OldEntry>, Infallible> {
+        let found = self.entries.get(clamp(index)).zip(self.parts.get(clamp(index)));
+        Ok(found.map(|(entry, part)| OldEntry {
             seq: entry.seq,
             message_id: entry.message_id,
             writer: part.writer.clone(),
+            bytes: part.bytes,
         }))
-    }
-
-    fn remove_oldest(&mut self) -> Result<(), Infallible> {
-        self.pop();
-        Ok(())
     }
 
     fn held_by(&mut self, writer: &UserId) -> Result<u64, Infallible> {
@@ -371,5 +395,27 @@ mod tests {
             tokio::time::advance(Duration::from_millis(100)).await;
         }
         assert!(log.logs()[&bob].records.by_name.len() <= MIN_RECORDS_TO_SWEEP);
+    }
+
+    #[tokio::test]
+    async fn inboxes_of_users_that_do_not_exist_are_removed() {
+        let bounds = LogBounds { max_age: Duration::from_secs(3600), ..LogBounds::default() };
+        let (log, mallory) = (MemoryLog::new(bounds), "mallory".parse::<UserId>().unwrap());
+        let inbox = |name: String| LogId::Inbox(name.parse().unwrap());
+        // Of long ago.
+        let entry = || NewEntry::new(MessageId::first_at(1_735_700_000_000), Bytes::from_static(b"hi"));
+        let (known, told) = (inbox("reader".into()), inbox("told".into()));
+        for id in [&known, &told] {
+            log.append(id, entry().by(mallory.clone())).await.unwrap();
+        }
+        let ack = DeviceAck::new("reader".parse().unwrap(), "web/tab".parse().unwrap(), known.clone(), 1);
+        log.note_acks(&[ack]).await.unwrap();
+        log.append(&told, entry()).await.unwrap();
+        for ghost in 0..10_000 {
+            log.append(&inbox(format!("ghost-{ghost}")), entry().by(mallory.clone())).await.unwrap();
+        }
+        assert!(log.logs().len() <= 2 * MIN_LOGS_TO_SWEEP, "{} logs", log.logs().len());
+        assert_eq!(log.append(&known, entry()).await.unwrap().seq, 2, "who reads exists");
+        assert_eq!(log.append(&told, entry()).await.unwrap().seq, 3, "as whom a back end writes to");
     }
 }

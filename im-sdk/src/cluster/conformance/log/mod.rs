@@ -4,6 +4,7 @@ mod acks;
 mod bounds;
 mod once;
 mod pages;
+mod shares;
 
 use std::{
     sync::{
@@ -34,6 +35,7 @@ pub async fn check_log<L: LogStore>(open: impl AsyncFn(LogBounds) -> L) {
     pages::check(&*log).await;
     once::check(&log).await;
     bounds::check(&open).await;
+    shares::check(&open).await;
     acks::check(&open).await;
 }
 

@@ -37,6 +37,11 @@ impl DeviceAck {
     pub fn new(user: UserId, device: Device, log: LogId, seq: u64) -> Self {
         Self { user, device, log, seq }
     }
+
+    /// Whether the log is the user's own inbox.
+    pub(super) fn is_of_own_inbox(&self) -> bool {
+        matches!(&self.log, LogId::Inbox(owner) if *owner == self.user)
+    }
 }
 
 /// Which of a user's devices have acknowledged an entry?

@@ -6,7 +6,7 @@ use redb::{ReadableTable, Table, TableDefinition};
 
 use super::tables::{Entries, Log, message_id};
 use crate::{
-    cluster::log::room::{OVERHEAD, OldEnd, Oldest, Used},
+    cluster::log::room::{OVERHEAD, OldEnd, OldEntry, Used},
     id::UserId,
 };
 
@@ -113,12 +113,12 @@ pub(super) fn remove_until(
     Ok(())
 }
 
-/// The old end of one log. What goes is removed when it is done with, in one step: neighbours share pages of the file.
+/// The old end of one log.
 pub(super) struct DiskEnd<'t, 'a> {
-    pub(super) entries: &'t mut Entries<'a>,
-    pub(super) writers: &'t mut Writers<'a>,
-    pub(super) tally: &'t mut Tally,
-    pub(super) log: &'t mut Log,
+    pub(super) entries: &'t Entries<'a>,
+    pub(super) writers: &'t Writers<'a>,
+    pub(super) tally: &'t Tally,
+    pub(super) log: Log,
 }
 
 impl OldEnd for DiskEnd<'_, '_> {
@@ -128,18 +128,15 @@ impl OldEnd for DiskEnd<'_, '_> {
         Used { entries: self.log.last + 1 - self.log.first, bytes: self.tally.bytes }
     }
 
-    fn oldest(&mut self) -> Result<Option<Oldest>, redb::Error> {
-        let (seq, place) = (self.log.first, (self.log.number, self.log.first));
+    fn entry(&mut self, index: u64) -> Result<Option<OldEntry>, redb::Error> {
+        let seq = self.log.first.saturating_add(index);
+        let place = (self.log.number, seq);
         let Some(entry) = self.entries.get(place)? else { return Ok(None) };
-        let message_id = message_id(entry.value().0)?;
+        let (id, payload) = entry.value();
         let writer = self.writers.get(place)?;
         let writer = writer.and_then(|writer| UserId::parse(writer.value().0).ok());
-        Ok(Some(Oldest { seq, message_id, writer }))
-    }
-
-    fn remove_oldest(&mut self) -> Result<(), redb::Error> {
-        let next = self.log.first + 1;
-        remove_until(self.entries, self.writers, self.tally, self.log, next)
+        let bytes = payload.len() as u64 + OVERHEAD;
+        Ok(Some(OldEntry { seq, message_id: message_id(id)?, writer, bytes }))
     }
 
     fn held_by(&mut self, writer: &UserId) -> Result<u64, redb::Error> {

@@ -83,6 +83,26 @@ async fn records_that_ran_out_are_removed() {
     assert!(records.get((1, "key:0")).unwrap().is_some(), "what lasts stays");
 }
 
+#[tokio::test]
+async fn logs_that_nobody_uses_keep_nothing_that_is_too_old() {
+    let folder = folder();
+    let log = open(&folder).unwrap();
+    let entries: Vec<(LogId, NewEntry)> = (0..2_000)
+        .map(|ghost| {
+            let inbox = LogId::Inbox(format!("ghost-{ghost}").parse().unwrap());
+            let old = MessageId::first_at(1_735_700_000_000);
+            (inbox, NewEntry::new(old, Bytes::from_static(b"hi")).by("mallory".parse().unwrap()))
+        })
+        .collect();
+    for some in entries.chunks(20) {
+        log.append_many(some.to_vec()).await.into_iter().for_each(|appended| drop(appended.unwrap()));
+    }
+    let transaction = log.database.begin_read().unwrap();
+    let kept = transaction.open_table(tables::ENTRIES).unwrap().len().unwrap();
+    assert!(kept < 1_000, "{kept} entries");
+    assert_eq!(transaction.open_table(tally::WRITERS).unwrap().len().unwrap(), kept);
+}
+
 #[test]
 fn a_file_is_opened_once() {
     let folder = folder();

@@ -26,6 +26,9 @@ use crate::{
 /// How many jobs share one commit at most, so that none waits long for the others.
 pub(super) const MAX_JOBS_PER_COMMIT: usize = 1_024;
 
+/// How many logs are looked at for each new one.
+const SWEPT_PER_LOG: usize = 4;
+
 pub(super) type Results = Vec<Result<Appended, LogError>>;
 
 /// Something to write.
@@ -116,6 +119,8 @@ pub(super) struct Writer {
     noted: Option<Instant>,
     tallies: Tallies,
     sweep: Sweep,
+    /// The log at which the search for those with something too old goes on.
+    next_log: String,
     acks: AckWriter,
 }
 
@@ -128,6 +133,7 @@ impl Writer {
             noted: None,
             tallies: Tallies::default(),
             sweep: Sweep::default(),
+            next_log: String::new(),
             acks: AckWriter::default(),
         }
     }
@@ -182,6 +188,7 @@ impl Writer {
         let mut tables = Tables::open(&transaction, self.bounds, cutoffs, &mut self.tallies)?;
         let results = batch.iter().map(|job| tables.apply(job, &mut self.acks)).collect::<Result<_, _>>()?;
         self.sweep.run(&mut tables.records, tables.new_records, tables.now_ms)?;
+        tables.sweep_logs(&mut self.next_log)?;
         drop(tables);
         Ok((transaction, results))
     }
@@ -199,6 +206,7 @@ struct Tables<'a, 't> {
     cutoffs: Cutoffs,
     now_ms: u64,
     new_records: usize,
+    new_logs: usize,
 }
 
 impl<'a, 't> Tables<'a, 't> {
@@ -219,6 +227,7 @@ impl<'a, 't> Tables<'a, 't> {
             cutoffs,
             now_ms: unix_ms(),
             new_records: 0,
+            new_logs: 0,
         })
     }
 
@@ -259,6 +268,7 @@ impl<'a, 't> Tables<'a, 't> {
             return Ok(Err(refused));
         }
         let tally = self.tallies.of(log, &self.entries, &self.writers)?;
+        self.new_logs += usize::from(log.last == 0);
         log.last += 1;
         let (seq, message_id) = (log.last, entry.message_id);
         self.entries.insert((log.number, seq), (message_id.as_u64(), &*entry.payload))?;
@@ -278,7 +288,7 @@ impl<'a, 't> Tables<'a, 't> {
         Ok(Ok(Appended { seq, message_id, repeated: false }))
     }
 
-    /// Trims what is in the way of an entry. Nothing of it is seen unless the log is stored.
+    /// Trims what is in the way of an entry.
     fn make_room(
         &mut self,
         id: &LogId,
@@ -286,20 +296,37 @@ impl<'a, 't> Tables<'a, 't> {
         entry: &NewEntry,
         limits: &Limits,
     ) -> Result<Result<(), LogError>, redb::Error> {
-        let oldest_ack_ms = self.oldest_ack_ms();
+        let Some(room) = self.find_room(id, *log, entry, limits)? else { return Ok(Ok(())) };
+        let gone = match room {
+            Ok(gone) => gone,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let tally = self.tallies.of(*log, &self.entries, &self.writers)?;
-        let mut end = DiskEnd { entries: &mut self.entries, writers: &mut self.writers, tally, log };
-        if !trim::is_full(end.used().with(size_of(entry)), limits) {
-            return Ok(Ok(()));
+        let first = log.first + gone;
+        remove_until(&mut self.entries, &mut self.writers, tally, log, first)?;
+        Ok(Ok(()))
+    }
+
+    /// How many of the oldest entries are to go. `None`: there is room.
+    fn find_room(
+        &mut self,
+        id: &LogId,
+        log: Log,
+        entry: &NewEntry,
+        limits: &Limits,
+    ) -> Result<Option<Result<u64, LogError>>, redb::Error> {
+        let oldest_ack_ms = self.oldest_ack_ms();
+        let tally = self.tallies.of(log, &self.entries, &self.writers)?;
+        let mut end = DiskEnd { entries: &self.entries, writers: &self.writers, tally, log };
+        if !trim::is_full(end.used().with(size_of(entry)), &limits.for_entry(entry)) {
+            return Ok(None);
         }
         let acknowledged = acknowledged(&self.acks, id, oldest_ack_ms)?;
-        let room = Wanted::new(id, entry, &self.bounds, self.cutoffs, acknowledged).make_room(&mut end)?;
-        self.logs.insert(&*id.to_string(), log.stored())?;
-        Ok(room)
+        Wanted::new(id, entry, &self.bounds, self.cutoffs, acknowledged).make_room(&mut end).map(Some)
     }
 
     fn check_room(&mut self, id: &LogId, entry: &NewEntry) -> Result<Result<(), LogError>, redb::Error> {
-        let mut log = self.log(&id.to_string())?;
+        let log = self.log(&id.to_string())?;
         if log.last == 0 {
             return Ok(Ok(()));
         }
@@ -309,14 +336,36 @@ impl<'a, 't> Tables<'a, 't> {
             return Ok(Ok(()));
         }
         let limits = Limits::of(id, &self.bounds);
-        let acknowledged = acknowledged(&self.acks, id, self.oldest_ack_ms())?;
-        let tally = self.tallies.of(log, &self.entries, &self.writers)?;
-        let (entries, writers) = (&mut self.entries, &mut self.writers);
-        let mut end = DiskEnd { entries, writers, tally, log: &mut log };
-        if !trim::is_full(end.used().with(size_of(entry)), &limits) {
-            return Ok(Ok(()));
+        let room = self.find_room(id, log, entry, &limits)?;
+        Ok(room.map_or(Ok(()), |room| room.map(drop)))
+    }
+
+    /// Trims some logs for each new one, round and round: those that nobody reads or appends to, of users that do not exist for
+    /// example, keep nothing that is too old.
+    fn sweep_logs(&mut self, next: &mut String) -> Result<(), redb::Error> {
+        let steps = self.new_logs.saturating_mul(SWEPT_PER_LOG);
+        if steps == 0 {
+            return Ok(());
         }
-        Wanted::new(id, entry, &self.bounds, self.cutoffs, acknowledged).check_room(&mut end)
+        let mut found = Vec::new();
+        let mut range = self.logs.range(&**next..)?;
+        for log in range.by_ref().take(steps) {
+            let (name, log) = log?;
+            found.push((name.value().to_owned(), Log::from_stored(log.value())));
+        }
+        *next = match range.next() {
+            Some(log) => log?.0.value().to_owned(),
+            None => String::new(),
+        };
+        drop(range);
+        for (name, mut log) in found {
+            let first = log.first;
+            self.trim_by_age(&mut log, self.cutoffs.age)?;
+            if log.first > first {
+                self.logs.insert(&*name, log.stored())?;
+            }
+        }
+        Ok(())
     }
 
     fn oldest_ack_ms(&self) -> u64 {

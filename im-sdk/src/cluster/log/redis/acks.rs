@@ -1,13 +1,14 @@
-//! Acknowledgements: plain commands, so that the many that come at once go out together.
+//! Acknowledgements. The many that come at once go out together. A Redis that is full takes them all the same: they are bounded, and
+//! what is acknowledged is what logs may trim.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use redis::Cmd;
 
 use super::{
-    AckQuestion, AckStore, DeviceAck, LogError, MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MAX_TTL, RedisLog,
-    read::unavailable,
+    AckQuestion, AckStore, DeviceAck, LogError, LogId, MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MAX_TTL, RedisLog,
+    read::unavailable, room::inbox_member,
 };
 use crate::{
     cluster::{
@@ -15,15 +16,12 @@ use crate::{
             acks::{device_of, member},
             entry::{milliseconds, unix_ms},
         },
-        redis::Script,
+        redis::{Script, Sent, is_of_unknown_script},
     },
-    id::{Device, UserId},
+    id::Device,
 };
 
 const NOTE: &str = "note what devices acknowledged";
-
-/// How many commands note one acknowledgement.
-const COMMANDS: usize = 4;
 
 /// A member and its score.
 type Scored = (Vec<u8>, f64);
@@ -37,13 +35,19 @@ impl AckStore for RedisLog {
             return Ok(vec![false; acks.len()]);
         }
         let now = unix_ms();
-        let commands = noted.iter().flat_map(|ack| self.note(ack, now)).collect();
-        let answers: Vec<i64> = self.redis.query_all(commands).await.map_err(unavailable(NOTE))?;
-        let answers = answers.as_chunks::<COMMANDS>().0;
-        let is_new = |(_, answer): &(_, &[i64; COMMANDS])| answer[1] > 0;
-        let grown = noted.iter().zip(answers).filter(is_new).map(|(ack, _)| &ack.user);
-        self.forget_oldest(&grown.collect()).await?;
-        let mut forward = answers.iter().map(|answer| answer[0] > 0);
+        let commands = noted.iter().map(|ack| self.note(ack, now, Sent::AsHash)).collect();
+        let mut answers = self.redis.ask_all(commands).await.map_err(unavailable(NOTE))?;
+        let unknown = || noted.iter().zip(&answers).filter(|(_, answer)| is_of_unknown_script(answer));
+        let again: Vec<Cmd> = unknown().map(|(ack, _)| self.note(ack, now, Sent::InFull)).collect();
+        if !again.is_empty() {
+            let again = self.redis.ask_all(again).await.map_err(unavailable(NOTE))?;
+            let unknown = answers.iter_mut().filter(|answer| is_of_unknown_script(answer));
+            unknown.zip(again).for_each(|(answer, again)| *answer = again);
+        }
+        let answers = answers.into_iter().map(redis::from_redis_value::<i64>).collect::<Result<Vec<_>, _>>();
+        let failed =
+            |error| unavailable(NOTE)(self.redis.place().named(redis::RedisError::from(error).into()));
+        let mut forward = answers.map_err(failed)?.into_iter().map(|forward| forward > 0);
         Ok(acks.iter().map(|ack| countable(&ack) && forward.next().unwrap_or_default()).collect())
     }
 
@@ -69,35 +73,24 @@ impl AckStore for RedisLog {
         let mut command = redis::cmd("ZADD");
         command.arg(self.names.acks(&ack.user)).arg("XX").arg("LT").arg(ack.seq);
         command.arg(member(&ack.device, &ack.log));
+        if ack.is_of_own_inbox() {
+            command.arg(ack.seq).arg(inbox_member(&ack.log));
+        }
         let lowered = self.redis.query_all::<i64>(vec![command]).await;
         lowered.map(drop).map_err(unavailable("lower what a device acknowledged"))
     }
 }
 
 impl RedisLog {
-    fn note(&self, ack: &DeviceAck, now: u64) -> [Cmd; COMMANDS] {
+    fn note(&self, ack: &DeviceAck, now: u64, sent: Sent) -> Cmd {
+        let mut command = NOTE_ACK.command(sent);
         let keys = [self.names.acks(&ack.user), self.names.ack_times(&ack.user)];
-        let member = member(&ack.device, &ack.log);
-        let (mut seq, mut time) = (redis::cmd("ZADD"), redis::cmd("ZADD"));
-        seq.arg(&keys[0]).arg("GT").arg("CH").arg(ack.seq).arg(&member);
-        time.arg(&keys[1]).arg(now).arg(&member);
+        let inbox = LogId::Inbox(ack.user.clone());
+        command.arg(3).arg(&keys).arg(self.names.log(&inbox)).arg(ack.seq).arg(member(&ack.device, &ack.log));
+        let own = if ack.is_of_own_inbox() { inbox_member(&ack.log) } else { String::new() };
         let ttl = milliseconds(self.bounds.max_age.min(MAX_TTL)).max(1);
-        let [expire, expire_times] = keys.map(|key| {
-            let mut command = redis::cmd("PEXPIRE");
-            command.arg(key).arg(ttl);
-            command
-        });
-        [seq, time, expire, expire_times]
-    }
-
-    /// Of users who have got more.
-    async fn forget_oldest(&self, users: &BTreeSet<&UserId>) -> Result<(), LogError> {
-        for user in users {
-            let keys = [&*self.names.ack_times(user), &*self.names.acks(user)];
-            let call = FORGET_OLDEST.on(&keys).arg(MAX_ACKS_PER_USER);
-            self.redis.run::<i64>(call).await.map_err(unavailable(NOTE))?;
-        }
-        Ok(())
+        command.arg(now).arg(ttl).arg(MAX_ACKS_PER_USER).arg(own);
+        command
     }
 }
 
@@ -107,19 +100,31 @@ fn read((member, seq): &Scored, log: &str) -> Option<(Device, u64)> {
     Some((device, *seq as u64))
 }
 
-/// `KEYS`: times, acknowledgements. `ARGV`: how many may stay. Answers how many went.
-static FORGET_OLDEST: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+/// `KEYS`: acknowledgements, times, the user's inbox. `ARGV`: seq, member, now, how long all lasts, how many may stay, and for the
+/// user's own inbox its own member (see [`inbox_member`]). Answers whether the device went forward.
+///
+/// Whoever acknowledges exists, so the user's inbox lasts for good from then on.
+static NOTE_ACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::also_when_full(
         r"
-local surplus = redis.call('ZCARD', KEYS[1]) - ARGV[1]
-if surplus <= 0 then
-  return 0
+local acks, times, inbox = KEYS[1], KEYS[2], KEYS[3]
+local forward = redis.call('ZADD', acks, 'GT', 'CH', ARGV[1], ARGV[2])
+if redis.call('ZADD', times, ARGV[3], ARGV[2]) > 0 then
+  local surplus = redis.call('ZCARD', times) - ARGV[5]
+  if surplus > 0 then
+    local oldest = redis.call('ZPOPMIN', times, surplus)
+    for i = 1, #oldest, 2 do
+      redis.call('ZREM', acks, oldest[i])
+    end
+  end
 end
-local oldest = redis.call('ZPOPMIN', KEYS[1], surplus)
-for i = 1, #oldest, 2 do
-  redis.call('ZREM', KEYS[2], oldest[i])
+if ARGV[6] ~= '' then
+  redis.call('ZADD', acks, 'GT', ARGV[1], ARGV[6])
+  redis.call('PERSIST', inbox)
 end
-return surplus
+redis.call('PEXPIRE', acks, ARGV[4])
+redis.call('PEXPIRE', times, ARGV[4])
+return forward
 ",
     )
 });

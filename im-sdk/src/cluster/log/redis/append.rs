@@ -9,17 +9,34 @@ use futures_util::future::join_all;
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
-use super::{Appended, LogError, LogId, NewEntry, RedisLog, way::Together};
-use crate::cluster::{
-    log::entry::milliseconds,
-    redis::{Answer, Commands, Decimal, Script, SendError, Sent},
+use super::{
+    Appended, LogError, LogId, NewEntry, RedisLog,
+    read::unavailable,
+    room::{self, Bounds},
+    way::Together,
+};
+use crate::{
+    cluster::{
+        log::{
+            entry::milliseconds,
+            room::{Limits, STRETCH, size_of, stranger},
+        },
+        redis::{Answer, Commands, Decimal, Script, SendError, Sent},
+    },
+    id::MessageId,
 };
 
 /// How many entries go out in one pipeline, or are under way at once on a Redis Cluster.
 const MAX_BATCH: usize = 256;
 
-/// One in so many appends also has what is too old trimmed, for logs that nobody reads.
-const APPENDS_PER_TRIM: u32 = 256;
+/// A log is looked at whenever about one part of its bounds in so many has been appended: then it is trimmed, if need be.
+const LOOKS_PER_LOG: u64 = 16;
+
+/// One in so many appends looks at its log in any case.
+const MAX_APPENDS_PER_LOOK: u64 = 1_024;
+
+/// How many times its bounds a log that back ends append to can come to have before it is looked at.
+const HARD_STRETCH: u64 = STRETCH + 1;
 
 /// What a command takes beside the payload, nearly always.
 const COMMAND_BYTES: usize = 256;
@@ -49,14 +66,63 @@ impl RedisLog {
         &self,
         entries: &[(LogId, NewEntry)],
     ) -> Vec<Result<Appended, LogError>> {
-        if let Some((log, _)) = entries.first()
-            && rand::random_ratio(1, APPENDS_PER_TRIM)
-        {
-            // Boxed: what is rare must not make every append large.
-            let both = Box::pin(async { tokio::join!(self.append_all(entries), self.trim_beside(log)) });
-            return both.await.0;
+        let due = self.due_for_a_look(entries);
+        if due.is_empty() {
+            return self.append_all(entries).await;
         }
-        self.append_all(entries).await
+        // Boxed: what is rare must not make every append large.
+        let both = Box::pin(async { tokio::join!(self.append_all(entries), self.trim_beside(&due)) });
+        both.await.0
+    }
+
+    /// The logs that are looked at with this batch: each entry's chance is its part of a log's bounds.
+    fn due_for_a_look<'e>(&self, entries: &'e [(LogId, NewEntry)]) -> Vec<&'e LogId> {
+        let step = (self.bounds.max_bytes / LOOKS_PER_LOG).max(1);
+        let least = (self.bounds.max_bytes / self.bounds.max_entries.max(1)).max(step / MAX_APPENDS_PER_LOOK);
+        let mut due = Vec::new();
+        let (mut passed, mut next) = (0_u64, rand::random_range(0..step));
+        for (log, entry) in entries {
+            passed = passed.saturating_add(size_of(entry).max(least));
+            if passed > next {
+                due.push(log);
+                next = passed.saturating_add(step - (passed - next) % step);
+            }
+        }
+        due
+    }
+
+    pub(super) async fn find_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
+        const ACTION: &str = "look for room in a log";
+        let mut results = vec![Ok(()); entries.len()];
+        let wanted =
+            entries.iter().zip(&mut results).filter(|((log, entry), _)| stranger(log, entry).is_some());
+        let checks = wanted.map(async |((log, entry), result)| {
+            let keys = SharedKeys::new(self, log, entry);
+            let keys = keys.all();
+            let mut call = room::CHECK.on(&keys);
+            let arguments = SharedArguments::new(self, log, entry);
+            let bounds = Bounds::new(log, Some(entry), &self.bounds, self.cutoffs());
+            let mut arguments = arguments.words(entry);
+            // Its size alone counts.
+            arguments[PAYLOAD] = b"";
+            for word in arguments.into_iter().chain(bounds.words()) {
+                call = call.arg(word);
+            }
+            let answer: Result<(String, u64, String), _> = self.redis.run(call).await;
+            *result = match answer {
+                Ok((what, by_time, oldest)) if what == "full" => Err(self.full(by_time, &oldest)),
+                Ok(_) => Ok(()),
+                Err(error) => Err(unavailable(ACTION)(error)),
+            };
+        });
+        join_all(checks).await;
+        results
+    }
+
+    /// As the scripts answer of a log that has no room.
+    fn full(&self, by_time: u64, oldest: &str) -> LogError {
+        let oldest = oldest.parse().unwrap_or_else(|_| MessageId::first_at(0));
+        LogError::Full { retry_after: self.cutoffs().retry_after(oldest, by_time == 0) }
     }
 
     async fn append_all(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<Appended, LogError>> {
@@ -113,11 +179,15 @@ impl RedisLog {
         for (log, entry) in entries {
             self.command(log, entry, sent, |words| commands.add(words));
         }
+        // Behind the entries, whose answers come first.
+        for key in entries.iter().filter_map(|(log, entry)| self.to_persist(log, entry)) {
+            commands.add(&[b"PERSIST", key.as_bytes()]);
+        }
         match together.send(commands).await {
             Ok((answers, confirmed)) => {
                 let answers = entries.iter().zip(answers.iter());
                 let mut attempts = Vec::with_capacity(entries.len());
-                attempts.extend(answers.map(|((_, entry), answer)| judge(entry, answer, &confirmed)));
+                attempts.extend(answers.map(|((_, entry), answer)| self.judge(entry, answer, &confirmed)));
                 attempts.resize_with(entries.len(), || Some(Err(no_answer())));
                 attempts
             }
@@ -137,9 +207,15 @@ impl RedisLog {
             self.command(log, entry, sent, |words| {
                 words.iter().for_each(|word| _ = command.arg(word));
             });
-            match self.way.send(&self.names.log(log), command, deadline).await {
+            let key = self.names.log(log);
+            let appending = self.way.send(&key, command, deadline);
+            let answered = match self.to_persist(log, entry) {
+                Some(inbox) => tokio::join!(appending, self.persist(inbox)).0,
+                None => appending.await,
+            };
+            match answered {
                 Ok((mut answers, confirmed)) => {
-                    judge_value(entry, answers.pop().unwrap_or_default(), &confirmed)
+                    self.judge_value(entry, answers.pop().unwrap_or_default(), &confirmed)
                 }
                 Err(error) => Some(Err(failed(error))),
             }
@@ -149,9 +225,12 @@ impl RedisLog {
 
     /// What appends an entry.
     fn command(&self, log: &LogId, entry: &NewEntry, sent: Sent, send: impl FnOnce(&[&[u8]])) {
+        if entry.writer.is_some() {
+            return self.shared_command(log, entry, sent, send);
+        }
         let (key, message_id) = (self.names.log(log), Decimal::new(entry.message_id.as_u64()));
         let (key, message_id, payload) = (key.as_bytes(), message_id.as_bytes(), &*entry.payload);
-        let length = Decimal::new(self.max_entries());
+        let length = Decimal::new(self.hard_length());
         let Some(once) = &entry.once else {
             let length = length.as_bytes();
             return send(&[b"XADD", key, b"MAXLEN", b"~", length, b"0-*", b"i", message_id, b"p", payload]);
@@ -175,54 +254,157 @@ impl RedisLog {
         ]);
     }
 
-    fn max_entries(&self) -> u64 {
+    /// What appends an entry that counts towards its writer's share.
+    fn shared_command(&self, log: &LogId, entry: &NewEntry, sent: Sent, send: impl FnOnce(&[&[u8]])) {
+        let keys = SharedKeys::new(self, log, entry);
+        let arguments = SharedArguments::new(self, log, entry);
+        let bounds = Bounds::new(log, Some(entry), &self.bounds, self.cutoffs());
+        let [verb, script] = room::APPEND.words(sent);
+        let mut words: [&[u8]; SHARED_WORDS] = [b""; SHARED_WORDS];
+        let keys = keys.all().map(str::as_bytes);
+        let all =
+            [verb, script, b"4"].into_iter().chain(keys).chain(arguments.words(entry)).chain(bounds.words());
+        words.iter_mut().zip(all).for_each(|(word, value)| *word = value);
+        send(&words);
+    }
+
+    fn hard_length(&self) -> u64 {
         // More than Redis counts to is as good as without a bound.
-        self.bounds.max_entries.min(i64::MAX as u64)
+        self.bounds.max_entries.saturating_mul(HARD_STRETCH).min(i64::MAX as u64)
+    }
+
+    /// The key of an inbox that is to last for good, since a back end appends to it: devices' appends alone make one that is
+    /// forgotten with its entries. Only now and then: after the first time it does.
+    fn to_persist(&self, log: &LogId, entry: &NewEntry) -> Option<String> {
+        let is_back_ends = entry.writer.is_none() && matches!(log, LogId::Inbox(_));
+        (is_back_ends && self.persisted.is_due(log)).then(|| self.names.log(log))
+    }
+
+    /// Should that fail, the next one to try comes within the hour.
+    async fn persist(&self, key: String) {
+        let mut command = redis::cmd("PERSIST");
+        command.arg(key);
+        let _ = self.redis.query_all::<i64>(vec![command]).await;
+    }
+
+    fn judge(&self, entry: &NewEntry, answer: Answer<'_>, confirmed: &Result<(), LogError>) -> Attempt {
+        if !is_scripted(entry)
+            && confirmed.is_ok()
+            && let Some(seq) = answer.string().and_then(|id| parse_seq(std::str::from_utf8(id).ok()?))
+        {
+            return Some(Ok(Appended { seq, message_id: entry.message_id, repeated: false }));
+        }
+        match answer.value() {
+            Ok(answer) => self.judge_value(entry, answer, confirmed),
+            Err(error) => Some(Err(unreadable(error))),
+        }
+    }
+
+    fn judge_value(&self, entry: &NewEntry, answer: Value, confirmed: &Result<(), LogError>) -> Attempt {
+        let appended = match answer {
+            Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => return None,
+            // Redis checks all that it may refuse a command or a script for before it writes anything.
+            Value::ServerError(error) => {
+                Err(LogError::NotAppended { source: Arc::new(RedisError::from(error)) })
+            }
+            answer if is_scripted(entry) => self.script_answer(entry, answer),
+            answer => plain_answer(entry, answer),
+        };
+        // What is wrong with the entry itself comes before what is wrong with the replicas.
+        Some(appended.and_then(|appended| confirmed.clone().map(|()| appended)))
+    }
+
+    /// As [`APPEND_ONCE`] and [`room::APPEND`] answer.
+    fn script_answer(&self, entry: &NewEntry, answer: Value) -> Result<Appended, LogError> {
+        let (what, number, id): (String, u64, String) =
+            redis::from_redis_value(answer).map_err(unreadable)?;
+        let message_id = || id.parse().map_err(unreadable);
+        match &*what {
+            "appended" => Ok(Appended { seq: number, message_id: entry.message_id, repeated: false }),
+            "repeated" => Ok(Appended { seq: number, message_id: message_id()?, repeated: true }),
+            "stale" => Err(LogError::Stale { last: number }),
+            "conflict" => Err(LogError::Conflict),
+            "full" => Err(self.full(number, &id)),
+            _ => Err(no_answer()),
+        }
     }
 }
 
-fn judge(entry: &NewEntry, answer: Answer<'_>, confirmed: &Result<(), LogError>) -> Attempt {
-    if entry.once.is_none()
-        && confirmed.is_ok()
-        && let Some(seq) = answer.string().and_then(|id| parse_seq(std::str::from_utf8(id).ok()?))
-    {
-        return Some(Ok(Appended { seq, message_id: entry.message_id, repeated: false }));
+/// How many words [`room::APPEND`] takes.
+const SHARED_WORDS: usize = 3 + 4 + 8 + 11;
+
+/// Where the payload is among [`SharedArguments::words`].
+const PAYLOAD: usize = 3;
+
+/// The keys of [`room::APPEND`].
+struct SharedKeys([String; 4]);
+
+impl SharedKeys {
+    fn new(log: &RedisLog, id: &LogId, entry: &NewEntry) -> Self {
+        let names = &log.names;
+        let record = entry.once.as_ref().map(|once| names.log_record(id, &once.record_name()));
+        let (log, writers) = (names.log(id), names.log_writers(id));
+        // A key that is not used has to be in the same slot.
+        let record = record.unwrap_or_else(|| writers.clone());
+        Self([log, record, writers, room::acks_key(names, id)])
     }
-    match answer.value() {
-        Ok(answer) => judge_value(entry, answer, confirmed),
-        Err(error) => Some(Err(unreadable(error))),
+
+    fn all(&self) -> [&str; 4] {
+        self.0.each_ref().map(String::as_str)
     }
 }
 
-fn judge_value(entry: &NewEntry, answer: Value, confirmed: &Result<(), LogError>) -> Attempt {
-    let appended = match answer {
-        Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => return None,
-        // Redis checks all that it may refuse a command or a script for before it writes anything.
-        Value::ServerError(error) => Err(LogError::NotAppended { source: Arc::new(RedisError::from(error)) }),
-        answer if entry.once.is_none() => plain_answer(entry, answer),
-        answer => once_answer(entry, answer),
-    };
-    // What is wrong with the entry itself comes before what is wrong with the replicas.
-    Some(appended.and_then(|appended| confirmed.clone().map(|()| appended)))
+/// Its arguments before the bounds, as far as they are no parts of the entry.
+struct SharedArguments {
+    number: Option<Decimal>,
+    message_id: Decimal,
+    record_ttl: Decimal,
+    cost: Decimal,
+    lifetime: Option<Decimal>,
+}
+
+impl SharedArguments {
+    fn new(log: &RedisLog, id: &LogId, entry: &NewEntry) -> Self {
+        let once = entry.once.as_ref();
+        let ttl = once.map_or(log.bounds.max_age, |once| once.remembered_for(&log.bounds));
+        let lifetime = match id {
+            // Its seqs go on for ever once its user is known to exist, as who publishes is.
+            LogId::Inbox(_) if stranger(id, entry).is_none() => Some(0),
+            LogId::Inbox(_) => Some(milliseconds(log.bounds.max_age.min(MAX_TTL)).max(1)),
+            LogId::Channel(_) => None,
+        };
+        Self {
+            number: once.map(|once| Decimal::new(once.number())),
+            message_id: Decimal::new(entry.message_id.as_u64()),
+            record_ttl: Decimal::new(milliseconds(ttl.min(MAX_TTL)).max(1)),
+            cost: Decimal::new(Limits::of(id, &log.bounds).cost(size_of(entry)).min(room::MAX_COUNT)),
+            lifetime: lifetime.map(Decimal::new),
+        }
+    }
+
+    fn words<'a>(&'a self, entry: &'a NewEntry) -> [&'a [u8]; 8] {
+        [
+            self.number.as_ref().map_or(b"", Decimal::as_bytes),
+            entry.once.as_ref().map_or(b"", |once| once.digest()),
+            self.message_id.as_bytes(),
+            &entry.payload,
+            self.record_ttl.as_bytes(),
+            entry.writer.as_ref().map_or(b"", |writer| writer.as_str().as_bytes()),
+            self.cost.as_bytes(),
+            self.lifetime.as_ref().map_or(b"", Decimal::as_bytes),
+        ]
+    }
+}
+
+/// Whether a script appends it.
+fn is_scripted(entry: &NewEntry) -> bool {
+    entry.once.is_some() || entry.writer.is_some()
 }
 
 fn plain_answer(entry: &NewEntry, answer: Value) -> Result<Appended, LogError> {
     let id: String = redis::from_redis_value(answer).map_err(unreadable)?;
     let seq = parse_seq(&id).ok_or_else(no_answer)?;
     Ok(Appended { seq, message_id: entry.message_id, repeated: false })
-}
-
-/// As [`APPEND_ONCE`] answers.
-fn once_answer(entry: &NewEntry, answer: Value) -> Result<Appended, LogError> {
-    let (what, number, id): (String, u64, String) = redis::from_redis_value(answer).map_err(unreadable)?;
-    let message_id = || id.parse().map_err(unreadable);
-    match &*what {
-        "appended" => Ok(Appended { seq: number, message_id: entry.message_id, repeated: false }),
-        "repeated" => Ok(Appended { seq: number, message_id: message_id()?, repeated: true }),
-        "stale" => Err(LogError::Stale { last: number }),
-        "conflict" => Err(LogError::Conflict),
-        _ => Err(no_answer()),
-    }
 }
 
 /// The seq in a stream's id.

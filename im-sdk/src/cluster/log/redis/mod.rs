@@ -6,9 +6,12 @@
 mod acks;
 mod append;
 mod confirm;
+mod persisted;
 mod read;
 mod readers;
 mod remember;
+mod room;
+mod trim;
 mod way;
 
 use std::time::Duration;
@@ -16,13 +19,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::{append::MAX_TTL, read::Direction, readers::Readers, way::Way};
+use self::{append::MAX_TTL, persisted::Persisted, read::Direction, readers::Readers, way::Way};
 use super::{
     AckQuestion, AckStore, Appended, Cause, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Once, Page, ReadLimit,
+    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, NewEntry, Once, Page, ReadLimit, clock::TrimClock, room::Cutoffs,
 };
 use crate::{
     cluster::{
+        Clock,
         config::{ClusterConfig, ConnectError},
         names::Names,
         redis::Redis,
@@ -33,7 +37,8 @@ use crate::{
 /// Logs in a single Redis or a Redis Cluster. Ok from an append means what Redis is set up for (`appendfsync`), on as many
 /// replicas as [`ClusterConfig::min_replicas`] says.
 ///
-/// What is too old leaves a log when the log is read, or now and then when it is appended to.
+/// What is too old, by this process's clock and by Redis's, leaves a log when the log is read, or now and then when it is appended
+/// to.
 #[derive(Debug)]
 pub struct RedisLog {
     redis: Redis,
@@ -41,6 +46,8 @@ pub struct RedisLog {
     way: Way,
     names: Names,
     bounds: LogBounds,
+    clock: TrimClock,
+    persisted: Persisted,
     request_timeout: Duration,
 }
 
@@ -65,8 +72,20 @@ impl RedisLog {
             way,
             names,
             bounds: config.log_bounds,
+            clock: TrimClock::default(),
+            persisted: Persisted::default(),
             request_timeout: config.request_timeout,
         })
+    }
+
+    /// The same with the cluster's clock, instead of this machine's: nothing is too old while that is not known.
+    #[must_use]
+    pub fn trimmed_by(self, clock: Clock) -> Self {
+        Self { clock: TrimClock::new(move || clock.expiry_ms()), ..self }
+    }
+
+    fn cutoffs(&self) -> Cutoffs {
+        Cutoffs::at(self.clock.now_ms(), &self.bounds)
     }
 }
 
@@ -79,6 +98,10 @@ impl LogStore for RedisLog {
 
     async fn append_many(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
         self.append_batches(&entries).await
+    }
+
+    async fn check_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
+        self.find_room(entries).await
     }
 
     async fn remember(&self, log: &LogId, message_id: MessageId, once: &Once) -> Result<MessageId, LogError> {

@@ -10,7 +10,7 @@ use super::{Cause, Ends, LogError, LogId, MAX_TTL, Page, ReadLimit, RedisLog, ap
 use crate::{
     cluster::{
         log::{Entry, entry::milliseconds},
-        redis::{Answer, Commands, Decimal, RequestError, Script, Sent, is_of_unknown_script},
+        redis::{RequestError, Script, Sent, is_of_unknown_script},
     },
     id::MessageId,
 };
@@ -176,7 +176,7 @@ impl RedisLog {
 
     pub(super) async fn find_id(&self, log: &LogId, seq: u64) -> Result<Option<MessageId>, LogError> {
         let found = self.look_up_id(log, seq).await?;
-        if found.is_some_and(|id| id < self.bounds.oldest_id()) {
+        if found.is_some_and(|id| id < self.cutoffs().age) {
             self.trim(log).await?;
             return self.look_up_id(log, seq).await;
         }
@@ -231,32 +231,7 @@ impl RedisLog {
     }
 
     fn begins_too_old(&self, state: State) -> bool {
-        state.first_id.is_some_and(|id| id < self.bounds.oldest_id())
-    }
-
-    /// Removes what is too old from the beginning of a log.
-    pub(super) async fn trim(&self, log: &LogId) -> Result<(), LogError> {
-        let key = self.names.log(log);
-        let trimmed = self.redis.run(TRIM.on(&[&key]).arg(self.bounds.oldest_id().as_u64())).await;
-        trimmed.map_err(unavailable("trim a log"))
-    }
-
-    /// The same for who appends, in the same pipeline where that can be. The next reader trims otherwise, or says why not.
-    pub(super) async fn trim_beside(&self, log: &LogId) {
-        let Some(together) = self.way.together() else {
-            let _ = self.trim(log).await;
-            return;
-        };
-        let ([verb, script], key) = (TRIM.words(Sent::AsHash), self.names.log(log));
-        let mut commands = Commands::default();
-        let oldest = Decimal::new(self.bounds.oldest_id().as_u64());
-        commands.add(&[verb, script, b"1", key.as_bytes(), oldest.as_bytes()]);
-        if let Ok((answers, _)) = together.send(commands).await
-            && answers.iter().any(Answer::is_error)
-        {
-            // Such as for a script that Redis does not know yet.
-            let _ = self.trim(log).await;
-        }
+        state.first_id.is_some_and(|id| id < self.cutoffs().age)
     }
 }
 
@@ -401,43 +376,6 @@ redis.call('ZREMRANGEBYSCORE', replaced, seq, seq)
 redis.call('ZADD', replaced, seq, seq .. ' ' .. message .. ' ' .. payload)
 redis.call('PEXPIRE', replaced, ARGV[4])
 return 1
-",
-    )
-});
-
-/// `ARGV`: the lowest message id that is not too old. Looks for the first entry with such an id by halves: ids rise with
-/// the seq but for what clocks differ by. They are compared as text: Lua's numbers have 53 bits, which is enough for a
-/// seq.
-static TRIM: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local log, oldest = KEYS[1], ARGV[1]
-local function id_of(seq)
-  return string.format('0-%.0f', seq)
-end
-local function is_too_old(seq)
-  local entry = redis.call('XRANGE', log, id_of(seq), id_of(seq))[1]
-  local id = entry and entry[2][2]
-  return id and (#id < #oldest or (#id == #oldest and id < oldest))
-end
-local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
-local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-if not first then
-  return 0
-end
-local old, young = tonumber(string.sub(first[1], 3)), tonumber(string.sub(last[1], 3)) + 1
-if not is_too_old(old) then
-  return 0
-end
-while young - old > 1 do
-  local middle = math.floor((old + young) / 2)
-  if is_too_old(middle) then
-    old = middle
-  else
-    young = middle
-  end
-end
-return redis.call('XTRIM', log, 'MINID', '=', id_of(young))
 ",
     )
 });
