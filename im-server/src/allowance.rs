@@ -48,6 +48,22 @@ impl Allowance {
     /// Too many: how long until they may come.
     pub(crate) fn take_many(&mut self, many: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
         let many = many.min(rate.at_once);
+        let each = self.refill(rate, now);
+        match self.left.checked_sub(many) {
+            Some(left) => self.left = left,
+            None => return Err((self.since + each * (many - self.left)).saturating_duration_since(now)),
+        }
+        Ok(())
+    }
+
+    /// Whether as much is left as after a time of rest.
+    pub(crate) fn is_full(&mut self, rate: Rate, now: Instant) -> bool {
+        self.refill(rate, now);
+        self.left >= rate.at_once
+    }
+
+    /// Adds what was earned since the last time; returns after which time one more is allowed.
+    fn refill(&mut self, rate: Rate, now: Instant) -> Duration {
         let each = rate.each();
         let rested = now.saturating_duration_since(self.since);
         let earned = u32::try_from(rested.as_nanos() / each.as_nanos().max(1)).unwrap_or(u32::MAX);
@@ -57,11 +73,7 @@ impl Allowance {
             self.left += earned;
             self.since += each * earned;
         }
-        match self.left.checked_sub(many) {
-            Some(left) => self.left = left,
-            None => return Err((self.since + each * (many - self.left)).saturating_duration_since(now)),
-        }
-        Ok(())
+        each
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who comes and goes, on its way to the back ends.
 //!
-//! A device that comes is told at once, one that goes when it has not come back within a while, here or elsewhere. Of one user
+//! A device that comes is told at once, one that goes when it has not come back within a while, here or elsewhere. One that has
+//! come back is told when it has stayed. Of one user
 //! something is told once in a while at most. So a link that flaps, or somebody who connects again and again, is told of a few times.
 
 use std::{
@@ -131,14 +132,11 @@ impl State {
         let due = if online { now } else { now + delay };
         let pending = self.users.entry(user.clone()).or_default();
         match pending.changes.iter().position(|(of, _)| of == device) {
-            // It is back, and nobody was told that it had gone.
-            Some(index) if online && pending.changes[index].1.known => {
-                pending.changes.swap_remove(index);
-                self.changes -= 1;
-                return false;
-            }
             Some(index) => {
                 let known = pending.changes[index].1.known;
+                // It is back, and nobody was told that it had gone. But who looked meanwhile, for another device's sake, did not
+                // find it: when it has stayed for a while, that is put right.
+                let due = if online && known { now + delay } else { due };
                 pending.changes[index].1 = Change { online, at_ms, known, due };
             }
             None => {
@@ -146,7 +144,8 @@ impl State {
                 self.changes += 1;
             }
         }
-        let now = due <= now && pending.quiet_until.is_none_or(|until| until <= now);
+        let is_due = pending.changes.iter().any(|(of, change)| of == device && change.due <= now);
+        let now = is_due && pending.quiet_until.is_none_or(|until| until <= now);
         if now {
             self.due.push(user.clone());
         }
@@ -332,6 +331,21 @@ mod tests {
         }
         told.extend(test.told(20_000));
         assert_eq!(told, [(0, "d".into(), true), (3998, "d".into(), false)]);
+    }
+
+    #[test]
+    fn who_comes_back_is_told_when_it_has_stayed() {
+        let mut test = Test::new();
+        test.note(0, "d", true);
+        test.told(0);
+        for round in 1..10 {
+            test.note(round * 1000, "d", false);
+            test.note(round * 1000 + 500, "d", true);
+            assert_eq!(test.told(round * 1000 + 500), []);
+        }
+        assert_eq!(test.told(14_499), []);
+        assert_eq!(test.told(14_500), [(9500, "d".into(), true)]);
+        assert_eq!(test.told(30_000), []);
     }
 
     #[test]

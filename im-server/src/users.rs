@@ -90,10 +90,17 @@ pub(crate) struct User {
 #[derive(Debug)]
 struct State {
     connecting: Allowance,
-    /// By kind: how often, and how many bytes.
-    asking: [(Allowance, Allowance); KINDS.len()],
+    /// By kind; nothing of those that have not been asked for lately, since most users are idle.
+    asking: [Option<Box<Asking>>; KINDS.len()],
     /// Nobody was there when it was looked at last.
     idle: bool,
+}
+
+/// What is left of a kind: how often, and how many bytes.
+#[derive(Debug)]
+struct Asking {
+    times: Allowance,
+    bytes: Allowance,
 }
 
 const KINDS: [Kind; 4] = [Kind::Sync, Kind::Ack, Kind::Signal, Kind::Request];
@@ -131,9 +138,10 @@ impl Users {
         new
     }
 
-    /// Forgets those of whom nobody has been there for a while: each is looked at once in [`SHARDS`] calls, and goes at the
+    /// Forgets what is as at the beginning, and those of whom nobody has been there for a while: each is looked at once in [`SHARDS`] calls, and goes at the
     /// second look.
     pub(crate) fn sweep(&self) {
+        let now = Instant::now();
         let next = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = lock(&self.shards[next]);
         shard.retain(|_, user| {
@@ -141,6 +149,9 @@ impl Users {
             let mut state = lock(&user.state);
             let goes = is_idle && state.idle;
             state.idle = is_idle;
+            for (asking, kind) in state.asking.iter_mut().zip(KINDS) {
+                asking.take_if(|asking| asking.is_full(kind, now));
+            }
             !goes
         });
         if shard.is_empty() {
@@ -151,7 +162,7 @@ impl Users {
 
 impl User {
     fn new(now: Instant) -> Self {
-        let asking = KINDS.map(|kind| (Allowance::new(kind.rate(), now), Allowance::new(kind.bytes(), now)));
+        let asking = KINDS.map(|_| None);
         // Filled with the first use, when the rate is known.
         let connecting = Allowance::new(Rate { per_second: 1, at_once: u32::MAX }, now);
         let state = Mutex::new(State { connecting, asking, idle: false });
@@ -183,9 +194,9 @@ impl User {
     /// Too much: how long until it may come again.
     pub(crate) fn may_ask(&self, kind: Kind, bytes: usize, now: Instant) -> Result<(), Duration> {
         let mut state = lock(&self.state);
-        let (times, sizes) = &mut state.asking[kind as usize];
-        times.take(kind.rate(), now)?;
-        sizes.take_many(u32::try_from(bytes).unwrap_or(u32::MAX), kind.bytes(), now)
+        let asking = state.asking[kind as usize].get_or_insert_with(|| Box::new(Asking::new(kind, now)));
+        asking.times.take(kind.rate(), now)?;
+        asking.bytes.take_many(u32::try_from(bytes).unwrap_or(u32::MAX), kind.bytes(), now)
     }
 
     /// A part of what may wait of this user for the bus. `None`: all of it is taken.
@@ -194,6 +205,17 @@ impl User {
         let add = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= QUEUED_BYTES);
         self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
         Some(QueueShare { user: Arc::clone(self), bytes })
+    }
+}
+
+impl Asking {
+    fn new(kind: Kind, now: Instant) -> Self {
+        Self { times: Allowance::new(kind.rate(), now), bytes: Allowance::new(kind.bytes(), now) }
+    }
+
+    /// Whether it is as a new one.
+    fn is_full(&mut self, kind: Kind, now: Instant) -> bool {
+        self.times.is_full(kind.rate(), now) && self.bytes.is_full(kind.bytes(), now)
     }
 }
 

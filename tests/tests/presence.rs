@@ -151,12 +151,16 @@ async fn a_link_that_flaps_is_told_of_a_few_times(setup: Setup, via: Via) {
     let _service = host.serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     alice.client().watch([user("bob")]).await.unwrap();
+    let mut first = Raw::connect(&stack, 0, via).await;
+    first.log_in("bob").await;
+    presence(&mut alice, "bob", UserPresence::is_online).await;
+    drop(first);
     for _ in 0..20 {
         let mut raw = Raw::connect(&stack, 0, via).await;
         raw.log_in("bob").await;
         drop(raw);
     }
-    presence(&mut alice, "bob", UserPresence::is_online).await;
+    presence(&mut alice, "bob", |told| !told.is_online()).await;
     wait_until("it is told that bob has gone", PATIENCE, async || host.count("bob", false) > 0).await;
     stack.wait_online(&im, "bob", 0).await;
     let (came, went) = (host.count("bob", true), host.count("bob", false));
