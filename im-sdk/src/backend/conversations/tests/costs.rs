@@ -17,7 +17,7 @@ use crate::{
 const LARGE: usize = 60_000;
 
 fn id(number: u64) -> u64 {
-    MessageId::first_at(4_000_000_000_000).as_u64() + number * 5_000_000
+    MessageId::first_at(2_000_000_000_000).as_u64() + number * 5_000_000
 }
 
 fn bob() -> UserId {

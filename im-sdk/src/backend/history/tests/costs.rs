@@ -17,7 +17,7 @@ const OVERHEAD: usize = 64;
 
 /// Ids of now, so that nothing is too old.
 fn id(number: u64) -> u64 {
-    (MessageId::first_at(4_000_000_000_000).as_u64()) + number * 5_000_000
+    (MessageId::first_at(2_000_000_000_000).as_u64()) + number * 5_000_000
 }
 
 /// An inbox of large messages, some of alice's among carol's.
