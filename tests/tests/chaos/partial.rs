@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use im_tests::{
     TcpProxy,
-    chaos::{Allowed, Chaos, Deployment, Outcome, Profile, Scenario, lines::print, load_user},
+    chaos::{Allowed, Chaos, Deployment, Profile, Scenario, lines::print, load_user},
     stack::SLACK,
     wait_until,
 };
@@ -56,35 +56,54 @@ fn backend_to_nats(deployment: &Deployment) -> &TcpProxy {
 /// and lets its devices go.
 const SERVED: Duration = Duration::from_secs(35);
 
-/// Breaks a link under load, and checks that every device is served before it is whole again.
-async fn broken(name: &'static str, link: Link, how: Break) -> Outcome {
-    let profile = Profile::from_environment();
-    let (before, time) = (profile.either(5.0, 0.5), profile.either(40.0, 4.0));
-    let scenario = Scenario::new(name).surplus(1.2).lasts(before + time);
-    let grace = profile.either(5.0, 0.7).as_millis().to_string();
+async fn start(name: &'static str, lasts: Duration) -> Chaos {
+    let grace = Profile::from_environment().either(5.0, 0.7).as_millis().to_string();
     let grace = ("IM_SERVER_DRAIN_GRACE_MS".to_owned(), grace);
-    let scenario = scenario.with(|options| {
+    let scenario = Scenario::new(name).surplus(1.2).lasts(lasts).with(|options| {
         options.linked = true;
         options.server_variables.push(grace);
     });
-    let chaos = scenario.start().await;
+    scenario.start().await
+}
+
+/// Breaks a server's link under load, and checks that every device is served before it is whole again.
+async fn broken(name: &'static str, link: Link, how: Break) {
+    let profile = Profile::from_environment();
+    let (before, time) = (profile.either(5.0, 0.5), profile.either(40.0, 4.0));
+    let chaos = start(name, before + time).await;
     chaos.go_on(before).await;
     let broke = Instant::now();
     how(link(&chaos.deployment));
     chaos.go_on(chaos.left().max(time)).await;
     served(&chaos, name, SERVED.saturating_sub(broke.elapsed())).await;
-    print(format_args!(
-        "chaos: {name}: everybody is served {:.1} s after the break",
-        broke.elapsed().as_secs_f64()
-    ));
+    let took = broke.elapsed().as_secs_f64();
+    print(format_args!("chaos: {name}: everybody is served {took:.1} s after the break"));
     link(&chaos.deployment).repair();
-    chaos.finish_at_any_rate(Allowed::default()).await
+    chaos.finish_at_any_rate(Allowed::default()).await;
 }
 
-/// The same in the full profile alone, where a break differs little from one that has been tried.
-async fn also_broken(name: &'static str, link: Link, how: Break) {
+/// Breaks a back end's link under load, and checks that the other one goes on. What the first one appends and cannot push comes to
+/// devices with what is pushed next, or when the link is whole again.
+async fn backend_broken(name: &'static str, link: Link, how: Break) {
+    let profile = Profile::from_environment();
+    let (before, time) = (profile.either(5.0, 0.5), profile.either(20.0, 4.0));
+    let chaos = start(name, before + time + profile.either(15.0, 1.0)).await;
+    chaos.go_on(before).await;
+    how(link(&chaos.deployment));
+    let sent = chaos.acknowledged();
+    chaos.go_on(time).await;
+    let went_on = (chaos.acknowledged() - sent) as f64 / time.as_secs_f64();
+    assert!(went_on > profile.rate / 4.0, "{name}: {went_on:.0} messages a second were sent by others");
+    link(&chaos.deployment).repair();
+    chaos.finish_at_any_rate(Allowed::default()).await;
+}
+
+/// Breaks that differ little from one that is always tried.
+async fn in_the_full_profile(breaks: &[(&'static str, Link, Break)]) {
     if Profile::from_environment().full {
-        broken(name, link, how).await;
+        for &(name, link, how) in breaks {
+            broken(name, link, how).await;
+        }
     }
 }
 
@@ -112,48 +131,35 @@ async fn served(chaos: &Chaos, name: &str, within: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_cut_off_from_redis() {
     broken("one im-server cut off from Redis", server_to_redis, SILENT).await;
-    also_broken("one im-server that Redis refuses", server_to_redis, TcpProxy::refuse).await;
-    also_broken(
-        "one im-server whose Redis takes connections and never answers",
-        server_to_redis,
-        never_answers,
-    )
+    in_the_full_profile(&[
+        ("one im-server that Redis refuses", server_to_redis, TcpProxy::refuse),
+        ("one im-server whose Redis never answers", server_to_redis, never_answers),
+    ])
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_cut_off_from_nats() {
     broken("one im-server cut off from NATS", server_to_nats, SILENT).await;
-    also_broken(
-        "one im-server whose NATS takes connections and never answers",
-        server_to_nats,
-        never_answers,
-    )
+    in_the_full_profile(&[
+        ("one im-server that NATS does not hear", server_to_nats, MUTE),
+        ("one im-server that does not hear NATS", server_to_nats, DEAF),
+        ("one im-server whose NATS never answers", server_to_nats, never_answers),
+    ])
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_cut_off_from_nats_in_one_direction() {
-    also_broken("one im-server that NATS does not hear", server_to_nats, MUTE).await;
-    broken("one im-server that does not hear NATS", server_to_nats, DEAF).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_cut_off_from_redis() {
-    broken("one back end cut off from Redis", backend_to_redis, SILENT).await;
-    also_broken(
-        "one back end whose Redis takes connections and never answers",
-        backend_to_redis,
-        never_answers,
-    )
-    .await;
+    backend_broken("one back end cut off from Redis", backend_to_redis, SILENT).await;
+    backend_broken("one back end whose Redis never answers", backend_to_redis, never_answers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_cut_off_from_nats() {
-    broken("one back end cut off from NATS", backend_to_nats, SILENT).await;
-    also_broken("one back end that NATS does not hear", backend_to_nats, MUTE).await;
-    also_broken("one back end that does not hear NATS", backend_to_nats, DEAF).await;
+    backend_broken("one back end cut off from NATS", backend_to_nats, SILENT).await;
+    backend_broken("one back end that NATS does not hear", backend_to_nats, MUTE).await;
+    backend_broken("one back end that does not hear NATS", backend_to_nats, DEAF).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
