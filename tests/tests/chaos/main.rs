@@ -4,5 +4,6 @@
 
 mod bus;
 mod devices;
+mod partial;
 mod servers;
 mod store;

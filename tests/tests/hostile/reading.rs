@@ -1,0 +1,78 @@
+//! Small requests for much: histories, lists, and syncs of a large log.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, future::join_all, stream};
+use im_proto::{pb, pb::frame::Body, pb::request::Question};
+use im_sdk::backend::{Message, user};
+use im_tests::raw::{Heard, Raw};
+use tokio::time::{Instant, timeout};
+
+use crate::arena::{Arena, TERMINALS, UNNOTICED, terminal};
+
+/// What the log holds.
+const ENTRIES: usize = 1_500;
+const BYTES: usize = 60_000;
+
+const TIME: Duration = Duration::from_secs(6);
+
+async fn large_inbox(arena: &Arena, name: &'static str) {
+    let text = "x".repeat(BYTES);
+    let send = |number: usize| {
+        let message = Message::to(user(name)).from(&*format!("peer-{}", number % 50)).text(&text);
+        async { arena.im.send(message).await.unwrap() }
+    };
+    stream::iter(0..ENTRIES).map(send).buffer_unordered(16).for_each(async |_| {}).await;
+}
+
+/// Asks the same with eight requests in flight, for a time. Tells how many answers came, and how many of them refused.
+async fn ask(raw: &mut Raw, question: &Question) -> (u64, u64) {
+    let deadline = Instant::now() + TIME;
+    let (mut number, mut answered, mut refused) = (0, 0, 0);
+    while Instant::now() < deadline {
+        while number < answered + 8 {
+            number += 1;
+            raw.send_frame(Body::Request(pb::Request { number, question: Some(question.clone()) })).await;
+        }
+        match timeout(TIME, raw.heard()).await {
+            Ok(Heard::Frame(Body::Response(response))) => {
+                answered += 1;
+                refused += u64::from(matches!(response.outcome, Some(pb::response::Outcome::Refused(_))));
+            }
+            Ok(Heard::Frame(_)) => {}
+            Ok(Heard::Closed(code)) => panic!("closed: {code}"),
+            Err(_) => break,
+        }
+    }
+    (answered, refused)
+}
+
+async fn attack(arena: &Arena, what: &'static str, question: Question) {
+    let mut devices = Vec::new();
+    for kind in &TERMINALS[..4] {
+        devices.push(terminal(&arena.stack, "mallory", *kind, "raw").await);
+    }
+    let attack = join_all(devices.iter_mut().map(|device| ask(device, &question)));
+    let (answers, report) = arena.beside(what, attack).await;
+    println!("answered and refused: {answers:?}");
+    assert!(report.backend_grew() < 96.0, "{report}");
+    // A part of what one terminal could make Redis send in the time of the attack.
+    let rate = report.redis_grew("total_net_output_bytes") as f64 / report.took.as_secs_f64();
+    assert!(rate < f64::from(48 << 20), "Redis sent {rate:.0} bytes a second: {report}");
+    report.witness.check(UNNOTICED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn histories_and_lists_of_a_large_inbox() {
+    let arena = Arena::start().await;
+    large_inbox(&arena, "mallory").await;
+    let nobody = pb::history_request::Conversation::User("nobody".into());
+    let history = |asked: pb::HistoryRequest| {
+        Question::History(pb::HistoryRequest { conversation: Some(nobody.clone()), limit: 100, ..asked })
+    };
+    attack(&arena, "histories that find nothing in a large inbox", history(Default::default())).await;
+    let unknown = pb::HistoryRequest { before_id: 4711, ..Default::default() };
+    attack(&arena, "histories before a message that does not exist", history(unknown)).await;
+    let list = pb::ConversationsRequest { limit: 100, ..Default::default() };
+    attack(&arena, "lists of a large inbox", Question::Conversations(list)).await;
+}
