@@ -132,12 +132,13 @@ async def exchange(im, arguments):
         print(f"  received {message.id} from {message.from_user}")
         if abs(im.message_unix_ms(message.id) / 1000 - time.time()) > 3600:
             raise Failure(f"message {message.id} is of another time: {im.message_unix_ms(message.id)}")
-        if not await sender.signal(arguments.to_user, im.Signal.TYPING(stopped=False)):
+        # By default those hear it who have written to whoever is typing.
+        if not await receiver.signal(arguments.from_user, im.Signal.TYPING(stopped=False)):
             raise Failure("a signal goes nowhere")
         signal = await wait_for(
-            receiver, lambda event: event.signal if event.is_signal() else None, "typing", arguments.timeout
+            sender, lambda event: event.signal if event.is_signal() else None, "typing", arguments.timeout
         )
-        if signal.from_user != arguments.from_user or signal.signal != im.Signal.TYPING(stopped=False):
+        if signal.from_user != arguments.to_user or signal.signal != im.Signal.TYPING(stopped=False):
             raise Failure(f"the signal is not what was sent: {signal}")
         print(f"  {signal.from_user} is typing on {signal.device}")
         conversation = im.Conversation.USER(arguments.from_user)

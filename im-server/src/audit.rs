@@ -2,13 +2,22 @@
 //! that counted as failed and took effect, a kick that did not arrive. Slowly: a part of the connections at a time, all of
 //! them within [`crate::ServerConfig::route_audit`].
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
-
-use im_proto::{close::CloseCode, frame, pb};
-use im_sdk::{
-    cluster::{Claim, Displaced, Reclaimed, Route, RoutesError},
-    id::{ServerId, UserId},
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use im_proto::{
+    close::CloseCode,
+    frame,
+    pb::{self, Way},
+};
+use im_sdk::{
+    cluster::{Claim, Displaced, Publication, Reclaimed, Route, RoutesError},
+    id::{ChannelId, ServerId, UserId},
+};
+use prost::Message as _;
 use tokio::time::sleep;
 
 use crate::{
@@ -75,7 +84,38 @@ async fn check(shared: &Shared, batch: &[Arc<Connection>]) -> Result<(), RoutesE
             restore(shared, connection).await?;
         }
     }
+    // A connection that was not reached when its user was removed from a channel would hear it for as long as it lives. A device
+    // that syncs by itself has had them confirmed since.
+    if let Some(since) = Instant::now().checked_sub(shared.config.route_audit) {
+        for connection in batch {
+            if shared.registry.joined.is_unconfirmed(connection.id, since) {
+                ask_for_memberships(shared, connection).await;
+            }
+        }
+    }
     Ok(())
+}
+
+/// Has a back end say anew in which channels a connection may be. What is lost on the way is asked for in the next round.
+async fn ask_for_memberships(shared: &Shared, connection: &Connection) {
+    let watched = shared.registry.joined.channels_of(connection.id, Way::Watch);
+    let watched = watched.iter().filter_map(ChannelId::watched_user).map(|user| user.to_string());
+    let request = pb::UpstreamMembership {
+        server: shared.id.to_string(),
+        connection: connection.id.0,
+        user: connection.user.to_string(),
+        device: Some((&connection.device).into()),
+        watched: watched.collect(),
+    };
+    let publication = Publication {
+        subject: shared.cluster.names().upstream_membership(),
+        // Where no back end listens, nothing is sent to channels either.
+        return_to: None,
+        payload: request.encode_to_vec().into(),
+    };
+    if let Err(error) = shared.cluster.bus().publish(publication).await {
+        tracing::debug!(%error, "cannot ask for the memberships of a connection");
+    }
 }
 
 fn route(shared: &Shared, connection: &Connection) -> Route {
@@ -98,6 +138,8 @@ async fn restore(shared: &Shared, connection: &Connection) -> Result<(), RoutesE
             let hint =
                 pb::frame::Body::SyncHint(pb::SyncHint { within_ms: HINT_WINDOW_MS, rolled_back: false });
             connection.outbox.try_push(frame::encode(hint));
+            // It may have been passed over when its user was removed from a channel, and need not follow the hint.
+            ask_for_memberships(shared, connection).await;
         }
         Reclaimed::Taken(taken) => give_way(connection, &taken),
         _ => {}
@@ -153,8 +195,6 @@ fn give_way(connection: &Connection, taken: &[Displaced]) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use im_sdk::{
         cluster::Cluster,
         id::Device,

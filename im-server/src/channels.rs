@@ -73,6 +73,8 @@ pub(crate) struct Change {
     connections: Vec<u64>,
     channels: Vec<ChannelId>,
     way: Way,
+    /// The joins that it belongs to; 0: it stands alone.
+    pass: u64,
     what: What,
 }
 
@@ -83,6 +85,8 @@ enum What {
     /// And leave all others.
     JoinOnly,
     Leave,
+    /// What was not joined in the pass.
+    EndPass,
     /// Everybody leaves, not only the connections that are named.
     LeaveAll,
 }
@@ -99,6 +103,7 @@ impl Change {
         let (wish, what) = match &record.effect {
             Some(Effect::Join(wish)) if wish.only => (wish, What::JoinOnly),
             Some(Effect::Join(wish)) => (wish, What::Join),
+            Some(Effect::Leave(wish)) if wish.pass != 0 => (wish, What::EndPass),
             Some(Effect::Leave(wish)) if record.channel.is_empty() => (wish, What::Leave),
             Some(Effect::Leave(wish)) => (wish, What::LeaveAll),
             _ => return None,
@@ -111,7 +116,7 @@ impl Change {
         let names = if what == What::LeaveAll { everybody } else { &wish.channels };
         let channels = names.iter().filter_map(parse).collect();
         let connections = record.connections.clone();
-        Some(Self { record: index, connections, channels, way: wish.way(), what })
+        Some(Self { record: index, connections, channels, way: wish.way(), pass: wish.pass, what })
     }
 }
 
@@ -267,15 +272,20 @@ impl ChannelRoutes {
     }
 
     fn apply(&self, shared: &Shared, changes: Vec<Change>, mut answer: pb::Delivered) -> pb::Delivered {
-        for Change { record, mut connections, channels, way, what } in changes {
+        for Change { record, mut connections, channels, way, pass, what } in changes {
             let registry = &shared.registry;
             if what == What::LeaveAll {
                 channels.iter().for_each(|channel| registry.joined.leave_all(channel, way));
+            } else if what == What::EndPass {
+                connections.retain(|id| {
+                    registry.joined.end_pass(ConnectionId(*id), pass);
+                    registry.get(ConnectionId(*id)).is_none()
+                });
             } else if what == What::Leave {
                 connections.retain(|id| !registry.leave(ConnectionId(*id), &channels, way));
             } else if channels.iter().all(|channel| self.is_written(channel)) {
                 connections.retain(|id| {
-                    let joined = registry.join(ConnectionId(*id), &channels, way);
+                    let joined = registry.join_in_pass(ConnectionId(*id), &channels, way, pass);
                     if joined && what == What::JoinOnly {
                         registry.joined.leave_others(ConnectionId(*id), &channels, way);
                     }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use im_sdk::{
-    backend::{Im, Incoming, ServeError, Service, StartError},
+    backend::{
+        Acceptance, Handler, Im, Incoming, Reach, ReachRights, Refusal, ServeError, Service, StartError,
+    },
     cluster::Cluster,
     id::UserId,
     token::{KeyError, MintError, SigningKey, TokenMinter, TokenVerifier, VerificationKey},
@@ -79,7 +81,19 @@ impl Relay {
     /// [`RelayError`].
     pub async fn start(cluster: Cluster) -> Result<Self, RelayError> {
         let im = Im::with_cluster(cluster).await?;
-        let service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await?;
-        Ok(Self { _service: service })
+        Ok(Self { _service: im.serve(Everybody).await? })
+    }
+}
+
+/// Whoever develops a client needs no rules.
+struct Everybody;
+
+impl Handler for Everybody {
+    async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+        Ok(incoming.accept())
+    }
+
+    async fn may_reach(&self, _: &Reach) -> Result<ReachRights, Refusal> {
+        Ok(ReachRights::Granted)
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Instant,
 };
 
 use im_proto::{limits, pb::Way};
@@ -36,7 +37,28 @@ impl Ways {
     }
 }
 
-type OfConnection = HashMap<ChannelId, Ways>;
+/// How many passes of a connection are under way at most, see [`Joined::join`]. One back end makes one at a time.
+const MAX_PASSES: usize = 4;
+
+/// The channels of one connection.
+#[derive(Debug, Default)]
+struct OfConnection {
+    channels: HashMap<ChannelId, InChannel>,
+    /// Counts the joins of all.
+    joins: u32,
+    /// Passes that have begun, each with the joins before it.
+    passes: Vec<(u64, u32)>,
+    /// When a back end last said in which channels it is a member, and in no others.
+    confirmed: Option<Instant>,
+}
+
+/// A connection in a channel.
+#[derive(Debug, Default)]
+struct InChannel {
+    ways: Ways,
+    /// The number of the last join as a member.
+    joined: u32,
+}
 
 /// See the module's description. Locks are taken in the order of the fields, a channel's own last.
 #[derive(Debug, Default)]
@@ -49,13 +71,15 @@ pub(crate) struct Joined {
 type Members = RwLock<ByConnection<Arc<Connection>>>;
 
 impl Joined {
-    /// Joins a connection to channels. `find` looks it up under the lock that [`Joined::forget`] takes too, so that one
+    /// Joins a connection to channels. With a `pass` that is not 0, [`Joined::end_pass`] makes it leave those that are not
+    /// among the channels of the pass. `find` looks it up under the lock that [`Joined::forget`] takes too, so that one
     /// that is just going does not stay here. False: it is gone, or in too many rooms.
     pub(crate) fn join(
         &self,
         id: ConnectionId,
         channels: &[ChannelId],
         way: Way,
+        pass: u64,
         find: impl FnOnce() -> Option<Arc<Connection>>,
     ) -> bool {
         let mut connections = self.connections();
@@ -67,15 +91,59 @@ impl Joined {
             return true;
         }
         let of_connection = connections.entry(id).or_default();
+        of_connection.begin_pass(pass);
+        of_connection.joins = of_connection.joins.wrapping_add(1);
+        let joins = of_connection.joins;
         for channel in channels {
-            if let Some(ways) = of_connection.get_mut(channel) {
-                *ways = ways.with(way);
-            } else {
-                let channel = self.insert(channel, &connection);
-                of_connection.insert(channel, Ways::of(way));
+            let in_channel = match of_connection.channels.get_mut(channel) {
+                Some(in_channel) => in_channel,
+                None => {
+                    let channel = self.insert(channel, &connection);
+                    of_connection.channels.entry(channel).or_default()
+                }
+            };
+            in_channel.ways = in_channel.ways.with(way);
+            if way == Way::Member {
+                in_channel.joined = joins;
             }
         }
         true
+    }
+
+    /// Takes a connection out of the channels that it has joined as a member before a pass began, and not since. Nothing, if the
+    /// pass is not known.
+    pub(crate) fn end_pass(&self, id: ConnectionId, pass: u64) {
+        let mut connections = self.connections();
+        let Some(of_connection) = connections.get_mut(&id) else { return };
+        let Some(index) = of_connection.passes.iter().position(|(known, _)| *known == pass) else { return };
+        let (_, before) = of_connection.passes.remove(index);
+        of_connection.confirmed = Some(Instant::now());
+        // The numbers wrap: what counts is which one is ahead.
+        let is_old = |in_channel: &InChannel| {
+            in_channel.ways.has(Way::Member) && before.wrapping_sub(in_channel.joined) < u32::MAX / 2
+        };
+        let old = of_connection.channels.iter().filter(|(_, in_channel)| is_old(in_channel));
+        let old: Vec<ChannelId> = old.map(|(channel, _)| channel.clone()).collect();
+        self.leave_under(&mut connections, id, &old, Way::Member);
+    }
+
+    /// Whether a connection is in channels as a member or a watcher, and no back end has confirmed that since a time.
+    pub(crate) fn is_unconfirmed(&self, id: ConnectionId, since: Instant) -> bool {
+        let connections = self.connections();
+        let Some(of_connection) = connections.get(&id) else { return false };
+        of_connection.confirmed.is_none_or(|confirmed| confirmed < since)
+            && of_connection
+                .channels
+                .values()
+                .any(|in_channel| in_channel.ways.has(Way::Member) || in_channel.ways.has(Way::Watch))
+    }
+
+    /// The channels that a connection is in in this way.
+    pub(crate) fn channels_of(&self, id: ConnectionId, way: Way) -> Vec<ChannelId> {
+        let connections = self.connections();
+        let channels = connections.get(&id).into_iter().flat_map(|of_connection| &of_connection.channels);
+        let channels = channels.filter(|(_, in_channel)| in_channel.ways.has(way));
+        channels.map(|(channel, _)| channel.clone()).collect()
     }
 
     /// Puts a connection into a channel; returns the channel's name as it is kept, so that its text is there once.
@@ -102,9 +170,14 @@ impl Joined {
     /// Takes a connection out of the channels that it is in in this way, and that are not among these.
     pub(crate) fn leave_others(&self, id: ConnectionId, kept: &[ChannelId], way: Way) {
         let mut connections = self.connections();
-        let Some(of_connection) = connections.get(&id) else { return };
+        let Some(of_connection) = connections.get_mut(&id) else { return };
+        if way == Way::Member {
+            of_connection.confirmed = Some(Instant::now());
+        }
         let kept: HashSet<&ChannelId> = kept.iter().collect();
-        let others = of_connection.iter().filter(|(name, ways)| ways.has(way) && !kept.contains(name));
+        let is_other =
+            |(name, in_channel): &(&ChannelId, &InChannel)| in_channel.ways.has(way) && !kept.contains(name);
+        let others = of_connection.channels.iter().filter(is_other);
         let others: Vec<ChannelId> = others.map(|(channel, _)| channel.clone()).collect();
         self.leave_under(&mut connections, id, &others, way);
     }
@@ -128,14 +201,15 @@ impl Joined {
     ) {
         let Some(of_connection) = connections.get_mut(&id) else { return };
         for channel in channels {
-            let Entry::Occupied(mut ways) = of_connection.entry(channel.clone()) else { continue };
-            *ways.get_mut() = ways.get().without(way);
-            if *ways.get() == Ways::default() {
-                ways.remove();
+            let Entry::Occupied(mut entry) = of_connection.channels.entry(channel.clone()) else { continue };
+            let in_channel = entry.get_mut();
+            in_channel.ways = in_channel.ways.without(way);
+            if in_channel.ways == Ways::default() {
+                entry.remove();
                 self.remove(channel, id);
             }
         }
-        if of_connection.is_empty() {
+        if of_connection.channels.is_empty() && of_connection.passes.is_empty() {
             connections.remove(&id);
         }
     }
@@ -143,7 +217,8 @@ impl Joined {
     /// Whether a connection is in a channel in this way.
     pub(crate) fn is_in(&self, id: ConnectionId, channel: &ChannelId, way: Way) -> bool {
         let connections = self.connections();
-        connections.get(&id).and_then(|of| of.get(channel)).is_some_and(|ways| ways.has(way))
+        let in_channel = connections.get(&id).and_then(|of| of.channels.get(channel));
+        in_channel.is_some_and(|in_channel| in_channel.ways.has(way))
     }
 
     /// How many connections are in a channel.
@@ -153,8 +228,9 @@ impl Joined {
 
     /// Forgets a connection that the registry does not have any more.
     pub(crate) fn forget(&self, id: ConnectionId) {
-        let channels = self.connections().remove(&id);
-        channels.into_iter().flatten().for_each(|(channel, _)| self.remove(&channel, id));
+        let of_connection = self.connections().remove(&id);
+        let channels = of_connection.into_iter().flat_map(|of_connection| of_connection.channels);
+        channels.for_each(|(channel, _)| self.remove(&channel, id));
     }
 
     fn remove(&self, channel: &ChannelId, id: ConnectionId) {
@@ -200,11 +276,25 @@ impl Joined {
     }
 }
 
+impl OfConnection {
+    fn begin_pass(&mut self, pass: u64) {
+        if pass == 0 || self.passes.iter().any(|(known, _)| *known == pass) {
+            return;
+        }
+        if self.passes.len() >= MAX_PASSES {
+            // Whoever made it has ended before it was over.
+            self.passes.remove(0);
+        }
+        self.passes.push((pass, self.joins));
+    }
+}
+
 /// Whether a connection may join these rooms as well.
 fn has_room(of_connection: Option<&OfConnection>, rooms: &[ChannelId]) -> bool {
     let Some(of_connection) = of_connection else { return rooms.len() <= MAX_ROOMS };
-    let is_in = |room: &&ChannelId| of_connection.get(*room).is_some_and(|ways| ways.has(Way::Room));
-    let rooms_now = of_connection.values().filter(|ways| ways.has(Way::Room)).count();
+    let is_room = |in_channel: &InChannel| in_channel.ways.has(Way::Room);
+    let is_in = |room: &&ChannelId| of_connection.channels.get(*room).is_some_and(is_room);
+    let rooms_now = of_connection.channels.values().filter(|in_channel| is_room(in_channel)).count();
     rooms_now + rooms.iter().filter(|room| !is_in(room)).count() <= MAX_ROOMS
 }
 
@@ -301,6 +391,40 @@ mod tests {
             }
         }
         assert_eq!([&red, &blue, &green].map(|channel| registry.joined.count(channel)), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_pass_leaves_what_was_joined_before_it_and_nothing_else() {
+        let registry = Arc::new(Registry::new(10, 0));
+        let [old, red, blue, later, room] = channels(["old", "red", "blue", "later", "room"]);
+        let (user, device, outbox) = device();
+        let registration = registry.register(user, device, u64::MAX, outbox).unwrap();
+        let (id, joined) = (registration.connection.id, &registry.joined);
+        let join = |channel: &ChannelId, way, pass| {
+            assert!(registry.join_in_pass(id, std::slice::from_ref(channel), way, pass));
+        };
+        let is_in = || [&old, &red, &blue, &later, &room].map(|channel| joined.count(channel) == 1);
+        join(&old, Way::Member, 0);
+        join(&red, Way::Member, 0);
+        join(&room, Way::Room, 0);
+        let before = Instant::now();
+        assert!(joined.is_unconfirmed(id, before));
+        join(&red, Way::Member, 7);
+        // Another back end, which knows of one more channel, at the same time.
+        join(&red, Way::Member, 8);
+        join(&later, Way::Member, 8);
+        join(&blue, Way::Member, 7);
+        joined.end_pass(id, 7);
+        assert_eq!(is_in(), [false, true, true, true, true]);
+        assert!(!joined.is_unconfirmed(id, before) && joined.is_unconfirmed(id, Instant::now()));
+        joined.end_pass(id, 8);
+        assert_eq!(is_in(), [false, true, true, true, true]);
+        joined.end_pass(id, 7);
+        assert_eq!(is_in(), [false, true, true, true, true], "a pass that is not known says nothing");
+        join(&blue, Way::Member, 9);
+        joined.end_pass(id, 9);
+        assert_eq!(is_in(), [false, false, true, false, true]);
+        assert_eq!(joined.channels_of(id, Way::Member), [blue]);
     }
 
     #[test]

@@ -176,8 +176,14 @@ impl Registry {
     }
 
     /// Joins a connection to channels. False: it is gone, or in too many rooms.
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn join(&self, id: ConnectionId, channels: &[ChannelId], way: Way) -> bool {
-        self.joined.join(id, channels, way, || self.get(id))
+        self.join_in_pass(id, channels, way, 0)
+    }
+
+    /// The same as a part of a pass, see [`Joined::end_pass`].
+    pub(crate) fn join_in_pass(&self, id: ConnectionId, channels: &[ChannelId], way: Way, pass: u64) -> bool {
+        self.joined.join(id, channels, way, pass, || self.get(id))
     }
 
     /// Takes a connection out of channels. False: it is gone.

@@ -130,6 +130,11 @@ impl ChannelId {
         Self(format!(" {user}").into())
     }
 
+    /// The user whose presence it is; `None`: it is an ordinary channel.
+    pub fn watched_user(&self) -> Option<UserId> {
+        UserId::parse(self.0.strip_prefix(' ')?).ok()
+    }
+
     /// Parses a name as back ends and servers say it to each other, which may be that of a [presence](Self::presence_of).
     ///
     /// # Errors

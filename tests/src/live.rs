@@ -7,8 +7,8 @@ use std::sync::{
 
 use im_sdk::{
     backend::{
-        Acceptance, Handler, Im, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin,
-        RoomWelcome, Service,
+        Acceptance, Handler, Im, Incoming, IncomingSignal, PresenceEvent, Reach, ReachRights, Refusal, Relay,
+        RoomJoin, RoomWelcome, Service,
     },
     client::{Event, ReceivedSignal, RoomLeftCause, UserPresence},
     id::{ChannelId, UserId},
@@ -52,6 +52,10 @@ impl Handler for Host {
         }
         let answer = format!("{}/{} {}", join.user, join.device, String::from_utf8_lossy(&join.data));
         Ok(RoomWelcome::new().with_answer(answer.into_bytes()).with_recent(self.recent))
+    }
+
+    async fn may_reach(&self, _: &Reach) -> Result<ReachRights, Refusal> {
+        Ok(ReachRights::Granted)
     }
 
     async fn signal(&self, signal: IncomingSignal) -> Option<Relay> {

@@ -127,6 +127,7 @@ async fn a_bus_may_say_anything(setup: Setup) {
         (names.upstream_publish(), "Upstream"),
         (names.upstream_sync(), "UpstreamSync"),
         (names.upstream_store(), "UpstreamStoreCheck"),
+        (names.upstream_membership(), "UpstreamMembership"),
         (names.upstream_request(), "UpstreamRequest"),
         (names.upstream_ack(), "UpstreamAcks"),
         (names.upstream_signal(), "UpstreamSignals"),

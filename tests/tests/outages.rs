@@ -1,12 +1,18 @@
 //! Redis or NATS is away: nothing hangs, and nothing is claimed that is not so.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use im_proto::{frame, pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Im, Message, user},
+    backend::{Im, Incoming, Message, user},
     client::CloseCode,
     cluster::{
         BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, MemoryRoutes, NatsBus, Publication,
@@ -16,7 +22,7 @@ use im_sdk::{
 };
 use im_server::{Server, ServerConfig, dev};
 use im_tests::{
-    NatsServer, RedisServer, Setup, Stack, Via,
+    NatsServer, RedisServer, Setup, Stack, TcpProxy, Via,
     raw::{Heard, Raw, hello},
     stack::PATIENCE,
     wait_until,
@@ -171,4 +177,67 @@ async fn devices_whose_routes_a_failover_forgot_are_reachable_again() {
     let both = ["alice", "bob"].map(|user| UserId::parse(user).unwrap());
     let routes = cluster.routes().locate(&both).await.unwrap();
     assert_eq!(routes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "her route is there again");
+}
+
+/// Each of its devices would fail by turns: the bus knows nothing of Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
+    let stack = Stack::start(Setup::Clustered, 1).await;
+    let services = stack.services().unwrap();
+    let redis = TcpProxy::before(&services.redis.address()).await;
+    let config = ClusterConfig::new([redis.url()], [services.nats.address()]);
+    let (well, cut_off) = (stack.backend().await, Im::connect(config).await.unwrap());
+    let counts: [Arc<AtomicUsize>; 2] = Default::default();
+    let count = |index: usize| {
+        let count = Arc::clone(&counts[index]);
+        move |incoming: Incoming| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async move { Ok(incoming.accept()) }
+        }
+    };
+    let _services = [well.serve(count(0)).await.unwrap(), cut_off.serve(count(1)).await.unwrap()];
+    let alice = stack.connect("alice", "web/tab", 0, Via::WebSocket).await;
+    let handled = |index: usize| counts[index].load(Ordering::Relaxed);
+    let publish = async || alice.publish("alice", "note").await.unwrap();
+    wait_until("both take their share", PATIENCE, async || {
+        publish().await;
+        handled(0) > 0 && handled(1) > 0
+    })
+    .await;
+    redis.refuse();
+    // Until it has noticed, the client's own repetitions get every publish through.
+    wait_until("the other one takes all", PATIENCE, async || {
+        let before = handled(1);
+        for _ in 0..20 {
+            publish().await;
+        }
+        handled(1) == before
+    })
+    .await;
+    redis.repair();
+    wait_until("it takes its share again", PATIENCE, async || {
+        let before = handled(1);
+        publish().await;
+        handled(1) > before
+    })
+    .await;
+}
+
+/// Its messages are in the logs, and the servers notice that they hear nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_back_end_sent_that_alone_lost_nats_is_asked_for() {
+    let stack = Stack::start(Setup::Clustered, 1).await;
+    let services = stack.services().unwrap();
+    let nats = TcpProxy::before(&services.nats.address()).await;
+    let config = ClusterConfig::new([services.redis.address()], [nats.url()]);
+    let (well, cut_off) = (stack.backend().await, Im::connect(config).await.unwrap());
+    let _service = well.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
+    bob.up_to_date().await;
+    cut_off.send(Message::to(user("bob")).text("before")).await.unwrap();
+    assert_eq!(bob.text().await, "before");
+    nats.hold();
+    let receipt = cut_off.send(Message::to(user("bob")).text("unheard")).await.unwrap();
+    assert!(receipt.pushed.is_empty() && receipt.logged.len() == 1, "{receipt:?}");
+    assert_eq!(bob.text().await, "unheard", "by a sync");
 }

@@ -38,11 +38,12 @@ fn signals(events: &[Event]) -> Vec<Signal> {
 async fn typing_reaches_all_devices(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    // The default of a closure passes them on too.
+    // The default of a closure passes on what those are signalled who have written to the sender.
     let _service = im_tests::group::serve(&im).await;
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
     let mut bob = device(&stack, "bob", "web/tab", 1, via).await;
+    phone.publish("bob", "hi").await.unwrap();
     assert!(bob.client().signal(user("alice"), Signal::typing()).await);
     for client in [&mut phone, &mut tab] {
         let heard = signal(client).await;

@@ -6,8 +6,8 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use im_sdk::{
     backend::{
-        Acceptance, ArchiverHandle, Durability, Handler, Im, ImConfig, Incoming, Message, Refusal, Service,
-        SqlMessageStore,
+        Acceptance, ArchiverHandle, Durability, Handler, Im, ImConfig, Incoming, Message, Reach, ReachRights,
+        Refusal, Service, SqlMessageStore,
     },
     cluster::{Cluster, LoginPolicy},
     content::{Body, Notice},
@@ -96,6 +96,11 @@ impl Handler for Rules {
         let request = request.ok_or_else(|| Refusal::new("the back end does not understand that"))?;
         let answer = self.carry_out(incoming.from, request).await?;
         Ok(Acceptance::handled().with_answer(answer))
+    }
+
+    /// All may write to each other. A product would ask who has blocked whom.
+    async fn may_reach(&self, _reach: &Reach) -> Result<ReachRights, Refusal> {
+        Ok(ReachRights::Granted)
     }
 
     /// Everybody sees when others are online. A product would show it to friends.

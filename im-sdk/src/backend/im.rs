@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::{
@@ -13,10 +13,23 @@ use tokio_util::{
 };
 
 use super::{
-    acks::AckWatch, amend::MAX_FINISHING, change::ChangePolicy, counts::Counts, directory::Directory,
-    ids::Ids, message::Durability, publisher::Publisher, search::MAX_SEARCHES, store::MessageStore,
+    acks::AckWatch,
+    amend::MAX_FINISHING,
+    budget::{Budgets, UserBudgets},
+    change::ChangePolicy,
+    counts::Counts,
+    directory::Directory,
+    ids::Ids,
+    message::Durability,
+    publisher::Publisher,
+    search::Searches,
+    service::Contacts,
+    store::MessageStore,
 };
-use crate::cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError};
+use crate::{
+    cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError},
+    log_throttle::throttled,
+};
 
 /// How long a back end waits for things, with defaults.
 ///
@@ -46,6 +59,12 @@ pub struct ImConfig {
     pub message_store: Option<Arc<dyn MessageStore>>,
     /// What devices may do to messages that were sent.
     pub changes: ChangePolicy,
+    /// How long a method of the [`Handler`](super::Handler) may take. Then it is dropped, the device is told to try again
+    /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
+    /// database that does not answer, would else take one place of `handler_concurrency` after the other. Default 30 s.
+    pub handler_timeout: Duration,
+    /// How much the devices of one user may have this back end do. On by default.
+    pub user_budgets: UserBudgets,
 }
 
 impl Default for ImConfig {
@@ -58,9 +77,15 @@ impl Default for ImConfig {
             default_durability: Durability::default(),
             message_store: None,
             changes: ChangePolicy::default(),
+            handler_timeout: Duration::from_secs(30),
+            user_budgets: UserBudgets::default(),
         }
     }
 }
+
+/// For how long the route store may fail to answer before devices' requests are left to other back ends, which may reach it:
+/// longer than a failover within Redis takes, shorter than devices wait.
+const STORES_LOST: Duration = Duration::from_secs(3);
 
 /// Tasks that run more often than this do nothing else.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -75,6 +100,9 @@ impl ImConfig {
         }
         if !(1..=Semaphore::MAX_PERMITS).contains(&self.handler_concurrency) {
             return Err(StartError::Config("handler_concurrency must be at least 1"));
+        }
+        if self.handler_timeout < MIN_INTERVAL {
+            return Err(StartError::Config("handler_timeout must be at least 10 ms"));
         }
         Ok(())
     }
@@ -120,8 +148,11 @@ pub(super) struct Inner {
     pub(super) publisher: Arc<Publisher>,
     pub(super) acks: Arc<AckWatch>,
     pub(super) counts: Arc<Counts>,
-    /// How many searches may be under way.
-    pub(super) searches: Semaphore,
+    pub(super) searches: Searches,
+    pub(super) budgets: Budgets,
+    pub(super) contacts: Contacts,
+    /// Whether this process reaches the route store, and with it the others in the same Redis.
+    pub(super) stores: watch::Sender<bool>,
     /// How many changes that were left undone may be carried out.
     pub(super) finishing: Arc<Semaphore>,
     /// Owns this process's tasks.
@@ -164,7 +195,10 @@ impl Im {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
             publisher: Arc::new(Publisher::new(cluster.clone(), name, config.send_timeout, tasks.clone())),
-            searches: Semaphore::new(MAX_SEARCHES),
+            searches: Searches::default(),
+            budgets: Budgets::new(config.user_budgets.clone()),
+            contacts: Contacts::default(),
+            stores: watch::Sender::new(true),
             finishing: Arc::new(Semaphore::new(MAX_FINISHING)),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             counts: Arc::default(),
@@ -212,7 +246,8 @@ impl Inner {
         let (ids, stop) = (Arc::clone(&self.ids), self.stop.clone());
         self.tasks.spawn(async move { ids.keep(stop).await });
         let (directory, publisher) = (Arc::clone(&self.directory), Arc::clone(&self.publisher));
-        let upkeep = upkeep(directory, publisher, self.config.clone(), self.stop.clone());
+        let stores = self.stores.clone();
+        let upkeep = upkeep(directory, publisher, stores, self.config.clone(), self.stop.clone());
         self.tasks.spawn(upkeep);
         let watch = watch_bus(self.cluster.clone(), Arc::clone(&self.publisher), self.stop.clone());
         self.tasks.spawn(watch);
@@ -226,9 +261,11 @@ impl Inner {
 async fn upkeep(
     directory: Arc<Directory>,
     publisher: Arc<Publisher>,
+    stores: watch::Sender<bool>,
     config: ImConfig,
     stop: CancellationToken,
 ) {
+    let mut answered = Instant::now();
     let mut ticks = interval(config.directory_refresh);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -239,10 +276,25 @@ async fn upkeep(
         }
         match directory.refresh().await {
             Ok(()) => {
+                answered = Instant::now();
+                if stores.send_if_modified(|reachable| !std::mem::replace(reachable, true)) {
+                    tracing::info!("the route store answers again: devices are served");
+                }
                 let live = directory.live();
                 publisher.retain_links(|server| live.contains_key(server));
             }
-            Err(error) => tracing::warn!(%error, "cannot ask which servers live"),
+            Err(error) => {
+                throttled!(warn, %error, "cannot ask which servers live");
+                if answered.elapsed() >= STORES_LOST
+                    && stores.send_if_modified(|reachable| std::mem::replace(reachable, false))
+                {
+                    tracing::error!(
+                        %error,
+                        "the route store does not answer this back end: what devices want is left to others, \
+                         until it does"
+                    );
+                }
+            }
         }
     }
     publisher.close();
@@ -309,11 +361,12 @@ mod tests {
 
     #[tokio::test]
     async fn settings_that_make_no_sense_are_refused() {
-        let wrong: [fn(&mut ImConfig); 4] = [
+        let wrong: [fn(&mut ImConfig); 5] = [
             |config| config.directory_refresh = Duration::ZERO,
             |config| config.node_lease = Duration::ZERO,
             |config| config.handler_concurrency = 0,
             |config| config.handler_concurrency = usize::MAX,
+            |config| config.handler_timeout = Duration::ZERO,
         ];
         for change in wrong {
             let mut config = ImConfig::default();

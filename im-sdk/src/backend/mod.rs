@@ -20,6 +20,7 @@ mod amend;
 mod append;
 mod archive;
 mod broadcast;
+mod budget;
 mod change;
 mod channel;
 mod check;
@@ -51,6 +52,7 @@ pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use amend::AmendError;
 pub use archive::{Archiver, ArchiverHandle, NoArchive};
 pub use broadcast::BroadcastReceipt;
+pub use budget::{Budget, UserBudgets};
 pub use change::{ChangePolicy, ChangeRights, IncomingChange};
 pub use channel::{Channel, ChannelError, ChannelHistoryError};
 pub use check::InvalidContent;
@@ -73,8 +75,8 @@ pub use room::{Room, RoomError};
 pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
 pub use send::SendError;
 pub use service::{
-    Acceptance, Handler, Incoming, IncomingSignal, PresenceEvent, Refusal, Relay, RoomJoin, RoomWelcome,
-    ServeError, Service,
+    Acceptance, Handler, Incoming, IncomingSignal, PresenceEvent, Reach, ReachKind, ReachRights, Refusal,
+    Relay, RoomJoin, RoomWelcome, ServeError, Service,
 };
 #[cfg(feature = "sql")]
 pub use store::SqlMessageStore;

@@ -8,7 +8,7 @@ use super::{im::Im, receipt::UserDevice, send::Reach};
 use crate::{
     UserPresence,
     cluster::{Cluster, LastSeenError, Publication, RoutesError},
-    id::{Device, ServerId, Terminal, UserId},
+    id::{ChannelId, Device, ServerId, Terminal, UserId},
     proto::{
         close::{CloseCode, fit_reason},
         pb,
@@ -47,6 +47,14 @@ pub enum PresenceError {
     /// The store of last times did not answer.
     #[error(transparent)]
     LastSeen(#[from] LastSeenError),
+    /// Servers did not confirm that connections have stopped watching: those may see more. Repeat it to be sure.
+    #[error(
+        "{connections} connections may still watch the user: their servers did not confirm that they do not"
+    )]
+    Unconfirmed {
+        /// How many connections.
+        connections: usize,
+    },
 }
 
 /// Not everybody is known to be thrown out.
@@ -111,6 +119,23 @@ impl Im {
             UserPresence::new(user.clone(), online.get(user).map_or(&[], Vec::as_slice), &seen)
         };
         Ok(users.iter().zip(seen).map(of).collect())
+    }
+
+    /// Ends that a user's devices watch another user: for somebody who is a friend no more. They see nothing further of it, and
+    /// are not told. A device that asks again is answered by [`Handler::may_watch`](super::Handler::may_watch), as it is for
+    /// devices that this does not reach, within some minutes.
+    ///
+    /// # Errors
+    /// [`PresenceError`]. Repeating it does no harm.
+    pub async fn unwatch(&self, watcher: &UserId, user: &UserId) -> Result<(), PresenceError> {
+        let channels = vec![ChannelId::presence_of(user).to_string()];
+        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), ..pb::Channels::default() };
+        let devices = self.locate(std::slice::from_ref(watcher), |_| true).await?;
+        let left = self.deliver(devices, |_| pb::record::Effect::Leave(watched.clone())).await;
+        match left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {
+            0 => Ok(()),
+            connections => Err(PresenceError::Unconfirmed { connections }),
+        }
     }
 
     /// Closes the connections of a user's device, or of all its devices with `None`. The devices see the close code

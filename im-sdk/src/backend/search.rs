@@ -1,8 +1,13 @@
 //! Searching what the message store has.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use prost::Message as _;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     history::{HistoryEntry, RawEntry, place_of},
@@ -59,7 +64,7 @@ pub enum SearchError {
     /// The search makes no sense.
     #[error(transparent)]
     Invalid(#[from] InvalidSearch),
-    /// [`MAX_SEARCHES`] are under way.
+    /// [`MAX_SEARCHES`] are under way; for a device also: another search of its user is, or too many wait.
     #[error("{MAX_SEARCHES} searches are under way in this back end already")]
     Busy,
     /// The user is in too many channels to search them all.
@@ -74,6 +79,51 @@ pub enum SearchError {
     /// The message store did not answer.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
+}
+
+/// How many users' devices search or wait for their turn, and for how long they wait.
+const MAX_SEARCHERS: usize = 64;
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The searches that are under way.
+#[derive(Debug)]
+pub(super) struct Searches {
+    permits: Semaphore,
+    /// Whose devices search, or wait for their turn.
+    users: Mutex<HashSet<UserId>>,
+}
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(MAX_SEARCHES), users: Mutex::default() }
+    }
+}
+
+impl Searches {
+    /// `None`: the user searches already, or too many wait.
+    fn admit(&self, user: &UserId) -> Option<Searcher<'_>> {
+        let mut users = self.lock();
+        if users.len() >= MAX_SEARCHERS || !users.insert(user.clone()) {
+            return None;
+        }
+        Some(Searcher { searches: self, user: user.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A user whose device searches.
+struct Searcher<'a> {
+    searches: &'a Searches,
+    user: UserId,
+}
+
+impl Drop for Searcher<'_> {
+    fn drop(&mut self) {
+        self.searches.lock().remove(&self.user);
+    }
 }
 
 impl Im {
@@ -123,6 +173,7 @@ impl Im {
         search: &Search,
         limit: usize,
     ) -> Result<FoundPage, SearchError> {
+        let _permit = self.inner.searches.permits.try_acquire().map_err(|_| SearchError::Busy)?;
         let page = self.raw_search(user, search, limit).await?;
         let messages = page
             .entries
@@ -131,8 +182,22 @@ impl Im {
         Ok(FoundPage { messages: messages.collect(), next: page.next })
     }
 
-    /// The same with messages as they are kept.
-    pub(super) async fn raw_search(
+    /// The same for a user's device: one search of a user at a time, which waits for its turn among those of others.
+    pub(super) async fn search_in_turn(
+        &self,
+        user: &UserId,
+        search: &Search,
+        limit: usize,
+    ) -> Result<RawFound, SearchError> {
+        let searches = &self.inner.searches;
+        let _searcher = searches.admit(user).ok_or(SearchError::Busy)?;
+        let permit = timeout(MAX_WAIT, searches.permits.acquire()).await;
+        let _permit = permit.ok().and_then(Result::ok).ok_or(SearchError::Busy)?;
+        self.raw_search(user, search, limit).await
+    }
+
+    /// The same with messages as they are kept, whoever else searches.
+    async fn raw_search(
         &self,
         user: &UserId,
         search: &Search,
@@ -141,7 +206,6 @@ impl Im {
         let store: &dyn MessageStore =
             self.inner.config.message_store.as_deref().ok_or(SearchError::NoMessageStore)?;
         let words = Words::parse(&search.text)?;
-        let _permit = self.inner.searches.try_acquire().map_err(|_| SearchError::Busy)?;
         let (logs, peer) = match &search.conversation {
             None => (self.logs_of(user).await?, None),
             Some(conversation) => {
@@ -225,4 +289,23 @@ fn key(user: &UserId, place: &SearchPlace) -> StoredKey {
         Some(channel) => LogId::Channel(channel.clone()),
     };
     StoredKey { message_id: place.message_id, log }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_searches_once_at_a_time() {
+        let (searches, user) = (Searches::default(), |name: &str| UserId::parse(name).unwrap());
+        let alice = searches.admit(&user("alice")).unwrap();
+        assert!(searches.admit(&user("alice")).is_none());
+        let others: Vec<_> =
+            (1..MAX_SEARCHERS).map(|n| searches.admit(&user(&format!("u{n}"))).unwrap()).collect();
+        assert!(searches.admit(&user("bob")).is_none(), "too many wait");
+        drop(others);
+        drop(alice);
+        assert!(searches.admit(&user("alice")).is_some());
+        assert!(searches.lock().is_empty());
+    }
 }

@@ -48,8 +48,8 @@ pub use config::{ClusterConfig, ConnectError};
 #[cfg(feature = "backend")]
 pub use conversations::DiskConversations;
 pub use conversations::{
-    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONVERSATIONS, MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
+    CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
 };
 pub use log::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,

@@ -100,6 +100,11 @@ impl Names {
         format!("{}:versions", self.conversations(user))
     }
 
+    /// Sorted set: user that the user has written to -> when that was noted last, in milliseconds since the Unix epoch.
+    pub fn contacts(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:contacts", self.prefix)
+    }
+
     /// Sorted set: user -> how far the user has read the channel.
     pub fn readers(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:readers", self.prefix)
@@ -154,6 +159,11 @@ impl Names {
     /// Servers that cannot reach the route store and ask whether others can, for the back ends' queue group.
     pub fn upstream_store(&self) -> Subject {
         Subject::new(format!("{}.up.store", self.prefix))
+    }
+
+    /// Servers that ask anew in which channels connections may be, for the back ends' queue group.
+    pub fn upstream_membership(&self) -> Subject {
+        Subject::new(format!("{}.up.membership", self.prefix))
     }
 
     /// What devices ask, for the back ends' queue group.
@@ -304,6 +314,7 @@ mod tests {
             let conversations = hash_tag(&names.conversations(&user)).to_owned();
             assert_eq!(hash_tag(&names.conversation_versions(&user)), conversations);
             assert_eq!(conversations, hash_tag(&names.routes(&user)));
+            assert_eq!(conversations, hash_tag(&names.contacts(&user)));
             assert_eq!(hash_tag(&names.last_seen(&user)), hash_tag(&names.routes(&user)));
             assert_eq!(names.parse_routes(&names.routes(&user)), Some(user.clone()));
             assert_eq!(names.parse_routes(&names.acks(&user)), None);
@@ -359,6 +370,7 @@ mod tests {
             names.upstream_sync(),
             names.upstream_store(),
             names.upstream_request(),
+            names.upstream_membership(),
             names.upstream_ack(),
             names.upstream_signal(),
             names.upstream_presence(),

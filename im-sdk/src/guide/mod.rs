@@ -35,7 +35,7 @@ pages! {
         cluster: ClusterConfig, LogBounds;
     }
     handlers = "handlers.md" {
-        backend: Acceptance, Handler, Im, ImConfig, Incoming, Receipt, ServeError, Service;
+        backend: Acceptance, Handler, Im, ImConfig, Incoming, Receipt, ServeError, Service, UserBudgets;
         client: Event, PublishError, Published, RefusalKind;
         content: Notice;
     }
@@ -67,7 +67,7 @@ pages! {
         client: Client, ConversationList, Event, MarkError;
     }
     signals = "signals.md" {
-        backend: CallStep, Handler, Im, KickError, PresenceError, Signal;
+        backend: CallStep, Handler, Im, KickError, PresenceError, Signal, UserBudgets;
         client: Client, Event, RequestError;
     }
     history = "history.md" {

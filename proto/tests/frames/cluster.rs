@@ -80,6 +80,16 @@ pub(crate) fn store_check() -> pb::UpstreamStoreCheck {
     pb::UpstreamStoreCheck { server: "edge-1_a01b".into(), number: 5 }
 }
 
+pub(crate) fn upstream_membership() -> pb::UpstreamMembership {
+    pb::UpstreamMembership {
+        server: "edge-1_a01b".into(),
+        connection: 7,
+        user: "alice".into(),
+        device: Some(device(Terminal::Ios, "4f1c")),
+        watched: vec!["bob".into()],
+    }
+}
+
 pub(crate) fn upstream_request() -> pb::UpstreamRequest {
     pb::UpstreamRequest {
         server: "edge-1_a01b".into(),

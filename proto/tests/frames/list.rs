@@ -152,6 +152,10 @@ pub(crate) fn messages() -> Vec<Vector> {
             "record.leave.room",
             record(Effect::Leave(pb::Channels { way: pb::Way::Room.into(), ..channels() })),
         ),
+        message(
+            "record.leave.pass",
+            record(Effect::Leave(pb::Channels { pass: 0x1f2e_3d4c_5b6a_7988, ..Default::default() })),
+        ),
         message("record.count", record(Effect::Count(pb::Done {}))),
         message(
             "record.low",
@@ -180,6 +184,7 @@ pub(crate) fn messages() -> Vec<Vector> {
         message("upstream_sync", upstream_sync()),
         message("upstream_sync.numbered", numbered_sync()),
         message("upstream_store_check", store_check()),
+        message("upstream_membership", upstream_membership()),
         message("upstream_request", upstream_request()),
         message("upstream_acks", upstream_acks()),
         message("upstream_signals", upstream_signals()),

@@ -5,7 +5,9 @@
 mod contents;
 mod floods;
 mod questions;
+mod removed;
 mod rooms;
+mod strangers;
 
 use im_proto::{pb, pb::frame::Body, pb::request::Question};
 use im_sdk::{cluster::LogId, id::UserId};

@@ -12,13 +12,14 @@ use crate::{
 };
 
 impl Im {
-    /// Changes a user's conversation, and tells others what they may know of it, but not the user's devices.
+    /// Changes a user's conversation, and tells members of a channel what they may know of it, but not the user's devices.
+    /// Also returns what the other user of a conversation may be shown.
     pub(in crate::backend) async fn change_conversation(
         &self,
         user: &UserId,
         conversation: &Recipient,
         change: ConversationChange,
-    ) -> Result<ChangedConversation, ConversationError> {
+    ) -> Result<(ChangedConversation, Option<PeerReceipt>), ConversationError> {
         if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
             return Err(ConversationError::DraftTooLong { bytes });
         }
@@ -30,6 +31,7 @@ impl Im {
         let (patch, entry) = self.patch(&log_of(user, conversation), change).await?;
         let store = self.inner.cluster.conversations();
         let mut outcome = store.change(user, conversation, &patch).await?;
+        let mut receipt = None;
         if let Some(read) = patch.read {
             let standing = outcome.state.read;
             if standing != read && self.is_lost(&log_of(user, conversation), standing).await? {
@@ -38,10 +40,10 @@ impl Im {
             }
             // Also when it was repeated: the first attempt may have ended here.
             if outcome.state.read == read {
-                self.note_read(user, conversation, read, entry, &outcome).await?;
+                receipt = self.note_read(user, conversation, read, entry, &outcome).await?;
             }
         }
-        Ok(outcome)
+        Ok((outcome, receipt))
     }
 
     /// What to change, with places that the log has, and the entry that was read last, if the log still has it.
@@ -85,7 +87,7 @@ impl Im {
         }
     }
 
-    /// Lets others know that something was read.
+    /// Lets a channel's members know that something was read. Of a conversation between two it is left to the caller.
     async fn note_read(
         &self,
         user: &UserId,
@@ -93,17 +95,17 @@ impl Im {
         read: ReadMark,
         entry: Option<Entry>,
         outcome: &ChangedConversation,
-    ) -> Result<(), ConversationError> {
+    ) -> Result<Option<PeerReceipt>, ConversationError> {
         match conversation {
             Recipient::Channel(channel) => {
                 self.note_reader(channel, user, read.seq).await?;
                 if outcome.read_before != read.seq {
                     self.tell_readers(channel, user, read).await;
                 }
+                Ok(None)
             }
-            Recipient::User(other) => self.note_peer(user, other, read, entry).await?,
+            Recipient::User(other) => Ok(PeerReceipt::of(user, other, read, entry)),
         }
-        Ok(())
     }
 
     async fn note_reader(
@@ -121,25 +123,38 @@ impl Im {
         Ok(())
     }
 
-    /// Only of a message between the two: else anybody could get into anybody's conversations.
-    async fn note_peer(
+    /// Shows a user how far the other one has read.
+    pub(in crate::backend) async fn show_peer(
         &self,
         user: &UserId,
-        other: &UserId,
-        read: ReadMark,
-        entry: Option<Entry>,
+        receipt: PeerReceipt,
     ) -> Result<(), ConversationError> {
-        let message = entry.and_then(|entry| pb::Message::decode(entry.payload).ok());
-        if message.and_then(|message| peer(user, &message)).as_ref() != Some(other) {
-            return Ok(());
-        }
+        let PeerReceipt { peer, read, .. } = receipt;
         let patch = ConversationPatch { peer_read: Some(read), ..ConversationPatch::default() };
         let store = self.inner.cluster.conversations();
-        let outcome = store.change(other, &Recipient::User(user.clone()), &patch).await?;
+        let outcome = store.change(&peer, &Recipient::User(user.clone()), &patch).await?;
         if outcome.changed {
-            self.tell_changes(other, None, vec![outcome.state]).await;
+            self.tell_changes(&peer, None, vec![outcome.state]).await;
         }
         Ok(())
+    }
+}
+
+/// How far a user has read the conversation with another one, which that one may be shown.
+#[derive(Debug)]
+pub(in crate::backend) struct PeerReceipt {
+    pub(in crate::backend) peer: UserId,
+    read: ReadMark,
+    /// The message that was read is the peer's own, who has chosen to write to the user.
+    pub(in crate::backend) is_of_peer: bool,
+}
+
+impl PeerReceipt {
+    /// Only of a message between the two: else anybody could get into anybody's conversations.
+    fn of(user: &UserId, other: &UserId, read: ReadMark, entry: Option<Entry>) -> Option<Self> {
+        let message = pb::Message::decode(entry?.payload).ok()?;
+        let peer = peer(user, &message).filter(|peer| peer == other)?;
+        Some(Self { is_of_peer: message.from == peer.as_str(), peer, read })
     }
 }
 

@@ -22,6 +22,7 @@ mod store;
 
 pub(super) use self::{
     list::{RawList, Which},
+    marks::PeerReceipt,
     raw::RawConversation,
 };
 use super::{HistoryEntry, HistoryError, im::Im};
@@ -208,7 +209,10 @@ impl Im {
         conversation: impl Into<Recipient>,
         change: ConversationChange,
     ) -> Result<ConversationState, ConversationError> {
-        let outcome = self.change_conversation(user, &conversation.into(), change).await?;
+        let (outcome, receipt) = self.change_conversation(user, &conversation.into(), change).await?;
+        if let Some(receipt) = receipt {
+            self.show_peer(user, receipt).await?;
+        }
         if outcome.changed {
             self.tell_changes(user, None, vec![outcome.state.clone()]).await;
         }

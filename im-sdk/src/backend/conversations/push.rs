@@ -55,7 +55,9 @@ impl Im {
         for (server, located) in located {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let effect = Some(pb::record::Effect::Frames(frames.clone()));
-            let record = pb::Record { connections, effect, ..pb::Record::default() };
+            // What is left out, devices ask for by the versions.
+            let priority = pb::Priority::Low.into();
+            let record = pb::Record { connections, effect, priority, ..pb::Record::default() };
             self.inner.publisher.submit_and_forget(&server, record).await;
         }
     }

@@ -2,24 +2,40 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    panic::AssertUnwindSafe,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use prost::Message as _;
 
-use super::{Handler, responder::Responder};
+use super::{
+    Handler,
+    call::Deadline,
+    queue::{Job, Limits},
+    responder::Responder,
+};
 use crate::{
-    backend::im::Im,
+    backend::{budget::Resource, im::Im},
     cluster::{DeviceAck, LogError, LogId, LogStore, MAX_ACKED_SEQ, Publication},
-    id::{Device, MessageId, UserId},
+    id::{ChannelId, Device, MessageId, UserId},
+    log_throttle::throttled,
     proto::{limits::MAX_ACK_CURSORS, pb},
 };
 
-/// How many batches are handled at once; further ones wait on the bus.
+/// How many batches are handled at once, and how many devices' acknowledgements are in one: one of each user.
 const CONCURRENCY: usize = 16;
+const BATCH: usize = 256;
+
+/// How many of one user wait. Devices repeat them, and each says what those before it said.
+const WAITING_PER_USER: usize = 64;
+
+/// How long they wait.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one place takes in memory, about.
+const CLAIM_BYTES: usize = 128;
 
 /// How many places of logs are looked up at once for a batch, and how many of its events are handled at once.
 const PARALLEL: usize = 64;
@@ -43,25 +59,38 @@ pub(super) struct Claimed {
 impl<H: Handler> Responder for Acks<H> {
     type Request = Vec<Claimed>;
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "acknowledgements";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: BATCH,
+            per_user: 1,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Vec<Claimed>> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<Vec<Claimed>>> {
         let Ok(upstream) = pb::UpstreamAcks::decode(payload) else {
-            tracing::warn!("a batch of acknowledgements is not valid and was dropped");
+            throttled!(warn, "a batch of acknowledgements is not valid and was dropped");
             return Vec::new();
         };
-        vec![upstream.acks.into_iter().flat_map(claims).collect()]
+        let job = |upstream: pb::UpstreamAck| {
+            let claimed = claims(upstream);
+            let (user, bytes) = (claimed.first()?.ack.user.clone(), claimed.len() * CLAIM_BYTES);
+            Some(Job::new(user, claimed, bytes))
+        };
+        upstream.acks.into_iter().filter_map(job).collect()
     }
 
-    async fn handle(self: Arc<Self>, claimed: Vec<Claimed>) {
-        match self.store(claimed).await {
+    async fn handle(self: Arc<Self>, requests: Vec<Vec<Claimed>>) {
+        match self.store(requests.into_iter().flatten().collect()).await {
             Ok(forward) => {
                 self.broadcast(&forward).await;
                 self.tell(forward).await;
             }
-            Err(error) => tracing::warn!(%error, "acknowledgements could not be stored and are dropped"),
+            Err(error) => throttled!(warn, %error, "acknowledgements could not be stored and are dropped"),
         }
     }
 }
@@ -70,10 +99,55 @@ impl<H: Handler> Acks<H> {
     /// Those by which a device went forward.
     async fn store(&self, claimed: Vec<Claimed>) -> Result<Vec<DeviceAck>, LogError> {
         let log = self.im.inner.cluster.log();
-        let mut acks = true_claims(&**log, claimed).await?;
+        let allowed = self.allowed(claimed).await;
+        let mut acks = true_claims(&**log, allowed).await?;
         let mut forward = log.note_acks(&acks).await?.into_iter();
         acks.retain(|_| forward.next().unwrap_or_default());
         Ok(acks)
+    }
+
+    /// Leaves out what is over a user's budget, which devices repeat, and channels that the user is no member of: before
+    /// anything else is looked up.
+    async fn allowed(&self, claimed: Vec<Claimed>) -> Vec<Claimed> {
+        let mut by_user: HashMap<UserId, Vec<Claimed>> = HashMap::new();
+        for claimed in claimed {
+            by_user.entry(claimed.ack.user.clone()).or_default().push(claimed);
+        }
+        let allow = async |(user, mut claimed): (UserId, Vec<Claimed>)| {
+            let within = self.im.inner.budgets.take_up_to(&user, Resource::Acks, claimed.len() as u64);
+            if (within as usize) < claimed.len() {
+                throttled!(info, %user, "a user acknowledges more than its budget has");
+                claimed.truncate(within as usize);
+            }
+            self.of_members(&user, claimed).await
+        };
+        stream::iter(by_user).map(allow).buffer_unordered(PARALLEL).concat().await
+    }
+
+    /// Those of the inbox, and of channels that the user is a member of.
+    async fn of_members(&self, user: &UserId, mut claimed: Vec<Claimed>) -> Vec<Claimed> {
+        let channels = claimed.iter().filter_map(|claimed| match &claimed.ack.log {
+            LogId::Inbox(_) => None,
+            LogId::Channel(channel) => Some(channel.clone()),
+        });
+        let channels: Vec<ChannelId> = channels.collect::<HashSet<_>>().into_iter().collect();
+        if channels.is_empty() {
+            return claimed;
+        }
+        let is_member = match self.im.inner.cluster.members().is_member_of(user, &channels).await {
+            Ok(is_member) => is_member,
+            Err(error) => {
+                throttled!(warn, %user, %error, "acknowledgements of channels cannot be checked and are dropped");
+                vec![false; channels.len()]
+            }
+        };
+        let of: HashSet<ChannelId> =
+            channels.into_iter().zip(is_member).filter_map(|(channel, is)| is.then_some(channel)).collect();
+        claimed.retain(|claimed| match &claimed.ack.log {
+            LogId::Inbox(_) => true,
+            LogId::Channel(channel) => of.contains(channel),
+        });
+        claimed
     }
 
     /// To the back ends with somebody who waits for it. What is lost they find in the store a little later.
@@ -91,10 +165,11 @@ impl<H: Handler> Acks<H> {
     }
 
     async fn tell(&self, acks: Vec<DeviceAck>) {
-        let tell = async |ack| {
-            if AssertUnwindSafe(self.handler.acked(ack)).catch_unwind().await.is_err() {
-                tracing::error!("the handler of acknowledgements panicked");
-            }
+        let tell = async |ack: DeviceAck| {
+            let user = ack.user.clone();
+            let call = Deadline::new(self.im.inner.config.handler_timeout, "acked", &user);
+            // Nothing depends on it: what failed is in the log.
+            let _ = call.run(|| self.handler.acked(ack)).await;
         };
         stream::iter(acks).for_each_concurrent(PARALLEL, tell).await;
     }
@@ -160,7 +235,7 @@ async fn true_claims(log: &dyn LogStore, claimed: Vec<Claimed>) -> Result<Vec<De
         Some(Ok(Some(id))) => claimed.id.is_none_or(|claimed| claimed == *id),
         Some(Ok(None)) => lasts.get(&claimed.ack.log).is_some_and(|last| claimed.ack.seq <= *last),
         Some(Err(error)) => {
-            tracing::warn!(log = %claimed.ack.log, %error, "an acknowledgement cannot be checked and is dropped");
+            throttled!(warn, log = %claimed.ack.log, %error, "an acknowledgement cannot be checked and is dropped");
             false
         }
         None => false,

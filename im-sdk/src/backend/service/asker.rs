@@ -4,6 +4,7 @@ use super::answers::{RETRY_MS, refused};
 use crate::{
     backend::im::Im,
     id::{ChannelId, Device, ServerId, UserId},
+    log_throttle::throttled,
     proto::{pb, pb::RefusalKind},
 };
 
@@ -24,7 +25,7 @@ pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) ->
             Err(refused(RefusalKind::Rule, reason, 0))
         }
         Err(error) => {
-            tracing::warn!(%user, %channel, %error, "a channel's members could not be read");
+            throttled!(warn, %user, %channel, %error, "a channel's members could not be read");
             let reason = "the channel's members could not be read".to_owned();
             Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
         }

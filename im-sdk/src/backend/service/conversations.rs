@@ -1,25 +1,27 @@
 //! What devices ask about their conversations, and set in them.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt as _;
 use prost::Message as _;
 
 use super::{
     Handler,
     answers::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, push, refused},
     asker::{Asker, check_member},
+    call::Deadline,
+    reach::{Reach, ReachKind, may_show},
 };
 use crate::{
     ConversationChange, ConversationState,
     backend::{
         ConversationError, Marked, ReadersError,
-        conversations::{MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, RawConversation, RawList, Which},
+        conversations::{
+            MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, PeerReceipt, RawConversation, RawList, Which,
+        },
         im::Im,
     },
     cluster::{MAX_MARKED_SEQ, ReadLimit},
     conversation::{message::last_recall, recipient},
     id::{ChannelId, MessageId, UserId},
+    log_throttle::throttled,
     proto::{
         limits::{MAX_FRAME_BYTES, MAX_MARKS, MAX_READERS, USUAL_PAGE},
         pb,
@@ -105,7 +107,10 @@ pub(super) async fn mark<H: Handler>(
     let (mut states, mut changed, mut not_a_member) = (Vec::new(), Vec::new(), None);
     for (conversation, change) in marks {
         match im.change_conversation(&asker.user, &conversation, change).await {
-            Ok(outcome) => {
+            Ok((outcome, receipt)) => {
+                if let Some(receipt) = receipt {
+                    show_peer(im, handler, asker, receipt).await?;
+                }
                 states.push(outcome.state.clone().into());
                 if outcome.changed {
                     changed.push(outcome);
@@ -120,14 +125,29 @@ pub(super) async fn mark<H: Handler>(
     for outcome in changed {
         let (user, device) = (asker.user.clone(), Some(asker.device.clone()));
         let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
-        if AssertUnwindSafe(handler.marked(marked)).catch_unwind().await.is_err() {
-            tracing::error!("the handler of marks panicked");
-        }
+        let call = Deadline::new(im.inner.config.handler_timeout, "marked", &asker.user);
+        // Nothing depends on it: what failed is in the log.
+        let _ = call.run(|| handler.marked(marked)).await;
     }
     match not_a_member {
         Some(error) if states.is_empty() => Err(refused(RefusalKind::Rule, error.to_string(), 0)),
         _ => Ok(pb::Marked { states }),
     }
+}
+
+/// Shows the other user of a conversation how far it was read, if the asker may show it that.
+async fn show_peer<H: Handler>(
+    im: &Im,
+    handler: &H,
+    asker: &Asker,
+    receipt: PeerReceipt,
+) -> Result<(), pb::Refused> {
+    let (from, device) = (asker.user.clone(), asker.device.clone());
+    let reach = Reach { from, device, to: receipt.peer.clone(), what: ReachKind::Receipt };
+    if may_show(im, handler, &reach, receipt.is_of_peer).await {
+        im.show_peer(&asker.user, receipt).await.map_err(|error| failed(&asker.user, &error))?;
+    }
+    Ok(())
 }
 
 /// All of them, or why they make no sense.
@@ -181,7 +201,7 @@ fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
         ConversationError::DraftTooLong { .. } => refused(RefusalKind::Invalid, error.to_string(), 0),
         ConversationError::NotAMember => refused(RefusalKind::Rule, error.to_string(), 0),
         _ => {
-            tracing::warn!(%user, %error, "conversations could not be read or changed");
+            throttled!(warn, %user, %error, "conversations could not be read or changed");
             let reason = "the conversations could not be read or changed".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         }

@@ -3,9 +3,12 @@
 mod acks;
 mod answers;
 mod asker;
+mod call;
 mod conversations;
 mod presence;
 mod publish;
+mod queue;
+mod reach;
 mod reactions;
 mod references;
 mod request;
@@ -20,12 +23,20 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(super) use self::reach::Contacts;
 use self::{
-    acks::Acks, presence::Presences, publish::Publishes, request::Requests, responder::Responders,
-    signals::Signals, store::StoreChecks, sync::Syncs,
+    acks::Acks,
+    presence::Presences,
+    publish::Publishes,
+    request::Requests,
+    responder::Responders,
+    signals::Signals,
+    store::StoreChecks,
+    sync::{Memberships, Syncs},
 };
 pub use self::{
     presence::PresenceEvent,
+    reach::{Reach, ReachKind, ReachRights},
     rooms::{RoomJoin, RoomWelcome},
     signals::{IncomingSignal, Relay},
 };
@@ -160,12 +171,24 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Err(refusal))
     }
 
-    /// A device signals something to others. `None`: it goes no further; nobody is told. The default passes on what
-    /// users signal to each other, and to channels that they are members of or rooms that they are in. Where a stranger must not
-    /// ring or type at somebody, say so here: that is the safer choice, and only the application knows who is a stranger.
+    /// Decides whether a user's device may reach another user: with a message, before [`Handler::publish`] is asked; with a
+    /// change of a message of theirs; with a signal; and whether the other one is shown how far the user has read. What this
+    /// refuses goes no further: of a message and a change the device is told why, a signal and a read mark are dropped.
+    ///
+    /// **Override it**: who may write to whom, who has blocked whom and who has left, only the application knows. The default
+    /// is undecided, and the log says so once. Then these rules keep a stranger from doing harm:
+    ///
+    /// - A message may go to anybody. To users that the user has not written to before, and who have not written to it, only
+    ///   so many may go in a time, and to users that the deployment has never seen, fewer: see
+    ///   [`UserBudgets::new_contacts`](super::UserBudgets::new_contacts).
+    /// - A change may go where the message that it changes is.
+    /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
+    ///   device published, not those that a back end sent in a user's name.
+    ///
+    /// Channels are for their members, and rooms for those who have joined: this is not asked.
     ///
     /// ```
-    /// use im_sdk::backend::{Acceptance, Handler, Incoming, IncomingSignal, Refusal, Relay};
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, Reach, ReachKind, ReachRights, Refusal};
     ///
     /// struct FriendsOnly;
     /// # async fn are_friends(a: &im_sdk::id::UserId, b: &im_sdk::id::UserId) -> bool { true }
@@ -175,9 +198,37 @@ pub trait Handler: Send + Sync + 'static {
     ///         Ok(incoming.accept())
     ///     }
     ///
+    ///     async fn may_reach(&self, reach: &Reach) -> Result<ReachRights, Refusal> {
+    ///         match reach.what {
+    ///             // What was said stays between the two, also if they are friends no more.
+    ///             ReachKind::Change => Ok(ReachRights::Granted),
+    ///             _ if are_friends(&reach.from, &reach.to).await => Ok(ReachRights::Granted),
+    ///             _ => Err(Refusal::new("you are not friends")),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn may_reach(&self, reach: &Reach) -> impl Future<Output = Result<ReachRights, Refusal>> + Send {
+        let _ = reach;
+        std::future::ready(Ok(ReachRights::Undecided))
+    }
+
+    /// A device signals something to others. `None`: it goes no further; nobody is told. The default passes on what
+    /// [`Handler::may_reach`] allows, and what is for channels that the user is a member of or rooms that the device is in.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, IncomingSignal, Relay, Refusal, Signal};
+    ///
+    /// struct NoCalls;
+    ///
+    /// impl Handler for NoCalls {
+    ///     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///         Ok(incoming.accept())
+    ///     }
+    ///
     ///     async fn signal(&self, signal: IncomingSignal) -> Option<Relay> {
-    ///         match signal.to.as_user() {
-    ///             Some(user) if !are_friends(&signal.from, user).await => None,
+    ///         match signal.signal {
+    ///             Signal::Call { .. } => None,
     ///             _ => Some(signal.relay()),
     ///         }
     ///     }
@@ -284,14 +335,17 @@ impl Im {
         let handler = Arc::new(handler);
         let publishes = Publishes::new(self.clone(), Arc::clone(&handler));
         responders.start(names.upstream_publish(), publishes).await?;
-        responders.start(names.upstream_sync(), Syncs { im: self.clone() }).await?;
+        responders.start(names.upstream_sync(), Syncs::new(self.clone())).await?;
+        let memberships = Memberships { im: self.clone(), handler: Arc::clone(&handler) };
+        responders.start(names.upstream_membership(), memberships).await?;
         responders.start(names.upstream_store(), StoreChecks { im: self.clone() }).await?;
         let requests = Requests { im: self.clone(), handler: Arc::clone(&handler) };
         responders.start(names.upstream_request(), requests).await?;
-        let signals = Signals { im: self.clone(), handler: Arc::clone(&handler) };
+        let signals = Signals::new(self.clone(), Arc::clone(&handler));
         responders.start(names.upstream_signal(), signals).await?;
-        let presences = Presences { im: self.clone(), handler: Arc::clone(&handler) };
-        responders.start(names.upstream_presence(), presences).await?;
+        let presences = Presences::new(self.clone(), Arc::clone(&handler));
+        responders.running.spawn(Arc::clone(&presences).announce_later(responders.stop.clone()));
+        responders.start_shared(names.upstream_presence(), presences).await?;
         responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
         if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
             tracing::warn!(

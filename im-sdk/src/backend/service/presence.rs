@@ -1,26 +1,47 @@
 //! Who comes and goes: stored, told to the handler, and to the devices that watch.
 
 use std::{
-    collections::BTreeSet,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use prost::Message as _;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::{Handler, responder::Responder};
+use super::{
+    Handler,
+    call::Deadline,
+    queue::{Job, Limits},
+    responder::Responder,
+};
 use crate::{
     backend::{im::Im, presence::PresenceError},
     cluster::Seen,
     id::{ChannelId, Device, UserId},
+    log_throttle::throttled,
     proto::{frame, pb},
 };
 
-/// How many batches are handled at once; further ones wait on the bus.
+/// How many batches are handled at once, and how many users' events are in one: one of each user, so that those of one follow
+/// each other.
 const CONCURRENCY: usize = 16;
+const BATCH: usize = 256;
+
+/// How many events of one user wait.
+const WAITING_PER_USER: usize = 64;
+
+/// How long they wait: nobody says them again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A user is announced once in this time to those who watch it.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whose pause is over.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How many of a batch's handlers and watched users are dealt with at once.
 const PARALLEL: usize = 64;
@@ -41,23 +62,83 @@ pub struct PresenceEvent {
 
 /// Stores and tells who comes and goes.
 pub(super) struct Presences<H> {
-    pub(super) im: Im,
-    pub(super) handler: Arc<H>,
+    im: Im,
+    handler: Arc<H>,
+    announcements: Mutex<Announcements>,
+}
+
+/// How many users' announcements are put off at most. Those of others are made at once.
+const MAX_PUT_OFF: usize = 65_536;
+
+/// Announces a user once in [`PAUSE`], however often it comes and goes: at once after a rest, and what comes meanwhile at the end of
+/// the pause, when it is looked up where the user stands. So what is told last is right.
+#[derive(Debug, Default)]
+struct Announcements {
+    /// Those who were announced lately, and whether something has happened since.
+    users: HashMap<UserId, bool>,
+    /// The ends of their pauses, in order, since all are equally long.
+    ends: VecDeque<(Instant, UserId)>,
+}
+
+impl Announcements {
+    /// Something has happened. Returns whether it is to be announced now; if not, it will be [`Announcements::due`].
+    fn want(&mut self, user: &UserId, now: Instant) -> bool {
+        if let Some(again) = self.users.get_mut(user) {
+            *again = true;
+            return false;
+        }
+        if self.users.len() < MAX_PUT_OFF {
+            self.users.insert(user.clone(), false);
+            self.ends.push_back((now + PAUSE, user.clone()));
+        }
+        true
+    }
+
+    /// Those who are to be announced now. Their next pause begins.
+    fn due(&mut self, now: Instant) -> Vec<UserId> {
+        let mut due = Vec::new();
+        while let Some((_, user)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+            match self.users.get_mut(&user) {
+                Some(again) if *again => {
+                    *again = false;
+                    self.ends.push_back((now + PAUSE, user.clone()));
+                    due.push(user);
+                }
+                _ => _ = self.users.remove(&user),
+            }
+        }
+        due
+    }
+
+    /// Those who have not been announced since something has happened.
+    fn rest(&mut self) -> Vec<UserId> {
+        self.ends.clear();
+        self.users.drain().filter_map(|(user, again)| again.then_some(user)).collect()
+    }
 }
 
 impl<H: Handler> Responder for Presences<H> {
-    type Request = Vec<(PresenceEvent, u64)>;
+    type Request = (PresenceEvent, u64);
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "comings and goings";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: BATCH,
+            per_user: 1,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Vec<(PresenceEvent, u64)>> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<(PresenceEvent, u64)>> {
         let Ok(upstream) = pb::UpstreamPresences::decode(payload) else {
-            tracing::warn!("a batch of comings and goings is not valid and was dropped");
+            throttled!(warn, "a batch of comings and goings is not valid and was dropped");
             return Vec::new();
         };
-        vec![upstream.presences.into_iter().filter_map(event).collect()]
+        let job = |(event, at_ms): (PresenceEvent, u64)| Job::new(event.user.clone(), (event, at_ms), 0);
+        upstream.presences.into_iter().filter_map(event).map(job).collect()
     }
 
     async fn handle(self: Arc<Self>, events: Vec<(PresenceEvent, u64)>) {
@@ -70,29 +151,52 @@ impl<H: Handler> Responder for Presences<H> {
         let gone: Vec<Seen> = gone.collect();
         // Before it is told: who is told may ask.
         if let Err(error) = self.im.inner.cluster.last_seen().note_seen(&gone).await {
-            tracing::warn!(%error, "when devices were last connected could not be stored");
+            throttled!(warn, %error, "when devices were last connected could not be stored");
         }
+        let now = Instant::now();
         let users: BTreeSet<UserId> = events.iter().map(|(event, _)| event.user.clone()).collect();
+        let users = users.into_iter().filter(|user| self.announcements().want(user, now)).collect();
         let events = events.into_iter().map(|(event, _)| event).collect();
         tokio::join!(self.announce_all(users), self.tell(events));
     }
 }
 
 impl<H: Handler> Presences<H> {
-    async fn announce_all(&self, users: BTreeSet<UserId>) {
+    pub(super) fn new(im: Im, handler: Arc<H>) -> Arc<Self> {
+        Arc::new(Self { im, handler, announcements: Mutex::default() })
+    }
+
+    /// Makes the announcements that were put off, until the service stops; then those that wait still.
+    pub(super) async fn announce_later(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(sleep(TICK)).await.is_some() {
+            let due = self.announcements().due(Instant::now());
+            self.announce_all(due).await;
+        }
+        let rest = self.announcements().rest();
+        self.announce_all(rest).await;
+    }
+
+    fn announcements(&self) -> MutexGuard<'_, Announcements> {
+        self.announcements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn announce_all(&self, users: Vec<UserId>) {
         let announce = async |user: UserId| {
             if let Err(error) = self.announce(&user).await {
-                tracing::warn!(%user, %error, "a presence could not be told to those who watch it");
+                throttled!(warn, %user, %error, "a presence could not be told to those who watch it");
+                // Else they would go on seeing what was told before.
+                self.announcements().want(&user, Instant::now());
             }
         };
         stream::iter(users).for_each_concurrent(PARALLEL, announce).await;
     }
 
     async fn tell(&self, events: Vec<PresenceEvent>) {
-        let tell = async |event| {
-            if AssertUnwindSafe(self.handler.presence(event)).catch_unwind().await.is_err() {
-                tracing::error!("the handler of presence panicked");
-            }
+        let tell = async |event: PresenceEvent| {
+            let user = event.user.clone();
+            let call = Deadline::new(self.im.inner.config.handler_timeout, "presence", &user);
+            // Nothing depends on it: what failed is in the log.
+            let _ = call.run(|| self.handler.presence(event)).await;
         };
         stream::iter(events).for_each_concurrent(PARALLEL, tell).await;
     }
@@ -107,7 +211,10 @@ impl<H: Handler> Presences<H> {
         for presence in self.im.presence(std::slice::from_ref(user)).await? {
             let frames = frame::encode(pb::frame::Body::Presence(presence.into()));
             let effect = Some(pb::record::Effect::Frames(frames));
-            let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
+            // Who reads slowly is told with the next one, or asks.
+            let priority = pb::Priority::Low.into();
+            let record =
+                pb::Record { channel: channel.to_string(), effect, priority, ..pb::Record::default() };
             for server in &servers {
                 self.im.inner.publisher.submit_and_forget(server, record.clone()).await;
             }
@@ -123,4 +230,44 @@ fn event(upstream: pb::UpstreamPresence) -> Option<(PresenceEvent, u64)> {
     let at_ms = u64::try_from(upstream.at_ms).ok()?;
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(at_ms))?;
     Some((PresenceEvent { user, device, online: upstream.online, at }, at_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_announced_at_once_and_then_once_in_a_while() {
+        let (mut announcements, start) = (Announcements::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let (flapping, steady) = (UserId::parse("flapping").unwrap(), UserId::parse("steady").unwrap());
+        assert!(announcements.want(&steady, at(0)), "at once");
+        let mut told = Vec::new();
+        for ms in 0..5000 {
+            if announcements.want(&flapping, at(ms)) {
+                told.push(ms);
+            }
+            told.extend(announcements.due(at(ms)).iter().map(|user| {
+                assert_eq!(*user, flapping);
+                ms
+            }));
+        }
+        assert_eq!(told, [0, 2000, 4000]);
+        assert_eq!(announcements.due(at(5999)), []);
+        assert_eq!(announcements.due(at(6000)), [flapping.clone()], "where it stands in the end");
+        assert_eq!(announcements.due(at(8000)), []);
+        assert!(announcements.users.is_empty() && announcements.ends.is_empty());
+        assert!(announcements.want(&flapping, at(9000)), "after a rest at once");
+        assert!(!announcements.want(&flapping, at(9001)));
+        assert_eq!(announcements.rest(), [flapping]);
+    }
+
+    #[test]
+    fn a_crowd_is_announced_without_pauses() {
+        let (mut announcements, now) = (Announcements::default(), Instant::now());
+        let user = |number: usize| UserId::parse(&format!("u{number}")).unwrap();
+        assert!((0..=MAX_PUT_OFF).all(|number| announcements.want(&user(number), now)));
+        assert!(announcements.want(&user(MAX_PUT_OFF), now), "for whom there was no room");
+        assert_eq!(announcements.users.len(), MAX_PUT_OFF);
+    }
 }

@@ -1,6 +1,6 @@
 //! What devices publish: the handler decides, and what it accepts is sent.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -8,6 +8,9 @@ use prost::Message as _;
 
 use super::{
     Handler, Incoming, Refusal,
+    call::{Deadline, HandlerFailed},
+    queue::{Job, Limits},
+    reach::{Permitted, check_change, check_message, too_many},
     reactions::ReactionCounts,
     references::{LookUpError, Quoted},
     responder::Responder,
@@ -15,6 +18,7 @@ use super::{
 use crate::{
     Content, Recipient,
     backend::{
+        budget::Resource,
         change::{ChangeRights, IncomingChange},
         check,
         im::Im,
@@ -24,6 +28,7 @@ use crate::{
     cluster::{LogError, LogId, Once},
     content::{Body, Change, ChangeKind},
     id::{ChannelId, Device, MessageId, ServerId, UserId},
+    log_throttle::throttled,
     proto::{frame, limits::MAX_REACTIONS_PER_USER, pb},
 };
 
@@ -32,6 +37,13 @@ const RETRY_MS: u32 = 1000;
 
 /// The same where the store is nearly full: room is not made within a second.
 const FULL_RETRY_MS: u32 = 5_000;
+
+/// How many publishes of one user are handled at once, and how many wait: a few conversations of each of its devices.
+const PER_USER: usize = 16;
+const WAITING_PER_USER: usize = 256;
+
+/// How long a publish waits: as long as a server waits for the answer, by default. By then the device has been told to try again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the handler, and sends what it accepts.
 pub(super) struct Publishes<H> {
@@ -43,35 +55,58 @@ pub(super) struct Publishes<H> {
 /// A publish and the server that its answer goes to.
 pub(super) struct Request {
     server: ServerId,
+    user: UserId,
     publish: pb::UpstreamPublish,
 }
 
 impl<H: Handler> Responder for Publishes<H> {
     type Request = Request;
 
-    fn concurrency(&self) -> usize {
-        self.im.inner.config.handler_concurrency
+    const NAME: &'static str = "publishes";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: self.im.inner.config.handler_concurrency,
+            batch: 1,
+            per_user: PER_USER,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Request> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<Request>> {
         let upstream = pb::Upstream::decode(payload).ok();
         let server = upstream.as_ref().and_then(|upstream| ServerId::parse(&upstream.server).ok());
         let (Some(upstream), Some(server)) = (upstream, server) else {
-            tracing::warn!("a batch of publishes is not valid and was dropped");
+            throttled!(warn, "a batch of publishes is not valid and was dropped");
             return Vec::new();
         };
-        let request = |publish| Request { server: server.clone(), publish };
-        upstream.publishes.into_iter().map(request).collect()
+        let job = |publish: pb::UpstreamPublish| {
+            // The server has it from a token.
+            let user = UserId::parse(&publish.user).ok()?;
+            let bytes = publish.publish.len();
+            Some(Job::new(user.clone(), Request { server: server.clone(), user, publish }, bytes))
+        };
+        upstream.publishes.into_iter().filter_map(job).collect()
     }
 
-    async fn handle(self: Arc<Self>, request: Request) {
-        let Request { server, publish } = request;
-        let (connection, number) = (publish.connection, publish.number);
-        let decision = AssertUnwindSafe(self.decide(publish)).catch_unwind().await;
-        let outcome = decision.unwrap_or_else(|_| {
-            tracing::error!("the handler panicked");
-            Err(refused(pb::RefusalKind::Internal, "the back end failed", 0))
-        });
+    async fn handle(self: Arc<Self>, requests: Vec<Request>) {
+        for request in requests {
+            self.answer(request).await;
+        }
+    }
+
+    fn refuse(&self, request: Request) -> Option<(ServerId, pb::Record)> {
+        let reason = "too much of what the user publishes waits";
+        let refused = refused(pb::RefusalKind::TooMany, reason, RETRY_MS);
+        Some((request.server.clone(), request.answered(Err(refused))))
+    }
+}
+
+impl Request {
+    /// The record that carries the answer to the device.
+    fn answered(&self, outcome: Result<pb::Accepted, pb::Refused>) -> pb::Record {
+        let number = self.publish.number;
         let outcome = match outcome {
             Ok(accepted) => pb::publish_result::Outcome::Accepted(accepted),
             Err(refused) => pb::publish_result::Outcome::Refused(refused),
@@ -79,14 +114,13 @@ impl<H: Handler> Responder for Publishes<H> {
         let mut frames = result(number, outcome);
         // It would be lost, and with it what travels in the same envelope.
         if let Err(error) = send::check_size(frames.len()) {
-            tracing::error!(%error, "the handler's answer is too large");
+            throttled!(error, user = %self.user, %error, "the handler's answer is too large");
             let refused = refused(pb::RefusalKind::Internal, "the back end's answer is too large", 0);
             frames = result(number, pb::publish_result::Outcome::Refused(refused));
         }
         let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
-        let record =
-            pb::Record { connections: vec![connection], effect: Some(answer), ..pb::Record::default() };
-        self.im.inner.publisher.submit_and_forget(&server, record).await;
+        let connections = vec![self.publish.connection];
+        pb::Record { connections, effect: Some(answer), ..pb::Record::default() }
     }
 }
 
@@ -95,36 +129,92 @@ impl<H: Handler> Publishes<H> {
         Self { im, handler, reactions: ReactionCounts::default() }
     }
 
-    async fn decide(&self, publish: pb::UpstreamPublish) -> Result<pb::Accepted, pb::Refused> {
+    async fn answer(&self, request: Request) {
+        let decision = AssertUnwindSafe(self.decide(&request)).catch_unwind().await;
+        let outcome = decision.unwrap_or_else(|_| {
+            throttled!(error, user = %request.user, "the handling of a publish panicked");
+            Err(refused(pb::RefusalKind::Internal, "the back end failed", 0))
+        });
+        let record = request.answered(outcome);
+        self.im.inner.publisher.submit_and_forget(&request.server, record).await;
+    }
+
+    /// Within the user's budget. What fails here, and not by the device's fault, costs nothing.
+    async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
+        let Request { user: from, publish, .. } = request;
+        let cost = [(Resource::Publishes, 1), (Resource::PublishBytes, publish.publish.len() as u64)];
+        let budgets = &self.im.inner.budgets;
+        budgets.take(from, cost).map_err(|exhausted| {
+            throttled!(info, user = %from, "a user publishes more than its budget has");
+            too_many("the user publishes too much", exhausted)
+        })?;
+        let decided = self.decide_on(from, publish).await;
+        if let Err(refused) = &decided
+            && matches!(refused.kind(), pb::RefusalKind::Internal | pb::RefusalKind::Unavailable)
+        {
+            budgets.give_back(from, cost);
+        }
+        decided
+    }
+
+    async fn decide_on(
+        &self,
+        from: &UserId,
+        publish: &pb::UpstreamPublish,
+    ) -> Result<pb::Accepted, pb::Refused> {
         if self.im.inner.cluster.is_nearly_full() {
             let reason = "the store is nearly full: try again later";
             return Err(refused(pb::RefusalKind::Unavailable, reason, FULL_RETRY_MS));
         }
         let (number, digest) = (publish.number, digest([&publish.publish[..]]));
         let (mut incoming, installation) =
-            parse(publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
-        let from = incoming.from.clone();
+            parse(from, publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
         let name = producer_name(&incoming, installation);
         if let Recipient::Channel(channel) = &incoming.to
             && !incoming.in_room
         {
-            self.check_member(channel, &from).await?;
+            self.check_member(channel, from).await?;
         }
         let once = Once::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
         let to = incoming.to.clone();
         if let Some(change) = incoming.content.as_change().cloned() {
             let message = self.change(incoming, change).await?;
-            let message_id = self.send_for(&from, message, once).await?.as_u64();
-            self.check_quoted(&from, &to, quoted).await?;
+            let message_id = self.send_for(from, message, once).await?.as_u64();
+            self.check_quoted(from, &to, quoted).await?;
             return Ok(pb::Accepted { message_id, answer: Bytes::new() });
         }
-        let acceptance = self.handler.publish(incoming).await.map_err(rule)?;
+        let permitted = match &incoming.to {
+            Recipient::User(to) => {
+                check_message(&self.im, &*self.handler, from, &incoming.device, to).await?
+            }
+            Recipient::Channel(_) => Permitted::default(),
+        };
+        let accepted = self.accept(from, incoming, once, quoted).await;
+        match &accepted {
+            Ok(_) => self.im.note_written(from, permitted).await,
+            Err(_) => self.im.give_back(from, &permitted),
+        }
+        accepted
+    }
+
+    /// Asks the handler, and sends what it accepts.
+    async fn accept(
+        &self,
+        from: &UserId,
+        incoming: Incoming,
+        once: Once,
+        quoted: Option<Quoted>,
+    ) -> Result<pb::Accepted, pb::Refused> {
+        let to = incoming.to.clone();
+        let call = Deadline::new(self.im.inner.config.handler_timeout, "publish", from);
+        let decision = call.run(|| self.handler.publish(incoming)).await;
+        let acceptance = decision.map_err(HandlerFailed::refused)?.map_err(rule)?;
         let message_id = match acceptance.message {
-            Some(message) => self.send_for(&from, message, once).await?.as_u64(),
+            Some(message) => self.send_for(from, message, once).await?.as_u64(),
             None => 0,
         };
-        self.check_quoted(&from, &to, quoted).await?;
+        self.check_quoted(from, &to, quoted).await?;
         Ok(pb::Accepted { message_id, answer: acceptance.answer })
     }
 
@@ -143,7 +233,7 @@ impl<H: Handler> Publishes<H> {
             return Ok(None);
         }
         let quoted = self.im.resolve_references(from, to, content).await.map_err(|error| {
-            tracing::warn!(%from, %error, "what a device quotes or forwards could not be looked up");
+            throttled!(warn, %from, %error, "what a device quotes or forwards could not be looked up");
             refused(
                 pb::RefusalKind::Unavailable,
                 "the message that is referred to could not be read",
@@ -188,7 +278,7 @@ impl<H: Handler> Publishes<H> {
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let log = IncomingChange::log(&from, &to);
         let found = self.im.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
-            tracing::warn!(%from, %error, "cannot tell whether a change may be taken");
+            throttled!(warn, %from, %error, "cannot tell whether a change may be taken");
             refused(pb::RefusalKind::Unavailable, "the message that is changed could not be read", RETRY_MS)
         })?;
         let message = found.ok_or_else(|| {
@@ -197,8 +287,15 @@ impl<H: Handler> Publishes<H> {
         })?;
         let incoming = IncomingChange { from, device, to, change, message };
         incoming.check().map_err(invalid)?;
+        if let Recipient::User(to) = &incoming.to
+            && incoming.change.kind != ChangeKind::DeleteForMe
+        {
+            check_change(&self.im, &*self.handler, &incoming.from, &incoming.device, to).await?;
+        }
         let config = &self.im.inner.config;
-        if self.handler.change(&incoming).await.map_err(rule)? != ChangeRights::Granted {
+        let call = Deadline::new(config.handler_timeout, "change", &incoming.from);
+        let rights = call.run(|| self.handler.change(&incoming)).await.map_err(HandlerFailed::refused)?;
+        if rights.map_err(rule)? != ChangeRights::Granted {
             let not_allowed = |reason: String| refused(pb::RefusalKind::Rule, &reason, 0);
             incoming.permit(&config.changes).map_err(not_allowed)?;
         }
@@ -219,7 +316,7 @@ impl<H: Handler> Publishes<H> {
                 Err(refused(pb::RefusalKind::Rule, &reason, 0))
             }
             Err(error) => {
-                tracing::warn!(%channel, %user, %error, "cannot tell whether a publish may be taken");
+                throttled!(warn, %channel, %user, %error, "cannot tell whether a publish may be taken");
                 let reason = "it could not be looked up who is a member of the channel";
                 Err(refused(pb::RefusalKind::Internal, reason, RETRY_MS))
             }
@@ -231,7 +328,11 @@ impl<H: Handler> Publishes<H> {
         match self.im.send_once(message, once, from).await {
             Ok(receipt) => Ok(receipt.message_id),
             Err(error) => {
-                tracing::warn!(%from, %error, "an accepted publish could not be sent");
+                if is_device_fault(&error) {
+                    tracing::debug!(%from, %error, "an accepted publish was refused by a log");
+                } else {
+                    throttled!(warn, %from, %error, "an accepted publish could not be sent");
+                }
                 Err(not_sent(&error))
             }
         }
@@ -256,12 +357,11 @@ fn producer_name(incoming: &Incoming, installation: u64) -> String {
 }
 
 /// What a device wants, and the installation that its number is of.
-fn parse(publish: pb::UpstreamPublish) -> Result<(Incoming, u64), String> {
-    let (number, in_room) = (publish.number, publish.in_room);
-    let from = UserId::parse(&publish.user).map_err(|error| error.to_string())?;
-    let device = publish.device.ok_or("the device is missing")?;
+fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, u64), String> {
+    let (number, in_room, from) = (publish.number, publish.in_room, from.clone());
+    let device = publish.device.clone().ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
-    let body = pb::Publish::decode(publish.publish).map_err(|error| error.to_string())?;
+    let body = pb::Publish::decode(publish.publish.clone()).map_err(|error| error.to_string())?;
     let (to, installation) = (recipient(&body)?, body.installation);
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
@@ -295,6 +395,18 @@ fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {
         (user, "") => UserId::parse(user).map(Recipient::User).map_err(|error| error.to_string()),
         ("", channel) => ChannelId::parse(channel).map(Recipient::Channel).map_err(|error| error.to_string()),
         _ => Err("the publish is meant for a user and a channel at once".into()),
+    }
+}
+
+/// Returns whether a device caused it by its numbers alone, so that no operator needs to hear of it.
+fn is_device_fault(error: &SendError) -> bool {
+    use SendError::{Conflict, NotInChannel, NotLogged, TooLarge, Trimmed};
+    match error {
+        Conflict | Trimmed { .. } | TooLarge { .. } => true,
+        NotLogged { source, .. } | NotInChannel { source, .. } => {
+            matches!(source, LogError::Stale { .. } | LogError::Full { .. })
+        }
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Once},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::{
     answers::{FRAME_OVERHEAD, RETRY_MS, answer, fit, fit_found, refusal, refused, response},
     asker::{Asker, check_member},
     conversations,
+    queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
@@ -24,11 +26,18 @@ use crate::{
     backend::{history::HistoryError, im::Im, search::SearchError},
     cluster::ReadLimit,
     id::{Device, ServerId, UserId},
+    log_throttle::throttled,
     proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
-/// How many requests are answered at once; others wait on the bus. Each holds some pages of a log.
+/// How many requests are answered at once, each of which holds some pages of a log; how many of one user, and how many of one
+/// user wait.
 const CONCURRENCY: usize = 256;
+const PER_USER: usize = 2;
+const WAITING_PER_USER: usize = 64;
+
+/// How long a request waits: as long as a server waits for the answer, by default.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to do so that devices can search is said once: they may ask often.
 static ADVISED: Once = Once::new();
@@ -40,17 +49,22 @@ pub(super) struct Requests<H> {
 }
 
 impl<H: Handler> Responder for Requests<H> {
-    type Request = Bytes;
+    type Request = (Asker, pb::Request);
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "requests";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: 1,
+            per_user: PER_USER,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Bytes> {
-        vec![payload]
-    }
-
-    async fn handle(self: Arc<Self>, payload: Bytes) {
+    fn parse(&self, payload: Bytes) -> Vec<Job<(Asker, pb::Request)>> {
+        let bytes = payload.len();
         let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
             let asker = Asker {
                 server: ServerId::parse(&upstream.server).ok()?,
@@ -60,24 +74,45 @@ impl<H: Handler> Responder for Requests<H> {
             };
             Some((asker, pb::Request::decode(upstream.request).ok()?))
         });
-        let Some((asker, request)) = parsed else {
-            return tracing::warn!("a request is not valid and was dropped");
-        };
-        let number = request.number;
-        let answer = AssertUnwindSafe(self.answer(&asker, request)).catch_unwind().await;
-        let answer = answer.unwrap_or_else(|_| {
-            tracing::error!("the handler panicked");
-            Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
-        });
-        let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
-        let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
-        let record =
-            pb::Record { connections: vec![asker.connection], effect: Some(effect), ..pb::Record::default() };
-        self.im.inner.publisher.submit_and_forget(&asker.server, record).await;
+        if parsed.is_none() {
+            throttled!(warn, "a request is not valid and was dropped");
+        }
+        let job = |(asker, request): (Asker, _)| Job::new(asker.user.clone(), (asker, request), bytes);
+        parsed.map(job).into_iter().collect()
+    }
+
+    async fn handle(self: Arc<Self>, requests: Vec<(Asker, pb::Request)>) {
+        for (asker, request) in requests {
+            self.respond(asker, request).await;
+        }
+    }
+
+    fn refuse(&self, (asker, request): (Asker, pb::Request)) -> Option<(ServerId, pb::Record)> {
+        let reason = "too many requests of the user wait".to_owned();
+        let refused = refused(RefusalKind::TooMany, reason, RETRY_MS);
+        let record = record(&asker, request.number, refusal(request.number, refused));
+        Some((asker.server, record))
     }
 }
 
+fn record(asker: &Asker, number: u64, frames: Bytes) -> pb::Record {
+    let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
+    pb::Record { connections: vec![asker.connection], effect: Some(effect), ..pb::Record::default() }
+}
+
 impl<H: Handler> Requests<H> {
+    async fn respond(&self, asker: Asker, request: pb::Request) {
+        let number = request.number;
+        let answer = AssertUnwindSafe(self.answer(&asker, request)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            throttled!(error, user = %asker.user, "the answering of a request panicked");
+            Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
+        });
+        let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
+        let record = record(&asker, number, frames);
+        self.im.inner.publisher.submit_and_forget(&asker.server, record).await;
+    }
+
     async fn answer(&self, asker: &Asker, request: pb::Request) -> Result<Bytes, pb::Refused> {
         use pb::{request::Question, response::Outcome};
         let (im, number) = (&self.im, request.number);
@@ -127,7 +162,7 @@ impl<H: Handler> Requests<H> {
             Ok(page) => Ok(fit(page, &conversation, parse::is_forward(asked), FRAME_OVERHEAD)),
             Err(error @ HistoryError::NoSuchMessage(_)) => Err(invalid(error.to_string())),
             Err(error) => {
-                tracing::warn!(%user, %error, "history could not be read");
+                throttled!(warn, %user, %error, "history could not be read");
                 let reason = "the history could not be read".to_owned();
                 Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
             }
@@ -138,7 +173,7 @@ impl<H: Handler> Requests<H> {
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let search = parse::search(asked).map_err(invalid)?;
         self.check_reading(user, search.conversation.as_ref()).await?;
-        match self.im.raw_search(user, &search, parse::limit(asked.limit)).await {
+        match self.im.search_in_turn(user, &search, parse::limit(asked.limit)).await {
             Ok(found) => Ok(fit_found(found)),
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {
                 Err(invalid(error.to_string()))
@@ -148,11 +183,9 @@ impl<H: Handler> Requests<H> {
                 ADVISED.call_once(|| tracing::warn!(%error, "a device wants to search"));
                 Err(refused(RefusalKind::Unavailable, "search is not available".to_owned(), 0))
             }
-            Err(error @ SearchError::Busy) => {
-                Err(refused(RefusalKind::Unavailable, error.to_string(), RETRY_MS))
-            }
+            Err(error @ SearchError::Busy) => Err(refused(RefusalKind::TooMany, error.to_string(), RETRY_MS)),
             Err(error) => {
-                tracing::warn!(%user, %error, "messages could not be searched");
+                throttled!(warn, %user, %error, "messages could not be searched");
                 let reason = "the messages could not be searched".to_owned();
                 Err(refused(RefusalKind::Unavailable, reason, RETRY_MS))
             }

@@ -1,33 +1,65 @@
-//! The loop that every kind of request from servers runs through: receive, divide, handle several at once.
+//! The loop that every kind of request from servers runs through: receive, divide, queue by user, handle several at once.
+//!
+//! What comes is taken from the bus at once, which knows no users, and waits in a [`FairQueue`].
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{sleep_until, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::ServeError;
+use super::{
+    ServeError,
+    queue::{FairQueue, Job, Limits, Next},
+};
 use crate::{
     backend::im::Im,
     cluster::{BusEvent, Subject, Subscription},
+    id::{ServerId, UserId},
+    log_throttle::throttled,
+    proto::pb,
 };
 
 /// How long a service that ends takes in what is on its way to it. Without a connection to the bus nothing comes.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// How long until a subscription is tried again that the bus did not take.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many refusals are on their way at once. Further ones are not sent: whoever asked asks again.
+const REFUSALS: usize = 64;
 
 /// One kind of request: what arrives on one subject, shared among the back ends.
 pub(super) trait Responder: Send + Sync + 'static {
     /// What is handled at once.
     type Request: Send + 'static;
 
-    /// How many are handled at once; further ones wait on the bus.
-    fn concurrency(&self) -> usize;
+    /// As the log names it.
+    const NAME: &'static str;
+
+    /// A back end that cannot reach the stores leaves such requests to others.
+    const NEEDS_STORES: bool = true;
+
+    fn limits(&self) -> Limits;
 
     /// Takes a bus message apart. What is not valid is logged and left out.
-    fn parse(&self, payload: Bytes) -> Vec<Self::Request>;
+    fn parse(&self, payload: Bytes) -> Vec<Job<Self::Request>>;
 
-    /// Handles one.
-    fn handle(self: Arc<Self>, request: Self::Request) -> impl Future<Output = ()> + Send;
+    /// Handles some, at most [`Limits::batch`].
+    fn handle(self: Arc<Self>, requests: Vec<Self::Request>) -> impl Future<Output = ()> + Send;
+
+    /// The answer to one that is not handled since too much of its user waits. The default: none, and whoever asked asks again.
+    fn refuse(&self, request: Self::Request) -> Option<(ServerId, pb::Record)> {
+        drop(request);
+        None
+    }
 }
 
 /// Runs responders until the service stops.
@@ -41,65 +73,347 @@ pub(super) struct Responders {
 impl Responders {
     /// Receives this back end's share of a subject from here on.
     pub(super) async fn start<R: Responder>(&self, subject: Subject, responder: R) -> Result<(), ServeError> {
-        let cluster = &self.im.inner.cluster;
-        let subscription = cluster.bus().queue_subscribe(subject, cluster.names().backends()).await?;
-        let places = Arc::new(Semaphore::new(responder.concurrency()));
-        let receiving = Receiving { responder: Arc::new(responder), places, running: self.running.clone() };
-        self.running.spawn(receiving.run(subscription, self.stop.clone()));
+        self.start_shared(subject, Arc::new(responder)).await
+    }
+
+    pub(super) async fn start_shared<R: Responder>(
+        &self,
+        subject: Subject,
+        responder: Arc<R>,
+    ) -> Result<(), ServeError> {
+        let limits = responder.limits();
+        // Each call in progress is told of once.
+        let (over, ended) = mpsc::channel(limits.concurrency);
+        let receiving = Receiving {
+            im: self.im.clone(),
+            intake: Intake::Open(subscribe(&self.im, &subject).await?),
+            subject,
+            responder,
+            queue: FairQueue::new(limits),
+            calls: 0,
+            limits,
+            over,
+            ended,
+            running: self.running.clone(),
+            refusals: Arc::new(Semaphore::new(REFUSALS)),
+        };
+        self.running.spawn(receiving.run(self.stop.clone(), self.im.inner.stores.subscribe()));
         Ok(())
     }
 }
 
-struct Receiving<R> {
+async fn subscribe(im: &Im, subject: &Subject) -> Result<Subscription, ServeError> {
+    let cluster = &im.inner.cluster;
+    Ok(cluster.bus().queue_subscribe(subject.clone(), cluster.names().backends()).await?)
+}
+
+/// Where requests come from.
+enum Intake {
+    Open(Subscription),
+    /// Others get what comes from here on; what is on its way here is still read.
+    Draining(Subscription),
+    /// Others get what comes. To be opened again then.
+    Closed(Option<Instant>),
+}
+
+impl Intake {
+    async fn next(&mut self) -> Came {
+        match self {
+            Self::Open(subscription) => subscription.next().await.map_or(Came::Closed, Came::Event),
+            Self::Draining(subscription) => subscription.next().await.map_or(Came::Drained, Came::Event),
+            Self::Closed(Some(at)) => {
+                sleep_until((*at).into()).await;
+                Came::Reopening
+            }
+            Self::Closed(None) => pending().await,
+        }
+    }
+}
+
+/// What came of an [`Intake`].
+enum Came {
+    Event(BusEvent),
+    /// All that was on its way is here.
+    Drained,
+    /// It is time to open it.
+    Reopening,
+    /// The bus is closed for good.
+    Closed,
+}
+
+struct Receiving<R: Responder> {
+    im: Im,
+    subject: Subject,
+    intake: Intake,
     responder: Arc<R>,
-    places: Arc<Semaphore>,
+    queue: FairQueue<R::Request>,
+    /// How many calls of the responder are in progress.
+    calls: usize,
+    limits: Limits,
+    over: mpsc::Sender<Vec<UserId>>,
+    ended: mpsc::Receiver<Vec<UserId>>,
     running: TaskTracker,
+    refusals: Arc<Semaphore>,
 }
 
 impl<R: Responder> Receiving<R> {
-    async fn run(self, mut subscription: Subscription, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken, mut stores: watch::Receiver<bool>) {
         loop {
-            let event = tokio::select! {
-                biased; // A stopping service begins nothing.
+            self.begin();
+            tokio::select! {
+                biased; // A stopping service takes nothing more.
                 () = stop.cancelled() => break,
-                event = subscription.next() => event,
-            };
-            match event {
-                Some(BusEvent::Message(message)) => self.begin(message.payload).await,
-                Some(_) => {}
-                None => return,
+                Some(users) = self.ended.recv() => self.end(users),
+                came = self.intake.next() => match came {
+                    Came::Event(BusEvent::Message(message)) => self.take(message.payload),
+                    Came::Event(_) => {}
+                    Came::Drained => {
+                        let reachable = *stores.borrow();
+                        self.intake = Intake::Closed(reachable.then(Instant::now));
+                    }
+                    Came::Reopening => self.open().await,
+                    Came::Closed => break,
+                },
+                Ok(()) = stores.changed(), if R::NEEDS_STORES => {
+                    let reachable = *stores.borrow_and_update();
+                    self.follow(reachable).await;
+                }
             }
         }
-        self.finish(subscription).await;
+        self.finish().await;
+    }
+
+    /// Leaves what comes to other back ends while this one cannot reach the stores. What is here already is handled all the
+    /// same: its devices are told that it failed.
+    async fn follow(&mut self, reachable: bool) {
+        match (&mut self.intake, reachable) {
+            (Intake::Open(_), false) => self.drain().await,
+            (Intake::Closed(at), true) => *at = Some(Instant::now()),
+            (Intake::Closed(at), false) => *at = None,
+            // It is open, or its end decides.
+            (Intake::Open(_) | Intake::Draining(_), _) => {}
+        }
+    }
+
+    async fn drain(&mut self) {
+        if let Intake::Open(mut subscription) = std::mem::replace(&mut self.intake, Intake::Closed(None)) {
+            // Without a connection to the bus it ends with the next one; nothing comes meanwhile.
+            let _ = timeout(LAST_REQUESTS, subscription.drain()).await;
+            self.intake = Intake::Draining(subscription);
+        }
+    }
+
+    async fn open(&mut self) {
+        self.intake = match subscribe(&self.im, &self.subject).await {
+            Ok(subscription) => Intake::Open(subscription),
+            Err(error) => {
+                throttled!(warn, %error, kind = R::NAME, "cannot take requests of devices again");
+                Intake::Closed(Some(Instant::now() + SUBSCRIBE_AGAIN))
+            }
+        };
     }
 
     /// Others get what comes from here on; what is on its way here would be lost with the subscription.
-    async fn finish(&self, mut subscription: Subscription) {
-        let mut next = timeout(LAST_REQUESTS, async {
-            subscription.drain().await;
-            subscription.next().await
-        })
-        .await;
-        while let Ok(Some(event)) = next {
-            if let BusEvent::Message(message) = event {
-                self.begin(message.payload).await;
+    async fn finish(mut self) {
+        self.drain().await;
+        let deadline = Instant::now() + LAST_REQUESTS;
+        let mut is_over = !matches!(self.intake, Intake::Draining(_));
+        while !is_over {
+            self.begin();
+            tokio::select! {
+                Some(users) = self.ended.recv() => self.end(users),
+                came = self.intake.next() => match came {
+                    Came::Event(BusEvent::Message(message)) => self.take(message.payload),
+                    Came::Event(_) => {}
+                    Came::Drained | Came::Reopening | Came::Closed => is_over = true,
+                },
+                () = sleep_until(deadline.into()) => {
+                    tracing::warn!("the bus did not end a subscription in time: devices may have to ask again");
+                    is_over = true;
+                }
             }
-            next = timeout(LAST_REQUESTS, subscription.next()).await;
         }
-        if next.is_err() {
-            tracing::warn!("the bus did not end a subscription in time: devices may have to ask again");
+        self.begin();
+        while !self.queue.is_empty() {
+            let Some(users) = self.ended.recv().await else { return };
+            self.end(users);
+            self.begin();
         }
     }
 
-    /// Starts handling a message, waiting while as many requests are handled as may be.
-    async fn begin(&self, payload: Bytes) {
-        for request in self.responder.parse(payload) {
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+    fn take(&mut self, payload: Bytes) {
+        let now = Instant::now();
+        for job in self.responder.parse(payload) {
+            let user = job.user.clone();
+            if let Err(request) = self.queue.push(job, now) {
+                throttled!(warn, kind = R::NAME, %user, "too much of a user waits: what comes is refused");
+                self.refuse(request);
+            }
+        }
+    }
+
+    /// Answers beside the queue, as long as answers get away.
+    fn refuse(&self, request: R::Request) {
+        let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        let Some((server, record)) = self.responder.refuse(request) else { return };
+        let im = self.im.clone();
+        self.running.spawn(async move {
+            im.inner.publisher.submit_and_forget(&server, record).await;
+            drop(permit);
+        });
+    }
+
+    /// Begins as much as may be under way.
+    fn begin(&mut self) {
+        while self.calls < self.limits.concurrency {
+            let (mut users, mut requests) = (Vec::new(), Vec::new());
+            let now = Instant::now();
+            while requests.len() < self.limits.batch
+                && let Some(next) = self.queue.next(now)
+            {
+                match next {
+                    Next::Begin(user, request) => {
+                        users.push(user);
+                        requests.push(request);
+                    }
+                    Next::Expired(user, _) => {
+                        let kind = R::NAME;
+                        throttled!(warn, kind, %user, "requests waited for too long and were dropped");
+                    }
+                }
+            }
+            if requests.is_empty() {
+                return;
+            }
+            self.calls += 1;
             let responder = Arc::clone(&self.responder);
+            let over = Over { users, over: self.over.clone() };
             self.running.spawn(async move {
-                responder.handle(request).await;
-                drop(place);
+                responder.handle(requests).await;
+                drop(over);
             });
+        }
+    }
+
+    fn end(&mut self, users: Vec<UserId>) {
+        self.calls -= 1;
+        users.iter().for_each(|user| self.queue.done(user));
+    }
+}
+
+/// Tells the queue that a call is over, also if it panicked.
+struct Over {
+    users: Vec<UserId>,
+    over: mpsc::Sender<Vec<UserId>>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        // There is a place for each call.
+        let _ = self.over.try_send(std::mem::take(&mut self.users));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Cluster, Publication};
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    /// Tells what it handles. The first one of all waits until it is let go.
+    struct Recorder {
+        gate: Semaphore,
+        handled: mpsc::UnboundedSender<u32>,
+    }
+
+    impl Responder for Recorder {
+        type Request = u32;
+
+        const NAME: &'static str = "numbers";
+
+        fn limits(&self) -> Limits {
+            Limits { concurrency: 1, batch: 1, per_user: 1, waiting_per_user: 100, patience: PATIENCE }
+        }
+
+        fn parse(&self, payload: Bytes) -> Vec<Job<u32>> {
+            let number = u32::from_be_bytes(payload[..].try_into().unwrap());
+            vec![Job::new(UserId::parse(&format!("u{}", number % 1000)).unwrap(), number, payload.len())]
+        }
+
+        async fn handle(self: Arc<Self>, requests: Vec<u32>) {
+            for number in requests {
+                self.handled.send(number).unwrap();
+                self.gate.acquire().await.unwrap().forget();
+            }
+        }
+    }
+
+    async fn start(
+        cluster: &Cluster,
+        permits: usize,
+    ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
+        let im = Im::with_cluster(cluster.clone()).await.unwrap();
+        let (handled, heard) = mpsc::unbounded_channel();
+        let recorder = Arc::new(Recorder { gate: Semaphore::new(permits), handled });
+        let responders = Responders { im, running: TaskTracker::new(), stop: CancellationToken::new() };
+        let subject = cluster.names().upstream_sync();
+        responders.start_shared(subject, Arc::clone(&recorder)).await.unwrap();
+        (responders, heard, recorder)
+    }
+
+    async fn publish(cluster: &Cluster, number: u32) {
+        let subject = cluster.names().upstream_sync();
+        let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+        cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
+    }
+
+    /// Metastable otherwise: what is worked off has been given up by whoever asked, who asks again meanwhile.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_backlog_that_nobody_waits_for_holds_up_nobody() {
+        let cluster = Cluster::embedded();
+        let (responders, mut heard, recorder) = start(&cluster, 0).await;
+        publish(&cluster, 0).await;
+        assert_eq!(heard.recv().await, Some(0), "and it holds everything up");
+        for number in 1..=10_000 {
+            publish(&cluster, number).await;
+        }
+        let given_up = Instant::now() + PATIENCE * 2;
+        sleep_until(given_up.into()).await;
+        publish(&cluster, 77_777).await;
+        recorder.gate.add_permits(1_000_000);
+        assert_eq!(heard.recv().await, Some(77_777));
+        assert_eq!(heard.try_recv().ok(), None);
+        responders.stop.cancel();
+        responders.running.close();
+        responders.running.wait().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_back_end_without_its_stores_leaves_requests_to_others() {
+        let cluster = Cluster::embedded();
+        let (cut_off, mut unheard, _) = start(&cluster, 1_000_000).await;
+        let (_well, mut heard, _) = start(&cluster, 1_000_000).await;
+        cut_off.im.inner.stores.send_replace(false);
+        // Until it has noticed, it takes its share.
+        let mut number = 0;
+        let mut in_a_row = 0;
+        while in_a_row < 50 {
+            number += 1;
+            publish(&cluster, number).await;
+            tokio::select! {
+                Some(_) = heard.recv() => in_a_row += 1,
+                Some(_) = unheard.recv() => in_a_row = 0,
+            }
+        }
+        cut_off.im.inner.stores.send_replace(true);
+        loop {
+            number += 1;
+            publish(&cluster, number).await;
+            tokio::select! {
+                Some(_) = heard.recv() => {}
+                Some(_) = unheard.recv() => break,
+            }
         }
     }
 }

@@ -9,13 +9,15 @@ use super::{
     Handler, Refusal,
     answers::{RETRY_MS, answer as answer_frame, fit, refused, response},
     asker::Asker,
+    call::{Deadline, HandlerFailed},
     request::Requests,
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
-    backend::room::in_room,
+    backend::{im::Im, room::in_room},
     cluster::ReadLimit,
     id::{ChannelId, Device, UserId},
+    log_throttle::throttled,
     proto::{
         frame,
         limits::{MAX_FRAME_BYTES, MAX_RECENT, MAX_WATCHED_USERS},
@@ -79,7 +81,9 @@ impl<H: Handler> Requests<H> {
         let channel = parse(&join.channel)?;
         let (user, device) = (asker.user.clone(), asker.device.clone());
         let asked = RoomJoin { user, device, channel: channel.clone(), data: join.data };
-        let RoomWelcome { answer, recent } = self.handler.join_room(asked).await.map_err(rule)?;
+        let call = Deadline::new(self.im.inner.config.handler_timeout, "join_room", &asker.user);
+        let joined = call.run(|| self.handler.join_room(asked)).await.map_err(HandlerFailed::refused)?;
+        let RoomWelcome { answer, recent } = joined.map_err(rule)?;
         if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(in_room(&channel))).await {
             let reason = "the server could not join the connection: it is in too many rooms, or try again";
             return Err(refused(RefusalKind::Unavailable, reason.to_owned(), RETRY_MS));
@@ -93,7 +97,7 @@ impl<H: Handler> Requests<H> {
         let joined_room = Some(pb::RawJoinedRoom { online, answer, recent });
         let frame = answer_frame(pb::RawResponse { number, joined_room, ..Default::default() });
         if frame.len() > MAX_FRAME_BYTES {
-            tracing::error!(%channel, "the handler's answer to a join is too large");
+            throttled!(error, %channel, "the handler's answer to a join is too large");
             let reason = "the back end's answer is too large".to_owned();
             return Err(refused(RefusalKind::Internal, reason, 0));
         }
@@ -116,7 +120,7 @@ impl<H: Handler> Requests<H> {
         let limit = ReadLimit::new(count.min(MAX_RECENT)).with_bytes(MAX_FRAME_BYTES);
         let page = self.im.raw_history(&asker.user, &conversation, &newest, limit).await;
         let page = page.map_err(|error| {
-            tracing::warn!(%channel, %error, "what was said last in a room could not be read");
+            throttled!(warn, %channel, %error, "what was said last in a room could not be read");
             let reason = "what was said last could not be read".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         })?;
@@ -151,35 +155,42 @@ impl<H: Handler> Requests<H> {
         let mut users = users.map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(user.clone()));
-        let users = self.visible(asker, users).await;
+        let users =
+            visible(&self.im, &*self.handler, &asker.user, users).await.map_err(HandlerFailed::refused)?;
         let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
-        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), only: true };
+        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), only: true, pass: 0 };
         if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(watched)).await {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
         // After the join: what changes from here on is told.
         let presences = self.im.presence(&users).await.map_err(|error| {
-            tracing::warn!(user = %asker.user, %error, "presence could not be told");
+            throttled!(warn, user = %asker.user, %error, "presence could not be told");
             refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
         })?;
         Ok(presences_frames(number, presences))
     }
+}
 
-    /// Those that the asker may see: itself, and whom the handler names among those that were asked for.
-    async fn visible(&self, asker: &Asker, users: Vec<UserId>) -> Vec<UserId> {
-        let own = users.contains(&asker.user).then(|| asker.user.clone());
-        let others: Vec<UserId> = users.into_iter().filter(|user| *user != asker.user).collect();
-        let asked: HashSet<UserId> = others.iter().cloned().collect();
-        let mut visible = if others.is_empty() {
-            Vec::new()
-        } else {
-            self.handler.may_watch(asker.user.clone(), others).await
-        };
-        let mut told = HashSet::new();
-        visible.retain(|user| asked.contains(user) && told.insert(user.clone()));
-        visible.into_iter().chain(own).collect()
-    }
+/// Those of some users that a user may watch: itself, and whom the handler names among them.
+pub(super) async fn visible<H: Handler>(
+    im: &Im,
+    handler: &H,
+    watcher: &UserId,
+    users: Vec<UserId>,
+) -> Result<Vec<UserId>, HandlerFailed> {
+    let own = users.contains(watcher).then(|| watcher.clone());
+    let others: Vec<UserId> = users.into_iter().filter(|user| user != watcher).collect();
+    let asked: HashSet<UserId> = others.iter().cloned().collect();
+    let mut visible = if others.is_empty() {
+        Vec::new()
+    } else {
+        let call = Deadline::new(im.inner.config.handler_timeout, "may_watch", watcher);
+        call.run(|| handler.may_watch(watcher.clone(), others)).await?
+    };
+    let mut told = HashSet::new();
+    visible.retain(|user| asked.contains(user) && told.insert(user.clone()));
+    Ok(visible.into_iter().chain(own).collect())
 }
 
 /// The response with as many as fit, and each of the others in a frame of its own before it.

@@ -1,22 +1,40 @@
 //! What devices signal: passed on to those who are meant, if the handler says so.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use prost::Message as _;
 
-use super::{Handler, responder::Responder};
+use super::{
+    Handler,
+    call::{Deadline, HandlerFailed},
+    queue::{Job, Limits},
+    reach::{Reach, ReachKind, may_show},
+    responder::Responder,
+};
 use crate::{
     CallStep, Recipient, Signal,
-    backend::{im::Im, send::check_size},
+    backend::{
+        budget::{Exhausted, RecentMap, Resource},
+        im::Im,
+        send::check_size,
+    },
     cluster::{MembersError, RoutesError},
     id::{ChannelId, Device, UserId},
+    log_throttle::throttled,
     proto::{frame, pb},
 };
 
-/// How many signals are handled at once; further ones wait on the bus.
+/// How many signals are handled at once, how many of one user, and how many of one user wait.
 const CONCURRENCY: usize = 256;
+const PER_USER: usize = 4;
+const WAITING_PER_USER: usize = 64;
+
+/// How long a signal waits. It is for the moment.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a device signalled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +75,20 @@ impl Relay {
     }
 }
 
+/// In channels with more members than this, and in rooms with more devices, it is not told who is typing: nobody can read
+/// it, and each of those who type would cost all the others a frame every few seconds.
+const MAX_TYPING_AUDIENCE: usize = 100;
+
+/// How long it is remembered whether a channel is larger than that, and of how many channels.
+const AUDIENCE_TTL: Duration = Duration::from_secs(10);
+const MAX_AUDIENCES: usize = 8192;
+
 /// Asks the handler, and passes on what it says.
 pub(super) struct Signals<H> {
-    pub(super) im: Im,
-    pub(super) handler: Arc<H>,
+    im: Im,
+    handler: Arc<H>,
+    /// Which channels are too large for typing notices, and when that was looked up.
+    is_large: Mutex<RecentMap<ChannelId, Option<(bool, Instant)>>>,
 }
 
 /// Why a signal was not passed on. Nobody is told.
@@ -74,45 +102,124 @@ enum SignalError {
     Stranger(UserId, ChannelId),
     #[error("it is too large")]
     TooLarge,
-    #[error("the handler panicked")]
-    Panicked,
+    #[error("{0} may not reach {1}")]
+    OutOfReach(UserId, UserId),
+    #[error("the user signals more than its budget has")]
+    Exhausted,
+    #[error("who is typing is not told in channels of that size")]
+    LargeChannel,
+    #[error(transparent)]
+    Handler(#[from] HandlerFailed),
+}
+
+impl From<Exhausted> for SignalError {
+    fn from(_: Exhausted) -> Self {
+        Self::Exhausted
+    }
+}
+
+/// A signal, and what the server and the device said with it.
+pub(super) struct Request {
+    incoming: IncomingSignal,
+    in_room: bool,
+    bytes: u64,
 }
 
 impl<H: Handler> Responder for Signals<H> {
-    type Request = (IncomingSignal, bool);
+    type Request = Request;
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "signals";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: 1,
+            per_user: PER_USER,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<(IncomingSignal, bool)> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<Request>> {
         let Ok(upstream) = pb::UpstreamSignals::decode(payload) else {
-            tracing::warn!("a batch of signals is not valid and was dropped");
+            throttled!(warn, "a batch of signals is not valid and was dropped");
             return Vec::new();
         };
         upstream.signals.into_iter().filter_map(incoming).collect()
     }
 
-    async fn handle(self: Arc<Self>, (incoming, in_room): (IncomingSignal, bool)) {
-        if let Err(error) = self.pass_on(incoming, in_room).await {
-            tracing::debug!(%error, "a signal was not passed on");
+    async fn handle(self: Arc<Self>, requests: Vec<Request>) {
+        for request in requests {
+            if let Err(error) = self.pass_on(request).await {
+                tracing::debug!(%error, "a signal was not passed on");
+            }
         }
     }
 }
 
 impl<H: Handler> Signals<H> {
-    async fn pass_on(&self, incoming: IncomingSignal, in_room: bool) -> Result<(), SignalError> {
-        if let Recipient::Channel(channel) = &incoming.to
-            && !in_room
-            && !self.im.inner.cluster.members().is_member(channel, &incoming.from).await?
-        {
-            return Err(SignalError::Stranger(incoming.from, channel.clone()));
+    pub(super) fn new(im: Im, handler: Arc<H>) -> Self {
+        Self { im, handler, is_large: Mutex::new(RecentMap::new(MAX_AUDIENCES)) }
+    }
+
+    async fn pass_on(&self, Request { incoming, in_room, bytes }: Request) -> Result<(), SignalError> {
+        let inner = &self.im.inner;
+        inner.budgets.take(&incoming.from, [(Resource::Signals, 1), (Resource::SignalBytes, bytes)])?;
+        match &incoming.to {
+            Recipient::User(to) => self.check_reach(&incoming, to).await?,
+            Recipient::Channel(channel) => self.check_channel(&incoming, channel, in_room).await?,
         }
-        let decision = AssertUnwindSafe(self.handler.signal(incoming)).catch_unwind().await;
-        match decision.map_err(|_| SignalError::Panicked)? {
+        let from = incoming.from.clone();
+        let call = Deadline::new(inner.config.handler_timeout, "signal", &from);
+        match call.run(|| self.handler.signal(incoming)).await? {
             Some(relay) => self.relay(relay).await,
             None => Ok(()),
         }
+    }
+
+    async fn check_reach(&self, incoming: &IncomingSignal, to: &UserId) -> Result<(), SignalError> {
+        let (from, device) = (incoming.from.clone(), incoming.device.clone());
+        let reach = Reach { from, device, to: to.clone(), what: ReachKind::Signal };
+        if may_show(&self.im, &*self.handler, &reach, false).await {
+            return Ok(());
+        }
+        Err(SignalError::OutOfReach(reach.from, reach.to))
+    }
+
+    async fn check_channel(
+        &self,
+        incoming: &IncomingSignal,
+        channel: &ChannelId,
+        in_room: bool,
+    ) -> Result<(), SignalError> {
+        let from = &incoming.from;
+        if !in_room && !self.im.inner.cluster.members().is_member(channel, from).await? {
+            return Err(SignalError::Stranger(from.clone(), channel.clone()));
+        }
+        let is_typing = matches!(incoming.signal, Signal::Typing { .. });
+        if is_typing && self.is_large(channel, in_room).await? {
+            return Err(SignalError::LargeChannel);
+        }
+        Ok(())
+    }
+
+    /// Whether a channel has too many members for typing notices, or as a room too many devices.
+    async fn is_large(&self, channel: &ChannelId, in_room: bool) -> Result<bool, SignalError> {
+        let known = *self.lock().entry(channel);
+        if let Some((is_large, looked_up)) = known
+            && looked_up.elapsed() < AUDIENCE_TTL
+        {
+            return Ok(is_large);
+        }
+        let members = self.im.inner.cluster.members().members(channel, None, MAX_TYPING_AUDIENCE + 1).await?;
+        let is_large = members.len() > MAX_TYPING_AUDIENCE
+            || (in_room && self.im.count_online(channel).await? > MAX_TYPING_AUDIENCE as u64);
+        *self.lock().entry(channel) = Some((is_large, Instant::now()));
+        Ok(is_large)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RecentMap<ChannelId, Option<(bool, Instant)>>> {
+        self.is_large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn relay(&self, Relay { signal, own_devices }: Relay) -> Result<(), SignalError> {
@@ -124,8 +231,7 @@ impl<H: Handler> Signals<H> {
                 self.push(user, wanted, &signal, &frame).await?;
             }
             Recipient::Channel(channel) => {
-                let effect = Some(pb::record::Effect::Frames(frame.clone()));
-                let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
+                let record = pb::Record { channel: channel.to_string(), ..passing(&frame) };
                 for server in self.im.servers_of(channel).await? {
                     self.im.inner.publisher.submit_and_forget(&server, record.clone()).await;
                 }
@@ -155,12 +261,17 @@ impl<H: Handler> Signals<H> {
         let wanted = |device: &Device| wanted(device) && !is_origin(device);
         for (server, located) in self.im.locate_heard(std::slice::from_ref(user), wanted).await? {
             let connections = located.iter().map(|located| located.connection.0).collect();
-            let effect = Some(pb::record::Effect::Frames(frame.clone()));
-            let record = pb::Record { connections, effect, ..pb::Record::default() };
+            let record = pb::Record { connections, ..passing(frame) };
             self.im.inner.publisher.submit_and_forget(&server, record).await;
         }
         Ok(())
     }
+}
+
+/// Lost if it is lost: a device that reads slowly does without it, and does not lose its connection for it.
+fn passing(frame: &Bytes) -> pb::Record {
+    let effect = Some(pb::record::Effect::Frames(frame.clone()));
+    pb::Record { effect, priority: pb::Priority::Low.into(), ..pb::Record::default() }
 }
 
 /// What the other devices of whoever sent it are told.
@@ -184,7 +295,8 @@ fn signalled(signal: &IncomingSignal, body: Signal) -> Bytes {
 }
 
 /// What makes no sense is passed over: who sent it is not told.
-fn incoming(upstream: pb::UpstreamSignal) -> Option<(IncomingSignal, bool)> {
+fn incoming(upstream: pb::UpstreamSignal) -> Option<Job<Request>> {
+    let bytes = upstream.signal.len();
     let from = UserId::parse(&upstream.user).ok()?;
     let device = Device::try_from(upstream.device?).ok()?;
     let signal = pb::Signal::decode(upstream.signal).ok()?;
@@ -200,5 +312,7 @@ fn incoming(upstream: pb::UpstreamSignal) -> Option<(IncomingSignal, bool)> {
     if signal == Signal::Unknown || (is_elsewhere && to != from) {
         return None;
     }
-    Some((IncomingSignal { from, device, to, to_device, signal }, upstream.in_room))
+    let incoming = IncomingSignal { from, device, to, to_device, signal };
+    let request = Request { incoming, in_room: upstream.in_room, bytes: bytes as u64 };
+    Some(Job::new(request.incoming.from.clone(), request, bytes))
 }

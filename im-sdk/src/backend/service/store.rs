@@ -1,19 +1,26 @@
 //! Tells servers that cannot reach the route store whether it answers here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::responder::Responder;
+use super::{
+    queue::{Job, Limits},
+    responder::Responder,
+};
 use crate::{
     backend::im::Im,
-    id::ServerId,
+    id::{ServerId, UserId},
+    log_throttle::throttled,
     proto::{pb, pb::record::Effect},
 };
 
 /// How many are answered at once: no more than there are servers ask, each of them every few seconds.
 const CONCURRENCY: usize = 16;
+
+/// How long a question waits. The server asks again.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers servers.
 pub(super) struct StoreChecks {
@@ -23,20 +30,38 @@ pub(super) struct StoreChecks {
 impl Responder for StoreChecks {
     type Request = (ServerId, u64);
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "questions about the route store";
+
+    /// The answer is what others ask for: also that it cannot be reached.
+    const NEEDS_STORES: bool = false;
+
+    fn limits(&self) -> Limits {
+        let (per_user, waiting_per_user) = (1, 4);
+        Limits { concurrency: CONCURRENCY, batch: 1, per_user, waiting_per_user, patience: PATIENCE }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Self::Request> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<Self::Request>> {
+        let bytes = payload.len();
         let check = pb::UpstreamStoreCheck::decode(payload).ok();
         let parsed = check.and_then(|check| Some((ServerId::parse(&check.server).ok()?, check.number)));
         if parsed.is_none() {
-            tracing::debug!("a server's question about the route store is not valid");
+            throttled!(debug, "a server's question about the route store is not valid");
         }
-        parsed.into_iter().collect()
+        // Servers take turns as users do: whatever names a server can name a user.
+        let job =
+            |request: Self::Request| Some(Job::new(UserId::parse(request.0.as_str()).ok()?, request, bytes));
+        parsed.and_then(job).into_iter().collect()
     }
 
-    async fn handle(self: Arc<Self>, (server, number): Self::Request) {
+    async fn handle(self: Arc<Self>, requests: Vec<Self::Request>) {
+        for (server, number) in requests {
+            self.report(server, number).await;
+        }
+    }
+}
+
+impl StoreChecks {
+    async fn report(&self, server: ServerId, number: u64) {
         let inner = &self.im.inner;
         let report = match inner.cluster.routes().live_servers().await {
             Ok(servers) => {

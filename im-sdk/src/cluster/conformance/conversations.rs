@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::{
     ConversationState, ReadMark, Recipient,
-    cluster::{ChangedConversation, ConversationPatch, Conversations, MAX_CONVERSATIONS},
+    cluster::{ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_CONVERSATIONS},
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -24,6 +24,8 @@ pub async fn check_conversations(store: &dyn Conversations) {
     changes_at_once_all_count(store).await;
     the_oldest_are_forgotten(store).await;
     readers_are_counted(store).await;
+    contacts_have_a_direction(store).await;
+    contacts_are_bounded(store).await;
 }
 
 async fn nothing_is_set_at_first(store: &dyn Conversations) {
@@ -204,6 +206,34 @@ async fn readers_are_counted(store: &dyn Conversations) {
     store.remove_readers(&team, &[]).await.expect("remove nobody");
     store.remove_readers(&team, &users).await.expect("remove all");
     assert_eq!(readers(0, 10).await, (0, BTreeSet::new()));
+}
+
+async fn contacts_have_a_direction(store: &dyn Conversations) {
+    let (alice, bob, carol) = (user(), user(), user());
+    for _ in 0..2 {
+        store.note_contact(&alice, &bob).await.expect("note");
+        assert!(store.has_contact(&alice, &bob).await.expect("look"));
+    }
+    for (user, contact) in [(&bob, &alice), (&alice, &carol), (&alice, &alice)] {
+        assert!(!store.has_contact(user, contact).await.expect("look"), "{user} -> {contact}");
+    }
+}
+
+/// The oldest go first. Those that are noted at once may be of the same millisecond, and of these any may go.
+async fn contacts_are_bounded(store: &dyn Conversations) {
+    const AT_ONCE: usize = 64;
+    let (alice, first) = (user(), user());
+    store.note_contact(&alice, &first).await.expect("note");
+    let others: Vec<UserId> = (0..MAX_CONTACTS + AT_ONCE).map(|_| user()).collect();
+    for others in others.chunks(AT_ONCE) {
+        let notes = others.iter().map(|other| store.note_contact(&alice, other));
+        join_all(notes).await.into_iter().for_each(|noted| noted.expect("note"));
+    }
+    assert!(!store.has_contact(&alice, &first).await.expect("look"), "forgotten");
+    let looks = others.iter().map(|other| store.has_contact(&alice, other));
+    let kept: Vec<bool> = join_all(looks).await.into_iter().map(|there| there.expect("look")).collect();
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), MAX_CONTACTS);
+    assert!(kept[2 * AT_ONCE..].iter().all(|kept| *kept), "the newest stay");
 }
 
 async fn change(

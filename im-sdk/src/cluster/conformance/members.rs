@@ -115,6 +115,13 @@ async fn a_user_in_many_channels(members: &dyn Membership) {
     let adds = all.iter().map(|channel| members.add(channel, std::slice::from_ref(&user)));
     join_all(adds).await.into_iter().for_each(|added| added.expect("add"));
     assert_eq!(channels(members, &user).await, all);
+    let mut asked: Vec<ChannelId> = all.into_iter().collect();
+    asked.insert(500, channel());
+    asked.push(channel());
+    let found = members.is_member_of(&user, &asked).await.expect("look for a member");
+    assert!(found.iter().enumerate().all(|(index, found)| *found == ![500, 1001].contains(&index)));
+    assert_eq!(found.len(), asked.len(), "in their order");
+    assert!(members.is_member_of(&user, &[]).await.expect("look for a member").is_empty());
 }
 
 async fn channels(members: &dyn Membership, user: &UserId) -> HashSet<ChannelId> {

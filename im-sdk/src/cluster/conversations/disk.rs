@@ -1,13 +1,17 @@
 //! Conversations in the file that holds the logs, for a back end that runs embedded.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
-    CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    LIST, LOOK, MAX_CONVERSATIONS, NOTE, REMOVE, Readers, name, patch::Stored,
+    CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, MAX_CONTACTS, MAX_CONVERSATIONS, NOTE, NOTE_CONTACT,
+    REMOVE, Readers, name, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -26,6 +30,9 @@ const USERS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("conversat
 
 /// Channel and user -> how far the user has read.
 const READERS: TableDefinition<(&str, &str), u64> = TableDefinition::new("readers");
+
+/// User and whom the user has written to -> when that was noted last, in milliseconds since the Unix epoch.
+const CONTACTS: TableDefinition<(&str, &str), u64> = TableDefinition::new("contacts");
 
 /// Conversations in the file of a [`DiskLog`](crate::cluster::DiskLog), see
 /// [`DiskLog::conversations`](crate::cluster::DiskLog::conversations). Ok from a change means that it is on the disk
@@ -56,6 +63,7 @@ pub(in crate::cluster) fn create(transaction: &redb::WriteTransaction) -> Result
     transaction.open_table(VERSIONS)?;
     transaction.open_table(USERS)?;
     transaction.open_table(READERS)?;
+    transaction.open_table(CONTACTS)?;
     Ok(())
 }
 
@@ -177,6 +185,61 @@ impl Conversations for DiskConversations {
         })
         .await
     }
+
+    async fn note_contact(&self, user: &UserId, contact: &UserId) -> Result<(), ConversationsError> {
+        let (user, contact) = (user.clone(), contact.clone());
+        self.run(NOTE_CONTACT, move |database| {
+            let transaction = database.begin_write()?;
+            note_contact(&mut transaction.open_table(CONTACTS)?, &user, &contact)?;
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {
+        let (user, contact) = (user.clone(), contact.clone());
+        self.run(LOOK_CONTACT, move |database| {
+            let table = database.begin_read()?.open_table(CONTACTS)?;
+            let noted = table.get((user.as_str(), contact.as_str()))?.map(|noted| noted.value());
+            Ok(noted.is_some_and(|noted| noted.saturating_add(contact_ttl_ms()) > unix_ms()))
+        })
+        .await
+    }
+}
+
+fn note_contact(
+    contacts: &mut redb::Table<'_, (&'static str, &'static str), u64>,
+    user: &UserId,
+    contact: &UserId,
+) -> Result<(), redb::Error> {
+    if contacts.insert((user.as_str(), contact.as_str()), unix_ms())?.is_some() {
+        return Ok(());
+    }
+    let (mut count, mut oldest) = (0, None::<(u64, String)>);
+    for entry in contacts.range((user.as_str(), "")..)? {
+        let (key, noted) = entry?;
+        let ((of, name), noted) = (key.value(), noted.value());
+        if of != user.as_str() {
+            break;
+        }
+        count += 1;
+        if name != contact.as_str() && oldest.as_ref().is_none_or(|(oldest, _)| noted < *oldest) {
+            oldest = Some((noted, name.to_owned()));
+        }
+    }
+    if let Some((_, oldest)) = oldest.filter(|_| count > MAX_CONTACTS) {
+        contacts.remove((user.as_str(), oldest.as_str()))?;
+    }
+    Ok(())
+}
+
+fn contact_ttl_ms() -> u64 {
+    u64::try_from(CONTACT_TTL.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn read(found: Option<(u64, &[u8])>, conversation: Recipient) -> Stored {

@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use async_trait::async_trait;
 
 use super::{
-    ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONVERSATIONS, Readers, patch::Stored,
+    CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
+    MAX_CONTACTS, MAX_CONVERSATIONS, Readers, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -27,6 +28,8 @@ pub struct MemoryConversations {
 struct State {
     users: HashMap<UserId, OfUser>,
     readers: HashMap<ChannelId, BTreeMap<UserId, u64>>,
+    /// When each was noted last.
+    contacts: HashMap<UserId, HashMap<UserId, Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +135,25 @@ impl Conversations for MemoryConversations {
             }
         }
         Ok(())
+    }
+
+    async fn note_contact(&self, user: &UserId, contact: &UserId) -> Result<(), ConversationsError> {
+        let mut state = self.lock();
+        let contacts = state.contacts.entry(user.clone()).or_default();
+        contacts.insert(contact.clone(), Instant::now());
+        if contacts.len() > MAX_CONTACTS
+            && let Some(oldest) =
+                contacts.iter().min_by_key(|(_, noted)| **noted).map(|(contact, _)| contact.clone())
+        {
+            contacts.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {
+        let state = self.lock();
+        let noted = state.contacts.get(user).and_then(|contacts| contacts.get(contact));
+        Ok(noted.is_some_and(|noted| noted.elapsed() < CONTACT_TTL))
     }
 }
 

@@ -7,7 +7,7 @@ mod memory;
 mod patch;
 mod redis;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -29,7 +29,13 @@ pub const MAX_CONVERSATIONS: usize = limits::MAX_CONVERSATIONS;
 /// The highest place that a mark may name: a store may count in floating point. No log gets there.
 pub const MAX_MARKED_SEQ: u64 = limits::MAX_SEQ;
 
-/// Keeps what users have set in their conversations. Back ends alone use it.
+/// The most contacts of a user that are kept. Beyond, the one that was noted the longest time ago is forgotten.
+pub const MAX_CONTACTS: usize = 1024;
+
+/// How long a contact is kept after it was noted last.
+pub const CONTACT_TTL: Duration = Duration::from_secs(180 * 24 * 3600);
+
+/// Keeps what users have set in their conversations, and to whom they have written. Back ends alone use it.
 #[async_trait]
 pub trait Conversations: Send + Sync + fmt::Debug + 'static {
     /// Changes what a user has set in a conversation, by the rules of [`ConversationPatch`]. A change that makes a
@@ -93,6 +99,19 @@ pub trait Conversations: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// [`ConversationsError`]. Repeating it does no harm.
     async fn remove_readers(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), ConversationsError>;
+
+    /// Notes that a user has written to another one. It is forgotten after [`CONTACT_TTL`], or when the user has written to
+    /// [`MAX_CONTACTS`] others since.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]. Repeating it does no harm.
+    async fn note_contact(&self, user: &UserId, contact: &UserId) -> Result<(), ConversationsError>;
+
+    /// Whether a user has written to another one, as far as it is known. The other direction says nothing.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError>;
 }
 
 /// What became of a change.
@@ -151,6 +170,8 @@ const LIST: &str = "list what was changed";
 const NOTE: &str = "note a reader";
 const COUNT: &str = "count readers";
 const REMOVE: &str = "remove readers";
+const NOTE_CONTACT: &str = "note a contact";
+const LOOK_CONTACT: &str = "look a contact up";
 
 /// A conversation's name in a store.
 fn name(conversation: &Recipient) -> String {

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 
 use super::{
-    CHANGE, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    LIST, LOOK, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE, REMOVE, Readers, name, patch::Stored,
+    CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, MAX_CONTACTS, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE,
+    NOTE_CONTACT, REMOVE, Readers, name, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -183,6 +184,25 @@ impl Conversations for RedisConversations {
         });
         self.redis.query_all::<i64>(commands.collect()).await.map(drop).map_err(failed(REMOVE))
     }
+
+    async fn note_contact(&self, user: &UserId, contact: &UserId) -> Result<(), ConversationsError> {
+        let contacts = self.names.contacts(user);
+        let keys = [&*contacts];
+        let call = NOTE_CONTACTS.on(&keys).arg(contact.as_str()).arg(contact_ttl_ms()).arg(MAX_CONTACTS);
+        self.redis.run::<i64>(call).await.map(drop).map_err(failed(NOTE_CONTACT))
+    }
+
+    async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {
+        let contacts = self.names.contacts(user);
+        let keys = [&*contacts];
+        let call = FIND_CONTACT.on(&keys).arg(contact.as_str()).arg(contact_ttl_ms());
+        let found: i64 = self.redis.run(call).await.map_err(failed(LOOK_CONTACT))?;
+        Ok(found == 1)
+    }
+}
+
+fn contact_ttl_ms() -> u64 {
+    u64::try_from(CONTACT_TTL.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn failed(action: &'static str) -> impl FnOnce(RequestError) -> ConversationsError {
@@ -255,6 +275,35 @@ static COUNT_READERS: LazyLock<Script> = LazyLock::new(|| {
         r"
 local count = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf')
 return { count, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'LIMIT', 0, ARGV[2]) }
+",
+    )
+});
+
+/// `KEYS`: contacts. `ARGV`: contact, how long one is kept in ms, how many there may be.
+static NOTE_CONTACTS: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+",
+    )
+});
+
+/// `KEYS`: contacts. `ARGV`: contact, how long one is kept in ms. Answers 1 if it is there.
+static FIND_CONTACT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local noted = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if noted and tonumber(noted) > time[1] * 1000 - ARGV[2] then
+  return 1
+end
+return 0
 ",
     )
 });

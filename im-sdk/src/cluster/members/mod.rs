@@ -5,7 +5,7 @@ mod disk;
 mod memory;
 mod redis;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -35,6 +35,15 @@ pub trait Membership: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`MembersError`].
     async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, MembersError>;
+
+    /// Of which of these channels a user is a member, in their order. The default looks through [`Membership::channels`].
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    async fn is_member_of(&self, user: &UserId, channels: &[ChannelId]) -> Result<Vec<bool>, MembersError> {
+        let all: HashSet<ChannelId> = self.channels(user).await?.into_iter().collect();
+        Ok(channels.iter().map(|channel| all.contains(channel)).collect())
+    }
 
     /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.
     ///

@@ -136,6 +136,20 @@ impl Membership for RedisMembers {
         Ok(found.map_err(failed("look for a member"))?.pop().unwrap_or_default())
     }
 
+    async fn is_member_of(&self, user: &UserId, channels: &[ChannelId]) -> Result<Vec<bool>, MembersError> {
+        if channels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commands = channels.chunks(BATCH).map(|channels| {
+            let mut command = redis::cmd("SMISMEMBER");
+            command.arg(self.names.user_channels(user));
+            channels.iter().for_each(|channel| _ = command.arg(channel.as_str()));
+            command
+        });
+        let found = self.redis.query_all::<Vec<bool>>(commands.collect()).await;
+        Ok(found.map_err(failed("look for a member"))?.concat())
+    }
+
     async fn members(
         &self,
         channel: &ChannelId,

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{Sync, SyncError};
 use crate::{
     backend::publisher::Outcome,
-    id::ChannelId,
+    id::{ChannelId, UserId},
     proto::{pb, pb::record::Effect},
 };
 
@@ -15,21 +15,34 @@ use crate::{
 const PER_RECORD: usize = 1024;
 
 impl Sync {
-    /// Joins the connection to its user's channels, and waits until its server says that it has.
+    /// Joins the connection to its user's channels, has it leave all others, and waits until its server says that it has.
     ///
-    /// Who is removed while that goes on may be told to leave before it has joined; so the members' store is asked once
-    /// more afterwards.
+    /// Who is removed while that goes on may be told to leave before it has joined, and one who is added may be joined by another
+    /// sync before this one, which does not know of it, has it leave again. So the members' store is asked once more afterwards.
     pub(super) async fn join(&self) -> Result<Vec<ChannelId>, SyncError> {
-        let channels = self.members_channels().await?;
-        let joins = channels.chunks(PER_RECORD).map(|channels| self.ask(Effect::Join(names(channels))));
-        futures_util::future::try_join_all(joins).await?;
-        let removed = self.removed_meanwhile(&channels).await?;
-        let strangers = self.strangers(&channels);
-        if !strangers.is_empty() {
-            // It may follow them all the same, when it was not reached as its user was removed.
-            self.ask(Effect::Leave(names(&strangers))).await?;
+        let mut channels = self.members_channels().await?;
+        self.join_only(&channels).await?;
+        let now = self.members_channels().await?;
+        let before: HashSet<&ChannelId> = channels.iter().collect();
+        let added: Vec<ChannelId> = now.iter().filter(|channel| !before.contains(channel)).cloned().collect();
+        for added in added.chunks(PER_RECORD) {
+            self.ask(Effect::Join(names(added))).await?;
         }
-        Ok(channels.into_iter().filter(|channel| !removed.contains(channel)).collect())
+        let removed = self.leave_others(&channels, now).await?;
+        channels.retain(|channel| !removed.contains(channel));
+        channels.extend(added);
+        Ok(channels)
+    }
+
+    /// Whatever the connection was in as a member, it is in these channels alone from here on.
+    async fn join_only(&self, channels: &[ChannelId]) -> Result<(), SyncError> {
+        if channels.len() <= PER_RECORD {
+            return self.ask(Effect::Join(pb::Channels { only: true, ..names(channels) })).await;
+        }
+        let pass = rand::random_range(1..=u64::MAX);
+        let join = |channels| self.ask(Effect::Join(pb::Channels { pass, ..names(channels) }));
+        futures_util::future::try_join_all(channels.chunks(PER_RECORD).map(join)).await?;
+        self.ask(Effect::Leave(pb::Channels { pass, ..pb::Channels::default() })).await
     }
 
     /// The channels among these that the user is no member of any more. The connection has left them.
@@ -40,7 +53,17 @@ impl Sync {
         if channels.is_empty() {
             return Ok(Vec::new());
         }
-        let now: HashSet<ChannelId> = self.members_channels().await?.into_iter().collect();
+        let now = self.members_channels().await?;
+        self.leave_others(channels, now).await
+    }
+
+    /// Has the connection leave those channels that are not among the ones of now, and returns them.
+    async fn leave_others(
+        &self,
+        channels: &[ChannelId],
+        now: Vec<ChannelId>,
+    ) -> Result<Vec<ChannelId>, SyncError> {
+        let now: HashSet<ChannelId> = now.into_iter().collect();
         let removed: Vec<ChannelId> =
             channels.iter().filter(|channel| !now.contains(*channel)).cloned().collect();
         for removed in removed.chunks(PER_RECORD) {
@@ -49,7 +72,14 @@ impl Sync {
         Ok(removed)
     }
 
-    /// The channels that the device has a cursor of, and the user is no member of.
+    /// Has the connection watch those of some users whose presence it may see, and nobody else.
+    pub(super) async fn watch_only(&self, visible: &[UserId]) -> Result<(), SyncError> {
+        let channels = visible.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
+        let way = pb::Way::Watch.into();
+        self.ask(Effect::Join(pb::Channels { channels, way, only: true, pass: 0 })).await
+    }
+
+    /// The channels that the device has a cursor of, and the user is no member of. The connection is in none of them.
     pub(super) fn strangers(&self, channels: &[ChannelId]) -> Vec<ChannelId> {
         let channels: HashSet<&str> = channels.iter().map(ChannelId::as_str).collect();
         let strange =

@@ -6,25 +6,41 @@
 
 mod joining;
 mod log;
+mod membership;
 mod out;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
 
+pub(super) use self::membership::Memberships;
 use self::{log::Start, out::Out};
-use super::responder::Responder;
+use super::{
+    call::HandlerFailed,
+    queue::{Job, Limits},
+    responder::Responder,
+};
 use crate::{
-    backend::{im::Im, message::left_frame},
+    backend::{budget::Resource, im::Im, message::left_frame},
     cluster::{LogError, LogId, MembersError},
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
 };
 
-/// How many devices are brought up to date at once; others wait on the bus, and ask again.
+/// How many devices are brought up to date at once, how many of one user, and how many of one user wait.
 const CONCURRENCY: usize = 256;
+const PER_USER: usize = 2;
+const WAITING_PER_USER: usize = 32;
+
+/// How long a sync waits: by then the device, or its server, has given it up and asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many logs of a device are looked at at once: somebody is in thousands of channels, most of which are quiet.
 const LOGS_AT_ONCE: usize = 8;
@@ -33,7 +49,7 @@ const LOGS_AT_ONCE: usize = 8;
 const MAX_ENDS_BYTES: usize = MAX_FRAME_BYTES - 1024;
 
 /// A device that is being brought up to date.
-struct Sync {
+pub(super) struct Sync {
     im: Im,
     server: ServerId,
     connection: u64,
@@ -48,47 +64,107 @@ struct Sync {
 /// Why a sync ended early. The device asks again.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
-    #[error("the request is not valid: {0}")]
-    Invalid(String),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
     Members(#[from] MembersError),
     #[error("the connection is gone, or its server could not do what was asked")]
     Gone,
+    #[error("the user has got more than its budget has: the device goes on later")]
+    Exhausted,
+    #[error("the device asked once more")]
+    Superseded,
+    #[error(transparent)]
+    Handler(#[from] HandlerFailed),
 }
 
 /// Brings devices up to date.
 pub(super) struct Syncs {
-    pub(super) im: Im,
+    im: Im,
+    /// Those that are under way, by device.
+    under_way: Mutex<HashMap<(UserId, Device), CancellationToken>>,
+}
+
+impl Syncs {
+    pub(super) fn new(im: Im) -> Self {
+        Self { im, under_way: Mutex::default() }
+    }
+
+    /// Ends a device's sync that is under way: the device has asked again, perhaps over another connection, and what is sent
+    /// for the earlier one is of no use.
+    fn supersede(&self, sync: &Sync) {
+        if let Some(earlier) = self.lock().remove(&sync.owner()) {
+            earlier.cancel();
+        }
+    }
+
+    async fn run(&self, sync: Sync) {
+        let end = SyncEnd { server: sync.server.clone(), connection: sync.connection, number: sync.number };
+        let (owner, superseded) = (sync.owner(), CancellationToken::new());
+        if let Some(earlier) = self.lock().insert(owner.clone(), superseded.clone()) {
+            earlier.cancel();
+        }
+        let ended = superseded.run_until_cancelled(sync.bring_up_to_date()).await;
+        if let Err(error) = ended.unwrap_or(Err(SyncError::Superseded)) {
+            tracing::debug!(user = %sync.user, device = %sync.device, %error, "a sync ended early");
+        }
+        self.forget(&owner, &superseded);
+        end.tell(&self.im).await;
+    }
+
+    /// Unless a later one has the place by now.
+    fn forget(&self, owner: &(UserId, Device), superseded: &CancellationToken) {
+        let mut under_way = self.lock();
+        if !superseded.is_cancelled() {
+            under_way.remove(owner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(UserId, Device), CancellationToken>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Responder for Syncs {
-    type Request = Bytes;
+    type Request = Sync;
 
-    fn concurrency(&self) -> usize {
-        CONCURRENCY
+    const NAME: &'static str = "syncs";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: 1,
+            per_user: PER_USER,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Bytes> {
-        vec![payload]
+    fn parse(&self, payload: Bytes) -> Vec<Job<Sync>> {
+        let bytes = payload.len();
+        match Sync::parse(self.im.clone(), payload) {
+            Ok(sync) => {
+                self.supersede(&sync);
+                let (user, device) = sync.owner();
+                vec![Job { replaces: Some(device), ..Job::new(user, sync, bytes) }]
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a sync is not valid and was dropped");
+                Vec::new()
+            }
+        }
     }
 
-    async fn handle(self: Arc<Self>, payload: Bytes) {
-        if let Err(error) = Sync::run(self.im.clone(), payload).await {
-            tracing::debug!(%error, "a sync ended early");
+    async fn handle(self: Arc<Self>, requests: Vec<Sync>) {
+        for sync in requests {
+            self.run(sync).await;
         }
     }
 }
 
 impl Sync {
-    async fn run(im: Im, payload: Bytes) -> Result<(), SyncError> {
-        let sync = Self::parse(im, payload).map_err(SyncError::Invalid)?;
-        let end = SyncEnd { server: sync.server.clone(), connection: sync.connection, number: sync.number };
-        let im = sync.im.clone();
-        let result = sync.bring_up_to_date().await;
-        end.tell(&im).await;
-        result
+    fn owner(&self) -> (UserId, Device) {
+        (self.user.clone(), self.device.clone())
     }
 
     fn parse(im: Im, payload: Bytes) -> Result<Self, String> {
@@ -102,9 +178,12 @@ impl Sync {
         Ok(Self { im, server, connection: request.connection, number: request.number, user, device, cursors })
     }
 
-    async fn bring_up_to_date(self) -> Result<(), SyncError> {
+    async fn bring_up_to_date(&self) -> Result<(), SyncError> {
+        // What this one brings is charged as it goes.
+        let budgets = &self.im.inner.budgets;
+        budgets.take(&self.user, [(Resource::SyncBytes, 1)]).map_err(|_| SyncError::Exhausted)?;
         let channels = self.join().await?;
-        let mut out = Out::new(&self);
+        let mut out = Out::new(self);
         for channel in self.strangers(&channels) {
             out.add(&left_frame(channel.as_str())).await?;
         }

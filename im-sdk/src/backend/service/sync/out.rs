@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::{Sync, SyncError};
-use crate::proto::pb::record::Effect;
+use crate::{backend::budget::Resource, proto::pb::record::Effect};
 
 /// Frames go out in parts of about this size, each after the one before has arrived at the server: a device that was away
 /// for long must not fill a queue that others need.
@@ -31,6 +31,11 @@ impl<'a> Out<'a> {
         if self.part.is_empty() {
             return Ok(());
         }
-        self.sync.ask(Effect::Frames(self.part.split().freeze())).await
+        let part = self.part.split().freeze();
+        let (budgets, bytes) = (&self.sync.im.inner.budgets, part.len() as u64);
+        self.sync.ask(Effect::Frames(part)).await?;
+        // The device has got it, and goes on from there.
+        budgets.charge(&self.sync.user, Resource::SyncBytes, bytes);
+        budgets.take(&self.sync.user, [(Resource::SyncBytes, 0)]).map_err(|_| SyncError::Exhausted)
     }
 }

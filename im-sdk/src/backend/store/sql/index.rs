@@ -19,7 +19,7 @@ use crate::{
         store::{
             StoredKey, entry,
             words::{
-                searched,
+                Words, searched,
                 terms::{Term, VERSION, index_terms, log_term},
             },
         },
@@ -31,8 +31,15 @@ use crate::{
 /// found, except for words without letters.
 const CANDIDATES: usize = 4096;
 
-/// How many of them are looked at once: one more than are wanted, within this.
+/// The same in bytes: what many large texts take to be folded and compared must not depend on how many there are. It then says
+/// where to go on.
+const CANDIDATE_BYTES: usize = 1024 * 1024;
+
+/// How many of them are looked at once: few at first, then as many as may fit into what is left of the bytes.
 const PAGE: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// So much text is compared on the spot. More would keep other requests waiting.
+const ON_THE_SPOT: usize = 16 * 1024;
 
 /// How many entries are indexed in one transaction when a new version makes the index.
 const REST: i64 = 256;
@@ -46,16 +53,20 @@ impl SqlMessageStore {
         if query.logs.is_empty() {
             return Ok(page);
         }
-        let at_once = query.limit.saturating_add(1).clamp(*PAGE.start(), *PAGE.end());
+        let mut at_once = *PAGE.start();
         let mut before = query.before.clone();
-        let mut looked_at = 0;
-        while looked_at < CANDIDATES {
+        let (mut looked_at, mut bytes) = (0, 0);
+        while looked_at < CANDIDATES && bytes < CANDIDATE_BYTES {
             let rows = within(SEARCH, self.candidates(query, before.as_ref(), at_once)).await?;
             let candidates = load_all(&rows)?;
-            looked_at += candidates.len();
+            drop(rows);
             let was_last = candidates.len() < at_once;
+            looked_at += candidates.len();
+            bytes += candidates.iter().map(|entry| entry.message.len()).sum::<usize>();
+            let usual = (bytes / looked_at.max(1)).max(1);
+            at_once = (CANDIDATE_BYTES.saturating_sub(bytes) / usual).clamp(*PAGE.start(), *PAGE.end());
             before = candidates.last().map(StoredEntry::key).or(before);
-            for entry in candidates.into_iter().filter(|entry| is_found(entry, query)) {
+            for entry in found(candidates, query).await {
                 if page.entries.len() == query.limit.max(1) {
                     page.next = page.entries.last().map(StoredEntry::key);
                     return Ok(page);
@@ -196,9 +207,24 @@ impl SqlMessageStore {
     }
 }
 
-fn is_found(entry: &StoredEntry, query: &SearchQuery) -> bool {
+/// Those that say what is searched. Folding much text takes a while, for which others go on.
+async fn found(mut candidates: Vec<StoredEntry>, query: &SearchQuery) -> Vec<StoredEntry> {
+    if candidates.iter().map(|entry| entry.message.len()).sum::<usize>() <= ON_THE_SPOT {
+        candidates.retain(|entry| is_found(entry, &query.words));
+        return candidates;
+    }
+    let words = query.words.clone();
+    let compare = move || {
+        candidates.retain(|entry| is_found(entry, &words));
+        candidates
+    };
+    // It fails where the runtime ends: then nobody waits for it.
+    tokio::task::spawn_blocking(compare).await.unwrap_or_default()
+}
+
+fn is_found(entry: &StoredEntry, words: &Words) -> bool {
     let message = pb::Message::decode(entry.message.clone());
-    message.is_ok_and(|message| searched(&message).is_some_and(|text| query.words.are_in(&text)))
+    message.is_ok_and(|message| searched(&message).is_some_and(|text| words.are_in(&text)))
 }
 
 /// What the index holds of a message. `None`: there is nothing to be searched.

@@ -1,0 +1,61 @@
+//! A bounded map that forgets what was not used lately.
+
+use std::{collections::HashMap, hash::Hash};
+
+/// Holds at most so many values. What was used among the last half of that many keys is never forgotten.
+///
+/// Two generations take the place of a list in the order of use: when the younger one is full, the elder one is dropped. So
+/// nothing is ever searched for something to forget.
+#[derive(Debug)]
+pub(in crate::backend) struct RecentMap<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    /// The most values in one generation.
+    most: usize,
+}
+
+impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
+    pub(in crate::backend) fn new(most: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), most: (most / 2).max(1) }
+    }
+
+    /// The key's value; the default one, if it was not there, or was forgotten.
+    pub(in crate::backend) fn entry(&mut self, key: &K) -> &mut V {
+        if !self.young.contains_key(key) {
+            let value = self.old.remove(key).unwrap_or_default();
+            if self.young.len() >= self.most {
+                self.old = std::mem::take(&mut self.young);
+            }
+            self.young.insert(key.clone(), value);
+        }
+        self.young.entry(key.clone()).or_default()
+    }
+
+    /// The key's value, if it is there. It does not count as used.
+    pub(in crate::backend) fn get(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    #[cfg(test)]
+    pub(in crate::backend) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_goes() {
+        let mut map = RecentMap::new(100);
+        *map.entry(&0) = "kept";
+        for key in 1..10_000 {
+            *map.entry(&key) = "passing";
+            assert_eq!(*map.entry(&0), "kept");
+            assert!(map.len() <= 100, "{}", map.len());
+        }
+        assert_eq!((map.get(&1), map.get(&9999)), (None, Some(&"passing")));
+        assert_eq!(*map.entry(&1), "", "as if it had never been there");
+    }
+}

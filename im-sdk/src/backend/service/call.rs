@@ -1,0 +1,88 @@
+//! Calls of the application's handler: a panic or a hang costs the one call, and the log says whose it was.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
+
+use super::answers::{RETRY_MS, refused};
+use crate::{
+    id::UserId,
+    log_throttle::throttled,
+    proto::{pb, pb::RefusalKind},
+};
+
+/// One call, with the time that it may take.
+pub(super) struct Deadline<'a> {
+    limit: Duration,
+    /// The handler's method.
+    method: &'static str,
+    user: &'a UserId,
+}
+
+/// A handler's method came to no end of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HandlerFailed {
+    #[error("the handler panicked")]
+    Panicked,
+    #[error("the handler did not end in time")]
+    TimedOut,
+}
+
+impl HandlerFailed {
+    /// The device's answer: another try may do better.
+    pub(super) fn refused(self) -> pb::Refused {
+        match self {
+            Self::Panicked => refused(RefusalKind::Internal, "the back end failed".to_owned(), 0),
+            Self::TimedOut => {
+                let reason = "the back end did not decide in time".to_owned();
+                refused(RefusalKind::Unavailable, reason, RETRY_MS)
+            }
+        }
+    }
+}
+
+impl<'a> Deadline<'a> {
+    pub(super) fn new(limit: Duration, method: &'static str, user: &'a UserId) -> Self {
+        Self { limit, method, user }
+    }
+
+    /// Makes a call and waits for its end, its panic, or its deadline, at which it is dropped.
+    ///
+    /// # Errors
+    /// [`HandlerFailed`], which is in the log then.
+    pub(super) async fn run<F: Future>(self, call: impl FnOnce() -> F) -> Result<F::Output, HandlerFailed> {
+        let Self { limit, method, user } = self;
+        match timeout(limit, AssertUnwindSafe(async move { call().await }).catch_unwind()).await {
+            Ok(Ok(returned)) => Ok(returned),
+            Ok(Err(_)) => {
+                throttled!(error, method, %user, "the handler panicked");
+                Err(HandlerFailed::Panicked)
+            }
+            Err(_) => {
+                throttled!(error, method, %user, ?limit, "the handler did not end in time and was given up");
+                Err(HandlerFailed::TimedOut)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_by_itself_by_its_panic_or_in_time() {
+        let user = UserId::parse("alice").unwrap();
+        let call = || Deadline::new(Duration::from_secs(30), "publish", &user);
+        assert_eq!(call().run(async || 7).await, Ok(7));
+        assert_eq!(
+            call().run(async || panic!("as a handler may")).await,
+            Err::<(), _>(HandlerFailed::Panicked)
+        );
+        let began = tokio::time::Instant::now();
+        let hung = call().run(std::future::pending::<()>).await;
+        assert_eq!((hung, began.elapsed()), (Err(HandlerFailed::TimedOut), Duration::from_secs(30)));
+        assert_eq!(HandlerFailed::TimedOut.refused().retry_after_ms, RETRY_MS);
+    }
+}

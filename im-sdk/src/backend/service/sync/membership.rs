@@ -1,0 +1,96 @@
+//! Servers that ask anew in which channels a connection may be: for one that was not reached when its user was removed from a
+//! channel, and whose device does not sync by itself. Whom it may watch is asked along.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{Sync, SyncError};
+use crate::{
+    backend::{
+        im::Im,
+        service::{
+            Handler,
+            queue::{Job, Limits},
+            responder::Responder,
+            rooms::visible,
+        },
+    },
+    id::{Device, ServerId, UserId},
+    log_throttle::throttled,
+    proto::{limits::MAX_WATCHED_USERS, pb},
+};
+
+/// How many connections are looked at at once, how many of one user, and how many of one user wait.
+const CONCURRENCY: usize = 64;
+const PER_USER: usize = 2;
+const WAITING_PER_USER: usize = 32;
+
+/// How long one waits. The server asks again in the next round of its audit.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers servers that ask.
+pub(in crate::backend::service) struct Memberships<H> {
+    pub(in crate::backend::service) im: Im,
+    pub(in crate::backend::service) handler: Arc<H>,
+}
+
+impl<H: Handler> Responder for Memberships<H> {
+    /// The connection, and whom it watches.
+    type Request = (Sync, Vec<UserId>);
+
+    const NAME: &'static str = "questions for memberships";
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: CONCURRENCY,
+            batch: 1,
+            per_user: PER_USER,
+            waiting_per_user: WAITING_PER_USER,
+            patience: PATIENCE,
+        }
+    }
+
+    fn parse(&self, payload: Bytes) -> Vec<Job<(Sync, Vec<UserId>)>> {
+        let bytes = payload.len();
+        let Some(request) = parse(&self.im, payload) else {
+            throttled!(warn, "a question for memberships is not valid and was dropped");
+            return Vec::new();
+        };
+        vec![Job::new(request.0.user.clone(), request, bytes)]
+    }
+
+    async fn handle(self: Arc<Self>, requests: Vec<(Sync, Vec<UserId>)>) {
+        for (sync, watched) in requests {
+            if let Err(error) = self.confirm(&sync, watched).await {
+                tracing::debug!(user = %sync.user, %error, "memberships could not be confirmed");
+            }
+        }
+    }
+}
+
+impl<H: Handler> Memberships<H> {
+    async fn confirm(&self, sync: &Sync, watched: Vec<UserId>) -> Result<(), SyncError> {
+        if !watched.is_empty() {
+            let visible = visible(&self.im, &*self.handler, &sync.user, watched).await?;
+            sync.watch_only(&visible).await?;
+        }
+        sync.join().await.map(drop)
+    }
+}
+
+fn parse(im: &Im, payload: Bytes) -> Option<(Sync, Vec<UserId>)> {
+    let request = pb::UpstreamMembership::decode(payload).ok()?;
+    let watched = request.watched.iter().take(MAX_WATCHED_USERS).filter_map(|user| UserId::parse(user).ok());
+    let sync = Sync {
+        im: im.clone(),
+        server: ServerId::parse(&request.server).ok()?,
+        connection: request.connection,
+        number: 0,
+        user: UserId::parse(&request.user).ok()?,
+        device: Device::try_from(request.device?).ok()?,
+        cursors: HashMap::new(),
+    };
+    Some((sync, watched.collect()))
+}
