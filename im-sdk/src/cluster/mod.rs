@@ -138,7 +138,7 @@ impl Cluster {
         let routes_follow_log =
             redis.batches().is_some() && config.min_replicas == 0 && config.routes_redis.is_empty();
         let watermark = Arc::new(Watermark::new(redis.clone(), config.watermark_percent));
-        let routes: Arc<dyn Routes> = Arc::new(RedisRoutes::on(redis.clone(), &config)?);
+        let routes: Arc<dyn Routes> = Arc::new(routes);
         let clock = Clock::new(Arc::clone(&routes));
         let log = RedisLog::on(redis.clone(), &config).await?.trimmed_by(clock.clone());
         let members = RedisMembers::on(redis.clone(), &config)?;

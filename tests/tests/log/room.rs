@@ -6,7 +6,7 @@ use bytes::Bytes;
 use im_sdk::{
     cluster::{
         AckStore as _, Clock, DeviceAck, LogBounds, LogError, LogId, LogStore, MemoryRoutes, NewEntry,
-        RedisLog,
+        ReadLimit, RedisLog,
     },
     id::MessageId,
 };
