@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use im_proto::{pb, pb::frame::Body};
-use im_sdk::backend::{Message, channel, user};
 use im_tests::{
     Via,
     raw::{Heard, Raw},
+    stack::PATIENCE,
 };
 
 use crate::arena::{Arena, Published, attacker, publish_all, text};
@@ -61,7 +61,9 @@ async fn what_others_sent_to_a_user_stays() {
     // Known, and away.
     drop(attacker(&arena.stack, "bob").await);
     arena.stack.wait_online(&arena.im, "bob", 0).await;
-    arena.im.send(Message::to(user("bob")).from("carol").text("see you at eight")).await.unwrap();
+    let mut carol = attacker(&arena.stack, "carol").await;
+    let said = publish_all(&mut carol, [text(1, "bob", "see you at eight")], PATIENCE).await;
+    assert_eq!(said.accepted, 1);
     let attack = flood(&arena, |number| text(number, "bob", "x"));
     let (published, report) = arena.beside("many users fill a user's inbox", attack).await;
     let (texts, reset) = came_back(&arena, "bob", "").await;
@@ -80,11 +82,14 @@ async fn what_others_sent_to_a_group_stays() {
     let members: Vec<String> = (0..ATTACKERS).map(|number| format!("mallory-{number}")).collect();
     let team = arena.im.channel("team");
     team.add_members(members.iter().map(String::as_str).chain(["bob", "carol"])).await.unwrap();
-    arena.im.send(Message::to(channel("team")).from("carol").text("see you at eight")).await.unwrap();
-    let attack = flood(&arena, |number| {
-        let Body::Publish(publish) = text(number, "", "x") else { unreachable!("it is a publish") };
+    let to_team = |number: u64, words: &str| {
+        let Body::Publish(publish) = text(number, "", words) else { unreachable!("it is a publish") };
         Body::Publish(pb::Publish { channel: "team".into(), ..publish })
-    });
+    };
+    let mut carol = attacker(&arena.stack, "carol").await;
+    let said = publish_all(&mut carol, [to_team(1, "see you at eight")], PATIENCE).await;
+    assert_eq!(said.accepted, 1);
+    let attack = flood(&arena, |number| to_team(number, "x"));
     let (published, report) = arena.beside("many members fill a group's log", attack).await;
     let (texts, reset) = came_back(&arena, "bob", "team").await;
     assert_eq!(

@@ -23,3 +23,4 @@ mod search;
 mod signals;
 mod strangers;
 mod syncs;
+mod words;

@@ -19,20 +19,19 @@ const TIME: Duration = Duration::from_secs(6);
 /// Until when what was held back is told at the latest.
 const QUIET: Duration = Duration::from_secs(8);
 
-/// Counts what a watcher is told until a time, and what it is told last.
-async fn told(mut raw: Raw, until: Instant) -> (u64, Option<bool>) {
-    let (mut count, mut online) = (0, None);
+/// Whether the user is online, as often as a watcher is told until a time.
+async fn told(mut raw: Raw, until: Instant) -> Vec<bool> {
+    let mut told = Vec::new();
     while let Ok(heard) = timeout_at(until, raw.heard()).await {
         match heard {
             Heard::Frame(Body::Presence(presence)) => {
-                count += 1;
-                online = Some(presence.terminals.iter().any(|terminal| terminal.online));
+                told.push(presence.terminals.iter().any(|terminal| terminal.online));
             }
             Heard::Frame(_) => {}
             Heard::Closed(code) => panic!("closed: {code}"),
         }
     }
-    (count, online)
+    told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,9 +69,15 @@ async fn flapping_is_told_a_few_times() {
     .await;
     let mut most = 0;
     for watcher in watching {
-        let (count, online) = watcher.await.unwrap();
-        assert_eq!(online, Some(true), "the last thing that is told is true");
-        most = most.max(count);
+        let told = watcher.await.unwrap();
+        most = most.max(told.len() as u64);
+        let shown = &told[told.len().saturating_sub(10)..];
+        assert_eq!(
+            told.last(),
+            Some(&true),
+            "what is told last is true, of {} times: .. {shown:?}",
+            told.len()
+        );
     }
     println!("{connects} times in, told {most} times at most");
     assert!(connects > 20, "{connects} times in");
