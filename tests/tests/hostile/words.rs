@@ -38,7 +38,7 @@ async fn content(raw: &mut Raw, beginning: &str) -> pb::Content {
 
 fn with_quote(number: u64, to: &str, words: &str, quote: pb::Quote) -> Body {
     let Body::Publish(mut publish) = text(number, to, words) else { unreachable!("it is a publish") };
-    publish.content.as_mut().unwrap().quote = Some(quote);
+    publish.content.as_mut().unwrap().quote = Some(quote.into());
     Body::Publish(publish)
 }
 
@@ -48,7 +48,8 @@ async fn quotes_are_what_was_said_or_say_that_nobody_knows() {
     let mut bob = attacker(&arena.stack, "bob").await;
     let mut mallory = attacker(&arena.stack, "mallory").await;
     let sent = arena.im.send(Message::to(user("mallory")).from("bob").text("see you")).await.unwrap();
-    let (seq, id) = (sent.logged[&"mallory".parse().unwrap()], sent.message_id.as_u64());
+    let (_, seq) = *sent.logged.iter().find(|(user, _)| user.as_str() == "mallory").unwrap();
+    let id = sent.message_id.as_u64();
     let forged = pb::Quote {
         message_id: 4711,
         from: "carol".into(),
