@@ -234,7 +234,13 @@ impl Link {
             Self::Single(connection) => {
                 commands.insert(0, redis::cmd("MULTI"));
                 commands.push(redis::cmd("EXEC"));
-                match ask(connection, &commands).await?.pop() {
+                let mut answers = ask(connection, &commands).await?;
+                if answers.iter().any(is_of_full_memory) {
+                    // A full Redis queues nothing, and answers the same commands one behind the other.
+                    let apart = commands.len() - 1;
+                    return ask(connection, &commands[1..apart]).await;
+                }
+                match answers.pop() {
                     Some(Value::Array(answers)) => Ok(answers),
                     Some(refused) => {
                         Err(refused.extract_error().err().map_or_else(|| NO_ANSWER.into(), Into::into))
@@ -479,6 +485,10 @@ fn in_one_line(error: RequestError) -> RequestError {
 
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+fn is_of_full_memory(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "OOM")
 }
 
 pub(crate) fn is_of_unknown_script(answer: &Value) -> bool {

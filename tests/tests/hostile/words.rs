@@ -48,8 +48,8 @@ async fn quotes_are_what_was_said_or_say_that_nobody_knows() {
     let mut bob = attacker(&arena.stack, "bob").await;
     let mut mallory = attacker(&arena.stack, "mallory").await;
     let sent = arena.im.send(Message::to(user("mallory")).from("bob").text("see you")).await.unwrap();
-    let logged = sent.logged.iter().find(|(user, _)| user.as_str() == "mallory");
-    let (seq, id) = (logged.unwrap().1, sent.message_id.as_u64());
+    let (_, seq) = *sent.logged.iter().find(|(user, _)| user.as_str() == "mallory").unwrap();
+    let id = sent.message_id.as_u64();
     let forged = pb::Quote {
         message_id: 4711,
         from: "carol".into(),

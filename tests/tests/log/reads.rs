@@ -31,7 +31,10 @@ fn large(number: u64) -> NewEntry {
 
 /// A log of large entries.
 async fn large_log(redis: &RedisServer, count: u64) -> RedisLog {
-    let log = RedisLog::connect(&ClusterConfig::new([redis.address()], NONE)).await.unwrap();
+    let mut config = ClusterConfig::new([redis.address()], NONE);
+    // Of which nothing is trimmed.
+    config.log_bounds.max_bytes = 64 * 1024 * 1024;
+    let log = RedisLog::connect(&config).await.unwrap();
     for numbers in (1..=count).collect::<Vec<_>>().chunks(50) {
         let entries = numbers.iter().map(|number| (bob(), large(*number))).collect();
         for appended in log.append_many(entries).await {

@@ -8,6 +8,7 @@
 //! f, k, c       the newest block's first seq, how many of its entries devices had appended, and their cost
 //! f<block>, k<block>   the same of earlier ones
 //! w<block>      its writers                       <block>:<writer>   the cost of what that writer has in it
+//! <block>.<writer>   the seq of the last of that
 //! m, e, l, a    bytes and entries of the log, up to which seq that was measured, and bytes that devices appended since
 //! p             1: the log lasts for good
 //! ```
@@ -173,6 +174,7 @@ local function forget_blocks()
     local fields = {'f' .. oldest, 'k' .. oldest, 'w' .. oldest}
     for _, name in ipairs(writers_of(oldest)) do
       fields[#fields + 1] = oldest .. ':' .. name
+      fields[#fields + 1] = oldest .. '.' .. name
     end
     redis.call('HDEL', writers, unpack(fields))
     oldest = oldest + 1
@@ -247,7 +249,9 @@ local function free_until()
     return nil
   end
   for _, name in ipairs(writers_of(oldest)) do
-    if held(name) < share then
+    -- What it had there may be gone already.
+    local is_there = number(redis.call('HGET', writers, oldest .. '.' .. name)) >= first
+    if is_there and held(name) < share then
       return nil
     end
   end
@@ -365,12 +369,13 @@ if redis.call('HINCRBY', writers, newest .. ':' .. writer, cost) == cost then
   redis.call('HSET', writers, 'w' .. newest, names and names .. ' ' .. writer or writer)
 end
 since = since + size
+local latest = newest .. '.' .. writer
 if not found[1] or seq - number(found[3]) >= SLACK or since > max_bytes / PARTS then
   measure()
-  redis.call('HSET', writers, 'm', bytes, 'e', len, 'l', text, 'a', 0, 'k', tracked + 1, 'c', spent + cost)
+  redis.call('HSET', writers, 'm', bytes, 'e', len, 'l', text, 'a', 0, 'k', tracked + 1, 'c', spent + cost, latest, text)
   redis.call('PEXPIRE', writers, 2 * tonumber(ARGV[at + 5]))
 else
-  redis.call('HSET', writers, 'a', since, 'k', tracked + 1, 'c', spent + cost)
+  redis.call('HSET', writers, 'a', since, 'k', tracked + 1, 'c', spent + cost, latest, text)
 end
 if mine ~= '' then
   redis.call('SET', record, table.concat({mine, text, message, digest}, ' '), 'PX', ARGV[5])
