@@ -11,6 +11,7 @@ use im_sdk::{
 use im_tests::chaos::{
     BackendSetup, DroppingBus,
     lines::{BackendLine, print},
+    log_bounds,
 };
 use tokio::sync::mpsc;
 
@@ -40,6 +41,7 @@ async fn main() -> ExitCode {
 async fn cluster(setup: &BackendSetup) -> Cluster {
     let mut config = ClusterConfig::new([&*setup.redis], [&*setup.nats]);
     (config.min_replicas, config.request_timeout) = (setup.min_replicas, setup.request_timeout);
+    config.log_bounds = log_bounds();
     let cluster = Cluster::connect(config).await.expect("Redis and NATS");
     if setup.drop_percent == 0 {
         return cluster;

@@ -29,6 +29,11 @@ const LANES: usize = 100;
 /// What back ends wait for Redis by default.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What each log keeps: everything of a scenario, so that what is missing at the end was lost.
+pub fn log_bounds() -> LogBounds {
+    LogBounds { max_bytes: 1 << 30, ..LogBounds::default() }
+}
+
 /// How many entries are read at once.
 const PAGE: usize = 1000;
 
@@ -139,7 +144,8 @@ impl Deployment {
             servers.push(ImServer::start(&name, &redis, &nats, &environment).await);
         }
         let own = addresses(own_links.as_ref(), Role::Backend, &redis, &nats);
-        let config = ClusterConfig::new([own.0], [own.1]);
+        let mut config = ClusterConfig::new([own.0], [own.1]);
+        config.log_bounds = log_bounds();
         let cluster = Cluster::connect(config).await.expect("Redis and NATS");
         let (backends, dead) = (Vec::new(), Vec::new());
         let mut deployment = Self {

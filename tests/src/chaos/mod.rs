@@ -27,7 +27,7 @@ mod tail;
 
 pub use backend::{Backend, BackendSetup};
 pub use checker::{Allowed, Checker, Seen, Told, Verdict, Violation};
-pub use deployment::{Deployment, DeploymentOptions, Links};
+pub use deployment::{Deployment, DeploymentOptions, Links, log_bounds};
 pub use device::{DeviceSetup, Wish, device_logs, device_stamp};
 pub use dropping::DroppingBus;
 pub use fleet::Fleet;
