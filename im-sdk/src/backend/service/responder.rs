@@ -323,6 +323,7 @@ mod tests {
 
     /// Tells what it handles. The first one of all waits until it is let go.
     struct Recorder {
+        patience: Duration,
         gate: Semaphore,
         handled: mpsc::UnboundedSender<u32>,
     }
@@ -333,7 +334,7 @@ mod tests {
         const NAME: &'static str = "numbers";
 
         fn limits(&self) -> Limits {
-            Limits { concurrency: 1, batch: 1, per_user: 1, waiting_per_user: 100, patience: PATIENCE }
+            Limits { concurrency: 1, batch: 1, per_user: 1, waiting_per_user: 100, patience: self.patience }
         }
 
         fn parse(&self, payload: Bytes) -> Vec<Job<u32>> {
@@ -352,10 +353,14 @@ mod tests {
     async fn start(
         cluster: &Cluster,
         permits: usize,
+        patience: Duration,
     ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
-        let im = Im::with_cluster(cluster.clone()).await.unwrap();
+        // The tests alone say whether the stores answer.
+        let mut config = crate::backend::ImConfig::default();
+        config.directory_refresh = Duration::from_secs(3600);
+        let im = Im::start(cluster.clone(), config).await.unwrap();
         let (handled, heard) = mpsc::unbounded_channel();
-        let recorder = Arc::new(Recorder { gate: Semaphore::new(permits), handled });
+        let recorder = Arc::new(Recorder { patience, gate: Semaphore::new(permits), handled });
         let responders = Responders { im, running: TaskTracker::new(), stop: CancellationToken::new() };
         let subject = cluster.names().upstream_sync();
         responders.start_shared(subject, Arc::clone(&recorder)).await.unwrap();
@@ -372,7 +377,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_backlog_that_nobody_waits_for_holds_up_nobody() {
         let cluster = Cluster::embedded();
-        let (responders, mut heard, recorder) = start(&cluster, 0).await;
+        let (responders, mut heard, recorder) = start(&cluster, 0, PATIENCE).await;
         publish(&cluster, 0).await;
         assert_eq!(heard.recv().await, Some(0), "and it holds everything up");
         for number in 1..=10_000 {
@@ -392,8 +397,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_back_end_without_its_stores_leaves_requests_to_others() {
         let cluster = Cluster::embedded();
-        let (cut_off, mut unheard, _) = start(&cluster, 1_000_000).await;
-        let (_well, mut heard, _) = start(&cluster, 1_000_000).await;
+        let patience = Duration::from_secs(60);
+        let (cut_off, mut unheard, _) = start(&cluster, 1_000_000, patience).await;
+        let (_well, mut heard, _) = start(&cluster, 1_000_000, patience).await;
         cut_off.im.inner.stores.send_replace(false);
         // Until it has noticed, it takes its share.
         let mut number = 0;
