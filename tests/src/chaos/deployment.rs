@@ -9,7 +9,7 @@ use std::{
 use im_sdk::{
     Content,
     client::Endpoint,
-    cluster::{Cluster, ClusterConfig, LogId, ReadLimit},
+    cluster::{Cluster, ClusterConfig, LogBounds, LogId, ReadLimit},
 };
 use prost::Message as _;
 
