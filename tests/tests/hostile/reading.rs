@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::arena::{Arena, TERMINALS, UNNOTICED, terminal};
 
-/// What the log holds.
+/// What is sent to the user: more than a log keeps.
 const ENTRIES: usize = 1_500;
 const BYTES: usize = 60_000;
 
-/// Bytes that Redis sends for one answer, with what goes on beside it: the log holds 90 MB.
-const MAX_READ: u64 = 4 << 20;
+/// Bytes that Redis sends for one answer: what a log keeps, once, with what goes on beside it.
+const MAX_READ: u64 = 12 << 20;
 
 const TIME: Duration = Duration::from_secs(6);
 
