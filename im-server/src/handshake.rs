@@ -188,10 +188,10 @@ async fn kick_all(shared: &Shared, user: &UserId, displaced: Vec<Displaced>) {
             payload: envelope.encode_to_vec().into(),
         };
         // A kick that is lost leaves a connection without a route: its server's audit finds it.
-        if let Err(error) = shared.cluster.bus().publish(publication).await {
-            if let Some(times) = shared.throttles.unkicked.note() {
-                tracing::warn!(%user, %device, server = %route.server, times, %error, "cannot kick a displaced device");
-            }
+        if let Err(error) = shared.cluster.bus().publish(publication).await
+            && let Some(times) = shared.throttles.unkicked.note()
+        {
+            tracing::warn!(%user, %device, server = %route.server, times, %error, "cannot kick a displaced device");
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Requests {
     waiting: AllWaiting,
 }
 
+/// A place in the queue, and the user's share of it.
+type Admitted<'a> = (Place<'a, Waiting>, QueueShare);
+
 impl Requests {
     /// The receiver is for [`forward`].
     pub(crate) fn new(server: &ServerId) -> (Self, bounded::Receiver<Waiting>) {
@@ -63,7 +66,7 @@ impl Requests {
         connection: &Arc<Connection>,
         number: u64,
         bytes: usize,
-    ) -> Result<Option<(Place<'_, Waiting>, QueueShare)>, (RefusalKind, &'static str)> {
+    ) -> Result<Option<Admitted<'_>>, (RefusalKind, &'static str)> {
         // First: a repetition must not be refused while the first one may yet be answered.
         if self.waiting.has(connection, number) {
             return Ok(None);

@@ -55,7 +55,7 @@ async fn told(stack: &Stack, endpoint: &str, token: String) -> String {
 }
 
 #[tokio::test]
-async fn refused_tokens_are_logged_by_reason_and_devices_told_what_is_expected() {
+async fn refused_tokens_are_logged_by_reason_and_devices_hear_the_error_alone() {
     const OTHER: &str = "another secret that is long enough for HS256";
     let log = Log::start();
     let stack = Stack::start(Setup::Embedded, 1).await;
@@ -72,7 +72,11 @@ async fn refused_tokens_are_logged_by_reason_and_devices_told_what_is_expected()
         ] {
             let signature = token.rsplit('.').next().unwrap().to_owned();
             let reason = told(&stack, &endpoint, token).await;
-            assert!(reason.contains(&expected), "{reason}");
+            // What the server expects is for its operator alone.
+            assert!(reason.contains("token"), "{reason}");
+            for secret in [KEY_ID, ISSUER, AUDIENCE] {
+                assert!(!reason.contains(&format!("{secret:?}")), "{reason}");
+            }
             let escaped = format!("{expected:?}");
             let lines = log.lines(escaped.trim_matches('"'));
             assert_eq!(lines.len(), 1, "of both transports, one line in a while: {}", log.text());

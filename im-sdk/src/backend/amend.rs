@@ -177,7 +177,8 @@ impl Im {
         // This one, and that which was carried out before, may be further behind.
         let others = before.into_iter().chain(amendment.cloned()).map(|edit| (edit, 0));
         let edits = behind.edits.into_iter().chain(others);
-        for (edit, seq) in edits.filter(|(edit, _)| edit.change() != counts.change()) {
+        // One that ranks higher was appended meanwhile: whoever has appended it carries it out, and all others are below it.
+        for (edit, seq) in edits.filter(|(edit, _)| edit.rank() < counts.rank()) {
             let Some(outranked) = edit.outranked() else { continue };
             let id = outranked.message_id();
             if let Some(seq) = self.seq_of_entry(log, id, seq).await? {

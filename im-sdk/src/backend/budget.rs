@@ -86,10 +86,10 @@ pub struct UserBudgets {
     /// Bytes of publishes. Default 64 KiB a second, 16 MiB at once.
     pub publish_bytes: Budget,
     /// Users that the user writes to for the first time, where [`Handler::may_reach`](super::Handler::may_reach) leaves it
-    /// undecided. Default 200 an hour, 100 at once.
+    /// undecided. Default 200 an hour, 400 at once.
     pub new_contacts: Budget,
     /// Of these, users that the deployment has never seen: each of them gets a log that nobody may ever read. Default 20 an
-    /// hour, 20 at once.
+    /// hour, 200 at once.
     pub unknown_contacts: Budget,
     /// Signals. Default 40 a second, 200 at once.
     pub signals: Budget,
@@ -107,8 +107,8 @@ impl Default for UserBudgets {
         Self {
             publishes: Budget::per_second(20, 1000),
             publish_bytes: Budget::per_second(64 * KIB, 16 * KIB * KIB),
-            new_contacts: Budget::per_hour(200, 100),
-            unknown_contacts: Budget::per_hour(20, 20),
+            new_contacts: Budget::per_hour(200, 400),
+            unknown_contacts: Budget::per_hour(20, 200),
             signals: Budget::per_second(40, 200),
             signal_bytes: Budget::per_second(64 * KIB, 512 * KIB),
             acks: Budget::per_second(500, 16_384),

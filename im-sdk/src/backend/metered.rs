@@ -12,15 +12,15 @@ use prost::Message as _;
 use crate::{
     Content,
     cluster::{
-        AckQuestion, AckStore, Appended, Cluster, DeviceAck, Ends, LogError, LogId, LogStore, MemoryBus,
-        MemoryLog, MemoryRoutes, NewEntry, Page, ReadLimit,
+        AckQuestion, AckStore, Appended, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
+        MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, ReadLimit,
     },
     id::{Device, MessageId, UserId},
     proto::pb,
 };
 
 /// Logs in memory, and what their pages brought.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct MeteredLog {
     log: MemoryLog,
     bytes: AtomicUsize,
@@ -37,8 +37,10 @@ pub(super) struct Meter {
 }
 
 impl MeteredLog {
+    /// A log that trims nothing by its bytes: more is in it than a request may read.
     pub(super) fn cluster() -> (Arc<Self>, Cluster) {
-        let log = Arc::new(Self::default());
+        let log = MemoryLog::new(LogBounds { max_bytes: 1 << 30, ..LogBounds::default() });
+        let log = Arc::new(Self { log, bytes: AtomicUsize::default(), largest: AtomicUsize::default() });
         let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log.clone());
         (log, cluster)
     }

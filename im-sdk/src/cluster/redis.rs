@@ -474,7 +474,7 @@ fn tcp_settings(config: &ClusterConfig) -> TcpSettings {
 
 async fn within<T>(limit: Duration, request: impl Future<Output = Asked<T>>) -> Asked<T> {
     // Around the client library's own time limits, which do not cover the wait for a connection.
-    Ok(timeout(limit, request).await??)
+    timeout(limit, request).await?
 }
 
 /// A parser that meets something else than Redis says so in several lines.

@@ -67,7 +67,8 @@ impl Watermark {
 
 fn is_above(used: u64, percent: u8, was_above: bool) -> bool {
     let percent = u64::from(percent);
-    used >= if was_above { percent.saturating_sub(HYSTERESIS_PERCENT) } else { percent }
+    // A Redis that uses nothing, or has no limit, has room whatever the watermark.
+    used >= if was_above { percent.saturating_sub(HYSTERESIS_PERCENT).max(1) } else { percent }
 }
 
 /// How much of `maxmemory` is used, as Redis counts it before it refuses writes. `None`: it has no limit.
@@ -98,5 +99,6 @@ mod tests {
     fn there_is_room_again_a_little_below_the_watermark() {
         assert!(!is_above(89, 90, false) && is_above(90, 90, false));
         assert!(is_above(89, 90, true) && is_above(88, 90, true) && !is_above(87, 90, true));
+        assert!(!is_above(0, 1, true) && !is_above(0, 2, true));
     }
 }

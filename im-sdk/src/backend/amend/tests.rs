@@ -55,8 +55,7 @@ const PLACES: [Place; 2] = [Place::ToBob, Place::InTeam];
 impl World {
     async fn new() -> Self {
         let store = MemoryMessageStore::new();
-        let mut config = ImConfig::default();
-        config.message_store = Some(Arc::new(store.clone()));
+        let config = ImConfig { message_store: Some(Arc::new(store.clone())), ..ImConfig::default() };
         let im = Im::start(Cluster::embedded(), config).await.unwrap();
         im.channel("team").add_members(["alice", "bob"]).await.unwrap();
         let archiver = im.archiver(Arc::new(store.clone())).unwrap().start();
@@ -196,8 +195,7 @@ async fn what_is_no_longer_in_the_log_goes_from_the_store() {
     let store = Arc::new(MemoryMessageStore::new());
     let archive = Arc::new(crate::cluster::MemoryArchive::new(crate::cluster::ArchiveConfig::default()));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
-    let mut config = ImConfig::default();
-    config.message_store = Some(store.clone());
+    let config = ImConfig { message_store: Some(store.clone()), ..ImConfig::default() };
     let im = Im::start(cluster.with_archive(archive), config).await.unwrap();
     let archiver = im.archiver(store).unwrap().start();
     let say = async |content: Content| {

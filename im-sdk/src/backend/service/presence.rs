@@ -254,7 +254,11 @@ mod tests {
         }
         assert_eq!(told, [0, 2000, 4000]);
         assert_eq!(announcements.due(at(5999)), []);
-        assert_eq!(announcements.due(at(6000)), [flapping.clone()], "where it stands in the end");
+        assert_eq!(
+            announcements.due(at(6000)),
+            std::slice::from_ref(&flapping),
+            "where it stands in the end"
+        );
         assert_eq!(announcements.due(at(8000)), []);
         assert!(announcements.users.is_empty() && announcements.ends.is_empty());
         assert!(announcements.want(&flapping, at(9000)), "after a rest at once");

@@ -319,7 +319,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Cluster, Publication};
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const PATIENCE: Duration = Duration::from_secs(1);
 
     /// Tells what it handles. The first one of all waits until it is let go.
     struct Recorder {
@@ -355,10 +355,11 @@ mod tests {
         permits: usize,
         patience: Duration,
     ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
-        // The tests alone say whether the stores answer.
-        let mut config = crate::backend::ImConfig::default();
-        config.directory_refresh = Duration::from_secs(3600);
-        let im = Im::start(cluster.clone(), config).await.unwrap();
+        let im = Im::start(cluster.clone(), crate::backend::ImConfig::default()).await.unwrap();
+        // The tests alone say whether the stores answer: its upkeep, which looks at once, would say that they do.
+        im.inner.stop.cancel();
+        im.inner.tasks.close();
+        im.inner.tasks.wait().await;
         let (handled, heard) = mpsc::unbounded_channel();
         let recorder = Arc::new(Recorder { patience, gate: Semaphore::new(permits), handled });
         let responders = Responders { im, running: TaskTracker::new(), stop: CancellationToken::new() };

@@ -119,7 +119,7 @@ async fn a_user_in_many_channels(members: &dyn Membership) {
     asked.insert(500, channel());
     asked.push(channel());
     let found = members.is_member_of(&user, &asked).await.expect("look for a member");
-    assert!(found.iter().enumerate().all(|(index, found)| *found == ![500, 1001].contains(&index)));
+    assert!(found.iter().enumerate().all(|(index, found)| *found != [500, 1001].contains(&index)));
     assert_eq!(found.len(), asked.len(), "in their order");
     assert!(members.is_member_of(&user, &[]).await.expect("look for a member").is_empty());
 }

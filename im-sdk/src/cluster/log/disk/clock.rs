@@ -54,7 +54,7 @@ impl FileClock {
     }
 
     /// The time to write into the file, if that is due.
-    pub(super) fn to_note(&self, noted: &mut Option<Instant>) -> Option<u64> {
+    pub(super) fn due_note(&self, noted: &mut Option<Instant>) -> Option<u64> {
         let now_ms = self.now_ms()?;
         let is_due = noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL);
         is_due.then(|| {

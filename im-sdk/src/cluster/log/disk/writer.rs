@@ -181,7 +181,7 @@ impl Writer {
         if batch.iter().all(Job::may_be_lost) {
             transaction.set_durability(Durability::None)?;
         }
-        if let Some(now_ms) = self.clock.to_note(&mut self.noted) {
+        if let Some(now_ms) = self.clock.due_note(&mut self.noted) {
             transaction.open_table(CLOCK)?.insert((), now_ms)?;
         }
         let cutoffs = Cutoffs::at(self.clock.now_ms(), &self.bounds);

@@ -75,8 +75,8 @@ impl RedisLog {
         both.await.0
     }
 
-    /// The logs that are looked at with this batch: each entry's chance is its part of a log's bounds.
-    fn due_for_a_look<'e>(&self, entries: &'e [(LogId, NewEntry)]) -> Vec<&'e LogId> {
+    /// The logs that are looked at with this batch, and whether for a stranger: each entry's chance is its part of a log's bounds.
+    fn due_for_a_look<'e>(&self, entries: &'e [(LogId, NewEntry)]) -> Vec<(&'e LogId, bool)> {
         let step = (self.bounds.max_bytes / LOOKS_PER_LOG).max(1);
         let least = (self.bounds.max_bytes / self.bounds.max_entries.max(1)).max(step / MAX_APPENDS_PER_LOOK);
         let mut due = Vec::new();
@@ -84,7 +84,7 @@ impl RedisLog {
         for (log, entry) in entries {
             passed = passed.saturating_add(size_of(entry).max(least));
             if passed > next {
-                due.push(log);
+                due.push((log, stranger(log, entry).is_some()));
                 next = passed.saturating_add(step - (passed - next) % step);
             }
         }
@@ -101,7 +101,7 @@ impl RedisLog {
             let keys = keys.all();
             let mut call = room::CHECK.on(&keys);
             let arguments = SharedArguments::new(self, log, entry);
-            let bounds = Bounds::new(log, Some(entry), &self.bounds, self.cutoffs());
+            let bounds = Bounds::of_entry(log, entry, &self.bounds, self.cutoffs());
             let mut arguments = arguments.words(entry);
             // Its size alone counts.
             arguments[PAYLOAD] = b"";
@@ -258,7 +258,7 @@ impl RedisLog {
     fn shared_command(&self, log: &LogId, entry: &NewEntry, sent: Sent, send: impl FnOnce(&[&[u8]])) {
         let keys = SharedKeys::new(self, log, entry);
         let arguments = SharedArguments::new(self, log, entry);
-        let bounds = Bounds::new(log, Some(entry), &self.bounds, self.cutoffs());
+        let bounds = Bounds::of_entry(log, entry, &self.bounds, self.cutoffs());
         let [verb, script] = room::APPEND.words(sent);
         let mut words: [&[u8]; SHARED_WORDS] = [b""; SHARED_WORDS];
         let keys = keys.all().map(str::as_bytes);

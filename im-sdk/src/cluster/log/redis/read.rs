@@ -154,7 +154,8 @@ impl RedisLog {
                 let fits = bytes.saturating_add(entry.payload.len()) <= limit.bytes;
                 // Of a log that was trimmed meanwhile, what comes next is no neighbour.
                 let follows = entries.last().is_none_or(|last: &Entry| last.seq.abs_diff(entry.seq) == 1);
-                if !entries.is_empty() && !(fits && follows) || entries.len() >= limit.entries {
+                let is_full = entries.len() >= limit.entries;
+                if is_full || !(entries.is_empty() || fits && follows) {
                     self.reads.note_sizes(&keys.log, looked_at);
                     return Ok((entries, state));
                 }

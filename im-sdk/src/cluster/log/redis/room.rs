@@ -39,10 +39,25 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// `entry`: what wants to be appended; none where a log is trimmed.
-    pub(super) fn new(log: &LogId, entry: Option<&NewEntry>, bounds: &LogBounds, cutoffs: Cutoffs) -> Self {
-        let limits = Limits::of(log, bounds);
-        let limits = entry.map_or(limits, |entry| limits.for_entry(entry));
+    /// For what wants to be appended.
+    pub(super) fn of_entry(log: &LogId, entry: &NewEntry, bounds: &LogBounds, cutoffs: Cutoffs) -> Self {
+        let limits = Limits::of(log, bounds).for_entry(entry);
+        Self::new(log, limits, size_of(entry), stranger(log, entry).is_some(), bounds, cutoffs)
+    }
+
+    /// Where a log is trimmed. `for_stranger`: nobody is wronged by that, as by a stranger's append.
+    pub(super) fn of_trim(log: &LogId, for_stranger: bool, bounds: &LogBounds, cutoffs: Cutoffs) -> Self {
+        Self::new(log, Limits::of(log, bounds), 0, for_stranger, bounds, cutoffs)
+    }
+
+    fn new(
+        log: &LogId,
+        limits: Limits,
+        size: u64,
+        is_stranger: bool,
+        bounds: &LogBounds,
+        cutoffs: Cutoffs,
+    ) -> Self {
         let grace = bounds.unread_grace.min(bounds.max_age);
         let numbers = [
             limits.max_entries.min(MAX_COUNT),
@@ -53,8 +68,8 @@ impl Bounds {
             milliseconds(bounds.max_age.min(MAX_TTL)),
             cutoffs.grace.as_u64(),
             milliseconds(grace.min(MAX_TTL)),
-            entry.map_or(0, size_of),
-            u64::from(entry.is_some_and(|entry| stranger(log, entry).is_some())),
+            size,
+            u64::from(is_stranger),
         ];
         let member = match log {
             LogId::Inbox(_) => inbox_member(log),
@@ -107,7 +122,7 @@ local function measure()
   bytes = type(usage) == 'number' and usage or 0
 end
 local function is_full(times)
-  return len >= (max_entries + SLACK) * times or bytes + size > max_bytes * times
+  return len + coming > (max_entries + SLACK) * times or bytes + size > max_bytes * times
 end
 "
     };
@@ -207,7 +222,7 @@ end
 
 -- How many of the oldest entries are in the way of some times the bounds. Some bytes more, so that not each append trims.
 local function surplus(times)
-  local entries = len >= (max_entries + SLACK) * times and len + coming - max_entries * times or 0
+  local entries = len + coming > (max_entries + SLACK) * times and len + coming - max_entries * times or 0
   local over = bytes + size - max_bytes * times
   local by_bytes = over > 0 and math.ceil((over + max_bytes / PARTS) * len / bytes) or 0
   return math.min(math.max(entries, by_bytes, 1), len)
@@ -418,8 +433,9 @@ return {'room', '0', ''}
     ))
 });
 
-/// `KEYS`: log, writers, acknowledgements. `ARGV`: [`Bounds`]. Removes what is too old, then what is beyond the bounds. Looks for
-/// the first entry that is not too old by halves: ids rise with the seq but for what clocks differ by.
+/// `KEYS`: log, writers, acknowledgements. `ARGV`: [`Bounds`]. Removes what is too old, then what is beyond the bounds; for a
+/// stranger only what may go, since a log that strangers filled may be as full as that until its reader comes. Looks for the first
+/// entry that is not too old by halves: ids rise with the seq but for what clocks differ by.
 pub(super) static TRIM: LazyLock<Script> = LazyLock::new(|| {
     Script::also_when_full(concat!(
         "local log, writers, acks, at = KEYS[1], KEYS[2], KEYS[3], 1",
@@ -449,7 +465,9 @@ if is_lower(first_id, limit) then
   trim_to(young)
 end
 free()
-cut()
+if not is_stranger then
+  cut()
+end
 return before - len
 "
     ))
