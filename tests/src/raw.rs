@@ -43,6 +43,7 @@ pub enum Raw {
 
 /// What a [`Raw`] receives.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "tests match on frames, and hold few of them")]
 pub enum Heard {
     /// A frame.
     Frame(Body),

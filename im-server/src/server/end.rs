@@ -36,6 +36,8 @@ impl Server {
     /// closed at once, routes and the lease are released, and all of that takes no longer than two seconds, whatever does
     /// not answer.
     pub async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
+        // At once: whoever says hello while the run is taken over is sent elsewhere already.
+        self.life.shared().draining.cancel();
         if let Some(run) = self.take_run().await {
             run.shutdown_until(enough).await;
         }

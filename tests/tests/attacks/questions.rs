@@ -227,7 +227,8 @@ async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
         let sync = pb::UpstreamSync::decode(message.payload).unwrap();
         passed_on += u64::from(sync.user == "mallory");
     }
-    assert!((20..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
+    // One at a time, so few while nothing of them is read.
+    assert!((1..FLOOD / 4).contains(&passed_on), "{passed_on} of {FLOOD}");
     let mut passed_on = 0;
     while let Some(event) = acks.try_next() {
         let BusEvent::Message(message) = event else { continue };
