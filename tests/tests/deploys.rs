@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use im_sdk::backend::{Im, Incoming, Service};
+use im_sdk::backend::{Im, ImConfig, Incoming, Service, UserBudgets};
 use im_tests::{Setup, Stack, TestClient, Via, everywhere};
 
 everywhere!(a_rolling_deploy_makes_nobody_wait);
@@ -36,7 +36,13 @@ async fn a_rolling_deploy_makes_nobody_wait(setup: Setup, via: Via) {
     const DEVICES: usize = 10;
     const EACH: usize = 60;
     let stack = Stack::start(setup, 1).await;
-    let mut ims = [stack.backend().await, stack.backend().await];
+    // Devices that publish all the time would soon wait for their budgets alone.
+    let backend = || {
+        let mut settings = ImConfig::default();
+        settings.user_budgets = UserBudgets::unlimited();
+        stack.backend_with(settings)
+    };
+    let mut ims = [backend().await, backend().await];
     let mut services = [Some(serve(&ims[0]).await), Some(serve(&ims[1]).await)];
     let mut clients = Vec::new();
     for number in 0..DEVICES {
@@ -46,7 +52,7 @@ async fn a_rolling_deploy_makes_nobody_wait(setup: Setup, via: Via) {
     let deploy = async {
         for round in 0..4 {
             let index = round % 2;
-            let new = stack.backend().await;
+            let new = backend().await;
             let service = serve(&new).await;
             let old = services[index].replace(service).unwrap();
             old.shutdown().await;

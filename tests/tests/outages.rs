@@ -16,7 +16,7 @@ use im_sdk::{
     client::CloseCode,
     cluster::{
         BusEvent, Cluster, ClusterConfig, MemoryBus, MemoryLog, MemoryRoutes, NatsBus, Publication,
-        RedisRoutes, Routes, Subject,
+        RedisRoutes, Subject,
     },
     id::{ServerId, UserId},
 };

@@ -131,7 +131,8 @@ fn two_people_and_a_group_chat_and_come_back() {
     assert!(alice.wait("* ").contains("carol has left"));
     assert!(!alice.seen.iter().any(|line| line.contains("hi from carol")), "it is deleted for alice");
     alice.say("/search hello");
-    alice.wait("[bob] alice: hello, bob");
+    // The text of the edit is found, not the one before it.
+    alice.wait("[bob] alice: hello, Bob");
 }
 
 #[test]

@@ -53,7 +53,9 @@ async fn publish(raw: &mut Raw, number: u64, to: &str) -> Result<u64, pb::Refuse
 
 async fn ghosts_are_few(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    let im = stack.backend().await;
+    let mut settings = ImConfig::default();
+    settings.user_budgets.unknown_contacts = Budget::per_hour(20, 20);
+    let im = stack.backend_with(settings).await;
     let _service = serve(&im).await;
     let bob = device(&stack, "bob", "web/tab", 0, via).await;
     let mut mallory = raw(&stack, "mallory", via).await;
@@ -64,7 +66,6 @@ async fn ghosts_are_few(setup: Setup, via: Via) {
             Err(error) => refused.push(error),
         }
     }
-    // The default: 20 at once, 20 an hour.
     assert_eq!((taken, refused.len()), (20, 40));
     for refused in &refused {
         assert_eq!(refused.kind(), pb::RefusalKind::TooMany, "{refused:?}");

@@ -164,6 +164,11 @@ impl<R: Responder> Receiving<R> {
                 biased; // A stopping service takes nothing more.
                 () = stop.cancelled() => break,
                 Some(users) = self.ended.recv() => self.end(users),
+                // Before more is taken: a flood must not keep it from leaving.
+                Ok(()) = stores.changed(), if R::NEEDS_STORES => {
+                    let reachable = *stores.borrow_and_update();
+                    self.follow(reachable).await;
+                }
                 came = self.intake.next() => match came {
                     Came::Event(BusEvent::Message(message)) => self.take(message.payload),
                     Came::Event(_) => {}
@@ -174,10 +179,6 @@ impl<R: Responder> Receiving<R> {
                     Came::Reopening => self.open().await,
                     Came::Closed => break,
                 },
-                Ok(()) = stores.changed(), if R::NEEDS_STORES => {
-                    let reachable = *stores.borrow_and_update();
-                    self.follow(reachable).await;
-                }
             }
         }
         self.finish().await;
