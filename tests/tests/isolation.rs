@@ -1,5 +1,5 @@
 //! A server that alone is cut off from Redis or from NATS: its devices go to others, which reach them, and it comes back by itself.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! How few rights servers and back ends get by with. Every clustered test runs under them; here is what they keep out, and that
 //! the documents show the same.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
 //! What one user, or somebody who is not let in yet, may take of a server.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use im_proto::{
     frame,

@@ -1,6 +1,6 @@
 //! Devices that keep to the protocol and ask for too much, for nonsense, or for what is not theirs: each is told so, and nothing
 //! changes for anybody.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod contents;
 mod floods;

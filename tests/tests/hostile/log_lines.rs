@@ -11,6 +11,7 @@ use im_tests::{
     rights::Role,
     stack::{AUDIENCE, ISSUER, KEY_ID, ServerOptions, token, variables},
 };
+use tokio_tungstenite::tungstenite;
 
 use crate::arena::{Arena, UNNOTICED, attacker, publish_all, start_backend, text};
 
@@ -89,11 +90,8 @@ async fn strangers_are_told_nothing_of_keys() {
         raw.send_frame(hello(token)).await;
         let Raw::WebSocket { socket, .. } = &mut raw else { unreachable!("it is a WebSocket") };
         let reason = loop {
-            match socket.next().await.unwrap().unwrap() {
-                tokio_tungstenite::tungstenite::Message::Close(close) => {
-                    break close.unwrap().reason.to_string();
-                }
-                _ => {}
+            if let tungstenite::Message::Close(close) = socket.next().await.unwrap().unwrap() {
+                break close.unwrap().reason.to_string();
             }
         };
         println!("told: {reason}");
