@@ -50,8 +50,9 @@ pub(crate) async fn admit<L: Link>(
     let version = negotiate(hello.min_version..=hello.max_version)?;
     let device = hello.device.ok_or_else(|| LinkError::protocol("Hello names no device"))?;
     let device = Device::try_from(device).map_err(|error| LinkError::protocol(error.to_string()))?;
-    let token = shared.config.verifier.verify_at(&hello.token, now(shared).await);
-    let token = token.map_err(|error| refuse_token(shared, peer, &hello.token, error))?;
+    let now = now(shared).await;
+    let token = shared.config.verifier.verify_at(&hello.token, now);
+    let token = token.map_err(|error| refuse_token(shared, peer, &hello.token, error, now))?;
 
     let limits = &shared.config.limits;
     let most = Most {
@@ -119,12 +120,12 @@ fn not_let_in(shared: &Shared, user: &UserId, why: NotLetIn) -> LinkError {
 
 /// Tells the device and the log why. Who cannot show a good token may be anybody, or all devices of a deployment whose servers
 /// and back ends disagree on a key.
-fn refuse_token(shared: &Shared, peer: IpAddr, token: &str, error: TokenError) -> LinkError {
+fn refuse_token(shared: &Shared, peer: IpAddr, token: &str, error: TokenError, now: Duration) -> LinkError {
     let code = match error {
         TokenError::Expired => CloseCode::TokenExpired,
         _ => CloseCode::TokenInvalid,
     };
-    let reason = shared.config.verifier.explain(token, error);
+    let reason = shared.config.verifier.explain_at(token, error, now, "the cluster");
     shared.strangers.note_token(peer, error, &reason);
     let told = if shared.config.explain_refusals { reason } else { error.to_string() };
     LinkError::Refused(Close::new(code, told))

@@ -19,11 +19,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use im_sdk::{cluster::Cluster, token::{TokenVerifier, VerificationKey}};
+//! use im_sdk::{cluster::Cluster, token::{TokenVerifier, VerificationKey, random_secret}};
 //! use im_server::{Server, ServerConfig};
 //!
-//! let secret = b"at least 32 bytes that nobody else knows";
-//! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", secret)?]);
+//! let secret = random_secret(); // or your own, which the back end signs tokens with
+//! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", &secret)?]);
 //! let mut config = ServerConfig::new("im1", verifier);
 //! config.websocket = Some("127.0.0.1:7800".parse()?);
 //! let server = Server::start(config, Cluster::embedded()).await?;

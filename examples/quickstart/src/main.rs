@@ -11,15 +11,15 @@ use im_sdk::{
     client::{Client, ClientConfig, Event, Trust},
     cluster::Cluster,
     id::UserId,
-    token::{TokenVerifier, VerificationKey},
+    token::{TokenVerifier, VerificationKey, random_secret},
 };
 use im_server::{Server, ServerConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = b"thirty-two bytes or more, please!";
-    let minter = TokenMinter::new(SigningKey::hs256("k1", secret)?, "quickstart", "im");
-    let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", secret)?]);
+    let secret = random_secret(); // of this process alone
+    let minter = TokenMinter::new(SigningKey::hs256("k1", &secret)?, "quickstart", "im");
+    let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", &secret)?]);
     let mut config = ServerConfig::new("im1", verifier);
     config.websocket = Some("127.0.0.1:0".parse()?);
     config.quic = Some("127.0.0.1:0".parse()?);
@@ -28,9 +28,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The back end decides what becomes of what devices publish.
     let im = Im::with_cluster(cluster).await?;
-    let decide = async |incoming: Incoming| match incoming.content.as_text() {
-        Some("spam") => Err(Refusal::new("no spam, please")),
-        _ => Ok(incoming.accept()),
+    let decide = async |incoming: Incoming| match incoming.content.texts().contains(&"spam") {
+        true => Err(Refusal::new("no spam, please")),
+        false => Ok(incoming.accept()),
     };
     let _service = im.serve(decide).await?;
 

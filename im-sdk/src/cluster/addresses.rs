@@ -50,6 +50,10 @@ fn check(
     addresses: &[String],
     problem: impl Fn(&String) -> Option<&'static str>,
 ) -> Result<(), ConnectError> {
+    if addresses.iter().any(|address| address.trim().is_empty()) {
+        let (address, problem) = ("\"\"".to_owned(), "it is empty: is the variable that it comes from set?");
+        return Err(ConnectError::InvalidAddress { service, address, problem });
+    }
     let found = addresses.iter().find_map(|address| Some((address, problem(address)?)));
     found.map_or(Ok(()), |(address, problem)| {
         Err(ConnectError::InvalidAddress { service, address: shown(address), problem })
@@ -128,6 +132,18 @@ mod tests {
 
     fn nats(address: &str) -> String {
         said(check_nats(&["nats://n:1".to_owned(), address.to_owned()]))
+    }
+
+    #[test]
+    fn an_empty_address_is_called_empty() {
+        for said in [redis(""), redis(" "), nats("")] {
+            assert!(
+                said.ends_with(
+                    "address \"\" is not valid: it is empty: is the variable that it comes from set?"
+                ),
+                "{said}"
+            );
+        }
     }
 
     #[test]

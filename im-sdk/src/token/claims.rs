@@ -24,6 +24,21 @@ enum Audience {
     Several(Vec<String>),
 }
 
+/// The claims that must be there.
+const REQUIRED: [&str; 4] = ["sub", "iss", "aud", "exp"];
+
+/// The claim that is missing, if that is why claims could not be read.
+pub(super) fn missing(error: &impl ToString) -> Option<&'static str> {
+    let said = error.to_string();
+    REQUIRED.into_iter().find(|name| said.starts_with(&format!("missing field `{name}`")))
+}
+
+/// When a token ends that was found good but for its time.
+#[derive(Deserialize)]
+pub(super) struct Ending {
+    pub(super) exp: f64,
+}
+
 /// A claim that may be missing, but not be anything else than a number: not `null` either.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     f64::deserialize(deserializer).map(Some)

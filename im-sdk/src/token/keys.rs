@@ -20,7 +20,7 @@ impl SigningKey {
     /// HMAC with SHA-256. Servers verify with the same secret.
     ///
     /// # Errors
-    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`].
+    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`], or [published](is_published).
     pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         check_secret(&id, secret)?;
@@ -73,7 +73,7 @@ impl VerificationKey {
     /// HMAC with SHA-256.
     ///
     /// # Errors
-    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`].
+    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`], or [published](is_published).
     pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         check_secret(&id, secret)?;
@@ -124,10 +124,32 @@ impl KeyError {
     }
 }
 
+/// Returns whether a secret stands in the documentation or in an example, now or before: whoever has read it could be any user.
+/// [`SigningKey::hs256`] and [`VerificationKey::hs256`] refuse it.
+pub fn is_published(secret: &[u8]) -> bool {
+    let secret = String::from_utf8_lossy(secret).to_ascii_lowercase();
+    PUBLISHED.iter().any(|published| secret.contains(published))
+}
+
+const PUBLISHED: [&str; 3] =
+    ["change me", "at least 32 bytes that nobody else knows", "thirty-two bytes or more, please"];
+
+/// A secret for HS256 that nobody knows, new at each call: where everything runs in one process, and for tests. Its tokens end with
+/// the process. For servers and back ends, make one with `openssl rand -base64 32` and configure it in all of them.
+pub fn random_secret() -> [u8; MIN_SECRET_BYTES] {
+    rand::random()
+}
+
 fn check_secret(id: &str, secret: &[u8]) -> Result<(), KeyError> {
-    if secret.len() >= MIN_SECRET_BYTES {
-        return Ok(());
+    if secret.len() < MIN_SECRET_BYTES {
+        let reason =
+            format!("its secret has {} bytes, HS256 takes at least {MIN_SECRET_BYTES}", secret.len());
+        return Err(KeyError::new(id, &reason));
     }
-    let reason = format!("its secret has {} bytes, HS256 takes at least {MIN_SECRET_BYTES}", secret.len());
-    Err(KeyError::new(id, &reason))
+    if is_published(secret) {
+        let reason = "its secret stands in the documentation, so anybody could forge tokens: make one with \
+                      `openssl rand -base64 32`";
+        return Err(KeyError::new(id, &reason));
+    }
+    Ok(())
 }

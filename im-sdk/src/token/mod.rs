@@ -4,14 +4,14 @@
 //! key (`kid`). Each key has one algorithm, pinned: a token cannot choose. There is no `none`.
 //!
 //! ```
-//! use im_sdk::{id::UserId, token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey}};
+//! use im_sdk::{id::UserId, token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey, random_secret}};
 //! use std::time::Duration;
 //!
-//! let secret = b"at least 32 bytes that nobody else knows";
-//! let minter = TokenMinter::new(SigningKey::hs256("k1", secret)?, "my-backend", "im");
+//! let secret = random_secret(); // in production from your configuration, the same in servers and back ends
+//! let minter = TokenMinter::new(SigningKey::hs256("k1", &secret)?, "my-backend", "im");
 //! let token = minter.mint(&UserId::parse("alice")?, Duration::from_secs(3600))?;
 //!
-//! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", secret)?]);
+//! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", &secret)?]);
 //! assert_eq!(verifier.verify(&token)?.user.as_str(), "alice");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -30,7 +30,7 @@ use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde::Serialize;
 
 use self::claims::Claims;
-pub use self::keys::{KeyError, MIN_SECRET_BYTES, SigningKey, VerificationKey};
+pub use self::keys::{KeyError, MIN_SECRET_BYTES, SigningKey, VerificationKey, is_published, random_secret};
 use crate::id::UserId;
 
 /// How far the clocks of a back end and a server may be apart before a fresh token looks unborn or expired.
@@ -64,6 +64,7 @@ impl TokenMinter {
     ///
     /// # Errors
     /// [`MintError`] when the key cannot sign.
+    #[doc(alias("login", "log in", "sign in"))]
     pub fn mint(&self, user: &UserId, ttl: Duration) -> Result<String, MintError> {
         let now = unix_time().as_secs();
         let claims = MintedClaims {
@@ -140,6 +141,9 @@ impl TokenVerifier {
     /// # Errors
     /// [`TokenError`].
     pub fn verify_at(&self, token: &str, now: Duration) -> Result<VerifiedToken, TokenError> {
+        if token.is_empty() {
+            return Err(TokenError::Empty);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
         if header.crit.is_some() {
             return Err(TokenError::UnknownExtension);
@@ -169,10 +173,15 @@ fn unix_time() -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It is no JSON Web Token, lacks a claim or has one of another form, or names an algorithm that does not exist (such as
-    /// `none`).
-    #[error("the token is malformed, lacks a claim, or has one of another form")]
+    /// There is no token: the application gave an empty text.
+    #[error("the token is empty")]
+    Empty,
+    /// It is no JSON Web Token, has a claim twice or of another form, or names an algorithm that does not exist (such as `none`).
+    #[error("the token is malformed: it is no JSON Web Token, or one of its claims has another form")]
     Malformed,
+    /// It has no claim of this name.
+    #[error("the token lacks the claim {0}")]
+    MissingClaim(&'static str),
     /// Its header has extensions that whoever verifies it must understand (`crit`; RFC 7515, section 4.1.11): there is none
     /// that this does.
     #[error("the token's header names extensions that are not known (crit)")]
@@ -208,6 +217,7 @@ impl From<&ErrorKind> for TokenError {
         match kind {
             ErrorKind::InvalidAlgorithm => Self::WrongAlgorithm,
             ErrorKind::InvalidSignature => Self::BadSignature,
+            ErrorKind::Json(error) => claims::missing(&**error).map_or(Self::Malformed, Self::MissingClaim),
             _ => Self::Malformed,
         }
     }

@@ -1,6 +1,8 @@
 //! What is said of a token that was not accepted, to whoever runs the server and to whoever shows the token.
 
-use super::{TokenError, TokenVerifier};
+use std::time::Duration;
+
+use super::{TokenError, TokenVerifier, claims::Ending, unix_time};
 
 /// So much is shown of a text that anybody may have written.
 const SHOWN_CHARS: usize = 32;
@@ -12,7 +14,19 @@ impl TokenVerifier {
     /// Why a token was not accepted, with what would have been, where that is no secret: key ids, issuer and audience. Of the
     /// token it shows the id of its key alone, cut short and without control characters.
     pub fn explain(&self, token: &str, error: TokenError) -> String {
+        self.explain_at(token, error, unix_time(), "this machine")
+    }
+
+    /// The same for what [`TokenVerifier::verify_at`] said at a time; `clock` is whose time that is, for people.
+    pub fn explain_at(&self, token: &str, error: TokenError, now: Duration, clock: &str) -> String {
         match error {
+            TokenError::Expired => match self.ended(token) {
+                Some(end) => {
+                    let ago = (now.as_secs_f64() - end).max(0.0);
+                    format!("{error}: {ago:.0} s ago by the clock of {clock}")
+                }
+                None => error.to_string(),
+            },
             TokenError::UnknownKey => self.explain_key(token),
             TokenError::BadSignature => match key_id(token) {
                 Some(id) => {
@@ -26,6 +40,13 @@ impl TokenVerifier {
             TokenError::WrongAudience => format!("{error}: its aud is not {}", shown(&self.audience)),
             _ => error.to_string(),
         }
+    }
+
+    /// When a token ended whose signature is good, since the Unix epoch.
+    fn ended(&self, token: &str) -> Option<f64> {
+        let pinned = self.keys.get(&key_id(token)?)?;
+        let decoded = jsonwebtoken::decode::<Ending>(token, &pinned.key.key, &pinned.validation);
+        decoded.ok().map(|decoded| decoded.claims.exp)
     }
 
     fn explain_key(&self, token: &str) -> String {
@@ -114,6 +135,20 @@ mod tests {
         assert!(many.ends_with("\"a\", \"b\", \"c\", others"), "{many}");
         let none = verifier(&[]).explain("no token", TokenError::UnknownKey);
         assert_eq!(none, "the token names no key (kid); this server knows none");
+    }
+
+    #[test]
+    fn an_expired_token_says_since_when_and_by_whose_clock() {
+        let user = UserId::parse("alice").unwrap();
+        let minter = TokenMinter::new(hs256("k1", SECRET), "my-backend", "im");
+        let token = minter.mint(&user, Duration::from_secs(60)).unwrap();
+        let (verifier, now) = (verifier(&["k1"]), unix_time() + Duration::from_secs(3660));
+        let error = verifier.verify_at(&token, now).unwrap_err();
+        let said = verifier.explain_at(&token, error, now, "the cluster");
+        // A second is left for the test itself.
+        let expected =
+            ["3600", "3601"].map(|s| format!("the token has expired: {s} s ago by the clock of the cluster"));
+        assert!(expected.contains(&said), "{said}");
     }
 
     #[test]

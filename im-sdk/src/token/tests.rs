@@ -113,7 +113,8 @@ fn unsigned_and_broken_tokens_are_refused() {
     let other = forge(Some("hs"), &with("sub", json!("mallory")));
     let (other_signed, _) = other.rsplit_once('.').unwrap();
     assert_eq!(verifier().verify(&format!("{other_signed}.{signature}")), Err(TokenError::BadSignature));
-    for wrong in ["", ".", "..", "a.b.c", "💥", &good[..good.len() / 2]] {
+    assert_eq!(verifier().verify(""), Err(TokenError::Empty));
+    for wrong in [".", "..", "a.b.c", "💥", &good[..good.len() / 2]] {
         assert_eq!(verifier().verify(wrong), Err(TokenError::Malformed), "{wrong:?}");
     }
 }
@@ -122,6 +123,14 @@ fn unsigned_and_broken_tokens_are_refused() {
 fn weak_or_wrong_keys_are_refused_with_their_id() {
     let error = SigningKey::hs256("k9", b"short").unwrap_err().to_string();
     assert!(error.contains("k9") && error.contains("32"), "{error}");
+    for published in
+        ["thirty-two bytes or more, please!", "Change me: at least 32 bytes that nobody else knows"]
+    {
+        let error = SigningKey::hs256("k9", published.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("k9") && error.contains("documentation"), "{error}");
+        assert!(VerificationKey::hs256("k9", published.as_bytes()).is_err());
+    }
+    assert!(SigningKey::hs256("k9", &random_secret()).is_ok() && random_secret() != random_secret());
     assert!(VerificationKey::es256_pem("k", b"no key").is_err());
     assert!(SigningKey::eddsa_pem("k", KEYS.es.serialize_pem().as_bytes()).is_err());
     // A private key, where the public one belongs.

@@ -85,6 +85,8 @@ struct Driver {
     undelivered: Option<Event>,
     connects: u64,
     disconnects: u64,
+    /// It was said that nobody has asked for a connection.
+    warned_of_missing_connect: bool,
     /// What the application has set last.
     endpoints: Option<Arc<[Endpoint]>>,
 }
@@ -102,6 +104,7 @@ impl Driver {
             undelivered: None,
             connects: 0,
             disconnects: 0,
+            warned_of_missing_connect: false,
             endpoints: None,
         }
     }
@@ -196,8 +199,20 @@ impl Driver {
         self.core.handle_unreachable(now, reason);
     }
 
+    /// Says once that what is sent waits for a connection that nobody has asked for.
+    fn warn_of_missing_connect(&mut self) {
+        if self.connects == 0 && !std::mem::replace(&mut self.warned_of_missing_connect, true) {
+            tracing::warn!(
+                "something is to be sent, and nobody has called Client::connect: it waits for that"
+            );
+        }
+    }
+
     fn command(&mut self, now: std::time::Instant, command: Command) {
         self.handle_earlier_wish(now);
+        if matches!(command, Command::Publish { .. } | Command::Send { .. }) {
+            self.warn_of_missing_connect();
+        }
         match command {
             Command::Publish { to, content, outcome } => {
                 self.core.handle_publish(now, Ticket::Outcome(outcome), to, content);

@@ -121,15 +121,15 @@ pub(super) enum ConnectError {
     Resolve(io::Error),
     #[error("the host has no address")]
     NoAddress,
-    #[error("{0}")]
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
     Io(#[from] io::Error),
     #[error("the host is no name that TLS knows: {0}")]
     Name(#[from] rustls::pki_types::InvalidDnsNameError),
     #[error("{0}")]
     QuicStart(#[from] quinn::ConnectError),
-    #[error("{0}")]
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
     Quic(#[from] quinn::ConnectionError),
-    #[error("{0}")]
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
     WebSocket(#[from] tungstenite::Error),
     #[error("what answers there does not speak TLS: is the endpoint ws:// instead of wss://?")]
     NoTls,
@@ -139,6 +139,17 @@ pub(super) enum ConnectError {
     Uri(#[from] tungstenite::http::uri::InvalidUri),
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+}
+
+/// What to do where nobody whom the device trusts has signed the server's certificate.
+fn trust_hint(error: &impl ToString) -> &'static str {
+    match error.to_string().contains("UnknownIssuer") {
+        true => {
+            ": the server's certificate is signed by nobody whom ClientConfig::trust believes; pin a self-signed one with \
+             Trust::sha256_hex, to the fingerprint that the server logs"
+        }
+        false => "",
+    }
 }
 
 /// How long saying goodbye may take.

@@ -72,6 +72,7 @@ fn published_secrets_are_refused_wherever_it_listens() {
         "change me",
         "Change me: at least 32 bytes that nobody else knows",
         "at least 32 bytes that nobody else knows",
+        "thirty-two bytes or more, please!",
         crate::dev::SECRET,
     ] {
         let short = error(&MINIMAL.replace(SECRET, published), &[]);
