@@ -7,6 +7,7 @@ use crate::{
 
 /// Whose messages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Conversation {
     /// What the user who asks and this one said to each other: what they sent to each other alone, and what the other one
     /// sent to several.
@@ -19,6 +20,7 @@ pub enum Conversation {
 
 /// Which part of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HistoryRange {
     /// The last entries.
     Newest,

@@ -53,9 +53,9 @@
 //! | `client` | `client`; `sqlite` for a store in a file | devices: one connection, kept alive over every change of network |
 //! | `cluster` | `cluster` | what joins processes: routes and bus, on Redis and NATS or in process |
 //! | `token` | `cluster` | the tokens that back ends mint and servers verify |
-//! | `backend::store` | `backend`; `sql` for SQLite and PostgreSQL | messages in your database |
+//! | `backend::store` | `backend`; `postgres` for PostgreSQL, `sql` for SQLite too | messages in your database |
 //! | [`content`], [`timeline`] | always | the kinds of messages; what changes make of them |
-//! | [`id`], [`proto`] | always | ids, and the wire protocol |
+//! | [`id`], `proto` | always | ids, and the wire protocol |
 //!
 //! A device never compiles redis or async-nats, a back end never compiles quinn.
 
@@ -64,6 +64,8 @@ pub use im_proto::id;
 
 #[cfg(feature = "backend")]
 pub mod backend;
+#[cfg(feature = "serde")]
+mod base64_bytes;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "cluster")]
@@ -81,6 +83,7 @@ mod kind;
 mod log_throttle;
 mod presence;
 mod recipient;
+pub mod refusal_code;
 mod search;
 mod signal;
 pub mod timeline;

@@ -13,6 +13,7 @@ use crate::id::{ChannelId, UserId};
 /// # Ok::<(), im_sdk::id::InvalidId>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Recipient {
     /// A user.
     User(UserId),

@@ -1,6 +1,6 @@
 //! The wire protocol between devices, servers and back ends: messages, frames, ids, limits and close codes.
 //!
-//! Nothing here does I/O. [`pb`] holds the types that prost generates from `im/v1/*.proto`; the other modules are
+//! Nothing here does I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other modules are
 //! what hand-written code needs around them: [`id`] parses names once, at the edge; [`frame`] cuts a byte stream into
 //! frames; [`close`] says what a device does after a close; [`limits`] has every number that both sides must agree on.
 //!
@@ -22,9 +22,13 @@ pub mod close;
 mod content;
 pub mod frame;
 pub mod id;
+#[cfg(feature = "serde")]
+mod id_serde;
 pub mod limits;
 
 /// Types generated from `im/v1/*.proto`.
+// Hidden: hundreds of generated names would be in the way of whoever searches the documentation. PROTOCOL.md describes them.
+#[doc(hidden)]
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/im.v1.rs"));

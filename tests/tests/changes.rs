@@ -1,16 +1,22 @@
 //! Messages are recalled, edited, deleted for oneself, reacted to and pinned: all devices end in the same state.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
-    Content,
+    Content, Signal,
     backend::{
         ChangePolicy, ChangeRights, Durability, Handler, Im, ImConfig, Incoming, IncomingChange, Message,
         Refusal, SendError, Service, channel, user, users,
     },
-    client::{Conversation, MessageRef, RefusalKind},
+    client::{Conversation, Event, MessageRef, RefusalKind},
     cluster::{LogId, ReadLimit},
     content::{Change, ChangeKind},
     id::{MessageId, UserId},
@@ -32,6 +38,8 @@ everywhere!(
     who_may_not_is_refused,
     what_is_not_there_is_refused,
     the_handler_decides,
+    a_rule_for_texts_holds_for_edits,
+    whoever_is_refused_reaches_nobody,
     back_ends_change_whatever_they_like,
     messages_in_the_store_are_changed,
     a_change_under_one_number_has_one_effect,
@@ -302,6 +310,66 @@ async fn the_handler_decides(setup: Setup, via: Via) {
     for device in [&mut alice, &mut mona] {
         device.shows(&["uno (edited)", "(recalled by mona)"]).await;
     }
+}
+
+async fn a_rule_for_texts_holds_for_edits(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let rule = |incoming: Incoming| async move {
+        match incoming.content.as_text() {
+            Some(text) if text.contains("spam") => Err(Refusal::new("no spam, please").with_code(7)),
+            _ => Ok(incoming.accept()),
+        }
+    };
+    let _service = im.serve(rule).await.unwrap();
+    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    alice.device.client().send(bob.me.clone(), Content::text("hi")).await.unwrap();
+    let hi = alice.reference("hi").await;
+    let refused = alice.change(&hi, edit("buy spam")).await.unwrap_err();
+    assert_eq!(refused, (RefusalKind::Rule, "no spam, please".to_owned()));
+    alice.change(&hi, edit("hello")).await.unwrap();
+    bob.shows(&["hello (edited)"]).await;
+}
+
+/// Eve is refused by a rule for what is published, which is a closure: nothing else of hers gets through either.
+async fn whoever_is_refused_reaches_nobody(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let blocked = Arc::new(AtomicBool::new(false));
+    let is_blocked = Arc::clone(&blocked);
+    let rule = move |incoming: Incoming| {
+        let refuse = is_blocked.load(Ordering::SeqCst) && incoming.from.as_str() == "eve";
+        async move { if refuse { Err(Refusal::new("you are blocked")) } else { Ok(incoming.accept()) } }
+    };
+    let _service = im.serve(rule).await.unwrap();
+    let mut eve = Phone::connect(&stack, "eve", "web/tab", 0, via).await;
+    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    eve.device.client().send(bob.me.clone(), Content::text("hi bob")).await.unwrap();
+    let hers = eve.reference("hi bob").await;
+    bob.reference("hi bob").await;
+    bob.device.client().send(eve.me.clone(), Content::text("hi eve")).await.unwrap();
+    let his = eve.reference("hi eve").await;
+    bob.shows(&["hi bob", "hi eve"]).await;
+    blocked.store(true, Ordering::SeqCst);
+    eve.device.client().publish(bob.me.clone(), Content::text("let me in")).await.unwrap_err();
+    eve.device.client().signal(bob.me.clone(), Signal::typing()).await;
+    for (message, kind) in [(&his, react("🖕")), (&hers, edit("you cannot get rid of me")), (&hers, PIN)] {
+        let refused = eve.change(message, kind).await.unwrap_err();
+        assert_eq!(refused, (RefusalKind::Rule, "you are blocked".to_owned()));
+    }
+    im.send(Message::to(user("bob")).from("alice").text("the end")).await.unwrap();
+    let mut came = Vec::new();
+    let looking = bob.device.next("the end", |event| match event {
+        Event::Message(message) if message.content.as_text() == Some("the end") => Some(()),
+        Event::Message(_) | Event::Signal(_) => {
+            came.push(event.clone());
+            None
+        }
+        _ => None,
+    });
+    looking.await;
+    assert_eq!(came, []);
 }
 
 async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {

@@ -39,7 +39,8 @@ fn a_device_links_no_cluster() {
 #[test]
 fn a_back_end_links_no_transport() {
     check("im-sdk", "backend", &["redis", "async-nats"], &["quinn", "tokio-tungstenite", "sqlx"]);
-    check("im-sdk", "sql", &["sqlx"], &["quinn", "tokio-tungstenite", "sqlx-mysql"]);
+    check("im-sdk", "postgres", &["sqlx-postgres"], &["sqlx-sqlite", "libsqlite3-sys", "rusqlite"]);
+    check("im-sdk", "sql", &["sqlx", "sqlx-sqlite"], &["quinn", "tokio-tungstenite", "sqlx-mysql"]);
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub enum Event {
         reason: String,
         /// What a server refused it with, if one did.
         kind: Option<RefusalKind>,
-        /// The application's own code for a `Rule`, else 0.
+        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
         rule_code: i32,
         /// Whether the same may succeed if it is sent anew.
         retryable: bool,

@@ -262,7 +262,7 @@ pub enum RequestError {
         kind: RefusalKind,
         /// Why, for people.
         reason: String,
-        /// The application's own code for a `Rule`, else 0.
+        /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
         rule_code: i32,
         /// When the same may be asked again; none: never.
         retry_after_ms: Option<u64>,

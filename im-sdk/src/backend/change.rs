@@ -106,8 +106,8 @@ pub struct IncomingChange {
     pub device: Device,
     /// The conversation that the message is in. Where it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
-    /// What is to become of the message. An [edit](ChangeKind::Edit) says something new: rules for what may be said should look
-    /// at it as well.
+    /// What is to become of the message. What an [edit](ChangeKind::Edit) says comes to
+    /// [`Handler::publish`](super::Handler::publish) as well, unless [`ChangeRights`] say otherwise.
     pub change: Change,
     /// The message as it is in the user's log: with the edits and the recall that were carried out before, and without other changes.
     pub message: HistoryEntry,
@@ -117,10 +117,13 @@ pub struct IncomingChange {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeRights {
-    /// It is allowed if [`ChangePolicy`] allows it.
+    /// It is allowed if [`ChangePolicy`] allows it and, where it says something (an edit, a reaction, a pin), if
+    /// [`Handler::publish`](super::Handler::publish) takes it as it would take a message.
     #[default]
     ByPolicy,
-    /// It is allowed, whatever the policy says: for moderators.
+    /// It is allowed if [`ChangePolicy`] allows it: the handler has looked at what it says, and `publish` is not asked.
+    Checked,
+    /// It is allowed, whatever the policy or `publish` say: for moderators.
     Granted,
 }
 
@@ -148,6 +151,7 @@ impl Im {
     ///
     /// # Errors
     /// As [`Im::send`].
+    #[doc(alias("moderation", "recall", "delete message"))]
     pub async fn change(&self, target: impl Into<Target>, change: Change) -> Result<Receipt, SendError> {
         let durability = self.inner.config.changes.durability(self.inner.config.default_durability);
         self.send(Message::to(target).content(change).durability(durability)).await
@@ -242,6 +246,15 @@ impl IncomingChange {
         let message = &self.message;
         let other = if message.from.as_ref() == Some(&self.from) { &message.to } else { &message.from };
         other.clone().unwrap_or_else(|| self.from.clone())
+    }
+
+    /// Whether others are shown something more by it, which is for the rules of what may be said: not by what takes away.
+    pub(super) fn says_something(&self) -> bool {
+        match &self.change.kind {
+            ChangeKind::Edit(_) | ChangeKind::Pin { .. } => true,
+            ChangeKind::Reaction { removed, .. } => !removed,
+            ChangeKind::Recall | ChangeKind::DeleteForMe | ChangeKind::Unknown => false,
+        }
     }
 
     fn is_of_several(&self) -> bool {

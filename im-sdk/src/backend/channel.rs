@@ -64,6 +64,7 @@ pub enum ChannelHistoryError {
 
 /// A channel, by its name. It needs no creation: it is there as soon as somebody is a member or something was sent.
 #[derive(Clone, Debug)]
+#[doc(alias("group", "team", "chat room"))]
 pub struct Channel {
     im: Im,
     id: Result<ChannelId, InvalidId>,
@@ -83,6 +84,7 @@ impl Im {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("group", "create group"))]
     pub fn channel(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Channel {
         Channel { im: self.clone(), id: id.try_into().map_err(Into::into) }
     }
@@ -133,6 +135,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
+    #[doc(alias("kick", "ban", "leave group"))]
     pub async fn remove_members<I>(&self, users: impl IntoIterator<Item = I>) -> Result<(), ChannelError>
     where
         I: TryInto<UserId, Error: Into<InvalidId>>,
@@ -155,6 +158,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
+    #[doc(alias("dissolve", "delete group"))]
     pub async fn close(&self) -> Result<(), ChannelError> {
         let mut unconfirmed = 0;
         loop {

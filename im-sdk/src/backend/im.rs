@@ -19,6 +19,7 @@ use super::{
     change::ChangePolicy,
     counts::Counts,
     directory::Directory,
+    health::{BackEnds, program_name},
     ids::Ids,
     message::Durability,
     publisher::Publisher,
@@ -61,10 +62,14 @@ pub struct ImConfig {
     pub changes: ChangePolicy,
     /// How long a method of the [`Handler`](super::Handler) may take. Then it is dropped, the device is told to try again
     /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
-    /// database that does not answer, would else take one place of `handler_concurrency` after the other. Default 30 s.
+    /// database that does not answer, would else take one place of `handler_concurrency` after the other. Default 10 s, as long
+    /// as servers wait for what becomes of a publish (`server.publish_timeout_ms`): later nobody hears the answer.
     pub handler_timeout: Duration,
     /// How much the devices of one user may have this back end do. On by default.
     pub user_budgets: UserBudgets,
+    /// The name of the service whose handler this is. Back ends that serve under one prefix share what devices publish, so they
+    /// should be one service: the log warns where another name serves, and [`Im::health`] lists them. Default: the program's name.
+    pub service_name: String,
 }
 
 impl Default for ImConfig {
@@ -77,8 +82,9 @@ impl Default for ImConfig {
             default_durability: Durability::default(),
             message_store: None,
             changes: ChangePolicy::default(),
-            handler_timeout: Duration::from_secs(30),
+            handler_timeout: Duration::from_secs(10),
             user_budgets: UserBudgets::default(),
+            service_name: program_name(),
         }
     }
 }
@@ -86,6 +92,9 @@ impl Default for ImConfig {
 /// For how long the route store may fail to answer before devices' requests are left to other back ends, which may reach it:
 /// longer than a failover within Redis takes, shorter than devices wait.
 const STORES_LOST: Duration = Duration::from_secs(3);
+
+/// For how long no server may live before the log says so: as long as one takes to start.
+const WITHOUT_SERVERS: Duration = Duration::from_secs(10);
 
 /// Tasks that run more often than this do nothing else.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
@@ -151,6 +160,7 @@ pub(super) struct Inner {
     pub(super) searches: Searches,
     pub(super) budgets: Budgets,
     pub(super) contacts: Contacts,
+    pub(super) back_ends: BackEnds,
     /// Whether this process reaches the route store, and with it the others in the same Redis.
     pub(super) stores: watch::Sender<bool>,
     /// How many changes that were left undone may be carried out.
@@ -198,6 +208,7 @@ impl Im {
             searches: Searches::default(),
             budgets: Budgets::new(config.user_budgets.clone()),
             contacts: Contacts::default(),
+            back_ends: BackEnds::default(),
             stores: watch::Sender::new(true),
             finishing: Arc::new(Semaphore::new(MAX_FINISHING)),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
@@ -266,6 +277,7 @@ async fn upkeep(
     stop: CancellationToken,
 ) {
     let mut answered = Instant::now();
+    let mut servers = ServerWatch::new(answered);
     let mut ticks = interval(config.directory_refresh);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -281,6 +293,7 @@ async fn upkeep(
                     tracing::info!("the route store answers again: devices are served");
                 }
                 let live = directory.live();
+                servers.note(live.len(), answered);
                 publisher.retain_links(|server| live.contains_key(server));
             }
             Err(error) => {
@@ -298,6 +311,34 @@ async fn upkeep(
         }
     }
     publisher.close();
+}
+
+/// Says once that no server lives, and once that one does again: nothing reaches a device meanwhile.
+struct ServerWatch {
+    /// When one lived last.
+    last: Instant,
+    warned: bool,
+}
+
+impl ServerWatch {
+    fn new(now: Instant) -> Self {
+        Self { last: now, warned: false }
+    }
+
+    fn note(&mut self, live: usize, now: Instant) {
+        if live > 0 {
+            self.last = now;
+            if std::mem::take(&mut self.warned) {
+                tracing::info!(servers = live, "a server is there");
+            }
+        } else if now.saturating_duration_since(self.last) >= WITHOUT_SERVERS && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                "no im-server is there: nothing reaches a device, and Im::endpoints is empty. Is one running, with this Redis and \
+                 this prefix?"
+            );
+        }
+    }
 }
 
 /// How often it is tried whether the bus carries what this process publishes, how long that may take, and how often it may
@@ -357,6 +398,23 @@ mod tests {
         im.inner.tasks.close();
         im.inner.tasks.wait().await;
         assert!(!publisher.settle(Duration::from_millis(10)).await, "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn a_deployment_without_servers_is_told_once() {
+        let start = Instant::now();
+        let mut watch = ServerWatch::new(start);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        watch.note(0, after(9));
+        assert!(!watch.warned, "one may be starting");
+        watch.note(0, after(10));
+        assert!(watch.warned);
+        watch.note(1, after(11));
+        assert!(!watch.warned);
+        watch.note(0, after(20));
+        assert!(!watch.warned, "counted anew");
+        watch.note(0, after(21));
+        assert!(watch.warned);
     }
 
     #[tokio::test]

@@ -203,6 +203,14 @@ impl Message {
         Self { to, ..self }
     }
 
+    pub(super) fn content_ref(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn into_content(self) -> Content {
+        self.content
+    }
+
     pub(super) fn has_sender(&self) -> bool {
         self.from.is_some()
     }

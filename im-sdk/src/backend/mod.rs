@@ -29,6 +29,7 @@ mod counts;
 mod directory;
 mod export;
 mod fanout;
+mod health;
 mod history;
 mod ids;
 mod im;
@@ -61,6 +62,7 @@ pub use conversations::{
     MAX_CONVERSATION_PAGE_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
 };
 pub use counts::CountError;
+pub use health::{Health, ServingBackEnd};
 pub use history::{
     HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN,
     MAX_HISTORY_SCAN_BYTES,
@@ -75,10 +77,11 @@ pub use room::{Room, RoomError};
 pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
 pub use send::SendError;
 pub use service::{
-    Acceptance, Handler, Incoming, IncomingSignal, PresenceEvent, Reach, ReachKind, ReachRights, Refusal,
-    Relay, RoomJoin, RoomWelcome, ServeError, Service,
+    Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedMessage, PresenceEvent, Reach,
+    ReachKind, ReachRights, ReachRule, Refusal, Relay, RequestKind, RoomJoin, RoomWelcome, ServeError,
+    Service, testing,
 };
-#[cfg(feature = "sql")]
+#[cfg(feature = "postgres")]
 pub use store::SqlMessageStore;
 pub use store::{
     AMENDMENTS_KEPT, AmendedPart, Amendment, MemoryMessageStore, MessageStore, MessageStoreError,

@@ -146,6 +146,7 @@ impl Im {
     ///
     /// # Errors
     /// [`KickError`] when it is not known that the connections are closed. Repeating it does no harm.
+    #[doc(alias("logout", "log out", "ban", "disconnect", "revoke"))]
     pub async fn kick(
         &self,
         user: &UserId,

@@ -100,6 +100,11 @@ impl Publisher {
         Self { cluster, name, answers, send_timeout, links, in_flight, settles, tasks }
     }
 
+    /// Unique among all publishers.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The subjects that [`Publisher::listen`] needs.
     pub(super) fn subjects(&self) -> [Subject; 2] {
         [self.answers.clone(), self.cluster.names().all_undelivered(&self.name)]

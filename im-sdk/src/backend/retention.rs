@@ -45,6 +45,7 @@ const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// [`LogBounds`](crate::cluster::LogBounds), and shows what it has, however old. Set its `max_age` no higher than the lowest age
 /// here where nothing older may be seen.
 #[derive(Clone, Default)]
+#[doc(alias("delete user", "GDPR", "erase"))]
 pub struct Retention {
     inboxes: Option<Duration>,
     channels: Option<Duration>,

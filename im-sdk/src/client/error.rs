@@ -9,7 +9,9 @@ use crate::{client::StoreError, proto::pb};
 #[non_exhaustive]
 pub enum OpenError {
     /// The configuration names no endpoint.
-    #[error("at least one endpoint is needed")]
+    #[error(
+        "a client needs at least one endpoint: give ClientConfig::new the addresses that the back end tells (Im::endpoints)"
+    )]
     NoEndpoints,
     /// There is no tokio runtime here; see [`Client::open_on`](crate::client::Client::open_on).
     #[error("no tokio runtime runs here")]
@@ -32,7 +34,9 @@ impl OpenError {
 
 /// A client needs to know an address. See [`Client::set_endpoints`](crate::client::Client::set_endpoints).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at least one endpoint is needed")]
+#[error(
+    "a client needs at least one endpoint: Client::set_endpoints was given none, and the client keeps those it knows"
+)]
 pub struct NoEndpoints;
 
 impl NoEndpoints {
@@ -69,7 +73,7 @@ pub enum PublishError {
     /// It was sent, and it is not certain that nothing came of it: time ran out, or the client was closed, before an answer
     /// came, or the answer leaves it open, as that of a back end that failed. It may or may not have arrived: sending it
     /// again may send it twice.
-    #[error("the message was sent, and its outcome is unknown: {reason}")]
+    #[error("the message may or may not have arrived: {reason}")]
     Unconfirmed {
         /// What leaves it open, for people.
         reason: String,
@@ -82,7 +86,8 @@ pub enum PublishError {
         kind: RefusalKind,
         /// Why, for people.
         reason: String,
-        /// The application's own code for a [`RefusalKind::Rule`], else 0.
+        /// For a [`RefusalKind::Rule`]: the application's own code, 0 or more, or one of the
+        /// [SDK's](crate::refusal_code), which are negative. Else 0.
         code: i32,
         /// When the same message may be tried again; `None`: never.
         retry_after: Option<Duration>,

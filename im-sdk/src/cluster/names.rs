@@ -191,6 +191,11 @@ impl Names {
         Subject::new(format!("{}.acks", self.prefix))
     }
 
+    /// Back ends that serve, for all back ends.
+    pub fn back_ends_alive(&self) -> Subject {
+        Subject::new(format!("{}.back-ends", self.prefix))
+    }
+
     /// JetStream's stream of messages on their way into the archive.
     pub fn archive_stream(&self) -> String {
         format!("{}-archive", self.prefix)

@@ -6,6 +6,7 @@ use crate::id::{ChannelId, MessageId, UserId};
 /// Changes an earlier message. It is a message itself, an entry of the same logs, and comes to everybody who has the
 /// message; [`Timeline`](crate::timeline::Timeline) puts them together.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Change {
     /// The message that is changed.
@@ -14,16 +15,20 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The channel that the message is in, where the change is in another log: [`ChangeKind::DeleteForMe`] is in the
     /// inbox of who does not want to see it.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub channel: Option<ChannelId>,
     /// Where the message is in the log of who changes it, on the way to the back end.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) seq: u64,
     /// The two users whose message it is, where the back end changes it.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub(crate) between: Vec<UserId>,
 }
 
 /// That an edit or a recall was carried out where the message is kept: what it said before is gone from the logs and the message
 /// store. The change is an entry of the same log, too. A [`Timeline`](crate::timeline::Timeline) needs only one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Amended {
     /// The change.
@@ -43,6 +48,7 @@ impl Amended {
 
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ChangeKind {
     /// Nobody is to see it any more.

@@ -7,6 +7,7 @@ use crate::id::{ChannelId, MessageId, UserId};
 /// [`MAX_FORWARDED_ENTRIES`](crate::proto::limits::MAX_FORWARDED_ENTRIES), and bundles inside of bundles at most
 /// [`MAX_FORWARDED_DEPTH`](crate::proto::limits::MAX_FORWARDED_DEPTH) deep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Forwarded {
     /// What is written above them.
@@ -24,6 +25,7 @@ impl Forwarded {
 
 /// A message that is passed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct ForwardedEntry {
     /// Who sent it. `None`: not told, or the back end.
@@ -43,6 +45,7 @@ pub struct ForwardedEntry {
 
 /// Where a message is that is passed on, in a log of who does it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ForwardSource {
     /// The message.
     pub message_id: MessageId,

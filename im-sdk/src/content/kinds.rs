@@ -8,6 +8,7 @@ use super::Media;
 
 /// A place on earth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Location {
     /// Degrees north of the equator, times ten million.
@@ -49,6 +50,7 @@ impl Location {
 
 /// Something with a title: a user, a group, a link, an article.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Card {
     /// What it stands for: `user`, `channel`, `link`, or the application's own word.
@@ -91,6 +93,7 @@ impl Card {
 
 /// What the system says in a conversation: somebody joined, a call ended. Back ends send it; from devices it is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Notice {
     /// The application's name for it, such as `member.joined`.
@@ -117,9 +120,11 @@ impl Notice {
 
 /// Whatever the application defines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Custom {
     /// The application's name for the kind, such as `order.paid`.
     pub kind: String,
     /// The application's bytes.
+    #[cfg_attr(feature = "serde", serde(with = "crate::base64_bytes"))]
     pub data: Bytes,
 }

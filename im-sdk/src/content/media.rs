@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 /// Where the bytes of a picture, a recording or a file are, and what they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Media {
     /// Where they are: at most [`MAX_URL_BYTES`](crate::proto::limits::MAX_URL_BYTES).
@@ -51,6 +52,7 @@ impl Media {
 
 /// A picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Image {
     /// The picture itself.
@@ -92,6 +94,7 @@ impl Image {
 
 /// Any file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct File {
     /// The file itself.
@@ -115,6 +118,7 @@ impl File {
 
 /// Recorded speech.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Voice {
     /// The recording itself.
@@ -123,6 +127,10 @@ pub struct Voice {
     pub duration_ms: u32,
     /// Loudness over its whole length, one byte for each of as many equal parts; at most
     /// [`MAX_WAVEFORM_BYTES`](crate::proto::limits::MAX_WAVEFORM_BYTES).
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::base64_bytes", skip_serializing_if = "bytes::Bytes::is_empty")
+    )]
     pub waveform: Bytes,
 }
 
@@ -141,6 +149,7 @@ impl Voice {
 
 /// A moving picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Video {
     /// The video itself.

@@ -46,6 +46,7 @@ mod forwarded;
 mod kinds;
 mod media;
 mod reference;
+mod texts;
 mod wire;
 
 #[cfg(test)]
@@ -74,24 +75,34 @@ use crate::{
 
 /// What a message carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Content {
     /// What it is.
     pub body: Body,
     /// Whom it calls by name.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Mentions::is_empty"))]
     pub mentions: Mentions,
     /// The message that it answers.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub quote: Option<Box<Quote>>,
     /// The message that the thread hangs on which this one belongs to.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub thread: Option<MessageId>,
     /// An edit or a recall was carried out where the message is kept: this is what it says since then.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub amended: Option<Box<Amended>>,
     /// What a newer version put there and this one does not know, encoded as it came. Keep it with the rest.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::base64_bytes", skip_serializing_if = "bytes::Bytes::is_empty")
+    )]
     pub unknown: Bytes,
 }
 
 /// The kinds. All but texts are boxed: a message is as large as its largest kind otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Body {
     /// Plain text.

@@ -8,6 +8,7 @@ use crate::{
 
 /// Whom a message calls by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Mentions {
     /// Users, at most [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS).
     pub users: Vec<UserId>,
@@ -32,6 +33,7 @@ impl Mentions {
 /// who sent it and what it says. What it does not find it passes on as it came, not [verified](Quote::verified): show that as
 /// somebody's claim, or not at all. A back end's own quotes are as it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Quote {
     /// The message.

@@ -35,7 +35,7 @@ pages! {
         cluster: ClusterConfig, LogBounds;
     }
     handlers = "handlers.md" {
-        backend: Acceptance, Handler, Im, ImConfig, Incoming, Receipt, ServeError, Service, UserBudgets;
+        backend: Acceptance, Handler, Im, ImConfig, Incoming, ReachRule, Receipt, ServeError, Service, UserBudgets;
         client: Event, PublishError, Published, RefusalKind;
         content: Notice;
     }
@@ -55,7 +55,7 @@ pages! {
         content: Body, Card, Change, Content, Custom, File, Forwarded, Image, Location, Media, Notice, Quote, Video, Voice;
     }
     changes = "changes.md" {
-        backend: ChangePolicy, Handler, Im, ImConfig, MessageStore, SendError;
+        backend: ChangePolicy, ChangeRights, Handler, Im, Incoming, ImConfig, MessageStore, SendError;
         client: Client, Event, MessageRef, ResetReason;
         content: Body, Change;
         timeline: MAX_WAITING_CHANGES, ShownMessage, Timeline;

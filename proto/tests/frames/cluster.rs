@@ -100,6 +100,10 @@ pub(crate) fn upstream_request() -> pb::UpstreamRequest {
     }
 }
 
+pub(crate) fn back_end_alive() -> pb::BackEndAlive {
+    pb::BackEndAlive { id: "be-0123456789abcdef".into(), service: "shop".into(), ends: true }
+}
+
 pub(crate) fn upstream_acks() -> pb::UpstreamAcks {
     let ack = pb::UpstreamAck {
         user: "alice".into(),

@@ -187,6 +187,7 @@ pub(crate) fn messages() -> Vec<Vector> {
         message("upstream_membership", upstream_membership()),
         message("upstream_request", upstream_request()),
         message("upstream_acks", upstream_acks()),
+        message("back_end_alive", back_end_alive()),
         message("upstream_signals", upstream_signals()),
         message("upstream_presences", upstream_presences()),
         message("raw_push", raw_push()),

@@ -22,7 +22,7 @@ macro_rules! messages {
 }
 
 messages! {
-    Accepted Ack Amended ArchivePlace ArchiveRecord Call Card Change Channels Content ContentKind Conversation ConversationState
+    Accepted Ack Amended ArchivePlace ArchiveRecord BackEndAlive Call Card Change Channels Content ContentKind Conversation ConversationState
     Conversations ConversationsChanged ConversationsRequest Cursor Custom DeleteForMe Delivered Device DeviceFrame Done
     Envelope File Forwarded ForwardedEntry Found Frame GoAway Hello History HistoryRequest Image JoinRoom JoinedRoom Kick
     LastRecall LeaveRoom Limits Location Mark MarkRequest Marked Media Mentions Message Missed Notice Pin Ping Pong Presence

@@ -180,6 +180,7 @@ impl Im {
     ///
     /// # Errors
     /// [`ConversationError`].
+    #[doc(alias("badge", "unread"))]
     pub async fn conversations(
         &self,
         user: &UserId,

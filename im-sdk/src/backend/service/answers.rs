@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::Refusal;
 use crate::{
     Conversation, HistoryRange, SearchPlace,
     backend::{
@@ -116,6 +117,16 @@ pub(super) fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
     frame::encode(pb::frame::Body::Response(pb::Response { number, outcome: Some(outcome) }))
 }
 
+/// The handler's refusal.
+pub(super) fn rule(refusal: Refusal) -> pb::Refused {
+    pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) }
+}
+
+/// A refusal that the SDK decides, under a code of [`refusal_code`](crate::refusal_code).
+pub(super) fn own_rule(code: i32, reason: String) -> pb::Refused {
+    pb::Refused { code, ..refused(RefusalKind::Rule, reason, 0) }
+}
+
 pub(super) fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) -> pb::Refused {
     pb::Refused { kind: kind.into(), reason, code: 0, retry_after_ms }
 }
@@ -123,7 +134,7 @@ pub(super) fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::MessageId;
+    use crate::{id::MessageId, refusal_code};
 
     fn page(sizes: &[(u64, usize)]) -> RawPage {
         let entry = |(seq, bytes): &(u64, usize)| RawEntry {
@@ -162,6 +173,13 @@ mod tests {
         assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (2, 30_000)], false), (vec![2], true));
         // One seq alone that fits into no frame: some of it is better than nothing.
         assert_eq!(fitted(&[(1, 30_000), (1, 30_000), (1, 30_000)], true), (vec![1, 1], true));
+    }
+
+    #[test]
+    fn codes_of_handlers_are_never_those_of_the_sdk() {
+        let of_a_handler = |code| rule(Refusal::new("no").with_code(code));
+        assert_eq!([7, 0, -1, i32::MIN].map(|code| of_a_handler(code).code), [7, 0, 0, 0]);
+        assert!(own_rule(refusal_code::NOT_A_MEMBER, "no".to_owned()).code < 0);
     }
 
     #[test]

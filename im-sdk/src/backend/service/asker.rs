@@ -1,11 +1,12 @@
 //! Who asks, and what only members may ask.
 
-use super::answers::{RETRY_MS, refused};
+use super::answers::{RETRY_MS, own_rule, refused};
 use crate::{
     backend::im::Im,
     id::{ChannelId, Device, ServerId, UserId},
     log_throttle::throttled,
     proto::{pb, pb::RefusalKind},
+    refusal_code::NOT_A_MEMBER,
 };
 
 /// Who asks, and where.
@@ -20,10 +21,7 @@ pub(super) struct Asker {
 pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
     match im.inner.cluster.members().is_member(channel, user).await {
         Ok(true) => Ok(()),
-        Ok(false) => {
-            let reason = "the user is not a member of the channel".to_owned();
-            Err(refused(RefusalKind::Rule, reason, 0))
-        }
+        Ok(false) => Err(own_rule(NOT_A_MEMBER, format!("{user} is not a member of channel {channel}"))),
         Err(error) => {
             throttled!(warn, %user, %channel, %error, "a channel's members could not be read");
             let reason = "the channel's members could not be read".to_owned();

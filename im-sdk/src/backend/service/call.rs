@@ -1,6 +1,6 @@
 //! Calls of the application's handler: a panic or a hang costs the one call, and the log says whose it was.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{fmt::Display, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
@@ -18,6 +18,10 @@ pub(super) struct Deadline<'a> {
     /// The handler's method.
     method: &'static str,
     user: &'a UserId,
+    /// Whom or what the user meant.
+    to: Option<&'a (dyn Display + Sync)>,
+    /// The device's number of a publish.
+    number: Option<u64>,
 }
 
 /// A handler's method came to no end of its own.
@@ -44,7 +48,17 @@ impl HandlerFailed {
 
 impl<'a> Deadline<'a> {
     pub(super) fn new(limit: Duration, method: &'static str, user: &'a UserId) -> Self {
-        Self { limit, method, user }
+        Self { limit, method, user, to: None, number: None }
+    }
+
+    /// Names, for the log, whom or what the user meant.
+    pub(super) fn to(self, to: &'a (dyn Display + Sync)) -> Self {
+        Self { to: Some(to), ..self }
+    }
+
+    /// Names, for the log, the device's number of a publish.
+    pub(super) fn number(self, number: u64) -> Self {
+        Self { number: Some(number), ..self }
     }
 
     /// Makes a call and waits for its end, its panic, or its deadline, at which it is dropped.
@@ -52,15 +66,25 @@ impl<'a> Deadline<'a> {
     /// # Errors
     /// [`HandlerFailed`], which is in the log then.
     pub(super) async fn run<F: Future>(self, call: impl FnOnce() -> F) -> Result<F::Output, HandlerFailed> {
-        let Self { limit, method, user } = self;
+        let Self { limit, method, user, to, number } = self;
         match timeout(limit, AssertUnwindSafe(async move { call().await }).catch_unwind()).await {
             Ok(Ok(returned)) => Ok(returned),
             Ok(Err(_)) => {
-                throttled!(error, method, %user, "the handler panicked");
+                let to = to.map(tracing::field::display);
+                throttled!(error, method, %user, to, number, "the handler panicked");
                 Err(HandlerFailed::Panicked)
             }
             Err(_) => {
-                throttled!(error, method, %user, ?limit, "the handler did not end in time and was given up");
+                let to = to.map(tracing::field::display);
+                throttled!(
+                    warn,
+                    method,
+                    %user,
+                    to,
+                    number,
+                    ?limit,
+                    "the handler did not end within ImConfig::handler_timeout and was given up"
+                );
                 Err(HandlerFailed::TimedOut)
             }
         }

@@ -4,10 +4,11 @@ use prost::Message as _;
 
 use super::{
     Handler,
-    answers::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, push, refused},
+    answers::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, own_rule, push, refused},
     asker::{Asker, check_member},
     call::Deadline,
     reach::{Reach, ReachKind, may_show},
+    request::{RequestKind, permit},
 };
 use crate::{
     ConversationChange, ConversationState,
@@ -27,6 +28,7 @@ use crate::{
         pb,
         pb::RefusalKind,
     },
+    refusal_code::NOT_A_MEMBER,
 };
 
 /// Answers with the list, or with what was set after a version.
@@ -104,6 +106,11 @@ pub(super) async fn mark<H: Handler>(
     asked: pb::MarkRequest,
 ) -> Result<pb::Marked, pb::Refused> {
     let marks = parse(asked).map_err(|reason| refused(RefusalKind::Invalid, reason, 0))?;
+    // All are asked about before any is carried out.
+    for (conversation, change) in &marks {
+        let kind = RequestKind::Mark(conversation.clone(), change.clone());
+        permit(im, handler, asker, kind).await?;
+    }
     let (mut states, mut changed, mut not_a_member) = (Vec::new(), Vec::new(), None);
     for (conversation, change) in marks {
         match im.change_conversation(&asker.user, &conversation, change).await {
@@ -130,7 +137,7 @@ pub(super) async fn mark<H: Handler>(
         let _ = call.run(|| handler.marked(marked)).await;
     }
     match not_a_member {
-        Some(error) if states.is_empty() => Err(refused(RefusalKind::Rule, error.to_string(), 0)),
+        Some(error) if states.is_empty() => Err(own_rule(NOT_A_MEMBER, error.to_string())),
         _ => Ok(pb::Marked { states }),
     }
 }
@@ -170,14 +177,17 @@ fn parse(asked: pb::MarkRequest) -> Result<Vec<(crate::Recipient, ConversationCh
 }
 
 /// Tells a member who has read a message.
-pub(super) async fn readers(
+pub(super) async fn readers<H: Handler>(
     im: &Im,
-    user: &UserId,
+    handler: &H,
+    asker: &Asker,
     asked: &pb::ReadersRequest,
 ) -> Result<pb::Readers, pb::Refused> {
     let channel = ChannelId::parse(&asked.channel)
         .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
+    let user = &asker.user;
     check_member(im, user, &channel).await?;
+    permit(im, handler, asker, RequestKind::Readers(channel.clone(), asked.seq)).await?;
     let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
     let readers =
         im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {
@@ -199,7 +209,7 @@ fn limit(asked: u32, most: usize) -> usize {
 fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
     match error {
         ConversationError::DraftTooLong { .. } => refused(RefusalKind::Invalid, error.to_string(), 0),
-        ConversationError::NotAMember => refused(RefusalKind::Rule, error.to_string(), 0),
+        ConversationError::NotAMember => own_rule(NOT_A_MEMBER, error.to_string()),
         _ => {
             throttled!(warn, %user, %error, "conversations could not be read or changed");
             let reason = "the conversations could not be read or changed".to_owned();

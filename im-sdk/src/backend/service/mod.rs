@@ -5,6 +5,7 @@ mod answers;
 mod asker;
 mod call;
 mod conversations;
+mod logged;
 mod presence;
 mod publish;
 mod queue;
@@ -14,13 +15,16 @@ mod references;
 mod request;
 mod responder;
 mod rooms;
+mod rule;
 mod signals;
 mod store;
 mod sync;
+pub mod testing;
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use self::reach::Contacts;
@@ -35,21 +39,26 @@ use self::{
     sync::{Memberships, Syncs},
 };
 pub use self::{
+    logged::LoggedMessage,
     presence::PresenceEvent,
     reach::{Reach, ReachKind, ReachRights},
+    request::{DeviceRequest, RequestKind},
     rooms::{RoomJoin, RoomWelcome},
+    rule::ReachRule,
     signals::{IncomingSignal, Relay},
 };
 use super::{
     Marked,
     change::{ChangeRights, IncomingChange},
-    im::Im,
+    im::{Im, ImConfig},
     message::{Durability, Message},
 };
 use crate::{
     Content, Recipient,
     cluster::{BusError, DeviceAck},
     id::{Device, UserId},
+    log_throttle::throttled,
+    refusal_code::NO_SUCH_ROOM,
 };
 
 /// What a device published.
@@ -67,13 +76,38 @@ pub struct Incoming {
     pub to: Recipient,
     /// The device is in the room that it is meant for.
     pub in_room: bool,
-    /// What it says.
+    /// What it says; of an edit, what the message says from then on. [`Content::texts`] are all texts in it.
     pub content: Content,
+    /// Set: this is no message of its own, but a change of an earlier one. An edit has its new content in `content`; a reaction and
+    /// a pin are there as [`Body::Change`](crate::content::Body::Change). [`Handler::publish`] is asked about these too, so that
+    /// what it refuses does not get through as something else.
+    pub change: Option<Box<IncomingChange>>,
 }
 
 impl Incoming {
+    /// The same with another text or caption: mentions, the quote and the thread stay. See [`Content::replace_text`].
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, Incoming, Refusal};
+    ///
+    /// async fn mask(incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///     match incoming.content.as_text() {
+    ///         Some(text) if text.contains("damn") => {
+    ///             let masked = text.replace("damn", "****");
+    ///             Ok(incoming.replace_text(masked).accept())
+    ///         }
+    ///         _ => Ok(incoming.accept()),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn replace_text(mut self, text: impl Into<String>) -> Self {
+        self.content = self.content.replace_text(text);
+        self
+    }
+
     /// Takes it as it is: it is sent to whom it is meant for; to a room that the device has joined as
-    /// [`Durability::Live`].
+    /// [`Durability::Live`]. Of a change: it is carried out, where [`ChangePolicy`](super::ChangePolicy) allows it.
     pub fn accept(self) -> Acceptance {
         let message = Message::to(self.to).from(&self.from).content(self.content);
         Acceptance::send(if self.in_room { message.durability(Durability::Live) } else { message })
@@ -82,6 +116,9 @@ impl Incoming {
 
 /// A publish that was taken, and what is to be done with it: one message is sent, or none. Whatever else is to be sent, the handler
 /// sends with [`Im::send`], and with an idempotency key, since it may run again.
+///
+/// Where [`Incoming::change`] is set, the message's content is what an edit says from then on, and the rest of the message means
+/// nothing: a change goes where the message that it changes is.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
     message: Option<Message>,
@@ -119,10 +156,24 @@ impl Refusal {
         Self { reason: reason.into(), code: 0 }
     }
 
-    /// The application's own code, for programs to read.
+    /// The application's own code, for programs to read: 0 or more. 0 is that of a refusal without a code. Negative ones are the
+    /// [SDK's own](crate::refusal_code), so that the two are never confused: such a code becomes 0, and the log says so.
     pub fn with_code(mut self, code: i32) -> Self {
-        self.code = code;
+        if code < 0 {
+            throttled!(error, code, "a handler's refusal has a negative code, which is the SDK's: 0 is sent");
+        }
+        self.code = code.max(0);
         self
+    }
+
+    /// The reason, for people.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The code, for programs.
+    pub fn code(&self) -> i32 {
+        self.code
     }
 }
 
@@ -134,16 +185,23 @@ impl Refusal {
 /// use im_sdk::backend::{Incoming, Refusal};
 ///
 /// let service = im.serve(|incoming: Incoming| async move {
-///     match incoming.content.as_text() {
-///         Some(text) if text.contains("spam") => Err(Refusal::new("no spam, please")),
-///         _ => Ok(incoming.accept()),
+///     if incoming.content.texts().iter().any(|text| text.contains("spam")) {
+///         return Err(Refusal::new("no spam, please"));
 ///     }
+///     Ok(incoming.accept())
 /// }).await?;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A closure decides what may be said; [`ReachRule`] adds to it who may reach whom.
+#[doc(alias("webhook", "bot", "callback", "moderation", "rules"))]
 pub trait Handler: Send + Sync + 'static {
-    /// Decides. Several run at once, also for one user; those of one device and recipient come one after another.
+    /// Decides what becomes of a message, and whether an edit, a reaction or a pin may be made ([`Incoming::change`]), so that
+    /// one rule holds for all that a device says: unless [`Handler::change`] decides about the change alone. A recall, and the
+    /// deletion for oneself, say nothing and do not come here.
+    ///
+    /// Several run at once, also for one user; those of one device and recipient come one after another.
     fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
 
     /// A device wants to come into a room. It asks again over every new connection. The default lets nobody in.
@@ -167,13 +225,15 @@ pub trait Handler: Send + Sync + 'static {
     /// }
     /// ```
     fn join_room(&self, join: RoomJoin) -> impl Future<Output = Result<RoomWelcome, Refusal>> + Send {
-        let refusal = Refusal::new(format!("this back end has no room {}", join.channel));
-        std::future::ready(Err(refusal))
+        let reason = format!("this back end has no room {}", join.channel);
+        // Not through `with_code`: it is the SDK that says so.
+        std::future::ready(Err(Refusal { reason, code: NO_SUCH_ROOM }))
     }
 
     /// Decides whether a user's device may reach another user: with a message, before [`Handler::publish`] is asked; with a
-    /// change of a message of theirs; with a signal; and whether the other one is shown how far the user has read. What this
-    /// refuses goes no further: of a message and a change the device is told why, a signal and a read mark are dropped.
+    /// change of a message of theirs; with a signal; whether the other one is shown how far the user has read; and whether the
+    /// user may see the other one come and go, once [`Handler::may_watch`] has said so. What this refuses goes no further: of a
+    /// message and a change the device is told why, a signal, a read mark and a presence are dropped.
     ///
     /// **Override it**: who may write to whom, who has blocked whom and who has left, only the application knows. The default
     /// is undecided, and the log says so once. Then these rules keep a stranger from doing harm:
@@ -184,6 +244,8 @@ pub trait Handler: Send + Sync + 'static {
     /// - A change may go where the message that it changes is.
     /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
     ///   device published, not those that a back end sent in a user's name.
+    /// - Of a user whose last message to another one [`Handler::publish`] has refused, neither is shown, until it accepts one. The
+    ///   back end that has refused it remembers that, in channels too.
     ///
     /// Channels are for their members, and rooms for those who have joined: this is not asked.
     ///
@@ -208,6 +270,7 @@ pub trait Handler: Send + Sync + 'static {
     ///     }
     /// }
     /// ```
+    #[doc(alias("block", "ban", "friend", "blacklist"))]
     fn may_reach(&self, reach: &Reach) -> impl Future<Output = Result<ReachRights, Refusal>> + Send {
         let _ = reach;
         std::future::ready(Ok(ReachRights::Undecided))
@@ -247,21 +310,84 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// Which of these users a user's device may watch. Everybody may watch the own user's devices. The default shows nobody:
-    /// when somebody is online is not for everybody to know.
+    /// when somebody is online is not for everybody to know. Whom [`Handler::may_reach`] refuses the watcher
+    /// ([`ReachKind::Presence`]) is left out whatever this says.
     fn may_watch(&self, watcher: UserId, users: Vec<UserId>) -> impl Future<Output = Vec<UserId>> + Send {
         let _ = (watcher, users);
         std::future::ready(Vec::new())
     }
 
     /// Decides what becomes of a [change](crate::content::Change) to an earlier message: refuses it, leaves it to
-    /// [`ChangePolicy`](super::ChangePolicy), which is the default, or grants it whatever the policy says. Changes do not come to
-    /// [`Handler::publish`]: rules for what may be said belong here too, for edits.
+    /// [`ChangePolicy`](super::ChangePolicy) and [`Handler::publish`], which is the default, or allows it without them. See
+    /// [`ChangeRights`].
     fn change(
         &self,
         incoming: &IncomingChange,
     ) -> impl Future<Output = Result<ChangeRights, Refusal>> + Send {
         let _ = incoming;
         std::future::ready(Ok(ChangeRights::default()))
+    }
+
+    /// Decides whether a device may ask something: for history, for a search, for its list, for who has read a message, to watch
+    /// others, or to set a mark. It is asked after the rules that always hold, such as that a channel is for its members. The
+    /// device is told the reason and the code of a refusal. The default lets everybody.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, DeviceRequest, Handler, Incoming, Refusal, RequestKind};
+    ///
+    /// struct PaidSearch;
+    /// # async fn has_paid(user: &im_sdk::id::UserId) -> bool { true }
+    ///
+    /// impl Handler for PaidSearch {
+    ///     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///         Ok(incoming.accept())
+    ///     }
+    ///
+    ///     async fn may_request(&self, request: &DeviceRequest) -> Result<(), Refusal> {
+    ///         match request.kind {
+    ///             RequestKind::Search(_) if !has_paid(&request.from).await => {
+    ///                 Err(Refusal::new("search is for subscribers").with_code(402))
+    ///             }
+    ///             _ => Ok(()),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn may_request(&self, request: &DeviceRequest) -> impl Future<Output = Result<(), Refusal>> + Send {
+        let _ = request;
+        std::future::ready(Ok(()))
+    }
+
+    /// A message that a device published, or a change, is in its logs: for notifying who is offline, and for records of who said
+    /// what. Told before the device hears that it was accepted, so it should be quick; it may take
+    /// [`ImConfig::handler_timeout`](super::ImConfig::handler_timeout). The default does nothing.
+    ///
+    /// **At least once**, as long as the device repeats what is not answered: should this back end die before, the repetition is
+    /// told by another one, with [`LoggedMessage::repeated`] set. A call that panics or takes too long is in the log and not made
+    /// again. Messages that are [`Durability::Live`], or that the handler sends itself with [`Im::send`], are not told of: that
+    /// returns a receipt.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, LoggedMessage, Refusal};
+    ///
+    /// struct Audited;
+    /// # async fn keep(id: u64, from: &str) {}
+    ///
+    /// impl Handler for Audited {
+    ///     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+    ///         Ok(incoming.accept())
+    ///     }
+    ///
+    ///     async fn logged(&self, message: LoggedMessage) {
+    ///         // Keyed by the message's id, so that a repetition changes nothing.
+    ///         keep(message.message_id.as_u64(), message.from.as_str()).await;
+    ///     }
+    /// }
+    /// ```
+    #[doc(alias("push", "notification", "audit", "webhook"))]
+    fn logged(&self, message: LoggedMessage) -> impl Future<Output = ()> + Send {
+        let _ = message;
+        std::future::ready(())
     }
 
     /// A device's application has dealt with everything in a log up to a place, which is further than what was told
@@ -300,16 +426,32 @@ pub struct ServeError(#[from] BusError);
 #[must_use = "dropping the service stops it"]
 pub struct Service {
     stop: CancellationToken,
+    /// Drops what is still under way.
+    abandon: CancellationToken,
     running: TaskTracker,
+    /// How long a shutdown waits.
+    limit: Duration,
 }
 
 impl Service {
     /// Receives nothing more and waits until everything that was begun, or was on its way here, is answered. On NATS that takes
     /// about a second where little comes in.
+    ///
+    /// It waits for [`ImConfig::handler_timeout`](super::ImConfig::handler_timeout) and twice
+    /// [`ImConfig::send_timeout`](super::ImConfig::send_timeout) at most, 20 s by default. What is not over then is dropped, the
+    /// log says how much that is, and devices ask others again.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.running.close();
-        self.running.wait().await;
+        if timeout(self.limit, self.running.wait()).await.is_err() {
+            let (left, limit) = (self.running.len(), self.limit);
+            tracing::warn!(
+                left,
+                ?limit,
+                "the service did not end in time: what is still under way is dropped"
+            );
+            self.abandon.cancel();
+        }
     }
 }
 
@@ -329,9 +471,17 @@ impl Im {
     pub async fn serve<H: Handler>(&self, handler: H) -> Result<Service, ServeError> {
         let names = self.inner.cluster.names();
         let (stop, running) = (self.inner.stop.child_token(), TaskTracker::new());
-        let responders = Responders { im: self.clone(), running: running.clone(), stop: stop.clone() };
+        let abandon = CancellationToken::new();
+        let responders = Responders {
+            im: self.clone(),
+            running: running.clone(),
+            stop: stop.clone(),
+            abandon: abandon.clone(),
+        };
         // From here on what was begun ends with an error too.
-        let service = Service { stop, running };
+        let ImConfig { handler_timeout, send_timeout, .. } = &self.inner.config;
+        let limit = handler_timeout.saturating_add(send_timeout.saturating_mul(2));
+        let service = Service { stop, abandon, running, limit };
         let handler = Arc::new(handler);
         let publishes = Publishes::new(self.clone(), Arc::clone(&handler));
         responders.start(names.upstream_publish(), publishes).await?;
@@ -347,6 +497,7 @@ impl Im {
         responders.running.spawn(Arc::clone(&presences).announce_later(responders.stop.clone()));
         responders.start_shared(names.upstream_presence(), presences).await?;
         responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
+        responders.running.spawn(self.clone().announce_service(responders.stop.clone()));
         if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
             tracing::warn!(
                 "the bus has not confirmed that it knows this back end: devices may have to ask again"

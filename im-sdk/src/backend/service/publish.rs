@@ -7,8 +7,10 @@ use futures_util::FutureExt as _;
 use prost::Message as _;
 
 use super::{
-    Handler, Incoming, Refusal,
+    Acceptance, Handler, Incoming, LoggedMessage,
+    answers::{own_rule, rule},
     call::{Deadline, HandlerFailed},
+    logged::Publishing,
     queue::{Job, Limits},
     reach::{Permitted, check_change, check_message, too_many},
     reactions::ReactionCounts,
@@ -30,6 +32,7 @@ use crate::{
     id::{ChannelId, Device, MessageId, ServerId, UserId},
     log_throttle::throttled,
     proto::{frame, limits::MAX_REACTIONS_PER_USER, pb},
+    refusal_code::{CHANGE_NOT_ALLOWED, NOT_A_MEMBER, TOO_MANY_REACTIONS},
 };
 
 /// When a device may try again what failed here.
@@ -104,6 +107,10 @@ impl<H: Handler> Responder for Publishes<H> {
 }
 
 impl Request {
+    pub(super) fn new(server: ServerId, user: UserId, publish: pb::UpstreamPublish) -> Self {
+        Self { server, user, publish }
+    }
+
     /// The record that carries the answer to the device.
     fn answered(&self, outcome: Result<pb::Accepted, pb::Refused>) -> pb::Record {
         let number = self.publish.number;
@@ -140,7 +147,7 @@ impl<H: Handler> Publishes<H> {
     }
 
     /// Within the user's budget. What fails here, and not by the device's fault, costs nothing.
-    async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
+    pub(super) async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
         let Request { user: from, publish, .. } = request;
         let cost = [(Resource::Publishes, 1), (Resource::PublishBytes, publish.publish.len() as u64)];
         let budgets = &self.im.inner.budgets;
@@ -177,12 +184,10 @@ impl<H: Handler> Publishes<H> {
         }
         let once = Once::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
-        let to = incoming.to.clone();
         if let Some(change) = incoming.content.as_change().cloned() {
-            let message = self.change(incoming, change).await?;
-            let message_id = self.send_for(from, message, once).await?.as_u64();
-            self.check_quoted(from, &to, quoted).await?;
-            return Ok(pb::Accepted { message_id, answer: Bytes::new() });
+            let of = publishing(&incoming);
+            let acceptance = self.change(incoming, change).await?;
+            return self.carry_out(of, acceptance, once, quoted).await;
         }
         let permitted = match &incoming.to {
             Recipient::User(to) => {
@@ -190,7 +195,7 @@ impl<H: Handler> Publishes<H> {
             }
             Recipient::Channel(_) => Permitted::default(),
         };
-        let accepted = self.accept(from, incoming, once, quoted).await;
+        let accepted = self.accept(incoming, once, quoted).await;
         match &accepted {
             Ok(_) => self.im.note_written(from, permitted).await,
             Err(_) => self.im.give_back(from, &permitted),
@@ -201,21 +206,40 @@ impl<H: Handler> Publishes<H> {
     /// Asks the handler, and sends what it accepts.
     async fn accept(
         &self,
-        from: &UserId,
         incoming: Incoming,
         once: Once,
         quoted: Option<Quoted>,
     ) -> Result<pb::Accepted, pb::Refused> {
-        let to = incoming.to.clone();
-        let call = Deadline::new(self.im.inner.config.handler_timeout, "publish", from);
-        let decision = call.run(|| self.handler.publish(incoming)).await;
-        let acceptance = decision.map_err(HandlerFailed::refused)?.map_err(rule)?;
-        let message_id = match acceptance.message {
-            Some(message) => self.send_for(from, message, once).await?.as_u64(),
+        let of = publishing(&incoming);
+        let acceptance = self.ask(incoming).await?;
+        self.carry_out(of, acceptance, once, quoted).await
+    }
+
+    /// Sends what the handler accepted.
+    async fn carry_out(
+        &self,
+        of: Publishing,
+        Acceptance { message, answer }: Acceptance,
+        once: Once,
+        quoted: Option<Quoted>,
+    ) -> Result<pb::Accepted, pb::Refused> {
+        let (from, to) = (of.from.clone(), of.to.clone());
+        let message_id = match message {
+            Some(message) => self.send_for(of, message, once).await?.as_u64(),
             None => 0,
         };
-        self.check_quoted(from, &to, quoted).await?;
-        Ok(pb::Accepted { message_id, answer: acceptance.answer })
+        self.check_quoted(&from, &to, quoted).await?;
+        Ok(pb::Accepted { message_id, answer })
+    }
+
+    /// Asks the handler what becomes of what a device says.
+    async fn ask(&self, incoming: Incoming) -> Result<Acceptance, pb::Refused> {
+        let (from, to, number) = (incoming.from.clone(), incoming.to.clone(), incoming.number);
+        let limit = self.im.inner.config.handler_timeout;
+        let call = Deadline::new(limit, "publish", &from).to(&to).number(number);
+        let decision = call.run(|| self.handler.publish(incoming)).await.map_err(HandlerFailed::refused)?;
+        self.im.inner.contacts.note_decision(&from, &to, decision.is_err());
+        decision.map_err(rule)
     }
 
     /// Looks up what the device says that others have said.
@@ -273,8 +297,8 @@ impl<H: Handler> Publishes<H> {
     }
 
     /// What a change comes to, if it makes sense, and the handler and the policy allow it.
-    async fn change(&self, incoming: Incoming, change: Change) -> Result<Message, pb::Refused> {
-        let Incoming { from, device, to, .. } = incoming;
+    async fn change(&self, incoming: Incoming, change: Change) -> Result<Acceptance, pb::Refused> {
+        let Incoming { from, device, number, to, in_room, .. } = incoming;
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let log = IncomingChange::log(&from, &to);
         let found = self.im.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
@@ -285,7 +309,7 @@ impl<H: Handler> Publishes<H> {
             let (seq, id) = (change.seq, change.message_id);
             invalid(format!("there is no message {id} at seq {seq}: it is gone, or another one"))
         })?;
-        let incoming = IncomingChange { from, device, to, change, message };
+        let mut incoming = IncomingChange { from, device, to, change, message };
         incoming.check().map_err(invalid)?;
         if let Recipient::User(to) = &incoming.to
             && incoming.change.kind != ChangeKind::DeleteForMe
@@ -294,27 +318,43 @@ impl<H: Handler> Publishes<H> {
         }
         let config = &self.im.inner.config;
         let call = Deadline::new(config.handler_timeout, "change", &incoming.from);
+        let call = call.to(&incoming.to).number(number);
         let rights = call.run(|| self.handler.change(&incoming)).await.map_err(HandlerFailed::refused)?;
-        if rights.map_err(rule)? != ChangeRights::Granted {
-            let not_allowed = |reason: String| refused(pb::RefusalKind::Rule, &reason, 0);
+        let rights = rights.map_err(rule)?;
+        if rights != ChangeRights::Granted {
+            let not_allowed = |reason: String| own_rule(CHANGE_NOT_ALLOWED, reason);
             incoming.permit(&config.changes).map_err(not_allowed)?;
+        }
+        let mut answer = Bytes::new();
+        if rights == ChangeRights::ByPolicy && incoming.says_something() {
+            let acceptance = self.ask(saying(&incoming, number, in_room)).await?;
+            let Some(message) = acceptance.message else { return Ok(acceptance) };
+            answer = acceptance.answer;
+            if let ChangeKind::Edit(content) = &mut incoming.change.kind {
+                **content = message.into_content();
+            }
         }
         if !self.reactions.admit(&incoming.from, &incoming.change) {
             let reason = format!("one user has at most {MAX_REACTIONS_PER_USER} reactions to a message");
-            return Err(refused(pb::RefusalKind::Rule, &reason, 0));
+            return Err(own_rule(TOO_MANY_REACTIONS, reason));
         }
         let durability = config.changes.durability(config.default_durability);
-        Ok(incoming.into_message().durability(durability))
+        Ok(Acceptance { message: Some(incoming.into_message().durability(durability)), answer })
+    }
+
+    /// Tells the handler. The message is safe, so nothing depends on it: what failed is in this process's log.
+    async fn tell_logged(&self, logged: LoggedMessage) {
+        let (from, to, number) = (logged.from.clone(), logged.to.clone(), logged.number);
+        let limit = self.im.inner.config.handler_timeout;
+        let call = Deadline::new(limit, "logged", &from).to(&to).number(number);
+        let _ = call.run(|| self.handler.logged(logged)).await;
     }
 
     /// Whoever is no member may not send to a channel, whatever the handler would say.
     async fn check_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), pb::Refused> {
         match self.im.inner.cluster.members().is_member(channel, user).await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                let reason = format!("{user} is not a member of channel {channel}");
-                Err(refused(pb::RefusalKind::Rule, &reason, 0))
-            }
+            Ok(false) => Err(own_rule(NOT_A_MEMBER, format!("{user} is not a member of channel {channel}"))),
             Err(error) => {
                 throttled!(warn, %channel, %user, %error, "cannot tell whether a publish may be taken");
                 let reason = "it could not be looked up who is a member of the channel";
@@ -323,10 +363,17 @@ impl<H: Handler> Publishes<H> {
         }
     }
 
-    async fn send_for(&self, from: &UserId, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
+    async fn send_for(&self, of: Publishing, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
+        let from = &of.from;
         let message = if message.has_sender() { message } else { message.from(from) };
+        let content = message.content_ref().clone();
         match self.im.send_once(message, once, from).await {
-            Ok(receipt) => Ok(receipt.message_id),
+            Ok(receipt) => {
+                if let Some(logged) = LoggedMessage::new(of, content, &receipt) {
+                    self.tell_logged(logged).await;
+                }
+                Ok(receipt.message_id)
+            }
             Err(error) => {
                 if is_device_fault(&error) {
                     tracing::debug!(%from, %error, "an accepted publish was refused by a log");
@@ -337,6 +384,21 @@ impl<H: Handler> Publishes<H> {
             }
         }
     }
+}
+
+fn publishing(incoming: &Incoming) -> Publishing {
+    let Incoming { from, device, number, to, .. } = incoming;
+    Publishing { from: from.clone(), device: device.clone(), number: *number, to: to.clone() }
+}
+
+/// What a change says, as it would come as a message.
+fn saying(change: &IncomingChange, number: u64, in_room: bool) -> Incoming {
+    let content = match &change.change.kind {
+        ChangeKind::Edit(content) => (**content).clone(),
+        _ => change.change.clone().into(),
+    };
+    let (from, device, to) = (change.from.clone(), change.device.clone(), change.to.clone());
+    Incoming { from, device, number, to, in_room, content, change: Some(Box::new(change.clone())) }
 }
 
 /// Under which name a device's numbers are remembered. A device has one unanswered publish per conversation, so that in each log
@@ -379,7 +441,7 @@ fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, u64)
         }
         _ => {}
     }
-    Ok((Incoming { from, device, number, to, in_room, content }, installation))
+    Ok((Incoming { from, device, number, to, in_room, content, change: None }, installation))
 }
 
 /// What is new in it: of an edit, what the message says from then on.
@@ -461,11 +523,6 @@ fn not_sent(error: &SendError) -> pb::Refused {
 fn result(number: u64, outcome: pb::publish_result::Outcome) -> Bytes {
     let result = pb::PublishResult { number, outcome: Some(outcome) };
     frame::encode(pb::frame::Body::PublishResult(result))
-}
-
-fn rule(refusal: Refusal) -> pb::Refused {
-    let code = refusal.code;
-    pb::Refused { code, ..refused(pb::RefusalKind::Rule, &refusal.reason, 0) }
 }
 
 fn refused(kind: pb::RefusalKind, reason: &str, retry_after_ms: u32) -> pb::Refused {

@@ -7,10 +7,11 @@ use std::{
 
 use super::{
     Handler, Refusal,
-    answers::{RETRY_MS, refused},
-    call::Deadline,
+    answers::{RETRY_MS, refused, rule},
+    call::{Deadline, HandlerFailed},
 };
 use crate::{
+    Recipient,
     backend::{
         budget::{Exhausted, RecentMap, Resource},
         im::Im,
@@ -54,6 +55,8 @@ pub enum ReachKind {
     Signal,
     /// The user is shown how far `from` has read the conversation between the two.
     Receipt,
+    /// `from` sees when the user comes and goes. Asked of those whom [`Handler::may_watch`](super::Handler::may_watch) names.
+    Presence,
 }
 
 /// The answer of a [handler](super::Handler::may_reach) that does not refuse.
@@ -78,11 +81,16 @@ static WARNED: Once = Once::new();
 pub(in crate::backend) struct Contacts {
     /// With the time at which it was noted last. `None`: it is not known.
     known: Mutex<RecentMap<(UserId, UserId), Option<Instant>>>,
+    /// Whether the handler refused the last that the user wanted to say there.
+    refused: Mutex<RecentMap<(UserId, Recipient), bool>>,
 }
 
 impl Default for Contacts {
     fn default() -> Self {
-        Self { known: Mutex::new(RecentMap::new(MAX_REMEMBERED)) }
+        Self {
+            known: Mutex::new(RecentMap::new(MAX_REMEMBERED)),
+            refused: Mutex::new(RecentMap::new(MAX_REMEMBERED)),
+        }
     }
 }
 
@@ -102,6 +110,22 @@ impl Contacts {
 
     fn remember(&self, user: &UserId, contact: &UserId) {
         *self.lock().entry(&(user.clone(), contact.clone())) = Some(Instant::now());
+    }
+
+    /// Notes what the handler said to what a user wanted to say somewhere.
+    pub(super) fn note_decision(&self, from: &UserId, to: &Recipient, is_refused: bool) {
+        let pair = (from.clone(), to.clone());
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is accepted, which is nearly everything, takes no place.
+        if is_refused || refused.get(&pair).is_some() {
+            *refused.entry(&pair) = is_refused;
+        }
+    }
+
+    /// Whether the handler refused the last that a user wanted to say there.
+    pub(super) fn was_refused(&self, from: &UserId, to: &Recipient) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(&(from.clone(), to.clone())).is_some_and(|refused| *refused)
     }
 
     fn lock(&self) -> MutexGuard<'_, RecentMap<(UserId, UserId), Option<Instant>>> {
@@ -128,12 +152,25 @@ impl Permitted {
 
 /// Asks the handler whether one may reach another.
 async fn rights<H: Handler>(im: &Im, handler: &H, reach: &Reach) -> Result<ReachRights, pb::Refused> {
+    asked(im, handler, reach).await.map_err(HandlerFailed::refused)?.map_err(rule)
+}
+
+async fn asked<H: Handler>(
+    im: &Im,
+    handler: &H,
+    reach: &Reach,
+) -> Result<Result<ReachRights, Refusal>, HandlerFailed> {
     let limit = im.inner.config.handler_timeout;
-    match Deadline::new(limit, "may_reach", &reach.from).run(|| handler.may_reach(reach)).await {
-        Ok(Ok(rights)) => Ok(rights),
-        Ok(Err(refusal)) => Err(rule(refusal)),
-        Err(failed) => Err(failed.refused()),
-    }
+    Deadline::new(limit, "may_reach", &reach.from).to(&reach.to).run(|| handler.may_reach(reach)).await
+}
+
+/// Whether the handler says that one may not reach the other.
+pub(super) async fn is_refused<H: Handler>(
+    im: &Im,
+    handler: &H,
+    reach: &Reach,
+) -> Result<bool, HandlerFailed> {
+    Ok(asked(im, handler, reach).await?.is_err())
 }
 
 /// Whether a message of a device may go to a user.
@@ -194,7 +231,9 @@ pub(super) async fn may_show<H: Handler>(im: &Im, handler: &H, reach: &Reach, is
         Ok(ReachRights::Granted) => true,
         Ok(ReachRights::Undecided) => {
             warn_once();
-            is_known || im.has_written(&reach.to, &reach.from).await
+            let to = Recipient::User(reach.to.clone());
+            !im.inner.contacts.was_refused(&reach.from, &to)
+                && (is_known || im.has_written(&reach.to, &reach.from).await)
         }
         Err(_) => false,
     }
@@ -273,10 +312,6 @@ impl Im {
 /// A refusal that says when to come back.
 pub(super) fn too_many(reason: &str, exhausted: Exhausted) -> pb::Refused {
     refused(RefusalKind::TooMany, reason.to_owned(), exhausted.retry_after_ms())
-}
-
-fn rule(refusal: Refusal) -> pb::Refused {
-    pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) }
 }
 
 fn warn_once() {

@@ -15,17 +15,18 @@ mod parse;
 
 use super::{
     Handler,
-    answers::{FRAME_OVERHEAD, RETRY_MS, answer, fit, fit_found, refusal, refused, response},
+    answers::{FRAME_OVERHEAD, RETRY_MS, answer, fit, fit_found, refusal, refused, response, rule},
     asker::{Asker, check_member},
+    call::{Deadline, HandlerFailed},
     conversations,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    Conversation,
+    Conversation, ConversationChange, Recipient, Search,
     backend::{history::HistoryError, im::Im, search::SearchError},
     cluster::ReadLimit,
-    id::{Device, ServerId, UserId},
+    id::{ChannelId, Device, ServerId, UserId},
     log_throttle::throttled,
     proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
@@ -41,6 +42,48 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to do so that devices can search is said once: they may ask often.
 static ADVISED: Once = Once::new();
+
+/// Something that a device asks of the back end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceRequest {
+    /// The user whose device it is, as its token says.
+    pub from: UserId,
+    /// The device.
+    pub device: Device,
+    /// What it asks.
+    pub kind: RequestKind,
+}
+
+/// The kinds of requests that [`Handler::may_request`] is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// A page of the history of a conversation. Of a channel, the user is a member.
+    History(Conversation),
+    /// A search in all that the user has, or in one conversation.
+    Search(Search),
+    /// The list of the user's conversations.
+    Conversations,
+    /// A read mark, or something that the user sets in one of its conversations.
+    Mark(Recipient, ConversationChange),
+    /// Who has read the message at this place in a channel's log.
+    Readers(ChannelId, u64),
+    /// To be told when these users come and go; [`Handler::may_watch`] decides of each of them.
+    Watch(Vec<UserId>),
+}
+
+/// Asks the handler whether a device may ask that.
+pub(super) async fn permit<H: Handler>(
+    im: &Im,
+    handler: &H,
+    asker: &Asker,
+    kind: RequestKind,
+) -> Result<(), pb::Refused> {
+    let request = DeviceRequest { from: asker.user.clone(), device: asker.device.clone(), kind };
+    let call = Deadline::new(im.inner.config.handler_timeout, "may_request", &asker.user);
+    call.run(|| handler.may_request(&request)).await.map_err(HandlerFailed::refused)?.map_err(rule)
+}
 
 /// Answers what devices ask.
 pub(super) struct Requests<H> {
@@ -118,17 +161,18 @@ impl<H: Handler> Requests<H> {
         let (im, number) = (&self.im, request.number);
         match request.question {
             Some(Question::History(asked)) => {
-                let history = Some(self.history(&asker.user, &asked).await?);
+                let history = Some(self.history(asker, &asked).await?);
                 Ok(answer(pb::RawResponse { number, history, ..Default::default() }))
             }
             Some(Question::Search(asked)) => {
-                let found = Some(self.search(&asker.user, &asked).await?);
+                let found = Some(self.search(asker, &asked).await?);
                 Ok(answer(pb::RawResponse { number, found, ..Default::default() }))
             }
             Some(Question::JoinRoom(join)) => self.join_room(asker, number, join).await,
             Some(Question::LeaveRoom(leave)) => self.leave_room(asker, number, leave).await,
             Some(Question::Watch(watch)) => self.watch(asker, number, watch).await,
             Some(Question::Conversations(asked)) => {
+                self.permit(asker, RequestKind::Conversations).await?;
                 let conversations = Some(conversations::list(im, &asker.user, &asked).await?);
                 Ok(answer(pb::RawResponse { number, conversations, ..Default::default() }))
             }
@@ -137,7 +181,7 @@ impl<H: Handler> Requests<H> {
                 Ok(response(number, Outcome::Marked(marked)))
             }
             Some(Question::Readers(asked)) => {
-                let readers = conversations::readers(im, &asker.user, &asked).await?;
+                let readers = conversations::readers(im, &*self.handler, asker, &asked).await?;
                 Ok(response(number, Outcome::Readers(readers)))
             }
             None => {
@@ -147,15 +191,21 @@ impl<H: Handler> Requests<H> {
         }
     }
 
+    pub(super) async fn permit(&self, asker: &Asker, kind: RequestKind) -> Result<(), pb::Refused> {
+        permit(&self.im, &*self.handler, asker, kind).await
+    }
+
     async fn history(
         &self,
-        user: &UserId,
+        asker: &Asker,
         asked: &pb::HistoryRequest,
     ) -> Result<pb::RawHistory, pb::Refused> {
+        let user = &asker.user;
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let conversation = parse::conversation(asked).map_err(invalid)?;
         self.check_reading(user, Some(&conversation)).await?;
         let query = parse::query(asked).map_err(invalid)?;
+        self.permit(asker, RequestKind::History(conversation.clone())).await?;
         // What does not fit into a frame is not read.
         let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
         match self.im.raw_history(user, &conversation, &query, limit).await {
@@ -169,10 +219,12 @@ impl<H: Handler> Requests<H> {
         }
     }
 
-    async fn search(&self, user: &UserId, asked: &pb::SearchRequest) -> Result<pb::RawFound, pb::Refused> {
+    async fn search(&self, asker: &Asker, asked: &pb::SearchRequest) -> Result<pb::RawFound, pb::Refused> {
+        let user = &asker.user;
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let search = parse::search(asked).map_err(invalid)?;
         self.check_reading(user, search.conversation.as_ref()).await?;
+        self.permit(asker, RequestKind::Search(search.clone())).await?;
         match self.im.search_in_turn(user, &search, parse::limit(asked.limit)).await {
             Ok(found) => Ok(fit_found(found)),
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {

@@ -33,6 +33,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// How long until a subscription is tried again that the bus did not take.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 
+/// For how long all places are taken before the log says so: a burst is worked off by then.
+const FULL_FOR: Duration = Duration::from_secs(1);
+
 /// How many refusals are on their way at once. Further ones are not sent: whoever asked asks again.
 const REFUSALS: usize = 64;
 
@@ -68,6 +71,8 @@ pub(super) struct Responders {
     pub(super) im: Im,
     pub(super) running: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// Drops what is still under way.
+    pub(super) abandon: CancellationToken,
 }
 
 impl Responders {
@@ -96,8 +101,12 @@ impl Responders {
             ended,
             running: self.running.clone(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            full_since: None,
+            abandon: self.abandon.clone(),
         };
-        self.running.spawn(receiving.run(self.stop.clone(), self.im.inner.stores.subscribe()));
+        let (stop, abandon) = (self.stop.clone(), self.abandon.clone());
+        let stores = self.im.inner.stores.subscribe();
+        self.running.spawn(async move { abandon.run_until_cancelled(receiving.run(stop, stores)).await });
         Ok(())
     }
 }
@@ -154,6 +163,9 @@ struct Receiving<R: Responder> {
     ended: mpsc::Receiver<Vec<UserId>>,
     running: TaskTracker,
     refusals: Arc<Semaphore>,
+    /// Since when all places are taken and something waits for one.
+    full_since: Option<Instant>,
+    abandon: CancellationToken,
 }
 
 impl<R: Responder> Receiving<R> {
@@ -257,15 +269,21 @@ impl<R: Responder> Receiving<R> {
     fn refuse(&self, request: R::Request) {
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let Some((server, record)) = self.responder.refuse(request) else { return };
-        let im = self.im.clone();
+        let (im, abandon) = (self.im.clone(), self.abandon.clone());
         self.running.spawn(async move {
-            im.inner.publisher.submit_and_forget(&server, record).await;
+            let submitting = im.inner.publisher.submit_and_forget(&server, record);
+            let _ = abandon.run_until_cancelled(submitting).await;
             drop(permit);
         });
     }
 
     /// Begins as much as may be under way.
     fn begin(&mut self) {
+        self.begin_some();
+        self.watch_fullness(Instant::now());
+    }
+
+    fn begin_some(&mut self) {
         while self.calls < self.limits.concurrency {
             let (mut users, mut requests) = (Vec::new(), Vec::new());
             let now = Instant::now();
@@ -289,10 +307,30 @@ impl<R: Responder> Receiving<R> {
             self.calls += 1;
             let responder = Arc::clone(&self.responder);
             let over = Over { users, over: self.over.clone() };
+            let abandon = self.abandon.clone();
             self.running.spawn(async move {
-                responder.handle(requests).await;
+                let _ = abandon.run_until_cancelled(responder.handle(requests)).await;
                 drop(over);
             });
+        }
+    }
+
+    /// Says so when all places have been taken for a while, and something waits for one.
+    fn watch_fullness(&mut self, now: Instant) {
+        let concurrency = self.limits.concurrency;
+        if self.calls < concurrency || self.queue.is_empty() {
+            self.full_since = None;
+            return;
+        }
+        let since = *self.full_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= FULL_FOR {
+            throttled!(
+                warn,
+                kind = R::NAME,
+                concurrency,
+                "all places of this back end are taken, and what devices want waits: is the handler slow, or what it asks? \
+                 ImConfig::handler_concurrency sets how many publishes are handled at once"
+            );
         }
     }
 
@@ -363,7 +401,8 @@ mod tests {
         im.inner.tasks.wait().await;
         let (handled, heard) = mpsc::unbounded_channel();
         let recorder = Arc::new(Recorder { patience, gate: Semaphore::new(permits), handled });
-        let responders = Responders { im, running: TaskTracker::new(), stop: CancellationToken::new() };
+        let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
+        let responders = Responders { im, running: TaskTracker::new(), stop, abandon };
         let subject = cluster.names().upstream_sync();
         responders.start_shared(subject, Arc::clone(&recorder)).await.unwrap();
         (responders, heard, recorder)

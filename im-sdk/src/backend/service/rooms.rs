@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;
 
 use super::{
-    Handler, Refusal,
-    answers::{RETRY_MS, answer as answer_frame, fit, refused, response},
+    Handler,
+    answers::{RETRY_MS, answer as answer_frame, fit, refused, response, rule},
     asker::Asker,
     call::{Deadline, HandlerFailed},
-    request::Requests,
+    reach::{Reach, ReachKind, is_refused},
+    request::{RequestKind, Requests},
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
@@ -81,7 +83,8 @@ impl<H: Handler> Requests<H> {
         let channel = parse(&join.channel)?;
         let (user, device) = (asker.user.clone(), asker.device.clone());
         let asked = RoomJoin { user, device, channel: channel.clone(), data: join.data };
-        let call = Deadline::new(self.im.inner.config.handler_timeout, "join_room", &asker.user);
+        let limit = self.im.inner.config.handler_timeout;
+        let call = Deadline::new(limit, "join_room", &asker.user).to(&channel);
         let joined = call.run(|| self.handler.join_room(asked)).await.map_err(HandlerFailed::refused)?;
         let RoomWelcome { answer, recent } = joined.map_err(rule)?;
         if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(in_room(&channel))).await {
@@ -155,8 +158,10 @@ impl<H: Handler> Requests<H> {
         let mut users = users.map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(user.clone()));
-        let users =
-            visible(&self.im, &*self.handler, &asker.user, users).await.map_err(HandlerFailed::refused)?;
+        self.permit(asker, RequestKind::Watch(users.clone())).await?;
+        let users = visible(&self.im, &*self.handler, &asker.user, &asker.device, users)
+            .await
+            .map_err(HandlerFailed::refused)?;
         let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
         let watched = pb::Channels { channels, way: pb::Way::Watch.into(), only: true, pass: 0 };
         if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(watched)).await {
@@ -172,11 +177,15 @@ impl<H: Handler> Requests<H> {
     }
 }
 
-/// Those of some users that a user may watch: itself, and whom the handler names among them.
+/// How many handlers are asked at once whether a user may see another one.
+const PARALLEL: usize = 16;
+
+/// Those of some users that a user may watch: itself, and whom the handler names among them and lets it reach.
 pub(super) async fn visible<H: Handler>(
     im: &Im,
     handler: &H,
     watcher: &UserId,
+    device: &Device,
     users: Vec<UserId>,
 ) -> Result<Vec<UserId>, HandlerFailed> {
     let own = users.contains(watcher).then(|| watcher.clone());
@@ -190,7 +199,13 @@ pub(super) async fn visible<H: Handler>(
     };
     let mut told = HashSet::new();
     visible.retain(|user| asked.contains(user) && told.insert(user.clone()));
-    Ok(visible.into_iter().chain(own).collect())
+    let reached = stream::iter(visible).map(async |to| {
+        let (from, device) = (watcher.clone(), device.clone());
+        let reach = Reach { from, device, to, what: ReachKind::Presence };
+        is_refused(im, handler, &reach).await.map(|refused| (!refused).then_some(reach.to))
+    });
+    let reached: Vec<Option<UserId>> = reached.buffered(PARALLEL).try_collect().await?;
+    Ok(reached.into_iter().flatten().chain(own).collect())
 }
 
 /// The response with as many as fit, and each of the others in a frame of its own before it.
@@ -212,10 +227,6 @@ fn presences_frames(number: u64, presences: Vec<UserPresence>) -> Bytes {
 
 fn parse(channel: &str) -> Result<ChannelId, pb::Refused> {
     ChannelId::parse(channel).map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))
-}
-
-fn rule(refusal: Refusal) -> pb::Refused {
-    pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) }
 }
 
 #[cfg(test)]

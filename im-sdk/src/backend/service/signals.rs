@@ -104,6 +104,8 @@ enum SignalError {
     TooLarge,
     #[error("{0} may not reach {1}")]
     OutOfReach(UserId, UserId),
+    #[error("the handler refused what {0} wanted to say last to {1}")]
+    Refused(UserId, Recipient),
     #[error("the user signals more than its budget has")]
     Exhausted,
     #[error("who is typing is not told in channels of that size")]
@@ -162,19 +164,33 @@ impl<H: Handler> Signals<H> {
         Self { im, handler, is_large: Mutex::new(RecentMap::new(MAX_AUDIENCES)) }
     }
 
-    async fn pass_on(&self, Request { incoming, in_room, bytes }: Request) -> Result<(), SignalError> {
+    async fn pass_on(&self, request: Request) -> Result<(), SignalError> {
+        match self.decide(request).await? {
+            Some(relay) => self.relay(relay).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a signal of a device that is in no room would be passed on.
+    pub(super) async fn is_passed_on(&self, incoming: IncomingSignal) -> bool {
+        let request = Request { incoming, in_room: false, bytes: 0 };
+        matches!(self.decide(request).await, Ok(Some(_)))
+    }
+
+    /// What is passed on, if anything is.
+    async fn decide(
+        &self,
+        Request { incoming, in_room, bytes }: Request,
+    ) -> Result<Option<Relay>, SignalError> {
         let inner = &self.im.inner;
         inner.budgets.take(&incoming.from, [(Resource::Signals, 1), (Resource::SignalBytes, bytes)])?;
         match &incoming.to {
             Recipient::User(to) => self.check_reach(&incoming, to).await?,
             Recipient::Channel(channel) => self.check_channel(&incoming, channel, in_room).await?,
         }
-        let from = incoming.from.clone();
-        let call = Deadline::new(inner.config.handler_timeout, "signal", &from);
-        match call.run(|| self.handler.signal(incoming)).await? {
-            Some(relay) => self.relay(relay).await,
-            None => Ok(()),
-        }
+        let (from, to) = (incoming.from.clone(), incoming.to.clone());
+        let call = Deadline::new(inner.config.handler_timeout, "signal", &from).to(&to);
+        Ok(call.run(|| self.handler.signal(incoming)).await?)
     }
 
     async fn check_reach(&self, incoming: &IncomingSignal, to: &UserId) -> Result<(), SignalError> {
@@ -195,6 +211,9 @@ impl<H: Handler> Signals<H> {
         let from = &incoming.from;
         if !in_room && !self.im.inner.cluster.members().is_member(channel, from).await? {
             return Err(SignalError::Stranger(from.clone(), channel.clone()));
+        }
+        if self.im.inner.contacts.was_refused(from, &incoming.to) {
+            return Err(SignalError::Refused(from.clone(), incoming.to.clone()));
         }
         let is_typing = matches!(incoming.signal, Signal::Typing { .. });
         if is_typing && self.is_large(channel, in_room).await? {

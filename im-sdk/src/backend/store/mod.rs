@@ -5,7 +5,7 @@ mod amendment;
 mod entry;
 mod memory;
 mod query;
-#[cfg(feature = "sql")]
+#[cfg(feature = "postgres")]
 mod sql;
 mod words;
 
@@ -21,7 +21,7 @@ use std::{
 use async_trait::async_trait;
 
 pub(super) use self::entry::peer;
-#[cfg(feature = "sql")]
+#[cfg(feature = "postgres")]
 pub use self::sql::SqlMessageStore;
 pub use self::{
     amendment::{AmendedPart, Amendment},

@@ -51,13 +51,18 @@ enum Dialect {
 }
 
 impl SqlMessageStore {
-    /// Connects to `sqlite:<path>`, a file which is created if it is missing, or `postgres://user:password@host/database`.
+    /// Connects to `postgres://user:password@host/database` or, with the feature `sql`, to `sqlite:<path>`, a file which is
+    /// created if it is missing.
     ///
     /// # Errors
     /// [`MessageStoreError`], within 10 s where the tables are up to date.
     pub async fn connect(url: &str) -> Result<Self, MessageStoreError> {
         sqlx::any::install_default_drivers();
         let dialect = if url.starts_with("sqlite:") { Dialect::Sqlite } else { Dialect::Postgres };
+        if dialect == Dialect::Sqlite && !cfg!(feature = "sql") {
+            let error = "this program has no SQLite: build im-sdk with the feature `sql`, or give a postgres:// address";
+            return Err(MessageStoreError::unavailable(CONNECT, error));
+        }
         let mut url = url.to_owned();
         if dialect == Dialect::Sqlite && !url.contains("mode=") {
             url.push_str(if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" });

@@ -1,6 +1,6 @@
 //! What of a message is searched, and when it is found: the same in every store.
 
-#[cfg(any(feature = "sql", test))]
+#[cfg(any(feature = "postgres", test))]
 pub(super) mod terms;
 
 use std::collections::BTreeSet;

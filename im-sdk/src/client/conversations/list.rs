@@ -56,6 +56,7 @@ const MAX_RECENT: usize = 1024;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias("badge", "unread", "chat list"))]
 pub struct ConversationList {
     pub(super) user: UserId,
     pub(super) items: BTreeMap<Recipient, Item>,

@@ -73,7 +73,7 @@ impl<H: Handler> Responder for Memberships<H> {
 impl<H: Handler> Memberships<H> {
     async fn confirm(&self, sync: &Sync, watched: Vec<UserId>) -> Result<(), SyncError> {
         if !watched.is_empty() {
-            let visible = visible(&self.im, &*self.handler, &sync.user, watched).await?;
+            let visible = visible(&self.im, &*self.handler, &sync.user, &sync.device, watched).await?;
             sync.watch_only(&visible).await?;
         }
         sync.join().await.map(drop)

@@ -10,7 +10,7 @@ use super::{Words, fold};
 use crate::cluster::LogId;
 
 /// Which terms stores hold: it rises with every change of what is made of a text. 1 was the first one.
-#[cfg(feature = "sql")]
+#[cfg(feature = "postgres")]
 pub(in crate::backend::store) const VERSION: i64 = 2;
 
 impl Words {
