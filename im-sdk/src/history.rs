@@ -1,7 +1,7 @@
 //! What part of the past is asked for, for back ends and devices alike.
 
 use crate::{
-    Filter,
+    Filter, Recipient,
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -16,6 +16,51 @@ pub enum Conversation {
     Channel(ChannelId),
     /// Everything in the inbox of the user who asks.
     Inbox,
+}
+
+impl From<&Conversation> for Conversation {
+    fn from(conversation: &Conversation) -> Self {
+        conversation.clone()
+    }
+}
+
+impl From<UserId> for Conversation {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
+    }
+}
+
+impl From<&UserId> for Conversation {
+    fn from(user: &UserId) -> Self {
+        Self::User(user.clone())
+    }
+}
+
+impl From<ChannelId> for Conversation {
+    fn from(channel: ChannelId) -> Self {
+        Self::Channel(channel)
+    }
+}
+
+impl From<&ChannelId> for Conversation {
+    fn from(channel: &ChannelId) -> Self {
+        Self::Channel(channel.clone())
+    }
+}
+
+impl From<Recipient> for Conversation {
+    fn from(recipient: Recipient) -> Self {
+        match recipient {
+            Recipient::User(user) => Self::User(user),
+            Recipient::Channel(channel) => Self::Channel(channel),
+        }
+    }
+}
+
+impl From<&Recipient> for Conversation {
+    fn from(recipient: &Recipient) -> Self {
+        recipient.clone().into()
+    }
 }
 
 /// Which part of a log.

@@ -85,7 +85,7 @@ impl Phone {
         let mut range = HistoryRange::Newest;
         loop {
             let page = self.device.client().history(conversation.clone(), range, 3).await.expect("a page");
-            for message in page.messages.iter().rev() {
+            for message in page.messages.iter().chain(&page.changes).rev() {
                 self.timeline.apply(message);
             }
             let Some(next) = page.next else { return };

@@ -5,15 +5,21 @@ use std::time::Duration;
 
 use im_proto::{limits::MAX_INFLIGHT_REQUESTS, pb, pb::frame::Body};
 use im_sdk::{
+    Content,
     backend::{Im, Message, user},
-    client::{Conversation, Event, HistoryPage, HistoryRange, Log, RefusalKind, RequestError, ResetReason},
+    client::{
+        Conversation, ConversationList, Event, HistoryPage, HistoryRange, Log, RefusalKind, RequestError,
+        ResetReason,
+    },
     cluster::LogId,
-    id::UserId,
+    content::ChangeKind,
+    id::{ChannelId, UserId},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
     group::serve,
     past::Past,
+    phone::{Phone, shown},
     raw::{Heard, Raw},
     stack::PATIENCE,
 };
@@ -22,6 +28,8 @@ everywhere!(
     a_device_pages_through_a_conversation,
     what_is_older_than_the_log_comes_from_the_store,
     what_a_reset_left_out_is_fetched,
+    messages_are_as_they_are_now,
+    a_reset_is_filled_without_doubling,
     pages_fit_into_frames,
     nobody_answers,
     only_so_many_requests_at_once,
@@ -176,6 +184,72 @@ async fn what_a_reset_left_out_is_fetched(setup: Setup, via: Via) {
     for seq in position.seq + 1..=last {
         assert_eq!(bob.text().await, format!("message {seq}"), "and from there it comes by itself");
     }
+}
+
+async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    im.channel("team").add_members(["alice", "bob"]).await.unwrap();
+    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let team = || ChannelId::parse("team").unwrap();
+    for text in ["helo", "secret", "not for me", "last"] {
+        alice.device.client().send(team(), Content::text(text)).await.unwrap();
+    }
+    alice.shows(&["helo", "secret", "not for me", "last"]).await;
+    bob.shows(&["helo", "secret", "not for me", "last"]).await;
+    let [helo, secret] = [alice.reference("helo").await, alice.reference("secret").await];
+    alice.change(&helo, ChangeKind::Edit(Box::new(Content::text("hello")))).await.unwrap();
+    alice.change(&secret, ChangeKind::Recall).await.unwrap();
+    let [helo, deleted] = [bob.reference("helo").await, bob.reference("not for me").await];
+    let reaction = ChangeKind::Reaction { emoji: "🎉".to_owned(), removed: false };
+    bob.change(&helo, reaction).await.unwrap();
+    bob.change(&deleted, ChangeKind::DeleteForMe).await.unwrap();
+    // Each page alone is right, although the changes stand behind all of them; a device of the same user has no other news.
+    let tablet = Phone::connect(&stack, "bob", "ios/tablet", 0, via).await;
+    let mut pages = Vec::new();
+    let mut range = HistoryRange::After(0);
+    loop {
+        let page = tablet.device.client().history(team(), range, 1).await.unwrap();
+        pages.extend(shown(&page.timeline(tablet.me.clone())));
+        let Some(next) = page.next else { break };
+        range = next;
+    }
+    assert_eq!(pages, ["hello (edited) 🎉bob", "(recalled by alice)", "last"]);
+    let page = alice.device.client().history(team(), HistoryRange::Newest, 10).await.unwrap();
+    let of_alice = shown(&page.timeline(alice.me.clone()));
+    assert_eq!(of_alice, ["hello (edited) 🎉bob", "(recalled by alice)", "not for me", "last"]);
+    // The log itself has what was done as well.
+    let page = alice.device.client().raw_history(team(), HistoryRange::Newest, 10).await.unwrap();
+    let changes = page.messages.iter().filter(|message| message.content.as_change().is_some());
+    assert_eq!((page.messages.len(), changes.count()), (7, 3));
+}
+
+async fn a_reset_is_filled_without_doubling(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    for number in 1..=5 {
+        send(&im, "alice", "bob", &format!("message {number}")).await;
+    }
+    let mut bob = stack.connect("bob", "web/tab", 0, via).await;
+    let reset = bob
+        .next("a reset", |event| match event {
+            Event::Reset { position, reason: ResetReason::New } => Some(position.clone()),
+            _ => None,
+        })
+        .await;
+    // What is pushed behind the reset meanwhile comes by itself.
+    send(&im, "alice", "bob", "message 6").await;
+    assert_eq!(bob.text().await, "message 6");
+    let page = bob.client().fill(&reset, 3).await.unwrap();
+    assert_eq!(texts(&page), ["message 3", "message 4", "message 5"]);
+    let older = bob.client().history(reset.log.clone(), page.next.unwrap(), 3).await.unwrap();
+    assert_eq!((texts(&older), older.next), (vec!["message 1", "message 2"], None));
+    let mut list = ConversationList::new(id("bob"));
+    bob.client().load(&mut list).await.unwrap();
+    assert!(!list.needs_loading() && list.unread().count == 6);
 }
 
 async fn pages_fit_into_frames(setup: Setup, via: Via) {

@@ -41,6 +41,8 @@ pub struct Amended {
     pub recalled: bool,
     /// Who recalled it. None: the back end itself.
     pub by_user: Option<String>,
+    /// The change's own order.
+    pub order: u64,
 }
 
 /// The kinds.
@@ -105,6 +107,8 @@ pub enum Body {
         kind: ChangeKind,
         /// The channel that the message is in, where the change is in another log.
         channel: Option<String>,
+        /// Ranks the changes of one message; 0 on the way to the back end.
+        order: u64,
     },
     /// Whatever the application defines.
     Custom {

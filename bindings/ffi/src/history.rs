@@ -139,6 +139,8 @@ impl HistoryQuery {
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction, each with its position.
     pub messages: Vec<ReceivedMessage>,
+    /// Reactions to these messages and their pins, also those that stand on newer pages: for a timeline.
+    pub changes: Vec<ReceivedMessage>,
     /// Where to go on in the direction that was asked for, also behind a page with few messages or none; none: that was all.
     pub next: Option<HistoryRange>,
 }
@@ -146,7 +148,8 @@ pub struct HistoryPage {
 impl From<sdk::HistoryPage> for HistoryPage {
     fn from(page: sdk::HistoryPage) -> Self {
         let messages = page.messages.into_iter().map(ReceivedMessage::from).collect();
-        Self { messages, next: page.next.map(Into::into) }
+        let changes = page.changes.into_iter().map(ReceivedMessage::from).collect();
+        Self { messages, changes, next: page.next.map(Into::into) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use im_sdk::{
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
     timeline as sdk,
 };
 
@@ -34,7 +34,13 @@ impl Timeline {
         let from = message.from_user.map(|user| UserId::parse(&user)).transpose()?;
         let id = crate::content::message_id(message.id)?;
         let content = message.content.parse()?;
-        let changed = self.lock().apply(sdk::Entry::new(id, from.as_ref(), &content));
+        let channel = message.channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
+        let entry = sdk::Entry::new(id, from.as_ref(), &content);
+        let entry = match message.position {
+            Some(position) => entry.at(channel.as_ref(), position.seq),
+            None => entry,
+        };
+        let changed = self.lock().apply(entry);
         Ok(changed.map(MessageId::as_u64))
     }
 
@@ -43,7 +49,7 @@ impl Timeline {
         self.lock().get(MessageId::from_u64(id)?).map(ShownMessage::from)
     }
 
-    /// All messages that have come, in the order of their ids.
+    /// All messages that have come, in the order of their log.
     pub fn messages(&self) -> Vec<ShownMessage> {
         self.lock().messages().map(ShownMessage::from).collect()
     }

@@ -140,7 +140,7 @@ impl Book {
     pub(crate) fn newest_read(&self, conversation: &Recipient, read: ReadTo) -> Option<MessageId> {
         let past = self.past.get(conversation)?;
         let is_read = |message: &&ShownMessage| match read {
-            ReadTo::Message(id) => message.id() <= id,
+            ReadTo::Message(id) => past.timeline.is_read(message.id(), id),
             ReadTo::Seq(seq) => past.seqs.get(&message.id()).is_some_and(|at| *at <= seq),
         };
         let mut own = self.messages(conversation).rev().filter(|message| message.from() == Some(&self.me));

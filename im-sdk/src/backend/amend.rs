@@ -24,12 +24,12 @@ use super::{
     history::RawEntry,
     im::Im,
     send::SendError,
-    store::{AmendedPart, Amendment, MessageStoreError},
+    store::{AmendedPart, Amendment, MessageStoreError, StoredEntry},
 };
 use crate::{
     Kind,
-    cluster::{Entry, LogError, LogId, LogStore, ReadLimit},
-    id::MessageId,
+    cluster::{ConversationsError, Entry, LogError, LogId, LogStore, ReadLimit},
+    id::{MessageId, UserId},
     proto::{
         pb,
         pb::{change::What, content::Body},
@@ -63,6 +63,9 @@ pub enum AmendError {
     /// The message store did not do its part.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
+    /// The store of conversations, which remembers what users have deleted for themselves, did not do its part.
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
 }
 
 impl Im {
@@ -73,6 +76,20 @@ impl Im {
         let message_id = MessageId::from_u64(amendment.change()).unwrap_or(amendment.message_id());
         let amended = self.amend(amendment, seq, logs).await;
         amended.map_err(|source| SendError::NotAmended { message_id, source })
+    }
+
+    /// Remembers that these users do not want to see a message any more.
+    pub(super) async fn carry_out_deletion(
+        &self,
+        change: MessageId,
+        deleted: MessageId,
+        users: impl Iterator<Item = &UserId>,
+    ) -> Result<(), SendError> {
+        for user in users {
+            let noted = self.inner.cluster.conversations().note_deleted(user, &[deleted]).await;
+            noted.map_err(|error| SendError::NotAmended { message_id: change, source: error.into() })?;
+        }
+        Ok(())
     }
 
     async fn amend(&self, amendment: Amendment, seq: u64, logs: &[LogId]) -> Result<(), AmendError> {
@@ -221,6 +238,20 @@ impl InPage for Entry {
 
     fn message_mut(&mut self) -> &mut Bytes {
         &mut self.payload
+    }
+}
+
+impl InPage for StoredEntry {
+    fn place(&self) -> (u64, MessageId) {
+        (self.seq, self.message_id)
+    }
+
+    fn message(&self) -> &Bytes {
+        &self.message
+    }
+
+    fn message_mut(&mut self) -> &mut Bytes {
+        &mut self.message
     }
 }
 

@@ -163,7 +163,7 @@ impl Im {
 }
 
 impl SendError {
-    fn not_logged(inbox: &UserId, error: LogError) -> Self {
+    pub(super) fn not_logged(inbox: &UserId, error: LogError) -> Self {
         match error {
             LogError::Conflict => Self::Conflict,
             source => Self::NotLogged { user: inbox.clone(), source },
@@ -183,7 +183,7 @@ impl SendError {
 }
 
 /// The sender's first, each once.
-fn inboxes(prepared: &Prepared) -> Vec<UserId> {
+pub(super) fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     let sender = prepared.from.iter();
     let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.from.as_ref();
     let others = prepared.users.iter().filter(is_other);

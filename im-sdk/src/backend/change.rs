@@ -6,10 +6,10 @@
 //!     --> into the logs that the message went to; a deletion for oneself into the own inbox alone
 //! ```
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{
-    history::{HistoryEntry, HistoryError, RawEntry},
+    history::{HistoryEntry, HistoryError, RawEntry, channel_of},
     im::Im,
     message::{Durability, Message, Target, channel, user},
     receipt::Receipt,
@@ -132,8 +132,8 @@ impl Im {
     /// to `target`, which must be where the message went: a channel, a user, or both users of a conversation. With
     /// [`users`](super::users) of two it belongs to their conversation, as the message does.
     ///
-    /// Nothing else is checked: a change of a message that does not exist, or that went elsewhere, is `Ok` too, and whoever is not
-    /// named goes on showing the message. Name the sender of a message as well.
+    /// The message has to be there: a change of one that does not exist, is not kept any more, or is of another conversation is
+    /// refused. Whoever is not named goes on showing the message, so name its sender as well.
     ///
     /// A change is a message like any other: [`Im::send`] takes it too, with a sender, an idempotency key or a durability.
     ///
@@ -150,7 +150,7 @@ impl Im {
     /// ```
     ///
     /// # Errors
-    /// As [`Im::send`].
+    /// [`SendError::NoSuchMessage`]; others as [`Im::send`].
     #[doc(alias("moderation", "recall", "delete message"))]
     pub async fn change(&self, target: impl Into<Target>, change: Change) -> Result<Receipt, SendError> {
         let durability = self.inner.config.changes.durability(self.inner.config.default_durability);
@@ -164,7 +164,7 @@ impl Im {
         seq: u64,
         id: MessageId,
     ) -> Result<Option<HistoryEntry>, HistoryError> {
-        Ok(self.raw_message_at(log, seq, id).await?.map(HistoryEntry::from))
+        Ok(self.raw_message_at(log, seq, id).await?.map(|entry| HistoryEntry::of(channel_of(log), entry)))
     }
 
     /// The same as it is kept.
@@ -215,10 +215,10 @@ impl IncomingChange {
         }
     }
 
-    /// Whether the policy allows it.
-    pub(super) fn permit(&self, policy: &ChangePolicy) -> Result<(), String> {
+    /// Whether the policy allows it at this time, which is the cluster's as that in message ids is.
+    pub(super) fn permit(&self, policy: &ChangePolicy, now_ms: u64) -> Result<(), String> {
         let kind = self.change.kind.as_str();
-        policy.check(self, age(self.message.message_id)).map_err(|reason| {
+        policy.check(self, age(self.message.message_id, now_ms)).map_err(|reason| {
             format!("message {} cannot be changed ({kind}): {reason}", self.message.message_id)
         })
     }
@@ -262,9 +262,8 @@ impl IncomingChange {
     }
 }
 
-fn age(id: MessageId) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(id.unix_ms()))
+fn age(id: MessageId, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(id.unix_ms()))
 }
 
 #[cfg(test)]
@@ -279,6 +278,7 @@ mod tests {
     fn incoming(by: &str, from: Option<&str>, to: Option<&str>, kind: ChangeKind) -> IncomingChange {
         let id = MessageId::from_u64(7).unwrap();
         let message = HistoryEntry {
+            channel: None,
             seq: 1,
             message_id: id,
             from: from.map(name),
@@ -318,6 +318,17 @@ mod tests {
         ];
         assert!(all.into_iter().all(|kind| check("bob", kind, 1 << 40).is_ok()));
         assert!(check("alice", ChangeKind::Unknown, 0).is_err());
+    }
+
+    #[test]
+    fn age_is_by_the_clusters_clock() {
+        const NOW: u64 = 1_800_000_000_000;
+        let policy = ChangePolicy::default();
+        let mut recall = incoming("alice", Some("alice"), Some("bob"), ChangeKind::Recall);
+        recall.message.message_id = MessageId::first_at(NOW);
+        assert_eq!(recall.permit(&policy, NOW + 120_000), Ok(()));
+        assert!(recall.permit(&policy, NOW + 121_000).is_err());
+        assert_eq!(recall.permit(&policy, 0), Ok(()), "a clock that was set back");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    history::{HistoryError, RawEntry},
+    history::{HistoryError, RawEntry, Shows},
     im::Im,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 const PAGE: ReadLimit = ReadLimit::new(256);
 
 impl Im {
-    /// Everything of a conversation as a user sees it, from the oldest on: first what [`super::ImConfig::message_store`] has,
+    /// All messages of a conversation as a user sees them now, without reactions and pins, from the oldest on: first what [`super::ImConfig::message_store`] has,
     /// then what is only in the log, each entry once. Lines end in a line feed. As many are in memory as a page holds, and what
     /// comes meanwhile is taken along. After an error it ends; begun anew, it begins anew.
     ///
@@ -97,7 +97,9 @@ impl Place {
             }
             let Some(range) = self.next else { return Ok(None) };
             let query = HistoryQuery::from(range);
-            let page = self.im.raw_history(&self.user, &self.conversation, &query, PAGE).await?;
+            let read =
+                self.im.read_conversation(&self.user, &self.conversation, &query, PAGE, Shows::Messages);
+            let page = read.await?;
             (self.next, self.lines) = (page.next, page.entries.into_iter());
         }
     }

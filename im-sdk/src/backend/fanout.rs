@@ -232,7 +232,7 @@ impl Im {
 }
 
 impl SendError {
-    fn not_in_channel(channel: &ChannelId, error: LogError) -> Self {
+    pub(super) fn not_in_channel(channel: &ChannelId, error: LogError) -> Self {
         match error {
             LogError::Conflict => Self::Conflict,
             source => Self::NotInChannel { channel: channel.clone(), source },

@@ -8,6 +8,7 @@
 //! The log counts wherever it has something: where it was rolled back and the store has what it lost under the same seqs,
 //! that shows only when the log does not reach back to them any more.
 
+mod marks;
 mod place;
 mod reading;
 mod scan;
@@ -15,16 +16,22 @@ mod scan;
 use bytes::Bytes;
 use prost::Message as _;
 
-use self::reading::Reading;
+pub(super) use self::marks::KnownMarks;
+use self::{
+    marks::{Looked, MarksError},
+    reading::Reading,
+};
 use super::{
+    amend::InPage,
     im::Im,
     store::{MessageStoreError, StoredEntry},
 };
 use crate::{
-    CLOCK_TOLERANCE, Content, Conversation, HistoryQuery, HistoryRange, Recipient,
+    CLOCK_TOLERANCE, Content, Conversation, HistoryQuery, HistoryRange, Kind, Recipient,
     cluster::{ConversationsError, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, MessageId, UserId},
     proto::pb,
+    timeline::Timeline,
 };
 
 /// The most entries on one page.
@@ -53,15 +60,30 @@ const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction.
     pub entries: Vec<HistoryEntry>,
+    /// The reactions to these messages and their pins, also those that stand on newer pages, as far as they are among the
+    /// [`MAX_HISTORY_SCAN`] entries ([`MAX_HISTORY_SCAN_BYTES`]) behind. [`HistoryPage::timeline`] puts them together. Empty where
+    /// entries are asked for as they are.
+    pub changes: Vec<HistoryEntry>,
     /// Where to go on in the direction that was asked for; nothing need be there. A page can be short where messages are large,
     /// and even empty where few entries of many are wanted. `None`: that was all.
     pub next: Option<HistoryRange>,
+}
+
+impl HistoryPage {
+    /// The messages of the page as a user sees them, with reactions and pins.
+    pub fn timeline(&self, user: UserId) -> Timeline {
+        let mut timeline = Timeline::new(user);
+        self.entries.iter().chain(&self.changes).for_each(|entry| _ = timeline.apply(entry));
+        timeline
+    }
 }
 
 /// A message in the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryEntry {
+    /// The channel whose log it is in. `None`: the user's inbox.
+    pub channel: Option<ChannelId>,
     /// Its place in the log.
     pub seq: u64,
     /// Its id, which also says when it was sent.
@@ -90,10 +112,26 @@ pub enum HistoryError {
     /// The message before or after which entries are asked for is not there, or not any more.
     #[error("message {0} is not in this conversation's log: ask from a seq or a time instead")]
     NoSuchMessage(MessageId),
+    /// The message is not in the message store (yet), or there is no such store.
+    #[error(
+        "message {0} is not in the message store: it was not archived, or not yet, or ImConfig::message_store is not set"
+    )]
+    NotStored(MessageId),
+}
+
+impl From<MarksError> for HistoryError {
+    fn from(error: MarksError) -> Self {
+        match error {
+            MarksError::Log(error) => Self::Log(error),
+            MarksError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl Im {
-    /// A page of what a user sees of a conversation: of the user's inbox, or of a channel. It goes on in
+    /// A page of the messages of a conversation as a user sees them now: of the user's inbox, or of a channel. What was recalled
+    /// is empty, what was edited says what the last edit says ([`Content::amended`] tells of both), what the user has deleted is
+    /// not there; reactions and pins are [`HistoryPage::changes`]. [`Im::raw_history`] has the entries themselves. It goes on in
     /// [`super::ImConfig::message_store`] where the log does not reach back any more. `limit` is cut to
     /// [`MAX_HISTORY_PAGE`], and 0 counts as 1; entries that share a seq are never on different pages, so a page can be a
     /// little shorter or longer. A page ends early at [`MAX_HISTORY_BYTES`], and where [`MAX_HISTORY_SCAN`] entries or
@@ -136,14 +174,32 @@ impl Im {
     pub async fn history(
         &self,
         user: &UserId,
-        conversation: &Conversation,
+        conversation: impl Into<Conversation>,
         query: impl Into<HistoryQuery>,
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
         let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
-        let page = self.raw_history(user, conversation, &query.into(), limit).await?;
-        let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
-        Ok(HistoryPage { entries, next: page.next })
+        let (conversation, query) = (conversation.into(), query.into());
+        let page = self.messages_of(user, &conversation, &query, limit).await?;
+        Ok(page.of(place_of(user, &conversation).0))
+    }
+
+    /// A page of entries as they are in the log: messages, and changes at the places where they were made. [`Im::history`] has put
+    /// them together; this is for whoever does that itself, or copies a log. What was recalled or edited is gone here, too.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub async fn raw_history(
+        &self,
+        user: &UserId,
+        conversation: impl Into<Conversation>,
+        query: impl Into<HistoryQuery>,
+        limit: usize,
+    ) -> Result<HistoryPage, HistoryError> {
+        let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
+        let (conversation, query) = (conversation.into(), query.into());
+        let page = self.read_conversation(user, &conversation, &query, limit, Shows::Entries).await?;
+        Ok(page.of(place_of(user, &conversation).0))
     }
 
     /// A page of what was said in a channel, for whomever.
@@ -154,22 +210,62 @@ impl Im {
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
         let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
-        let page = self.read_history(LogId::Channel(channel), None, query, limit, 0).await?;
-        let entries = page.entries.into_iter().map(HistoryEntry::from).collect();
-        Ok(HistoryPage { entries, next: page.next })
+        let log = LogId::Channel(channel);
+        let page = self.read_history(log.clone(), None, query, limit, 0, Shows::Messages).await?;
+        Ok(self.with_marks(&log, page).await?.of(log))
     }
 
     /// The same with messages as they are kept, on a page of at most as many entries and bytes as the limit says.
-    pub(super) async fn raw_history(
+    pub(super) async fn read_conversation(
+        &self,
+        user: &UserId,
+        conversation: &Conversation,
+        query: &HistoryQuery,
+        limit: ReadLimit,
+        shows: Shows,
+    ) -> Result<RawPage, HistoryError> {
+        let deleted = self.deleted(user, conversation).await?;
+        let (log, peer) = place_of(user, conversation);
+        let between = peer.map(|peer| (user, peer));
+        let mut page = self.read_history(log, between, query, limit, deleted, shows).await?;
+        if shows == Shows::Entries {
+            return Ok(page);
+        }
+        self.leave_out_deleted(user, &mut page.entries).await?;
+        Ok(page)
+    }
+
+    /// A page of messages as they are now, with their reactions and pins.
+    pub(super) async fn messages_of(
         &self,
         user: &UserId,
         conversation: &Conversation,
         query: &HistoryQuery,
         limit: ReadLimit,
     ) -> Result<RawPage, HistoryError> {
-        let deleted = self.deleted(user, conversation).await?;
-        let (log, peer) = place_of(user, conversation);
-        self.read_history(log, peer.map(|peer| (user, peer)), query, limit, deleted).await
+        let page = self.read_conversation(user, conversation, query, limit, Shows::Messages).await?;
+        self.with_marks(&place_of(user, conversation).0, page).await
+    }
+
+    /// Leaves out what a user has deleted for itself, in whatever log it is.
+    pub(super) async fn leave_out_deleted<E: InPage>(
+        &self,
+        user: &UserId,
+        entries: &mut Vec<E>,
+    ) -> Result<(), ConversationsError> {
+        let ids: Vec<MessageId> = entries.iter().map(|entry| entry.place().1).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.inner.cluster.conversations().find_deleted(user, &ids).await?;
+        entries.retain(|entry| !deleted.contains(&entry.place().1));
+        Ok(())
+    }
+
+    /// The page with the reactions and pins of its messages as its changes.
+    async fn with_marks(&self, log: &LogId, page: RawPage) -> Result<RawPage, HistoryError> {
+        let changes = self.marks_of(log, &page).await?;
+        Ok(RawPage { changes, ..page })
     }
 
     /// What is behind the entry `deleted`, as far as it is wanted.
@@ -180,17 +276,25 @@ impl Im {
         query: &HistoryQuery,
         limit: ReadLimit,
         deleted: u64,
+        shows: Shows,
     ) -> Result<RawPage, HistoryError> {
         let (owner, peer) = between.unzip();
         let range = self.range(&log, query.start).await?;
         let limit = ReadLimit::new(limit.entries.clamp(1, MAX_HISTORY_PAGE)).with_bytes(limit.bytes);
-        let reading = Reading { im: self, owner, log, peer, query, limit };
+        let reading = Reading { im: self, owner, log, peer, query, shows, limit };
         let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
             HistoryRange::After(seq) => reading.forward(seq.max(deleted)).await,
         }?;
+        let count = page.entries.len();
+        page.entries.append(&mut page.changes);
         self.finish_in(&reading.log, &mut page.entries);
+        page.changes = page.entries.split_off(count);
+        if shows == Shows::Messages {
+            // The message store has changes among its entries.
+            page.entries.retain(|entry| Kind::of_message(&entry.message) != Some(Kind::Change));
+        }
         if let HistoryRange::After(_) = range {
             return Ok(page);
         }
@@ -222,12 +326,45 @@ pub(super) fn place_of(user: &UserId, conversation: &Conversation) -> (LogId, Op
     }
 }
 
+/// The channel that a log is of.
+pub(super) fn channel_of(log: &LogId) -> Option<ChannelId> {
+    match log {
+        LogId::Inbox(_) => None,
+        LogId::Channel(channel) => Some(channel.clone()),
+    }
+}
+
 /// A page with messages as they are kept, in the order of the log.
 #[derive(Debug)]
 pub(super) struct RawPage {
     pub(super) entries: Vec<RawEntry>,
     /// See [`HistoryPage::next`].
     pub(super) next: Option<HistoryRange>,
+    /// See [`HistoryPage::changes`].
+    pub(super) changes: Vec<RawEntry>,
+    /// Which part of the log was looked at. `None`: the log has nothing of what was asked for.
+    pub(super) looked: Option<Looked>,
+}
+
+impl RawPage {
+    fn of(self, log: LogId) -> HistoryPage {
+        let channel = channel_of(&log);
+        let shown = |entry| HistoryEntry::of(channel.clone(), entry);
+        HistoryPage {
+            entries: self.entries.into_iter().map(shown).collect(),
+            changes: self.changes.into_iter().map(shown).collect(),
+            next: self.next,
+        }
+    }
+}
+
+/// What of a log is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// Messages as they are now.
+    Messages,
+    /// Messages and changes, as they are in the log.
+    Entries,
 }
 
 #[derive(Debug)]
@@ -249,11 +386,13 @@ impl From<StoredEntry> for RawEntry {
     }
 }
 
-impl From<RawEntry> for HistoryEntry {
-    fn from(entry: RawEntry) -> Self {
+impl HistoryEntry {
+    /// An entry of a channel's log, or of an inbox.
+    pub(super) fn of(channel: Option<ChannelId>, entry: RawEntry) -> Self {
         // What cannot be read shows as content that is not known.
         let message = pb::Message::decode(entry.message).unwrap_or_default();
         Self {
+            channel,
             seq: entry.seq,
             message_id: entry.message_id,
             from: UserId::parse(&message.from).ok(),

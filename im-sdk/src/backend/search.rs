@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    history::{HistoryEntry, RawEntry, place_of},
+    history::{HistoryEntry, channel_of, place_of},
     im::Im,
     store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer},
 };
@@ -175,10 +175,10 @@ impl Im {
     ) -> Result<FoundPage, SearchError> {
         let _permit = self.inner.searches.permits.try_acquire().map_err(|_| SearchError::Busy)?;
         let page = self.raw_search(user, search, limit).await?;
-        let messages = page
-            .entries
-            .into_iter()
-            .map(|entry| FoundMessage { channel: channel(&entry.log), entry: RawEntry::from(entry).into() });
+        let messages = page.entries.into_iter().map(|entry| {
+            let channel = channel_of(&entry.log);
+            FoundMessage { channel: channel.clone(), entry: HistoryEntry::of(channel, entry.into()) }
+        });
         Ok(FoundPage { messages: messages.collect(), next: page.next })
     }
 
@@ -222,9 +222,13 @@ impl Im {
         };
         let page = store.search(&query).await?;
         let next =
-            page.next.map(|key| SearchPlace { channel: channel(&key.log), message_id: key.message_id });
+            page.next.map(|key| SearchPlace { channel: channel_of(&key.log), message_id: key.message_id });
         let entries = match &search.conversation {
-            Some(Conversation::Inbox) => page.entries,
+            Some(Conversation::Inbox) => {
+                let mut entries = page.entries;
+                self.leave_out_deleted(user, &mut entries).await?;
+                entries
+            }
             _ => self.without_deleted(user, page.entries).await?,
         };
         Ok(RawFound { entries, next })
@@ -236,6 +240,7 @@ impl Im {
         user: &UserId,
         mut entries: Vec<StoredEntry>,
     ) -> Result<Vec<StoredEntry>, ConversationsError> {
+        self.leave_out_deleted(user, &mut entries).await?;
         let names: BTreeSet<Recipient> =
             entries.iter().filter_map(|entry| conversation(user, entry)).collect();
         let names: Vec<Recipient> = names.into_iter().collect();
@@ -274,13 +279,6 @@ fn conversation(user: &UserId, entry: &StoredEntry) -> Option<Recipient> {
     }
     let message = pb::Message::decode(entry.message.clone()).ok()?;
     peer(user, &message).map(Recipient::User)
-}
-
-pub(super) fn channel(log: &LogId) -> Option<ChannelId> {
-    match log {
-        LogId::Inbox(_) => None,
-        LogId::Channel(channel) => Some(channel.clone()),
-    }
 }
 
 fn key(user: &UserId, place: &SearchPlace) -> StoredKey {

@@ -1,5 +1,6 @@
 //! HOT PATH 1: append -> locate -> group by server -> encode once -> publish.
 
+mod change;
 mod devices;
 mod error;
 #[cfg(test)]
@@ -67,6 +68,10 @@ impl Im {
         mut prepared: Box<Prepared>,
         once: Option<Once>,
     ) -> Result<Receipt, SendError> {
+        if prepared.changes.is_some() {
+            // Boxed for those that change nothing.
+            Box::pin(self.prepare_change(&mut prepared)).await?;
+        }
         let id = self.inner.ids.next().await?;
         let archive = match prepared.durability {
             Durability::Archived => Some(self.inner.cluster.archive().ok_or(SendError::NoArchive)?),
@@ -137,6 +142,10 @@ impl Im {
             // Boxed for those that change nothing.
             Some(seq) => Box::pin(self.carry_out(&logged.message, seq, &inboxes(&logged))).await,
         };
+        if let Some(deleted) = prepared.deletes {
+            let users = logged.seqs.iter().chain(&logged.earlier).map(|(user, _)| user);
+            Box::pin(self.carry_out_deletion(logged.message_id, deleted, users)).await?;
+        }
         archived.map_err(|source| SendError::NotArchived { message_id: logged.message_id, source })?;
         amended?;
         let mut receipt = Receipt::new(logged.message_id, prepared.durability);

@@ -16,7 +16,7 @@ use super::{
     driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
     transport::Connector,
 };
-use crate::{Content, Conversation, HistoryQuery, Recipient, Search, id::MessageId};
+use crate::{Content, Conversation, HistoryQuery, HistoryRange, Recipient, Search, id::MessageId};
 
 /// What a server made of a publish that it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,28 +209,76 @@ impl Client {
         })
     }
 
-    /// A page of the past, of the user's inbox or of a channel: what came before a position that the application knows, or
-    /// what a [reset](Event::Reset) left out. Waits for [`ClientConfig::request_timeout`] at most, over changes of the
-    /// connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked for.
+    /// A page of the past, of a conversation or of the whole inbox: what came before a position that the application knows, or
+    /// what a [reset](Event::Reset) left out; [`Client::fill`] does that. Waits for [`ClientConfig::request_timeout`] at most,
+    /// over changes of the connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked
+    /// for.
     ///
-    /// What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
+    /// Messages are as they are now, see [`HistoryPage`]. What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
     /// time, or around a message.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn history(
         &self,
-        conversation: Conversation,
+        conversation: impl Into<Conversation>,
         query: impl Into<HistoryQuery>,
         limit: u32,
     ) -> Result<HistoryPage, RequestError> {
-        let query = query.into();
-        let ask = |answer| Command::History { conversation, query, limit, answer };
+        self.ask_history(conversation.into(), query.into(), limit, true).await
+    }
+
+    /// A page of entries as they are in the log: messages, and changes at the places where they were made. [`Client::history`]
+    /// has put them together. What was recalled or edited is gone here, too.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn raw_history(
+        &self,
+        conversation: impl Into<Conversation>,
+        query: impl Into<HistoryQuery>,
+        limit: u32,
+    ) -> Result<HistoryPage, RequestError> {
+        self.ask_history(conversation.into(), query.into(), limit, false).await
+    }
+
+    async fn ask_history(
+        &self,
+        conversation: Conversation,
+        query: HistoryQuery,
+        limit: u32,
+        messages: bool,
+    ) -> Result<HistoryPage, RequestError> {
+        let ask = |answer| Command::History { conversation, query, limit, messages, answer };
         match self.ask(ask).await? {
             Reply::History(page) => Ok(page),
             // The core answers each question with its own kind of reply.
             _ => Err(RequestError::Closed),
         }
+    }
+
+    /// The messages that a [reset](Event::Reset) left out: the last ones up to its position, none of those that are pushed behind it.
+    /// [`HistoryPage::next`] leads further back, for [`Client::history`], to what the application has.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, Conversation, Position, RequestError};
+    /// # async fn example(client: Client, reset: Position) -> Result<(), RequestError> {
+    /// let page = client.fill(&reset, 50).await?;
+    /// println!("before: {:?}", page.messages);
+    /// if let Some(next) = page.next {
+    ///     let older = client.history(reset.log.clone(), next, 50).await?;
+    ///     println!("before that: {:?}", older.messages);
+    /// }
+    /// client.ack(&reset);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn fill(&self, reset: &Position, limit: u32) -> Result<HistoryPage, RequestError> {
+        let before = HistoryRange::Before(reset.seq.saturating_add(1));
+        self.history(reset.log.clone(), before, limit).await
     }
 
     /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.

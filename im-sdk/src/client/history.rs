@@ -3,18 +3,31 @@
 use std::time::Duration;
 
 use super::{ReceivedMessage, RefusalKind};
-use crate::{HistoryRange, SearchPlace};
+use crate::{HistoryRange, SearchPlace, id::UserId, timeline::Timeline};
 
-/// A page of the past.
+/// A page of the past. Of [`Client::history`](crate::client::Client::history): messages as they are now. What was recalled is empty, what was edited
+/// says what the last edit says ([`Content::amended`](crate::Content::amended) tells of both), and what the user has deleted is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
     /// In the order of the log, whatever the direction, each with its position. They do not move the device's own
     /// position: what it [acknowledges](crate::client::Client::ack) is what came with events.
     pub messages: Vec<ReceivedMessage>,
+    /// The reactions to these messages and their pins, also those that stand on newer pages. The last ones, where there are many.
+    /// [`HistoryPage::timeline`] puts them together. Empty where entries are asked for as they are.
+    pub changes: Vec<ReceivedMessage>,
     /// Where to go on in the direction that was asked for; nothing need be there. A page may be shorter than asked for, and
     /// even empty, and something follows all the same. `None`: that was all.
     pub next: Option<HistoryRange>,
+}
+
+impl HistoryPage {
+    /// The messages of the page as a user sees them, with reactions and pins.
+    pub fn timeline(&self, user: UserId) -> Timeline {
+        let mut timeline = Timeline::new(user);
+        self.messages.iter().chain(&self.changes).for_each(|message| _ = timeline.apply(message));
+        timeline
+    }
 }
 
 /// Messages that were found.

@@ -49,7 +49,8 @@ pub use config::{ClusterConfig, ConnectError};
 pub use conversations::DiskConversations;
 pub use conversations::{
     CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_MARKED_SEQ, MemoryConversations, Readers, RedisConversations,
+    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, MemoryConversations, Readers,
+    RedisConversations,
 };
 pub use log::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,

@@ -105,6 +105,11 @@ impl Names {
         format!("{}:{{u:{user}}}:contacts", self.prefix)
     }
 
+    /// Sorted set: id of a message that the user has deleted for itself -> the time in it.
+    pub fn deleted_messages(&self, user: &UserId) -> String {
+        format!("{}:{{u:{user}}}:deleted", self.prefix)
+    }
+
     /// Sorted set: user -> how far the user has read the channel.
     pub fn readers(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:readers", self.prefix)
@@ -320,6 +325,7 @@ mod tests {
             assert_eq!(hash_tag(&names.conversation_versions(&user)), conversations);
             assert_eq!(conversations, hash_tag(&names.routes(&user)));
             assert_eq!(conversations, hash_tag(&names.contacts(&user)));
+            assert_eq!(conversations, hash_tag(&names.deleted_messages(&user)));
             assert_eq!(hash_tag(&names.last_seen(&user)), hash_tag(&names.routes(&user)));
             assert_eq!(names.parse_routes(&names.routes(&user)), Some(user.clone()));
             assert_eq!(names.parse_routes(&names.acks(&user)), None);

@@ -23,6 +23,8 @@ pub struct Change {
     /// The two users whose message it is, where the back end changes it.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub(crate) between: Vec<UserId>,
+    /// Ranks the changes of one message: the last one has the highest order. The back end sets it when the change is logged.
+    pub order: u64,
 }
 
 /// That an edit or a recall was carried out where the message is kept: what it said before is gone from the logs and the message
@@ -37,12 +39,14 @@ pub struct Amended {
     pub recalled: bool,
     /// Who recalled it. `None`: the back end itself.
     pub by: Option<UserId>,
+    /// The change's own order.
+    pub order: u64,
 }
 
 impl Amended {
     /// By this change.
     pub fn new(change: MessageId, recalled: bool, by: Option<UserId>) -> Self {
-        Self { change, recalled, by }
+        Self { change, recalled, by, order: 0 }
     }
 }
 
@@ -92,7 +96,7 @@ impl ChangeKind {
 impl Change {
     /// Any change of a message.
     pub fn new(message_id: MessageId, kind: ChangeKind) -> Self {
-        Self { message_id, kind, channel: None, seq: 0, between: Vec::new() }
+        Self { message_id, kind, channel: None, seq: 0, between: Vec::new(), order: 0 }
     }
 
     /// Nobody is to see the message any more.

@@ -51,6 +51,10 @@ pub struct Quote {
     pub recalled: bool,
     /// Where the message is in the log of who quotes it, on the way to the back end; 0: not told.
     pub seq: u64,
+    /// The edit whose text the excerpt is of. `None`: the message as it was sent.
+    pub(crate) change: Option<MessageId>,
+    /// That edit's order.
+    pub(crate) order: u64,
 }
 
 impl Quote {
@@ -58,12 +62,24 @@ impl Quote {
     pub fn new(message_id: MessageId, from: Option<UserId>, content: &Content) -> Self {
         let summary = content.summary();
         let excerpt = summary[..summary.floor_char_boundary(MAX_EXCERPT_BYTES)].to_owned();
-        let recalled = content.amended.as_ref().is_some_and(|amended| amended.recalled);
+        let amended = content.amended.as_deref();
+        let recalled = amended.is_some_and(|amended| amended.recalled);
+        let (change, order) = amended.map(|amended| (amended.change, amended.order)).unzip();
         let kind = match &content.body {
             Body::Custom(custom) => custom.kind.clone(),
             Body::Unknown => String::new(),
             _ => content.kind().map(|kind| kind.to_string()).unwrap_or_default(),
         };
-        Self { message_id, from, kind, excerpt, verified: false, recalled, seq: 0 }
+        Self {
+            message_id,
+            from,
+            kind,
+            excerpt,
+            verified: false,
+            recalled,
+            seq: 0,
+            change,
+            order: order.unwrap_or_default(),
+        }
     }
 }

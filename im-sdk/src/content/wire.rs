@@ -265,30 +265,33 @@ impl From<pb::Mentions> for Mentions {
 
 impl From<Quote> for pb::Quote {
     fn from(quote: Quote) -> Self {
-        let Quote { message_id, from, kind, excerpt, verified, recalled, seq } = quote;
+        let Quote { message_id, from, kind, excerpt, verified, recalled, seq, change, order } = quote;
         let from = from.map(|user| user.to_string()).unwrap_or_default();
-        Self { message_id: message_id.as_u64(), from, kind, excerpt, seq, verified, recalled }
+        let (message_id, change) = (message_id.as_u64(), change.map_or(0, MessageId::as_u64));
+        Self { message_id, from, kind, excerpt, seq, verified, recalled, change, order }
     }
 }
 
 /// One without a message quotes nothing.
 fn quote(quote: pb::Quote) -> Option<Quote> {
-    let pb::Quote { message_id, from, kind, excerpt, seq, verified, recalled } = quote;
-    let message_id = MessageId::from_u64(message_id)?;
-    Some(Quote { message_id, from: UserId::parse(&from).ok(), kind, excerpt, verified, recalled, seq })
+    let pb::Quote { message_id, from, kind, excerpt, seq, verified, recalled, change, order } = quote;
+    let (message_id, from) = (MessageId::from_u64(message_id)?, UserId::parse(&from).ok());
+    let change = MessageId::from_u64(change);
+    Some(Quote { message_id, from, kind, excerpt, verified, recalled, seq, change, order })
 }
 
 impl From<Amended> for pb::Amended {
     fn from(amended: Amended) -> Self {
         let by = amended.by.map(|user| user.to_string()).unwrap_or_default();
-        Self { change: amended.change.as_u64(), recalled: amended.recalled, by }
+        Self { change: amended.change.as_u64(), recalled: amended.recalled, by, order: amended.order }
     }
 }
 
 /// Without a change, nothing was changed.
 fn amended(amended: pb::Amended) -> Option<Amended> {
     let change = MessageId::from_u64(amended.change)?;
-    Some(Amended { change, recalled: amended.recalled, by: UserId::parse(&amended.by).ok() })
+    let (recalled, by, order) = (amended.recalled, UserId::parse(&amended.by).ok(), amended.order);
+    Some(Amended { change, recalled, by, order })
 }
 
 impl From<Change> for pb::Change {
@@ -307,6 +310,7 @@ impl From<Change> for pb::Change {
             what,
             channel: change.channel.map(|channel| channel.to_string()).unwrap_or_default(),
             between: names(&change.between),
+            order: change.order,
         }
     }
 }
@@ -326,6 +330,7 @@ fn change(change: pb::Change) -> Option<Change> {
         channel: ChannelId::parse(&change.channel).ok(),
         seq: change.seq,
         between: users(&change.between),
+        order: change.order,
     })
 }
 

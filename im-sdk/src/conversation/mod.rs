@@ -42,8 +42,8 @@ pub struct ConversationState {
     pub version: u64,
     /// How far the user has read. It never goes back.
     pub read: ReadMark,
-    /// In a conversation with a user: the last message that this user has read of it. Earlier ones, by their ids, were read
-    /// too.
+    /// In a conversation with a user: the last message that this user has read of it. Those before it in the log were read too:
+    /// [`Timeline::is_read`](crate::timeline::Timeline::is_read) tells, whatever the ids say.
     pub peer_read: Option<MessageId>,
     /// Stands before all that are not.
     pub pinned: bool,

@@ -88,16 +88,15 @@
 //! # Rules
 //!
 //! - A recall and a deletion are for good: what the message said is forgotten, whatever comes after or before.
-//! - Of several edits, the one with the highest message id counts. The same for pins, and for each user's reaction with each
-//!   emoji. Ids are the same in every log, so two users whose inboxes hold two changes in different order agree.
+//! - Messages are shown in the order of their log, whatever their ids say.
+//! - Of several edits, the last one counts: the one that was made when the others were logged already, whatever the clocks say. The
+//!   same for pins, and for each user's reaction with each emoji. Of changes that are made at the same time the one with the highest
+//!   message id counts, so two users whose inboxes hold two changes in different order agree.
 //! - Where the log, or the message store, has carried out an edit or a recall ([`Content::amended`]), the message says so by itself.
 //! - A quote of a message that is recalled shows no excerpt any more.
 //! - A change of a message that has not come yet waits for it, see [`MAX_WAITING_CHANGES`].
 //! - A deletion counts for the user alone whose timeline it is.
 //! - Back ends let nobody change what they may not, so all that is in a log counts.
-//!
-//! Message ids are times of back ends' clocks: where two back ends' clocks differ by some milliseconds, one user's changes
-//! within that time may count in the other order, on all devices alike.
 
 mod state;
 #[cfg(test)]
@@ -105,11 +104,15 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(any(feature = "backend", feature = "client"))]
+pub(crate) use self::state::ChangeRank;
+#[cfg(not(any(feature = "backend", feature = "client")))]
+use self::state::ChangeRank;
 pub use self::state::{Reaction, Recalled, ShownMessage};
 use crate::{
     Content,
     content::ChangeKind,
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
 };
 
 /// How many changes wait for messages that have not come, in one timeline. Some hundred bytes each. Beyond, the oldest message
@@ -126,12 +129,23 @@ pub struct Entry<'a> {
     pub from: Option<&'a UserId>,
     /// What it carries.
     pub content: &'a Content,
+    /// The channel whose log it is in, if it is in one.
+    pub channel: Option<&'a ChannelId>,
+    /// Its place in that log, or in the inbox. `None`: it is in no log, or its place is not known. Such a message is shown by the time
+    /// in its id.
+    pub seq: Option<u64>,
 }
 
 impl<'a> Entry<'a> {
-    /// An entry.
+    /// An entry whose place is not known.
     pub fn new(id: MessageId, from: Option<&'a UserId>, content: &'a Content) -> Self {
-        Self { id, from, content }
+        Self { id, from, content, channel: None, seq: None }
+    }
+
+    /// The same entry, at a place in the log of a channel, or in the inbox.
+    #[must_use]
+    pub fn at(self, channel: Option<&'a ChannelId>, seq: u64) -> Self {
+        Self { channel, seq: Some(seq), ..self }
     }
 }
 
@@ -184,21 +198,25 @@ impl Timeline {
     /// Takes an entry. Returns the message that looks different now: a new one, or one that was changed; `None` if nothing
     /// does. Where it was recalled, messages that quote it look different as well.
     pub fn apply<'a>(&mut self, entry: impl Into<Entry<'a>>) -> Option<MessageId> {
-        let Entry { id, from, content } = entry.into();
+        let Entry { id, from, content, channel, seq } = entry.into();
         let Some(change) = content.as_change() else {
-            return self.update(id, |message| message.arrive(from, content));
+            let place = seq.map(|seq| (channel.cloned(), seq));
+            return self.update(id, |message| {
+                place.into_iter().for_each(|place| message.set_place(place));
+                message.arrive(from, content)
+            });
         };
-        let target = change.message_id;
+        let (target, rank) = (change.message_id, ChangeRank { order: change.order, change: id });
         match &change.kind {
             ChangeKind::Recall => self.update(target, |message| message.recall(id, from)),
-            ChangeKind::Edit(content) => self.update(target, |message| message.edit(id, content)),
+            ChangeKind::Edit(content) => self.update(target, |message| message.edit(rank, content)),
             ChangeKind::DeleteForMe if from.is_none_or(|from| *from == self.owner) => {
                 self.update(target, ShownMessage::delete)
             }
             ChangeKind::Reaction { emoji, removed } => {
-                self.update(target, |message| message.react(id, from, emoji, *removed))
+                self.update(target, |message| message.react(rank, from, emoji, *removed))
             }
-            ChangeKind::Pin { removed } => self.update(target, |message| message.pin(id, *removed)),
+            ChangeKind::Pin { removed } => self.update(target, |message| message.pin(rank, *removed)),
             // Somebody else's, or of a newer version.
             ChangeKind::DeleteForMe | ChangeKind::Unknown => None,
         }
@@ -209,9 +227,37 @@ impl Timeline {
         self.messages.get(&id).filter(|message| message.has_come())
     }
 
-    /// All messages that have come, in the order of their ids. What is [deleted](ShownMessage::is_deleted) is among them.
-    pub fn messages(&self) -> impl DoubleEndedIterator<Item = &ShownMessage> {
-        self.messages.values().filter(|message| message.has_come())
+    /// All messages that have come. What is [deleted](ShownMessage::is_deleted) is among them.
+    ///
+    /// Those of one log are in its order. Where there are several logs, or messages whose places are not known, they are put
+    /// together by the times in their ids.
+    pub fn messages<'a>(&'a self) -> impl DoubleEndedIterator<Item = &'a ShownMessage> {
+        let have_come = self.messages.values().filter(|message| message.has_come());
+        let mut messages: Vec<&ShownMessage> = have_come.collect();
+        messages.sort_by_key(|message| message.place());
+        let mut highest: Option<(Option<&'a ChannelId>, MessageId)> = None;
+        let shown_at = |message: &'a ShownMessage| {
+            let Some((log, seq)) = message.place() else { return (message.id(), 0) };
+            // A clock that is behind does not bring a message in front of what it answers.
+            let before = highest.filter(|(of, _)| *of == log.as_ref()).map(|(_, id)| id);
+            let id = before.map_or(message.id(), |before| before.max(message.id()));
+            highest = Some((log.as_ref(), id));
+            (id, *seq)
+        };
+        let keys: Vec<(MessageId, u64)> = messages.iter().copied().map(shown_at).collect();
+        let mut shown: Vec<_> = keys.into_iter().zip(messages).collect();
+        shown.sort_by_key(|(key, _)| *key);
+        shown.into_iter().map(|(_, message)| message)
+    }
+
+    /// Whether the other user of a conversation has read a message, where the last one that it has read is
+    /// [`peer_read`](crate::ConversationState::peer_read): it stands there, or before it.
+    pub fn is_read(&self, message: MessageId, peer_read: MessageId) -> bool {
+        let place = |id: MessageId| self.messages.get(&id).and_then(ShownMessage::place);
+        match (place(message), place(peer_read)) {
+            (Some(message), Some(read)) if message.0 == read.0 => message.1 <= read.1,
+            _ => message <= peer_read,
+        }
     }
 
     /// How many changes wait for messages that have not come.
@@ -290,13 +336,16 @@ impl Timeline {
 #[cfg(feature = "client")]
 impl<'a> From<&'a crate::client::ReceivedMessage> for Entry<'a> {
     fn from(message: &'a crate::client::ReceivedMessage) -> Self {
-        Self::new(message.id, message.from.as_ref(), &message.content)
+        let entry = Self::new(message.id, message.from.as_ref(), &message.content);
+        let channel = message.channel.as_ref();
+        message.position.as_ref().map_or(entry, |position| entry.at(channel, position.seq))
     }
 }
 
 #[cfg(feature = "backend")]
 impl<'a> From<&'a crate::backend::HistoryEntry> for Entry<'a> {
     fn from(entry: &'a crate::backend::HistoryEntry) -> Self {
-        Self::new(entry.message_id, entry.from.as_ref(), &entry.content)
+        let channel = entry.channel.as_ref();
+        Self::new(entry.message_id, entry.from.as_ref(), &entry.content).at(channel, entry.seq)
     }
 }

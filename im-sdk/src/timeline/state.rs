@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     Content,
     content::Amended,
-    id::{MessageId, UserId},
+    id::{ChannelId, MessageId, UserId},
     proto::limits::MAX_REACTIONS_PER_USER,
 };
 
@@ -17,6 +17,7 @@ const REMEMBERED_REACTIONS: usize = 2 * MAX_REACTIONS_PER_USER;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownMessage {
     id: MessageId,
+    place: Option<Place>,
     /// Who sent it, once it has come.
     from: Option<Option<UserId>>,
     /// What it said at first. Nothing, once it is edited, recalled or deleted.
@@ -51,17 +52,27 @@ pub struct Reaction<'a> {
     pub users: Vec<Option<&'a UserId>>,
 }
 
-/// What the change with the highest id says.
+/// Which of two changes of one message is the later one: the same in all logs, whatever their order there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangeRank {
+    pub(crate) order: u64,
+    pub(crate) change: MessageId,
+}
+
+/// Where a message stands: the channel, or `None` for the inbox, and the place in that log.
+pub(super) type Place = (Option<ChannelId>, u64);
+
+/// What the last change says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Latest<T> {
-    change: MessageId,
+    rank: ChangeRank,
     value: T,
 }
 
 impl<T> Latest<T> {
     /// Whether a change comes after what is there.
-    fn is_older(there: Option<&Self>, change: MessageId) -> bool {
-        there.is_none_or(|there| there.change < change)
+    fn is_older(there: Option<&Self>, rank: ChangeRank) -> bool {
+        there.is_none_or(|there| there.rank < rank)
     }
 }
 
@@ -69,6 +80,7 @@ impl ShownMessage {
     pub(super) fn new(id: MessageId) -> Self {
         Self {
             id,
+            place: None,
             from: None,
             original: None,
             edit: None,
@@ -127,10 +139,28 @@ impl ShownMessage {
         by_emoji.into_iter().map(|(emoji, users)| Reaction { emoji, users }).collect()
     }
 
+    /// Its place in its log, if that came with it.
+    pub fn seq(&self) -> Option<u64> {
+        self.place.as_ref().map(|(_, seq)| *seq)
+    }
+
+    /// The channel whose log it is in. `None`: the inbox, or it is not known.
+    pub fn channel(&self) -> Option<&ChannelId> {
+        self.place.as_ref()?.0.as_ref()
+    }
+
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    pub(super) fn set_place(&mut self, place: Place) {
+        self.place.get_or_insert(place);
+    }
+
     /// The edit that says what it says.
     #[cfg(any(feature = "backend", feature = "client"))]
-    pub(crate) fn edit_id(&self) -> Option<MessageId> {
-        self.edit.as_ref().map(|edit| edit.change)
+    pub(crate) fn edit_rank(&self) -> Option<ChangeRank> {
+        self.edit.as_ref().map(|edit| edit.rank)
     }
 
     pub(super) fn has_come(&self) -> bool {
@@ -156,10 +186,10 @@ impl ShownMessage {
         }
         let changed = match content.amended.as_deref() {
             // The log has carried the change out: the same as if the change came, too.
-            Some(Amended { change, recalled: true, by }) => self.recall(*change, by.as_ref()),
-            Some(Amended { change, .. }) => {
+            Some(Amended { change, recalled: true, by, .. }) => self.recall(*change, by.as_ref()),
+            Some(Amended { change, order, .. }) => {
                 let says = Content { amended: None, ..content.clone() };
-                self.edit(*change, &says)
+                self.edit(ChangeRank { order: *order, change: *change }, &says)
             }
             None => {
                 if is_new && !self.is_gone() && self.edit.is_none() {
@@ -203,27 +233,27 @@ impl ShownMessage {
         is_new
     }
 
-    pub(super) fn edit(&mut self, change: MessageId, content: &Content) -> bool {
-        let counts = !self.is_gone() && Latest::is_older(self.edit.as_ref(), change);
+    pub(super) fn edit(&mut self, rank: ChangeRank, content: &Content) -> bool {
+        let counts = !self.is_gone() && Latest::is_older(self.edit.as_ref(), rank);
         if counts {
-            self.edit = Some(Latest { change, value: content.clone() });
+            self.edit = Some(Latest { rank, value: content.clone() });
             // What it said at first is gone.
             self.original = None;
         }
         counts
     }
 
-    pub(super) fn pin(&mut self, change: MessageId, removed: bool) -> bool {
+    pub(super) fn pin(&mut self, rank: ChangeRank, removed: bool) -> bool {
         let before = self.is_pinned();
-        if !self.is_gone() && Latest::is_older(self.pinned.as_ref(), change) {
-            self.pinned = Some(Latest { change, value: !removed });
+        if !self.is_gone() && Latest::is_older(self.pinned.as_ref(), rank) {
+            self.pinned = Some(Latest { rank, value: !removed });
         }
         self.is_pinned() != before
     }
 
     pub(super) fn react(
         &mut self,
-        change: MessageId,
+        rank: ChangeRank,
         user: Option<&UserId>,
         emoji: &str,
         removed: bool,
@@ -233,13 +263,13 @@ impl ShownMessage {
         }
         let reactions = self.reactions.entry(user.cloned()).or_default();
         let there = reactions.get(emoji);
-        if !Latest::is_older(there, change) {
+        if !Latest::is_older(there, rank) {
             return false;
         }
         let before = there.is_some_and(|there| there.value);
         let count = reactions.len();
         // One that was taken back stays as such: an older one may yet come.
-        reactions.insert(emoji.to_owned(), Latest { change, value: !removed });
+        reactions.insert(emoji.to_owned(), Latest { rank, value: !removed });
         let forgotten = forget_oldest(reactions);
         self.reaction_count = self.reaction_count - count + reactions.len();
         // Of many, one that is changed again may come into view.
@@ -262,22 +292,22 @@ impl ShownMessage {
 }
 
 /// Keeps as many of a user's reactions as are remembered. Of whatever comes in whatever order the same are left: those with the
-/// highest ids, and these only get higher. Returns whether one is gone that was there.
+/// highest ranks, and these only get higher. Returns whether one is gone that was there.
 fn forget_oldest(reactions: &mut BTreeMap<String, Latest<bool>>) -> bool {
     if reactions.len() <= REMEMBERED_REACTIONS {
         return false;
     }
-    let oldest = reactions.iter().min_by_key(|(_, latest)| latest.change).map(|(emoji, _)| emoji.clone());
+    let oldest = reactions.iter().min_by_key(|(_, latest)| latest.rank).map(|(emoji, _)| emoji.clone());
     oldest.and_then(|emoji| reactions.remove(&emoji)).is_some_and(|latest| latest.value)
 }
 
 /// The newest of a user's reactions that are there.
 fn shown(reactions: &BTreeMap<String, Latest<bool>>) -> impl Iterator<Item = &str> {
     let there = || reactions.iter().filter(|(_, latest)| latest.value);
-    let mut changes: Vec<MessageId> = there().map(|(_, latest)| latest.change).collect();
+    let mut changes: Vec<ChangeRank> = there().map(|(_, latest)| latest.rank).collect();
     changes.sort_unstable_by(|one, other| other.cmp(one));
     let lowest = changes.get(MAX_REACTIONS_PER_USER - 1).copied();
     there()
-        .filter(move |(_, latest)| lowest.is_none_or(|lowest| latest.change >= lowest))
+        .filter(move |(_, latest)| lowest.is_none_or(|lowest| latest.rank >= lowest))
         .map(|(emoji, _)| &**emoji)
 }

@@ -424,3 +424,62 @@ fn a_message_shows_the_newest_of_a_users_reactions_and_those_of_others() {
     let shown = timeline.get(id(1)).unwrap().reactions();
     assert_eq!((shown.len(), shown[1].emoji), (21, "0981"));
 }
+
+fn ordered(message: MessageId, order: u64, kind: ChangeKind) -> Content {
+    Change { order, ..Change::new(message, kind) }.into()
+}
+
+#[test]
+fn messages_are_in_the_order_of_their_log_whatever_the_clocks() {
+    let (alice, team) = (user(0), "team".parse().unwrap());
+    let mut timeline = Timeline::new(user(1));
+    let hi = Content::text("hi");
+    let mut apply = |number, channel: Option<&ChannelId>, seq: u64| {
+        let entry = Entry::new(id(number), Some(&alice), &hi);
+        timeline.apply(if seq == 0 { entry } else { entry.at(channel, seq) });
+    };
+    // The question came from a back end whose clock is ahead, its answer and what follows from others.
+    apply(20, None, 4);
+    apply(90, None, 1);
+    apply(10, None, 2);
+    apply(95, None, 3);
+    apply(50, Some(&team), 7);
+    apply(92, Some(&team), 8);
+    apply(60, None, 0);
+    let shown: Vec<u64> = timeline.messages().map(|message| message.id().as_u64()).collect();
+    assert_eq!(shown, [50, 60, 90, 10, 92, 95, 20]);
+    let back: Vec<u64> = timeline.messages().rev().map(|message| message.id().as_u64()).collect();
+    assert!(back.iter().rev().eq(&shown));
+    // Bob has read the question alone: neither the answer nor what is behind it.
+    assert!(timeline.is_read(id(90), id(90)) && !timeline.is_read(id(10), id(90)));
+    assert!(!timeline.is_read(id(20), id(90)) && timeline.is_read(id(90), id(20)));
+    assert!(timeline.is_read(id(50), id(90)), "another log: by their ids");
+}
+
+#[test]
+fn the_last_change_counts_whatever_the_clocks() {
+    let alice = user(0);
+    let edit = |text: &str| ChangeKind::Edit(Box::new(Content::text(text)));
+    let pin = |removed| ChangeKind::Pin { removed };
+    let react = |removed| ChangeKind::Reaction { emoji: "x".to_owned(), removed };
+    let changes = [
+        (90, ordered(id(1), 2, edit("first"))),
+        (50, ordered(id(1), 3, edit("last"))),
+        (91, ordered(id(1), 4, pin(false))),
+        (51, ordered(id(1), 5, pin(true))),
+        (92, ordered(id(1), 6, react(false))),
+        (52, ordered(id(1), 7, react(true))),
+    ];
+    let mut reversed = changes.clone();
+    reversed.reverse();
+    for changes in [changes, reversed] {
+        let mut timeline = Timeline::new(alice.clone());
+        timeline.apply(Entry::new(id(1), Some(&alice), &Content::text("at first")));
+        changes
+            .iter()
+            .for_each(|(own, change)| _ = timeline.apply(Entry::new(id(*own), Some(&alice), change)));
+        let message = timeline.get(id(1)).unwrap();
+        assert_eq!(message.content().and_then(Content::as_text), Some("last"));
+        assert!(!message.is_pinned() && message.reactions().is_empty());
+    }
+}

@@ -75,7 +75,17 @@ pub(crate) fn history() -> pb::History {
     let Body::Push(push) = entry("", 41, push("bob", "alice", text("hello, alice"))) else {
         panic!("no push")
     };
-    pb::History { entries: vec![push], more: true, next: 0 }
+    pb::History { entries: vec![push], more: true, ..Default::default() }
+}
+
+pub(crate) fn changed_history() -> pb::History {
+    pb::History { changes: history().entries, ..Default::default() }
+}
+
+pub(crate) fn messages_request() -> Body {
+    let conversation = Some(Conversation::Inbox(true));
+    let history = pb::HistoryRequest { conversation, messages: true, ..Default::default() };
+    Body::Request(pb::Request { number: 3, question: Some(request::Question::History(history)) })
 }
 
 pub(crate) fn found() -> pb::Found {

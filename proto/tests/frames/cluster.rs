@@ -144,7 +144,7 @@ pub(crate) fn raw_push() -> pb::RawPush {
 }
 
 pub(crate) fn raw_response() -> pb::RawFrame {
-    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true, next: 0 });
+    let history = Some(pb::RawHistory { entries: vec![raw_push()], more: true, ..Default::default() });
     let response = pb::RawResponse { number: 3, history, ..Default::default() };
     pb::RawFrame { push: None, response: Some(response) }
 }

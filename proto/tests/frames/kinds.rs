@@ -22,8 +22,10 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
     let gone = pb::Quote { message_id: EARLIER_ID, verified: true, recalled: true, ..Default::default() };
     let beside = |content: pb::Content| pb::Content { body: Some(said("yes, @all")), ..content };
     let quoting = |quote: pb::Quote| beside(pb::Content { quote: Some(quote.into()), ..Default::default() });
-    let recalled = pb::Amended { change: EARLIER_ID, recalled: true, by: "alice".into() };
+    let recalled = pb::Amended { change: EARLIER_ID, recalled: true, by: "alice".into(), order: 0 };
     let edited = pb::Amended { change: EARLIER_ID, ..Default::default() };
+    let ordered = pb::Amended { order: 43, ..edited.clone() };
+    let of_edit = pb::Quote { change: EARLIER_ID, order: 43, ..found.clone() };
     vec![
         ("content.quote.from_device", quoting(asked)),
         ("content.quote.verified", quoting(found)),
@@ -33,6 +35,12 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
             "content.amended.edited",
             beside(pb::Content { amended: Some(edited.into()), ..Default::default() }),
         ),
+        (
+            "content.amended.ordered",
+            beside(pb::Content { amended: Some(ordered.into()), ..Default::default() }),
+        ),
+        ("content.quote.of_edit", quoting(of_edit)),
+        ("content.change.ordered", ordered_change()),
         ("content.mentions", beside(pb::Content { mentions: Some(mentions.into()), ..Default::default() })),
         ("content.quote", beside(pb::Content { quote: Some(quote.into()), ..Default::default() })),
         ("content.thread", beside(pb::Content { thread: EARLIER_ID, ..Default::default() })),
@@ -165,6 +173,11 @@ fn from_device() -> pb::Content {
 fn in_channel() -> pb::Content {
     let what = Some(What::DeleteForMe(pb::DeleteForMe {}));
     changed(pb::Change { what, channel: "team".into(), ..Default::default() })
+}
+
+fn ordered_change() -> pb::Content {
+    let what = Some(What::Pin(pb::Pin { removed: false }));
+    changed(pb::Change { what, order: 43, ..Default::default() })
 }
 
 fn between() -> pb::Content {

@@ -74,7 +74,7 @@ fn raw_frames_read_as_frames() {
     assert_eq!(read, Some(push.clone()));
 
     let Body::Push(push) = push else { panic!("{push:?}") };
-    let history = pb::History { entries: vec![push], more: true, next: 0 };
+    let history = pb::History { entries: vec![push], more: true, ..Default::default() };
     let read = frame::decode(raw_response().encode_to_vec().into()).unwrap();
     assert_eq!(read, Some(response(3, response::Outcome::History(history))));
     let read = frame::decode(raw_conversations().encode_to_vec().into()).unwrap();

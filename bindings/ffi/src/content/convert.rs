@@ -61,6 +61,7 @@ impl From<sdk::Body> for Body {
                 message_id: change.message_id.as_u64(),
                 kind: change.kind.into(),
                 channel: change.channel.map(|channel| channel.to_string()),
+                order: change.order,
             },
             sdk::Body::Custom(custom) => Self::Custom { kind: custom.kind, data: custom.data.into() },
             _ => Self::Unknown,
@@ -89,9 +90,10 @@ impl Body {
                 notice.parameters = parameters.into_iter().collect();
                 notice.into()
             }
-            Self::Change { message_id: id, kind, channel } => {
+            Self::Change { message_id: id, kind, channel, order } => {
                 let mut change = sdk::Change::new(message_id(id)?, kind.parse()?);
                 change.channel = channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
+                change.order = order;
                 change.into()
             }
             Self::Custom { kind, data } => sdk::Custom { kind, data: data.into() }.into(),
@@ -276,6 +278,7 @@ impl From<sdk::Amended> for Amended {
             change: amended.change.as_u64(),
             recalled: amended.recalled,
             by_user: amended.by.map(|user| user.to_string()),
+            order: amended.order,
         }
     }
 }
@@ -283,7 +286,9 @@ impl From<sdk::Amended> for Amended {
 impl Amended {
     fn parse(self) -> Result<sdk::Amended, InvalidId> {
         let by = self.by_user.map(|user| UserId::parse(&user)).transpose()?;
-        Ok(sdk::Amended::new(message_id(self.change)?, self.recalled, by))
+        let mut amended = sdk::Amended::new(message_id(self.change)?, self.recalled, by);
+        amended.order = self.order;
+        Ok(amended)
     }
 }
 

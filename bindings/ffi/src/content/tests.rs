@@ -30,15 +30,15 @@ fn kinds() -> Vec<Content> {
         mentions_everybody: true,
         quote: Some(quote),
         thread: Some(9),
-        amended: Some(Amended { change: 8, recalled: true, by_user: Some("bob".into()) }),
+        amended: Some(Amended { change: 8, recalled: true, by_user: Some("bob".into()), order: 5 }),
         ..text.clone()
     };
     let edit = ChangeKind::Edit { content: Box::new(answer.clone()) };
     let reaction = ChangeKind::Reaction { emoji: "👍".into(), removed: true };
     let kinds =
         [ChangeKind::Recall, edit, ChangeKind::DeleteForMe, reaction, ChangeKind::Pin { removed: true }];
-    let changes =
-        kinds.map(|kind| content(Body::Change { message_id: 7, kind, channel: Some("team".into()) }));
+    let changes = kinds
+        .map(|kind| content(Body::Change { message_id: 7, kind, channel: Some("team".into()), order: 5 }));
     let (picture, caption) = (Some(media("small.jpg")), "a caption".to_owned());
     let image = Image {
         media: media("a"),

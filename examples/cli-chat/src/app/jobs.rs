@@ -7,8 +7,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use im_sdk::{
     Recipient,
     client::{
-        Client, Conversation, ConversationPage, FoundPage, HistoryQuery, HistoryRange, Kind, PublishError,
-        Published, Readers, ReceivedMessage, RequestError, Search, UserPresence,
+        Client, Conversation, ConversationPage, FoundPage, HistoryRange, PublishError, Published, Readers,
+        ReceivedMessage, RequestError, Search, UserPresence,
     },
     id::{ChannelId, UserId},
 };
@@ -57,39 +57,26 @@ pub(super) fn conversations(client: Arc<Client>) -> Job {
 pub(super) fn past(client: Arc<Client>, conversation: Recipient, before: Option<HistoryRange>) -> Job {
     let is_older = before.is_some();
     let asked = conversation.clone();
-    let pages = async move {
-        let mut past = back(&client, &asked, before.unwrap_or(HistoryRange::Newest)).await?;
-        if !is_older && asked.as_channel().is_some() {
-            past.entries.extend(deletions(&client).await?);
-        }
-        Ok(past)
-    };
+    let pages = async move { back(&client, &asked, before.unwrap_or(HistoryRange::Newest)).await };
     pages.map(move |outcome| Answer::Past { conversation, is_older, outcome }).boxed()
 }
 
-/// Goes back until there is something to show. Changes to messages are entries too, so a page may show nothing.
+/// Goes back until there is something to show. A page may be empty where something is in front of it.
 async fn back(client: &Client, conversation: &Recipient, from: HistoryRange) -> Result<Past, RequestError> {
     let mut past = Past { entries: Vec::new(), next: Some(from) };
+    let mut changes = Vec::new();
     for _ in 0..MAX_PAGES {
         let Some(range) = past.next else { break };
-        let page = client.history(whole(conversation), range, PAGE).await?;
+        let page = client.history(conversation, range, PAGE).await?;
         past.next = page.next;
         past.entries.splice(..0, page.messages);
-        let messages = past.entries.iter().filter(|entry| entry.content.as_change().is_none());
-        if messages.count() >= ENOUGH {
+        changes.extend(page.changes);
+        if past.entries.len() >= ENOUGH {
             break;
         }
     }
+    past.entries.append(&mut changes);
     Ok(past)
-}
-
-/// What the user does not want to see of groups any more stands in the inbox.
-async fn deletions(client: &Client) -> Result<Vec<ReceivedMessage>, RequestError> {
-    let changes = HistoryQuery::newest().kinds([Kind::Change]);
-    let page = client.history(Conversation::Inbox, changes, MAX_DELETIONS).await?;
-    let is_of_channel =
-        |entry: &ReceivedMessage| entry.content.as_change().is_some_and(|change| change.channel.is_some());
-    Ok(page.messages.into_iter().filter(is_of_channel).collect())
 }
 
 /// Messages with these words, in all conversations.
@@ -132,13 +119,6 @@ pub(super) fn group(client: Arc<Client>, back_end: UserId, request: Request) -> 
     asking.map(|outcome| Answer::Group(request, outcome)).boxed()
 }
 
-fn whole(conversation: &Recipient) -> Conversation {
-    match conversation {
-        Recipient::User(user) => Conversation::User(user.clone()),
-        Recipient::Channel(channel) => Conversation::Channel(channel.clone()),
-    }
-}
-
 /// How many entries are asked for at once, how many messages are enough to show, and how often it is asked for more.
 const PAGE: u32 = 20;
 const ENOUGH: usize = 10;
@@ -146,9 +126,6 @@ const MAX_PAGES: usize = 5;
 
 /// As many entries as a back end gives at once.
 const LARGE_PAGE: u32 = 200;
-
-/// How many deletions in groups count: the last ones.
-const MAX_DELETIONS: u32 = 500;
 
 /// As much as fits onto a screen.
 const FOUND: u32 = 20;

@@ -36,7 +36,8 @@ impl Changes {
         };
         let says = Content::text("");
         let says = if mentions(content, &self.user) { says.mention(self.user.clone()) } else { says };
-        let edit = Content::from(Change::edit(change.message_id, says));
+        let edit = Change { order: change.order, ..Change::edit(change.message_id, says) };
+        let edit = Content::from(edit);
         self.done.apply(Entry::new(id, from.as_ref(), &edit));
         self.edits.insert(id, read.entry.seq);
     }

@@ -9,10 +9,10 @@ use super::{
     ConversationError, changes::Changes, marks::log_of, raw::RawConversation, store::MAX_COUNTED_BYTES,
 };
 use crate::{
-    ConversationState, Recipient,
-    backend::im::Im,
+    Conversation, ConversationState, HistoryQuery, Recipient,
+    backend::{history::Shows, im::Im},
     cluster::{MAX_CONVERSATIONS, ReadLimit},
-    id::UserId,
+    id::{MessageId, UserId},
 };
 
 /// How many entries are read at once, and how many logs.
@@ -27,6 +27,9 @@ pub(super) const FIRST_BYTES: usize = 64 * 1024;
 
 /// How many last messages of a page are read at once.
 const LAST_AT_ONCE: usize = 4;
+
+/// How many pages of history are read for a last message in front of deleted ones.
+const MAX_LAST_PAGES: usize = 4;
 
 /// Which conversations are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +94,42 @@ impl Im {
         let unread_more = heard().any(|listed| listed.unread.more);
         let mut conversations: Vec<_> = all.drain(..).skip(skip).take(limit.entries).collect();
         let wanted = conversations.len();
+        self.replace_deleted_last(user, &mut conversations).await?;
         self.read_last(user, &mut conversations, limit.bytes).await?;
         let more = more || conversations.len() < wanted;
         Ok(RawList { conversations, more, unread, unread_more, version: set.version, inbox_end: inbox.end })
+    }
+
+    /// Takes the message before it where the last one was deleted by the user so long ago that its deletion was not looked at.
+    async fn replace_deleted_last(
+        &self,
+        user: &UserId,
+        page: &mut [RawConversation],
+    ) -> Result<(), ConversationError> {
+        let last = |listed: &RawConversation| listed.last.as_ref().map(|last| last.message_id);
+        let ids: Vec<MessageId> = page.iter().filter_map(last).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.inner.cluster.conversations().find_deleted(user, &ids).await?;
+        let is_deleted = |listed: &&mut RawConversation| last(listed).is_some_and(|id| deleted.contains(&id));
+        for listed in page.iter_mut().filter(is_deleted) {
+            let conversation = Conversation::from(&listed.state.conversation);
+            (listed.last, listed.last_edit, listed.last_recalled) = (None, None, None);
+            let mut query = HistoryQuery::newest();
+            for _ in 0..MAX_LAST_PAGES {
+                let read =
+                    self.read_conversation(user, &conversation, &query, ReadLimit::new(FEW), Shows::Messages);
+                let page = read.await?;
+                listed.last = page.entries.into_iter().next_back();
+                match page.next {
+                    Some(next) if listed.last.is_none() => query = query.range(next),
+                    _ => break,
+                }
+            }
+            listed.is_missing = false;
+        }
+        Ok(())
     }
 
     /// Completes the last messages of a page, and ends the page where they take more than this, behind the first one.
@@ -137,7 +173,9 @@ impl Im {
             message = found.map(|entry| entry.message).unwrap_or_default();
         }
         let edit = match (listed.last_edit, listed.edited_at) {
-            (Some(id), Some(seq)) => self.raw_message_at(&log, seq, id).await?.map(|entry| entry.message),
+            (Some(edit), Some(seq)) => {
+                self.raw_message_at(&log, seq, edit.change).await?.map(|entry| entry.message)
+            }
             _ => None,
         };
         Ok(Some(listed.says_now(message, edit)))

@@ -230,8 +230,8 @@ pub const MAX_CONVERSATION_PAGE_BYTES: usize = 1024 * 1024;
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {
         Self {
-            last: raw.last.map(HistoryEntry::from),
-            last_edit: raw.last_edit,
+            last: raw.last.map(|last| HistoryEntry::of(raw.state.conversation.as_channel().cloned(), last)),
+            last_edit: raw.last_edit.map(|edit| edit.change),
             last_recalled: raw.last_recalled,
             unread: raw.unread.count(),
             unread_more: raw.unread.more,

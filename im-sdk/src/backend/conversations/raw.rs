@@ -11,9 +11,9 @@ use crate::{
     backend::history::RawEntry,
     content::{Change, ChangeKind},
     conversation::message::{counts, mentions, stands_alone},
-    id::{ChannelId, MessageId, UserId},
+    id::{ChannelId, UserId},
     proto::pb,
-    timeline::{Recalled, ShownMessage},
+    timeline::{ChangeRank, Recalled, ShownMessage},
 };
 
 /// The largest last message that is kept while logs are gone through: most are smaller. Larger ones are read once more, for
@@ -29,7 +29,7 @@ pub(crate) struct RawConversation {
     /// The last message was too large to be kept: it is read once more.
     pub(super) is_missing: bool,
     /// The edit by which it says that.
-    pub(crate) last_edit: Option<MessageId>,
+    pub(crate) last_edit: Option<ChangeRank>,
     /// Where that edit stands.
     pub(super) edited_at: Option<u64>,
     pub(crate) last_recalled: Option<Recalled>,
@@ -145,8 +145,8 @@ impl RawConversation {
         self.unread.remove(|id| changes.done_to(id).is_some_and(ShownMessage::is_gone));
         let Some(done) = self.last.as_ref().and_then(|last| changes.done_to(last.message_id)) else { return };
         self.last_recalled = done.recalled().cloned();
-        self.last_edit = done.edit_id();
-        self.edited_at = self.last_edit.and_then(|edit| changes.place_of(edit));
+        self.last_edit = done.edit_rank();
+        self.edited_at = self.last_edit.and_then(|edit| changes.place_of(edit.change));
     }
 
     /// The last message as changes have left it, of what it was at first and of the entry with its last edit.
@@ -162,6 +162,11 @@ impl RawConversation {
             ChangeKind::Edit(content) => Some(pb::Content::from((**content).clone())),
             _ => None,
         });
+        let amended = self.last_edit.map(|edit| {
+            let (change, order) = (edit.change.as_u64(), edit.order);
+            Box::new(pb::Amended { change, order, ..pb::Amended::default() })
+        });
+        let content = content.map(|content| pb::Content { amended, ..content });
         pb::Message { content, ..message }.encode_to_vec().into()
     }
 

@@ -113,14 +113,13 @@ async fn changes_are_neither_unread_nor_last_and_mentions_are_listed() {
     let (team, bob) = (group("team"), peer("bob"));
     let hi = im.send(Message::to(channel("team")).from("bob").text("hi")).await.unwrap().message_id;
     let call = Content::text("@alice").mention(alice());
-    im.send(Message::to(user(ALICE)).from("bob").content(call)).await.unwrap();
+    let call = im.send(Message::to(user(ALICE)).from("bob").content(call)).await.unwrap().message_id;
     // More than are looked at first for a last message.
     for _ in 0..300 {
         let pin = Message::to(channel("team")).from("bob").content(Change::pin(hi));
         im.send(pin).await.unwrap();
     }
-    im.send(Message::to(user(ALICE)).from("bob").content(Change::pin(hi))).await.unwrap();
-    im.send(Message::to(user(ALICE)).from("carol").content(Change::pin(hi))).await.unwrap();
+    im.send(Message::to(user(ALICE)).from("bob").content(Change::pin(call))).await.unwrap();
 
     device.push().await;
     device.deliver_all();

@@ -43,13 +43,22 @@ impl Im {
     }
 
     async fn seq_of(&self, log: &LogId, id: MessageId) -> Result<u64, HistoryError> {
+        self.place_in(log, id).await?.ok_or(HistoryError::NoSuchMessage(id))
+    }
+
+    /// Where a message is in a log, or was: in the message store.
+    pub(in crate::backend) async fn place_in(
+        &self,
+        log: &LogId,
+        id: MessageId,
+    ) -> Result<Option<u64>, HistoryError> {
         if let Some(seq) = self.seq_near(log, id).await? {
-            return Ok(seq);
+            return Ok(Some(seq));
         }
         if let Some(seq) = self.seq_in_store(log, id).await? {
-            return Ok(seq);
+            return Ok(Some(seq));
         }
-        self.seq_among_newest(log, id).await?.ok_or(HistoryError::NoSuchMessage(id))
+        Ok(self.seq_among_newest(log, id).await?)
     }
 
     /// Looks where it is to be expected: ids are as good as in order.

@@ -6,7 +6,7 @@
 use prost::Message as _;
 
 use super::{
-    HistoryError, PAGE, RawEntry, RawPage, TOLERANCE_MS,
+    HistoryError, PAGE, RawEntry, RawPage, Shows, TOLERANCE_MS,
     scan::{Found, Scan},
 };
 use crate::{
@@ -31,6 +31,7 @@ pub(super) struct Reading<'a> {
     pub(super) log: LogId,
     pub(super) peer: Option<UserId>,
     pub(super) query: &'a HistoryQuery,
+    pub(super) shows: Shows,
     /// Of the page.
     pub(super) limit: ReadLimit,
 }
@@ -83,9 +84,11 @@ impl Reading<'_> {
         };
         let page = self.stored(store, range, &found).await?;
         let older = page.entries.into_iter().map(RawEntry::from);
-        let entries: Vec<_> = older.chain(found.reversed().entries).collect();
+        let found = found.reversed();
+        let entries: Vec<_> = older.chain(found.entries).collect();
         let next = entries.first().map(|entry| entry.seq).filter(|_| page.more);
-        Ok(RawPage { entries, next: next.map(HistoryRange::Before) })
+        let (changes, looked) = (found.changes, found.looked);
+        Ok(RawPage { entries, next: next.map(HistoryRange::Before), changes, looked })
     }
 
     pub(super) async fn forward(&self, after: u64) -> Result<RawPage, HistoryError> {
@@ -195,6 +198,10 @@ impl Reading<'_> {
         }
         let room = found.room();
         let bytes = room.bytes.min(ReadLimit::USUAL_BYTES);
+        if self.shows == Shows::Messages && !scan.begins() {
+            // Changes took places of messages: of many in a row not each is read for itself.
+            return (ReadLimit::new(PAGE).with_bytes(bytes), bytes == room.bytes);
+        }
         (ReadLimit::new(room.entries.clamp(1, PAGE)).with_bytes(bytes), bytes == room.bytes)
     }
 
@@ -206,18 +213,21 @@ impl Reading<'_> {
         scan: &mut Scan,
         is_beyond: impl Fn(&Entry) -> bool,
     ) -> Left {
-        let mut at = None;
+        let (mut at, last) = (None, page.last);
         for entry in page.entries {
             if found.is_full() {
                 break;
             }
-            if self.wants(&entry) {
+            if self.shows == Shows::Messages && Kind::of_message(&entry.payload) == Some(Kind::Change) {
+                found.changes.push(RawEntry::from(entry.clone()));
+            } else if self.wants(&entry) {
                 if !found.has_room_for(entry.payload.len()) {
                     return Left::Before(entry.seq);
                 }
                 found.push(RawEntry::from(entry.clone()));
             }
             scan.note(&entry, is_beyond(&entry));
+            found.look_at(entry.seq, last);
             at = Some(entry.seq);
         }
         Left::At(at)
@@ -254,11 +264,13 @@ impl Reading<'_> {
 impl RawPage {
     /// What is before it may follow.
     fn back(found: Found, next: Option<u64>) -> Self {
-        Self { entries: found.entries, next: next.map(HistoryRange::Before) }
+        let Found { entries, changes, looked, .. } = found;
+        Self { entries, next: next.map(HistoryRange::Before), changes, looked }
     }
 
     /// What is after it may follow.
     fn forward(found: Found, next: Option<u64>) -> Self {
-        Self { entries: found.entries, next: next.map(HistoryRange::After) }
+        let Found { entries, changes, looked, .. } = found;
+        Self { entries, next: next.map(HistoryRange::After), changes, looked }
     }
 }

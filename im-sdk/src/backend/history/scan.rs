@@ -1,6 +1,6 @@
 //! How far a log has been looked at for one page, and what of it is on the page.
 
-use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawEntry};
+use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawEntry, marks::Looked};
 use crate::cluster::{Entry, ReadLimit};
 
 /// The bytes of the first read where only some entries are wanted; each next one is twice as large. The newest entries are
@@ -31,6 +31,11 @@ impl Scan {
         ReadLimit::new(PAGE.min(MAX_HISTORY_SCAN.saturating_sub(self.entries)).max(1)).with_bytes(bytes)
     }
 
+    /// Whether nothing was looked at so far.
+    pub(super) fn begins(&self) -> bool {
+        self.entries == 0
+    }
+
     /// Notes an entry that was looked at, and whether it is beyond the time that is wanted.
     pub(super) fn note(&mut self, entry: &Entry, is_beyond: bool) {
         self.entries += 1;
@@ -52,13 +57,17 @@ impl Scan {
 /// The entries of a page, in the order in which they were found.
 pub(super) struct Found {
     pub(super) entries: Vec<RawEntry>,
+    /// Where messages are wanted: the changes that were met on the way.
+    pub(super) changes: Vec<RawEntry>,
+    /// Where in the log they were found.
+    pub(super) looked: Option<Looked>,
     bytes: usize,
     limit: ReadLimit,
 }
 
 impl Found {
     pub(super) fn new(limit: ReadLimit) -> Self {
-        Self { entries: Vec::new(), bytes: 0, limit }
+        Self { entries: Vec::new(), changes: Vec::new(), looked: None, bytes: 0, limit }
     }
 
     /// Whether another entry fits. One always does.
@@ -69,6 +78,12 @@ impl Found {
     pub(super) fn push(&mut self, entry: RawEntry) {
         self.bytes = self.bytes.saturating_add(entry.message.len());
         self.entries.push(entry);
+    }
+
+    /// Notes a place of the log, whose last one is `last`, that was looked at.
+    pub(super) fn look_at(&mut self, seq: u64, last: u64) {
+        let looked = self.looked.get_or_insert(Looked { low: seq, high: seq, last });
+        (looked.low, looked.high, looked.last) = (looked.low.min(seq), looked.high.max(seq), last);
     }
 
     pub(super) fn is_full(&self) -> bool {

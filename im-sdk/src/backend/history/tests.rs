@@ -1,11 +1,13 @@
 mod costs;
+mod truth;
 
 use std::sync::Arc;
 
 use super::*;
 use crate::{
-    backend::{ImConfig, MemoryMessageStore, Message, MessageStore as _, user},
+    backend::{ImConfig, MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
     cluster::{ArchivePlace, ArchiveRecord, Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
+    content::Change,
 };
 
 /// A back end whose logs keep four entries, and a store that has what `stored` says.
@@ -165,4 +167,108 @@ async fn a_log_that_was_lost_is_in_the_store() {
     assert_eq!(past.inbox(Newest, 2).await, (vec![2, 3], true));
     assert_eq!(past.inbox(Before(3), 5).await, (vec![1, 2], false));
     assert_eq!(past.inbox(After(1), 5).await, (vec![2, 3], false));
+}
+
+async fn embedded() -> Im {
+    Im::with_cluster(Cluster::embedded()).await.unwrap()
+}
+
+fn name(user: &str) -> UserId {
+    user.parse().unwrap()
+}
+
+async fn said(im: &Im, text: &str) -> MessageId {
+    im.send(Message::to(user("bob")).from("alice").text(text)).await.unwrap().message_id
+}
+
+#[tokio::test]
+async fn a_page_in_the_middle_is_right_although_the_changes_stand_behind_it() {
+    let im = embedded().await;
+    let first = said(&im, "first").await;
+    for number in 0..600 {
+        said(&im, &format!("filler {number}")).await;
+    }
+    let both = || users(["alice", "bob"]);
+    im.send(Message::to(user("alice")).from("bob").content(Change::react(first, "x"))).await.unwrap();
+    im.change(both(), Change::pin(first)).await.unwrap();
+    im.change(both(), Change::edit(first, "edited")).await.unwrap();
+    let (bob, alice) = (name("bob"), name("alice"));
+    // Whether what is behind was looked at before or not.
+    for _ in 0..2 {
+        let page = im.history(&bob, &alice, After(0), 1).await.unwrap();
+        let timeline = page.timeline(bob.clone());
+        let shown = timeline.get(first).unwrap();
+        assert_eq!(shown.content().and_then(Content::as_text), Some("edited"));
+        assert!(shown.is_pinned() && shown.reactions()[0].users == [Some(&bob)]);
+        let newest = im.history(&bob, &alice, Newest, 3).await.unwrap();
+        let texts: Vec<_> = newest.entries.iter().filter_map(|entry| entry.content.as_text()).collect();
+        assert_eq!((texts, newest.changes.len()), (vec!["filler 597", "filler 598", "filler 599"], 0));
+    }
+    im.send(Message::to(user("alice")).from("bob").content(Change::unreact(first, "x"))).await.unwrap();
+    let page = im.history(&bob, &alice, After(0), 1).await.unwrap();
+    assert!(page.timeline(bob.clone()).get(first).unwrap().reactions().is_empty());
+    let raw = im.raw_history(&bob, &alice, Newest, 2).await.unwrap();
+    assert!(raw.entries.iter().all(|entry| entry.content.as_change().is_some()), "as they are in the log");
+}
+
+#[tokio::test]
+async fn many_changes_in_a_row_leave_no_page_empty_that_need_not_be() {
+    let im = embedded().await;
+    let first = said(&im, "first").await;
+    for number in 0..300 {
+        let emoji = format!("e{}", number % 7);
+        im.send(Message::to(user("alice")).from("bob").content(Change::react(first, emoji))).await.unwrap();
+    }
+    let page = im.history(&name("bob"), name("alice"), Newest, 10).await.unwrap();
+    assert_eq!(
+        (page.entries.len(), page.changes.len(), page.next),
+        (1, 7, None),
+        "of each emoji the last one"
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_deletes_is_gone_for_that_user_alone() {
+    let im = embedded().await;
+    im.channel("team").add_members(["alice", "bob"]).await.unwrap();
+    let own = said(&im, "to bob").await;
+    let in_team =
+        im.send(Message::to(channel("team")).from("alice").text("to all")).await.unwrap().message_id;
+    let team: ChannelId = "team".parse().unwrap();
+    let mut of_team = Change::delete_for_me(in_team);
+    of_team.channel = Some(team.clone());
+    for change in [Change::delete_for_me(own), of_team] {
+        im.send(Message::to(user("bob")).from("bob").content(change)).await.unwrap();
+    }
+    for (user, left) in [("bob", 0), ("alice", 1)] {
+        let other = if user == "bob" { "alice" } else { "bob" };
+        for conversation in [Conversation::User(name(other)), Conversation::Channel(team.clone())] {
+            let page = im.history(&name(user), &conversation, Newest, 10).await.unwrap();
+            assert_eq!(page.entries.len(), left, "{user}, {conversation:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_goes_to_where_its_message_is() {
+    let im = embedded().await;
+    let id = said(&im, "hi").await;
+    let nobodys = MessageId::from_u64(12_345).unwrap();
+    for (target, id) in [
+        (users(["alice", "carol"]), id),
+        (users(["carol", "alice"]), id),
+        (user("carol"), id),
+        (channel("team"), id),
+        (users(["alice", "bob"]), nobodys),
+    ] {
+        let refused = im.change(target, Change::recall(id)).await;
+        assert!(matches!(refused, Err(SendError::NoSuchMessage { message_id, .. }) if message_id == id));
+    }
+    assert!(im.cluster().log().ends(&[LogId::Inbox(name("carol"))]).await.unwrap()[0].last == 0);
+    assert!(matches!(im.recall(id).await, Err(SendError::NoSuchMessage { .. })), "without a message store");
+    assert!(matches!(im.message(id).await, Err(HistoryError::NotStored(_))));
+    let found = im.message_in(&name("bob"), name("alice"), id).await.unwrap();
+    assert_eq!((found.content.as_text(), found.seq), (Some("hi"), 1));
+    assert!(im.message_in(&name("bob"), name("carol"), id).await.is_err(), "of another conversation");
+    im.change(users(["alice", "bob"]), Change::recall(id)).await.unwrap();
 }

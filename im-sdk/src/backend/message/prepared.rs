@@ -47,10 +47,13 @@ impl Message {
         if is_for_me && channel.is_some() {
             return Err(InvalidMessage::DeletionInChannel);
         }
-        let mut amends = None;
+        let (mut amends, mut deletes) = (None, None);
+        let changes = change.as_ref().and_then(|change| MessageId::from_u64(change.message_id));
         if let Some(change) = change {
             let seq = std::mem::take(&mut change.seq);
+            change.order = 0;
             amends = matches!(change.what, Some(What::Recall(_) | What::Edit(_))).then_some(seq);
+            deletes = MessageId::from_u64(change.message_id).filter(|_| is_for_me);
             // From the back end itself, so that it belongs to their conversation all the same.
             let is_between = from.is_none() && !is_for_me && users.len() == 2;
             change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
@@ -79,6 +82,8 @@ impl Message {
             is_for_me: is_for_me && from.is_some(),
             from,
             amends,
+            changes,
+            deletes,
             content,
             terminals: self.terminals,
             durability,
@@ -181,6 +186,10 @@ pub(in crate::backend) struct Prepared {
     pub(in crate::backend) is_for_me: bool,
     /// It takes away what another message says, which is at this place in the first log; 0: not known.
     pub(in crate::backend) amends: Option<u64>,
+    /// Its users do not want to see this message any more.
+    pub(in crate::backend) deletes: Option<MessageId>,
+    /// The message that it changes.
+    pub(in crate::backend) changes: Option<MessageId>,
     content: pb::Content,
     terminals: Vec<Terminal>,
     pub(in crate::backend) durability: Durability,
@@ -200,13 +209,36 @@ impl Prepared {
     pub(in crate::backend) fn once(&self) -> Option<Once> {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
-        let content = self.content.encode_to_vec();
+        let content = self.once_content();
         // In whatever order they are named: who takes them out of a set sends the same message again.
         let mut users: Vec<&str> = self.users.iter().map(UserId::as_str).collect();
         users.sort_unstable();
         let users = users.into_iter().flat_map(|user| [user.as_bytes(), b" "]);
         let digest = digest(users.chain([content.as_slice()]));
         Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
+    }
+
+    /// It is in another log than the message that it changes: a deletion for oneself of a message in a channel.
+    pub(in crate::backend) fn is_of_other_log(&self) -> bool {
+        match &self.content.body {
+            Some(pb::content::Body::Change(change)) => !change.channel.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What a repetition says too: the order of a change is given to each try.
+    fn once_content(&self) -> Vec<u8> {
+        if self.changes.is_none() {
+            return self.content.encode_to_vec();
+        }
+        let mut content = self.content.clone();
+        change(&mut content).into_iter().for_each(|change| change.order = 0);
+        content.encode_to_vec()
+    }
+
+    /// Ranks it among the changes of its message.
+    pub(in crate::backend) fn set_order(&mut self, order: u64) {
+        change(&mut self.content).into_iter().for_each(|change| change.order = order);
     }
 
     /// The message as it is logged and as devices get it, encoded once for all of them.

@@ -1,7 +1,12 @@
 //! Why a message is not sent.
 
+use std::sync::Arc;
+
 use crate::{
-    backend::{amend::AmendError, check::InvalidContent, ids::IdError, message::InvalidMessage},
+    backend::{
+        amend::AmendError, check::InvalidContent, history::HistoryError, ids::IdError,
+        message::InvalidMessage,
+    },
     cluster::{ArchiveError, LogError, LogId, RoutesError},
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::limits::MAX_CONTENT_BYTES,
@@ -87,6 +92,20 @@ pub enum SendError {
         /// Why.
         source: AmendError,
     },
+    /// The message that is changed is not where the change is sent to: there is none with this id, it is not kept any more, or it is
+    /// of another conversation. Nothing was sent.
+    #[error(
+        "there is no message {message_id} to change in {place}: send the change to where the message went"
+    )]
+    NoSuchMessage {
+        /// The message that is to be changed.
+        message_id: MessageId,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// The message that is changed could not be looked up. Nothing was sent: send it again.
+    #[error("the message that is changed could not be looked up: {0}")]
+    NotLookedUp(Arc<HistoryError>),
     /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
     #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]
     NoArchive,

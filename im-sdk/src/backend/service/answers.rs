@@ -7,8 +7,8 @@ use super::Refusal;
 use crate::{
     Conversation, HistoryRange, SearchPlace,
     backend::{
-        history::{RawEntry, RawPage},
-        search::{self, RawFound},
+        history::{RawEntry, RawPage, channel_of},
+        search::RawFound,
         store::StoredEntry,
     },
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
@@ -24,12 +24,25 @@ pub(super) const ENTRY_OVERHEAD: usize = 8;
 /// What a cursor takes at most.
 const CURSOR_BYTES: usize = 128;
 
+/// The most of a frame that reactions and pins take, so that there is room for messages.
+const MAX_MARKS_BYTES: usize = MAX_FRAME_BYTES / 4;
+
 /// As much as fits into a frame of which some bytes are taken, the nearest to where the device asked.
 pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, taken: usize) -> pb::RawHistory {
     let channel = match conversation {
         Conversation::Channel(channel) => channel.to_string(),
         _ => String::new(),
     };
+    let mut taken_by_marks = 0;
+    let fits = |push: &pb::RawPush| {
+        taken_by_marks += push.encoded_len() + ENTRY_OVERHEAD;
+        taken_by_marks <= MAX_MARKS_BYTES
+    };
+    // The last ones, where there are too many.
+    let changes = page.changes.into_iter().rev().map(|entry| push(entry, &channel));
+    let mut changes: Vec<pb::RawPush> = changes.take_while(fits).collect();
+    changes.reverse();
+    let taken = taken + taken_by_marks.min(MAX_MARKS_BYTES);
     let mut pushes: Vec<pb::RawPush> = page.entries.into_iter().map(|entry| push(entry, &channel)).collect();
     if !forward {
         pushes.reverse();
@@ -54,7 +67,7 @@ pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, tak
     if !forward {
         pushes.reverse();
     }
-    pb::RawHistory { entries: pushes, more: next.is_some(), next: next.unwrap_or_default() }
+    pb::RawHistory { entries: pushes, more: next.is_some(), next: next.unwrap_or_default(), changes }
 }
 
 fn seq_of(range: HistoryRange) -> u64 {
@@ -71,7 +84,7 @@ pub(super) fn fit_found(found: RawFound) -> pb::RawFound {
     let mut last = None;
     for entry in found.entries {
         let StoredEntry { log, seq, message_id, message, .. } = entry;
-        let place = SearchPlace { channel: search::channel(&log), message_id };
+        let place = SearchPlace { channel: channel_of(&log), message_id };
         let channel = place.channel.as_ref().map(ToString::to_string).unwrap_or_default();
         let push = push(RawEntry { seq, message_id, message }, &channel);
         bytes += push.encoded_len() + ENTRY_OVERHEAD;
@@ -142,7 +155,7 @@ mod tests {
             message_id: MessageId::from_u64(7).unwrap(),
             message: vec![0; *bytes].into(),
         };
-        RawPage { entries: sizes.iter().map(entry).collect(), next: None }
+        RawPage { entries: sizes.iter().map(entry).collect(), next: None, changes: Vec::new(), looked: None }
     }
 
     fn fitted(sizes: &[(u64, usize)], forward: bool) -> (Vec<u64>, bool) {

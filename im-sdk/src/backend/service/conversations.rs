@@ -85,7 +85,7 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
         unread_seqs: unread.seqs(),
         mention_seqs: unread.mentions(),
         unread_ids: unread.ids().into_iter().map(MessageId::as_u64).collect(),
-        last_edit: last_edit.map_or(0, MessageId::as_u64),
+        last_edit: last_edit.map_or(0, |edit| edit.change.as_u64()),
         last_recall: last_recalled.map(last_recall),
     };
     // Beside a message that fills a frame there is no room: it shows without its content.

@@ -264,6 +264,10 @@ impl<H: Handler> Publishes<H> {
                 RETRY_MS,
             )
         })?;
+        if matches!(&content.body, Body::Forwarded(forwarded) if forwarded.entries.is_empty()) {
+            let reason = "nothing is forwarded, or all of it was recalled";
+            return Err(refused(pb::RefusalKind::Invalid, reason, 0));
+        }
         // What was found may be larger, and lie deeper, than what the device said of it.
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let content = pb::Content::from(content.clone());
@@ -323,7 +327,12 @@ impl<H: Handler> Publishes<H> {
         let rights = rights.map_err(rule)?;
         if rights != ChangeRights::Granted {
             let not_allowed = |reason: String| own_rule(CHANGE_NOT_ALLOWED, reason);
-            incoming.permit(&config.changes).map_err(not_allowed)?;
+            let now_ms = self.im.inner.cluster.clock().read().await.map_err(|error| {
+                throttled!(warn, from = %incoming.from, %error, "cannot tell how old a message is that is to be changed");
+                let reason = "the age of the message that is changed could not be told";
+                refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
+            })?;
+            incoming.permit(&config.changes, now_ms).map_err(not_allowed)?;
         }
         let mut answer = Bytes::new();
         if rights == ChangeRights::ByPolicy && incoming.says_something() {
@@ -493,7 +502,8 @@ fn not_sent(error: &SendError) -> pb::Refused {
             let retry_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_MS);
             refused(pb::RefusalKind::TooMany, reason, retry_ms)
         }
-        SendError::Id(_)
+        SendError::NotLookedUp(_)
+        | SendError::Id(_)
         | SendError::Routes(_)
         | SendError::NotLogged { .. }
         | SendError::NotArchived { .. }
@@ -513,6 +523,7 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::InvalidContent(_)
         | SendError::ChangeNeedsLog
         | SendError::DeletionInChannel
+        | SendError::NoSuchMessage { .. }
         | SendError::NoArchive => {
             let reason = "the back end made a message of it that cannot be sent";
             refused(pb::RefusalKind::Invalid, reason, 0)

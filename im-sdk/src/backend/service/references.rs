@@ -104,7 +104,7 @@ impl Im {
     async fn resolve_forwarded(
         &self,
         from: &UserId,
-        entries: &mut [ForwardedEntry],
+        entries: &mut Vec<ForwardedEntry>,
     ) -> Result<(), LookUpError> {
         let channels = self.readable_channels(from, entries).await?;
         let sources = entries.iter_mut().map(|entry| entry.source.take());
@@ -124,10 +124,14 @@ impl Im {
             found.push(self.find_forwarded(source.as_ref()));
         }
         let mut found = stream::iter(found).buffered(AT_ONCE);
-        for entry in entries {
-            let Some(message) = found.next().await.transpose()?.flatten() else { continue };
+        let mut recalled = Vec::with_capacity(entries.len());
+        for entry in entries.iter_mut() {
+            let message = found.next().await.transpose()?.flatten();
+            let amended = message.as_ref().and_then(|message| message.content.amended.as_deref());
+            recalled.push(amended.is_some_and(|amended| amended.recalled));
+            let Some(message) = message else { continue };
             let content = message.content;
-            // A change is nothing to be shown, and of a message that was recalled nothing is left.
+            // A change is nothing to be shown.
             if content.as_change().is_none() && !content.is_empty() {
                 entry.from = message.from;
                 entry.sent_at_ms = message.message_id.unix_ms();
@@ -135,6 +139,10 @@ impl Im {
                 entry.verified = true;
             }
         }
+        drop(found);
+        // What was taken back is not passed on either, whatever the device remembers of it.
+        let mut recalled = recalled.into_iter();
+        entries.retain(|_| !recalled.next().unwrap_or_default());
         Ok(())
     }
 
@@ -168,6 +176,7 @@ fn forget_claims(content: &mut Content) {
     content.amended = None;
     if let Some(quote) = &mut content.quote {
         (quote.verified, quote.recalled) = (false, false);
+        (quote.change, quote.order) = (None, 0);
     }
     if let Body::Forwarded(forwarded) = &mut content.body {
         for entry in &mut forwarded.entries {
@@ -330,6 +339,26 @@ mod tests {
         };
         assert_eq!(verified("bob").await, [true, true, false, false]);
         assert_eq!(verified("dave").await, [false; 4], "neither the inbox nor the channel is dave's");
+    }
+
+    #[tokio::test]
+    async fn what_was_recalled_is_not_passed_on() {
+        let im = back_end().await;
+        let (recalled, at) = said(&im, "alice", "bob", "a secret").await;
+        let (other, other_at) = said(&im, "alice", "bob", "lunch?").await;
+        im.change(crate::backend::users(["alice", "bob"]), crate::content::Change::recall(recalled))
+            .await
+            .unwrap();
+        let entry = |message_id, seq| {
+            let mut entry = ForwardedEntry::new(message_id, Some(name("alice")), Content::text("a secret"));
+            entry.source = Some(ForwardSource { message_id, seq, channel: None });
+            entry
+        };
+        let bundle = Content::from(Forwarded::new("", [entry(recalled, at), entry(other, other_at)]));
+        let content = resolved(&im, "bob", name("dave"), bundle).await;
+        let Body::Forwarded(forwarded) = content.body else { panic!("a bundle") };
+        let texts: Vec<_> = forwarded.entries.iter().map(|entry| entry.content.as_text().unwrap()).collect();
+        assert_eq!(texts, ["lunch?"]);
     }
 
     #[tokio::test]

@@ -24,7 +24,11 @@ use super::{
 };
 use crate::{
     Conversation, ConversationChange, Recipient, Search,
-    backend::{history::HistoryError, im::Im, search::SearchError},
+    backend::{
+        history::{HistoryError, Shows},
+        im::Im,
+        search::SearchError,
+    },
     cluster::ReadLimit,
     id::{ChannelId, Device, ServerId, UserId},
     log_throttle::throttled,
@@ -208,7 +212,11 @@ impl<H: Handler> Requests<H> {
         self.permit(asker, RequestKind::History(conversation.clone())).await?;
         // What does not fit into a frame is not read.
         let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
-        match self.im.raw_history(user, &conversation, &query, limit).await {
+        let page = match asked.messages {
+            true => self.im.messages_of(user, &conversation, &query, limit).await,
+            false => self.im.read_conversation(user, &conversation, &query, limit, Shows::Entries).await,
+        };
+        match page {
             Ok(page) => Ok(fit(page, &conversation, parse::is_forward(asked), FRAME_OVERHEAD)),
             Err(error @ HistoryError::NoSuchMessage(_)) => Err(invalid(error.to_string())),
             Err(error) => {

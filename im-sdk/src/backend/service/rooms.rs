@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
-    backend::{im::Im, room::in_room},
+    backend::{history::Shows, im::Im, room::in_room},
     cluster::ReadLimit,
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
@@ -121,7 +121,8 @@ impl<H: Handler> Requests<H> {
         let conversation = Conversation::Channel(channel.clone());
         let newest = HistoryQuery::newest();
         let limit = ReadLimit::new(count.min(MAX_RECENT)).with_bytes(MAX_FRAME_BYTES);
-        let page = self.im.raw_history(&asker.user, &conversation, &newest, limit).await;
+        let read = self.im.read_conversation(&asker.user, &conversation, &newest, limit, Shows::Messages);
+        let page = read.await;
         let page = page.map_err(|error| {
             throttled!(warn, %channel, %error, "what was said last in a room could not be read");
             let reason = "what was said last could not be read".to_owned();

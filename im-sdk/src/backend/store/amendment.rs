@@ -55,8 +55,10 @@ impl Amendment {
     pub(in crate::backend) fn by_change(id: MessageId, from: &str, content: &pb::Content) -> Option<Self> {
         let Some(Body::Change(change)) = &content.body else { return None };
         let message_id = MessageId::from_u64(change.message_id)?;
-        let amended =
-            |recalled, by: &str| Some(Box::new(pb::Amended { change: id.as_u64(), recalled, by: by.into() }));
+        let order = change.order;
+        let amended = |recalled, by: &str| {
+            Some(Box::new(pb::Amended { change: id.as_u64(), recalled, by: by.into(), order }))
+        };
         let content = match change.what.as_ref()? {
             What::Recall(_) => pb::Content { amended: amended(true, from), ..pb::Content::default() },
             What::Edit(content) => pb::Content { amended: amended(false, ""), ..(**content).clone() },
@@ -123,12 +125,12 @@ impl Amendment {
 
     /// Of several for one part of a message the one with the highest rank counts, whichever comes first: a recall before any
     /// edit, of recalls the first, of edits the last.
-    pub fn rank(&self) -> u64 {
+    pub fn rank(&self) -> (u64, u64) {
         let rank = |amended: &pb::Amended| match amended.recalled {
-            true => u64::MAX - amended.change,
-            false => amended.change,
+            true => (u64::MAX, u64::MAX - amended.change),
+            false => (amended.order, amended.change),
         };
-        self.content.amended.as_deref().map_or(0, rank)
+        self.content.amended.as_deref().map(rank).unwrap_or_default()
     }
 
     /// An encoded `im.v1.Message` as this leaves it. `None`: it stays as it is.
@@ -179,6 +181,10 @@ impl Amendment {
         };
         let (quote, new) = (quoting.quote.as_mut()?, self.content.quote.as_ref()?);
         if quote.message_id != new.message_id || quote == new || quote.recalled {
+            return None;
+        }
+        // It says already what a later edit says.
+        if !new.recalled && quote.verified && (quote.order, quote.change) > (new.order, new.change) {
             return None;
         }
         let before = quote.encoded_len();
@@ -260,6 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn of_edits_the_one_that_was_made_last_counts_whatever_the_clocks() {
+        let ordered =
+            |change_id, order, text: &str| by(change_id, Change { order, ..Change::edit(id(7), text) });
+        let (first, last) = (ordered(90, 3, "first"), ordered(10, 4, "last"));
+        let says = |edits: [&Amendment; 2]| {
+            let apply = |kept, edit: &Amendment| edit.apply(&kept).unwrap_or(kept);
+            content(&edits.into_iter().fold(message(Content::text("")), apply))
+        };
+        assert_eq!(says([&first, &last]).as_text(), Some("last"));
+        assert_eq!(says([&last, &first]).as_text(), Some("last"));
+        assert!(recall(1).rank() > last.rank());
+    }
+
+    #[test]
     fn an_edit_that_does_not_count_says_nothing() {
         let outranked = edit(10, "first").outranked().unwrap();
         assert_eq!(outranked.message_id(), id(10));
@@ -281,6 +301,10 @@ mod tests {
         let quote = left.quote.unwrap();
         assert!(quote.recalled && quote.verified && quote.excerpt.is_empty());
         assert_eq!(recalled.apply(&message(quoting(8))), None, "another message");
+        let (first, last) = (edit(30, "first"), edit(40, "last"));
+        let [first, last] = [first, last].map(|edit| edit.quoted_in(id(9), "alice"));
+        let follows_last = last.apply(&message(quoting(7))).unwrap();
+        assert_eq!(first.apply(&follows_last), None, "an edit that was carried out late");
         let edited = edit(30, "better").quoted_in(id(9), "alice");
         let left = content(&edited.apply(&message(Change::edit(id(9), quoting(7)))).unwrap());
         let crate::content::ChangeKind::Edit(inner) = &left.as_change().unwrap().kind else {

@@ -22,6 +22,7 @@ use crate::{
 pub async fn check_message_store(store: &dyn MessageStore) {
     what_is_written_is_read(store).await;
     writing_twice_has_one_effect(store).await;
+    messages_are_found_by_their_ids(store).await;
     pages(store).await;
     conversations(store).await;
     entries_with_one_seq_stay_together(store).await;
@@ -49,6 +50,21 @@ async fn what_is_written_is_read(store: &dyn MessageStore) {
     assert_eq!(newest(store, &inbox, 10).await, ([first].into(), false), "as it was written");
     assert_eq!(newest(store, &channel, 10).await, ([second].into(), false), "a channel is no inbox");
     assert_eq!(newest(store, &self::inbox(&unique()), 10).await, (Vec::new(), false), "an empty log");
+}
+
+async fn messages_are_found_by_their_ids(store: &dyn MessageStore) {
+    let (one, other) = (inbox(&unique()), inbox(&unique()));
+    let in_one = entry(&one, 1);
+    let in_other = StoredEntry { log: other.clone(), seq: 7, ..in_one.clone() };
+    store.write(&[in_one.clone(), in_other, entry(&one, 2)]).await.expect("write");
+    let mut found = store.find_message(in_one.message_id, 10).await.expect("find");
+    found.sort_by_key(|entry| entry.seq);
+    assert!(found.iter().all(|entry| entry.message_id == in_one.message_id), "{found:?}");
+    let places: Vec<(&LogId, u64)> = found.iter().map(|entry| (&entry.log, entry.seq)).collect();
+    assert_eq!(places, [(&one, 1), (&other, 7)]);
+    assert_eq!(store.find_message(in_one.message_id, 1).await.expect("find").len(), 1);
+    let nobodys = MessageId::first_at(1);
+    assert!(store.find_message(nobodys, 10).await.expect("find").is_empty());
 }
 
 async fn writing_twice_has_one_effect(store: &dyn MessageStore) {

@@ -64,6 +64,12 @@ impl MessageStore for MemoryMessageStore {
         Ok(self.lock().logs.get(log).map(|log| log.read(query)).unwrap_or_default())
     }
 
+    async fn find_message(&self, id: MessageId, limit: usize) -> Result<Vec<StoredEntry>, MessageStoreError> {
+        let kept = self.lock();
+        let of_log = |log: &Log| log.entries.get(&(*log.seqs.get(&id)?, id)).cloned();
+        Ok(kept.logs.values().filter_map(of_log).take(limit).collect())
+    }
+
     async fn search(&self, query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
         let kept = self.lock();
         let of_the_logs = query.logs.iter().filter_map(|log| kept.logs.get(log));

@@ -59,6 +59,18 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "search" })
     }
 
+    /// Up to `limit` entries with this message id, in whatever logs, in an order of the store's own. A store that cannot need not.
+    ///
+    /// # Errors
+    /// [`MessageStoreError`].
+    async fn find_message(
+        &self,
+        _id: MessageId,
+        _limit: usize,
+    ) -> Result<Vec<StoredEntry>, MessageStoreError> {
+        Err(MessageStoreError::Unsupported { action: "find a message by its id" })
+    }
+
     /// Removes what these messages say, from every log and from what is searched. Their entries stay, without content. What is
     /// not there yet is not concerned, and writing an entry that is there brings nothing back.
     ///

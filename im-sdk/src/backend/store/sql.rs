@@ -127,6 +127,11 @@ impl MessageStore for SqlMessageStore {
         }
     }
 
+    async fn find_message(&self, id: MessageId, limit: usize) -> Result<Vec<StoredEntry>, MessageStoreError> {
+        let rows = within(READ, self.rows_of(id, limit)).await?;
+        read::load_all(&rows)
+    }
+
     async fn search(&self, query: &SearchQuery) -> Result<SearchPage, MessageStoreError> {
         self.find(query).await
     }

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{ConversationPage, MarkError, Readers};
+use super::{ConversationList, ConversationPage, MarkError, Readers};
 use crate::{
     ConversationChange, ReadMark, Recipient,
     client::{Client, Position, RequestError, core::Reply, driver::Command},
@@ -25,6 +25,26 @@ impl Client {
         match self.ask(|answer| Command::Ask { question, answer }).await? {
             Reply::Conversations(page) => Ok(*page),
             _ => Err(RequestError::Closed),
+        }
+    }
+
+    /// Loads all pages of a list that [needs it](super::ConversationList::needs_loading). Events that come meanwhile are applied to the list
+    /// afterwards, as ever.
+    ///
+    /// # Errors
+    /// [`RequestError`]: the list needs loading still.
+    pub async fn load(&self, list: &mut ConversationList) -> Result<(), RequestError> {
+        list.begin_loading();
+        let mut skip = 0;
+        loop {
+            let page = self.conversations(skip, 0).await?;
+            // A back end that has something more to tell tells it.
+            let is_last = !page.more || page.count() == 0;
+            skip += page.count();
+            list.load(ConversationPage { more: !is_last, ..page });
+            if is_last {
+                return Ok(());
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     client::ReceivedMessage,
     conversation::message::{counts, mentions, stands_alone},
     id::{MessageId, UserId},
-    timeline::{Recalled, ShownMessage},
+    timeline::{ChangeRank, Recalled, ShownMessage},
 };
 
 /// See the module's description.
@@ -20,7 +20,7 @@ pub(super) struct Item {
     pub(super) state: ConversationState,
     /// With what it says now.
     last: Option<ReceivedMessage>,
-    last_edit: Option<MessageId>,
+    last_edit: Option<ChangeRank>,
     last_recalled: Option<Recalled>,
     pub(super) end: u64,
     /// Unread ones whose places are not known; all of them are before those that are.
@@ -35,7 +35,12 @@ pub(super) struct Item {
 }
 
 impl From<ListedConversation> for Item {
-    fn from(listed: ListedConversation) -> Self {
+    fn from(mut listed: ListedConversation) -> Self {
+        let last_edit = last_edit(&listed);
+        // As it says when the edit comes by itself.
+        if let Some(last) = listed.last.as_mut().filter(|_| last_edit.is_some()) {
+            last.content.amended = None;
+        }
         let ids: Vec<Option<MessageId>> = if listed.unread_ids.len() == listed.unread_seqs.len() {
             listed.unread_ids.into_iter().map(Some).collect()
         } else {
@@ -44,9 +49,9 @@ impl From<ListedConversation> for Item {
         let unread: BTreeMap<u64, Option<MessageId>> = listed.unread_seqs.into_iter().zip(ids).collect();
         let count = usize::try_from(listed.unread).unwrap_or(MAX_UNREAD);
         Self {
-            last: listed.last,
-            last_edit: listed.last_edit,
+            last_edit,
             last_recalled: listed.last_recalled,
+            last: listed.last,
             end: listed.end,
             unlisted: count.saturating_sub(unread.len()),
             more: listed.unread_more,
@@ -57,6 +62,14 @@ impl From<ListedConversation> for Item {
             state: listed.state,
         }
     }
+}
+
+/// The edit that says what the last message says.
+fn last_edit(listed: &ListedConversation) -> Option<ChangeRank> {
+    let amended = listed.last.as_ref().and_then(|last| last.content.amended.as_deref());
+    let edit = amended.filter(|amended| !amended.recalled);
+    let edit = edit.map(|edit| ChangeRank { order: edit.order, change: edit.change });
+    edit.or(listed.last_edit.map(|change| ChangeRank { order: 0, change }))
 }
 
 impl Item {
@@ -109,7 +122,7 @@ impl Item {
         ListedConversation {
             state: self.state.clone(),
             last: self.last.clone(),
-            last_edit: self.last_edit,
+            last_edit: self.last_edit.map(|edit| edit.change),
             last_recalled: self.last_recalled.clone(),
             end: self.end,
             unread: u32::try_from(self.count()).unwrap_or(u32::MAX),
@@ -221,7 +234,7 @@ impl Item {
             self.last_edit = None;
             last.content = Content::default();
         } else if self.last_recalled.is_none()
-            && let (Some(edit), Some(says)) = (done.edit_id(), done.content())
+            && let (Some(edit), Some(says)) = (done.edit_rank(), done.content())
             && self.last_edit.is_none_or(|known| known < edit)
         {
             self.last_edit = Some(edit);

@@ -39,17 +39,7 @@ const MAX_RECENT: usize = 1024;
 ///     list.apply(&event);
 /// }
 /// if list.needs_loading() {
-///     list.begin_loading();
-///     let mut skip = 0;
-///     loop {
-///         let page = client.conversations(skip, 0).await?;
-///         skip += page.count();
-///         let more = page.more;
-///         list.load(page);
-///         if !more {
-///             break;
-///         }
-///     }
+///     client.load(list).await?;
 /// }
 /// println!("{} unread", list.unread().count);
 /// # Ok(())

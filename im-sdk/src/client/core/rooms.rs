@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     Conversation, HistoryQuery, Recipient, Search, Signal, UserPresence,
-    client::{Event, FoundPage, HistoryPage, JoinedRoom, ReceivedSignal, RequestError, RoomLeftCause},
+    client::{
+        Event, FoundPage, HistoryPage, JoinedRoom, ReceivedMessage, ReceivedSignal, RequestError,
+        RoomLeftCause,
+    },
     id::{ChannelId, Device, UserId},
     proto::{frame, limits::MAX_SIGNAL_BYTES, pb, pb::request::Question},
 };
@@ -147,8 +150,9 @@ impl<T> Core<T> {
         conversation: Conversation,
         query: HistoryQuery,
         limit: u32,
+        messages: bool,
     ) {
-        self.ask(now, ticket, requests::history(conversation, query, limit));
+        self.ask(now, ticket, requests::history(conversation, query, limit, messages));
     }
 
     /// The application searches: the same.
@@ -307,8 +311,14 @@ impl<T> Core<T> {
         match (question, outcome) {
             (Question::History(asked), Outcome::History(history)) => {
                 let next = requests::next(&asked, &history);
-                let messages = self.messages(history.entries);
-                Reply::History(HistoryPage { messages, next })
+                let mut messages = self.messages(history.entries);
+                let mut changes = self.messages(history.changes);
+                if asked.messages {
+                    // A back end that is older sends all entries.
+                    let is_change = |message: &mut ReceivedMessage| message.content.as_change().is_some();
+                    changes.splice(..0, messages.extract_if(.., is_change));
+                }
+                Reply::History(HistoryPage { messages, changes, next })
             }
             (_, Outcome::Found(found)) => {
                 let next = found.next.and_then(search_place);

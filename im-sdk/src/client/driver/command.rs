@@ -28,7 +28,13 @@ pub(in crate::client) enum Command {
     /// Signal something; the answer is whether it goes anywhere.
     Signal { to: Recipient, device: Option<Device>, signal: Signal, goes: oneshot::Sender<bool> },
     /// Ask for a page of the past.
-    History { conversation: Conversation, query: HistoryQuery, limit: u32, answer: oneshot::Sender<Answer> },
+    History {
+        conversation: Conversation,
+        query: HistoryQuery,
+        limit: u32,
+        messages: bool,
+        answer: oneshot::Sender<Answer>,
+    },
     /// Look for messages.
     Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
     /// Ask something else.

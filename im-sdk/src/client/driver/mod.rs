@@ -220,8 +220,8 @@ impl Driver {
             Command::Send { to, content, taken } => {
                 self.core.handle_send(now, Ticket::Taken(taken), to, content);
             }
-            Command::History { conversation, query, limit, answer } => {
-                self.core.handle_history(now, Ticket::Answer(answer), conversation, query, limit);
+            Command::History { conversation, query, limit, messages, answer } => {
+                self.core.handle_history(now, Ticket::Answer(answer), conversation, query, limit, messages);
             }
             Command::Search { search, limit, answer } => {
                 self.core.handle_search(now, Ticket::Answer(answer), search, limit);

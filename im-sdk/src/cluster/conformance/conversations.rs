@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 
 use crate::{
     ConversationState, ReadMark, Recipient,
-    cluster::{ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_CONVERSATIONS},
+    cluster::{
+        ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_CONVERSATIONS,
+        MAX_DELETED_MESSAGES,
+    },
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -26,6 +29,8 @@ pub async fn check_conversations(store: &dyn Conversations) {
     readers_are_counted(store).await;
     contacts_have_a_direction(store).await;
     contacts_are_bounded(store).await;
+    deleted_messages_are_remembered(store).await;
+    deleted_messages_are_bounded(store).await;
 }
 
 async fn nothing_is_set_at_first(store: &dyn Conversations) {
@@ -234,6 +239,33 @@ async fn contacts_are_bounded(store: &dyn Conversations) {
     let kept: Vec<bool> = join_all(looks).await.into_iter().map(|there| there.expect("look")).collect();
     assert_eq!(kept.iter().filter(|kept| **kept).count(), MAX_CONTACTS);
     assert!(kept[2 * AT_ONCE..].iter().all(|kept| *kept), "the newest stay");
+}
+
+async fn deleted_messages_are_remembered(store: &dyn Conversations) {
+    let (alice, bob) = (user(), user());
+    let ids: Vec<MessageId> = (0..3).map(|ms| MessageId::first_at(1_800_000_000_000 + ms)).collect();
+    let find = async |user: &UserId| store.find_deleted(user, &ids).await.expect("look");
+    assert!(find(&alice).await.is_empty() && store.find_deleted(&alice, &[]).await.expect("look").is_empty());
+    for _ in 0..2 {
+        store.note_deleted(&alice, &ids[1..2]).await.expect("note");
+    }
+    assert_eq!(find(&alice).await, [ids[1]].into());
+    assert!(find(&bob).await.is_empty(), "another user");
+    store.note_deleted(&alice, &ids[..1]).await.expect("note");
+    assert_eq!(find(&alice).await, [ids[0], ids[1]].into());
+}
+
+async fn deleted_messages_are_bounded(store: &dyn Conversations) {
+    const AT_ONCE: usize = 1000;
+    let alice = user();
+    let count = MAX_DELETED_MESSAGES as u64 + 2;
+    let ids: Vec<MessageId> = (0..count).map(|ms| MessageId::first_at(1_800_000_000_000 + ms)).collect();
+    for ids in ids.chunks(AT_ONCE) {
+        store.note_deleted(&alice, ids).await.expect("note");
+    }
+    let found = store.find_deleted(&alice, &ids).await.expect("look");
+    assert_eq!(found.len(), MAX_DELETED_MESSAGES);
+    assert!(!found.contains(&ids[0]) && !found.contains(&ids[1]), "the oldest messages are forgotten");
 }
 
 async fn change(

@@ -1,6 +1,7 @@
 //! Conversations in the file that holds the logs, for a back end that runs embedded.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,13 +11,13 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
     CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
-    ConversationsError, LIST, LOOK, LOOK_CONTACT, MAX_CONTACTS, MAX_CONVERSATIONS, NOTE, NOTE_CONTACT,
-    REMOVE, Readers, name, patch::Stored,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, MAX_CONTACTS, MAX_CONVERSATIONS,
+    MAX_DELETED_MESSAGES, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE, Readers, name, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
     cluster::disk,
-    id::{ChannelId, UserId},
+    id::{ChannelId, MessageId, UserId},
 };
 
 /// User and conversation -> version and state.
@@ -33,6 +34,9 @@ const READERS: TableDefinition<(&str, &str), u64> = TableDefinition::new("reader
 
 /// User and whom the user has written to -> when that was noted last, in milliseconds since the Unix epoch.
 const CONTACTS: TableDefinition<(&str, &str), u64> = TableDefinition::new("contacts");
+
+/// User and a message that the user has deleted -> 1; user and 0 -> how many these are.
+const DELETED: TableDefinition<(&str, u64), u64> = TableDefinition::new("deleted_messages");
 
 /// Conversations in the file of a [`DiskLog`](crate::cluster::DiskLog), see
 /// [`DiskLog::conversations`](crate::cluster::DiskLog::conversations). Ok from a change means that it is on the disk
@@ -64,6 +68,7 @@ pub(in crate::cluster) fn create(transaction: &redb::WriteTransaction) -> Result
     transaction.open_table(USERS)?;
     transaction.open_table(READERS)?;
     transaction.open_table(CONTACTS)?;
+    transaction.open_table(DELETED)?;
     Ok(())
 }
 
@@ -196,6 +201,38 @@ impl Conversations for DiskConversations {
         .await
     }
 
+    async fn note_deleted(&self, user: &UserId, messages: &[MessageId]) -> Result<(), ConversationsError> {
+        let (user, messages) = (user.clone(), messages.to_vec());
+        self.run(NOTE_DELETED, move |database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut deleted = transaction.open_table(DELETED)?;
+                messages.into_iter().try_for_each(|message| note_deleted(&mut deleted, &user, message))?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn find_deleted(
+        &self,
+        user: &UserId,
+        messages: &[MessageId],
+    ) -> Result<HashSet<MessageId>, ConversationsError> {
+        let (user, messages) = (user.clone(), messages.to_vec());
+        self.run(LOOK_DELETED, move |database| {
+            let table = database.begin_read()?.open_table(DELETED)?;
+            let mut found = HashSet::new();
+            for message in messages {
+                if table.get((user.as_str(), message.as_u64()))?.is_some() {
+                    found.insert(message);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {
         let (user, contact) = (user.clone(), contact.clone());
         self.run(LOOK_CONTACT, move |database| {
@@ -230,6 +267,30 @@ fn note_contact(
     if let Some((_, oldest)) = oldest.filter(|_| count > MAX_CONTACTS) {
         contacts.remove((user.as_str(), oldest.as_str()))?;
     }
+    Ok(())
+}
+
+/// How many there are stands beside them, under an id that no message has.
+fn note_deleted(
+    deleted: &mut redb::Table<'_, (&'static str, u64), u64>,
+    user: &UserId,
+    message: MessageId,
+) -> Result<(), redb::Error> {
+    let user = user.as_str();
+    if deleted.insert((user, message.as_u64()), 1)?.is_some() {
+        return Ok(());
+    }
+    let mut count = deleted.get((user, 0))?.map_or(0, |count| count.value()) + 1;
+    if count > MAX_DELETED_MESSAGES as u64 {
+        let mut ids = deleted.range((user, 1)..=(user, u64::MAX))?;
+        let oldest = ids.next().transpose()?.map(|(key, _)| key.value().1);
+        drop(ids);
+        if let Some(oldest) = oldest {
+            deleted.remove((user, oldest))?;
+            count -= 1;
+        }
+    }
+    deleted.insert((user, 0), count)?;
     Ok(())
 }
 

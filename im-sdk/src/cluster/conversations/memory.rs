@@ -1,7 +1,7 @@
 //! Conversations inside one process.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -11,11 +11,11 @@ use async_trait::async_trait;
 
 use super::{
     CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONTACTS, MAX_CONVERSATIONS, Readers, patch::Stored,
+    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, Readers, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
-    id::{ChannelId, UserId},
+    id::{ChannelId, MessageId, UserId},
 };
 
 /// Conversations inside this process, gone when it ends. Clones share them. It never fails.
@@ -28,6 +28,7 @@ pub struct MemoryConversations {
 struct State {
     users: HashMap<UserId, OfUser>,
     readers: HashMap<ChannelId, BTreeMap<UserId, u64>>,
+    deleted: HashMap<UserId, BTreeSet<MessageId>>,
     /// When each was noted last.
     contacts: HashMap<UserId, HashMap<UserId, Instant>>,
 }
@@ -148,6 +149,26 @@ impl Conversations for MemoryConversations {
             contacts.remove(&oldest);
         }
         Ok(())
+    }
+
+    async fn note_deleted(&self, user: &UserId, messages: &[MessageId]) -> Result<(), ConversationsError> {
+        let mut state = self.lock();
+        let deleted = state.deleted.entry(user.clone()).or_default();
+        deleted.extend(messages);
+        while deleted.len() > MAX_DELETED_MESSAGES {
+            deleted.pop_first();
+        }
+        Ok(())
+    }
+
+    async fn find_deleted(
+        &self,
+        user: &UserId,
+        messages: &[MessageId],
+    ) -> Result<HashSet<MessageId>, ConversationsError> {
+        let state = self.lock();
+        let Some(deleted) = state.deleted.get(user) else { return Ok(HashSet::new()) };
+        Ok(messages.iter().filter(|message| deleted.contains(message)).copied().collect())
     }
 
     async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {

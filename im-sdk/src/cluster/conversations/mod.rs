@@ -7,7 +7,7 @@ mod memory;
 mod patch;
 mod redis;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -18,7 +18,7 @@ pub(super) use self::disk::create;
 pub use self::{memory::MemoryConversations, patch::ConversationPatch, redis::RedisConversations};
 use crate::{
     ConversationState, Recipient,
-    id::{ChannelId, UserId},
+    id::{ChannelId, MessageId, UserId},
     proto::limits,
 };
 
@@ -31,6 +31,10 @@ pub const MAX_MARKED_SEQ: u64 = limits::MAX_SEQ;
 
 /// The most contacts of a user that are kept. Beyond, the one that was noted the longest time ago is forgotten.
 pub const MAX_CONTACTS: usize = 1024;
+
+/// How many messages that a user has deleted for itself are remembered. Beyond, the oldest of these messages show again, as far as
+/// they are kept at all. A log keeps as many entries.
+pub const MAX_DELETED_MESSAGES: usize = 10_000;
 
 /// How long a contact is kept after it was noted last.
 pub const CONTACT_TTL: Duration = Duration::from_secs(180 * 24 * 3600);
@@ -107,6 +111,23 @@ pub trait Conversations: Send + Sync + fmt::Debug + 'static {
     /// [`ConversationsError`]. Repeating it does no harm.
     async fn note_contact(&self, user: &UserId, contact: &UserId) -> Result<(), ConversationsError>;
 
+    /// Notes that a user does not want to see these messages any more, in whatever log they are. Of a user's messages the
+    /// [`MAX_DELETED_MESSAGES`] newest ones are remembered.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]. Repeating it does no harm.
+    async fn note_deleted(&self, user: &UserId, messages: &[MessageId]) -> Result<(), ConversationsError>;
+
+    /// Which of these messages a user does not want to see any more.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn find_deleted(
+        &self,
+        user: &UserId,
+        messages: &[MessageId],
+    ) -> Result<HashSet<MessageId>, ConversationsError>;
+
     /// Whether a user has written to another one, as far as it is known. The other direction says nothing.
     ///
     /// # Errors
@@ -171,6 +192,8 @@ const NOTE: &str = "note a reader";
 const COUNT: &str = "count readers";
 const REMOVE: &str = "remove readers";
 const NOTE_CONTACT: &str = "note a contact";
+const NOTE_DELETED: &str = "note a deleted message";
+const LOOK_DELETED: &str = "look deleted messages up";
 const LOOK_CONTACT: &str = "look a contact up";
 
 /// A conversation's name in a store.

@@ -1,14 +1,15 @@
 //! Conversations in Redis: of each user a hash with the states and a sorted set with their versions, of each channel a
 //! sorted set with how far its members have read.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use async_trait::async_trait;
 
 use super::{
     CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
-    ConversationsError, LIST, LOOK, LOOK_CONTACT, MAX_CONTACTS, MAX_CONVERSATIONS, MAX_MARKED_SEQ, NOTE,
-    NOTE_CONTACT, REMOVE, Readers, name, patch::Stored,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, MAX_CONTACTS, MAX_CONVERSATIONS,
+    MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE, Readers, name,
+    patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -17,7 +18,7 @@ use crate::{
         names::Names,
         redis::{Redis, RequestError, Script},
     },
-    id::{ChannelId, UserId},
+    id::{ChannelId, MessageId, UserId},
 };
 
 /// How often a change is tried anew because another one came in between. A user's devices are few.
@@ -192,6 +193,38 @@ impl Conversations for RedisConversations {
         self.redis.run::<i64>(call).await.map(drop).map_err(failed(NOTE_CONTACT))
     }
 
+    async fn note_deleted(&self, user: &UserId, messages: &[MessageId]) -> Result<(), ConversationsError> {
+        let deleted = self.names.deleted_messages(user);
+        let keys = [&*deleted];
+        for messages in messages.chunks(BATCH) {
+            let call = NOTE_DELETED_MESSAGES.on(&keys).arg(MAX_DELETED_MESSAGES);
+            let call = messages.iter().fold(call, |call, id| call.arg(id.unix_ms()).arg(id.as_u64()));
+            self.redis.run::<i64>(call).await.map_err(failed(NOTE_DELETED))?;
+        }
+        Ok(())
+    }
+
+    async fn find_deleted(
+        &self,
+        user: &UserId,
+        messages: &[MessageId],
+    ) -> Result<HashSet<MessageId>, ConversationsError> {
+        let commands = messages.chunks(BATCH).map(|messages| {
+            let mut command = redis::cmd("ZMSCORE");
+            command.arg(self.names.deleted_messages(user));
+            messages.iter().for_each(|message| _ = command.arg(message.as_u64()));
+            command
+        });
+        let commands: Vec<_> = commands.collect();
+        if commands.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let scores =
+            self.redis.query_all::<Vec<Option<f64>>>(commands).await.map_err(failed(LOOK_DELETED))?;
+        let found = messages.iter().zip(scores.into_iter().flatten());
+        Ok(found.filter(|(_, score)| score.is_some()).map(|(message, _)| *message).collect())
+    }
+
     async fn has_contact(&self, user: &UserId, contact: &UserId) -> Result<bool, ConversationsError> {
         let contacts = self.names.contacts(user);
         let keys = [&*contacts];
@@ -289,6 +322,19 @@ redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+",
+    )
+});
+
+/// `KEYS`: deleted messages. `ARGV`: how many there may be; of each message the time in its id, and the id.
+static NOTE_DELETED_MESSAGES: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+for i = 2, #ARGV, 2 do
+  redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[1])
 return 1
 ",
     )

@@ -35,6 +35,14 @@ impl SqlMessageStore {
         statement.fetch(&self.pool).await
     }
 
+    /// One message, in whatever logs.
+    pub(super) async fn rows_of(&self, id: MessageId, limit: usize) -> Result<Vec<AnyRow>, sqlx::Error> {
+        let mut statement = Statement::new("SELECT ");
+        statement.push(COLUMNS).push(" FROM im_messages m WHERE m.id = ").bind(clamp(id.as_u64()));
+        statement.push(" ORDER BY m.log LIMIT ").bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        statement.fetch(&self.pool).await
+    }
+
     /// Everything at one seq.
     pub(super) async fn rows_at(
         &self,

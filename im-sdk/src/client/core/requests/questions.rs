@@ -27,6 +27,7 @@ pub(in crate::client::core) fn history(
     conversation: Conversation,
     query: HistoryQuery,
     limit: u32,
+    messages: bool,
 ) -> Question {
     use pb::history_request::Conversation as Asked;
     let conversation = match conversation {
@@ -37,7 +38,7 @@ pub(in crate::client::core) fn history(
     let (kinds, since_ms, until_ms) = query.filter.encode();
     let conversation = Some(conversation);
     let mut asked =
-        pb::HistoryRequest { conversation, limit, since_ms, until_ms, kinds, ..Default::default() };
+        pb::HistoryRequest { conversation, limit, since_ms, until_ms, kinds, messages, ..Default::default() };
     match query.start {
         HistoryStart::Range(HistoryRange::Newest) => {}
         // Nothing is before the first one, and 0 would mean the newest.

@@ -249,7 +249,10 @@ impl<'a> Device<'a> {
 fn show(timeline: &mut Timeline, push: &pb::Push) {
     let message = push.message.clone().unwrap();
     let (id, from) = (MessageId::from_u64(message.id).unwrap(), UserId::parse(&message.from).unwrap());
-    timeline.apply(crate::timeline::Entry::new(id, Some(&from), &message.content.into()));
+    let channel = crate::id::ChannelId::parse(&push.channel).ok();
+    let content = message.content.into();
+    let entry = crate::timeline::Entry::new(id, Some(&from), &content);
+    timeline.apply(entry.at(channel.as_ref(), push.seq));
 }
 
 proptest! {

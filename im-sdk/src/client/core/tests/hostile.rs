@@ -37,7 +37,14 @@ fn act(test: &mut Harness, what: u8) {
     match what {
         0 => test.publish(1, "bob"),
         1 => test.send(2, "#team"),
-        2 => test.core.handle_history(now, 3, Conversation::User(bob()), HistoryRange::Before(42).into(), 20),
+        2 => test.core.handle_history(
+            now,
+            3,
+            Conversation::User(bob()),
+            HistoryRange::Before(42).into(),
+            20,
+            true,
+        ),
         3 => test.core.handle_search(now, 4, Search::new("hello"), 20),
         4 => test.core.handle_join_room(now, 5, ChannelId::parse("lobby").unwrap(), "ticket".into()),
         5 => test.core.handle_leave_room(now, 6, &ChannelId::parse("lobby").unwrap()),

@@ -12,7 +12,7 @@ use crate::{
 impl Harness {
     fn ask(&mut self, ticket: u32) {
         let bob = Conversation::User("bob".parse().unwrap());
-        self.core.handle_history(self.now, ticket, bob, HistoryRange::Before(42).into(), 20);
+        self.core.handle_history(self.now, ticket, bob, HistoryRange::Before(42).into(), 20, true);
     }
 
     fn sent_request(&mut self) -> pb::Request {
@@ -32,7 +32,8 @@ fn page(number: u64, seqs: &[u64]) -> pb::frame::Body {
         let pb::frame::Body::Push(push) = push(*seq, "bob") else { panic!() };
         pb::Push { seq: *seq, ..push }
     };
-    let history = pb::History { entries: seqs.iter().map(entry).collect(), more: true, next: 0 };
+    let history =
+        pb::History { entries: seqs.iter().map(entry).collect(), more: true, next: 0, changes: vec![] };
     let outcome = Some(pb::response::Outcome::History(history));
     pb::frame::Body::Response(pb::Response { number, outcome })
 }
@@ -56,7 +57,7 @@ fn a_page_comes_with_positions() {
     assert_eq!((asked.before, asked.after, asked.limit), (42, None, 20));
     test.receive(page(request.number, &[40, 41]));
     test.receive(page(request.number, &[1]));
-    let [(7, Ok(Reply::History(HistoryPage { messages, next })))] = &test.answers()[..] else { panic!() };
+    let [(7, Ok(Reply::History(HistoryPage { messages, next, .. })))] = &test.answers()[..] else { panic!() };
     assert_eq!(
         *next,
         Some(HistoryRange::Before(40)),
@@ -77,7 +78,7 @@ fn a_page_comes_with_positions() {
 #[test]
 fn from_the_beginning_is_not_the_newest() {
     let asked = |range: HistoryRange| {
-        let question = requests::history(Conversation::Inbox, range.into(), 0);
+        let question = requests::history(Conversation::Inbox, range.into(), 0, true);
         let pb::request::Question::History(asked) = question else { panic!() };
         asked
     };
@@ -90,13 +91,13 @@ fn from_the_beginning_is_not_the_newest() {
 fn what_is_wanted_travels() {
     let ids = [7, 9].map(|id| crate::id::MessageId::from_u64(id).unwrap());
     let query = HistoryQuery::before_message(ids[0]).since_ms(5).until_ms(0).kinds([Kind::custom("x")]);
-    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3, true) else {
         panic!()
     };
     assert_eq!((asked.before_id, asked.after_id, asked.since_ms, asked.until_ms), (7, 0, 5, 1));
     assert_eq!(asked.kinds, [pb::ContentKind { number: 15, custom: "x".to_owned() }]);
     let query = HistoryQuery::after_message(ids[1]);
-    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3) else {
+    let pb::request::Question::History(asked) = requests::history(Conversation::Inbox, query, 3, true) else {
         panic!()
     };
     assert_eq!((asked.before_id, asked.after_id, asked.until_ms), (0, 9, 0));
@@ -108,9 +109,9 @@ fn an_empty_page_says_where_to_go_on() {
     for (range, expected) in
         [(HistoryRange::Newest, HistoryRange::Before(7)), (HistoryRange::After(3), HistoryRange::After(7))]
     {
-        test.core.handle_history(test.now, 1, Conversation::Inbox, range.into(), 0);
+        test.core.handle_history(test.now, 1, Conversation::Inbox, range.into(), 0, true);
         let number = test.sent_request().number;
-        let history = pb::History { entries: vec![], more: true, next: 7 };
+        let history = pb::History { entries: vec![], more: true, next: 7, changes: vec![] };
         let outcome = Some(pb::response::Outcome::History(history));
         test.receive(pb::frame::Body::Response(pb::Response { number, outcome }));
         let [(1, Ok(Reply::History(page)))] = &test.answers()[..] else { panic!() };

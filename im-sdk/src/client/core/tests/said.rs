@@ -152,7 +152,7 @@ impl Shown {
             0..=2 => {
                 core.handle_ask(now, ticket, Question::Conversations(pb::ConversationsRequest::default()));
             }
-            3 => core.handle_history(now, ticket, Conversation::Inbox, HistoryRange::Newest.into(), 0),
+            3 => core.handle_history(now, ticket, Conversation::Inbox, HistoryRange::Newest.into(), 0, true),
             4 => core.handle_search(now, ticket, Search::new("hi"), 0),
             5 => core.handle_join_room(now, ticket, ChannelId::parse("lobby").unwrap(), Bytes::new()),
             6 => core.handle_watch(now, ticket, vec![UserId::parse("bob").unwrap()]),

@@ -1,0 +1,298 @@
+//! Reactions and pins of the messages on a page. They stand behind their messages, often on newer pages.
+//!
+//! ```text
+//!   seq  | page of history |              | what came since |
+//!   log  m1 m2 m3 .. r(m2) .. m4 .. r(m1) .. pin(m3) .. last
+//!        <------ remembered for the next, older page ------>
+//! ```
+//!
+//! A page looks at the log from its first message to the log's end. What was found there is remembered for a while, so
+//! that going back page by page looks at each entry once.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawEntry, RawPage};
+use crate::{
+    Filter, HistoryRange, Kind,
+    backend::{
+        im::Im,
+        store::{MessageStoreError, StoreQuery},
+    },
+    cluster::{LogError, LogId, ReadLimit},
+    id::MessageId,
+    proto::{
+        pb,
+        pb::{change::What, content::Body},
+    },
+};
+
+/// Of how many logs marks are remembered, and how many of each: some 200 bytes a mark.
+const MAX_LOGS: usize = 64;
+const MAX_MARKS: usize = 2048;
+
+/// How many changes of messages that the log does not have any more are looked for in the message store.
+const MAX_STORED: usize = 256;
+
+/// What is remembered of logs.
+#[derive(Debug, Default)]
+pub(in crate::backend) struct KnownMarks {
+    logs: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    marks: HashMap<LogId, LogMarks>,
+    /// The same logs, the one that was remembered first in front.
+    order: VecDeque<LogId>,
+}
+
+impl KnownMarks {
+    fn take(&self, log: &LogId) -> Option<LogMarks> {
+        let mut known = self.lock();
+        known.order.retain(|other| other != log);
+        known.marks.remove(log)
+    }
+
+    fn put(&self, log: LogId, marks: LogMarks) {
+        let mut known = self.lock();
+        if known.marks.insert(log.clone(), marks).is_none() {
+            known.order.push_back(log);
+        }
+        if known.order.len() > MAX_LOGS
+            && let Some(oldest) = known.order.pop_front()
+        {
+            known.marks.remove(&oldest);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Every change is complete before anything can panic.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The part of a log that a page was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend) struct Looked {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    /// The log's last entry at that time.
+    pub(super) last: u64,
+}
+
+/// The reactions and pins in a part of a log, without a gap.
+#[derive(Debug)]
+struct LogMarks {
+    low: u64,
+    high: u64,
+    /// The message at `high`, if it is known: another one is there after a rollback.
+    high_id: Option<MessageId>,
+    /// By place.
+    marks: BTreeMap<u64, Mark>,
+}
+
+#[derive(Clone, Debug)]
+struct Mark {
+    message_id: MessageId,
+    of: MessageId,
+    message: Bytes,
+}
+
+impl Mark {
+    fn of(entry: &RawEntry) -> Option<Self> {
+        let message = pb::Message::decode(entry.message.clone()).ok()?;
+        let Some(Body::Change(change)) = message.content?.body else { return None };
+        matches!(change.what, Some(What::Reaction(_) | What::Pin(_))).then_some(())?;
+        let of = MessageId::from_u64(change.message_id)?;
+        // What came with many others must not keep them all in memory.
+        let message = Bytes::copy_from_slice(&entry.message);
+        Some(Self { message_id: entry.message_id, of, message })
+    }
+}
+
+impl LogMarks {
+    fn new(looked: Looked, changes: &[RawEntry]) -> Self {
+        let mut marks = Self { low: looked.low, high: looked.high, high_id: None, marks: BTreeMap::new() };
+        marks.note(changes);
+        marks
+    }
+
+    fn note<'a>(&mut self, entries: impl IntoIterator<Item = &'a RawEntry>) {
+        let is_change = |entry: &&RawEntry| Kind::of_message(&entry.message) == Some(Kind::Change);
+        for entry in entries.into_iter().filter(is_change) {
+            self.marks.extend(Mark::of(entry).map(|mark| (entry.seq, mark)));
+        }
+        while self.marks.len() > MAX_MARKS
+            && let Some((seq, _)) = self.marks.pop_first()
+        {
+            self.low = seq + 1;
+        }
+    }
+
+    /// Adds what a page has found, if that leaves no gap.
+    fn join(&mut self, looked: Looked, changes: &[RawEntry]) -> bool {
+        if looked.low > self.high.saturating_add(1) || looked.high.saturating_add(1) < self.low {
+            return false;
+        }
+        if looked.high > self.high {
+            (self.high, self.high_id) = (looked.high, None);
+        }
+        self.low = self.low.min(looked.low);
+        self.note(changes);
+        true
+    }
+}
+
+impl Im {
+    /// Reactions and pins of the messages of a page, as far as they are among so many entries behind it as one page may look at.
+    pub(super) async fn marks_of(&self, log: &LogId, page: &RawPage) -> Result<Vec<RawEntry>, MarksError> {
+        let ids: HashSet<MessageId> = page.entries.iter().map(|entry| entry.message_id).collect();
+        let (Some(first), false) = (page.entries.first(), ids.is_empty()) else { return Ok(Vec::new()) };
+        let mut marks = Vec::new();
+        if page.looked.is_none_or(|looked| first.seq < looked.low) {
+            marks = self.stored_marks(log, first.seq, &ids).await?;
+        }
+        let Some(looked) = page.looked else { return Ok(newest_of_each(marks)) };
+        let known = self.inner.marks.take(log).filter(|known| known.high <= looked.last);
+        let of_page = || LogMarks::new(looked, &page.changes);
+        let (mut known, newer) = match known {
+            None => (of_page(), None),
+            Some(mut known) => {
+                if known.join(looked, &page.changes) {
+                    (known, None)
+                } else {
+                    // The page is far in front of what is known: what is between is looked at now.
+                    (of_page(), Some(known).filter(|known| looked.high < known.low))
+                }
+            }
+        };
+        let mut budget = Budget::default();
+        if let Some(newer) = newer {
+            self.look_on(log, &mut known, newer.low.saturating_sub(1), &mut budget).await?;
+            if known.high.saturating_add(1) >= newer.low && known.high <= newer.high {
+                (known.high, known.high_id) = (newer.high, newer.high_id);
+                known.marks.extend(newer.marks);
+            }
+        }
+        self.look_on(log, &mut known, looked.last, &mut budget).await?;
+        let of_page = known.marks.iter().filter(|(_, mark)| ids.contains(&mark.of));
+        marks.extend(of_page.map(|(seq, mark)| {
+            let (message_id, message) = (mark.message_id, mark.message.clone());
+            RawEntry { seq: *seq, message_id, message }
+        }));
+        self.inner.marks.put(log.clone(), known);
+        Ok(newest_of_each(marks))
+    }
+
+    /// Goes on to an entry, as far as the budget allows.
+    async fn look_on(
+        &self,
+        log: &LogId,
+        known: &mut LogMarks,
+        to: u64,
+        budget: &mut Budget,
+    ) -> Result<(), LogError> {
+        while known.high < to
+            && let Some(limit) = budget.next_read()
+        {
+            // With the last one that is known, to see whether it is still there.
+            let checks = u64::from(known.high_id.is_some());
+            let after = known.high.saturating_sub(checks);
+            let page = self.inner.cluster.log().read(log, after, limit).await?;
+            if page.entries.is_empty() {
+                break;
+            }
+            budget.note(page.entries.iter().map(|entry| entry.payload.len()));
+            let entries: Vec<RawEntry> = page.entries.into_iter().map(RawEntry::from).collect();
+            let is_lost = |id| entries.first().is_none_or(|entry| entry.message_id != id);
+            if known.high_id.is_some_and(is_lost) {
+                // The log was rolled back.
+                known.marks.clear();
+                (known.low, known.high_id) = (known.high.saturating_add(1), None);
+                continue;
+            }
+            known.note(&entries);
+            if let Some(last) = entries.last() {
+                (known.high, known.high_id) = (last.seq, Some(last.message_id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for messages that the log does not have any more.
+    async fn stored_marks(
+        &self,
+        log: &LogId,
+        first: u64,
+        ids: &HashSet<MessageId>,
+    ) -> Result<Vec<RawEntry>, MessageStoreError> {
+        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(Vec::new()) };
+        let query = StoreQuery::new(HistoryRange::After(first), MAX_STORED)
+            .with_filter(Filter::new().kinds([Kind::Change]));
+        let stored = store.read(log, &query).await?.entries.into_iter().map(RawEntry::from);
+        Ok(stored.filter(|entry| Mark::of(entry).is_some_and(|mark| ids.contains(&mark.of))).collect())
+    }
+}
+
+/// The marks of a page could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MarksError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] MessageStoreError),
+}
+
+/// How much may be looked at for one page.
+struct Budget {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { entries: MAX_HISTORY_SCAN, bytes: MAX_HISTORY_SCAN_BYTES }
+    }
+}
+
+impl Budget {
+    fn next_read(&self) -> Option<ReadLimit> {
+        let limit = ReadLimit::new(self.entries.min(4 * PAGE));
+        let limit = limit.with_bytes(self.bytes.min(ReadLimit::USUAL_BYTES));
+        (self.entries > 1 && self.bytes > 0).then_some(limit)
+    }
+
+    fn note(&mut self, sizes: impl Iterator<Item = usize>) {
+        for size in sizes {
+            self.entries = self.entries.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+        }
+    }
+}
+
+/// Of each user's reactions with one emoji, and of pins, the last one, in the order of their places.
+fn newest_of_each(marks: Vec<RawEntry>) -> Vec<RawEntry> {
+    let mut newest: HashMap<Vec<u8>, ((u64, u64), RawEntry)> = HashMap::new();
+    for entry in marks {
+        let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
+        let Some(Body::Change(change)) = message.content.and_then(|content| content.body) else { continue };
+        let (emoji, from) = match &change.what {
+            Some(What::Reaction(reaction)) => (reaction.emoji.as_str(), message.from.as_str()),
+            _ => ("", ""),
+        };
+        let key = [&change.message_id.to_be_bytes()[..], from.as_bytes(), b" ", emoji.as_bytes()].concat();
+        let rank = (change.order, message.id);
+        if newest.get(&key).is_none_or(|(there, _)| *there < rank) {
+            newest.insert(key, (rank, entry));
+        }
+    }
+    let mut newest: Vec<RawEntry> = newest.into_values().map(|(_, entry)| entry).collect();
+    newest.sort_by_key(|entry| (entry.seq, entry.message_id));
+    newest
+}
