@@ -25,6 +25,8 @@ pub struct Content {
     pub thread: u64,
     /// A change was carried out where the message is kept.
     pub amended: Option<Box<Amended>>,
+    /// It does not count as unread.
+    pub silent: bool,
     /// Fields that this version does not know, as they came.
     pub unknown: Vec<u8>,
 }
@@ -77,6 +79,7 @@ const MENTIONS: u32 = 16;
 const QUOTE: u32 = 17;
 const THREAD: u32 = 18;
 const AMENDED: u32 = 19;
+const SILENT: u32 = 20;
 
 impl Message for Content {
     fn encode_raw(&self, buf: &mut impl BufMut) {
@@ -95,6 +98,9 @@ impl Message for Content {
         if let Some(amended) = &self.amended {
             encoding::message::encode(AMENDED, amended, buf);
         }
+        if self.silent {
+            encoding::bool::encode(SILENT, &self.silent, buf);
+        }
         buf.put_slice(&self.unknown);
     }
 
@@ -111,16 +117,19 @@ impl Message for Content {
             QUOTE => encoding::message::merge(wire_type, self.quote.get_or_insert_default(), buf, ctx),
             THREAD => encoding::fixed64::merge(wire_type, &mut self.thread, buf, ctx),
             AMENDED => encoding::message::merge(wire_type, self.amended.get_or_insert_default(), buf, ctx),
+            SILENT => encoding::bool::merge(wire_type, &mut self.silent, buf, ctx),
             _ => keep(&mut self.unknown, tag, wire_type, buf, ctx),
         }
     }
 
     fn encoded_len(&self) -> usize {
+        let silent = if self.silent { encoding::bool::encoded_len(SILENT, &self.silent) } else { 0 };
         let thread = if self.thread == 0 { 0 } else { encoding::fixed64::encoded_len(THREAD, &self.thread) };
         self.body.as_ref().map_or(0, Body::encoded_len)
             + self.mentions.as_ref().map_or(0, |mentions| encoding::message::encoded_len(MENTIONS, mentions))
             + self.quote.as_ref().map_or(0, |quote| encoding::message::encoded_len(QUOTE, quote))
             + thread
+            + silent
             + self.amended.as_ref().map_or(0, |amended| encoding::message::encoded_len(AMENDED, amended))
             + self.unknown.len()
     }

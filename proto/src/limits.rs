@@ -100,9 +100,10 @@ pub const MAX_DRAFT_BYTES: usize = 1024;
 /// Fixed.
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
-/// Of how many conversations of a user what was set is kept. Beyond, the one that is not pinned and was changed the longest
-/// time ago is forgotten. Fixed.
-pub const MAX_CONVERSATIONS: usize = 1024;
+/// In how many conversations of a user something may be set, unless the back end's store of conversations is given another
+/// limit. Nothing is forgotten there: setting something in one more is refused. It bounds what one user's devices can have
+/// stored, which is more than a shop's customers.
+pub const MAX_CONVERSATIONS: usize = 65_536;
 
 /// Unread messages of one conversation are counted up to here. Fixed.
 pub const MAX_UNREAD: u32 = 999;

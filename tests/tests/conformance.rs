@@ -9,8 +9,8 @@ use im_sdk::cluster::{
     ClusterConfig, JetStreamArchive, NatsBus, RedisConversations, RedisLastSeen, RedisLog, RedisMembers,
     RedisRoutes,
     conformance::{
-        check_archive, check_bus, check_conversations, check_last_seen, check_log, check_members,
-        check_routes,
+        check_archive, check_bus, check_conversation_limit, check_conversations, check_last_seen, check_log,
+        check_members, check_routes,
     },
 };
 use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
@@ -49,6 +49,8 @@ async fn conversations_in_redis() {
     let redis = RedisServer::start().await;
     let config = ClusterConfig::new([redis.address()], NONE);
     check_conversations(&RedisConversations::connect(&config).await.unwrap()).await;
+    let few = RedisConversations::connect(&config).await.unwrap().with_max_conversations(8);
+    check_conversation_limit(&few, 8).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
     Content, HistoryRange, async_trait,
     backend::{Im, ImConfig, Message, user},
@@ -21,6 +22,7 @@ use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
     group::{expect, group, reset, serve, text_to},
     live::device,
+    raw::{Heard, Raw},
     stack::PATIENCE,
     wait_until,
 };
@@ -28,6 +30,8 @@ use im_tests::{
 everywhere!(
     from_its_beginning_to_its_end,
     the_applications_own_members,
+    groups_in_own_tables_end_whatever_comes_first,
+    who_joins_from_now_on_is_sent_nothing_of_the_past,
     members_that_cannot_be_asked_for_are_waited_for,
 );
 
@@ -247,6 +251,88 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     all_expect(&mut devices[..1], "three").await;
     let ends = stack.cluster().log().ends(&[LogId::Channel(group("team"))]).await.unwrap();
     assert_eq!(ends[0].last, 3, "one entry each");
+}
+
+/// The rows are deleted before the group is closed, or after.
+async fn groups_in_own_tables_end_whatever_comes_first(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 2).await;
+    let table = Table::default();
+    let (im, other) = (back_end(&stack, &table).await, back_end(&stack, &table).await);
+    let _services = [serve(&im).await, serve(&other).await];
+    let mut devices = [pair(&stack, "alice", via).await, pair(&stack, "bob", via).await];
+    for (name, rows_first) in [("team", true), ("crew", false)] {
+        table.set(name, &["alice", "bob"]);
+        // Bob is not named: whoever follows the channel is reached, also who was never told of.
+        im.channel(name).add_members(["alice"]).await.unwrap();
+        devices[1].iter().for_each(|client| client.client().disconnect());
+        stack.wait_online(&im, "bob", 0).await;
+        devices[1].iter().for_each(|client| client.client().connect());
+        for client in devices.iter_mut().flatten() {
+            reset(client, name, ResetReason::New).await;
+        }
+        text_to(&im, name, "last words").await;
+        for client in devices.iter_mut().flatten() {
+            expect(client, name, "last words").await;
+        }
+        if rows_first {
+            table.set(name, &[]);
+        }
+        other.channel(name).close().await.unwrap();
+        for client in devices.iter_mut().flatten() {
+            reset(client, name, ResetReason::Left).await;
+        }
+        if !rows_first {
+            // A device that syncs in between does not follow the channel again.
+            let late = device(&stack, "alice", "desktop/pc", 0, via).await;
+            let receipt = text_to(&im, name, "to nobody").await.channel.unwrap();
+            assert_eq!(receipt.connections, 0);
+            late.client().disconnect();
+            table.set(name, &[]);
+        }
+        let receipt = text_to(&im, name, "to nobody").await.channel.unwrap();
+        assert_eq!(receipt.connections, 0, "rows first: {rows_first}");
+        for (pair, user) in devices.iter_mut().zip(["alice", "bob"]) {
+            hear_nothing(&im, pair, user).await;
+        }
+    }
+}
+
+async fn who_joins_from_now_on_is_sent_nothing_of_the_past(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let team = im.channel("team").history_from_joining();
+    team.add_members(["alice"]).await.unwrap();
+    let mut carol = device(&stack, "carol", "ios/phone", 0, via).await;
+    for text in ["one", "two"] {
+        text_to(&im, "team", text).await;
+    }
+    // Just now: a new device is otherwise given what was said in the last moments.
+    team.add_members(["carol"]).await.unwrap();
+    reset(&mut carol, "team", ResetReason::New).await;
+    text_to(&im, "team", "three").await;
+    let first = carol.next("the first", |event| match event {
+        Event::Message(message) if message.channel.is_some() => message.content.as_text().map(str::to_owned),
+        _ => None,
+    });
+    assert_eq!(first.await, "three");
+    assert_eq!(texts(&carol).await.unwrap(), ["three"]);
+
+    // A client that names an older place is not given it either.
+    let mut mallory = Raw::connect(&stack, 0, via).await;
+    mallory.log_in("carol").await;
+    while !matches!(mallory.heard().await, Heard::Frame(Body::SyncDone(_))) {}
+    let everything = pb::Cursor { channel: "team".into(), seq: 0, id: 0 };
+    mallory.send_frame(Body::Sync(pb::Sync { cursors: vec![everything] })).await;
+    let mut seqs = Vec::new();
+    loop {
+        match mallory.heard().await {
+            Heard::Frame(Body::Push(push)) if push.channel == "team" => seqs.push(push.seq),
+            Heard::Frame(Body::SyncDone(_)) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(seqs, [3]);
 }
 
 async fn members_that_cannot_be_asked_for_are_waited_for(setup: Setup, via: Via) {

@@ -1,21 +1,27 @@
 //! Read marks and what else users set in conversations: the same on all of a user's devices, seen by those whom it concerns.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use im_sdk::{
     ConversationChange, ConversationState, ReadMark, Recipient,
     backend::{Im, Message, Service, channel},
-    client::{Event, ReadReceipt},
+    client::{Client, Event, ReadReceipt, SqliteStore, Store},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,
     group::{connect, group, serve},
     listing::{id, position, say},
+    stack::{PATIENCE, token},
+    wait_until,
 };
 
 everywhere!(
     the_other_device_follows_and_the_peer_sees_it,
     marks_never_go_back,
     what_is_set_offline_is_told_later,
+    what_is_set_offline_outlives_the_process,
+    an_older_draft_does_not_replace_a_newer_one,
     groups_know_their_readers,
 );
 
@@ -167,6 +173,78 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     two.tab.client().set_conversation(id("bob"), ConversationChange::new().mute(true)).await.unwrap();
     two.tab.client().close().await;
     state(&mut two.phone, &bob(), |state| state.muted).await;
+}
+
+/// A device of alice's with this store, which is not connected.
+fn offline(stack: &Stack, device: &str, store: Arc<dyn Store>, via: Via) -> TestClient {
+    let endpoints = [stack.servers[0].endpoint(via)];
+    let mut config = stack.client_config(device, &endpoints, Arc::new(token("alice")));
+    config.store = store;
+    TestClient::new(Client::open(config).unwrap())
+}
+
+async fn what_is_set_offline_outlives_the_process(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    for text in ["1", "2"] {
+        say(&two.im, "bob", "alice", text).await;
+    }
+    let second = position(&mut two.phone, "2").await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = || Arc::new(SqliteStore::open(folder.path().join("alice.db")).unwrap());
+    let pad = offline(&two.stack, "desktop/pc", store(), via);
+    pad.client().mark_read(id("bob"), &second).await.unwrap();
+    let change = ConversationChange::new().draft("on the train").pin(true).mark_unread(true);
+    pad.client().set_conversation(id("carol"), change).await.unwrap();
+    pad.client().close().await;
+    let standing = two.im.conversations(&id("alice"), 0, 10).await.unwrap();
+    assert_eq!((standing.unread, standing.version), (2, 0), "nobody has heard of it");
+
+    let mut pad = offline(&two.stack, "desktop/pc", store(), via);
+    pad.client().connect();
+    state(&mut pad, &bob(), |state| state.read.seq == 2).await;
+    let carol = state(&mut two.phone, &id("carol").into(), |state| state.pinned).await;
+    assert_eq!((&*carol.draft, carol.marked_unread), ("on the train", true));
+    assert_eq!(two.im.unread(&id("alice")).await.unwrap().count, 0);
+    // It is settled, and not said again.
+    pad.client().close().await;
+    assert_eq!(store().load().unwrap().marks, []);
+}
+
+async fn an_older_draft_does_not_replace_a_newer_one(setup: Setup, via: Via) {
+    let mut two = Two::start(setup, via).await;
+    let set = async |client: &TestClient, draft: &str, pinned: bool| {
+        let change = ConversationChange::new().draft(draft).pin(pinned).mute(pinned).hide(u64::from(pinned));
+        client.client().set_conversation(id("bob"), change).await.unwrap();
+    };
+    say(&two.im, "bob", "alice", "1").await;
+    position(&mut two.phone, "1").await;
+    two.phone.client().disconnect();
+    two.stack.wait_online(&two.im, "alice", 1).await;
+    set(&two.phone, "older", true).await;
+    // So that the clocks see a difference.
+    let set_at = std::time::Instant::now();
+    wait_until("a moment has passed", PATIENCE, async || set_at.elapsed().as_millis() > 20).await;
+    set(&two.tab, "newer", true).await;
+    state(&mut two.tab, &bob(), |state| state.draft == "newer").await;
+    set(&two.tab, "newest", false).await;
+    state(&mut two.tab, &bob(), |state| state.draft == "newest").await;
+    two.phone.client().connect();
+    let answered = state(&mut two.phone, &bob(), |_| true).await;
+    assert_eq!(
+        (&*answered.draft, answered.pinned, answered.muted, answered.hidden),
+        ("newest", false, false, 0)
+    );
+
+    // What was typed last counts, also where it comes late.
+    two.phone.client().disconnect();
+    two.stack.wait_online(&two.im, "alice", 1).await;
+    set(&two.tab, "early", false).await;
+    state(&mut two.tab, &bob(), |state| state.draft == "early").await;
+    let set_at = std::time::Instant::now();
+    wait_until("a moment has passed", PATIENCE, async || set_at.elapsed().as_millis() > 20).await;
+    set(&two.phone, "late", false).await;
+    two.phone.client().connect();
+    state(&mut two.tab, &bob(), |state| state.draft == "late").await;
 }
 
 async fn groups_know_their_readers(setup: Setup, via: Via) {

@@ -1,9 +1,10 @@
 //! What counts as unread, and what a list shows of messages that were changed.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use futures_util::{StreamExt as _, stream};
 use im_sdk::{
     ConversationChange, ReadMark,
-    backend::Im,
+    backend::{Im, Message, user},
     client::{ConversationList, Event, MessageRef, Unread},
     cluster::LogId,
 };
@@ -19,6 +20,75 @@ everywhere!(
     what_the_log_has_lost_is_counted_in_the_store,
     what_is_recalled_counts_no_more_and_what_is_edited_shows,
 );
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_with_many_customers_in_memory() {
+    a_shop_with_many_customers_has_read_what_it_has_read(Setup::Embedded, Via::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_with_many_customers_in_redis() {
+    a_shop_with_many_customers_has_read_what_it_has_read(Setup::Clustered, Via::WebSocket).await;
+}
+
+/// How many customers a shop has: more than were ever kept, and as many as its inbox keeps messages.
+const CUSTOMERS: usize = 10_000;
+
+/// How many of them are busy at once.
+const AT_ONCE: usize = 64;
+
+async fn a_shop_with_many_customers_has_read_what_it_has_read(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let shop = id("shop");
+    let customer = |number: usize| id(&format!("customer-{number}"));
+    let set = async |number: usize, change: ConversationChange| {
+        im.set_conversation(&shop, customer(number), change).await.unwrap();
+    };
+    set(0, ConversationChange::new().mute(true).draft("half an answer")).await;
+    set(1, ConversationChange::new().pin(true)).await;
+    let all = (0..CUSTOMERS).map(|number| {
+        let (im, shop, customer) = (im.clone(), shop.clone(), customer(number));
+        async move {
+            let hello = Message::to(user(&shop)).from(&customer).text("hello?");
+            let receipt = im.send(hello).await.unwrap();
+            let (_, seq) = receipt.logged.iter().find(|(user, _)| *user == shop).unwrap();
+            let read = ConversationChange::new().read(ReadMark::new(*seq, Some(receipt.message_id)));
+            im.set_conversation(&shop, customer.clone(), read).await.unwrap();
+            // The customer has read what it sent itself: that is in the shop's state too.
+            let read = ConversationChange::new().read(ReadMark::new(1, None));
+            im.set_conversation(&customer, shop, read).await.unwrap();
+        }
+    });
+    stream::iter(all).buffer_unordered(AT_ONCE).collect::<()>().await;
+    assert_eq!(im.unread(&shop).await.unwrap().count, 0, "all of it was read");
+    // One of the first, and one of the last.
+    for number in [0, 7, CUSTOMERS - 1] {
+        let question = Message::to(user(&shop)).from(customer(number)).text("anybody?");
+        im.send(question).await.unwrap();
+    }
+    let unread = im.unread(&shop).await.unwrap();
+    assert_eq!((unread.count, unread.conversations), (2, 2), "the first one is muted");
+
+    let of_first = [customer(0).into(), customer(1).into(), customer(7).into()];
+    let kept = im.cluster().conversations().states(&shop, &of_first).await.unwrap();
+    assert!(kept[0].muted && kept[0].draft == "half an answer" && kept[1].pinned, "{kept:?}");
+    assert!(kept.iter().all(|state| state.peer_read.is_some() && state.read.seq > 0), "{kept:?}");
+    let page = im.conversations(&shop, 0, 3).await.unwrap();
+    assert_eq!(page.conversations[0].state.conversation, customer(1).into(), "the pinned one");
+    assert!(page.more);
+
+    // A device sees the same, page by page.
+    let phone = stack.connect("shop", "ios/phone", 0, via).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for skip in [0, 5_000, 9_900] {
+        let page = phone.client().conversations(skip, 0).await.unwrap();
+        assert_eq!(page.unread, 2);
+        seen.extend(page.conversations.into_iter().map(|listed| listed.state.conversation.to_string()));
+    }
+    assert!(seen.len() > 200, "{}", seen.len());
+}
 
 async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
     let stack = Stack::start_keeping(setup, 1, keeping(50)).await;

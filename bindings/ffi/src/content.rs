@@ -24,6 +24,9 @@ pub struct Content {
     /// The message that the thread hangs on which this one belongs to.
     #[uniffi(default = None)]
     pub thread: Option<u64>,
+    /// It does not count as unread.
+    #[uniffi(default = false)]
+    pub silent: bool,
     /// An edit or a recall was carried out where the message is kept: this is what it says since then.
     #[uniffi(default = None)]
     pub amended: Option<Amended>,

@@ -52,6 +52,17 @@ pub struct ConversationState {
     pub hidden: u64,
     /// Entries up to this one are not shown to the user any more.
     pub deleted: u64,
+    /// In a channel whose past is not for new members: entries up to this one are not shown either.
+    pub joined: u64,
+    /// The channel was closed while the user was a member. It stays in the list, with what it had up to this entry, until
+    /// the user deletes it.
+    pub closed: Option<u64>,
+    /// The user wants to come back to it. Reading anything of it ends that.
+    pub marked_unread: bool,
+    /// Where it is muted: only until then, in milliseconds since the Unix epoch. None: without an end.
+    pub muted_until_ms: Option<u64>,
+    /// Of its unread messages only those that mention the user count in the sum.
+    pub mentions_only: bool,
 }
 
 /// What to set in a conversation. What is not named stays as it is.
@@ -66,6 +77,15 @@ pub struct ConversationChange {
     /// Left out of the sum of unread messages, or counted again.
     #[uniffi(default = None)]
     pub muted: Option<bool>,
+    /// Where `muted` is true: only until then, in milliseconds since the Unix epoch. None: without an end.
+    #[uniffi(default = None)]
+    pub muted_until_ms: Option<u64>,
+    /// Only those of its unread messages that mention the user count in the sum, or all again.
+    #[uniffi(default = None)]
+    pub mentions_only: Option<bool>,
+    /// Marked as unread, to come back to it, or not any more.
+    #[uniffi(default = None)]
+    pub marked_unread: Option<bool>,
     /// What was typed, at most 1024 bytes; empty removes it.
     #[uniffi(default = None)]
     pub draft: Option<String>,

@@ -184,15 +184,15 @@ impl SendError {
 
 /// The sender's first, each once.
 pub(super) fn inboxes(prepared: &Prepared) -> Vec<UserId> {
-    let sender = prepared.from.iter();
-    let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.from.as_ref();
+    let sender = prepared.owner().into_iter();
+    let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.owner();
     let others = prepared.users.iter().filter(is_other);
     sender.chain(others).cloned().collect()
 }
 
 /// Which inbox decides. Not by the order in which recipients are named, since a retry may name them in another one.
 fn deciding(prepared: &Prepared, inboxes: &[UserId]) -> usize {
-    if prepared.from.is_some() {
+    if prepared.owner().is_some() {
         return 0;
     }
     let lowest = inboxes.iter().enumerate().min_by_key(|(_, user)| *user);

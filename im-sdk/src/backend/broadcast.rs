@@ -28,7 +28,8 @@ pub struct BroadcastReceipt {
 }
 
 impl Im {
-    /// Sends a message to everybody who is online now, whomever it was made for. It is [`Durability::Live`]: who is not connected
+    /// Sends a message to everybody who is online now. It is made by [`Message::new`]; one for another target is
+    /// [`SendError::OtherTarget`]. It is [`Durability::Live`]: who is not connected
     /// does not get it, and neither does who connects while it goes round. Each server hands it to its connections
     /// spread over a moment, 200,000 in a second. The receipt comes before that: with a [`Priority`](super::Priority) other than
     /// `Must` it may then be left out for those that read too slowly, of which the receipt does not speak.
@@ -45,7 +46,7 @@ impl Im {
     /// # Errors
     /// [`SendError`].
     pub async fn broadcast(&self, message: Message) -> Result<BroadcastReceipt, SendError> {
-        let message = message.or_durability(Durability::Live).retarget(Target::everyone());
+        let message = message.or_durability(Durability::Live).retarget(Target::everyone())?;
         let prepared = message.prepare()?;
         let id = self.inner.ids.next().await?;
         let frame = push_frame(prepared.encode(id), 0);

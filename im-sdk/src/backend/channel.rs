@@ -1,5 +1,7 @@
 //! Channels: groups and rooms. Who is a member, and what is sent to all of them.
 
+mod closing;
+
 use super::{
     im::Im,
     message::{Message, Target, left_frame},
@@ -48,6 +50,15 @@ pub enum ChannelError {
         /// How many connections.
         connections: usize,
     },
+    /// The channel has no members any more, but servers did not confirm that those who were connected to it have left: they
+    /// may still get messages of the channel. Repeat it to be sure.
+    #[error(
+        "the channel is closed, but {servers} servers did not confirm that nobody is connected to it any more"
+    )]
+    UnconfirmedServers {
+        /// How many servers.
+        servers: usize,
+    },
 }
 
 /// The past of a channel cannot be read.
@@ -68,6 +79,8 @@ pub enum ChannelHistoryError {
 pub struct Channel {
     im: Im,
     id: Result<ChannelId, InvalidId>,
+    /// New members see nothing that was there before.
+    from_joining: bool,
 }
 
 impl Im {
@@ -86,7 +99,7 @@ impl Im {
     /// ```
     #[doc(alias("group", "create group"))]
     pub fn channel(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Channel {
-        Channel { im: self.clone(), id: id.try_into().map_err(Into::into) }
+        Channel { im: self.clone(), id: id.try_into().map_err(Into::into), from_joining: false }
     }
 
     /// The channels that a user is a member of, in any order.
@@ -99,13 +112,44 @@ impl Im {
 }
 
 impl Channel {
-    /// Sends a message to the members, whomever it was made for. The same as [`Im::send`] with
+    /// Sends a message to the members. It is made by [`Message::new`], or for this channel; one for another target is
+    /// [`SendError::OtherTarget`]. The same as [`Im::send`] with
     /// [`channel`](super::channel) as the target: one entry in the channel's log, whatever the number of members.
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.im.send(message.retarget(Target::channel(self.id.clone()))).await
+        self.im.send(message.retarget(Target::channel(self.id.clone()))?).await
+    }
+
+    /// The same channel for adding members who are to see nothing that was there before they joined: not in history, not in
+    /// search, not in what their devices sync.
+    ///
+    /// It counts for the members that are added by this handle; the channel does not remember it. Who is removed and added
+    /// again sees what comes from then on.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{
+    ///     backend::{Conversation, HistoryQuery, Im, Message},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team").history_from_joining();
+    /// team.send(Message::new().text("carol is next")).await?;
+    /// team.add_members(["carol"]).await?;
+    /// team.send(Message::new().text("welcome")).await?;
+    /// let (carol, name) = (UserId::parse("carol")?, Conversation::Channel("team".parse()?));
+    /// let seen = im.history(&carol, &name, HistoryQuery::newest(), 20).await?.entries;
+    /// assert_eq!(seen.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn history_from_joining(self) -> Self {
+        Self { from_joining: true, ..self }
     }
 
     /// Adds members. Their connected devices start to follow the channel at once, near the end of its log. What was said
@@ -118,14 +162,10 @@ impl Channel {
         I: TryInto<UserId, Error: Into<InvalidId>>,
     {
         let (channel, users) = (self.id()?, parse(users)?);
-        // Before they are members: what is said from then on is unread to them.
-        let end = self.end().await?;
         for users in users.chunks(BATCH) {
-            let new = self.not_yet_members(users, end).await?;
+            let new = self.prepare_for(users).await?;
             self.im.inner.cluster.members().add(channel, users).await?;
-            self.begin_reading(&new, end).await?;
-            let devices = self.im.locate(users, |_| true).await?;
-            self.im.ask_to_sync(devices).await;
+            self.let_in(users, &new).await?;
         }
         Ok(())
     }
@@ -144,37 +184,67 @@ impl Channel {
         let mut unconfirmed = 0;
         for users in users.chunks(BATCH) {
             self.im.inner.cluster.members().remove(channel, users).await?;
-            self.forget_readers(users).await?;
-            let devices = self.im.locate(users, |_| true).await?;
-            unconfirmed += self.im.take_out(channel, devices).await;
+            unconfirmed += self.take_out(users).await?;
         }
-        match unconfirmed {
-            0 => Ok(()),
-            connections => Err(ChannelError::Unconfirmed { connections }),
-        }
+        confirmed(unconfirmed)
     }
 
-    /// Removes all members, as [`Channel::remove_members`] does. The log stays until it is too old.
+    /// Makes known that the application has changed members in its own tables: their devices begin to follow the channel, or
+    /// leave it, as with [`Channel::add_members`] and [`Channel::remove_members`]. The tables are changed first.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+    /// // INSERT .. carol; DELETE .. bob; COMMIT; and then:
+    /// im.channel("team").members_changed(["carol"], ["bob"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
-    #[doc(alias("dissolve", "delete group"))]
-    pub async fn close(&self) -> Result<(), ChannelError> {
+    pub async fn members_changed<I>(
+        &self,
+        added: impl IntoIterator<Item = I>,
+        removed: impl IntoIterator<Item = I>,
+    ) -> Result<(), ChannelError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let (added, removed) = (parse(added)?, parse(removed)?);
+        self.id()?;
         let mut unconfirmed = 0;
-        loop {
-            let members = self.members(None, BATCH).await?;
-            if members.is_empty() {
-                break;
-            }
-            match self.remove_members(&members).await {
-                Err(ChannelError::Unconfirmed { connections }) => unconfirmed += connections,
-                other => other?,
-            }
+        for users in removed.chunks(BATCH) {
+            unconfirmed += self.take_out(users).await?;
         }
-        if unconfirmed > 0 {
-            return Err(ChannelError::Unconfirmed { connections: unconfirmed });
+        for users in added.chunks(BATCH) {
+            let new = self.prepare_for(users).await?;
+            self.let_in(users, &new).await?;
         }
+        confirmed(unconfirmed)
+    }
+
+    /// Those of them who are new, for whom what was said so far is noted as read. Before they are members: what is said from
+    /// then on is unread to them.
+    async fn prepare_for(&self, users: &[UserId]) -> Result<Vec<UserId>, ChannelError> {
+        let end = self.end().await?;
+        // Members in tables of the application's own are there already. So it is noted who was added.
+        let new = self.not_noted(users).await?;
+        self.begin_reading(&new, end, self.from_joining).await?;
+        Ok(new)
+    }
+
+    async fn let_in(&self, users: &[UserId], new: &[UserId]) -> Result<(), ChannelError> {
+        self.note_members(new).await?;
+        let devices = self.im.locate(users, |_| true).await?;
+        self.im.ask_to_sync(devices).await;
         Ok(())
+    }
+
+    /// Has the devices of former members leave. Returns how many connections did not confirm that.
+    async fn take_out(&self, users: &[UserId]) -> Result<usize, ChannelError> {
+        self.forget_readers(users).await?;
+        let devices = self.im.locate(users, |_| true).await?;
+        Ok(self.im.take_out(self.id()?, devices).await)
     }
 
     /// How many devices of members are connected, and of others that have joined it as a [`Room`](super::Room). Servers that do
@@ -247,6 +317,13 @@ impl Im {
     }
 }
 
+fn confirmed(unconfirmed: usize) -> Result<(), ChannelError> {
+    match unconfirmed {
+        0 => Ok(()),
+        connections => Err(ChannelError::Unconfirmed { connections }),
+    }
+}
+
 fn parse<I>(users: impl IntoIterator<Item = I>) -> Result<Vec<UserId>, InvalidId>
 where
     I: TryInto<UserId, Error: Into<InvalidId>>,
@@ -255,19 +332,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::Cluster;
-
-    #[tokio::test]
-    async fn what_is_no_id_shows_when_it_is_used() {
-        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
-        let wrong = im.channel("no channel");
-        assert!(matches!(wrong.add_members(["bob"]).await, Err(ChannelError::InvalidId(_))));
-        assert!(matches!(wrong.members(None, 10).await, Err(ChannelError::InvalidId(_))));
-        assert!(matches!(wrong.send(Message::new().text("hi")).await, Err(SendError::InvalidChannel(_))));
-        let team = im.channel("team");
-        assert!(matches!(team.add_members(["bob", "no user"]).await, Err(ChannelError::InvalidId(_))));
-        assert_eq!(team.members(None, 10).await.unwrap(), [], "nobody was added");
-    }
-}
+mod tests;

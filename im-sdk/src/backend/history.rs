@@ -27,7 +27,7 @@ use super::{
     store::{MessageStoreError, StoredEntry},
 };
 use crate::{
-    CLOCK_TOLERANCE, Content, Conversation, HistoryQuery, HistoryRange, Kind, Recipient,
+    CLOCK_TOLERANCE, Content, Conversation, ConversationState, HistoryQuery, HistoryRange, Kind, Recipient,
     cluster::{ConversationsError, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, MessageId, UserId},
     proto::pb,
@@ -305,7 +305,7 @@ impl Im {
         Ok(page)
     }
 
-    /// Up to where the user has deleted a conversation.
+    /// Up to where a conversation is not shown to the user.
     async fn deleted(&self, user: &UserId, conversation: &Conversation) -> Result<u64, ConversationsError> {
         let name = match conversation {
             Conversation::User(peer) => Recipient::User(peer.clone()),
@@ -313,7 +313,7 @@ impl Im {
             Conversation::Inbox => return Ok(0),
         };
         let states = self.inner.cluster.conversations().states(user, std::slice::from_ref(&name)).await?;
-        Ok(states.first().map_or(0, |state| state.deleted))
+        Ok(states.first().map_or(0, ConversationState::shown_from))
     }
 }
 

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError},
+    id::UserId,
     log_throttle::throttled,
 };
 
@@ -71,6 +72,11 @@ pub struct ImConfig {
     /// The name of the service whose handler this is. Back ends that serve under one prefix share what devices publish, so they
     /// should be one service: the log warns where another name serves, and [`Im::health`] lists them. Default: the program's name.
     pub service_name: String,
+    /// The sender of what the back end sends to users without a sender, so that a welcome stands in a conversation, in the
+    /// list, and counts as unread. It is a user id like any other, which nobody has to log in with; its inbox gets no
+    /// copies of what is sent like that. What users answer is published to it. Default `None`: such a message belongs to no
+    /// conversation.
+    pub system_user: Option<UserId>,
 }
 
 impl Default for ImConfig {
@@ -86,6 +92,7 @@ impl Default for ImConfig {
             handler_timeout: Duration::from_secs(10),
             user_budgets: UserBudgets::default(),
             service_name: program_name(),
+            system_user: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod prepared;
 
+use std::fmt;
+
 pub(super) use self::prepared::{
     InvalidMessage, KEY_TTL, Prepared, channel_push_frame, check_size, digest, left_frame, push_frame,
     push_frame_len,
@@ -69,6 +71,31 @@ impl Target {
     pub(super) fn everyone() -> Self {
         Self(To::Everyone)
     }
+
+    /// Whether a message that was made for this may go to the other one: it was made for nobody, or for the same.
+    fn allows(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (To::Users(Ok(users)), _) if users.is_empty() => true,
+            (To::Channel(Ok(named)), To::Channel(Ok(given))) => named == given,
+            (To::Everyone, To::Everyone) => true,
+            // What is no id shows as such.
+            (_, To::Channel(Err(_))) => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            To::Users(Ok(users)) if users.len() == 1 => write!(f, "user {}", users[0]),
+            To::Users(Ok(users)) => write!(f, "{} users", users.len()),
+            To::Users(Err(_)) => write!(f, "a user without a valid id"),
+            To::Channel(Ok(channel)) => write!(f, "channel {channel}"),
+            To::Channel(Err(_)) => write!(f, "a channel without a valid id"),
+            To::Everyone => write!(f, "everybody"),
+        }
+    }
 }
 
 /// One user.
@@ -125,10 +152,14 @@ pub struct Message {
     content: Content,
     terminals: Vec<Terminal>,
     priority: Priority,
+    /// It does not count as unread, whatever its content says.
+    is_silent: bool,
+    /// The sender is the system user, because there was no other.
+    is_system: bool,
 }
 
 impl Message {
-    /// A message for nobody, to be sent by [`super::Channel::send`].
+    /// A message for nobody so far, to be sent by [`super::Channel::send`], [`super::Room::send`] or [`super::Im::broadcast`].
     pub fn new() -> Self {
         Self::to(Target(To::Users(Ok(Vec::new()))))
     }
@@ -143,11 +174,14 @@ impl Message {
             content: Content::default(),
             terminals: Vec::new(),
             priority: Priority::Must,
+            is_silent: false,
+            is_system: false,
         }
     }
 
-    /// The user that it comes from. Without, it comes from the back end itself; to users it then belongs to no conversation, so no
-    /// list shows it and no count counts it.
+    /// The user that it comes from. Without, it comes from [`ImConfig::system_user`](super::ImConfig::system_user), or, where
+    /// there is none, from the back end itself; to users it then belongs to no conversation, so no list shows it and no count
+    /// counts it.
     pub fn from(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
         self.from = Some(user.try_into().map_err(Into::into));
         self
@@ -161,6 +195,12 @@ impl Message {
     /// Any content.
     pub fn content(mut self, content: impl Into<Content>) -> Self {
         self.content = content.into();
+        self
+    }
+
+    /// Does not count as unread: who moved in, what a bot keeps up to date. A [`Notice`](crate::content::Notice) never does.
+    pub fn silent(mut self) -> Self {
+        self.is_silent = true;
         self
     }
 
@@ -198,9 +238,22 @@ impl Message {
         self
     }
 
-    /// The same for somebody else.
-    pub(super) fn retarget(self, to: Target) -> Self {
-        Self { to, ..self }
+    /// The same for a target. One that was made for somebody else is not sent elsewhere in silence.
+    pub(super) fn retarget(self, to: Target) -> Result<Self, InvalidMessage> {
+        if self.to.allows(&to) {
+            return Ok(Self { to, ..self });
+        }
+        Err(InvalidMessage::OtherTarget { named: self.to.to_string(), given: to.to_string() })
+    }
+
+    /// The same from the system user, if it has no sender and goes to users: see
+    /// [`ImConfig::system_user`](super::ImConfig::system_user). A change is the back end's own as before.
+    pub(super) fn or_system_user(mut self, system: Option<&UserId>) -> Self {
+        let has_peer = self.from.is_none() && matches!(self.to.0, To::Users(_));
+        if let Some(system) = system.filter(|_| has_peer && self.content.as_change().is_none()) {
+            (self.from, self.is_system) = (Some(Ok(system.clone())), true);
+        }
+        self
     }
 
     pub(super) fn content_ref(&self) -> &Content {

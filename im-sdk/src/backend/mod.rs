@@ -60,6 +60,7 @@ pub use check::InvalidContent;
 pub use conversations::{
     ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE,
     MAX_CONVERSATION_PAGE_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
+    UnreadTotal,
 };
 pub use counts::CountError;
 pub use health::{Health, ServingBackEnd};

@@ -75,13 +75,14 @@ impl Im {
 }
 
 impl Room {
-    /// Sends a message to all who are in the room, whomever it was made for; [`Durability::Live`] unless it says otherwise.
+    /// Sends a message to all who are in the room; [`Durability::Live`] unless it says otherwise. It is made by
+    /// [`Message::new`], or for this channel; one for another target is [`SendError::OtherTarget`].
     ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
         let message = message.or_durability(Durability::Live);
-        self.im.send(message.retarget(Target::channel(self.id.clone()))).await
+        self.im.send(message.retarget(Target::channel(self.id.clone()))?).await
     }
 
     /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
@@ -143,21 +144,8 @@ impl Room {
     /// [`RoomError`].
     pub async fn close(&self, reason: &str) -> Result<(), RoomError> {
         let channel = self.id()?;
-        let servers = self.im.servers_of(channel).await?;
-        let told = pb::record::Effect::Frames(left_frame(channel, pb::RoomLeftCause::Closed, reason));
-        let mut asked = Vec::new();
-        // In this order: who is out is not told any more.
-        for effect in [told, pb::record::Effect::Leave(in_room(channel))] {
-            let record =
-                pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
-            asked = self.im.ask_all(&servers, &record).await;
-        }
-        let deadline = tokio::time::Instant::now() + self.im.inner.config.send_timeout;
-        let mut servers = 0;
-        for (_, outcome) in asked {
-            // A server that nobody hears of may still hold its connections.
-            servers += usize::from(!matches!(wait(outcome, deadline).await, Outcome::Done { .. }));
-        }
+        let told = left_frame(channel, pb::RoomLeftCause::Closed, reason);
+        let servers = self.im.empty_channel(channel, told, in_room(channel)).await?;
         if servers > 0 {
             return Err(RoomError::Unconfirmed { servers });
         }

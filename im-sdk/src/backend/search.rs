@@ -15,7 +15,7 @@ use super::{
     store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer},
 };
 use crate::{
-    Conversation, InvalidSearch, Recipient, Search, SearchPlace,
+    Conversation, ConversationState, InvalidSearch, Recipient, Search, SearchPlace,
     cluster::{ConversationsError, LogId, MembersError},
     id::{ChannelId, UserId},
     proto::{limits, pb},
@@ -246,7 +246,7 @@ impl Im {
         let names: Vec<Recipient> = names.into_iter().collect();
         let states = self.inner.cluster.conversations().states(user, &names).await?;
         let deleted: HashMap<Recipient, u64> =
-            names.into_iter().zip(states.iter().map(|state| state.deleted)).collect();
+            names.into_iter().zip(states.iter().map(ConversationState::shown_from)).collect();
         entries.retain(|entry| {
             let deleted = conversation(user, entry).and_then(|name| deleted.get(&name));
             deleted.is_none_or(|deleted| entry.seq > *deleted)

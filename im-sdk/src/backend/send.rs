@@ -60,7 +60,9 @@ impl Im {
 
     /// Boxed: it goes through all steps, and a future that holds it is copied when it is made.
     fn prepare(&self, message: Message) -> Result<Box<Prepared>, SendError> {
-        Ok(Box::new(message.or_durability(self.inner.config.default_durability).prepare()?))
+        let config = &self.inner.config;
+        let message = message.or_durability(config.default_durability);
+        Ok(Box::new(message.or_system_user(config.system_user.as_ref()).prepare()?))
     }
 
     async fn send_prepared(
@@ -100,7 +102,7 @@ impl Im {
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
         // In whatever order the recipients are named.
-        if let Some(owner) = prepared.from.as_ref().or(prepared.users.iter().min())
+        if let Some(owner) = prepared.owner().or(prepared.users.iter().min())
             && let Some(first) = self.sent_before(LogId::Inbox(owner.clone()), id, once.as_ref()).await?
         {
             return Ok(Receipt { repeated: true, ..Receipt::new(first, Durability::Live) });

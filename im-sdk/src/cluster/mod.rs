@@ -49,8 +49,8 @@ pub use config::{ClusterConfig, ConnectError};
 pub use conversations::DiskConversations;
 pub use conversations::{
     CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, MemoryConversations, Readers,
-    RedisConversations,
+    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, Made, MemoryConversations,
+    Readers, RedisConversations,
 };
 pub use log::{
     AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
@@ -60,7 +60,7 @@ pub use log::{
 pub use log::{DiskLog, OpenLogError};
 #[cfg(feature = "backend")]
 pub use members::DiskMembers;
-pub use members::{MembersError, Membership, MemoryMembers, RedisMembers};
+pub use members::{MemberTables, MembersError, Membership, MemoryMembers, RedisMembers};
 pub use names::{Names, QueueGroup, Subject};
 pub use routes::{
     Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, Reclaimed, RedisRoutes, RegisteredServer, Route,
@@ -193,6 +193,13 @@ impl Cluster {
     #[must_use]
     pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
         Self { members, ..self }
+    }
+
+    /// The same with members in the application's own tables, which are read alone: see [`MemberTables`]. All back ends must
+    /// see the same.
+    #[must_use]
+    pub fn with_member_tables(self, tables: Arc<dyn MemberTables>) -> Self {
+        self.with_members(Arc::new(members::ReadOnlyMembers(tables)))
     }
 
     /// The same with another store of conversations. All back ends must see the same.

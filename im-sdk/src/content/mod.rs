@@ -89,6 +89,9 @@ pub struct Content {
     /// The message that the thread hangs on which this one belongs to.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub thread: Option<MessageId>,
+    /// It does not count as unread: who moved in, what a bot keeps up to date. A [`Notice`] never does.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub silent: bool,
     /// An edit or a recall was carried out where the message is kept: this is what it says since then.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub amended: Option<Box<Amended>>,
@@ -167,6 +170,13 @@ impl Content {
     #[must_use]
     pub fn quote(mut self, quote: Quote) -> Self {
         self.quote = Some(Box::new(quote));
+        self
+    }
+
+    /// Does not count as unread.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
         self
     }
 

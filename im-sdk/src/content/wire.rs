@@ -19,6 +19,7 @@ impl From<Content> for pb::Content {
             mentions: (!content.mentions.is_empty()).then(|| Box::new(content.mentions.into())),
             quote: content.quote.map(|quote| Box::new((*quote).into())),
             thread: content.thread.map_or(0, MessageId::as_u64),
+            silent: content.silent,
             amended: content.amended.map(|amended| Box::new((*amended).into())),
             unknown: content.unknown.into(),
         }
@@ -55,6 +56,7 @@ impl From<pb::Content> for Content {
             mentions: content.mentions.map(|mentions| Mentions::from(*mentions)).unwrap_or_default(),
             quote: content.quote.and_then(|wire| quote(*wire)).map(Box::new),
             thread: MessageId::from_u64(content.thread),
+            silent: content.silent,
             amended: content.amended.and_then(|wire| amended(*wire)).map(Box::new),
             unknown: content.unknown.into(),
         }

@@ -25,6 +25,10 @@ pub struct ConversationChange {
     pub(crate) draft: Option<String>,
     pub(crate) hidden: Option<u64>,
     pub(crate) deleted: Option<u64>,
+    pub(crate) marked_unread: Option<bool>,
+    /// 0: without an end.
+    pub(crate) muted_until_ms: Option<u64>,
+    pub(crate) mentions_only: Option<bool>,
 }
 
 impl ConversationChange {
@@ -46,10 +50,29 @@ impl ConversationChange {
         Self { pinned: Some(pinned), ..self }
     }
 
-    /// Leaves it out of the sum of unread messages, or counts it again.
+    /// Leaves it out of the sum of unread messages until [it is counted again](ConversationChange::mute), or counts it again.
     #[must_use]
     pub fn mute(self, muted: bool) -> Self {
-        Self { muted: Some(muted), ..self }
+        Self { muted: Some(muted), muted_until_ms: Some(0), ..self }
+    }
+
+    /// Leaves it out of the sum of unread messages until a time, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn mute_until(self, unix_ms: u64) -> Self {
+        Self { muted: Some(unix_ms > 0), muted_until_ms: Some(unix_ms), ..self }
+    }
+
+    /// Counts only those of its unread messages in the sum that mention the user, or all again.
+    #[must_use]
+    pub fn mentions_only(self, mentions_only: bool) -> Self {
+        Self { mentions_only: Some(mentions_only), ..self }
+    }
+
+    /// Marks it as unread, to come back to it, or takes that back. Reading anything of it takes it back too. It makes no
+    /// message unread.
+    #[must_use]
+    pub fn mark_unread(self, marked_unread: bool) -> Self {
+        Self { marked_unread: Some(marked_unread), ..self }
     }
 
     /// Keeps what was typed, at most [`MAX_DRAFT_BYTES`](crate::MAX_DRAFT_BYTES); empty removes it.
@@ -91,6 +114,35 @@ impl ConversationChange {
             draft: later.draft.or(self.draft),
             hidden: later.hidden.or(self.hidden),
             deleted: later.deleted.max(self.deleted),
+            // What is read later is not marked any more.
+            marked_unread: later.marked_unread.or(later.read.map(|_| false)).or(self.marked_unread),
+            muted_until_ms: later.muted_until_ms.or(self.muted_until_ms),
+            mentions_only: later.mentions_only.or(self.mentions_only),
+        }
+    }
+
+    /// What a later change says, with the further ones of the marks that never go back.
+    #[cfg(feature = "client")]
+    pub(crate) fn furthest(self, later: Self) -> Self {
+        let Self { read, deleted, .. } = Self { marked_unread: None, ..self.then(later.clone()) };
+        Self { read, deleted, ..later }
+    }
+
+    /// The same without what a later change replaces. Of marks that never go back, all stay.
+    #[cfg(feature = "client")]
+    pub(crate) fn without(self, later: &Self) -> Self {
+        let is_muted = later.muted.is_some() || later.muted_until_ms.is_some();
+        let is_read = later.read.is_some() || later.marked_unread.is_some();
+        Self {
+            read: self.read,
+            pinned: self.pinned.filter(|_| later.pinned.is_none()),
+            muted: self.muted.filter(|_| !is_muted),
+            draft: self.draft.filter(|_| later.draft.is_none()),
+            hidden: self.hidden.filter(|_| later.hidden.is_none()),
+            deleted: self.deleted,
+            marked_unread: self.marked_unread.filter(|_| !is_read),
+            muted_until_ms: self.muted_until_ms.filter(|_| !is_muted),
+            mentions_only: self.mentions_only.filter(|_| later.mentions_only.is_none()),
         }
     }
 
@@ -109,11 +161,15 @@ impl ConversationChange {
             draft: self.draft.clone(),
             hidden: self.hidden.map(|seq| seq.min(MAX_SEQ)),
             deleted: self.deleted.unwrap_or_default().min(MAX_SEQ),
+            marked_unread: self.marked_unread,
+            muted_until_ms: self.muted_until_ms,
+            mentions_only: self.mentions_only,
+            ..pb::Mark::default()
         }
     }
 }
 
-#[cfg(feature = "backend")]
+#[cfg(any(feature = "backend", feature = "client"))]
 impl From<pb::Mark> for ConversationChange {
     fn from(mark: pb::Mark) -> Self {
         let read = ReadMark::new(mark.read, MessageId::from_u64(mark.read_id));
@@ -124,6 +180,9 @@ impl From<pb::Mark> for ConversationChange {
             draft: mark.draft,
             hidden: mark.hidden,
             deleted: (mark.deleted > 0).then_some(mark.deleted),
+            marked_unread: mark.marked_unread,
+            muted_until_ms: mark.muted_until_ms,
+            mentions_only: mark.mentions_only,
         }
     }
 }
@@ -139,6 +198,14 @@ mod tests {
         let later = ConversationChange::new().read(mark(3)).draft("b").delete(2).show().mute(true);
         let both = earlier.then(later);
         let expected = ConversationChange::new().read(mark(5)).pin(true).mute(true).draft("b");
-        assert_eq!(both, expected.delete(4).show());
+        assert_eq!(both, expected.delete(4).show().mark_unread(false));
+    }
+
+    #[test]
+    fn what_is_read_later_is_not_marked_as_unread_any_more() {
+        let read = || ConversationChange::new().read(ReadMark::new(3, None));
+        let marked = || ConversationChange::new().mark_unread(true);
+        assert_eq!(marked().then(read()).marked_unread, Some(false));
+        assert_eq!(read().then(marked()).marked_unread, Some(true));
     }
 }

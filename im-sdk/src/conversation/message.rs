@@ -2,7 +2,7 @@
 
 use crate::{
     Content,
-    content::{Change, ChangeKind},
+    content::{Body, Change, ChangeKind},
     id::UserId,
     proto::pb,
     timeline::Recalled,
@@ -13,10 +13,11 @@ pub(crate) fn stands_alone(content: &Content) -> bool {
     content.as_change().is_none()
 }
 
-/// Whether a message counts as unread until the user has read it: one of somebody else that stands alone. `from` is empty
-/// where the back end sent it.
+/// Whether a message counts as unread until the user has read it: one of somebody else that stands alone, and is neither a
+/// notice nor says that it does not count. `from` is empty where the back end sent it.
 pub(crate) fn counts(from: &str, content: &Content, user: &UserId) -> bool {
-    from != user.as_str() && stands_alone(content)
+    let is_quiet = content.silent || matches!(content.body, Body::Notice(_));
+    from != user.as_str() && stands_alone(content) && !is_quiet
 }
 
 /// Whether a message calls a user.
@@ -52,6 +53,9 @@ mod tests {
         let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
         let (hi, id) = (Content::text("hi"), MessageId::from_u64(7).unwrap());
         assert!(counts("alice", &hi, &bob) && counts("", &hi, &bob) && !counts("bob", &hi, &bob));
+        let notice = Content::from(crate::content::Notice::new("member.joined", "carol joined"));
+        assert!(!counts("alice", &hi.clone().silent(), &bob) && !counts("", &notice, &bob));
+        assert!(stands_alone(&notice));
         let recalled = Content::from(Change::recall(id));
         assert!(!counts("alice", &recalled, &bob) && !stands_alone(&recalled));
         assert!(!mentions(&hi, &bob) && mentions(&hi.clone().mention(bob.clone()), &bob));

@@ -55,6 +55,18 @@ pub struct ConversationState {
     pub hidden: u64,
     /// Entries up to this one are not shown to the user any more. It never goes back.
     pub deleted: u64,
+    /// In a channel whose past is not for new members: entries up to this one were there before the user joined, and are
+    /// not shown.
+    pub joined: u64,
+    /// The channel was closed while the user was a member. It stays in the list, with what it had up to this entry, until
+    /// the user deletes it.
+    pub closed: Option<u64>,
+    /// The user wants to come back to it, whatever it has read: a dot in the list. Reading anything of it ends that.
+    pub marked_unread: bool,
+    /// Where it is muted: only until then, in milliseconds since the Unix epoch. `None`: without an end.
+    pub muted_until_ms: Option<u64>,
+    /// Of its unread messages only those that mention the user count in the sum, and should notify.
+    pub mentions_only: bool,
 }
 
 impl ConversationState {
@@ -70,18 +82,39 @@ impl ConversationState {
             draft: String::new(),
             hidden: 0,
             deleted: 0,
+            joined: 0,
+            closed: None,
+            marked_unread: false,
+            muted_until_ms: None,
+            mentions_only: false,
         }
     }
 
     /// Whether a conversation whose last visible entry is this one (0: there is none) is in the list. One without any
-    /// message is, unless it was deleted or hidden.
+    /// message is, unless it was deleted or hidden, or was closed.
     pub fn is_listed(&self, last: u64) -> bool {
-        last > self.hidden.max(self.deleted) || (self.hidden == 0 && self.deleted == 0)
+        let is_kept = self.hidden == 0 && self.deleted == 0 && self.closed.is_none();
+        last > self.hidden.max(self.deleted) || is_kept
+    }
+
+    /// Whether it is muted at a time, in milliseconds since the Unix epoch.
+    pub fn is_muted_at(&self, unix_ms: u64) -> bool {
+        self.muted && self.muted_until_ms.is_none_or(|until| unix_ms < until)
     }
 
     /// Entries behind this one are unread.
     pub fn read_to(&self) -> u64 {
-        self.read.seq.max(self.deleted)
+        self.read.seq.max(self.shown_from())
+    }
+
+    /// Entries up to this one are not shown to the user: they were deleted, or were there before the user joined.
+    pub fn shown_from(&self) -> u64 {
+        self.deleted.max(self.joined)
+    }
+
+    /// Whether an entry of the conversation's log is shown to the user.
+    pub fn shows(&self, seq: u64) -> bool {
+        seq > self.shown_from() && self.closed.is_none_or(|closed| seq <= closed)
     }
 }
 
@@ -101,6 +134,11 @@ impl From<ConversationState> for pb::ConversationState {
             draft: state.draft,
             hidden: state.hidden,
             deleted: state.deleted,
+            joined: state.joined,
+            closed: state.closed,
+            marked_unread: state.marked_unread,
+            muted_until_ms: state.muted_until_ms.unwrap_or(0),
+            mentions_only: state.mentions_only,
         }
     }
 }
@@ -119,6 +157,11 @@ impl TryFrom<pb::ConversationState> for ConversationState {
             draft: state.draft,
             hidden: state.hidden,
             deleted: state.deleted,
+            joined: state.joined,
+            closed: state.closed,
+            marked_unread: state.marked_unread,
+            muted_until_ms: Some(state.muted_until_ms).filter(|until| *until > 0),
+            mentions_only: state.mentions_only,
         })
     }
 }

@@ -174,6 +174,7 @@ pub(crate) fn raw_conversations() -> pb::RawFrame {
         unread_ids: vec![message_id(), NEXT_ID],
         last_edit: NEXT_ID,
         last_recall: Some(last_recall()),
+        ..Default::default()
     };
     let conversations = pb::RawConversations {
         version: 4,
@@ -188,7 +189,23 @@ pub(crate) fn raw_conversations() -> pb::RawFrame {
 }
 
 pub(crate) fn stored_conversation() -> pb::StoredConversation {
-    pb::StoredConversation { state: states().pop(), peer_seq: 41 }
+    pb::StoredConversation { state: states().pop(), peer_seq: 41, ..Default::default() }
+}
+
+/// With settings, each as it was made, and with more mentions than are listed.
+pub(crate) fn raw_mentions() -> pb::RawFrame {
+    let conversation =
+        pb::RawConversation { state: states().pop(), unread: 200, mentions: 7, ..Default::default() };
+    let conversations =
+        pb::RawConversations { version: 4, conversations: vec![conversation], ..Default::default() };
+    let response = pb::RawResponse { number: 4, conversations: Some(conversations), ..Default::default() };
+    pb::RawFrame { push: None, response: Some(response) }
+}
+
+pub(crate) fn stamped_conversation() -> pb::StoredConversation {
+    let stamp =
+        pb::SettingStamp { setting: 3, version: 41, at_ms: 1_800_000_000_000, device: "ios/phone".into() };
+    pb::StoredConversation { stamps: vec![stamp], ..stored_conversation() }
 }
 
 pub(crate) fn server_info() -> pb::ServerInfo {

@@ -64,6 +64,7 @@ pub(crate) fn conversations() -> pb::Conversations {
         unread_ids: vec![message_id(), NEXT_ID],
         last_edit: NEXT_ID,
         last_recall: Some(last_recall()),
+        ..Default::default()
     };
     pb::Conversations {
         version: 4,
@@ -90,4 +91,60 @@ pub(crate) fn readers() -> pb::Readers {
 pub(crate) fn conversations_changed() -> pb::ConversationsChanged {
     let receipt = pb::ReadReceipt { channel: "team".into(), user: "bob".into(), seq: 7, id: message_id() };
     pb::ConversationsChanged { states: states(), receipts: vec![receipt] }
+}
+
+/// What a user set while the device was away.
+pub(crate) fn late_marks() -> Vec<pb::Mark> {
+    let bob = pb::Mark {
+        user: "bob".into(),
+        muted: Some(true),
+        muted_until_ms: Some(1_800_000_000_000),
+        mentions_only: Some(true),
+        marked_unread: Some(true),
+        known: 41,
+        age_ms: Some(60_000),
+        ..Default::default()
+    };
+    vec![bob]
+}
+
+/// Settings of a conversation.
+pub(crate) fn conversation_settings() -> pb::ConversationsChanged {
+    let bob = pb::ConversationState {
+        user: "bob".into(),
+        version: 42,
+        muted: true,
+        muted_until_ms: 1_800_000_000_000,
+        mentions_only: true,
+        marked_unread: true,
+        ..Default::default()
+    };
+    pb::ConversationsChanged { states: vec![bob], receipts: Vec::new() }
+}
+
+/// A list with more mentions than are listed.
+pub(crate) fn conversation_mentions() -> pb::Conversations {
+    let conversation = pb::Conversation {
+        state: states().pop(),
+        end: 300,
+        unread: 200,
+        unread_seqs: vec![300],
+        mention_seqs: vec![300],
+        mentions: 7,
+        ..Default::default()
+    };
+    pb::Conversations { version: 4, conversations: vec![conversation], unread: 200, ..Default::default() }
+}
+
+/// Of a channel that was closed, and whose past was not for new members.
+pub(crate) fn conversation_closed() -> pb::ConversationsChanged {
+    let team = pb::ConversationState {
+        channel: "team".into(),
+        version: 5,
+        read: 42,
+        joined: 40,
+        closed: Some(43),
+        ..Default::default()
+    };
+    pb::ConversationsChanged { states: vec![team], receipts: Vec::new() }
 }

@@ -43,6 +43,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
         ("content.change.ordered", ordered_change()),
         ("content.mentions", beside(pb::Content { mentions: Some(mentions.into()), ..Default::default() })),
         ("content.quote", beside(pb::Content { quote: Some(quote.into()), ..Default::default() })),
+        ("content.silent", beside(pb::Content { silent: true, ..Default::default() })),
         ("content.thread", beside(pb::Content { thread: EARLIER_ID, ..Default::default() })),
         ("content.image", Body::Image(image().into()).into()),
         ("content.file", Body::File(file().into()).into()),

@@ -108,11 +108,18 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("request.conversations", request(4, request::Question::Conversations(list_request()))),
         ("request.conversations.since", request(5, request::Question::Conversations(since_request()))),
         ("request.mark", request(6, request::Question::Mark(pb::MarkRequest { marks: marks() }))),
+        ("request.mark.late", request(6, request::Question::Mark(pb::MarkRequest { marks: late_marks() }))),
         ("request.readers", request(7, request::Question::Readers(readers_request()))),
         ("response.conversations", response(4, response::Outcome::Conversations(conversations()))),
+        (
+            "response.conversations.mentions",
+            response(4, response::Outcome::Conversations(conversation_mentions())),
+        ),
         ("response.marked", response(6, response::Outcome::Marked(pb::Marked { states: states() }))),
         ("response.readers", response(7, response::Outcome::Readers(readers()))),
         ("conversations_changed", Body::ConversationsChanged(conversations_changed())),
+        ("conversations_changed.settings", Body::ConversationsChanged(conversation_settings())),
+        ("conversations_changed.closed", Body::ConversationsChanged(conversation_closed())),
         ("go_away", Body::GoAway(pb::GoAway { reconnect_within_ms: 30_000 })),
     ]
 }
@@ -203,7 +210,9 @@ pub(crate) fn messages() -> Vec<Vector> {
         message("raw_history.changes", pb::RawHistory { changes: vec![raw_push()], ..Default::default() }),
         message("raw_frame.found", raw_found()),
         message("raw_frame.conversations", raw_conversations()),
+        message("raw_frame.conversations.mentions", raw_mentions()),
         message("stored_conversation", stored_conversation()),
+        message("stored_conversation.stamped", stamped_conversation()),
         message("device_frame.hello", device_frame(device_frame::Body::Hello(hello()))),
         message("device_frame.ping", device_frame(device_frame::Body::Ping(pb::Ping { echo: 7 }))),
         message("device_frame.pong", device_frame(device_frame::Body::Pong(pb::Pong { echo: 7 }))),

@@ -18,6 +18,7 @@ impl From<im_sdk::Content> for Content {
             mentions_everybody: content.mentions.everybody,
             quote: content.quote.map(|quote| Quote::from(*quote)),
             thread: content.thread.map(MessageId::as_u64),
+            silent: content.silent,
             amended: content.amended.map(|amended| Amended::from(*amended)),
             unknown: (!content.unknown.is_empty()).then(|| content.unknown.into()),
         }
@@ -32,6 +33,7 @@ impl Content {
         content.mentions.everybody = self.mentions_everybody;
         content.quote = self.quote.map(Quote::parse).transpose()?.map(Box::new);
         content.thread = self.thread.map(message_id).transpose()?;
+        content.silent = self.silent;
         content.amended = self.amended.map(Amended::parse).transpose()?.map(Box::new);
         content.unknown = self.unknown.unwrap_or_default().into();
         Ok(content)

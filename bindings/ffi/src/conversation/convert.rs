@@ -39,7 +39,13 @@ impl ConversationChange {
             change = change.pin(pinned);
         }
         if let Some(muted) = self.muted {
-            change = change.mute(muted);
+            change = match self.muted_until_ms.filter(|_| muted) {
+                Some(until) => change.mute_until(until),
+                None => change.mute(muted),
+            };
+        }
+        if let Some(mentions_only) = self.mentions_only {
+            change = change.mentions_only(mentions_only);
         }
         if let Some(draft) = self.draft {
             change = change.draft(draft);
@@ -49,6 +55,9 @@ impl ConversationChange {
         }
         if let Some(deleted) = self.deleted {
             change = change.delete(deleted);
+        }
+        if let Some(marked_unread) = self.marked_unread {
+            change = change.mark_unread(marked_unread);
         }
         change
     }
@@ -66,6 +75,11 @@ impl From<im_sdk::ConversationState> for ConversationState {
             draft: state.draft,
             hidden: state.hidden,
             deleted: state.deleted,
+            joined: state.joined,
+            closed: state.closed,
+            marked_unread: state.marked_unread,
+            muted_until_ms: state.muted_until_ms,
+            mentions_only: state.mentions_only,
         }
     }
 }

@@ -111,7 +111,8 @@ impl Im {
             let looked_to = lowest.saturating_sub(1);
             let is_counted = looked_to <= read_to || channel.unread.is_full();
             // Behind a row of changes there may still be a message.
-            let has_last = channel.last.is_some() || looked_to <= channel.state.deleted || room.is_used_up();
+            let has_last =
+                channel.last.is_some() || looked_to <= channel.state.shown_from() || room.is_used_up();
             if lowest <= page.first || is_counted && has_last {
                 channel.finish(looked_to, lowest <= page.first);
                 break;

@@ -64,6 +64,12 @@ impl Unread {
         self.listed().map(|counted| counted.id).collect()
     }
 
+    /// How many mention the user, listed or not.
+    pub(crate) fn mentioned(&self) -> u32 {
+        let count = self.counted.iter().filter(|counted| counted.mentions).count();
+        u32::try_from(count).unwrap_or(MAX_UNREAD)
+    }
+
     /// The places of those of them that mention the user.
     pub(crate) fn mentions(&self) -> Vec<u64> {
         self.listed().filter(|counted| counted.mentions).map(|counted| counted.seq).collect()

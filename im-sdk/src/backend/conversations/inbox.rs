@@ -21,8 +21,9 @@ use crate::{
     proto::pb,
 };
 
-/// How many entries of the inbox are looked at, the newest ones: most of what a log keeps by default.
-const MAX_INBOX_ENTRIES: usize = 8192;
+/// How many entries of the inbox are looked at, the newest ones: all that a log keeps by default, so that no noisy neighbour
+/// hides what others have written.
+const MAX_INBOX_ENTRIES: usize = 16_384;
 
 /// How many bytes of the inbox are looked at, where it is less than [`MAX_INBOX_ENTRIES`]: all that a log keeps by default.
 /// Conversations that are further back are in the list if the user has set something in them.
@@ -95,7 +96,7 @@ impl Im {
             let Some(page) = pages.next().await.transpose()? else { break };
             page.iter().for_each(|read| changes.note(read));
             let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
-            let last = shown.next().map(|read| read.entry).filter(|last| last.seq > peer.state.deleted);
+            let last = shown.next().map(|read| read.entry).filter(|last| peer.state.shows(last.seq));
             last.into_iter().for_each(|last| peer.set_last(last));
         }
         Ok(())

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    ConversationError, changes::Changes, marks::log_of, raw::RawConversation, store::MAX_COUNTED_BYTES,
+    ConversationError, UnreadTotal, changes::Changes, marks::log_of, raw::RawConversation,
+    store::MAX_COUNTED_BYTES,
 };
 use crate::{
     Conversation, ConversationState, HistoryQuery, Recipient,
-    backend::{history::Shows, im::Im},
-    cluster::{MAX_CONVERSATIONS, ReadLimit},
-    id::{MessageId, UserId},
+    backend::{history::Shows, ids::unix_ms, im::Im},
+    cluster::ReadLimit,
+    id::{ChannelId, MessageId, UserId},
 };
 
 /// How many entries are read at once, and how many logs.
@@ -24,6 +25,9 @@ pub(super) const FEW: usize = 16;
 
 /// The bytes of the first read of a log: most have less behind the mark.
 pub(super) const FIRST_BYTES: usize = 64 * 1024;
+
+/// How many states of conversations are read at once: some 100 KiB.
+const STATES: usize = 1024;
 
 /// How many last messages of a page are read at once.
 const LAST_AT_ONCE: usize = 4;
@@ -44,8 +48,7 @@ pub(crate) enum Which {
 pub(crate) struct RawList {
     pub(crate) conversations: Vec<RawConversation>,
     pub(crate) more: bool,
-    pub(crate) unread: u64,
-    pub(crate) unread_more: bool,
+    pub(crate) unread: UnreadTotal,
     pub(crate) version: u64,
     pub(crate) inbox_end: u64,
 }
@@ -64,12 +67,11 @@ impl Im {
     ) -> Result<RawList, ConversationError> {
         let cluster = &self.inner.cluster;
         // First, so that what is set meanwhile has a later version.
-        let set = cluster.conversations().changed_since(user, 0, MAX_CONVERSATIONS).await?;
-        let mut states: HashMap<Recipient, ConversationState> =
-            set.states.into_iter().map(|state| (state.conversation.clone(), state)).collect();
-        let channels = cluster.members().channels(user).await?;
+        let (states, version) = self.all_states(user).await?;
+        let member_of = cluster.members().channels(user).await?;
         let (of_channels, of_peers): (HashMap<_, _>, HashMap<_, _>) =
-            states.drain().partition(|(name, _)| name.as_channel().is_some());
+            states.into_iter().partition(|(name, _)| name.as_channel().is_some());
+        let channels = listed_channels(member_of, &of_channels);
         // What the user has deleted of channels is in the inbox.
         let inbox = self.inbox_of(user, of_peers).await?;
         let mut all = self.channels_of(user, channels, of_channels, inbox.of_channels).await?;
@@ -89,15 +91,41 @@ impl Im {
             }
         }
         let mut all: Vec<RawConversation> = all.into_iter().map(|(listed, _)| listed).collect();
-        let heard = || all.iter().filter(|listed| listed.is_listed() && !listed.state.muted);
-        let unread = heard().map(|listed| u64::from(listed.unread.count())).sum();
-        let unread_more = heard().any(|listed| listed.unread.more);
+        let mut unread = UnreadTotal::default();
+        let now = cluster.clock().now_ms().unwrap_or_else(unix_ms);
+        for listed in all.iter().filter(|listed| listed.is_listed() && !listed.state.is_muted_at(now)) {
+            let mentions_only = listed.state.mentions_only;
+            let count = if mentions_only { listed.unread.mentioned() } else { listed.unread.count() };
+            unread.count += u64::from(count);
+            unread.conversations += u64::from(count > 0);
+            unread.more |= listed.unread.more;
+        }
         let mut conversations: Vec<_> = all.drain(..).skip(skip).take(limit.entries).collect();
         let wanted = conversations.len();
         self.replace_deleted_last(user, &mut conversations).await?;
         self.read_last(user, &mut conversations, limit.bytes).await?;
         let more = more || conversations.len() < wanted;
-        Ok(RawList { conversations, more, unread, unread_more, version: set.version, inbox_end: inbox.end })
+        Ok(RawList { conversations, more, unread, version, inbox_end: inbox.end })
+    }
+
+    /// Everything that a user has set, and the last change that is in it.
+    async fn all_states(
+        &self,
+        user: &UserId,
+    ) -> Result<(HashMap<Recipient, ConversationState>, u64), ConversationError> {
+        let store = self.inner.cluster.conversations();
+        let (mut states, mut since, mut version) = (HashMap::new(), 0, None);
+        loop {
+            let page = store.changed_since(user, since, STATES).await?;
+            // What is set meanwhile moves to the end: it is in the list, and counts as later.
+            let version = *version.get_or_insert(page.version);
+            let last = page.states.last().map_or(since, |state| state.version);
+            states.extend(page.states.into_iter().map(|state| (state.conversation.clone(), state)));
+            if !page.more || last <= since || last >= version {
+                return Ok((states, version));
+            }
+            since = last;
+        }
     }
 
     /// Takes the message before it where the last one was deleted by the user so long ago that its deletion was not looked at.
@@ -180,4 +208,22 @@ impl Im {
         };
         Ok(Some(listed.says_now(message, edit)))
     }
+}
+
+/// The channels that are in a list: those that the user is a member of, but for closed ones, and those that stay in the list
+/// though they are closed.
+fn listed_channels(
+    mut member_of: Vec<ChannelId>,
+    states: &HashMap<Recipient, ConversationState>,
+) -> Vec<ChannelId> {
+    let closed = |state: &ConversationState| state.closed.is_some();
+    let mut closed: HashMap<&Recipient, &ConversationState> =
+        states.iter().filter(|(_, state)| closed(state)).collect();
+    if closed.is_empty() {
+        return member_of;
+    }
+    member_of.retain(|channel| !closed.contains_key(&Recipient::Channel(channel.clone())));
+    closed.retain(|_, state| state.closed.is_some_and(|closed| closed > 0));
+    member_of.extend(closed.keys().filter_map(|name| name.as_channel().cloned()));
+    member_of
 }

@@ -5,9 +5,9 @@ use prost::Message as _;
 use super::ConversationError;
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
-    backend::{im::Im, store::peer},
-    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId, ReadLimit},
-    id::{ChannelId, UserId},
+    backend::{ids::unix_ms, im::Im, store::peer},
+    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId, Made, ReadLimit},
+    id::{ChannelId, Device, UserId},
     proto::pb,
 };
 
@@ -19,16 +19,19 @@ impl Im {
         user: &UserId,
         conversation: &Recipient,
         change: ConversationChange,
+        made: Made,
     ) -> Result<(ChangedConversation, Option<PeerReceipt>), ConversationError> {
         if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
             return Err(ConversationError::DraftTooLong { bytes });
         }
         if let Recipient::Channel(channel) = conversation
             && !self.inner.cluster.members().is_member(channel, user).await?
+            && !self.is_closed(user, conversation).await?
         {
             return Err(ConversationError::NotAMember);
         }
         let (patch, entry) = self.patch(&log_of(user, conversation), change).await?;
+        let patch = ConversationPatch { made: Some(made), ..patch };
         let store = self.inner.cluster.conversations();
         let mut outcome = store.change(user, conversation, &patch).await?;
         let mut receipt = None;
@@ -46,14 +49,36 @@ impl Im {
         Ok((outcome, receipt))
     }
 
+    /// When a device made a setting, which knew all changes up to a version: so long ago, by the device's count.
+    pub(in crate::backend) fn made(&self, device: Option<&Device>, known: u64, age_ms: u64) -> Made {
+        let now = self.inner.cluster.clock().now_ms().unwrap_or_else(unix_ms);
+        let device = device.map(ToString::to_string).unwrap_or_default();
+        Made { at_ms: now.saturating_sub(age_ms), known, device }
+    }
+
+    /// Whether a channel was closed while the user was a member, who has it in the list until it is deleted.
+    async fn is_closed(&self, user: &UserId, channel: &Recipient) -> Result<bool, ConversationError> {
+        let states = self.inner.cluster.conversations().states(user, std::slice::from_ref(channel)).await?;
+        Ok(states.iter().any(|state| state.closed.is_some()))
+    }
+
     /// What to change, with places that the log has, and the entry that was read last, if the log still has it.
     async fn patch(
         &self,
         log: &LogId,
         change: ConversationChange,
     ) -> Result<(ConversationPatch, Option<Entry>), LogError> {
-        let ConversationChange { read, pinned, muted, draft, hidden, deleted } = change;
-        let mut patch = ConversationPatch { pinned, muted, draft, ..ConversationPatch::default() };
+        let ConversationChange { read, pinned, muted, draft, hidden, deleted, .. } = change;
+        let mut patch = ConversationPatch {
+            pinned,
+            muted,
+            draft,
+            muted_until_ms: change.muted_until_ms,
+            mentions_only: change.mentions_only,
+            // Reading takes it back, also where there is nothing further to read.
+            marked_unread: change.marked_unread.or(read.map(|_| false)),
+            ..ConversationPatch::default()
+        };
         if read.is_none() && hidden.is_none_or(|seq| seq == 0) && deleted.is_none() {
             patch.hidden = hidden;
             return Ok((patch, None));
@@ -132,9 +157,12 @@ impl Im {
         let PeerReceipt { peer, read, .. } = receipt;
         let patch = ConversationPatch { peer_read: Some(read), ..ConversationPatch::default() };
         let store = self.inner.cluster.conversations();
-        let outcome = store.change(&peer, &Recipient::User(user.clone()), &patch).await?;
-        if outcome.changed {
-            self.tell_changes(&peer, None, vec![outcome.state]).await;
+        match store.change(&peer, &Recipient::User(user.clone()), &patch).await {
+            Ok(outcome) if outcome.changed => self.tell_changes(&peer, None, vec![outcome.state]).await,
+            Ok(_) => {}
+            // No fault of the one who has read.
+            Err(error) if error.is_too_many() => tracing::debug!(%peer, %error, "a receipt is not kept"),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

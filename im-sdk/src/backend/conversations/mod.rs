@@ -73,6 +73,18 @@ pub struct ConversationPage {
     pub version: u64,
 }
 
+/// What a user has not read, over all conversations that are not muted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnreadTotal {
+    /// How many messages.
+    pub count: u64,
+    /// There may be more than that.
+    pub more: bool,
+    /// In how many conversations.
+    pub conversations: u64,
+}
+
 /// A conversation in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,7 +102,7 @@ pub struct ListedConversation {
     pub unread: u32,
     /// There may be more than that: they are too many to count, or the log does not reach back far enough.
     pub unread_more: bool,
-    /// How many of the newest unread messages mention the user.
+    /// How many of the unread messages mention the user.
     pub mentions: u32,
 }
 
@@ -193,10 +205,37 @@ impl Im {
         Ok(ConversationPage {
             conversations: list.conversations.into_iter().map(ListedConversation::from).collect(),
             more: list.more,
-            unread: list.unread,
-            unread_more: list.unread_more,
+            unread: list.unread.count,
+            unread_more: list.unread.more,
             version: list.version,
         })
+    }
+
+    /// How much a user has not read, for a badge: the sum that [`Im::conversations`] has, without the list.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{
+    ///     backend::{Im, ImConfig, Message, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    /// let mut config = ImConfig::default();
+    /// config.system_user = Some(UserId::parse("system")?);
+    /// let im = Im::start(Cluster::embedded(), config).await?;
+    /// im.send(Message::to(user("zoe")).text("welcome!")).await?;
+    /// assert_eq!(im.unread(&UserId::parse("zoe")?).await?.count, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    #[doc(alias = "badge")]
+    pub async fn unread(&self, user: &UserId) -> Result<UnreadTotal, ConversationError> {
+        let list = self.raw_conversations(user, Which::Listed, 0, ReadLimit::new(0)).await?;
+        Ok(list.unread)
     }
 
     /// Changes what a user has set in a conversation, as a device of the user would, and tells the user's devices.
@@ -210,7 +249,9 @@ impl Im {
         conversation: impl Into<Recipient>,
         change: ConversationChange,
     ) -> Result<ConversationState, ConversationError> {
-        let (outcome, receipt) = self.change_conversation(user, &conversation.into(), change).await?;
+        // Whoever asks a back end means what is there now.
+        let made = self.made(None, u64::MAX, 0);
+        let (outcome, receipt) = self.change_conversation(user, &conversation.into(), change, made).await?;
         if let Some(receipt) = receipt {
             self.show_peer(user, receipt).await?;
         }
@@ -235,7 +276,7 @@ impl From<RawConversation> for ListedConversation {
             last_recalled: raw.last_recalled,
             unread: raw.unread.count(),
             unread_more: raw.unread.more,
-            mentions: u32::try_from(raw.unread.mentions().len()).unwrap_or(u32::MAX),
+            mentions: raw.unread.mentioned(),
             state: raw.state,
         }
     }

@@ -111,7 +111,7 @@ impl RawConversation {
     /// Takes the next older entry. What changes another message is none to be shown or counted.
     pub(super) fn add(&mut self, user: &UserId, read: Read, changes: &Changes) {
         self.count(user, &read, changes);
-        if self.last.is_none() && read.entry.seq > self.state.deleted && read.can_be_last(changes) {
+        if self.last.is_none() && self.state.shows(read.entry.seq) && read.can_be_last(changes) {
             self.set_last(read.entry);
         }
     }
@@ -127,7 +127,7 @@ impl RawConversation {
         let Read { entry, from, content } = read;
         let done = changes.done_to(entry.message_id);
         let counts = counts(from, content, user) && !done.is_some_and(ShownMessage::is_gone);
-        if counts && entry.seq > self.state.read_to() {
+        if counts && entry.seq > self.state.read_to() && self.state.shows(entry.seq) {
             let says = done.and_then(ShownMessage::content).unwrap_or(content);
             self.unread.add(entry.seq, entry.message_id, mentions(says, user));
         }

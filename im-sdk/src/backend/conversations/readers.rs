@@ -32,34 +32,36 @@ impl Channel {
         Ok(ends.first().map_or(0, |ends| ends.last))
     }
 
-    /// Who of these is no member, as far as it matters: in an empty channel there is nothing to have read.
-    pub(in crate::backend) async fn not_yet_members(
-        &self,
-        users: &[UserId],
-        end: u64,
-    ) -> Result<Vec<UserId>, ChannelError> {
+    /// Those of them who are not noted as members: they are new, or were removed since.
+    pub(in crate::backend) async fn not_noted(&self, users: &[UserId]) -> Result<Vec<UserId>, ChannelError> {
         let (im, channel) = self.parts()?;
-        if end == 0 {
-            return Ok(Vec::new());
-        }
-        let members = im.inner.cluster.members();
-        let looks = users.iter().map(|user| async move {
-            members.is_member(channel, user).await.map(|is_member| (!is_member).then(|| user.clone()))
-        });
-        let looks: Vec<_> = looks.collect();
-        let found: Vec<Option<UserId>> = stream::iter(looks).buffer_unordered(PARALLEL).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+        let noted = im.inner.cluster.conversations().noted_readers(channel, users).await?;
+        let new = users.iter().zip(noted).filter(|(_, noted)| noted.is_none());
+        Ok(new.map(|(user, _)| user.clone()).collect())
     }
 
-    /// What was said up to here is not unread to new members.
+    /// Notes that they are members.
+    pub(in crate::backend) async fn note_members(&self, users: &[UserId]) -> Result<(), ChannelError> {
+        let (im, channel) = self.parts()?;
+        Ok(im.inner.cluster.conversations().note_readers(channel, users, 0).await?)
+    }
+
+    /// What was said up to here is not unread to new members, and not shown where they see the channel from their joining
+    /// on. Where the channel was closed, it is open to them again.
     pub(in crate::backend) async fn begin_reading(
         &self,
         users: &[UserId],
         end: u64,
+        from_joining: bool,
     ) -> Result<(), ChannelError> {
         let (im, channel) = self.parts()?;
         let (store, name) = (im.inner.cluster.conversations(), Recipient::Channel(channel.clone()));
-        let patch = ConversationPatch { read: Some(ReadMark::new(end, None)), ..Default::default() };
+        let patch = ConversationPatch {
+            read: Some(ReadMark::new(end, None)).filter(|read| read.seq > 0),
+            joined: from_joining.then_some(end),
+            closed: Some(None),
+            ..Default::default()
+        };
         let begins: Vec<_> = users.iter().map(|user| store.change(user, &name, &patch)).collect();
         stream::iter(begins).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
         Ok(())

@@ -208,3 +208,80 @@ async fn what_is_recalled_counts_no_more_and_a_last_message_says_what_it_says_no
     assert_eq!(team.last.map(|last| last.message_id), Some(first), "recalled, and there");
     assert!(team.last_recalled.is_some());
 }
+
+#[tokio::test]
+async fn what_the_back_end_says_itself_counts_with_a_system_user() {
+    let system: UserId = "system".parse().unwrap();
+    let config = crate::backend::ImConfig { system_user: Some(system.clone()), ..Default::default() };
+    let im = Im::start(crate::cluster::Cluster::embedded(), config).await.unwrap();
+    let (zoe, yves): (UserId, UserId) = ("zoe".parse().unwrap(), "yves".parse().unwrap());
+    im.send(Message::to(user(&zoe)).text("welcome!")).await.unwrap();
+    let page = im.conversations(&zoe, 0, 10).await.unwrap();
+    let [listed] = &page.conversations[..] else { panic!("{page:?}") };
+    assert_eq!((&listed.state.conversation, listed.unread), (&Recipient::User(system.clone()), 1));
+    assert_eq!(im.unread(&zoe).await.unwrap(), UnreadTotal { count: 1, more: false, conversations: 1 });
+
+    // Once, in whatever order users are named; and nothing is in the inbox of the system user.
+    for names in [[&zoe, &yves], [&yves, &zoe]] {
+        let message = Message::to(crate::backend::users(names)).text("news").idempotency_key("news");
+        im.send(message).await.unwrap();
+    }
+    let unread = async |user: &UserId| im.unread(user).await.unwrap().count;
+    assert_eq!((unread(&zoe).await, unread(&yves).await), (2, 1));
+    assert!(im.conversations(&system, 0, 10).await.unwrap().conversations.is_empty());
+
+    // A recall by the back end is its own, as before.
+    let sent = im.send(Message::to(user(&zoe)).text("wrong")).await.unwrap();
+    im.change(user(&zoe), Change::recall(sent.message_id)).await.unwrap();
+    assert_eq!(unread(&zoe).await, 2);
+    let last = im.conversations(&zoe, 0, 10).await.unwrap().conversations.remove(0);
+    assert!(last.last_recalled.is_some_and(|recalled| recalled.by.is_none()));
+}
+
+#[tokio::test]
+async fn notices_and_silent_messages_are_not_unread() {
+    let im = Im::with_cluster(crate::cluster::Cluster::embedded()).await.unwrap();
+    let (bob, team): (UserId, crate::id::ChannelId) = ("bob".parse().unwrap(), "team".parse().unwrap());
+    im.channel(&team).add_members(["alice", "bob"]).await.unwrap();
+    let notice = crate::content::Notice::new("member.joined", "carol joined");
+    im.send(Message::to(channel(&team)).content(notice)).await.unwrap();
+    let silent = im.send(Message::to(channel(&team)).from("alice").text("score: 1").silent()).await.unwrap();
+    im.send(Message::to(user(&bob)).from("alice").content(Content::text("moved in").silent())).await.unwrap();
+    let page = im.conversations(&bob, 0, 10).await.unwrap();
+    assert_eq!((page.unread, page.conversations.len()), (0, 2), "{page:?}");
+    assert!(page.conversations.iter().all(|listed| listed.last.is_some()), "they show all the same");
+    // An edit does not make it count.
+    let edit = Change::edit(silent.message_id, "score: 2");
+    im.change(channel(&team), edit).await.unwrap();
+    assert_eq!(im.unread(&bob).await.unwrap().count, 0);
+    im.send(Message::to(channel(&team)).from("alice").text("hi")).await.unwrap();
+    assert_eq!(im.unread(&bob).await.unwrap().count, 1);
+}
+
+#[tokio::test]
+async fn what_counts_is_what_the_user_wants_to_count() {
+    let im = Im::with_cluster(crate::cluster::Cluster::embedded()).await.unwrap();
+    let (bob, team): (UserId, crate::id::ChannelId) = ("bob".parse().unwrap(), "team".parse().unwrap());
+    im.channel(&team).add_members(["alice", "bob"]).await.unwrap();
+    for text in 0..3 {
+        im.send(Message::to(channel(&team)).from("alice").text(text.to_string())).await.unwrap();
+    }
+    let calling = Content::text("@bob").mention(bob.clone());
+    im.send(Message::to(channel(&team)).from("alice").content(calling)).await.unwrap();
+    let set = async |change| im.set_conversation(&bob, team.clone(), change).await.unwrap();
+    let unread = async || im.unread(&bob).await.unwrap().count;
+    let change = ConversationChange::new;
+    assert_eq!(unread().await, 4);
+    set(change().mentions_only(true)).await;
+    assert_eq!(unread().await, 1);
+    set(change().mentions_only(false).mute_until(u64::MAX)).await;
+    assert_eq!(unread().await, 0);
+    set(change().mute_until(1000)).await;
+    assert_eq!(unread().await, 4, "that was in 1970");
+    assert!(set(change().mark_unread(true)).await.marked_unread);
+    assert!(!set(change().read(ReadMark::new(2, None))).await.marked_unread);
+    assert_eq!(unread().await, 2);
+    // What is older than what stands there is left out, also of a back end.
+    let state = set(change().draft("now")).await;
+    assert_eq!(state.draft, "now");
+}

@@ -31,6 +31,7 @@ impl Message {
             return Err(InvalidMessage::NoRecipient);
         }
         let mut content = pb::Content::from(self.content);
+        content.silent |= self.is_silent;
         forget_amended(&mut content);
         if content::is_empty(&content) {
             return Err(InvalidMessage::NoContent);
@@ -81,6 +82,7 @@ impl Message {
             channel,
             is_for_me: is_for_me && from.is_some(),
             from,
+            is_system: self.is_system,
             amends,
             changes,
             deletes,
@@ -140,6 +142,7 @@ pub(in crate::backend) enum InvalidMessage {
     Content(InvalidContent),
     ChangeNeedsLog,
     DeletionInChannel,
+    OtherTarget { named: String, given: String },
 }
 
 impl From<InvalidContent> for InvalidMessage {
@@ -182,6 +185,8 @@ pub(in crate::backend) struct Prepared {
     pub(in crate::backend) users: Vec<UserId>,
     pub(in crate::backend) channel: Option<ChannelId>,
     pub(in crate::backend) from: Option<UserId>,
+    /// It is from the system user, whose inbox gets no copy.
+    pub(in crate::backend) is_system: bool,
     /// Nobody else learns of it: it is in the sender's inbox alone.
     pub(in crate::backend) is_for_me: bool,
     /// It takes away what another message says, which is at this place in the first log; 0: not known.
@@ -200,6 +205,11 @@ pub(in crate::backend) struct Prepared {
 }
 
 impl Prepared {
+    /// The sender whose inbox gets a copy.
+    pub(in crate::backend) fn owner(&self) -> Option<&UserId> {
+        self.from.as_ref().filter(|_| !self.is_system)
+    }
+
     /// Whether devices of this terminal get it.
     pub(in crate::backend) fn wants(&self, terminal: Terminal) -> bool {
         self.terminals.is_empty() || self.terminals.contains(&terminal)
@@ -329,11 +339,31 @@ mod tests {
         let logged = Message::to(channel("g")).text("hi").priority(Priority::Low);
         assert_eq!(logged.clone().prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
         assert!(logged.clone().durability(Durability::Live).prepare().is_ok());
-        let to_bob = logged.durability(Durability::Live).retarget(user("bob"));
+        let to_bob = Message { to: user("bob"), ..logged.durability(Durability::Live) };
         assert_eq!(to_bob.prepare().err(), Some(InvalidMessage::PriorityNeedsLive));
-        let everyone = Message::new().text("hi").retarget(Target::everyone());
+        let everyone = Message::new().text("hi").retarget(Target::everyone()).unwrap();
         assert_eq!(everyone.clone().prepare().err(), Some(InvalidMessage::EveryoneNeedsLive));
         assert!(everyone.durability(Durability::Live).prepare().is_ok());
+    }
+
+    #[test]
+    fn a_message_for_one_target_does_not_go_to_another() {
+        let to_team = || Target::channel(ChannelId::parse("team"));
+        assert!(Message::new().retarget(to_team()).is_ok());
+        assert!(Message::to(channel("team")).retarget(to_team()).is_ok());
+        for message in
+            [Message::to(user("bob")), Message::to(channel("crew")), Message::to(users(["a", "b"]))]
+        {
+            for other in [to_team(), Target::everyone()] {
+                let error = message.clone().retarget(other).unwrap_err();
+                assert!(matches!(error, InvalidMessage::OtherTarget { .. }), "{error:?}");
+            }
+        }
+        let error = Message::to(user("bob")).retarget(to_team()).unwrap_err();
+        let expected = InvalidMessage::OtherTarget { named: "user bob".into(), given: "channel team".into() };
+        assert_eq!(error, expected);
+        let wrong = Message::to(user("bob")).retarget(Target::channel(ChannelId::parse("no channel")));
+        assert!(matches!(wrong.unwrap().text("hi").prepare(), Err(InvalidMessage::Channel(_))));
     }
 
     #[test]

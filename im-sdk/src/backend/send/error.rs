@@ -62,6 +62,17 @@ pub enum SendError {
     /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
     #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
     DeletionInChannel,
+    /// The message was made for one target and given to another: [`Channel::send`](crate::backend::Channel::send),
+    /// [`Room::send`](crate::backend::Room::send) or [`Im::broadcast`](crate::backend::Im::broadcast).
+    #[error(
+        "the message is for {named}, and was to be sent to {given}: make it with Message::new(), or send it with Im::send"
+    )]
+    OtherTarget {
+        /// Whom it was made for.
+        named: String,
+        /// Whom it was given to.
+        given: String,
+    },
     /// The idempotency key was used for another message.
     #[error("the idempotency key was used for another message")]
     Conflict,
@@ -148,6 +159,7 @@ impl From<InvalidMessage> for SendError {
             InvalidMessage::Content(error) => Self::InvalidContent(error),
             InvalidMessage::ChangeNeedsLog => Self::ChangeNeedsLog,
             InvalidMessage::DeletionInChannel => Self::DeletionInChannel,
+            InvalidMessage::OtherTarget { named, given } => Self::OtherTarget { named, given },
         }
     }
 }

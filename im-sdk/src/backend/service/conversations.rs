@@ -11,7 +11,7 @@ use super::{
     request::{RequestKind, permit},
 };
 use crate::{
-    ConversationChange, ConversationState,
+    ConversationChange, ConversationState, Recipient,
     backend::{
         ConversationError, Marked, ReadersError,
         conversations::{
@@ -51,7 +51,8 @@ pub(super) async fn list(
     let limit = ReadLimit::new(limit).with_bytes(MAX_FRAME_BYTES);
     let list =
         im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
-    let RawList { conversations, more, unread, unread_more, version, inbox_end } = list;
+    let RawList { conversations, more, unread, version, inbox_end } = list;
+    let (unread, unread_more) = (unread.count, unread.more);
     let conversations = conversations.into_iter().map(listed).collect();
     Ok(fit(pb::RawConversations { version, conversations, more, unread, unread_more, inbox_end }))
 }
@@ -84,6 +85,7 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
         unread_more: unread.more,
         unread_seqs: unread.seqs(),
         mention_seqs: unread.mentions(),
+        mentions: unread.mentioned(),
         unread_ids: unread.ids().into_iter().map(MessageId::as_u64).collect(),
         last_edit: last_edit.map_or(0, |edit| edit.change.as_u64()),
         last_recall: last_recalled.map(last_recall),
@@ -98,7 +100,8 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
     listed
 }
 
-/// Carries out what a device sets. Channels that the user is no member of are passed over, unless there are no others.
+/// Carries out what a device sets. Channels that the user is no member of are passed over, and conversations beyond the
+/// limit, unless there are no others.
 pub(super) async fn mark<H: Handler>(
     im: &Im,
     handler: &H,
@@ -107,13 +110,14 @@ pub(super) async fn mark<H: Handler>(
 ) -> Result<pb::Marked, pb::Refused> {
     let marks = parse(asked).map_err(|reason| refused(RefusalKind::Invalid, reason, 0))?;
     // All are asked about before any is carried out.
-    for (conversation, change) in &marks {
-        let kind = RequestKind::Mark(conversation.clone(), change.clone());
+    for mark in &marks {
+        let kind = RequestKind::Mark(mark.conversation.clone(), mark.change.clone());
         permit(im, handler, asker, kind).await?;
     }
-    let (mut states, mut changed, mut not_a_member) = (Vec::new(), Vec::new(), None);
-    for (conversation, change) in marks {
-        match im.change_conversation(&asker.user, &conversation, change).await {
+    let (mut states, mut changed, mut not_set) = (Vec::new(), Vec::new(), None);
+    for Asked { conversation, change, known, age_ms } in marks {
+        let made = im.made(Some(&asker.device), known, age_ms);
+        match im.change_conversation(&asker.user, &conversation, change, made).await {
             Ok((outcome, receipt)) => {
                 if let Some(receipt) = receipt {
                     show_peer(im, handler, asker, receipt).await?;
@@ -123,7 +127,8 @@ pub(super) async fn mark<H: Handler>(
                     changed.push(outcome);
                 }
             }
-            Err(error @ ConversationError::NotAMember) => not_a_member = Some(error),
+            Err(error @ ConversationError::NotAMember) => not_set = Some(error),
+            Err(error) if is_too_many(&error) => not_set = Some(error),
             Err(error) => return Err(failed(&asker.user, &error)),
         }
     }
@@ -136,8 +141,8 @@ pub(super) async fn mark<H: Handler>(
         // Nothing depends on it: what failed is in the log.
         let _ = call.run(|| handler.marked(marked)).await;
     }
-    match not_a_member {
-        Some(error) if states.is_empty() => Err(own_rule(NOT_A_MEMBER, error.to_string())),
+    match not_set {
+        Some(error) if states.is_empty() => Err(failed(&asker.user, &error)),
         _ => Ok(pb::Marked { states }),
     }
 }
@@ -157,8 +162,18 @@ async fn show_peer<H: Handler>(
     Ok(())
 }
 
+/// What a device sets in one conversation.
+struct Asked {
+    conversation: Recipient,
+    change: ConversationChange,
+    /// All changes up to this version were known to the device.
+    known: u64,
+    /// How long ago the user set it.
+    age_ms: u64,
+}
+
 /// All of them, or why they make no sense.
-fn parse(asked: pb::MarkRequest) -> Result<Vec<(crate::Recipient, ConversationChange)>, String> {
+fn parse(asked: pb::MarkRequest) -> Result<Vec<Asked>, String> {
     if asked.marks.is_empty() || asked.marks.len() > MAX_MARKS {
         return Err(format!(
             "a request takes 1 to {MAX_MARKS} marks, and this one has {}",
@@ -171,7 +186,8 @@ fn parse(asked: pb::MarkRequest) -> Result<Vec<(crate::Recipient, ConversationCh
         if seqs.iter().any(|seq| *seq > MAX_MARKED_SEQ) {
             return Err("no log has an entry as far as that".to_owned());
         }
-        Ok((conversation, ConversationChange::from(mark)))
+        let (known, age_ms) = (mark.known, mark.age_ms.unwrap_or(0));
+        Ok(Asked { conversation, change: ConversationChange::from(mark), known, age_ms })
     };
     asked.marks.into_iter().map(parse).collect()
 }
@@ -198,6 +214,10 @@ pub(super) async fn readers<H: Handler>(
     Ok(pb::Readers { count: readers.count, users })
 }
 
+fn is_too_many(error: &ConversationError) -> bool {
+    matches!(error, ConversationError::Store(error) if error.is_too_many())
+}
+
 fn limit(asked: u32, most: usize) -> usize {
     match usize::try_from(asked) {
         Ok(0) => USUAL_PAGE.min(most),
@@ -210,6 +230,7 @@ fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
     match error {
         ConversationError::DraftTooLong { .. } => refused(RefusalKind::Invalid, error.to_string(), 0),
         ConversationError::NotAMember => own_rule(NOT_A_MEMBER, error.to_string()),
+        error if is_too_many(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
         _ => {
             throttled!(warn, %user, %error, "conversations could not be read or changed");
             let reason = "the conversations could not be read or changed".to_owned();

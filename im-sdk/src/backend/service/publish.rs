@@ -524,6 +524,7 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::ChangeNeedsLog
         | SendError::DeletionInChannel
         | SendError::NoSuchMessage { .. }
+        | SendError::OtherTarget { .. }
         | SendError::NoArchive => {
             let reason = "the back end made a message of it that cannot be sent";
             refused(pb::RefusalKind::Invalid, reason, 0)

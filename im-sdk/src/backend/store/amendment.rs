@@ -163,7 +163,9 @@ impl Amendment {
                 }
                 let there = content.and_then(|content| Self::carried_out(self.message_id, content));
                 let is_higher = there.is_none_or(|there| there.rank() < self.rank());
-                is_higher.then(|| self.content.clone())
+                // Whether it counts as unread was said with the message, not with what changes it.
+                let silent = content.is_some_and(|content| content.silent);
+                is_higher.then(|| pb::Content { silent, ..self.content.clone() })
             }
             // A change is no message.
             _ => None,

@@ -32,6 +32,8 @@ pub(super) struct Item {
     unread: BTreeMap<u64, Option<MessageId>>,
     places: BTreeMap<MessageId, u64>,
     mentions: BTreeSet<u64>,
+    /// Of those whose places are not known, how many mention the user.
+    unlisted_mentions: usize,
 }
 
 impl From<ListedConversation> for Item {
@@ -58,6 +60,9 @@ impl From<ListedConversation> for Item {
             full: listed.unread_more && count >= MAX_UNREAD,
             places: unread.iter().filter_map(|(seq, id)| Some(((*id)?, *seq))).collect(),
             unread,
+            unlisted_mentions: usize::try_from(listed.mentions)
+                .unwrap_or(MAX_UNREAD)
+                .saturating_sub(listed.mention_seqs.len()),
             mentions: listed.mention_seqs.into_iter().collect(),
             state: listed.state,
         }
@@ -86,6 +91,7 @@ impl Item {
             unread: BTreeMap::new(),
             places: BTreeMap::new(),
             mentions: BTreeSet::new(),
+            unlisted_mentions: 0,
         }
     }
 
@@ -110,6 +116,11 @@ impl Item {
         self.total().min(MAX_UNREAD)
     }
 
+    /// How many of the unread messages mention the user.
+    pub(super) fn mentioned(&self) -> usize {
+        self.unlisted_mentions.saturating_add(self.mentions.len()).min(MAX_UNREAD)
+    }
+
     pub(super) fn more(&self) -> bool {
         self.more || self.total() > MAX_UNREAD
     }
@@ -128,6 +139,7 @@ impl Item {
             unread: u32::try_from(self.count()).unwrap_or(u32::MAX),
             unread_more: self.more(),
             mention_seqs: self.mentions.range(first..).copied().collect(),
+            mentions: u32::try_from(self.mentioned()).unwrap_or(u32::MAX),
             unread_ids: ids.into_iter().collect::<Option<_>>().unwrap_or_default(),
             unread_seqs,
         }
@@ -146,7 +158,7 @@ impl Item {
         }
         self.end = seq;
         // What changes another message is none to be shown or counted.
-        if seq <= self.state.deleted || !stands_alone(&message.content) {
+        if !self.state.shows(seq) || !stands_alone(&message.content) {
             return;
         }
         if !done.is_some_and(ShownMessage::is_deleted) {
@@ -249,7 +261,7 @@ impl Item {
         }
         let before = std::mem::replace(&mut self.state, state);
         let (was, is) = (before.read_to(), self.state.read_to());
-        if self.last_seq() <= self.state.deleted {
+        if !self.state.shows(self.last_seq()) {
             self.last = None;
             (self.last_edit, self.last_recalled) = (None, None);
         }
@@ -264,6 +276,7 @@ impl Item {
         let covers_unlisted = is >= first.unwrap_or(self.end);
         if covers_unlisted {
             (self.unlisted, self.more, self.full) = (0, false, false);
+            self.unlisted_mentions = 0;
         }
         is > was && (covers_unlisted || (self.unlisted == 0 && !self.more))
     }

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap, VecDeque},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::{ConversationPage, ListedConversation, item::Item};
@@ -19,7 +20,7 @@ use crate::{
 /// Unread messages of one conversation are counted up to here, as back ends do.
 pub(super) const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
 
-/// Mentions are looked for among so many of the newest unread messages, as back ends do.
+/// The places of so many of the newest unread messages are known, as back ends list them.
 pub(super) const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
 /// How many entries are remembered, for a page that was made before they came.
@@ -142,7 +143,10 @@ impl ConversationList {
                 self.recent.retain(|recent| recent.log != position.log);
                 match (&position.log, reason) {
                     (Log::Channel(channel), ResetReason::Left) => {
-                        self.items.remove(&Recipient::Channel(channel.clone())).is_some()
+                        let name = Recipient::Channel(channel.clone());
+                        // One that was closed stays, as long as the user wants it.
+                        let is_kept = self.items.get(&name).is_some_and(|item| item.state.closed.is_some());
+                        !is_kept && self.items.remove(&name).is_some()
                     }
                     _ => {
                         // What was done may have been taken away with what it was done to.
@@ -170,11 +174,19 @@ impl ConversationList {
         self.items.get(conversation).map(Item::show)
     }
 
-    /// Unread messages in all conversations that are in the list and not muted.
+    /// Unread messages in all conversations that are in the list and not muted now, by this device's clock. Of those with
+    /// [`mentions_only`](ConversationState::mentions_only) the messages that mention the user count.
+    #[doc(alias = "badge")]
     pub fn unread(&self) -> Unread {
-        let heard = self.items.values().filter(|item| item.is_listed() && !item.state.muted);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.unread_at(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The same at another time, in milliseconds since the Unix epoch.
+    pub fn unread_at(&self, unix_ms: u64) -> Unread {
+        let heard = self.items.values().filter(|item| item.is_listed() && !item.state.is_muted_at(unix_ms));
         heard.fold(Unread::default(), |sum, item| Unread {
-            count: sum.count + item.count() as u64,
+            count: sum.count + if item.state.mentions_only { item.mentioned() } else { item.count() } as u64,
             more: sum.more || item.more(),
         })
     }

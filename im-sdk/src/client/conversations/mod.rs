@@ -70,6 +70,8 @@ pub struct ListedConversation {
     pub unread_ids: Vec<MessageId>,
     /// The places of those of them that mention the user.
     pub mention_seqs: Vec<u64>,
+    /// How many of the unread messages mention the user, whether their places are known or not.
+    pub mentions: u32,
 }
 
 impl ListedConversation {

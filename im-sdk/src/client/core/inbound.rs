@@ -74,6 +74,7 @@ impl<T> Core<T> {
         self.order.handle_welcome();
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         self.logs.handle_connected(now, &mut self.rng);
+        self.conversations.handle_connected(now);
         self.ask_for_rooms(now);
         Ok(())
     }

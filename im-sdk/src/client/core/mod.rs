@@ -157,7 +157,7 @@ impl<T> Core<T> {
             outbox: Outbox::new(within(config.publish_timeout), &saved, installation),
             requests: Requests::new(within(config.request_timeout)),
             answers: VecDeque::new(),
-            conversations: Conversations::default(),
+            conversations: Conversations::load(&saved),
             rooms: Rooms::new(check_every),
             logs: Logs::new(&saved.cursors, check_every),
             saving: Saving::of(saved.user),

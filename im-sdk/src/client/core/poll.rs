@@ -116,7 +116,7 @@ impl<T> Core<T> {
             })
             .or_else(|| self.rooms.poll_transmit())
             .or_else(|| if open { self.outbox.poll_transmit(now, self.limits) } else { None })
-            .or_else(|| if open { self.requests.poll_transmit() } else { None })?;
+            .or_else(|| if open { self.requests.poll_transmit(now) } else { None })?;
         session.heartbeat.handle_sent(now);
         Some(frame)
     }

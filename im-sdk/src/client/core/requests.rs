@@ -55,6 +55,7 @@ struct Waiting<T> {
     /// `None`: the core asks by itself, for as long as it takes.
     ticket: Option<T>,
     question: Question,
+    asked_at: Instant,
     deadline: Instant,
     state: State,
 }
@@ -105,7 +106,8 @@ impl<T> Requests<T> {
 
     fn push(&mut self, now: Instant, ticket: Option<T>, question: Question) {
         self.last_number += 1;
-        let waiting = Waiting { ticket, question, deadline: now + self.timeout, state: State::Ready };
+        let deadline = now + self.timeout;
+        let waiting = Waiting { ticket, question, asked_at: now, deadline, state: State::Ready };
         self.waiting.insert(self.last_number, waiting);
     }
 
@@ -116,7 +118,7 @@ impl<T> Requests<T> {
 
     /// The next frame to send, which counts as sent from here on. What concerns the same room goes one after the other: a
     /// join and a leave that two back ends carry out at the same time could end either way.
-    pub(super) fn poll_transmit(&mut self) -> Option<Bytes> {
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let sent = self.waiting.values().filter(|waiting| waiting.state == State::Sent).count();
         if sent >= MAX_SENT {
             return None;
@@ -129,7 +131,9 @@ impl<T> Requests<T> {
         let number = *next?.0;
         let waiting = self.waiting.get_mut(&number)?;
         waiting.state = State::Sent;
-        let question = Some(waiting.question.clone());
+        let mut question = waiting.question.clone();
+        grow_older(&mut question, now.saturating_duration_since(waiting.asked_at));
+        let question = Some(question);
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
@@ -209,6 +213,16 @@ impl<T> Requests<T> {
             delayed.into_iter().chain(deadline).min()
         };
         self.waiting.values().filter_map(next).min()
+    }
+}
+
+/// What was set in conversations is older by as much as it has waited here.
+fn grow_older(question: &mut Question, by: Duration) {
+    if let Question::Mark(request) = question {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        for age_ms in request.marks.iter_mut().filter_map(|mark| mark.age_ms.as_mut()) {
+            *age_ms = age_ms.saturating_add(by);
+        }
     }
 }
 

@@ -45,6 +45,7 @@ impl<T> Core<T> {
             next_local_id: self.outbox.next_local_id(),
             next_number: self.outbox.next_number(),
             installation: self.outbox.installation(),
+            marks: self.conversations.poll_save(),
         };
         self.saving.user_unsaved = false;
         self.saving.outstanding = Some(batch.clone());
@@ -86,11 +87,15 @@ impl<T> Core<T> {
         self.saving.retry_at = Some(now + ceiling / 2 + random_within(&mut self.rng, ceiling / 2));
         self.saving.user_unsaved = true;
         self.logs.handle_not_saved(&batch.cursors, &batch.left);
+        self.conversations.handle_not_saved(&batch.marks);
         self.outbox.handle_not_saved(&batch.put, &batch.remove, &SendError::Store(error));
     }
 
     fn has_unsaved(&self) -> bool {
-        self.outbox.has_unsaved() || self.logs.has_unsaved() || self.saving.user_unsaved
+        self.outbox.has_unsaved()
+            || self.logs.has_unsaved()
+            || self.conversations.has_unsaved()
+            || self.saving.user_unsaved
     }
 }
 

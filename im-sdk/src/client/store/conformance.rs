@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Batch, Saved, SavedCursor, SavedPublish, Store};
+use super::{Batch, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, Store};
 
 /// Opens the same store again, after whoever had it open before is gone.
 pub type Reopen = Box<dyn Fn() -> Arc<dyn Store>>;
@@ -17,6 +17,7 @@ pub fn check(make: impl Fn() -> Reopen) {
     order_is_by_local_id(&make());
     every_value_fits(&make());
     many_batches_add_up(&make());
+    marks_are_replaced_by_conversation(&make());
 }
 
 fn a_new_store_is_empty(reopen: &Reopen) {
@@ -34,6 +35,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         next_local_id: 3,
         next_number: 11,
         installation: 77,
+        marks: vec![marks("", "team", &[3, 4]), marks("bob", "", &[5])],
     };
     let store = reopen();
     store.save(&batch).unwrap();
@@ -44,6 +46,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         next_local_id: 3,
         next_number: 11,
         installation: 77,
+        marks: batch.marks,
     };
     assert_eq!(load(&store), expected);
     drop(store);
@@ -94,6 +97,29 @@ fn cursors_of_channels_that_were_left_go(reopen: &Reopen) {
     assert_eq!(load(&store).cursors, [cursor("", 1, 1), cursor("red", 4, 4)]);
     store.save(&Batch { cursors: vec![cursor("blue", 9, 9)], ..Batch::default() }).unwrap();
     assert_eq!(load(&store).cursors.len(), 3, "it can be followed again");
+}
+
+fn marks_are_replaced_by_conversation(reopen: &Reopen) {
+    let store = reopen();
+    let save = |marks: Vec<SavedMarks>| store.save(&Batch { marks, ..Batch::default() }).unwrap();
+    save(vec![marks("bob", "", &[1]), marks("", "bob", &[2, u64::MAX]), marks("carol", "", &[3])]);
+    // One of a user, and one of a channel of the same name.
+    save(vec![marks("bob", "", &[7, 6]), marks("carol", "", &[]), marks("nobody", "", &[])]);
+    let expected = [marks("", "bob", &[2, u64::MAX]), marks("bob", "", &[7, 6])];
+    let sorted = |store: &Arc<dyn Store>| {
+        let mut marks = store.load().unwrap().marks;
+        marks.sort_by(|a, b| (&a.to, &a.channel).cmp(&(&b.to, &b.channel)));
+        marks
+    };
+    assert_eq!(sorted(&store), expected);
+    drop(store);
+    assert_eq!(sorted(&reopen()), expected);
+}
+
+/// What was set in a conversation at these times.
+fn marks(to: &str, channel: &str, times: &[u64]) -> SavedMarks {
+    let mark = |set_at_ms: &u64| SavedMark { set_at_ms: *set_at_ms, mark: vec![0, 255, 1] };
+    SavedMarks { to: to.into(), channel: channel.into(), marks: times.iter().map(mark).collect() }
 }
 
 fn order_is_by_local_id(reopen: &Reopen) {

@@ -40,6 +40,10 @@ impl Store for MemoryStore {
         saved.next_local_id = batch.next_local_id;
         saved.next_number = batch.next_number;
         saved.installation = batch.installation;
+        for marks in &batch.marks {
+            saved.marks.retain(|old| (&old.to, &old.channel) != (&marks.to, &marks.channel));
+            saved.marks.extend((!marks.marks.is_empty()).then(|| marks.clone()));
+        }
         for cursor in &batch.cursors {
             saved.cursors.retain(|old| old.channel != cursor.channel);
             saved.cursors.push(cursor.clone());

@@ -58,6 +58,8 @@ pub struct Saved {
     /// What tells this store's numbers from those of every other store that the device ever had; 0: none was given yet, or an
     /// earlier version made the store.
     pub installation: u64,
+    /// What was set in conversations and is not settled, at most one for each conversation, in any order.
+    pub marks: Vec<SavedMarks>,
 }
 
 /// Changes that belong together.
@@ -80,6 +82,41 @@ pub struct Batch {
     /// Replaces the installation. A store that forgot it, and kept the numbers, would have messages that are sent again taken for
     /// new ones.
     pub installation: u64,
+    /// Replace those of the same conversation; the others stay. One without marks is to be forgotten.
+    pub marks: Vec<SavedMarks>,
+}
+
+/// What was set in a conversation, and no back end has taken yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SavedMarks {
+    /// The conversation with this user; empty where it is a channel.
+    pub to: String,
+    /// The channel; empty where it is a user.
+    pub channel: String,
+    /// In the order in which they were made.
+    pub marks: Vec<SavedMark>,
+}
+
+impl SavedMarks {
+    /// None of a conversation.
+    pub(crate) fn of(conversation: &Recipient) -> Self {
+        let SavedPublish { to, channel, .. } = SavedPublish::to(conversation);
+        Self { to, channel, marks: Vec::new() }
+    }
+
+    /// Which conversation it is; `None` if that makes no sense.
+    pub(crate) fn conversation(&self) -> Option<Recipient> {
+        recipient(&self.to, &self.channel)
+    }
+}
+
+/// Something that was set in a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SavedMark {
+    /// When, by the device's clock, in milliseconds since the Unix epoch.
+    pub set_at_ms: u64,
+    /// What, encoded as the protocol's `Mark`.
+    pub mark: Vec<u8>,
 }
 
 /// How far the application has dealt with a log.
@@ -123,11 +160,15 @@ impl SavedPublish {
 
     /// Whom it is for; `None` if that makes no sense.
     pub(crate) fn recipient(&self) -> Option<Recipient> {
-        match (&*self.to, &*self.channel) {
-            (user, "") => UserId::parse(user).ok().map(Recipient::User),
-            ("", channel) => ChannelId::parse(channel).ok().map(Recipient::Channel),
-            _ => None,
-        }
+        recipient(&self.to, &self.channel)
+    }
+}
+
+fn recipient(user: &str, channel: &str) -> Option<Recipient> {
+    match (user, channel) {
+        (user, "") => UserId::parse(user).ok().map(Recipient::User),
+        ("", channel) => ChannelId::parse(channel).ok().map(Recipient::Channel),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, Row, Transaction, named_params};
 
-use super::{Batch, Saved, SavedCursor, SavedPublish, Store, StoreError};
+use super::{Batch, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, Store, StoreError};
 
 /// Keeps everything in one SQLite file, which survives the process, and power failures as far as the disk does.
 ///
@@ -52,6 +52,12 @@ impl Store for SqliteStore {
         saved.cursors =
             collect(&transaction, "SELECT channel, seq, id FROM cursor ORDER BY channel", cursor)?;
         saved.outbox = collect(&transaction, SELECT_OUTBOX, publish)?;
+        for (to, channel, mark) in collect(&transaction, SELECT_MARKS, mark)? {
+            match saved.marks.last_mut().filter(|last| (&last.to, &last.channel) == (&to, &channel)) {
+                Some(last) => last.marks.push(mark),
+                None => saved.marks.push(SavedMarks { to, channel, marks: vec![mark] }),
+            }
+        }
         Ok(saved)
     }
 
@@ -63,6 +69,7 @@ impl Store for SqliteStore {
         batch.left.iter().try_for_each(|channel| forget_cursor(&transaction, channel))?;
         batch.remove.iter().try_for_each(|id| remove(&transaction, *id))?;
         batch.put.iter().try_for_each(|publish| put(&transaction, publish))?;
+        batch.marks.iter().try_for_each(|marks| save_marks(&transaction, marks))?;
         Ok(transaction.commit()?)
     }
 }
@@ -73,10 +80,15 @@ fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
         0 => Ok(transaction.execute_batch(SCHEMA)?),
         1 => {
             transaction.execute_batch(FROM_1_TO_2)?;
-            Ok(transaction.execute_batch(FROM_2_TO_3)?)
+            transaction.execute_batch(FROM_2_TO_3)?;
+            Ok(transaction.execute_batch(FROM_3_TO_4)?)
         }
-        2 => Ok(transaction.execute_batch(FROM_2_TO_3)?),
-        3 => Ok(()),
+        2 => {
+            transaction.execute_batch(FROM_2_TO_3)?;
+            Ok(transaction.execute_batch(FROM_3_TO_4)?)
+        }
+        3 => Ok(transaction.execute_batch(FROM_3_TO_4)?),
+        4 => Ok(()),
         newer => Err(StoreError::Unreadable(format!("its version is {newer}"))),
     }
 }
@@ -144,6 +156,20 @@ fn put(transaction: &Transaction<'_>, publish: &SavedPublish) -> rusqlite::Resul
     Ok(())
 }
 
+fn save_marks(transaction: &Transaction<'_>, saved: &SavedMarks) -> rusqlite::Result<()> {
+    let SavedMarks { to, channel, marks } = saved;
+    transaction.execute("DELETE FROM mark WHERE receiver = ? AND channel = ?", (to, channel))?;
+    for (place, mark) in (0_i64..).zip(marks) {
+        transaction.execute(PUT_MARK, (to, channel, place, signed(mark.set_at_ms), &mark.mark))?;
+    }
+    Ok(())
+}
+
+fn mark(row: &Row<'_>) -> rusqlite::Result<(String, String, SavedMark)> {
+    let mark = SavedMark { set_at_ms: unsigned(row, 2)?, mark: row.get(3)? };
+    Ok((row.get(0)?, row.get(1)?, mark))
+}
+
 fn remove(transaction: &Transaction<'_>, local_id: u64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM outbox WHERE local_id = ?", [signed(local_id)])?;
     Ok(())
@@ -199,7 +225,15 @@ CREATE TABLE outbox (
     content BLOB NOT NULL,
     failure BLOB NOT NULL
 ) STRICT;
-PRAGMA user_version = 3;
+CREATE TABLE mark (
+    receiver TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    set_at_ms INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    PRIMARY KEY (receiver, channel, place)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 4;
 ";
 
 const FROM_1_TO_2: &str = "
@@ -210,6 +244,23 @@ const FROM_2_TO_3: &str = "
 ALTER TABLE state ADD COLUMN installation INTEGER NOT NULL DEFAULT 0;
 PRAGMA user_version = 3;
 ";
+
+const FROM_3_TO_4: &str = "
+CREATE TABLE mark (
+    receiver TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    set_at_ms INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    PRIMARY KEY (receiver, channel, place)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 4;
+";
+
+const SELECT_MARKS: &str =
+    "SELECT receiver, channel, set_at_ms, mark FROM mark ORDER BY receiver, channel, place";
+
+const PUT_MARK: &str = "INSERT INTO mark (receiver, channel, place, set_at_ms, mark) VALUES (?, ?, ?, ?, ?)";
 
 const SELECT_STATE: &str = "SELECT user, next_local_id, next_number, installation FROM state";
 
@@ -258,7 +309,7 @@ mod tests {
         assert_eq!(SqliteStore::open(&path).unwrap_err().code(), "unreadable");
 
         let newer = folder.path().join("newer.db");
-        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 4").unwrap();
+        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 5").unwrap();
         assert_eq!(SqliteStore::open(&newer).unwrap_err().code(), "unreadable");
     }
 
@@ -266,12 +317,15 @@ mod tests {
     fn a_file_of_the_first_version_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        let first = SCHEMA
+        let marks = SCHEMA.find("CREATE TABLE mark").unwrap();
+        let version = SCHEMA.find("PRAGMA user_version").unwrap();
+        let first = [&SCHEMA[..marks], &SCHEMA[version..]]
+            .concat()
             .replace("    channel TEXT NOT NULL DEFAULT '',\n", "")
             .replace("NOT NULL,\n    installation INTEGER NOT NULL DEFAULT 0\n", "NOT NULL\n")
             .replace("(1, '', 0, 0, 0)", "(1, '', 8, 9)");
         let old = Connection::open(&path).unwrap();
-        old.execute_batch(&first.replace("user_version = 3", "user_version = 1")).unwrap();
+        old.execute_batch(&first.replace("user_version = 4", "user_version = 1")).unwrap();
         old.execute_batch("INSERT INTO outbox VALUES (7, 8, 'bob', x'01', x'')").unwrap();
         drop(old);
         let expected = SavedPublish {

@@ -7,8 +7,7 @@ use futures_util::future::join_all;
 use crate::{
     ConversationState, ReadMark, Recipient,
     cluster::{
-        ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_CONVERSATIONS,
-        MAX_DELETED_MESSAGES,
+        ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_DELETED_MESSAGES, Made,
     },
     id::{ChannelId, MessageId, UserId},
 };
@@ -21,12 +20,16 @@ pub async fn check_conversations(store: &dyn Conversations) {
     nothing_is_set_at_first(store).await;
     marks_never_go_back(store).await;
     of_the_rest_the_last_change_counts(store).await;
+    an_older_setting_does_not_replace_a_newer_one(store).await;
+    what_is_read_is_not_marked_as_unread(store).await;
     a_lost_mark_can_be_replaced(store).await;
     versions_number_the_changes(store).await;
     users_and_conversations_are_apart(store).await;
     changes_at_once_all_count(store).await;
-    the_oldest_are_forgotten(store).await;
+    nothing_is_forgotten(store).await;
     readers_are_counted(store).await;
+    members_who_have_read_nothing_are_noted(store).await;
+    channels_are_closed_and_opened(store).await;
     contacts_have_a_direction(store).await;
     contacts_are_bounded(store).await;
     deleted_messages_are_remembered(store).await;
@@ -87,6 +90,66 @@ async fn of_the_rest_the_last_change_counts(store: &dyn Conversations) {
     change(store, &user, &team, back).await;
     let state = state(store, &user, &team).await;
     assert!(!state.pinned && state.muted && state.draft.is_empty() && state.hidden == 0, "{state:?}");
+}
+
+/// Whichever arrives last.
+async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn Conversations) {
+    let (user, bob) = (user(), Recipient::User(user()));
+    let made = |device: &str, at_ms, known| Some(Made { at_ms, known, device: device.into() });
+    let draft = |text: &str, made| ConversationPatch { draft: Some(text.into()), made, ..Default::default() };
+    let pin = |pinned, made| ConversationPatch { pinned: Some(pinned), made, ..Default::default() };
+    let first = change(store, &user, &bob, draft("first", made("a", 1000, 0))).await.state.version;
+    change(store, &user, &bob, pin(true, made("a", 1000, 0))).await;
+
+    let older = change(store, &user, &bob, draft("older", made("b", 900, first - 1))).await;
+    assert!(!older.changed && older.state.draft == "first", "{older:?}");
+    let newer = change(store, &user, &bob, draft("newer", made("b", 1100, first - 1))).await;
+    assert_eq!(newer.state.draft, "newer");
+    // Whoever knew of it means what it says, whatever its clock.
+    let knowing = change(store, &user, &bob, draft("knowing", made("a", 5, newer.state.version))).await;
+    assert_eq!(knowing.state.draft, "knowing");
+    change(store, &user, &bob, draft("much later", made("a", 2000, 0))).await;
+    // What one device says comes in its order.
+    assert_eq!(change(store, &user, &bob, draft("own", made("a", 1500, 0))).await.state.draft, "own");
+    assert!(!change(store, &user, &bob, draft("late", made("b", 1400, 0))).await.changed);
+    // Unless it was set back to a backup.
+    change(store, &user, &bob, draft("own", made("a", 200_000, 0))).await;
+    change(store, &user, &bob, draft("today", made("a", 300_000, 0))).await;
+    assert!(!change(store, &user, &bob, draft("from a backup", made("a", 1500, 0))).await.changed);
+    // Each setting has its own time, also where others were changed since.
+    assert!(!change(store, &user, &bob, pin(false, made("b", 999, 0))).await.changed);
+    assert!(change(store, &user, &bob, pin(false, made("b", 1000, 0))).await.changed);
+    // What cannot be replaced keeps nothing from what may.
+    let both = ConversationPatch { read: Some(mark(7)), ..draft("late", made("c", 10, 0)) };
+    let outcome = change(store, &user, &bob, both).await;
+    assert_eq!((outcome.changed, outcome.state.read, &*outcome.state.draft), (true, mark(7), "today"));
+    // Without a time it counts as it did.
+    assert_eq!(change(store, &user, &bob, draft("now", None)).await.state.draft, "now");
+
+    let muted = |until, made| ConversationPatch {
+        muted: Some(true),
+        muted_until_ms: Some(until),
+        made,
+        ..Default::default()
+    };
+    let until = change(store, &user, &bob, muted(70, made("a", 1000, 0))).await.state;
+    assert_eq!((until.muted, until.muted_until_ms), (true, Some(70)));
+    assert!(!change(store, &user, &bob, muted(0, made("b", 900, 0))).await.changed);
+    let for_ever = change(store, &user, &bob, muted(0, made("b", 1100, 0))).await.state;
+    assert_eq!((for_ever.muted, for_ever.muted_until_ms), (true, None));
+    let only = ConversationPatch { mentions_only: Some(true), ..Default::default() };
+    assert!(change(store, &user, &bob, only).await.state.mentions_only);
+}
+
+async fn what_is_read_is_not_marked_as_unread(store: &dyn Conversations) {
+    let (user, bob) = (user(), Recipient::User(user()));
+    let marked = ConversationPatch { marked_unread: Some(true), ..Default::default() };
+    change(store, &user, &bob, read(5)).await;
+    assert!(change(store, &user, &bob, marked.clone()).await.state.marked_unread);
+    let again = change(store, &user, &bob, read(5)).await;
+    assert!(again.changed && !again.state.marked_unread, "also where there is nothing further to read");
+    let both = change(store, &user, &bob, ConversationPatch { read: Some(mark(6)), ..marked }).await.state;
+    assert!(both.marked_unread && both.read == mark(6));
 }
 
 /// After a log was rolled back.
@@ -158,27 +221,47 @@ async fn changes_at_once_all_count(store: &dyn Conversations) {
     assert!(state.read == mark(10) && state.pinned && state.muted && state.draft == "a", "{state:?}");
 }
 
-async fn the_oldest_are_forgotten(store: &dyn Conversations) {
+async fn nothing_is_forgotten(store: &dyn Conversations) {
+    const MANY: usize = 1100;
     let user = user();
     let name = |index: usize| Recipient::Channel(format!("c-{index}").parse().expect("a channel id"));
-    let pin = ConversationPatch { pinned: Some(true), ..Default::default() };
-    change(store, &user, &name(0), pin).await;
-    for index in 1..3 {
+    for index in 0..MANY {
         change(store, &user, &name(index), read(1)).await;
     }
-    for index in 3..MAX_CONVERSATIONS {
-        change(store, &user, &name(index), read(1)).await;
+    let (mut listed, mut since) = (0, 0);
+    loop {
+        let page = store.changed_since(&user, since, 400).await.expect("changes");
+        assert_eq!((page.version, page.states.len() <= 400), (MANY as u64, true));
+        listed += page.states.len();
+        since = page.states.last().map_or(since, |state| state.version);
+        if !page.more {
+            break;
+        }
     }
-    // The oldest, but for what is said of it now.
-    change(store, &user, &name(1), read(2)).await;
-    change(store, &user, &name(MAX_CONVERSATIONS), read(1)).await;
+    assert_eq!(listed, MANY);
+    assert_eq!(state(store, &user, &name(0)).await.read, mark(1));
+}
+
+/// Checks an implementation that keeps the states of `limit` conversations of a user.
+///
+/// # Panics
+/// When a rule is broken.
+pub async fn check_conversation_limit(store: &dyn Conversations, limit: usize) {
+    let user = user();
+    let names: Vec<Recipient> = (0..=limit).map(|_| channel()).collect();
+    for name in &names[..limit] {
+        change(store, &user, name, read(1)).await;
+    }
+    let error = store.change(&user, &names[limit], &read(1)).await.expect_err("one too many");
+    assert!(error.is_too_many(), "{error}");
+    let nothing = change(store, &user, &names[limit], ConversationPatch::default()).await;
+    assert!(!nothing.changed, "what changes nothing takes no room");
+    for name in &names[..limit] {
+        assert_eq!(state(store, &user, name).await.read, mark(1), "nothing is forgotten");
+    }
+    assert!(change(store, &user, &names[0], read(2)).await.changed, "and what is there can be changed");
     let page = store.changed_since(&user, 0, usize::MAX).await.expect("changes");
-    assert_eq!(page.states.len(), MAX_CONVERSATIONS);
-    assert!(state(store, &user, &name(0)).await.pinned, "what is pinned stays");
-    assert_eq!(state(store, &user, &name(1)).await.read, mark(2), "what was changed lately stays");
-    assert_eq!(state(store, &user, &name(2)).await.version, 0, "the oldest is forgotten");
-    assert_eq!(state(store, &user, &name(3)).await.read, mark(1));
-    assert_eq!(state(store, &user, &name(MAX_CONVERSATIONS)).await.read, mark(1));
+    assert_eq!((page.states.len(), page.version), (limit, limit as u64 + 1));
 }
 
 async fn readers_are_counted(store: &dyn Conversations) {
@@ -211,6 +294,36 @@ async fn readers_are_counted(store: &dyn Conversations) {
     store.remove_readers(&team, &[]).await.expect("remove nobody");
     store.remove_readers(&team, &users).await.expect("remove all");
     assert_eq!(readers(0, 10).await, (0, BTreeSet::new()));
+}
+
+async fn members_who_have_read_nothing_are_noted(store: &dyn Conversations) {
+    let team: ChannelId = unique().parse().expect("a channel id");
+    let users: Vec<UserId> = (0..600).map(|_| user()).collect();
+    let noted = async || store.noted_readers(&team, &users).await.expect("noted readers");
+    assert!(noted().await.iter().all(Option::is_none));
+    store.note_reader(&team, &users[1], 7).await.expect("note");
+    store.note_readers(&team, &users[..599], 0).await.expect("note all but the last");
+    store.note_readers(&team, &[], 0).await.expect("note nobody");
+    let found = noted().await;
+    assert_eq!((found[0], found[1], found[598], found[599]), (Some(0), Some(7), Some(0), None));
+    assert_eq!(store.readers(&team, 1, 10).await.expect("readers").users, users[1..2]);
+    assert_eq!(store.readers(&team, 0, 1000).await.expect("readers").count, 599);
+    store.remove_readers(&team, &users[..1]).await.expect("remove");
+    assert_eq!(noted().await[0], None);
+    assert!(store.noted_readers(&team, &[]).await.expect("noted readers").is_empty());
+}
+
+async fn channels_are_closed_and_opened(store: &dyn Conversations) {
+    let (user, team) = (user(), channel());
+    let joined = ConversationPatch { joined: Some(4), ..Default::default() };
+    assert_eq!(change(store, &user, &team, joined.clone()).await.state.joined, 4);
+    assert!(!change(store, &user, &team, ConversationPatch { joined: Some(3), ..joined }).await.changed);
+    let closed = |at| ConversationPatch { closed: Some(at), ..Default::default() };
+    assert_eq!(change(store, &user, &team, closed(Some(9))).await.state.closed, Some(9));
+    assert!(!change(store, &user, &team, closed(Some(9))).await.changed);
+    assert!(!change(store, &user, &team, ConversationPatch::default()).await.changed);
+    assert_eq!(state(store, &user, &team).await.closed, Some(9));
+    assert_eq!(change(store, &user, &team, closed(None)).await.state.closed, None);
 }
 
 async fn contacts_have_a_direction(store: &dyn Conversations) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use archive::check_archive;
 pub use bus::check_bus;
-pub use conversations::check_conversations;
+pub use conversations::{check_conversation_limit, check_conversations};
 pub use log::check_log;
 pub use members::check_members;
 pub use routes::check_routes;

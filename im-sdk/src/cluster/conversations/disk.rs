@@ -11,8 +11,9 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{
     CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
-    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, MAX_CONTACTS, MAX_CONVERSATIONS,
-    MAX_DELETED_MESSAGES, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE, Readers, name, patch::Stored,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, LOOK_READERS, MAX_CONTACTS,
+    MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE, Readers, name,
+    patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -44,12 +45,19 @@ const DELETED: TableDefinition<(&str, u64), u64> = TableDefinition::new("deleted
 #[derive(Clone, Debug)]
 pub struct DiskConversations {
     database: Arc<Database>,
+    max: usize,
 }
 
 impl DiskConversations {
     /// In a file in which [`create`] has made the tables.
     pub(in crate::cluster) fn new(database: Arc<Database>) -> Self {
-        Self { database }
+        Self { database, max: MAX_CONVERSATIONS }
+    }
+
+    /// The same with another limit than [`MAX_CONVERSATIONS`].
+    #[must_use]
+    pub fn with_max_conversations(self, max: usize) -> Self {
+        Self { max, ..self }
     }
 
     async fn run<T: Send + 'static>(
@@ -81,7 +89,10 @@ impl Conversations for DiskConversations {
         patch: &ConversationPatch,
     ) -> Result<ChangedConversation, ConversationsError> {
         let (user, conversation, patch) = (user.clone(), conversation.clone(), patch.clone());
-        self.run(CHANGE, move |database| change(database, &user, conversation, &patch)).await
+        let max = self.max;
+        let changed =
+            self.run(CHANGE, move |database| change(database, &user, conversation, &patch, max)).await?;
+        changed.ok_or_else(|| ConversationsError::too_many(max))
     }
 
     async fn states(
@@ -135,16 +146,44 @@ impl Conversations for DiskConversations {
         user: &UserId,
         seq: u64,
     ) -> Result<(), ConversationsError> {
-        let (channel, user) = (channel.clone(), user.clone());
+        self.note_readers(channel, std::slice::from_ref(user), seq).await
+    }
+
+    async fn note_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        let (channel, users) = (channel.clone(), users.to_vec());
         self.run(NOTE, move |database| {
             let transaction = database.begin_write()?;
             {
                 let mut readers = transaction.open_table(READERS)?;
-                let key = (channel.as_str(), user.as_str());
-                let known = readers.get(key)?.map_or(0, |known| known.value());
-                readers.insert(key, seq.max(known))?;
+                for user in &users {
+                    let key = (channel.as_str(), user.as_str());
+                    let known = readers.get(key)?.map_or(0, |known| known.value());
+                    readers.insert(key, seq.max(known))?;
+                }
             }
             Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    async fn noted_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<u64>>, ConversationsError> {
+        let (channel, users) = (channel.clone(), users.to_vec());
+        self.run(LOOK_READERS, move |database| {
+            let table = database.begin_read()?.open_table(READERS)?;
+            let find = |user: &UserId| {
+                let noted = table.get((channel.as_str(), user.as_str()))?;
+                Ok(noted.map(|noted| noted.value()))
+            };
+            users.iter().map(find).collect()
         })
         .await
     }
@@ -308,12 +347,14 @@ fn read(found: Option<(u64, &[u8])>, conversation: Recipient) -> Stored {
     stored.unwrap_or_else(|| Stored::new(ConversationState::new(conversation)))
 }
 
+/// `None`: it would be one too many.
 fn change(
     database: &Database,
     user: &UserId,
     conversation: Recipient,
     patch: &ConversationPatch,
-) -> Result<ChangedConversation, redb::Error> {
+    max: usize,
+) -> Result<Option<ChangedConversation>, redb::Error> {
     let transaction = database.begin_write()?;
     let name = name(&conversation);
     let outcome = {
@@ -328,17 +369,15 @@ fn change(
         if changed {
             let mut users = transaction.open_table(USERS)?;
             let mut versions = transaction.open_table(VERSIONS)?;
-            let (last, mut count) = users.get(user.as_str())?.map_or((0, 0), |known| known.value());
+            let (last, count) = users.get(user.as_str())?.map_or((0, 0), |known| known.value());
+            if is_new && count >= max as u64 {
+                return Ok(None);
+            }
             stored.state.version = last + 1;
             versions.remove((user.as_str(), version_before))?;
             versions.insert((user.as_str(), stored.state.version), &*name)?;
             states.insert(key, (stored.state.version, &*stored.encode()))?;
-            count += u64::from(is_new);
-            if count > MAX_CONVERSATIONS as u64 {
-                forget_oldest(user, &name, &mut states, &mut versions)?;
-                count -= 1;
-            }
-            users.insert(user.as_str(), (stored.state.version, count))?;
+            users.insert(user.as_str(), (stored.state.version, count + u64::from(is_new)))?;
         }
         ChangedConversation { state: stored.state, read_before, changed }
     };
@@ -347,50 +386,23 @@ fn change(
     } else {
         transaction.abort()?;
     }
-    Ok(outcome)
-}
-
-type States<'a> = redb::Table<'a, (&'static str, &'static str), (u64, &'static [u8])>;
-type Versions<'a> = redb::Table<'a, (&'static str, u64), &'static str>;
-
-fn forget_oldest(
-    user: &UserId,
-    but: &str,
-    states: &mut States<'_>,
-    versions: &mut Versions<'_>,
-) -> Result<(), redb::Error> {
-    let mut oldest: Option<(u64, String)> = None;
-    for entry in versions.range((user.as_str(), 0)..=(user.as_str(), u64::MAX))? {
-        let (key, conversation) = entry?;
-        let (version, name) = (key.value().1, conversation.value().to_owned());
-        if name == but {
-            continue;
-        }
-        let state = states.get((user.as_str(), &*name))?;
-        let is_pinned = state.is_some_and(|state| state.value().1.first() == Some(&super::patch::PINNED));
-        if !is_pinned {
-            oldest = Some((version, name));
-            break;
-        }
-        oldest.get_or_insert((version, name));
-    }
-    if let Some((version, name)) = oldest {
-        versions.remove((user.as_str(), version))?;
-        states.remove((user.as_str(), &*name))?;
-    }
-    Ok(())
+    Ok(Some(outcome))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{DiskLog, LogBounds, conformance::check_conversations};
+    use crate::cluster::{
+        DiskLog, LogBounds,
+        conformance::{check_conversation_limit, check_conversations},
+    };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();
         let log = DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
         check_conversations(&log.conversations()).await;
+        check_conversation_limit(&log.conversations().with_max_conversations(8), 8).await;
     }
 
     #[tokio::test]

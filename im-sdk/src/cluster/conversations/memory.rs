@@ -19,9 +19,16 @@ use crate::{
 };
 
 /// Conversations inside this process, gone when it ends. Clones share them. It never fails.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryConversations {
     state: Arc<Mutex<State>>,
+    max: usize,
+}
+
+impl Default for MemoryConversations {
+    fn default() -> Self {
+        Self { state: Arc::default(), max: MAX_CONVERSATIONS }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +54,12 @@ impl MemoryConversations {
         Self::default()
     }
 
+    /// The same with another limit than [`MAX_CONVERSATIONS`].
+    #[must_use]
+    pub fn with_max_conversations(self, max: usize) -> Self {
+        Self { max, ..self }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change of the state is complete before anything can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -63,7 +76,7 @@ impl Conversations for MemoryConversations {
     ) -> Result<ChangedConversation, ConversationsError> {
         let mut state = self.lock();
         let of_user = state.users.entry(user.clone()).or_default();
-        Ok(of_user.change(conversation, patch))
+        of_user.change(conversation, patch, self.max)
     }
 
     async fn states(
@@ -107,6 +120,16 @@ impl Conversations for MemoryConversations {
         let known = state.readers.entry(channel.clone()).or_default().entry(user.clone()).or_default();
         *known = seq.max(*known);
         Ok(())
+    }
+
+    async fn noted_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<u64>>, ConversationsError> {
+        let state = self.lock();
+        let readers = state.readers.get(channel);
+        Ok(users.iter().map(|user| readers.and_then(|readers| readers.get(user).copied())).collect())
     }
 
     async fn readers(
@@ -179,46 +202,39 @@ impl Conversations for MemoryConversations {
 }
 
 impl OfUser {
-    fn change(&mut self, conversation: &Recipient, patch: &ConversationPatch) -> ChangedConversation {
+    fn change(
+        &mut self,
+        conversation: &Recipient,
+        patch: &ConversationPatch,
+        max: usize,
+    ) -> Result<ChangedConversation, ConversationsError> {
         let known = self.conversations.get(conversation).cloned();
+        let is_new = known.is_none();
         let mut stored = known.unwrap_or_else(|| Stored::new(ConversationState::new(conversation.clone())));
         let (read_before, version_before) = (stored.state.read.seq, stored.state.version);
         let changed = stored.apply(patch);
         if changed {
+            if is_new && self.conversations.len() >= max {
+                return Err(ConversationsError::too_many(max));
+            }
             self.version += 1;
-            stored.state.version = self.version;
+            stored.set_version(self.version);
             self.versions.remove(&version_before);
             self.versions.insert(self.version, conversation.clone());
             self.conversations.insert(conversation.clone(), stored.clone());
-            self.forget_oldest(conversation);
         }
-        ChangedConversation { state: stored.state, read_before, changed }
-    }
-
-    fn forget_oldest(&mut self, but: &Recipient) {
-        if self.conversations.len() <= MAX_CONVERSATIONS {
-            return;
-        }
-        let is_pinned = |conversation: &Recipient| {
-            self.conversations.get(conversation).is_some_and(|stored| stored.state.pinned)
-        };
-        let mut candidates = self.versions.iter().filter(|(_, conversation)| *conversation != but);
-        let oldest = candidates.clone().find(|(_, conversation)| !is_pinned(conversation));
-        let oldest = oldest.or_else(|| candidates.next());
-        if let Some((version, conversation)) = oldest.map(|(version, name)| (*version, name.clone())) {
-            self.versions.remove(&version);
-            self.conversations.remove(&conversation);
-        }
+        Ok(ChangedConversation { state: stored.state, read_before, changed })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::conformance::check_conversations;
+    use crate::cluster::conformance::{check_conversation_limit, check_conversations};
 
     #[tokio::test]
     async fn conforms() {
         check_conversations(&MemoryConversations::new()).await;
+        check_conversation_limit(&MemoryConversations::new().with_max_conversations(8), 8).await;
     }
 }

@@ -15,15 +15,20 @@ use async_trait::async_trait;
 pub use self::disk::DiskConversations;
 #[cfg(feature = "backend")]
 pub(super) use self::disk::create;
-pub use self::{memory::MemoryConversations, patch::ConversationPatch, redis::RedisConversations};
+pub use self::{
+    memory::MemoryConversations,
+    patch::{ConversationPatch, Made},
+    redis::RedisConversations,
+};
 use crate::{
     ConversationState, Recipient,
     id::{ChannelId, MessageId, UserId},
     proto::limits,
 };
 
-/// Of how many conversations of a user the state is kept. Beyond, the one that is not pinned and was changed the longest
-/// time ago is forgotten, or just the oldest if all are pinned. More than anybody keeps an eye on.
+/// Of how many conversations of a user the state is kept, unless a store is given another limit. Nothing is forgotten
+/// there: a change of one more is refused ([`ConversationsError::is_too_many`]). It bounds what one user's devices can have
+/// stored, which is more than a shop's customers.
 pub const MAX_CONVERSATIONS: usize = limits::MAX_CONVERSATIONS;
 
 /// The highest place that a mark may name: a store may count in floating point. No log gets there.
@@ -46,7 +51,8 @@ pub trait Conversations: Send + Sync + fmt::Debug + 'static {
     /// difference gets the user's next version: 1, 2, 3 and so on. Of several at once, each sees those before it.
     ///
     /// # Errors
-    /// [`ConversationsError`]: it may have been made. Repeating it does no harm.
+    /// [`ConversationsError`]: it may have been made. Repeating it does no harm. It was not made where it
+    /// [is too many](ConversationsError::is_too_many).
     async fn change(
         &self,
         user: &UserId,
@@ -86,6 +92,32 @@ pub trait Conversations: Send + Sync + fmt::Debug + 'static {
         user: &UserId,
         seq: u64,
     ) -> Result<(), ConversationsError>;
+
+    /// Notes the same of several members. 0 notes that they are members, and have read nothing.
+    ///
+    /// # Errors
+    /// [`ConversationsError`]: some may be noted. Repeating it does no harm.
+    async fn note_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        for user in users {
+            self.note_reader(channel, user, seq).await?;
+        }
+        Ok(())
+    }
+
+    /// What is noted of these users in a channel, in their order.
+    ///
+    /// # Errors
+    /// [`ConversationsError`].
+    async fn noted_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<u64>>, ConversationsError>;
 
     /// How many have read a channel up to a seq or further, and up to `limit` of them, in any order.
     ///
@@ -182,6 +214,23 @@ impl ConversationsError {
     pub fn new(action: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { action, source: source.into().into() }
     }
+
+    /// Something is set in as many conversations as may be, see [`MAX_CONVERSATIONS`].
+    pub fn too_many(limit: usize) -> Self {
+        Self::new(CHANGE, TooMany { limit })
+    }
+
+    /// Whether it is [that](ConversationsError::too_many): repeating the change is of no use.
+    pub fn is_too_many(&self) -> bool {
+        self.source.is::<TooMany>()
+    }
+}
+
+/// See [`MAX_CONVERSATIONS`].
+#[derive(Debug, thiserror::Error)]
+#[error("the user has set something in {limit} conversations already, and in no more it is kept")]
+struct TooMany {
+    limit: usize,
 }
 
 /// What was to be done, in errors.
@@ -189,6 +238,7 @@ const CHANGE: &str = "change a conversation";
 const LOOK: &str = "look conversations up";
 const LIST: &str = "list what was changed";
 const NOTE: &str = "note a reader";
+const LOOK_READERS: &str = "look readers up";
 const COUNT: &str = "count readers";
 const REMOVE: &str = "remove readers";
 const NOTE_CONTACT: &str = "note a contact";

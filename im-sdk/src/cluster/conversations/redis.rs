@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::{
     CHANGE, CONTACT_TTL, COUNT, ChangedConversation, ChangedPage, ConversationPatch, Conversations,
-    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, MAX_CONTACTS, MAX_CONVERSATIONS,
-    MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE, Readers, name,
-    patch::Stored,
+    ConversationsError, LIST, LOOK, LOOK_CONTACT, LOOK_DELETED, LOOK_READERS, MAX_CONTACTS,
+    MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, NOTE, NOTE_CONTACT, NOTE_DELETED, REMOVE,
+    Readers, name, patch::Stored,
 };
 use crate::{
     ConversationState, Recipient,
@@ -24,14 +24,18 @@ use crate::{
 /// How often a change is tried anew because another one came in between. A user's devices are few.
 const ATTEMPTS: usize = 32;
 
-/// How many users are removed in one command.
+/// How many users are named in one command.
 const BATCH: usize = 512;
+
+/// How many states are listed at once: some hundred KiB, and a millisecond of Redis.
+const PAGE: usize = 1024;
 
 /// Conversations in a single Redis or a Redis Cluster.
 #[derive(Debug)]
 pub struct RedisConversations {
     redis: Redis,
     names: Names,
+    max: usize,
 }
 
 impl RedisConversations {
@@ -46,7 +50,13 @@ impl RedisConversations {
 
     /// On a connection that others use too.
     pub(crate) fn on(redis: Redis, config: &ClusterConfig) -> Result<Self, ConnectError> {
-        Ok(Self { redis, names: config.names()? })
+        Ok(Self { redis, names: config.names()?, max: MAX_CONVERSATIONS })
+    }
+
+    /// The same with another limit than [`MAX_CONVERSATIONS`].
+    #[must_use]
+    pub fn with_max_conversations(self, max: usize) -> Self {
+        Self { max, ..self }
     }
 
     async fn load(&self, user: &UserId, names: &[String]) -> Result<Vec<Found>, RequestError> {
@@ -57,7 +67,7 @@ impl RedisConversations {
         Ok(found.into_iter().map(|(bytes, version)| Found { bytes, version: version.unwrap_or(0) }).collect())
     }
 
-    /// The version that it got. `None`: it was changed meanwhile.
+    /// The version that it got; 0: it would be one too many. `None`: it was changed meanwhile.
     async fn swap(
         &self,
         user: &UserId,
@@ -68,7 +78,7 @@ impl RedisConversations {
         let (states, versions) = (self.names.conversations(user), self.names.conversation_versions(user));
         let keys = [&*states, &*versions];
         let call = SWAP.on(&keys).arg(name).arg(before.version).arg(after.encode());
-        self.redis.run(call.arg(MAX_CONVERSATIONS)).await
+        self.redis.run(call.arg(self.max)).await
     }
 }
 
@@ -103,9 +113,13 @@ impl Conversations for RedisConversations {
             if !stored.apply(patch) {
                 return Ok(ChangedConversation { state: stored.state, read_before, changed: false });
             }
-            if let Some(version) = self.swap(user, &name, &found, &stored).await.map_err(failed(CHANGE))? {
-                stored.state.version = version;
-                return Ok(ChangedConversation { state: stored.state, read_before, changed: true });
+            match self.swap(user, &name, &found, &stored).await.map_err(failed(CHANGE))? {
+                None => {}
+                Some(0) => return Err(ConversationsError::too_many(self.max)),
+                Some(version) => {
+                    stored.state.version = version;
+                    return Ok(ChangedConversation { state: stored.state, read_before, changed: true });
+                }
             }
         }
         Err(ConversationsError::new(CHANGE, "it was changed again and again meanwhile"))
@@ -132,7 +146,7 @@ impl Conversations for RedisConversations {
     ) -> Result<ChangedPage, ConversationsError> {
         let (states, versions) = (self.names.conversations(user), self.names.conversation_versions(user));
         // One more, which says whether there are others.
-        let wanted = limit.min(MAX_CONVERSATIONS) + 1;
+        let wanted = limit.min(PAGE) + 1;
         let keys = [&*states, &*versions];
         let call = SINCE.on(&keys).arg(version).arg(wanted);
         let (last, found): (u64, Vec<(u64, Vec<u8>)>) = self.redis.run(call).await.map_err(failed(LIST))?;
@@ -153,9 +167,46 @@ impl Conversations for RedisConversations {
         user: &UserId,
         seq: u64,
     ) -> Result<(), ConversationsError> {
-        let mut command = redis::cmd("ZADD");
-        command.arg(self.names.readers(channel)).arg("GT").arg(seq.min(MAX_MARKED_SEQ)).arg(user.as_str());
-        self.redis.query_all::<i64>(vec![command]).await.map(drop).map_err(failed(NOTE))
+        self.note_readers(channel, std::slice::from_ref(user), seq).await
+    }
+
+    async fn note_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+        seq: u64,
+    ) -> Result<(), ConversationsError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        let commands = users.chunks(BATCH).map(|users| {
+            let mut command = redis::cmd("ZADD");
+            command.arg(self.names.readers(channel)).arg("GT");
+            let seq = seq.min(MAX_MARKED_SEQ);
+            users.iter().for_each(|user| _ = command.arg(seq).arg(user.as_str()));
+            command
+        });
+        self.redis.query_all::<i64>(commands.collect()).await.map(drop).map_err(failed(NOTE))
+    }
+
+    async fn noted_readers(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<Option<u64>>, ConversationsError> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commands = users.chunks(BATCH).map(|users| {
+            let mut command = redis::cmd("ZMSCORE");
+            command.arg(self.names.readers(channel));
+            users.iter().for_each(|user| _ = command.arg(user.as_str()));
+            command
+        });
+        let found = self.redis.query_all::<Vec<Option<f64>>>(commands.collect()).await;
+        let found = found.map_err(failed(LOOK_READERS))?.concat();
+        // Places that a score holds exactly, see `MAX_MARKED_SEQ`.
+        Ok(found.into_iter().map(|score| score.map(|score| score as u64)).collect())
     }
 
     async fn readers(
@@ -256,31 +307,22 @@ return found
 });
 
 /// `KEYS`: states, versions. `ARGV`: conversation, the version that it has (0: none), its new state, how many conversations
-/// there may be. Answers its new version, or nothing if it has another version by now.
+/// there may be. Answers its new version, or nothing if it has another version by now, or 0 if it would be one too many.
 ///
-/// The last version stands among the states, under a name that is no conversation's. A state that begins with `1` is
-/// pinned, see [`Stored::encode`].
+/// The last version stands among the states, under a name that is no conversation's.
 static SWAP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-if tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then
+local known = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if tonumber(known or 0) ~= tonumber(ARGV[2]) then
   return false
+end
+if not known and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then
+  return 0
 end
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[2], version, ARGV[1])
-if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[4]) then
-  local names = redis.call('ZRANGE', KEYS[2], 0, -2)
-  local oldest = names[1]
-  for _, name in ipairs(names) do
-    if string.sub(redis.call('HGET', KEYS[1], name) or '', 1, 1) ~= '1' then
-      oldest = name
-      break
-    end
-  end
-  redis.call('ZREM', KEYS[2], oldest)
-  redis.call('HDEL', KEYS[1], oldest)
-end
 return version
 ",
     )

@@ -4,6 +4,7 @@
 mod disk;
 mod memory;
 mod redis;
+mod tables;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,15 +14,16 @@ use async_trait::async_trait;
 pub use self::disk::DiskMembers;
 #[cfg(feature = "backend")]
 pub(super) use self::disk::create;
-pub use self::{memory::MemoryMembers, redis::RedisMembers};
+pub(super) use self::tables::ReadOnlyMembers;
+pub use self::{memory::MemoryMembers, redis::RedisMembers, tables::MemberTables};
 use crate::id::{ChannelId, UserId};
 
 /// Keeps the members of channels. Back ends alone use it; a server never learns who is a member of what.
 ///
-/// An application whose own tables say who is in which group implements this over them, and gives it to
-/// [`Cluster::with_members`](super::Cluster::with_members). Its `add` and `remove` may then do nothing, if it has changed
-/// its tables before it calls [`Channel::add_members`](crate::backend::Channel::add_members): what counts is that a read
-/// sees what was written before.
+/// An application whose own tables say who is in which group implements [`MemberTables`] over them, which reads alone. It
+/// may also implement this, and give it to [`Cluster::with_members`](super::Cluster::with_members). `add` and `remove` may
+/// then do nothing, if it has changed its tables before it calls
+/// [`Channel::add_members`](crate::backend::Channel::add_members): what counts is that a read sees what was written before.
 #[async_trait]
 pub trait Membership: Send + Sync + std::fmt::Debug + 'static {
     /// The channels that a user is a member of, in any order.
@@ -67,6 +69,11 @@ pub trait Membership: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`MembersError`]: some may have been removed. Repeating it does the rest.
     async fn remove(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError>;
+
+    /// Whether [`Membership::add`] and [`Membership::remove`] always fail, because the application alone changes members.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 }
 
 /// The store of members did not do what was asked.

@@ -103,6 +103,7 @@ impl Device {
                 unread_seqs: listed.unread.seqs(),
                 unread_ids: listed.unread.ids(),
                 mention_seqs: listed.unread.mentions(),
+                mentions: listed.unread.mentioned(),
                 last: listed.last.map(|last| received(&name, last)),
                 last_edit: listed.last_edit.map(|edit| edit.change),
                 last_recalled: listed.last_recalled,
@@ -115,8 +116,8 @@ impl Device {
             conversations,
             hidden,
             more: list.more,
-            unread: list.unread,
-            unread_more: list.unread_more,
+            unread: list.unread.count,
+            unread_more: list.unread.more,
             version: list.version,
             inbox_end: list.inbox_end,
         }

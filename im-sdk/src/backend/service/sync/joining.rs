@@ -1,11 +1,12 @@
 //! The channels that a connection follows: its user's, as the members' store says.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tokio::time::timeout;
 
 use super::{Sync, SyncError};
 use crate::{
+    ConversationState, Recipient,
     backend::publisher::Outcome,
     id::{ChannelId, UserId},
     proto::{pb, pb::record::Effect},
@@ -88,8 +89,31 @@ impl Sync {
         strange.filter_map(|name| ChannelId::parse(name).ok()).collect()
     }
 
+    /// The channels that the user is a member of, but for those that are closed: rows of the application's own tables may be
+    /// deleted later.
     async fn members_channels(&self) -> Result<Vec<ChannelId>, SyncError> {
-        Ok(self.im.inner.cluster.members().channels(&self.user).await?)
+        let mut channels = self.im.inner.cluster.members().channels(&self.user).await?;
+        let mut states = self.states_of(&channels).await?.into_iter();
+        channels.retain(|_| states.next().is_none_or(|state| state.closed.is_none()));
+        Ok(channels)
+    }
+
+    /// Of each of these channels, up to where it is not shown to the user; only of those of which something is not.
+    pub(super) async fn shown_from(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<HashMap<ChannelId, u64>, SyncError> {
+        let states = self.states_of(channels).await?;
+        let joined = channels.iter().cloned().zip(states.iter().map(|state| state.joined));
+        Ok(joined.filter(|(_, joined)| *joined > 0).collect())
+    }
+
+    async fn states_of(&self, channels: &[ChannelId]) -> Result<Vec<ConversationState>, SyncError> {
+        if channels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<Recipient> = channels.iter().cloned().map(Recipient::Channel).collect();
+        Ok(self.im.inner.cluster.conversations().states(&self.user, &names).await?)
     }
 
     /// Has the server do something for the connection, and waits until it has.

@@ -35,8 +35,9 @@ pub(super) struct Start {
 }
 
 impl Start {
-    pub(super) async fn find(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
-        let mut start = Self::look(sync, log).await?;
+    /// `shown_from`: entries up to this one were there before the user joined, and are not the user's to see.
+    pub(super) async fn find(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
+        let mut start = Self::look(sync, log, shown_from).await?;
         let bytes: usize = start.page.entries.iter().map(|entry| entry.payload.len()).sum();
         if bytes > FIRST.bytes {
             start.page.entries = Vec::new();
@@ -44,11 +45,13 @@ impl Start {
         Ok(start)
     }
 
-    async fn look(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
+    async fn look(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
         let Some(known) = sync.cursors.get(name(&log)) else {
-            return Self::find_new(sync, log).await;
+            return Self::find_new(sync, log, shown_from).await;
         };
-        let page = read(sync, &log, known.seq, FIRST).await?;
+        let mut page = read(sync, &log, known.seq, FIRST).await?;
+        // What is not shown is not there.
+        page.first = page.first.max(shown_from.saturating_add(1).min(page.last.saturating_add(1)));
         let reason = if known.seq.saturating_add(1) < page.first {
             ResetReason::Trimmed
         } else if known.seq > page.last || !is_at(sync, &log, known).await? {
@@ -69,7 +72,7 @@ impl Start {
 
     /// A new device, or one whose user has just become a member, begins at the end of the log, and with what has come in the
     /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
-    async fn find_new(sync: &Sync, log: LogId) -> Result<Self, SyncError> {
+    async fn find_new(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
         let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
         let ends = sync.im.inner.cluster.log().ends(std::slice::from_ref(&log)).await?;
         let (first, last) = ends.first().map_or((1, 0), |ends| (ends.first, ends.last));
@@ -81,6 +84,7 @@ impl Start {
         }
         let oldest = first.max(last.saturating_sub(NEW_DEVICE_ENTRIES - 1));
         let before = first_since(sync, &log, oldest, last, since).await?.saturating_sub(1);
+        let before = before.max(shown_from.min(last));
         let id = id_at(sync, &log, before).await?;
         let reset = Some(reset(&log, before, id, ResetReason::New));
         Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     backend::{budget::Resource, im::Im, message::left_frame},
-    cluster::{LogError, LogId, MembersError},
+    cluster::{ConversationsError, LogError, LogId, MembersError},
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
 };
@@ -68,6 +68,8 @@ enum SyncError {
     Log(#[from] LogError),
     #[error(transparent)]
     Members(#[from] MembersError),
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
     #[error("the connection is gone, or its server could not do what was asked")]
     Gone,
     #[error("the user has got more than its budget has: the device goes on later")]
@@ -207,7 +209,16 @@ impl Sync {
     ) -> Result<Vec<pb::Cursor>, SyncError> {
         let inbox = std::iter::once(LogId::Inbox(self.user.clone()));
         let logs = inbox.chain(channels.iter().cloned().map(LogId::Channel));
-        let mut starts = stream::iter(logs).map(|log| Start::find(self, log)).buffered(LOGS_AT_ONCE);
+        let shown_from = self.shown_from(channels).await?;
+        let shown_from = |log: &LogId| match log {
+            LogId::Inbox(_) => 0,
+            LogId::Channel(channel) => shown_from.get(channel).copied().unwrap_or(0),
+        };
+        let starts = stream::iter(logs).map(|log| {
+            let shown_from = shown_from(&log);
+            Start::find(self, log, shown_from)
+        });
+        let mut starts = starts.buffered(LOGS_AT_ONCE);
         let mut ends = Vec::with_capacity(channels.len() + 1);
         while let Some(start) = starts.next().await {
             ends.push(start?.push(self, out).await?);

@@ -50,16 +50,16 @@ impl<T> Core<T> {
 
     fn handle_own_answer(&mut self, now: Instant, asked: Asker<T>, answer: Answer) {
         match (asked, answer) {
-            (Asker::Marks(_), Ok(Reply::Marked(states))) => {
-                self.conversations.marking = false;
+            (Asker::Marks, Ok(Reply::Marked(states))) => {
+                self.conversations.handle_marked();
                 self.tell_states(now, states);
             }
-            (Asker::Marks(marks), Err(error)) => {
-                self.conversations.marking = false;
+            (Asker::Marks, Err(error)) => {
                 if is_final(&error) {
                     tracing::warn!(%error, "what was set in conversations was refused");
+                    self.conversations.handle_marked();
                 } else {
-                    self.conversations.take_back(now, marks);
+                    self.conversations.take_back(now);
                 }
             }
             (Asker::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
@@ -70,7 +70,7 @@ impl<T> Core<T> {
                 }
             }
             // An answer of another kind than the question is none.
-            (Asker::Marks(_), Ok(_)) => self.conversations.marking = false,
+            (Asker::Marks, Ok(_)) => self.conversations.handle_marked(),
             (Asker::Changes(_), Ok(_)) => self.conversations.asking = false,
             (Asker::ByApplication(_), _) => {}
         }

@@ -2,27 +2,30 @@
 
 mod answers;
 mod page;
+mod pending;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
-use prost::Message as _;
-
+use self::pending::Pending;
 use super::{Core, Phase};
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, Recipient,
-    client::{MAX_CONVERSATION_MARKS, MarkError},
-    proto::{limits::MAX_MARKS, pb},
+    client::{
+        MAX_CONVERSATION_MARKS, MarkError,
+        store::{Saved, SavedMarks},
+    },
+    proto::pb,
 };
 
 /// Who asks, and waits for the answer.
 #[derive(Debug)]
 pub(in crate::client) enum Asker<T> {
     ByApplication(T),
-    /// The core, with these marks.
-    Marks(Vec<(Recipient, ConversationChange)>),
+    /// The core, with marks.
+    Marks,
     /// The core: what was set after this version?
     Changes(u64),
 }
@@ -30,8 +33,7 @@ pub(in crate::client) enum Asker<T> {
 /// Marks that wait, and what is known of the user's changes.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
-    /// Not sent, or sent in vain.
-    marks: BTreeMap<Recipient, ConversationChange>,
+    marks: Pending,
     /// Some are sent and not answered.
     marking: bool,
     /// When the next ones may be sent.
@@ -47,6 +49,29 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
+    pub(super) fn load(saved: &Saved) -> Self {
+        Self { marks: Pending::load(&saved.marks), ..Self::default() }
+    }
+
+    /// An earlier process may have left something to be sent.
+    pub(super) fn handle_connected(&mut self, now: Instant) {
+        if !self.marks.is_empty() {
+            self.next_marks.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.marks.has_unsaved()
+    }
+
+    pub(super) fn poll_save(&mut self) -> Vec<SavedMarks> {
+        self.marks.poll_save()
+    }
+
+    pub(super) fn handle_not_saved(&mut self, marks: &[SavedMarks]) {
+        self.marks.handle_not_saved(marks);
+    }
+
     pub(super) fn has_marks(&self) -> bool {
         self.marking || !self.marks.is_empty()
     }
@@ -84,41 +109,24 @@ impl Conversations {
         if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
             return Err(MarkError::DraftTooLong { bytes });
         }
-        if self.marks.len() >= MAX_CONVERSATION_MARKS && !self.marks.contains_key(&conversation) {
+        if self.marks.len() >= MAX_CONVERSATION_MARKS && !self.marks.contains(&conversation) {
             return Err(MarkError::QueueFull);
         }
-        let earlier = self.marks.remove(&conversation).unwrap_or_default();
-        self.marks.insert(conversation, earlier.then(change));
+        self.marks.set(now, conversation, change, self.version.unwrap_or(0));
         self.next_marks.get_or_insert(now);
         Ok(())
     }
 
-    /// As many as fit into a frame.
-    fn take_some(&mut self, max_frame_bytes: usize) -> Vec<(Recipient, ConversationChange)> {
-        let mut room = max_frame_bytes.saturating_sub(FRAME_OVERHEAD);
-        let mut taken = Vec::new();
-        while taken.len() < MAX_MARKS {
-            let Some((name, change)) = self.marks.pop_first() else { break };
-            let bytes = change.mark(&name).encoded_len() + MARK_OVERHEAD;
-            if bytes <= room {
-                room -= bytes;
-                taken.push((name, change));
-            } else if taken.is_empty() {
-                tracing::warn!(conversation = %name, "what was set does not fit into a frame and is dropped");
-            } else {
-                self.marks.insert(name, change);
-                break;
-            }
-        }
-        taken
+    /// What was sent is settled.
+    fn handle_marked(&mut self) {
+        self.marking = false;
+        self.marks.settle();
     }
 
-    /// Those that were sent in vain; what was said since counts more.
-    fn take_back(&mut self, now: Instant, marks: Vec<(Recipient, ConversationChange)>) {
-        for (conversation, earlier) in marks {
-            let later = self.marks.remove(&conversation).unwrap_or_default();
-            self.marks.insert(conversation, earlier.then(later));
-        }
+    /// It was sent in vain.
+    fn take_back(&mut self, now: Instant) {
+        self.marking = false;
+        self.marks.take_back();
         self.next_marks = Some(now + RETRY_INTERVAL);
     }
 
@@ -188,12 +196,11 @@ impl<T> Core<T> {
         let parts = &mut self.conversations;
         if !parts.marking && parts.next_marks.is_some_and(|at| at <= now) && !parts.marks.is_empty() {
             parts.next_marks = Some(now + MARK_INTERVAL);
-            let taken = parts.take_some(self.limits.max_frame_bytes);
-            if !taken.is_empty() {
+            let marks = parts.marks.send(now, self.limits.max_frame_bytes);
+            if !marks.is_empty() {
                 parts.marking = true;
-                let marks = taken.iter().map(|(name, change)| change.mark(name)).collect();
                 let question = pb::request::Question::Mark(pb::MarkRequest { marks });
-                self.requests.ask_anyway(now, Asker::Marks(taken), question);
+                self.requests.ask_anyway(now, Asker::Marks, question);
             }
         }
         let parts = &mut self.conversations;
@@ -220,10 +227,6 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a change may be late before what is missing is asked for.
 const GAP: Duration = Duration::from_millis(300);
-
-/// What a frame takes beside its marks, and a mark beside its own bytes.
-const FRAME_OVERHEAD: usize = 32;
-const MARK_OVERHEAD: usize = 4;
 
 /// How many changes beyond a gap are remembered; others are asked for.
 const MAX_AHEAD: usize = 64;

@@ -68,6 +68,8 @@ fn conversation(
         unread_more: listed.unread_more,
         unread_seqs: listed.unread_seqs,
         unread_ids: listed.unread_ids.into_iter().filter_map(MessageId::from_u64).collect(),
+        // One that an earlier version sent tells of the listed ones alone.
+        mentions: listed.mentions.max(u32::try_from(listed.mention_seqs.len()).unwrap_or(u32::MAX)),
         mention_seqs: listed.mention_seqs,
     }))
 }

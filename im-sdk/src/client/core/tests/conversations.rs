@@ -174,6 +174,141 @@ fn marks_are_kept_until_they_are_answered() {
     assert!(sees_again);
 }
 
+/// What is sent, with how long ago it was set and what was known then.
+fn asked(body: pb::frame::Body) -> (u64, Vec<pb::Mark>) {
+    match body {
+        pb::frame::Body::Request(pb::Request {
+            number,
+            question: Some(pb::request::Question::Mark(request)),
+        }) => (number, request.marks),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_set_offline_is_sent_by_the_next_process() {
+    let mut test = Harness::new();
+    test.mark("bob", read(3).draft("so far"));
+    test.mark("#team", ConversationChange::new().pin(true));
+    test.mark("bob", ConversationChange::new().draft("so far, so good").mute(true));
+    test.save();
+    let saved = test.store.load().unwrap();
+    assert_eq!(saved.marks.len(), 2, "{saved:?}");
+
+    let mut later = Harness::with_store(2, MemoryStore::with(saved), test.now + 60 * SECOND);
+    later.core.handle_connect(later.now);
+    later.connect_all_the_way();
+    let (number, marks) = asked(later.sent());
+    let marks: Vec<_> = marks.iter().map(|mark| (mark.read, mark.draft.as_deref(), mark.pinned)).collect();
+    assert_eq!(marks, [(3, Some("so far, so good"), None), (0, None, Some(true))]);
+    later.save();
+    assert_eq!(later.store.load().unwrap().marks.len(), 2, "until it is taken");
+    later.receive(marked(number, vec![state("bob", 1, 3)]));
+    later.save();
+    assert_eq!(later.store.load().unwrap().marks, []);
+}
+
+#[test]
+fn marks_say_how_old_they_are_and_what_was_known() {
+    let mut test = Harness::with_list(4);
+    test.broken();
+    test.mark("bob", ConversationChange::new().pin(true));
+    test.pass(10 * SECOND);
+    test.mark("bob", ConversationChange::new().draft("a"));
+    test.pass(20 * SECOND);
+    test.connect_all_the_way();
+    let mut found = None;
+    while let Some(body) = test.try_sent() {
+        if matches!(&body, pb::frame::Body::Request(request) if matches!(request.question, Some(pb::request::Question::Mark(_))))
+        {
+            found = Some(asked(body));
+        }
+    }
+    let (_, marks) = found.unwrap();
+    let ages: Vec<u64> = marks.iter().map(|mark| mark.age_ms.unwrap() / 1000).collect();
+    assert_eq!(ages, [30, 20], "each as it was set");
+    assert!(marks.iter().all(|mark| mark.known == 4));
+    // Sent again, they are older.
+    test.pass(5 * SECOND);
+    test.reconnect_soon();
+    let mut again = None;
+    while let Some(body) = test.try_sent() {
+        if matches!(&body, pb::frame::Body::Request(request) if matches!(request.question, Some(pb::request::Question::Mark(_))))
+        {
+            again = Some(asked(body));
+        }
+    }
+    assert!(again.unwrap().1[0].age_ms.unwrap() >= 35_000);
+}
+
+#[test]
+fn a_list_counts_as_its_user_wants_it_to() {
+    let mut list = ConversationList::new(UserId::parse("alice").unwrap());
+    list.begin_loading();
+    let state = |change: fn(&mut ConversationState)| {
+        let mut state = ConversationState::new(recipient("bob"));
+        change(&mut state);
+        state
+    };
+    let listed = |state| ListedConversation {
+        state,
+        last: None,
+        last_edit: None,
+        last_recalled: None,
+        end: 9,
+        unread: 5,
+        unread_more: false,
+        unread_seqs: vec![8, 9],
+        unread_ids: Vec::new(),
+        mention_seqs: vec![9],
+        mentions: 2,
+    };
+    let counts = |list: &mut ConversationList, state| {
+        list.begin_loading();
+        list.load(ConversationPage { conversations: vec![listed(state)], ..Default::default() });
+        [list.unread_at(999).count, list.unread_at(1000).count]
+    };
+    assert_eq!(counts(&mut list, state(|_| {})), [5, 5]);
+    assert_eq!(counts(&mut list, state(|state| state.muted = true)), [0, 0]);
+    let until = |state: &mut ConversationState| (state.muted, state.muted_until_ms) = (true, Some(1000));
+    assert_eq!(counts(&mut list, state(until)), [0, 5]);
+    assert_eq!(counts(&mut list, state(|state| state.mentions_only = true)), [2, 2]);
+}
+
+#[test]
+fn a_closed_channel_stays_in_the_list() {
+    let left = |name: &str| {
+        let log = crate::client::Log::Channel(name.parse().unwrap());
+        let position = crate::client::Position { log, seq: 0, id: None };
+        Event::Reset { position, reason: crate::client::ResetReason::Left }
+    };
+    let mut list = ConversationList::new(UserId::parse("alice").unwrap());
+    list.begin_loading();
+    let listed = |name: &str| ListedConversation {
+        state: ConversationState { version: 1, ..ConversationState::new(recipient(name)) },
+        last: None,
+        last_edit: None,
+        last_recalled: None,
+        end: 9,
+        unread: 0,
+        unread_more: false,
+        unread_seqs: Vec::new(),
+        unread_ids: Vec::new(),
+        mention_seqs: Vec::new(),
+        mentions: 0,
+    };
+    let conversations = vec![listed("#team"), listed("#crew")];
+    list.load(ConversationPage { conversations, ..Default::default() });
+    let closed =
+        ConversationState { version: 2, closed: Some(9), ..ConversationState::new(recipient("#team")) };
+    list.apply(&Event::ConversationsChanged(vec![closed]));
+    list.apply(&left("team"));
+    list.apply(&left("crew"));
+    assert_eq!(list.get(&recipient("#team")).unwrap().state.closed, Some(9));
+    assert_eq!(list.get(&recipient("#crew")), None);
+    assert!(!list.needs_loading());
+}
+
 #[test]
 fn a_closing_client_waits_for_its_marks() {
     let mut test = Harness::connected();
@@ -285,6 +420,7 @@ fn the_largest_numbers_are_numbers() {
         unread_seqs: vec![2, u64::MAX],
         unread_ids: Vec::new(),
         mention_seqs: vec![u64::MAX],
+        mentions: 1,
     };
     list.load(ConversationPage { conversations: vec![listed], ..Default::default() });
     assert_eq!(list.unread().count, 2);

@@ -1,0 +1,86 @@
+//! Members in the application's own tables, which the SDK reads and does not write.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{MembersError, Membership};
+use crate::id::{ChannelId, UserId};
+
+/// The application's own tables that say who is in which group. Given to
+/// [`Cluster::with_member_tables`](crate::cluster::Cluster::with_member_tables).
+///
+/// The application changes its tables, and then says so by
+/// [`Channel::members_changed`](crate::backend::Channel::members_changed). A read must see what was written before it: no
+/// replica that lags, no cache that is minutes old.
+#[doc(alias = "group")]
+#[async_trait]
+pub trait MemberTables: Send + Sync + std::fmt::Debug + 'static {
+    /// The channels that a user is a member of, in any order. It is asked for each device that connects or syncs.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError>;
+
+    /// Whether a user is a member of a channel: whether [`MemberTables::channels`] names it. It is asked for each publish to
+    /// a channel.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, MembersError>;
+
+    /// Up to `limit` members behind `after`, in the order of their names (by bytes). Fewer than that: it was the last page.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, MembersError>;
+}
+
+/// Own tables as a [`Membership`] that cannot be changed.
+#[derive(Debug)]
+pub(in crate::cluster) struct ReadOnlyMembers(pub(in crate::cluster) Arc<dyn MemberTables>);
+
+/// The members stand in the application's own tables.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "they are in the application's own tables, which the SDK does not write: change the tables, then call \
+     Channel::members_changed"
+)]
+struct ReadOnly;
+
+#[async_trait]
+impl Membership for ReadOnlyMembers {
+    async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
+        self.0.channels(user).await
+    }
+
+    async fn is_member(&self, channel: &ChannelId, user: &UserId) -> Result<bool, MembersError> {
+        self.0.is_member(channel, user).await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<UserId>, MembersError> {
+        self.0.members(channel, after, limit).await
+    }
+
+    async fn add(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
+        Err(MembersError::new("add members", ReadOnly))
+    }
+
+    async fn remove(&self, _: &ChannelId, _: &[UserId]) -> Result<(), MembersError> {
+        Err(MembersError::new("remove members", ReadOnly))
+    }
+
+    fn is_read_only(&self) -> bool {
+        true
+    }
+}
