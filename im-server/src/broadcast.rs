@@ -49,7 +49,7 @@ pub(crate) fn begin(shared: &Shared, record: u32, wanted: pb::Record, answer: &m
     };
     if shared.broadcasts.queue.try_send(Broadcast { frames, priority }).is_ok() {
         let connections = u32::try_from(shared.registry.len()).unwrap_or(u32::MAX);
-        answer.reached.push(pb::Reached { record, connections, shed: 0 });
+        answer.reached.push(pb::Reached { record, connections, shed: 0, enough: false });
     } else {
         tracing::warn!("too many broadcasts wait: one is dropped");
         answer.missed.push(pb::Missed { record, connections: Vec::new() });
@@ -131,7 +131,7 @@ mod tests {
         let (began, mut answer) = (Instant::now(), pb::Delivered::default());
         begin(&server.shared(), 7, record(), &mut answer);
         let connections = CONNECTIONS as u32;
-        assert_eq!(answer.reached, [pb::Reached { record: 7, connections, shed: 0 }]);
+        assert_eq!(answer.reached, [pb::Reached { record: 7, connections, shed: 0, enough: false }]);
         let mut each = vec![0; CONNECTIONS];
         while each.contains(&0) {
             sleep(PAUSE / 5).await;

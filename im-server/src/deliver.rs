@@ -26,7 +26,7 @@ use crate::{
     channels::{self, Change, Changes},
     holes::Holes,
     isolation, merge,
-    outbox::{Close, Pushed},
+    outbox::{Close, Paced, Pushed},
     registry::Connection,
     shared::Shared,
     woken::Woken,
@@ -101,6 +101,10 @@ pub(crate) fn handle(shared: &Shared, envelope: pb::Envelope, woken: &mut Woken)
             broadcast::begin(shared, index, record, &mut answer);
             continue;
         }
+        if record.paced {
+            apply_paced(shared, index, record, &mut answer, woken);
+            continue;
+        }
         let last = merge::take_following(&mut record, index, &mut records, limit);
         if !record.channel.is_empty() {
             if let Some(reached) = apply_to_channel(shared, &record, woken) {
@@ -164,6 +168,34 @@ fn push_to(connection: &Arc<Connection>, frames: Bytes, priority: Priority, woke
     pushed
 }
 
+/// A part of a sync: queued whatever else waits, and answered with whether the sync should pause.
+fn apply_paced(
+    shared: &Shared,
+    index: u32,
+    record: pb::Record,
+    answer: &mut pb::Delivered,
+    woken: &mut Woken,
+) {
+    let (Some(Effect::Frames(frames)), [id]) = (record.effect, &*record.connections) else {
+        return tracing::warn!("a part of a sync that is no delivery to one connection was dropped");
+    };
+    let bytes = frames.len();
+    let paced = shared.registry.with(ConnectionId(*id), |connection| {
+        let (paced, session) = connection.outbox.try_push_paced(frames);
+        woken.add(connection, session, bytes);
+        paced
+    });
+    match paced {
+        Some(paced @ (Paced::Queued | Paced::Enough)) => {
+            let enough = paced == Paced::Enough;
+            answer.reached.push(pb::Reached { record: index, connections: 1, shed: 0, enough });
+        }
+        Some(Paced::Closed) | None => {
+            answer.missed.push(pb::Missed { record: index, connections: record.connections });
+        }
+    }
+}
+
 /// For all who have joined. Who has not, gets what was missed when it does.
 fn apply_to_channel(shared: &Shared, record: &pb::Record, woken: &mut Woken) -> Option<pb::Reached> {
     let channel = ChannelId::parse_internal(&record.channel);
@@ -211,7 +243,7 @@ fn apply_to(
             registry.with(id, |connection| connection.outbox.close(close)).is_some()
         }
         Effect::SyncEnded(ended) => {
-            shared.syncs.ended(id, ended.number);
+            shared.syncs.ended(id, ended.number, ended.rest.clone());
             true
         }
         // These do not come here.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use im_proto::{PROTOCOL_VERSIONS, close::CloseCode, frame, pb, pb::device_frame::Body};
 use im_sdk::{
-    cluster::{Claim, Displaced, Publication, Route},
+    cluster::{Claim, Displaced, Publication, Reclaimed, Route, RoutesError},
     id::{Device, UserId},
     token::TokenError,
 };
@@ -69,7 +69,7 @@ pub(crate) async fn admit<L: Link>(
     if shared.draining.is_cancelled() {
         return Err(going_away());
     }
-    claim(shared, &registration).await?;
+    claim(shared, &registration, hello.resumes).await?;
     let connection = &registration.connection;
     tracing::debug!(user = %connection.user, device = %connection.device, connection = %connection.id,
         client = ?hello.client.chars().take(64).collect::<String>(), "connected");
@@ -142,8 +142,8 @@ fn negotiate(offered: RangeInclusive<u32>) -> Result<u32, LinkError> {
     Err(LinkError::Refused(Close::new(CloseCode::UnsupportedVersion, reason)))
 }
 
-/// Registers the route and has the displaced connections closed, wherever they are.
-async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), LinkError> {
+/// Registers the route and has the displaced connections closed, wherever they are. A device that `resumes` displaces no other one.
+async fn claim(shared: &Arc<Shared>, registration: &Registration, resumes: bool) -> Result<(), LinkError> {
     if !shared.holds_lease() {
         return Err(no_route());
     }
@@ -154,8 +154,8 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
         route: Route { server: shared.id.clone(), connection: connection.id },
         policy: shared.config.login_policy,
     };
-    match shared.cluster.routes().claim(&claim).await {
-        Ok(displaced) => {
+    match register(shared, &claim, resumes).await {
+        Ok(Some(displaced)) => {
             connection.set_routed();
             // Their own servers find the routes gone, and take them for replaced.
             for gone in displaced.iter().filter(|displaced| displaced.device != connection.device) {
@@ -163,6 +163,10 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
             }
             kick_all(shared, &connection.user, displaced).await;
             Ok(())
+        }
+        Ok(None) => {
+            let reason = "another device of this user has logged in since: log in again to take its place";
+            Err(LinkError::Refused(Close::new(CloseCode::Replaced, reason)))
         }
         Err(error) => {
             if let Some(times) = shared.throttles.unregistered.note() {
@@ -173,6 +177,35 @@ async fn claim(shared: &Arc<Shared>, registration: &Registration) -> Result<(), 
             Err(no_route())
         }
     }
+}
+
+/// Returns whom the route has displaced; `None` if the device resumes and another one has its place.
+async fn register(
+    shared: &Shared,
+    claim: &Claim,
+    resumes: bool,
+) -> Result<Option<Vec<Displaced>>, RoutesError> {
+    let routes = shared.cluster.routes();
+    if resumes {
+        // Displaces nobody. Mostly the place is free.
+        let Reclaimed::Taken(taken) = routes.reclaim(claim).await? else { return Ok(Some(Vec::new())) };
+        let others: Vec<Displaced> = taken.into_iter().filter(|taken| taken.device != claim.device).collect();
+        if !others.is_empty() && is_any_connected(shared, &others).await? {
+            return Ok(None);
+        }
+    }
+    routes.claim(claim).await.map(Some)
+}
+
+/// Whether a device stands behind any of these routes, which outlive servers that died.
+async fn is_any_connected(shared: &Shared, taken: &[Displaced]) -> Result<bool, RoutesError> {
+    let live = shared.cluster.routes().live_servers().await?;
+    Ok(taken.iter().any(|Displaced { route, .. }| {
+        if route.server == shared.id {
+            return shared.registry.get(route.connection).is_some();
+        }
+        live.iter().any(|server| server.id == route.server)
+    }))
 }
 
 fn no_route() -> LinkError {

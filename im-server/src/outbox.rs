@@ -1,8 +1,14 @@
 //! What waits to be written to one connection: bounded in bytes, filled by anybody without waiting, emptied by the
 //! connection's own task in one go.
+//!
+//! What the device has missed is paced: a back end sends so much of it, and goes on when the session has taken that. So only a
+//! device that does not read is ever too slow, however much it has missed.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -44,18 +50,43 @@ const LOW_SHARE: usize = 8;
 /// The same for a normal one: the other half is for what must not be left out.
 const NORMAL_SHARE: usize = 2;
 
+/// The share of the outbox at which a sync pauses, as a divisor: while the session writes that much, as much again is on its way
+/// here, so that a device that is quick does not wait.
+const PACED_SHARE: usize = 2;
+
+/// How much of a sync may wait at most, as a multiple of the outbox: back ends pause long before that.
+const MOST_PACED: usize = 2;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
     capacity: usize,
+    /// The session has taken what a sync has paused for.
+    goes_on: AtomicBool,
+}
+
+/// What became of a part of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paced {
+    /// It will be written; more is welcome.
+    Queued,
+    /// It will be written, and the sync should pause.
+    Enough,
+    /// The connection is being closed.
+    Closed,
 }
 
 /// An empty queue owns no memory: most connections are idle.
 #[derive(Debug, Default)]
 struct State {
     frames: Batch,
+    /// Without those of a sync.
     bytes: usize,
+    /// Those of a sync.
+    paced_bytes: usize,
+    /// A sync has paused until the session takes what is here.
+    is_awaited: bool,
     close: Option<Box<Close>>,
     /// The session's, while it waits for something to do. Whoever finds it here takes it: what is queued until the session
     /// has run needs no further wake-up.
@@ -67,7 +98,7 @@ const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
 impl Outbox {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), capacity }
+        Self { state: Mutex::default(), capacity, goes_on: AtomicBool::new(false) }
     }
 
     /// Queues frames and wakes the session.
@@ -100,6 +131,30 @@ impl Outbox {
         (pushed, session)
     }
 
+    /// Queues a part of a sync, whatever else waits, without waking the session, if it has to be: the caller does.
+    pub(crate) fn try_push_paced(&self, frames: Bytes) -> (Paced, Option<Waker>) {
+        let mut state = self.lock();
+        if !state.push_paced(frames, self.capacity.saturating_mul(MOST_PACED)) {
+            return (Paced::Closed, state.session.take());
+        }
+        let paced =
+            if state.bytes_in_all() > self.capacity / PACED_SHARE { Paced::Enough } else { Paced::Queued };
+        (paced, state.session.take())
+    }
+
+    /// Whether a sync that has paused may go on at once. Else [`Self::take_goes_on`] tells.
+    pub(crate) fn may_sync_go_on(&self) -> bool {
+        let mut state = self.lock();
+        state.is_awaited = state.bytes_in_all() > self.capacity / PACED_SHARE;
+        !state.is_awaited
+    }
+
+    /// For the session, when it has taken something: whether a sync has waited for that.
+    pub(crate) fn take_goes_on(&self) -> bool {
+        // Set and looked at by the session alone.
+        self.goes_on.load(Ordering::Relaxed) && self.goes_on.swap(false, Ordering::Relaxed)
+    }
+
     /// Asks the session to close. The first reason stays.
     pub(crate) fn close(&self, close: Close) {
         let mut state = self.lock();
@@ -116,7 +171,10 @@ impl Outbox {
             state.register(context);
             return Poll::Pending;
         }
-        state.bytes = 0;
+        (state.bytes, state.paced_bytes) = (0, 0);
+        if std::mem::take(&mut state.is_awaited) {
+            self.goes_on.store(true, Ordering::Relaxed);
+        }
         batch.append(std::mem::take(&mut state.frames));
         Poll::Ready(state.close.as_deref().cloned())
     }
@@ -154,7 +212,7 @@ impl State {
         if self.close.is_some() {
             return Pushed::Closed;
         }
-        if self.bytes > shed_above {
+        if self.bytes_in_all() > shed_above {
             return Pushed::Shed;
         }
         if frames.is_empty() {
@@ -162,14 +220,40 @@ impl State {
         }
         let bytes = self.bytes + frames.len() + FRAME_OVERHEAD_BYTES;
         if bytes > capacity {
-            let close = Close::new(CloseCode::SlowConsumer, "the device reads too slowly");
-            self.close = Some(Box::new(close));
-            self.frames = Batch::default();
+            self.overflow();
             return Pushed::Full;
         }
         self.bytes = bytes;
         self.frames.push(frames);
         Pushed::Queued
+    }
+
+    /// Returns `false` if the connection is being closed.
+    fn push_paced(&mut self, frames: Bytes, most: usize) -> bool {
+        if self.close.is_some() {
+            return false;
+        }
+        if frames.is_empty() {
+            return true;
+        }
+        let bytes = self.paced_bytes + frames.len() + FRAME_OVERHEAD_BYTES;
+        if bytes > most {
+            self.overflow();
+            return false;
+        }
+        self.paced_bytes = bytes;
+        self.frames.push(frames);
+        true
+    }
+
+    fn bytes_in_all(&self) -> usize {
+        self.bytes + self.paced_bytes
+    }
+
+    fn overflow(&mut self) {
+        let close = Close::new(CloseCode::SlowConsumer, "the device reads too slowly");
+        self.close = Some(Box::new(close));
+        self.frames = Batch::default();
     }
 }
 
@@ -241,6 +325,27 @@ mod tests {
         assert_eq!(outbox.try_push(frame), Pushed::Closed);
         let (_, poll) = take(&outbox);
         assert!(matches!(poll, Poll::Ready(Some(Close { code: CloseCode::SlowConsumer, .. }))));
+    }
+
+    #[test]
+    fn a_sync_pauses_and_never_makes_a_device_slow() {
+        let outbox = Outbox::new(1000);
+        let part = || Bytes::from_static(&[0; 200]);
+        let push = || outbox.try_push_paced(part()).0;
+        assert_eq!((push(), push(), push()), (Paced::Queued, Paced::Queued, Paced::Enough));
+        assert!(!outbox.may_sync_go_on());
+        // What comes meanwhile has the outbox for itself.
+        for _ in 0..4 {
+            assert_eq!(outbox.try_push(part()), Pushed::Queued);
+        }
+        assert!(!outbox.take_goes_on(), "nothing is taken");
+        assert_eq!(take(&outbox), (7, Poll::Ready(None)));
+        assert!(outbox.take_goes_on() && !outbox.take_goes_on(), "told once");
+        assert_eq!(push(), Paced::Queued);
+        assert!(outbox.may_sync_go_on());
+        assert_eq!(take(&outbox), (1, Poll::Ready(None)));
+        assert!(!outbox.take_goes_on(), "nobody waits for that");
+        assert!((0..20).any(|_| push() == Paced::Closed), "a back end that does not pause is bounded too");
     }
 
     #[test]

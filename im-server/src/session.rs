@@ -178,7 +178,11 @@ impl<L: Link> Session<L> {
                 Poll::Pending => return self.poll_close(context),
             }
             match self.registration.connection.outbox.poll_take(context, &mut self.batch) {
-                Poll::Ready(None) => {}
+                Poll::Ready(None) => {
+                    if self.connection().outbox.take_goes_on() {
+                        self.shared.syncs.go_on_with(self.connection().id);
+                    }
+                }
                 Poll::Ready(Some(close)) => {
                     // What was queued before goes first, as far as the device takes it at once.
                     let _ = self.link.poll_write(context, &mut self.batch);

@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ring::digest;
+use quinn::crypto::HmacKey;
+use ring::{digest, hmac};
 use rustls::{
     ServerConfig, crypto,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -104,6 +105,14 @@ impl Identity {
     pub(crate) fn fingerprint(&self) -> Option<[u8; 32]> {
         let leaf = self.chain.first()?;
         digest::digest(&digest::SHA256, leaf).as_ref().try_into().ok()
+    }
+
+    /// The key of QUIC's stateless resets. It belongs to the certificate, so that a server that starts again tells devices whose
+    /// connections it does not know any more (RFC 9000, section 10.3.2).
+    pub(crate) fn reset_key(&self) -> Arc<dyn HmacKey> {
+        let private = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let derived = hmac::sign(&private, b"im-server: QUIC stateless reset");
+        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()))
     }
 
     /// What a listener needs. The crypto provider is named here, so that no process-wide one has to be installed.

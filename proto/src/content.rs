@@ -1,5 +1,9 @@
 //! `im.v1.Content`, written by hand for one reason: it keeps the fields that this version does not know, which generated
-//! types drop. So a kind of a newer version survives whoever stores it, forwards it or passes it on.
+//! types drop. So a kind of a newer version, and a newer field of a kind, survive whoever stores it, forwards it or passes it on.
+
+mod nested;
+
+use std::borrow::Cow;
 
 use bytes::{Buf, BufMut};
 use prost::{
@@ -27,7 +31,8 @@ pub struct Content {
     pub amended: Option<Box<Amended>>,
     /// It does not count as unread.
     pub silent: bool,
-    /// Fields that this version does not know, as they came.
+    /// Fields that this version does not know, as they came. Those inside of a kind, of mentions and of a quote stand in a further
+    /// occurrence of the field that they are in, which readers merge with the first.
     pub unknown: Vec<u8>,
 }
 
@@ -101,7 +106,7 @@ impl Message for Content {
         if self.silent {
             encoding::bool::encode(SILENT, &self.silent, buf);
         }
-        buf.put_slice(&self.unknown);
+        buf.put_slice(&self.to_pass_on());
     }
 
     fn merge_field(
@@ -112,9 +117,18 @@ impl Message for Content {
         ctx: DecodeContext,
     ) -> Result<(), DecodeError> {
         match tag {
-            1..=10 | 15 => Body::merge(&mut self.body, tag, wire_type, buf, ctx),
-            MENTIONS => encoding::message::merge(wire_type, self.mentions.get_or_insert_default(), buf, ctx),
-            QUOTE => encoding::message::merge(wire_type, self.quote.get_or_insert_default(), buf, ctx),
+            1..=10 | 15 => {
+                nested::keep(tag, wire_type, buf, &mut self.unknown);
+                Body::merge(&mut self.body, tag, wire_type, buf, ctx)
+            }
+            MENTIONS => {
+                nested::keep(tag, wire_type, buf, &mut self.unknown);
+                encoding::message::merge(wire_type, self.mentions.get_or_insert_default(), buf, ctx)
+            }
+            QUOTE => {
+                nested::keep(tag, wire_type, buf, &mut self.unknown);
+                encoding::message::merge(wire_type, self.quote.get_or_insert_default(), buf, ctx)
+            }
             THREAD => encoding::fixed64::merge(wire_type, &mut self.thread, buf, ctx),
             AMENDED => encoding::message::merge(wire_type, self.amended.get_or_insert_default(), buf, ctx),
             SILENT => encoding::bool::merge(wire_type, &mut self.silent, buf, ctx),
@@ -131,11 +145,47 @@ impl Message for Content {
             + thread
             + silent
             + self.amended.as_ref().map_or(0, |amended| encoding::message::encoded_len(AMENDED, amended))
-            + self.unknown.len()
+            + self.to_pass_on().len()
     }
 
     fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+impl Content {
+    /// What is unknown, without what was inside of something that is not there any more: a reader would take the rest of it for what is
+    /// there.
+    fn to_pass_on(&self) -> Cow<'_, [u8]> {
+        if self.unknown.is_empty() {
+            return Cow::Borrowed(&[]);
+        }
+        let body = self.body.as_ref().map(Body::tag);
+        nested::without(&self.unknown, |tag| match tag {
+            1..=10 | 15 => Some(tag) != body,
+            MENTIONS => self.mentions.is_none(),
+            QUOTE => self.quote.is_none(),
+            _ => false,
+        })
+    }
+}
+
+impl Body {
+    /// The number of its field.
+    fn tag(&self) -> u32 {
+        match self {
+            Self::Text(_) => 1,
+            Self::Image(_) => 2,
+            Self::File(_) => 3,
+            Self::Voice(_) => 4,
+            Self::Video(_) => 5,
+            Self::Location(_) => 6,
+            Self::Card(_) => 7,
+            Self::Forwarded(_) => 8,
+            Self::Notice(_) => 9,
+            Self::Change(_) => 10,
+            Self::Custom(_) => 15,
+        }
     }
 }
 
@@ -208,6 +258,47 @@ mod tests {
         assert_eq!(Content::decode(&written[..]).unwrap(), content);
         for field in [&[0x5a, 4, 1, 2, 3, 4][..], &[0xc0, 0x02, 0x96, 0x01], &[0xd5, 0x02, 1, 2, 3, 4]] {
             assert!(written.windows(field.len()).any(|window| window == field), "{field:?}");
+        }
+    }
+
+    /// A field as it stands on the wire.
+    fn field(tag: u32, value: &[u8]) -> Vec<u8> {
+        let mut field = Vec::new();
+        encoding::bytes::encode(tag, &value.to_vec(), &mut field);
+        field
+    }
+
+    #[test]
+    fn fields_of_tomorrow_are_kept_inside_of_what_is_known() {
+        let new = field(40, b"tomorrow");
+        let media = [field(1, b"https://a.example/b"), new.clone()].concat();
+        let cases = [
+            (1, [field(1, b"hi"), new.clone()].concat()),
+            (2, [field(1, &media), field(5, b"a caption")].concat()),
+            (4, [field(1, &media), new.clone(), field(3, b"wave")].concat()),
+            (7, [field(1, b"user"), field(6, &media)].concat()),
+            (15, [field(1, b"order"), new.clone()].concat()),
+        ];
+        for (tag, kind) in cases {
+            let mention = [field(1, b"bob"), new.clone()].concat();
+            let came = [field(tag, &kind), field(MENTIONS, &mention)].concat();
+            let mut content = Content::decode(&came[..]).unwrap();
+            for _ in 0..3 {
+                let passed_on = content.encode_to_vec();
+                assert_eq!(passed_on.len(), content.encoded_len());
+                let times = passed_on.windows(new.len()).filter(|window| *window == new).count();
+                assert_eq!(times, came.windows(new.len()).filter(|window| *window == new).count(), "{tag}");
+                let again = Content::decode(&passed_on[..]).unwrap();
+                assert_eq!(again, content, "{tag}: it is read as it was");
+                content = again;
+            }
+            // Whoever makes it something else takes away what was inside.
+            content.body = Some(Body::Location(pb::Location { name: "here".into(), ..Default::default() }));
+            content.mentions = None;
+            let other = content.encode_to_vec();
+            assert_eq!(other.len(), content.encoded_len());
+            assert_eq!(Content::decode(&other[..]).unwrap().body, content.body, "{tag}");
+            assert!(!other.windows(new.len()).any(|window| window == new));
         }
     }
 

@@ -56,7 +56,7 @@ impl TestClient {
     pub async fn connected(&mut self) -> String {
         self.next("connected", |event| match event {
             Event::Connected { endpoint, .. } => Some(endpoint.to_string().trim_end_matches('/').to_owned()),
-            Event::Stopped { code, reason } => panic!("stopped instead of connected: {code:?} {reason}"),
+            Event::Stopped { code, reason, .. } => panic!("stopped instead of connected: {code:?} {reason}"),
             _ => None,
         })
         .await
@@ -85,7 +85,7 @@ impl TestClient {
     /// Waits until the client stays away, and tells why.
     pub async fn stopped(&mut self) -> (Option<CloseCode>, String) {
         self.next("stopped", |event| match event {
-            Event::Stopped { code, reason } => Some((*code, reason.clone())),
+            Event::Stopped { code, reason, .. } => Some((*code, reason.clone())),
             _ => None,
         })
         .await

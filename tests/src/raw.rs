@@ -167,6 +167,7 @@ pub fn hello(token: String) -> Body {
         device: Some(device),
         client: "raw/1".into(),
         cursors: Vec::new(),
+        resumes: false,
     })
 }
 

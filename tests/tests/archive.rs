@@ -214,3 +214,33 @@ async fn an_embedded_archive_survives_its_process() {
     archiver.shutdown().await;
     assert_eq!(stored(&*store, "bob").await, [id]);
 }
+
+/// Texts that repeat nothing, whose index is as large as an index gets: more of them than a database writes within its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_texts_behind_an_outage_are_archived_in_the_end() {
+    const TEXTS: usize = 64;
+    let (postgres, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
+    for url in [postgres.url(), format!("sqlite:{}", folder.path().join("messages.db").display())] {
+        let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        // What waits for the database when it is back.
+        for _ in 0..TEXTS {
+            let letters = (0..20_000).map(|_| rand::random_range('\u{4e00}'..'\u{9fa0}'));
+            im.send(message(&letters.collect::<String>())).await.unwrap();
+        }
+        let archiver = im.archiver(store.clone()).unwrap().start();
+        let mut written = 0;
+        while archiver.lag().await.unwrap().total() > 0 {
+            wait_until("it gets on", PATIENCE, async || {
+                let before = std::mem::replace(&mut written, archiver.written());
+                written > before || archiver.lag().await.unwrap().total() == 0
+            })
+            .await;
+        }
+        assert!(archiver.stall().is_none(), "{:?}", archiver.stall());
+        let page =
+            store.read(&LogId::Inbox("bob".parse().unwrap()), &StoreQuery::new(HistoryRange::Newest, 1));
+        assert_eq!(page.await.unwrap().entries[0].seq, TEXTS as u64);
+        archiver.shutdown().await;
+    }
+}

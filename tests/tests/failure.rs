@@ -8,7 +8,7 @@ use std::{
 
 use im_proto::pb::frame::Body;
 use im_sdk::{
-    backend::{Im, ImConfig, Message, user},
+    backend::{self, Durability, Im, ImConfig, Message, user, users},
     client::{CloseCode, Event},
     id::UserId,
 };
@@ -18,6 +18,7 @@ use im_tests::{
     stack::{PATIENCE, SLACK, ServerOptions, StackServer},
     wait_until,
 };
+use tokio::time::sleep;
 
 everywhere!(
     routes_of_a_dead_server_count_as_offline,
@@ -198,4 +199,37 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
     assert_eq!(stays.text().await, "welcome back");
     assert!(!frozen.output().contains("cannot start again"), "{}", frozen.output());
     moved.client().disconnect();
+}
+
+/// Over QUIC an acknowledgement that arrives during a freeze makes connections drain for three times as long, on the address that the
+/// server needs again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 1, options).await;
+    let im = stack.backend().await;
+    let mut devices = Vec::new();
+    for (user, via) in [("bob", Via::Quic), ("carol", Via::Quic), ("dave", Via::WebSocket)] {
+        devices.push((user, stack.connect(user, "web/tab", 0, via).await));
+    }
+    let StackServer::Process(server) = &stack.servers[0] else { unreachable!() };
+    // On its way when the server freezes.
+    for number in 0..20 {
+        let message = Message::to(users(["bob", "carol"])).text(number.to_string());
+        im.send(message.durability(Durability::Live)).await.unwrap();
+    }
+    server.stop();
+    // The time is what matters: acknowledgements have waited for that long.
+    sleep(Duration::from_secs(6)).await;
+    server.resume();
+    let woken = Instant::now();
+    for (user, device) in &mut devices {
+        wait_until("the device is back", PATIENCE, async || {
+            let message = Message::to(backend::user(*user)).text("awake").durability(Durability::Live);
+            !im.send(message).await.unwrap().pushed.is_empty()
+        })
+        .await;
+        while device.text().await != "awake" {}
+    }
+    assert!(woken.elapsed() < Duration::from_secs(12), "it took {:?}:\n{}", woken.elapsed(), server.output());
 }

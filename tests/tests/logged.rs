@@ -1,9 +1,12 @@
 //! Nothing lost, doubled or shuffled: logs, cursors, resets, and retries that have one effect.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
 use im_proto::{pb, pb::ResetReason, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
-    backend::{Durability, Im, Incoming, Message, Receipt, SendError, Service, user, users},
+    backend::{Durability, Im, Incoming, Message, Receipt, SendError, Service, channel, user, users},
     client::Event,
     cluster::Publication,
     id::UserId,
@@ -13,6 +16,7 @@ use im_tests::{
     raw::{Heard, Raw},
 };
 use prost::Message as _;
+use tokio::time::sleep;
 
 everywhere!(
     what_was_missed_comes_after_the_cursor,
@@ -25,6 +29,7 @@ everywhere!(
     a_hole_on_the_bus_is_hinted,
     a_new_device_gets_what_is_sent_to_it_at_once,
     a_client_that_was_away_misses_nothing,
+    a_device_that_reads_all_the_time_is_never_too_slow,
 );
 
 async fn serve(im: &Im) -> Service {
@@ -274,4 +279,56 @@ async fn a_new_device_gets_what_is_sent_to_it_at_once(setup: Setup, via: Via) {
     text_to(&im, "bob", "welcome").await;
     let _service = serve(&im).await;
     assert_eq!(bob.text().await, "welcome");
+}
+
+/// How much waits for a device that was away, in each of its logs: together many times what a server and the system hold for it.
+const MISSED: u64 = 400;
+const MISSED_BYTES: usize = 16 * 1024;
+
+/// How fast it reads: so much, and a pause. Some 5 MB a second.
+const AT_ONCE: u64 = 16;
+const READING_PAUSE: Duration = Duration::from_millis(50);
+
+async fn a_device_that_reads_all_the_time_is_never_too_slow(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let text = "x".repeat(MISSED_BYTES);
+    let mut position: BTreeMap<String, u64> = BTreeMap::new();
+    for log in ["", "one", "two"] {
+        if !log.is_empty() {
+            im.channel(log).add_members(["bob"]).await.unwrap();
+        }
+        let to = || if log.is_empty() { Message::to(user("bob")) } else { Message::to(channel(log)) };
+        let send = |_| im.send(to().text(&text));
+        stream::iter(0..MISSED).map(send).buffer_unordered(64).map(Result::unwrap).collect::<Vec<_>>().await;
+        position.insert(log.to_owned(), 0);
+    }
+    let cursors = position.keys().map(|log| pb::Cursor { channel: log.clone(), seq: 0, id: 0 }).collect();
+    let mut bob = log_in(&stack, "bob", cursors, via).await;
+    let (mut taken, mut done) = (0, Vec::new());
+    while done.is_empty() {
+        match bob.heard().await {
+            Heard::Frame(Body::Push(push)) => {
+                let position = position.get_mut(&push.channel).unwrap();
+                // What is sent meanwhile comes at once, and once more in its turn.
+                if push.seq != *position + 1 {
+                    assert_eq!(push.seq, MISSED + 1, "a gap behind {position}");
+                    continue;
+                }
+                *position = push.seq;
+                taken += 1;
+                if taken == MISSED {
+                    text_to(&im, "bob", "and now").await;
+                }
+                if taken % AT_ONCE == 0 {
+                    sleep(READING_PAUSE).await;
+                }
+            }
+            Heard::Frame(Body::SyncDone(end)) => done = end.ends,
+            other => panic!("behind {position:?}: {other:?}"),
+        }
+    }
+    assert_eq!(done.len(), 3, "one sync, however many parts it has");
+    assert!(position.values().all(|seq| *seq >= MISSED), "{position:?}");
 }

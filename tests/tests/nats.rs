@@ -99,14 +99,16 @@ async fn what_is_not_allowed_is_logged() {
 
 #[tokio::test]
 async fn the_servers_payload_limit_counts() {
-    let nats = NatsServer::start_with_config("max_payload: 1024").await;
+    const LIMIT: usize = 1024 * 1024;
+    let nats = NatsServer::start_with_config("max_payload: 1048576").await;
     let bus = connect(nats.address()).await.unwrap();
     let mut subscription = bus.subscribe(edge(&bus)).await.unwrap();
-    let payload = vec![0; 1025].into();
+    let payload = vec![0; LIMIT + 1].into();
     let refused = bus.publish(Publication { subject: edge(&bus), return_to: None, payload }).await;
-    assert!(matches!(refused, Err(BusError::TooLarge { bytes: 1025, limit: 1024 })), "{refused:?}");
-    publish(&bus, edge(&bus), None, &[7; 1024]).await;
-    expect_message(&mut subscription, &[7; 1024]).await;
+    assert!(matches!(refused, Err(BusError::TooLarge { limit: LIMIT, .. })), "{refused:?}");
+    static LARGEST: [u8; LIMIT] = [7; LIMIT];
+    publish(&bus, edge(&bus), None, &LARGEST).await;
+    expect_message(&mut subscription, &LARGEST).await;
 }
 
 #[tokio::test]
@@ -135,4 +137,14 @@ async fn mistakes_in_the_configuration_are_named() {
     config.prefix = "a.b".into();
     let error = NatsBus::connect(&config).await.unwrap_err();
     assert!(matches!(error, ConnectError::InvalidPrefix { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_nats_that_takes_small_messages_alone_is_refused_with_the_number_to_set() {
+    let nats = NatsServer::start_with_config("max_payload: 512KB").await;
+    let error = connect(nats.address()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::SmallMessages { max_payload: 524_288, .. }), "{error:?}");
+    assert!(error.to_string().contains("max_payload: 1048576"), "{error}");
+    let nats = NatsServer::start_with_config("max_payload: 1048576").await;
+    assert!(connect(nats.address()).await.is_ok());
 }

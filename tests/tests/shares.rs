@@ -79,7 +79,8 @@ async fn one_sync_of_a_connection_is_under_way_and_the_latest_follows() {
     let mut carol = try_to_log_in(&server, "carol", "one").await.unwrap();
     assert_eq!(next_sync(&mut syncs).await.user, "carol", "and none of bob's in between");
     let end = async |of: &pb::UpstreamSync| {
-        let effect = Some(pb::record::Effect::SyncEnded(pb::SyncEnded { number: of.number }));
+        let effect =
+            Some(pb::record::Effect::SyncEnded(pb::SyncEnded { number: of.number, ..Default::default() }));
         let record = pb::Record { connections: vec![of.connection], effect, ..pb::Record::default() };
         let envelope =
             pb::Envelope { publisher: "test".into(), records: vec![record], ..pb::Envelope::default() };

@@ -69,6 +69,12 @@ impl Client {
             .map_err(|error| OpenError::NoEndpoints { reason: error.to_string() })
     }
 
+    /// The token to connect with from now on, in place of the provider's: for the next connection, while one that is there stays.
+    /// Returns at once.
+    pub fn set_token(&self, token: String) {
+        self.inner.set_token(token);
+    }
+
     /// Where the client stands.
     pub fn state(&self) -> State {
         self.inner.state().into()

@@ -101,8 +101,11 @@ pub enum Event {
     },
     /// The client stays away until it is told to connect again.
     Stopped {
-        /// The close code; none when the token provider was the reason.
+        /// The close code; none when no server was the reason.
         code: Option<u16>,
+        /// Why: `server`, `token`, `other_user`, `failed`, or of the store `store_in_use`, `store_unreadable`, `store_damaged`,
+        /// `store_full` or `store_failed`.
+        cause: String,
         /// For people: what happened.
         reason: String,
     },
@@ -160,8 +163,8 @@ impl From<sdk::Event> for Event {
                 answer: answer.into(),
             },
             sdk::Event::PublishFailed { local_id, error, retryable } => failed(local_id, &error, retryable),
-            sdk::Event::Stopped { code, reason } => {
-                Self::Stopped { code: code.map(sdk::CloseCode::code), reason }
+            sdk::Event::Stopped { code, cause, reason } => {
+                Self::Stopped { code: code.map(sdk::CloseCode::code), cause: cause.code().to_owned(), reason }
             }
             _ => Self::Unknown,
         }

@@ -9,8 +9,10 @@ use crate::TokenError;
 /// Why the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum TokenRequest {
-    /// The first connection of this client.
+    /// The first connection of a login.
     First,
+    /// The first connection of an application that was opened again: it takes its place from no other device.
+    Reopened,
     /// A later connection. The last token will do as long as it is valid.
     Reconnect,
     /// A server refused the last token. Only another one helps.
@@ -47,6 +49,7 @@ impl From<sdk::TokenRequest> for TokenRequest {
     fn from(why: sdk::TokenRequest) -> Self {
         match why {
             sdk::TokenRequest::First => Self::First,
+            sdk::TokenRequest::Reopened => Self::Reopened,
             sdk::TokenRequest::Rejected { code, reason } => Self::Rejected { code: code.code(), reason },
             _ => Self::Reconnect,
         }

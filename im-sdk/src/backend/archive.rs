@@ -1,12 +1,15 @@
 //! What is kept for good: a message of [`super::Durability::Archived`] on its way into the archive, and the [`Archiver`]
 //! that brings it from there to a [`MessageStore`].
 
+mod write_size;
+
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -17,13 +20,15 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::write_size::WriteSize;
 use super::{
     im::Im,
     store::{Amendment, MessageStore, MessageStoreError, StoredEntry},
 };
-use crate::Kind;
-use crate::cluster::{
-    Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
+use crate::{
+    Kind,
+    cluster::{Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken},
+    log_throttle::throttled,
 };
 
 /// How many places one record names at most: a third of a megabyte, of which NATS takes one.
@@ -32,16 +37,19 @@ const PLACES: usize = 4096;
 /// How many records an archiver takes out at once.
 const BATCH: usize = 256;
 
-/// How many entries go to the database at once. A record can have thousands; what was written before a write that failed
-/// is written again, with no effect.
-const WRITE: usize = 1024;
-
 /// How long an archiver waits for records before it asks again.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Between two tries when the archive or the database does not answer: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// How often an entry is tried that cannot be written alone, before its record is left where it is, from where it comes again: those
+/// behind it must not wait for it.
+const TRIES_ALONE: u32 = 3;
+
+/// For how long nothing could be written when the log says how much waits.
+const STALL: Duration = Duration::from_secs(30);
 
 /// How long [`ArchiverHandle::shutdown`] waits for the batch that is being written.
 const LAST_WRITE: Duration = Duration::from_secs(30);
@@ -108,16 +116,54 @@ impl Archiver {
     /// Starts it. It runs until the handle is dropped or shut down, or the [`Im`] is.
     pub fn start(self) -> ArchiverHandle {
         let Self { archive, store, stop } = self;
-        let written = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(Progress::default());
         let work = Work {
             archive: archive.clone(),
             store,
             stop: stop.clone(),
-            written: written.clone(),
+            progress: progress.clone(),
+            size: WriteSize::default(),
             retry: FIRST_RETRY,
         };
         let task = tokio::spawn(work.run());
-        ArchiverHandle { archive, written, task, stop: stop.drop_guard() }
+        ArchiverHandle { archive, progress, task, stop: stop.drop_guard() }
+    }
+}
+
+/// Why an archiver does not get on, see [`ArchiverHandle::stall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchiverStall {
+    /// For how long nothing could be taken out or written, though it was tried.
+    pub since: Duration,
+    /// How the last try failed.
+    pub error: String,
+}
+
+/// What an archiver and its handle share.
+#[derive(Debug, Default)]
+struct Progress {
+    written: AtomicU64,
+    /// Since when everything has failed, and how.
+    failing: Mutex<Option<(Instant, String)>>,
+}
+
+impl Progress {
+    fn succeed(&self) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// For how long everything has failed.
+    fn fail(&self, error: String) -> Duration {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        *failing = Some((since, error));
+        since.elapsed()
+    }
+
+    fn stall(&self) -> Option<ArchiverStall> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.as_ref().map(|(since, error)| ArchiverStall { since: since.elapsed(), error: error.clone() })
     }
 }
 
@@ -126,7 +172,7 @@ impl Archiver {
 #[must_use = "dropping the handle stops the archiver"]
 pub struct ArchiverHandle {
     archive: Arc<dyn Archive>,
-    written: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
@@ -143,7 +189,14 @@ impl ArchiverHandle {
 
     /// How many entries of logs this archiver has written, those counted again that came again.
     pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        self.progress.written.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing gets on, for an alarm: `None` while the last thing that was tried has worked. An archiver goes on trying, with
+    /// less at once and at most 10 s apart; what it cannot write stays in the archive. Other archivers may get on meanwhile:
+    /// [`Self::lag`] tells of all of them.
+    pub fn stall(&self) -> Option<ArchiverStall> {
+        self.progress.stall()
     }
 
     /// Takes nothing more out, finishes what it has, and ends; within 30 s.
@@ -162,9 +215,20 @@ struct Work {
     archive: Arc<dyn Archive>,
     store: Arc<dyn MessageStore>,
     stop: CancellationToken,
-    written: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+    size: WriteSize,
     /// How long the next pause is.
     retry: Duration,
+}
+
+/// What became of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// One of them cannot be written.
+    NotAll,
+    /// The archiver was told to stop.
+    Stopped,
 }
 
 impl Work {
@@ -177,86 +241,136 @@ impl Work {
             };
             match fetched {
                 Ok(deliveries) if deliveries.is_empty() => {}
-                Ok(deliveries) => self.archive_batch(deliveries).await,
+                Ok(deliveries) => self.archive_all(records(deliveries)).await,
                 Err(error) => {
-                    tracing::warn!(%error, "an archiver gets nothing from the archive");
+                    let stalled_for = self.progress.fail(error.to_string());
+                    throttled!(warn, %error, ?stalled_for, "an archiver gets nothing from the archive");
                     self.pause().await;
                 }
             }
         }
     }
 
-    /// Writes first and acknowledges then: whoever dies in between has it done again, with the same effect.
-    async fn archive_batch(&mut self, deliveries: Vec<Delivery>) {
-        let (entries, tokens) = entries(deliveries);
-        for entries in entries.chunks(WRITE) {
-            if !self.write(entries).await {
+    /// In parts that the database takes within its time. What it has taken is acknowledged at once, and so is never done again
+    /// because of what comes behind it.
+    async fn archive_all(&mut self, mut records: VecDeque<Record>) {
+        while !records.is_empty() {
+            let (entries, tokens) = self.size.take(&mut records);
+            // Writes first and acknowledges then: whoever dies in between has it done again, with the same effect.
+            match self.write(&entries).await {
+                Written::All => {}
+                Written::NotAll => continue,
+                Written::Stopped => return,
+            }
+            // What a change does, also to messages that come later: none brings back what a recall took away.
+            if !self.amend(&amendments(&entries)).await {
                 return;
             }
-        }
-        // What a change does, also to messages that come later: none brings back what a recall took away.
-        if !self.amend(&amendments(&entries)).await {
-            return;
-        }
-        if let Err(error) = self.archive.acknowledge(tokens).await {
-            tracing::warn!(%error, "what was written could not be acknowledged and comes again");
-        }
-    }
-
-    /// Tries until it is done. False: told to stop.
-    async fn write(&mut self, entries: &[StoredEntry]) -> bool {
-        while let Err(error) = self.store.write(entries).await {
-            tracing::warn!(%error, entries = entries.len(), "an archiver cannot write");
-            self.pause().await;
-            if self.stop.is_cancelled() {
-                return false;
+            if let Err(error) = self.archive.acknowledge(tokens).await {
+                throttled!(warn, %error, "what was written could not be acknowledged and comes again");
             }
         }
-        self.retry = FIRST_RETRY;
-        self.written.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        true
     }
 
-    /// The same for what recalls and edits make of messages.
+    /// Tries until it is done, with less each time.
+    async fn write(&mut self, mut entries: &[StoredEntry]) -> Written {
+        let mut tries_alone = 0;
+        while !entries.is_empty() {
+            let (now, later) = entries.split_at(self.size.fitting(entries));
+            let began = Instant::now();
+            let Err(error) = self.store.write(now).await else {
+                self.size.took(now, began.elapsed());
+                self.has_worked();
+                self.progress.written.fetch_add(now.len() as u64, Ordering::Relaxed);
+                (entries, tries_alone) = (later, 0);
+                continue;
+            };
+            self.size.failed(now);
+            self.tell_failure(&error, now.len()).await;
+            if now.len() == 1 {
+                tries_alone += 1;
+                self.pause().await;
+            } else {
+                // Less may work at once.
+                self.pause_for(FIRST_RETRY).await;
+            }
+            if self.stop.is_cancelled() {
+                return Written::Stopped;
+            }
+            if tries_alone == TRIES_ALONE {
+                let id = now.first().map(|entry| entry.message_id.as_u64());
+                throttled!(error, ?id, %error, "a message could not be written: it stays in the archive and comes again");
+                return Written::NotAll;
+            }
+        }
+        Written::All
+    }
+
+    async fn tell_failure(&self, error: &MessageStoreError, entries: usize) {
+        let stalled_for = self.progress.fail(error.to_string());
+        if stalled_for < STALL {
+            return throttled!(warn, %error, entries, ?stalled_for, "an archiver cannot write");
+        }
+        let waiting = self.archive.lag().await.map(ArchiveLag::total).ok();
+        throttled!(
+            warn, %error, entries, ?stalled_for, ?waiting,
+            "an archiver cannot write: the archive fills up, and when it is full, sends fail"
+        );
+    }
+
+    /// The same for what recalls and edits make of messages: one after the other, so that none is done again because of another.
+    /// Returns `false` when the archiver was told to stop.
     async fn amend(&mut self, amendments: &[Amendment]) -> bool {
-        while let Err(error) = self.store.amend(amendments).await {
-            if matches!(error, MessageStoreError::Unsupported { .. }) {
-                tracing::debug!(%error, "what messages said before they were changed stays in the message store");
-                return true;
+        for amendment in amendments {
+            while let Err(error) = self.store.amend(std::slice::from_ref(amendment)).await {
+                if matches!(error, MessageStoreError::Unsupported { .. }) {
+                    tracing::debug!(%error, "what messages said before they were changed stays in the message store");
+                    return true;
+                }
+                let stalled_for = self.progress.fail(error.to_string());
+                throttled!(warn, %error, ?stalled_for, "an archiver cannot carry out a change");
+                self.pause().await;
+                if self.stop.is_cancelled() {
+                    return false;
+                }
             }
-            tracing::warn!(%error, amendments = amendments.len(), "an archiver cannot carry out changes");
-            self.pause().await;
-            if self.stop.is_cancelled() {
-                return false;
-            }
+            self.has_worked();
         }
-        self.retry = FIRST_RETRY;
         true
+    }
+
+    fn has_worked(&mut self) {
+        self.retry = FIRST_RETRY;
+        self.progress.succeed();
     }
 
     /// Each longer than the one before, until something succeeds.
     async fn pause(&mut self) {
+        self.pause_for(self.retry).await;
+        self.retry = (self.retry * 2).min(LAST_RETRY);
+    }
+
+    async fn pause_for(&self, time: Duration) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = sleep(self.retry) => {}
+            () = sleep(time) => {}
         }
-        self.retry = (self.retry * 2).min(LAST_RETRY);
     }
 }
 
-/// What is to be written, and what is to be acknowledged then. What is no message stays where it is.
-fn entries(deliveries: Vec<Delivery>) -> (Vec<StoredEntry>, Vec<DeliveryToken>) {
-    let (mut entries, mut tokens) = (Vec::new(), Vec::new());
-    for Delivery { record, token } in deliveries {
-        match StoredEntry::of(&record) {
-            Ok(mut of_record) => {
-                entries.append(&mut of_record);
-                tokens.push(token);
-            }
-            Err(error) => tracing::error!(%error, "an archived record cannot be written"),
+/// The entries of a record, and what is acknowledged when they are written.
+type Record = (Vec<StoredEntry>, DeliveryToken);
+
+/// What is no message stays where it is.
+fn records(deliveries: Vec<Delivery>) -> VecDeque<Record> {
+    let parse = |Delivery { record, token }| match StoredEntry::of(&record) {
+        Ok(entries) => Some((entries, token)),
+        Err(error) => {
+            tracing::error!(%error, "an archived record cannot be written");
+            None
         }
-    }
-    (entries, tokens)
+    };
+    deliveries.into_iter().filter_map(parse).collect()
 }
 
 /// What recalls and edits among these entries do, each once.

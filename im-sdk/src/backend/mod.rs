@@ -51,7 +51,7 @@ mod trouble;
 
 pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
 pub use amend::AmendError;
-pub use archive::{Archiver, ArchiverHandle, NoArchive};
+pub use archive::{Archiver, ArchiverHandle, ArchiverStall, NoArchive};
 pub use broadcast::BroadcastReceipt;
 pub use budget::{Budget, UserBudgets};
 pub use change::{ChangePolicy, ChangeRights, IncomingChange};

@@ -42,7 +42,7 @@ pub(super) enum Outcome {
     /// The server did it for all but these connections, which are gone.
     Done {
         missed: Vec<ConnectionId>,
-        /// For a record that names a channel or everyone; `None` there: it was not taken.
+        /// For a record that names a channel or everyone; `None` there: it was not taken. And for a part of a sync.
         reached: Option<Reached>,
     },
     /// No such server is listening.
@@ -51,11 +51,13 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-/// How many connections a record came to that does not name them.
+/// How many connections a record came to that does not name them, or how a connection takes its sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) connections: u32,
     pub(super) shed: u32,
+    /// For a part of a sync: as much waits for the connection as should.
+    pub(super) enough: bool,
 }
 
 /// A record that there was no room for.
@@ -318,7 +320,9 @@ impl Publisher {
         for miss in delivered.missed {
             missed.insert(miss.record, miss.connections.into_iter().map(ConnectionId).collect());
         }
-        let reached = |of: pb::Reached| (of.record, Reached { connections: of.connections, shed: of.shed });
+        let reached = |pb::Reached { record, connections, shed, enough }| {
+            (record, Reached { connections, shed, enough })
+        };
         let reached: HashMap<u32, Reached> = delivered.reached.into_iter().map(reached).collect();
         let outcome = |index| Outcome::Done {
             missed: missed.remove(&index).unwrap_or_default(),

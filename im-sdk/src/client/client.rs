@@ -106,6 +106,15 @@ impl Client {
         Ok(())
     }
 
+    /// The token to connect with from now on, in place of [`ClientConfig::tokens`]: for the next connection, while one that is there
+    /// stays. Returns at once. Whoever had a token that ran out, and so was [stopped](Event::Stopped), sets another one and
+    /// [connects](Client::connect): nothing is lost, and the store stays open.
+    ///
+    /// An application whose [`TokenProvider`](super::TokenProvider) asks its back end need not call this.
+    pub fn set_token(&self, token: impl Into<String>) {
+        self.wishes.send_modify(|wish| wish.token = Some(Arc::new(token.into())));
+    }
+
     /// Where the client stands.
     pub fn state(&self) -> State {
         self.status().state

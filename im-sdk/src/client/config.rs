@@ -50,6 +50,11 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Name and version of the software, for the operator's eyes. `im-sdk-rust/<version>` unless set.
     pub client_name: String,
+    /// The user has just logged in on this device, which so takes the place of another one where the login policy allows but one. Not
+    /// set, a store that was connected before goes on with its login, and stops with [`CloseCode::Replaced`](crate::client::CloseCode)
+    /// where another device is connected in its place. A new store is a new login, and so is a
+    /// [`connect`](crate::client::Client::connect) behind that.
+    pub new_login: bool,
 }
 
 impl ClientConfig {
@@ -66,6 +71,7 @@ impl ClientConfig {
             cursor_check: Duration::from_secs(5 * 60),
             connect_timeout: Duration::from_secs(10),
             client_name: CLIENT_NAME.to_owned(),
+            new_login: false,
         }
     }
 }
@@ -83,6 +89,7 @@ impl fmt::Debug for ClientConfig {
             .field("cursor_check", &self.cursor_check)
             .field("connect_timeout", &self.connect_timeout)
             .field("client_name", &self.client_name)
+            .field("new_login", &self.new_login)
             .finish_non_exhaustive()
     }
 }

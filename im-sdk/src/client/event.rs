@@ -8,7 +8,7 @@ use crate::{
     Content, ConversationState, UserPresence,
     client::{
         Endpoint, LocalId, Position, PublishError, ReadReceipt, ReceivedSignal, ResetReason, RoomLeftCause,
-        Transport,
+        StoreError, Transport,
     },
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
@@ -99,9 +99,55 @@ pub enum Event {
     Stopped {
         /// The close code; `None` when no server was the reason.
         code: Option<CloseCode>,
+        /// Why, for programs.
+        cause: StopCause,
         /// For people: what happened.
         reason: String,
     },
+}
+
+/// Why a client [stays away](Event::Stopped).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopCause {
+    /// A server closed the connection with a code that says so, such as [`CloseCode::Replaced`]: another device has the place of this
+    /// one, and the user decides whether to [take it back](crate::client::Client::connect).
+    Server(CloseCode),
+    /// There is no token that a server takes: the provider [denied](crate::client::TokenError::Denied) one, or the only one was
+    /// refused. After [`Client::set_token`](crate::client::Client::set_token) the client can connect again.
+    Token,
+    /// The token is another user's than the store. Each user of a device needs a store of its own.
+    OtherUser,
+    /// The store cannot be used: [`StoreError::Damaged`] and [`StoreError::Unreadable`] call for a new file,
+    /// [`StoreError::InUse`] for the other client to be closed, [`StoreError::Full`] for room.
+    Store(StoreError),
+    /// The client itself has failed, by a fault of its own or a panic in what the application gave it. It is closed: open another one.
+    Failed,
+}
+
+impl StopCause {
+    /// A name that stays the same over versions and languages: `server`, `token`, `other_user`, `failed`, or of a store `store_`
+    /// with [its code](StoreError::code), such as `store_damaged`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Server(_) => "server",
+            Self::Token => "token",
+            Self::OtherUser => "other_user",
+            Self::Store(StoreError::InUse) => "store_in_use",
+            Self::Store(StoreError::Unreadable(_)) => "store_unreadable",
+            Self::Store(StoreError::Damaged(_)) => "store_damaged",
+            Self::Store(StoreError::Full(_)) => "store_full",
+            Self::Store(StoreError::Failed(_)) => "store_failed",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(crate) fn server_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Server(code) => Some(*code),
+            _ => None,
+        }
+    }
 }
 
 /// A message as it arrived.

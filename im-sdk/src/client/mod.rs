@@ -78,7 +78,7 @@ pub use self::{
         ReadReceipt, Readers, Unread,
     },
     error::{NoEndpoints, OpenError, PublishError, RefusalKind, SendError},
-    event::{Event, ReceivedMessage, State},
+    event::{Event, ReceivedMessage, State, StopCause},
     history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
     queued::{LocalId, QueuedSend, SendState},

@@ -6,8 +6,13 @@ use crate::{client::Endpoint, proto::close::CloseCode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenRequest {
-    /// The first connection of this client.
+    /// The first connection of a login: the store was never connected before, the application
+    /// [says](crate::client::ClientConfig::new_login) that the user has just logged in, or it connects again though another device has
+    /// taken the place of this one.
     First,
+    /// The first connection of an application that was opened again, with a store that was connected before. It takes its place from
+    /// no other device. A back end that keeps one login for each user can refuse a token here to one that is not the last.
+    Reopened,
     /// A later connection. The last token will do as long as it is valid.
     Reconnect,
     /// A server refused the last token. Only another one helps.

@@ -209,6 +209,19 @@ pub enum ConnectError {
         /// What older ones lack.
         lack: &'static str,
     },
+    /// NATS takes smaller messages than servers and back ends send each other.
+    #[error(
+        "NATS at {address} takes messages of {max_payload} bytes at most, and servers and back ends send each other up to \
+         {needed}: set `max_payload: {needed}` in its configuration"
+    )]
+    SmallMessages {
+        /// The host and port, without any password.
+        address: String,
+        /// Its `max_payload`.
+        max_payload: usize,
+        /// The smallest `max_payload` that does.
+        needed: usize,
+    },
     /// The connection failed.
     Unreachable {
         /// `Redis` or `NATS`.

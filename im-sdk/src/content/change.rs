@@ -93,6 +93,11 @@ impl ChangeKind {
     }
 }
 
+/// What a reaction is known by: an emoji with and without the selectors of its look is one, which keyboards differ in.
+pub(crate) fn reaction_key(emoji: &str) -> String {
+    emoji.chars().filter(|char| !matches!(char, '\u{fe0e}' | '\u{fe0f}')).collect()
+}
+
 impl Change {
     /// Any change of a message.
     pub fn new(message_id: MessageId, kind: ChangeKind) -> Self {

@@ -57,6 +57,7 @@ mod tests;
 use bytes::Bytes;
 use prost::Message as _;
 
+pub(crate) use self::change::reaction_key;
 #[cfg(feature = "client")]
 pub(crate) use self::wire::edit;
 pub(crate) use self::wire::is_empty;

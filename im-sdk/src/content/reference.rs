@@ -1,5 +1,7 @@
 //! Who and what a message points to.
 
+use unicode_segmentation::UnicodeSegmentation as _;
+
 use super::{Body, Content};
 use crate::{
     id::{MessageId, UserId},
@@ -60,8 +62,7 @@ pub struct Quote {
 impl Quote {
     /// A message, as whoever quotes it says it is.
     pub fn new(message_id: MessageId, from: Option<UserId>, content: &Content) -> Self {
-        let summary = content.summary();
-        let excerpt = summary[..summary.floor_char_boundary(MAX_EXCERPT_BYTES)].to_owned();
+        let excerpt = excerpt(content.summary()).to_owned();
         let amended = content.amended.as_deref();
         let recalled = amended.is_some_and(|amended| amended.recalled);
         let (change, order) = amended.map(|amended| (amended.change, amended.order)).unzip();
@@ -81,5 +82,38 @@ impl Quote {
             change,
             order: order.unwrap_or_default(),
         }
+    }
+}
+
+/// As much of a text as an excerpt holds, up to the end of a sign as people see it: a family is not cut to its parents.
+fn excerpt(text: &str) -> &str {
+    if text.len() <= MAX_EXCERPT_BYTES {
+        return text;
+    }
+    let ends = text.grapheme_indices(true).map(|(start, _)| start);
+    match ends.take_while(|end| *end <= MAX_EXCERPT_BYTES).last() {
+        // A single sign, of any number of marks.
+        None | Some(0) => &text[..text.floor_char_boundary(MAX_EXCERPT_BYTES)],
+        Some(end) => &text[..end],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_ends_behind_a_whole_sign() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        let flag = "\u{1f1e9}\u{1f1ea}";
+        for sign in [family, flag, "e\u{301}", "\u{928}\u{93f}", "\u{1112}\u{1161}\u{11ab}", "x"] {
+            let text = sign.repeat(MAX_EXCERPT_BYTES);
+            let cut = excerpt(&text);
+            assert_eq!(cut.len() % sign.len(), 0, "{sign}: {cut}");
+            assert!((MAX_EXCERPT_BYTES - sign.len() + 1..=MAX_EXCERPT_BYTES).contains(&cut.len()));
+        }
+        assert_eq!(excerpt(family), family);
+        let marked = format!("e{}", "\u{301}".repeat(MAX_EXCERPT_BYTES));
+        assert!(!excerpt(&marked).is_empty() && excerpt(&marked).len() <= MAX_EXCERPT_BYTES);
     }
 }

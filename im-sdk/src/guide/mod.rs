@@ -81,8 +81,8 @@ pages! {
     devices = "devices.md" {
         backend: Im;
         client: Client, ClientConfig, Event, MemoryStore, PublishError, ReceivedMessage, RequestError, ResetReason,
-            SqliteStore, Store,
-            StoreError, TokenProvider, Trust;
+            SendError, SqliteStore, Store,
+            StoreError, TokenProvider, TokenRequest, Trust;
     }
     operating = "operating.md" {
         backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;

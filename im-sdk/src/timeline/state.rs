@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Content,
-    content::Amended,
+    content::{Amended, reaction_key},
     id::{ChannelId, MessageId, UserId},
     proto::limits::MAX_REACTIONS_PER_USER,
 };
@@ -25,8 +25,8 @@ pub struct ShownMessage {
     edit: Option<Latest<Content>>,
     recalled: Option<Recalled>,
     deleted: bool,
-    /// By user and emoji; `true`: it is there.
-    reactions: BTreeMap<Option<UserId>, BTreeMap<String, Latest<bool>>>,
+    /// By user and [`reaction_key`]: the emoji as it was given, or that it was taken back.
+    reactions: BTreeMap<Option<UserId>, BTreeMap<String, Latest<Option<String>>>>,
     /// How many these are.
     reaction_count: usize,
     pinned: Option<Latest<bool>>,
@@ -46,7 +46,7 @@ pub struct Recalled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaction<'a> {
-    /// The emoji, or the application's name for one.
+    /// The emoji, or the application's name for one. Of those that differ only in the selector of their look, the one with it.
     pub emoji: &'a str,
     /// Who, in the order of their ids, at least one. `None`: the back end itself.
     pub users: Vec<Option<&'a UserId>>,
@@ -130,13 +130,16 @@ impl ShownMessage {
     /// The reactions to it, in the order of the emojis' bytes: of each user up to
     /// [`MAX_REACTIONS_PER_USER`](crate::proto::limits::MAX_REACTIONS_PER_USER), the newest.
     pub fn reactions(&self) -> Vec<Reaction<'_>> {
-        let mut by_emoji: BTreeMap<&str, Vec<Option<&UserId>>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&str, Reaction<'_>> = BTreeMap::new();
         for (user, reactions) in &self.reactions {
-            for emoji in shown(reactions) {
-                by_emoji.entry(emoji).or_default().push(user.as_ref());
+            for (key, emoji) in shown(reactions) {
+                let reaction = by_key.entry(key).or_insert_with(|| Reaction { emoji, users: Vec::new() });
+                // The selector comes last: with it, it is the greater.
+                reaction.emoji = reaction.emoji.max(emoji);
+                reaction.users.push(user.as_ref());
             }
         }
-        by_emoji.into_iter().map(|(emoji, users)| Reaction { emoji, users }).collect()
+        by_key.into_values().collect()
     }
 
     /// Its place in its log, if that came with it.
@@ -262,18 +265,19 @@ impl ShownMessage {
             return false;
         }
         let reactions = self.reactions.entry(user.cloned()).or_default();
-        let there = reactions.get(emoji);
-        if !Latest::is_older(there, rank) {
+        let key = reaction_key(emoji);
+        if !Latest::is_older(reactions.get(&key), rank) {
             return false;
         }
-        let before = there.is_some_and(|there| there.value);
         let count = reactions.len();
         // One that was taken back stays as such: an older one may yet come.
-        reactions.insert(emoji.to_owned(), Latest { rank, value: !removed });
+        let value = (!removed).then(|| emoji.to_owned());
+        let before = reactions.insert(key, Latest { rank, value: value.clone() });
+        let differs = before.and_then(|before| before.value) != value;
         let forgotten = forget_oldest(reactions);
         self.reaction_count = self.reaction_count - count + reactions.len();
         // Of many, one that is changed again may come into view.
-        before == removed || forgotten || reactions.len() > MAX_REACTIONS_PER_USER
+        differs || forgotten || reactions.len() > MAX_REACTIONS_PER_USER
     }
 
     /// Nobody, or not this user, is to see what it said.
@@ -293,21 +297,21 @@ impl ShownMessage {
 
 /// Keeps as many of a user's reactions as are remembered. Of whatever comes in whatever order the same are left: those with the
 /// highest ranks, and these only get higher. Returns whether one is gone that was there.
-fn forget_oldest(reactions: &mut BTreeMap<String, Latest<bool>>) -> bool {
+fn forget_oldest(reactions: &mut BTreeMap<String, Latest<Option<String>>>) -> bool {
     if reactions.len() <= REMEMBERED_REACTIONS {
         return false;
     }
-    let oldest = reactions.iter().min_by_key(|(_, latest)| latest.rank).map(|(emoji, _)| emoji.clone());
-    oldest.and_then(|emoji| reactions.remove(&emoji)).is_some_and(|latest| latest.value)
+    let oldest = reactions.iter().min_by_key(|(_, latest)| latest.rank).map(|(key, _)| key.clone());
+    oldest.and_then(|key| reactions.remove(&key)).is_some_and(|latest| latest.value.is_some())
 }
 
-/// The newest of a user's reactions that are there.
-fn shown(reactions: &BTreeMap<String, Latest<bool>>) -> impl Iterator<Item = &str> {
-    let there = || reactions.iter().filter(|(_, latest)| latest.value);
+/// The newest of a user's reactions that are there: what they are known by, and as they were given.
+fn shown(reactions: &BTreeMap<String, Latest<Option<String>>>) -> impl Iterator<Item = (&str, &str)> {
+    let there = || reactions.iter().filter(|(_, latest)| latest.value.is_some());
     let mut changes: Vec<ChangeRank> = there().map(|(_, latest)| latest.rank).collect();
     changes.sort_unstable_by(|one, other| other.cmp(one));
     let lowest = changes.get(MAX_REACTIONS_PER_USER - 1).copied();
     there()
         .filter(move |(_, latest)| lowest.is_none_or(|lowest| latest.rank >= lowest))
-        .map(|(emoji, _)| &**emoji)
+        .filter_map(|(key, latest)| Some((&**key, latest.value.as_deref()?)))
 }

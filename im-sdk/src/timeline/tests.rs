@@ -483,3 +483,20 @@ fn the_last_change_counts_whatever_the_clocks() {
         assert!(!message.is_pinned() && message.reactions().is_empty());
     }
 }
+
+#[test]
+fn an_emoji_with_and_without_the_selector_of_its_look_is_one_reaction() {
+    let (plain, colored) = ("\u{2764}", "\u{2764}\u{fe0f}");
+    for (first, second) in [(plain, colored), (colored, plain)] {
+        let mut timeline = Timeline::new(user(0));
+        timeline.apply(Entry::new(id(1), Some(&user(1)), &Content::text("hi")));
+        timeline.apply(Entry::new(id(2), Some(&user(1)), &Change::react(id(1), first).into()));
+        timeline.apply(Entry::new(id(3), Some(&user(2)), &Change::react(id(1), second).into()));
+        let shown = timeline.get(id(1)).unwrap().reactions();
+        assert_eq!((shown.len(), shown[0].emoji, shown[0].users.len()), (1, colored, 2));
+        // Another keyboard takes it back.
+        timeline.apply(Entry::new(id(4), Some(&user(1)), &Change::unreact(id(1), second).into()));
+        let shown = timeline.get(id(1)).unwrap().reactions();
+        assert_eq!((shown[0].emoji, shown[0].users.as_slice()), (second, &[Some(&user(2))][..]));
+    }
+}

@@ -1,6 +1,8 @@
 //! What a token claims (RFC 7519, section 4.1). Looked at only after its signature was found good.
 
-use serde::{Deserialize, Deserializer};
+use std::collections::HashMap;
+
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{CLOCK_LEEWAY, TokenError, VerifiedToken};
 use crate::id::UserId;
@@ -15,6 +17,9 @@ pub(super) struct Claims {
     exp: f64,
     #[serde(default, deserialize_with = "number")]
     nbf: Option<f64>,
+    /// Not looked at, and UTF-8 as all of a token is (RFC 7519, section 7.2): where they are passed over, they need not be.
+    #[serde(flatten)]
+    _others: HashMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]

@@ -209,3 +209,14 @@ fn a_token_is_judged_by_the_time_that_is_given() {
     assert_eq!(at(unix_time() + HOUR / 2), Ok(alice()));
     assert_eq!(at(unix_time() + 2 * HOUR), Err(TokenError::Expired));
 }
+
+#[test]
+fn claims_are_utf8_also_those_that_do_not_count() {
+    let token = |letter: &[u8]| {
+        let claims = claims().to_string();
+        let (all, _) = claims.rsplit_once('}').unwrap();
+        sign(HEADER.as_bytes(), &[all.as_bytes(), b",\"note\":\"", letter, b"\"}"].concat())
+    };
+    assert!(verifier().verify(&token("\u{e9}".as_bytes())).is_ok());
+    assert_eq!(verifier().verify(&token(b"\xff")), Err(TokenError::Malformed));
+}

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use im_sdk::{
-    client::{CloseCode, Event, SERVER_DELAY, State, TokenRequest, Transport, Trust, WEBSOCKET_DELAY},
+    client::{
+        CloseCode, Event, SERVER_DELAY, State, StopCause, TokenRequest, Transport, Trust, WEBSOCKET_DELAY,
+    },
     proto::pb,
 };
 use tokio::net::{TcpListener, UdpSocket};
@@ -156,7 +158,8 @@ async fn kicked(server: Server, trust: Trust) {
     let peer = server.welcome().await;
     device.connected().await;
     peer.close(CloseCode::Kicked).await;
-    let stopped = Event::Stopped { code: Some(CloseCode::Kicked), reason: "test".to_owned() };
+    let cause = StopCause::Server(CloseCode::Kicked);
+    let stopped = Event::Stopped { code: Some(CloseCode::Kicked), cause, reason: "test".to_owned() };
     assert_eq!((device.event().await, device.client.state()), (stopped, State::Stopped));
     device.client.connect();
     let _peer = server.welcome().await;

@@ -11,7 +11,7 @@ use std::{
 use im_sdk::{
     client::{
         Client, ClientConfig, Event, MAX_QUEUED_EVENTS, MemoryStore, PublishError, RequestError, SendError,
-        State, Store, StoreError, Trust,
+        State, StopCause, Store, StoreError, Trust,
         store::{Batch, Saved},
     },
     id::UserId,
@@ -57,7 +57,7 @@ fn nonsense() -> pb::frame::Body {
 async fn failed(device: &Device) {
     let reason = device
         .until(|event| match event {
-            Event::Stopped { code: None, reason } => Some(reason),
+            Event::Stopped { code: None, cause: StopCause::Failed, reason } => Some(reason),
             _ => None,
         })
         .await;

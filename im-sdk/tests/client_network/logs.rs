@@ -8,7 +8,8 @@ use std::sync::{
 use im_sdk::{
     Content,
     client::{
-        Event, LocalId, MemoryStore, Position, SendError, SendState, State, Store, StoreError, Trust,
+        Event, LocalId, MemoryStore, Position, SendError, SendState, State, StopCause, Store, StoreError,
+        Trust,
         store::{Batch, Saved},
     },
     id::UserId,
@@ -174,7 +175,8 @@ impl Store for Moody {
 async fn without_its_store_a_client_does_not_start() {
     let (server, store) = (Server::websocket().await, Arc::new(Moody::default()));
     let device = Device::with_store(&[server.url()], Trust::WebPki, store.clone());
-    let stopped = Event::Stopped { code: None, reason: "the store failed: in a mood".to_owned() };
+    let cause = StopCause::Store(StoreError::Failed("in a mood".to_owned()));
+    let stopped = Event::Stopped { code: None, cause, reason: "the store failed: in a mood".to_owned() };
     assert_eq!((device.event().await, device.client.state()), (stopped, State::Stopped));
     let refused = device.client.send(bob(), "hi".into()).await;
     assert_eq!(refused, Err(SendError::Store(StoreError::Failed("in a mood".to_owned()))));

@@ -7,7 +7,8 @@ mod websocket;
 pub(crate) use websocket::echo;
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -82,13 +83,31 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// Waits until the system has the QUIC address back: the library closes the socket in a task of its own, a moment after the
-    /// last handle is gone, and tells nobody.
+    /// last handle is gone, and tells nobody. It keeps the socket for connections that drain, for three times as long as an
+    /// acknowledgement may take. Behind a freeze that is three times the freeze: so they get another socket.
     pub(crate) async fn released(&mut self) {
-        self.quic_endpoint = None;
+        if let Some(endpoint) = self.quic_endpoint.take()
+            && endpoint.open_connections() > 0
+            && let Err(error) = leave_socket(&endpoint)
+        {
+            tracing::warn!(%error, "connections that drain keep the QUIC address");
+        }
         while self.quic_socket.as_ref().is_some_and(|socket| socket.strong_count() > 0) {
             sleep(RELEASE_POLL).await;
         }
     }
+}
+
+/// Has the connections of an endpoint send from a socket that nobody knows, and receive nothing more.
+fn leave_socket(endpoint: &Endpoint) -> io::Result<()> {
+    let nowhere = match endpoint.local_addr()? {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+    };
+    let socket = TokioRuntime.wrap_udp_socket(UdpSocket::bind(nowhere)?)?;
+    // The endpoint listens on the socket before this one too, until something comes in: the second time nothing is left of it.
+    endpoint.rebind_abstract(Arc::clone(&socket))?;
+    endpoint.rebind_abstract(socket)
 }
 
 /// How often it is looked whether the socket is gone.
@@ -205,7 +224,7 @@ fn bind_quic(
     let runtime = Arc::new(TokioRuntime);
     let socket = runtime.wrap_udp_socket(socket).map_err(failed)?;
     let held = Arc::downgrade(&socket);
-    let config = EndpointConfig::default();
+    let config = EndpointConfig::new(identity.reset_key());
     let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime);
     Ok((endpoint.map_err(failed)?, local, held))
 }

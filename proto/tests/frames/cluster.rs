@@ -36,8 +36,29 @@ pub(crate) fn delivered() -> pb::Delivered {
 }
 
 pub(crate) fn reached() -> pb::Delivered {
-    let reached = vec![pb::Reached { record: 2, connections: 900, shed: 100 }];
+    let reached = vec![pb::Reached { record: 2, connections: 900, shed: 100, enough: false }];
     pb::Delivered { reached, ..delivered() }
+}
+
+pub(crate) fn paced() -> pb::Record {
+    pb::Record { connections: vec![7], paced: true, ..record(Effect::Frames(ping_bytes())) }
+}
+
+pub(crate) fn enough() -> pb::Delivered {
+    let reached = vec![pb::Reached { record: 0, connections: 1, shed: 0, enough: true }];
+    pb::Delivered { reached, missed: vec![], ..delivered() }
+}
+
+pub(crate) fn sync_rest() -> pb::SyncRest {
+    pb::SyncRest { cursors: cursors(), began_ms: NEW_YEAR_2026_MS }
+}
+
+pub(crate) fn sync_ended_early() -> pb::SyncEnded {
+    pb::SyncEnded { number: 3, rest: sync_rest().encode_to_vec().into() }
+}
+
+pub(crate) fn rest_of_sync() -> pb::UpstreamSync {
+    pb::UpstreamSync { sync: Bytes::new(), rest: sync_rest().encode_to_vec().into(), ..numbered_sync() }
 }
 
 pub(crate) fn upstream() -> pb::Upstream {
@@ -64,6 +85,7 @@ pub(crate) fn upstream_sync() -> pb::UpstreamSync {
         device: Some(device(Terminal::Ios, "4f1c")),
         sync: sync_bytes(),
         number: 0,
+        rest: Bytes::new(),
     }
 }
 

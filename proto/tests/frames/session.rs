@@ -13,6 +13,7 @@ pub(crate) fn hello() -> pb::Hello {
         device: Some(device(Terminal::Ios, "4f1c")),
         client: "example/1.0".into(),
         cursors: Vec::new(),
+        resumes: false,
     }
 }
 
@@ -41,6 +42,10 @@ pub(crate) fn inbox_42() -> pb::Cursor {
 
 pub(crate) fn cursors() -> Vec<pb::Cursor> {
     vec![inbox_42(), cursor("team", 7, message_id())]
+}
+
+pub(crate) fn sync_done(ends: Vec<pb::Cursor>) -> pb::SyncDone {
+    pb::SyncDone { ends, more: false }
 }
 
 pub(crate) fn reset(cursor: pb::Cursor, reason: ResetReason) -> Body {

@@ -43,7 +43,7 @@ fn sizes() -> Vec<(&'static str, usize, usize, Body)> {
             33,
             Body::Sync(pb::Sync { cursors: [ends(), vec![in_room()]].concat() }),
         ),
-        ("nothing new", 0, 16, Body::SyncDone(pb::SyncDone { ends: ends() })),
+        ("nothing new", 0, 16, Body::SyncDone(sync_done(ends()))),
         ("reset", 0, 18, reset(cursor("", 100, message_id()), pb::ResetReason::Trimmed)),
         ("a hint", 0, 6, Body::SyncHint(pb::SyncHint { within_ms: 2000, rolled_back: false })),
         ("ack", 0, 16, Body::Ack(pb::Ack { cursors: ends() })),

@@ -193,13 +193,15 @@ fn present(message: &DynamicMessage, found: &mut BTreeSet<String>) {
 #[test]
 fn everything_that_a_frame_can_have_is_generated() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    /// As many as bring the rarest field, whatever fields are added.
+    const FRAMES: usize = 10_000;
     let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
     let (mut missing, mut sizes) = (BTreeSet::new(), Vec::new());
     reachable(&descriptor, &mut missing);
     // Zero is what a field has that is not set.
     missing.retain(|name| !name.ends_with("_UNSPECIFIED"));
     let (strategy, mut runner) = (body(), TestRunner::deterministic());
-    for _ in 0..5000 {
+    for _ in 0..FRAMES {
         let bytes = im_proto::frame::encode(strategy.new_tree(&mut runner).unwrap().current());
         let frame = im_proto::frame::split(bytes.clone(), usize::MAX).next().unwrap().unwrap();
         let mut found = BTreeSet::new();
@@ -209,5 +211,6 @@ fn everything_that_a_frame_can_have_is_generated() {
     }
     assert!(missing.is_empty(), "never generated: {missing:#?}");
     let small = sizes.iter().filter(|size| **size <= crate::LIMIT).count();
-    assert!((3500..4900).contains(&small), "{small} of 5000 are below the limit: most, and not all");
+    let (few, most) = (FRAMES * 7 / 10, FRAMES * 98 / 100);
+    assert!((few..most).contains(&small), "{small} of {FRAMES} are below the limit: most, and not all");
 }

@@ -29,7 +29,7 @@ messages! {
     Presences Publish PublishAnswer PublishHead PublishResult Push Quote RawConversation RawConversations RawFound RawFrame
     RawHistory RawJoinedRoom RawPush RawResponse Reached Reaction ReadReceipt Readers ReadersRequest Recall Record Refused
     Request RequestAnswer RequestHead Reset Response RoomLeft SearchRequest ServerInfo SettingStamp Signal SignalHead Signalled
-    StoreReport StoredConversation Sync SyncDone SyncEnded SyncHint TerminalPresence Text Typing Upstream UpstreamAck UpstreamAcks
+    StoreReport StoredConversation Sync SyncDone SyncEnded SyncHint SyncRest TerminalPresence Text Typing Upstream UpstreamAck UpstreamAcks
     UpstreamMembership UpstreamPresence UpstreamPresences UpstreamPublish UpstreamRequest UpstreamSignal UpstreamSignals
     UpstreamStoreCheck UpstreamSync Video Voice Watch Welcome
 }

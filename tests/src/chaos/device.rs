@@ -236,7 +236,9 @@ fn note(event: Event, tell: &mut impl FnMut(DeviceLine)) {
             DeviceLine::Failed(local_id.as_u64(), error.to_string())
         }
         Event::Disconnected { code, reason, .. } => DeviceLine::Disconnected(format!("{code:?} {reason}")),
-        Event::Stopped { code, reason } => DeviceLine::Disconnected(format!("stopped: {code:?} {reason}")),
+        Event::Stopped { code, reason, .. } => {
+            DeviceLine::Disconnected(format!("stopped: {code:?} {reason}"))
+        }
         _ => return,
     });
 }

@@ -171,6 +171,7 @@ pub(crate) async fn terminal(stack: &Stack, user: &str, terminal: pb::Terminal, 
         device: Some(device),
         client: "raw/1".into(),
         cursors: Vec::new(),
+        resumes: false,
     };
     raw.send_frame(Body::Hello(hello)).await;
     until(&mut raw, |body| matches!(body, Body::SyncDone(_))).await;

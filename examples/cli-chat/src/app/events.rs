@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use im_sdk::{
     Content, Recipient,
-    client::{Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState},
+    client::{Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState, StopCause},
     id::MessageId,
     proto::close::CloseCode,
 };
@@ -47,7 +47,7 @@ impl App {
                 }
             }
             Event::Disconnected { code, reason, .. } => self.disconnected(code, reason),
-            Event::Stopped { code, reason } => self.stopped(code, reason),
+            Event::Stopped { cause, reason, .. } => self.stopped(&cause, reason),
             Event::Message(message) => self.arrive(&message).await,
             Event::Reset { position, reason } => {
                 self.client.ack(&position);
@@ -78,9 +78,8 @@ impl App {
         self.down(reason);
     }
 
-    fn stopped(&mut self, code: Option<CloseCode>, reason: String) {
-        // No code: the provider has no token that would be taken.
-        let advice = if code.is_none() { self.advice.no_token } else { "/connect tries again" };
+    fn stopped(&mut self, cause: &StopCause, reason: String) {
+        let advice = if *cause == StopCause::Token { self.advice.no_token } else { "/connect tries again" };
         self.tell(&format!("stopped: {reason}; {advice}"));
         self.down(reason);
     }

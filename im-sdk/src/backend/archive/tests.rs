@@ -181,3 +181,67 @@ async fn what_was_written_and_not_acknowledged_is_there_once() {
     assert_eq!(next.written(), 20, "two entries each came again");
     assert_eq!(stored(&store.inner, "bob").await.len(), 10);
 }
+
+/// Gives up on what is more than so many bytes, as one does with a deadline; on one text always.
+#[derive(Debug, Default)]
+struct Slow {
+    inner: MemoryMessageStore,
+    bytes: AtomicU64,
+    poison: &'static str,
+    /// What it was given in all.
+    given: AtomicU64,
+}
+
+#[async_trait]
+impl MessageStore for Slow {
+    async fn write(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError> {
+        self.given.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let bytes: usize = entries.iter().map(|entry| entry.message.len()).sum();
+        let has = |entry: &StoredEntry| {
+            let poison = self.poison.as_bytes();
+            !poison.is_empty() && entry.message.windows(poison.len()).any(|window| window == poison)
+        };
+        if bytes as u64 > self.bytes.load(Ordering::Relaxed) || entries.iter().any(has) {
+            return Err(MessageStoreError::unavailable("write", "deadline has elapsed"));
+        }
+        self.inner.write(entries).await
+    }
+
+    async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError> {
+        self.inner.read(log, query).await
+    }
+}
+
+#[tokio::test]
+async fn an_archiver_gets_on_however_long_the_texts_are() {
+    let im = im(u64::MAX).await;
+    let long = "\u{4e2d}".repeat(20_000);
+    for _ in 0..300 {
+        im.send(message(&long)).await.unwrap();
+    }
+    let store = Arc::new(Slow { bytes: AtomicU64::new(150_000), ..Slow::default() });
+    let archiver = im.archiver(store.clone()).unwrap().start();
+    until("an empty archive", async || archiver.lag().await.unwrap().total() == 0).await;
+    assert_eq!((archiver.written(), archiver.stall()), (600, None));
+    let given = store.given.load(Ordering::Relaxed);
+    assert!(given < 4 * 600, "what was written is not written again, and again: {given} entries");
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_written_holds_up_no_other() {
+    let im = im(u64::MAX).await;
+    for number in 0..20 {
+        im.send(message(if number == 3 { "poison" } else { "fine" })).await.unwrap();
+    }
+    let store = Arc::new(Slow { bytes: AtomicU64::new(u64::MAX), poison: "poison", ..Slow::default() });
+    let archiver = im.archiver(store.clone()).unwrap().start();
+    until("all others", async || stored(&store.inner, "bob").await.len() == 19).await;
+    let mut stall = None;
+    until("it is tried again, and again", async || {
+        stall = archiver.stall();
+        stall.is_some()
+    })
+    .await;
+    assert!(stall.as_ref().is_some_and(|stall| stall.error.contains("deadline")), "{stall:?}");
+    assert_eq!(archiver.lag().await.unwrap().total(), 1, "it stays in the archive");
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, reaction_key},
     id::{MessageId, UserId},
     proto::limits::MAX_REACTIONS_PER_USER,
 };
@@ -33,22 +33,23 @@ impl ReactionCounts {
     /// Counts a reaction. Returns `false` if it is one too many and is to be refused.
     pub(super) fn admit(&self, by: &UserId, change: &Change) -> bool {
         let ChangeKind::Reaction { emoji, removed } = &change.kind else { return true };
+        let emoji = reaction_key(emoji);
         let key = (by.clone(), change.message_id);
         let mut counted = self.lock();
         if *removed {
             if let Some(emojis) = counted.emojis.get_mut(&key) {
-                emojis.remove(&**emoji);
+                emojis.remove(&*emoji);
             }
             return true;
         }
         if let Some(emojis) = counted.emojis.get_mut(&key) {
-            let fits = emojis.len() < MAX_REACTIONS_PER_USER || emojis.contains(&**emoji);
+            let fits = emojis.len() < MAX_REACTIONS_PER_USER || emojis.contains(&*emoji);
             if fits {
-                emojis.insert(emoji.as_str().into());
+                emojis.insert(emoji.into());
             }
             return fits;
         }
-        counted.emojis.insert(key.clone(), HashSet::from([emoji.as_str().into()]));
+        counted.emojis.insert(key.clone(), HashSet::from([emoji.into()]));
         counted.order.push_back(key);
         if counted.order.len() > MAX_REMEMBERED
             && let Some(oldest) = counted.order.pop_front()
@@ -84,6 +85,11 @@ mod tests {
         assert!((0..MAX_REACTIONS_PER_USER).all(|emoji| react("alice", emoji)));
         assert!(!react("alice", 99) && react("alice", 3), "what is there already is none more");
         assert!(react("bob", 99), "each user has as many");
+        for emoji in ["\u{2764}", "\u{2764}\u{fe0f}"] {
+            assert!(counts.admit(&user("carol"), &Change::react(id(7), emoji)));
+        }
+        let carol = (user("carol"), id(7));
+        assert_eq!(counts.lock().emojis[&carol].len(), 1, "one sign, however it is drawn");
         assert!(counts.admit(&user("alice"), &Change::unreact(id(7), "emoji-0")));
         assert!(react("alice", 99) && !react("alice", 100));
         assert!(counts.admit(&user("alice"), &Change::react(id(8), "x")), "another message");

@@ -44,22 +44,35 @@ pub(super) fn searched(message: &pb::Message) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The same for large and small letters, with and without accents, and for characters that are others in another form: wide,
-/// ligatures, the old code points of ideographs. Marks that make another letter, as in Japanese or Thai, stay. Stores hold
-/// what this makes: who changes it raises [`terms::VERSION`].
+/// The same for large and small letters, with and without accents and vowel signs, for apostrophes, quotation marks and dashes
+/// however they are typed, and for characters that are others in another form: wide, ligatures, the old code points of ideographs.
+/// Marks that make another letter, as in Japanese or Thai, stay. Stores hold what this makes: who changes it raises
+/// [`terms::VERSION`].
 fn fold(text: &str) -> String {
     let small = text.nfkd().flat_map(char::to_lowercase);
     // Put together again, so that a Korean syllable is not found by its first letters.
-    small.filter(|char| !is_accent(*char)).flat_map(without_stroke).nfc().collect()
+    small.filter(|char| !is_passed_over(*char)).flat_map(as_typed).nfc().collect()
 }
 
-/// The marks of Latin, Greek and Cyrillic letters.
-fn is_accent(char: char) -> bool {
-    matches!(char, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}')
+/// What people leave out, or do not see.
+fn is_passed_over(char: char) -> bool {
+    match char {
+        // The accents of Latin, Greek and Cyrillic letters.
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' => true,
+        // Hebrew: cantillation and vowel points.
+        '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}'..='\u{5c2}' | '\u{5c4}'..='\u{5c5}' | '\u{5c7}' => true,
+        // Arabic: vowel signs, the hamza over and under letters, the signs of the Quran, and what only stretches a word.
+        '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}' => true,
+        '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e4}' | '\u{6e7}'..='\u{6e8}' | '\u{6ea}'..='\u{6ed}' => true,
+        // How a sign is drawn; where a word may be broken, is joined, or turns its direction.
+        '\u{fe00}'..='\u{fe0f}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        _ => false,
+    }
 }
 
-/// Letters that Unicode does not take for others with an accent, and people do.
-fn without_stroke(char: char) -> impl Iterator<Item = char> {
+/// Letters that Unicode does not take for others with a mark, and people do; and the signs of typographers as keyboards have them.
+fn as_typed(char: char) -> impl Iterator<Item = char> {
     let (first, second) = match char {
         'đ' => ('d', None),
         'ı' => ('i', None),
@@ -69,9 +82,26 @@ fn without_stroke(char: char) -> impl Iterator<Item = char> {
         'ß' => ('s', Some('s')),
         'æ' => ('a', Some('e')),
         'œ' => ('o', Some('e')),
+        // Arabic, and Persian as other keyboards type it.
+        '\u{671}' => ('\u{627}', None),
+        '\u{629}' => ('\u{647}', None),
+        '\u{649}' | '\u{6cc}' => ('\u{64a}', None),
+        '\u{6a9}' => ('\u{643}', None),
+        '\u{660}'..='\u{669}' => (digit(char, 0x660), None),
+        '\u{6f0}'..='\u{6f9}' => (digit(char, 0x6f0), None),
+        '\u{2018}'..='\u{201b}' | '\u{2032}' | '\u{2bb}'..='\u{2bd}' | '`' | '\u{b4}' | '\u{5f3}' => {
+            ('\'', None)
+        }
+        '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{ab}' | '\u{bb}' | '\u{5f4}' => ('"', None),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{5be}' => ('-', None),
         other => (other, None),
     };
     std::iter::once(first).chain(second)
+}
+
+/// The digit of a script whose zero is given.
+fn digit(char: char, zero: u32) -> char {
+    char::from_digit(u32::from(char).wrapping_sub(zero), 10).unwrap_or(char)
 }
 
 #[cfg(test)]
@@ -121,6 +151,25 @@ mod tests {
             ("ｶﾞｷﾞ", "ガギ"),
             ("\u{f900}", "\u{8c48}"),
             ("\u{1112}\u{1161}\u{11ab}국", "한국"),
+            ("السَّلَامُ عَلَيْكُمْ", "السلام عليكم"),
+            ("السلام عليكم", "السَّلَامُ عَلَيْكُمْ"),
+            ("أهلًا وسهلًا، إلى آخر القرآن", "اهلا وسهلا الى اخر القران"),
+            ("مـــرحـــبا", "مرحبا"),
+            ("مدرسة", "مدرسه"),
+            ("على", "علي"),
+            ("کتاب\u{200c}های فارسی", "كتابهاي فارسي"),
+            ("٢٠٢٦ ۱۲", "2026 12"),
+            ("שָׁלוֹם עוֹלָם", "שלום עולם"),
+            ("שלום", "שָׁלוֹם"),
+            ("בית־ספר צה״ל ג׳ירפה", "בית-ספר צה\"ל ג'ירפה"),
+            ("I don’t, you don‘t, rock ʼnʼ roll", "don't 'n'"),
+            ("we don't", "don’t"),
+            ("„so“, “so”, «so»", "\"so\""),
+            ("2020–2026, a — b, non‑breaking −1", "2020-2026 - non-breaking -1"),
+            ("2020-2026", "2020—2026"),
+            ("I \u{2764} it", "\u{2764}\u{fe0f}"),
+            ("I \u{2764}\u{fe0f} it", "\u{2764}"),
+            ("long\u{ad}word, zero\u{200b}width", "longword zerowidth"),
         ] {
             assert!(words(found).are_in(text), "{found} in {text}");
         }

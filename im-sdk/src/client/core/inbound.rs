@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     SearchPlace,
-    client::{Event, Log, Position, ReceivedMessage, Transport},
+    client::{Event, Log, Position, ReceivedMessage, StopCause, Transport},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };
@@ -62,10 +62,12 @@ impl<T> Core<T> {
         if !self.owns_store(&user) {
             // Another user's outbox must not be sent.
             let reason = format!("the store belongs to {}, and the token to {user}", self.saving.user);
-            self.stop(None, reason);
+            self.stop(StopCause::OtherUser, reason);
             return Ok(());
         }
         self.limits = Limits::from(welcome.limits);
+        // From here on it is the same login, over any number of connections.
+        self.resumes = true;
         self.events.push_back(Event::Connected {
             user,
             transport: via.transport,
@@ -173,9 +175,11 @@ impl<T> Core<T> {
     }
 
     fn handle_sync_done(&mut self, now: Instant, done: pb::SyncDone) {
-        self.conversations.handle_synced(now);
+        if !done.more {
+            self.conversations.handle_synced(now);
+        }
         let ends = done.ends.into_iter().filter_map(|end| place(end).ok()).collect();
-        if self.logs.handle_sync_done(now, &mut self.rng, ends) {
+        if self.logs.handle_sync_done(now, &mut self.rng, ends, done.more) {
             self.events.push_back(Event::UpToDate);
         }
     }

@@ -57,8 +57,8 @@ pub(super) use self::{
 use crate::{
     Content, Recipient,
     client::{
-        ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, TokenError, TokenRequest,
-        store::Saved,
+        ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError,
+        TokenRequest, store::Saved,
     },
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
@@ -105,6 +105,8 @@ pub(super) struct Core<T> {
     rng: StdRng,
     /// What the next question for a token says.
     request: TokenRequest,
+    /// The next connection goes on with an earlier login.
+    resumes: bool,
     outbox: Outbox<T>,
     requests: Requests<Asker<T>>,
     /// To the application's questions.
@@ -146,6 +148,7 @@ impl<T> Core<T> {
         // Times are added to now, and few clocks have that many years.
         let within = |time: Duration| time.min(LONGEST_WAIT);
         let check_every = within(config.cursor_check);
+        let resumes = !saved.user.is_empty() && !config.new_login;
         Self {
             device: config.device.clone(),
             client_name: config.client_name.clone(),
@@ -153,7 +156,8 @@ impl<T> Core<T> {
             order: Order::new(&config.endpoints),
             backoff: Backoff::default(),
             rng,
-            request: TokenRequest::First,
+            request: if resumes { TokenRequest::Reopened } else { TokenRequest::First },
+            resumes,
             outbox: Outbox::new(within(config.publish_timeout), &saved, installation),
             requests: Requests::new(within(config.request_timeout)),
             answers: VecDeque::new(),
@@ -201,6 +205,13 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
+    /// The application has another token: that the last one was refused says nothing of it.
+    pub(super) fn handle_new_token(&mut self) {
+        if matches!(self.request, TokenRequest::Rejected { .. }) {
+            self.request = TokenRequest::Reconnect;
+        }
+    }
+
     /// The application knows where servers listen now, for the next attempt. Nothing says nothing.
     pub(super) fn handle_endpoints(&mut self, endpoints: &[Endpoint]) {
         if !endpoints.is_empty() {
@@ -213,7 +224,7 @@ impl<T> Core<T> {
         match token {
             _ if !matches!(self.phase, Phase::Asking) => {}
             Ok(token) => self.race(token),
-            Err(TokenError::Denied(reason)) => self.stop(None, reason),
+            Err(TokenError::Denied(reason)) => self.stop(StopCause::Token, reason),
             Err(error) => self.retry(now, None, error.to_string()),
         }
     }
@@ -262,6 +273,7 @@ impl<T> Core<T> {
 
     /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
     pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
+        self.save_at_once();
         match &self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
             Phase::Stopped(reason) => self.outbox.refuse_stopped(ticket, reason.clone()),
@@ -272,6 +284,8 @@ impl<T> Core<T> {
     /// The application sends and does not wait: whether it is taken comes out of [`Core::poll_taken`], its end is an
     /// event.
     pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
+        // Whoever waits is told at once how the store is by now.
+        self.save_at_once();
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
             None => self.outbox.push(now, Waiter::Taken(ticket), to, content, self.limits),

@@ -80,6 +80,11 @@ impl<T> Core<T> {
         }
     }
 
+    /// Tries again now, should the store have failed last.
+    pub(super) fn save_at_once(&mut self) {
+        self.saving.retry_at = None;
+    }
+
     fn handle_not_saved(&mut self, now: Instant, batch: &Batch, error: StoreError) {
         let ceiling =
             SHORTEST_DELAY.saturating_mul(2_u32.saturating_pow(self.saving.failures)).min(LONGEST_DELAY);

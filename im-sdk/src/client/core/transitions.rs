@@ -9,7 +9,7 @@ use super::{
     session::{Greeting, Session},
 };
 use crate::{
-    client::{Event, PublishError, RequestError, TokenRequest, config::STABLE_AFTER},
+    client::{Event, PublishError, RequestError, StopCause, TokenRequest, config::STABLE_AFTER},
     proto::{
         self,
         close::{CloseCode, ReconnectPolicy},
@@ -36,7 +36,7 @@ impl<T> Core<T> {
 
     pub(super) fn race(&mut self, token: String) {
         if self.hello(&token).encoded_len() > limits::MAX_HELLO_BYTES {
-            self.stop(None, "the token is longer than servers allow".to_owned());
+            self.stop(StopCause::Token, "the token is longer than servers allow".to_owned());
             return;
         }
         self.request = TokenRequest::Reconnect;
@@ -53,6 +53,7 @@ impl<T> Core<T> {
             device: Some((&self.device).into()),
             client: self.client_name.clone(),
             cursors: Vec::new(),
+            resumes: self.resumes,
         }
     }
 
@@ -89,7 +90,7 @@ impl<T> Core<T> {
             self.demote();
         }
         match (policy, code) {
-            (ReconnectPolicy::Never, _) => return self.stop(code, reason),
+            (ReconnectPolicy::Never, Some(code)) => return self.stop(StopCause::Server(code), reason),
             (ReconnectPolicy::FreshToken, Some(code)) => {
                 self.request = TokenRequest::Rejected { code, reason: reason.clone() };
             }
@@ -112,14 +113,20 @@ impl<T> Core<T> {
         self.events.push_back(Event::Disconnected { code, reason, retry_in: Some(delay) });
     }
 
-    pub(super) fn stop(&mut self, code: Option<CloseCode>, reason: String) {
+    pub(super) fn stop(&mut self, cause: StopCause, reason: String) {
+        let code = cause.server_code();
+        if code == Some(CloseCode::Replaced) {
+            // Whoever connects nevertheless has decided to.
+            self.resumes = false;
+            self.request = TokenRequest::First;
+        }
         self.drop_connection(code.unwrap_or(CloseCode::ClientClosed), &reason);
         self.outbox.fail_waiting(&PublishError::Stopped { reason: reason.clone() });
         let unanswered = self.requests.fail_all(&RequestError::Stopped { reason: reason.clone() });
         self.handle_unanswered(unanswered);
         self.backoff.reset();
         self.phase = Phase::Stopped(reason.clone());
-        self.events.push_back(Event::Stopped { code, reason });
+        self.events.push_back(Event::Stopped { code, cause, reason });
     }
 
     pub(super) fn drop_connection(&mut self, code: CloseCode, reason: &str) {

@@ -43,6 +43,8 @@ pub(super) struct Wish {
     pub(super) connects: u64,
     /// Where to connect to. `None`: as configured.
     pub(super) endpoints: Option<Arc<[Endpoint]>>,
+    /// The token that it has set last. `None`: as its provider says.
+    pub(super) token: Option<Arc<String>>,
     /// How often it asked for no connection, so that "off and on again" is seen too.
     pub(super) disconnects: u64,
     /// To be closed for good.
@@ -89,6 +91,7 @@ struct Driver {
     warned_of_missing_connect: bool,
     /// What the application has set last.
     endpoints: Option<Arc<[Endpoint]>>,
+    token: Option<Arc<String>>,
 }
 
 impl Driver {
@@ -106,6 +109,7 @@ impl Driver {
             disconnects: 0,
             warned_of_missing_connect: false,
             endpoints: None,
+            token: None,
         }
     }
 
@@ -180,6 +184,13 @@ impl Driver {
         if let Some(endpoints) = wish.endpoints.filter(|new| self.endpoints.as_ref() != Some(new)) {
             self.core.handle_endpoints(&endpoints);
             self.endpoints = Some(endpoints);
+        }
+        if let Some(token) =
+            wish.token.filter(|new| !self.token.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)))
+        {
+            self.tokens.replace(Arc::new(String::clone(&token)));
+            self.core.handle_new_token();
+            self.token = Some(token);
         }
         if std::mem::replace(&mut self.disconnects, wish.disconnects) != wish.disconnects {
             self.core.handle_disconnect();

@@ -5,7 +5,9 @@ use std::{any::Any, panic::AssertUnwindSafe};
 use futures_util::FutureExt as _;
 
 use super::{Driver, Ends, Status, saver::Saver};
-use crate::client::{ClientConfig, Event, SendError, State, StoreError, store::Saved, transport::Connector};
+use crate::client::{
+    ClientConfig, Event, SendError, State, StopCause, StoreError, store::Saved, transport::Connector,
+};
 
 /// Runs a client from the loading of its store to its end. Should it panic, or what it was given by the application, then
 /// the application is told.
@@ -19,7 +21,7 @@ pub(in crate::client) async fn run(config: ClientConfig, connector: Connector, e
         tracing::error!(reason, "the client is closed");
         // As everywhere, the state that belongs to an event, or a later one, is there before it.
         status.send_modify(|status| *status = Status { state: State::Closed, transport: None, ..*status });
-        last_word.send(Event::Stopped { code: None, reason });
+        last_word.send(Event::Stopped { code: None, cause: StopCause::Failed, reason });
     }
 }
 
@@ -52,7 +54,8 @@ async fn load(saver: &Saver, ends: &mut Ends) -> Option<Saved> {
                 let stopped = Status { state: State::Stopped, ..Status::INITIAL };
                 ends.status.send_replace(stopped);
                 // If it is full, the application knows.
-                _ = ends.events.try_send(Event::Stopped { code: None, reason: error.to_string() });
+                let cause = StopCause::Store(error.clone());
+                _ = ends.events.try_send(Event::Stopped { code: None, cause, reason: error.to_string() });
                 wait_for_connect(ends, &error).await?;
             }
         }

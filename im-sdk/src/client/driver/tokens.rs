@@ -31,6 +31,12 @@ impl Tokens {
         Self { provider, call: None, wanted: None, current: false, endpoints_wanted: false }
     }
 
+    /// Asks another provider from here on, also what the last one has not answered yet.
+    pub(super) fn replace(&mut self, provider: Arc<dyn TokenProvider>) {
+        self.provider = provider;
+        self.current = false;
+    }
+
     /// The answer comes out of [`Tokens::answer`].
     pub(super) fn ask(&mut self, why: TokenRequest) {
         self.wanted = Some(why);

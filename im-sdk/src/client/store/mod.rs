@@ -182,7 +182,13 @@ pub enum StoreError {
     /// What is there was not written by this version or an earlier one.
     #[error("the store cannot be understood: {0}")]
     Unreadable(String),
-    /// No room, no permission, or a broken disk.
+    /// What is there is damaged. Nothing of it can be used: move it away and go on with a new one, which begins with resets.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// There is no room. What was saved before is there, and when there is room again, the client goes on.
+    #[error("the store has no room: {0}")]
+    Full(String),
+    /// No permission, or a broken disk.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -193,6 +199,8 @@ impl StoreError {
         match self {
             Self::InUse => "in_use",
             Self::Unreadable(_) => "unreadable",
+            Self::Damaged(_) => "damaged",
+            Self::Full(_) => "full",
             Self::Failed(_) => "failed",
         }
     }

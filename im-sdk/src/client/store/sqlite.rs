@@ -188,8 +188,12 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse,
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Unreadable(error.to_string()),
-            _ => Self::Failed(error.to_string()),
+            Some(ErrorCode::NotADatabase) => Self::Unreadable(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            // What is in a row is nothing that was put there.
+            None => Self::Damaged(error.to_string()),
+            Some(_) => Self::Failed(error.to_string()),
         }
     }
 }

@@ -50,6 +50,10 @@ type Reason = Box<dyn std::error::Error + Send + Sync>;
 /// leave a server deaf for three.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
+/// The largest message: what goes together, 256 KiB, and one more, which has the largest frame that a server may be set to (512 KiB).
+/// This is also what NATS takes where nothing is set.
+const NEEDED_PAYLOAD: usize = 1024 * 1024;
+
 /// How many bytes wait to be written. The client library bounds its queue in messages alone, and keeps them while the
 /// connection is lost.
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -105,6 +109,10 @@ impl NatsBus {
             Err(_) => return Err(unreachable(config, no_answer(config)).await),
         };
         NATS.check(&places(config), &client.server_info().version)?;
+        let (max_payload, needed) = (client.server_info().max_payload, NEEDED_PAYLOAD);
+        if max_payload < needed {
+            return Err(ConnectError::SmallMessages { address: places(config), max_payload, needed });
+        }
         listeners.follow(client.statistics());
         let relief = tokio::spawn(relieve(Arc::clone(&listeners), client.statistics()));
         let (publish_timeout, room) = (config.request_timeout, Arc::new(Semaphore::new(WAITING_BYTES)));

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{Sync, SyncError};
 use crate::{
     ConversationState, Recipient,
-    backend::publisher::Outcome,
+    backend::publisher::{Outcome, Reached},
     id::{ChannelId, UserId},
     proto::{pb, pb::record::Effect},
 };
@@ -118,11 +119,21 @@ impl Sync {
 
     /// Has the server do something for the connection, and waits until it has.
     pub(super) async fn ask(&self, effect: Effect) -> Result<(), SyncError> {
-        let record =
-            pb::Record { connections: vec![self.connection], effect: Some(effect), ..pb::Record::default() };
+        self.ask_server(pb::Record { effect: Some(effect), ..pb::Record::default() }).await.map(drop)
+    }
+
+    /// Has the server queue frames for the connection, and waits until it has. Whether as much waits there as should.
+    pub(super) async fn push(&self, frames: Bytes) -> Result<bool, SyncError> {
+        let effect = Some(Effect::Frames(frames));
+        let reached = self.ask_server(pb::Record { effect, paced: true, ..pb::Record::default() }).await?;
+        Ok(reached.is_some_and(|reached| reached.enough))
+    }
+
+    async fn ask_server(&self, record: pb::Record) -> Result<Option<Reached>, SyncError> {
+        let record = pb::Record { connections: vec![self.connection], ..record };
         let outcome = self.im.inner.publisher.submit(&self.server, record).await;
         match timeout(self.im.inner.config.send_timeout, outcome).await {
-            Ok(Ok(Outcome::Done { missed, .. })) if missed.is_empty() => Ok(()),
+            Ok(Ok(Outcome::Done { missed, reached })) if missed.is_empty() => Ok(reached),
             _ => Err(SyncError::Gone),
         }
     }

@@ -1,11 +1,8 @@
 //! One log of a device that is being brought up to date.
 
-use super::{Sync, SyncError, out::Out};
+use super::{Sync, SyncError, out::Out, progress::Progress};
 use crate::{
-    backend::{
-        ids::unix_ms,
-        message::{channel_push_frame, push_frame},
-    },
+    backend::message::{channel_push_frame, push_frame},
     cluster::{DeviceAck, Entry, LogId, Page, ReadLimit},
     id::MessageId,
     proto::{frame, pb, pb::ResetReason},
@@ -73,7 +70,7 @@ impl Start {
     /// A new device, or one whose user has just become a member, begins at the end of the log, and with what has come in the
     /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
     async fn find_new(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
-        let since = MessageId::first_at(unix_ms().saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
+        let since = MessageId::first_at(sync.began_ms.saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
         let ends = sync.im.inner.cluster.log().ends(std::slice::from_ref(&log)).await?;
         let (first, last) = ends.first().map_or((1, 0), |ends| (ends.first, ends.last));
         // Most logs are quiet: then the last id is all that there is to see.
@@ -91,20 +88,27 @@ impl Start {
     }
 
     /// Sends everything up to the end; returns the end.
-    pub(super) async fn push(self, sync: &Sync, out: &mut Out<'_>) -> Result<pb::Cursor, SyncError> {
+    pub(super) async fn push(
+        self,
+        sync: &Sync,
+        out: &mut Out<'_>,
+        progress: &mut Progress,
+    ) -> Result<pb::Cursor, SyncError> {
         let Self { log, reset, after, mut page } = self;
         if page.entries.is_empty() && after < page.last {
             page = read(sync, &log, after, PAGE).await?;
         }
-        let mut end = (page.last, 0);
+        let id = match &reset {
+            Some(reset) => reset.cursor.as_ref().map_or(0, |cursor| cursor.id),
+            None => sync.cursors.get(name(&log)).map_or(0, |known| known.id),
+        };
+        let mut end = (page.last, if page.last == after { id } else { 0 });
+        progress.begin(&log, after, id);
         if let Some(reset) = reset {
-            end.1 = reset.cursor.as_ref().filter(|cursor| cursor.seq == end.0).map_or(0, |cursor| cursor.id);
             out.add(&frame::encode(pb::frame::Body::Reset(reset))).await?;
-        } else if let Some(known) = sync.cursors.get(name(&log)).filter(|known| known.seq == end.0) {
-            end.1 = known.id;
         }
         while let Some(last) = page.entries.last().map(|entry| (entry.seq, entry.message_id.as_u64())) {
-            push_entries(&log, page.entries, out).await?;
+            push_entries(&log, page.entries, out, progress).await?;
             end = last;
             if end.0 >= page.last {
                 break;
@@ -133,12 +137,18 @@ async fn first_since(sync: &Sync, log: &LogId, oldest: u64, last: u64, since: u6
     Ok(high)
 }
 
-async fn push_entries(log: &LogId, entries: Vec<Entry>, out: &mut Out<'_>) -> Result<(), SyncError> {
-    for Entry { payload, seq, .. } in entries {
+async fn push_entries(
+    log: &LogId,
+    entries: Vec<Entry>,
+    out: &mut Out<'_>,
+    progress: &mut Progress,
+) -> Result<(), SyncError> {
+    for Entry { payload, seq, message_id, .. } in entries {
         let frame = match log {
             LogId::Inbox(_) => push_frame(payload, seq),
             LogId::Channel(channel) => channel_push_frame(payload, channel, seq),
         };
+        progress.reach(seq, message_id.as_u64());
         out.add(&frame).await?;
     }
     Ok(())
@@ -169,7 +179,7 @@ async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<
 }
 
 /// As it travels: the inbox has no name.
-fn name(log: &LogId) -> &str {
+pub(super) fn name(log: &LogId) -> &str {
     match log {
         LogId::Inbox(_) => "",
         LogId::Channel(channel) => channel.as_str(),

@@ -91,6 +91,7 @@ fn parse(im: &Im, payload: Bytes) -> Option<(Sync, Vec<UserId>)> {
         user: UserId::parse(&request.user).ok()?,
         device: Device::try_from(request.device?).ok()?,
         cursors: HashMap::new(),
+        began_ms: 0,
     };
     Some((sync, watched.collect()))
 }

@@ -3,11 +3,15 @@
 //!
 //! The connection joins its user's channels **before** any of their logs is read: what is appended before the read is in
 //! it, and what is appended afterwards is pushed to a server that is known to have a member. So nothing falls in between.
+//!
+//! A connection takes as much as its device reads. When enough waits for it, the sync ends here with what is left of it, and the
+//! server asks for that when the connection has taken the rest: a device that reads slowly takes no place of others.
 
 mod joining;
 mod log;
 mod membership;
 mod out;
+mod progress;
 
 use std::{
     collections::HashMap,
@@ -21,14 +25,14 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::membership::Memberships;
-use self::{log::Start, out::Out};
+use self::{log::Start, out::Out, progress::Progress};
 use super::{
     call::HandlerFailed,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::{budget::Resource, im::Im, message::left_frame},
+    backend::{budget::Resource, ids::unix_ms, im::Im, message::left_frame},
     cluster::{ConversationsError, LogError, LogId, MembersError},
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
@@ -59,6 +63,8 @@ pub(super) struct Sync {
     device: Device,
     /// By channel; the inbox has no name.
     cursors: HashMap<String, pb::Cursor>,
+    /// When it began, before anything of it was sent.
+    began_ms: u64,
 }
 
 /// Why a sync ended early. The device asks again.
@@ -72,6 +78,8 @@ enum SyncError {
     Conversations(#[from] ConversationsError),
     #[error("the connection is gone, or its server could not do what was asked")]
     Gone,
+    #[error("enough waits for the connection: the rest follows when it has taken that")]
+    Paused,
     #[error("the user has got more than its budget has: the device goes on later")]
     Exhausted,
     #[error("the device asked once more")]
@@ -101,14 +109,19 @@ impl Syncs {
     }
 
     async fn run(&self, sync: Sync) {
-        let end = SyncEnd { server: sync.server.clone(), connection: sync.connection, number: sync.number };
+        let mut end = SyncEnd::of(&sync);
         let (owner, superseded) = (sync.owner(), CancellationToken::new());
         if let Some(earlier) = self.lock().insert(owner.clone(), superseded.clone()) {
             earlier.cancel();
         }
-        let ended = superseded.run_until_cancelled(sync.bring_up_to_date()).await;
-        if let Err(error) = ended.unwrap_or(Err(SyncError::Superseded)) {
-            tracing::debug!(user = %sync.user, device = %sync.device, %error, "a sync ended early");
+        let mut progress = Progress::of(&sync);
+        let ended = superseded.run_until_cancelled(sync.bring_up_to_date(&mut progress)).await;
+        match ended.unwrap_or(Err(SyncError::Superseded)) {
+            Ok(()) => {}
+            Err(SyncError::Paused) => end.rest = progress.rest(),
+            Err(error) => {
+                tracing::debug!(user = %sync.user, device = %sync.device, %error, "a sync ended early");
+            }
         }
         self.forget(&owner, &superseded);
         end.tell(&self.im).await;
@@ -171,34 +184,45 @@ impl Sync {
 
     fn parse(im: Im, payload: Bytes) -> Result<Self, String> {
         let request = pb::UpstreamSync::decode(payload).map_err(|error| error.to_string())?;
-        let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
+        let pb::SyncRest { cursors, began_ms } = if request.rest.is_empty() {
+            let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
+            pb::SyncRest { cursors: sync.cursors, began_ms: unix_ms() }
+        } else {
+            pb::SyncRest::decode(request.rest).map_err(|error| error.to_string())?
+        };
         let server = ServerId::parse(&request.server).map_err(|error| error.to_string())?;
         let user = UserId::parse(&request.user).map_err(|error| error.to_string())?;
         let device = request.device.ok_or("the device is missing")?;
         let device = Device::try_from(device).map_err(|error| error.to_string())?;
-        let cursors = sync.cursors.into_iter().map(|cursor| (cursor.channel.clone(), cursor)).collect();
-        Ok(Self { im, server, connection: request.connection, number: request.number, user, device, cursors })
+        let cursors = cursors.into_iter().map(|cursor| (cursor.channel.clone(), cursor)).collect();
+        let (connection, number) = (request.connection, request.number);
+        Ok(Self { im, server, connection, number, user, device, cursors, began_ms })
     }
 
-    async fn bring_up_to_date(&self) -> Result<(), SyncError> {
+    async fn bring_up_to_date(&self, progress: &mut Progress) -> Result<(), SyncError> {
         // What this one brings is charged as it goes.
         let budgets = &self.im.inner.budgets;
         budgets.take(&self.user, [(Resource::SyncBytes, 1)]).map_err(|_| SyncError::Exhausted)?;
         let channels = self.join().await?;
         let mut out = Out::new(self);
         for channel in self.strangers(&channels) {
+            progress.leave(channel.as_str());
             out.add(&left_frame(channel.as_str())).await?;
         }
-        let mut ends = self.push_logs(&channels, &mut out).await?;
-        out.flush().await?;
+        let mut ends = self.push_logs(&channels, &mut out, progress).await?;
+        // What follows is little, and must not be cut off.
+        out.finish().await?;
         for channel in self.removed_meanwhile(&channels).await? {
             out.add(&left_frame(channel.as_str())).await?;
             ends.retain(|end| end.channel != channel.as_str());
         }
-        for ends in parts(ends) {
-            out.add(&frame::encode(pb::frame::Body::SyncDone(pb::SyncDone { ends }))).await?;
+        let parts = parts(ends);
+        let last = parts.len() - 1;
+        for (index, ends) in parts.into_iter().enumerate() {
+            let done = pb::SyncDone { ends, more: index < last };
+            out.add(&frame::encode(pb::frame::Body::SyncDone(done))).await?;
         }
-        out.flush().await
+        out.finish().await
     }
 
     /// Sends what each log has after the device's cursor; returns where the logs ended.
@@ -206,6 +230,7 @@ impl Sync {
         &self,
         channels: &[ChannelId],
         out: &mut Out<'_>,
+        progress: &mut Progress,
     ) -> Result<Vec<pb::Cursor>, SyncError> {
         let inbox = std::iter::once(LogId::Inbox(self.user.clone()));
         let logs = inbox.chain(channels.iter().cloned().map(LogId::Channel));
@@ -221,7 +246,7 @@ impl Sync {
         let mut starts = starts.buffered(LOGS_AT_ONCE);
         let mut ends = Vec::with_capacity(channels.len() + 1);
         while let Some(start) = starts.next().await {
-            ends.push(start?.push(self, out).await?);
+            ends.push(start?.push(self, out, progress).await?);
         }
         Ok(ends)
     }
@@ -232,15 +257,23 @@ struct SyncEnd {
     server: ServerId,
     connection: u64,
     number: u64,
+    /// What is left of it; empty: nothing.
+    rest: Bytes,
 }
 
 impl SyncEnd {
+    fn of(sync: &Sync) -> Self {
+        let Sync { server, connection, number, .. } = sync;
+        Self { server: server.clone(), connection: *connection, number: *number, rest: Bytes::new() }
+    }
+
     /// Queued behind all that the sync has sent. Should it get lost, the server goes on after a while.
     async fn tell(self, im: &Im) {
         if self.number == 0 {
             return;
         }
-        let effect = pb::record::Effect::SyncEnded(pb::SyncEnded { number: self.number });
+        let ended = pb::SyncEnded { number: self.number, rest: self.rest };
+        let effect = pb::record::Effect::SyncEnded(ended);
         let record =
             pb::Record { connections: vec![self.connection], effect: Some(effect), ..pb::Record::default() };
         im.inner.publisher.submit_and_forget(&self.server, record).await;
@@ -277,7 +310,7 @@ mod tests {
             let parts = parts((0..count).map(end).collect());
             assert_eq!(parts.iter().map(Vec::len).sum::<usize>() as u64, count);
             for ends in parts {
-                let frame = frame::encode(pb::frame::Body::SyncDone(pb::SyncDone { ends }));
+                let frame = frame::encode(pb::frame::Body::SyncDone(pb::SyncDone { ends, more: true }));
                 assert!(frame.len() <= MAX_FRAME_BYTES, "{}", frame.len());
             }
         }

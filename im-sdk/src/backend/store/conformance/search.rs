@@ -13,6 +13,7 @@ use crate::{
 
 pub(super) async fn check(store: &dyn MessageStore) {
     words_and_parts_of_words(store).await;
+    words_however_they_are_typed(store).await;
     nothing_in_a_query_has_a_meaning_of_its_own(store).await;
     only_what_is_asked_for(store).await;
     pages_have_no_gaps_and_no_repeats(store).await;
@@ -102,6 +103,39 @@ async fn words_and_parts_of_words(store: &dyn MessageStore) {
         ("noon?", vec![1]),
         ("?", vec![1]),
         ("mars", vec![]),
+    ] {
+        assert_eq!(found(store, &query(&[&inbox], text)).await, expected, "{text:?}");
+    }
+}
+
+async fn words_however_they_are_typed(store: &dyn MessageStore) {
+    let inbox = inbox(&unique());
+    let texts = [
+        "السَّلَامُ عَلَيْكُمْ",
+        "أهلا وسهلا",
+        "مـــرحـــبا",
+        "שָׁלוֹם עוֹלָם",
+        "I don\u{2019}t know",
+        "you don't know",
+        "2020\u{2013}2026",
+        "made with \u{2764}\u{fe0f}",
+    ];
+    let entries: Vec<_> = (1..).zip(texts).map(|(seq, text)| said(&inbox, seq, text)).collect();
+    store.write(&entries).await.expect("write");
+    for (text, expected) in [
+        ("السلام", vec![1]),
+        ("السَّلَامُ", vec![1]),
+        ("اهلا", vec![2]),
+        ("أَهْلًا", vec![2]),
+        ("مرحبا", vec![3]),
+        ("שלום", vec![4]),
+        ("שָׁלוֹם", vec![4]),
+        ("don't", vec![6, 5]),
+        ("don\u{2019}t", vec![6, 5]),
+        ("2020-2026", vec![7]),
+        ("2020\u{2014}2026", vec![7]),
+        ("\u{2764}", vec![8]),
+        ("\u{2764}\u{fe0f}", vec![8]),
     ] {
         assert_eq!(found(store, &query(&[&inbox], text)).await, expected, "{text:?}");
     }

@@ -11,7 +11,7 @@ use crate::cluster::LogId;
 
 /// Which terms stores hold: it rises with every change of what is made of a text. 1 was the first one.
 #[cfg(feature = "postgres")]
-pub(in crate::backend::store) const VERSION: i64 = 2;
+pub(in crate::backend::store) const VERSION: i64 = 3;
 
 impl Words {
     /// What an index has of every text with these words.

@@ -192,8 +192,14 @@ impl Logs {
         now: Instant,
         rng: &mut StdRng,
         ends: Vec<(Log, Mark)>,
+        more: bool,
     ) -> bool {
-        self.syncing.handle_done(now, rng);
+        if more {
+            // The others follow: only then is it over.
+            self.syncing.handle_sign(now);
+        } else {
+            self.syncing.handle_done(now, rng);
+        }
         for (log, end) in ends {
             // An empty log has nothing to miss.
             if (end.seq > 0 || self.followed.contains_key(&log))
@@ -203,7 +209,7 @@ impl Logs {
                 self.note(&log);
             }
         }
-        let complete = self.troubled.is_empty();
+        let complete = !more && self.troubled.is_empty();
         complete && !std::mem::replace(&mut self.up_to_date, complete)
     }
 

@@ -150,13 +150,53 @@ fn token_errors_wait_or_stop() {
     assert_eq!(test.action(), Action::AskToken(TokenRequest::First));
     test.core.handle_token(test.now, Err(TokenError::Denied("logged out".to_owned())));
     assert_eq!(test.core.state(), State::Stopped);
-    assert_eq!(test.events()[1], Event::Stopped { code: None, reason: "logged out".to_owned() });
+    assert_eq!(
+        test.events()[1],
+        Event::Stopped { code: None, cause: StopCause::Token, reason: "logged out".to_owned() }
+    );
     test.pass(3600 * SECOND);
     assert_eq!(test.core.state(), State::Stopped);
     test.core.handle_connect(test.now);
     assert_eq!(test.action(), Action::AskToken(TokenRequest::First));
     test.core.handle_token(test.now, Ok("x".repeat(limits::MAX_HELLO_BYTES)));
     assert_eq!(test.core.state(), State::Stopped);
+}
+
+#[test]
+fn an_application_that_is_opened_again_goes_on_with_its_login() {
+    let mut test = Harness::new();
+    test.core.handle_connect(test.now);
+    assert!(!test.connect_all_the_way().resumes, "a new store is a new login");
+    test.save();
+    test.broken();
+    test.pass(SECOND);
+    assert!(test.connect_all_the_way().resumes, "and stays the same over connections");
+    let mut test = test.crash();
+    test.core.handle_connect(test.now);
+    assert_eq!(test.action(), Action::AskToken(TokenRequest::Reopened));
+    test.core.handle_token(test.now, Err(TokenError::Unavailable(String::new())));
+    test.pass(SECOND);
+    assert!(test.connect_all_the_way().resumes);
+    // Who comes back although another one has the place means to take it.
+    test.closed_by_server(CloseCode::Replaced);
+    test.core.handle_connect(test.now);
+    assert_eq!(test.action(), Action::AskToken(TokenRequest::First));
+    test.core.handle_token(test.now, Err(TokenError::Unavailable(String::new())));
+    test.pass(SECOND);
+    assert!(!test.connect_all_the_way().resumes);
+}
+
+#[test]
+fn another_token_is_no_refused_one() {
+    let mut test = Harness::connected();
+    test.closed_by_server(CloseCode::TokenExpired);
+    test.pass(SECOND);
+    assert!(matches!(test.action(), Action::AskToken(TokenRequest::Rejected { .. })));
+    test.core.handle_token(test.now, Err(TokenError::Denied("the only token was refused".to_owned())));
+    assert_eq!(test.core.state(), State::Stopped);
+    test.core.handle_new_token();
+    test.core.handle_connect(test.now);
+    assert_eq!(test.action(), Action::AskToken(TokenRequest::Reconnect));
 }
 
 #[test]
@@ -167,7 +207,10 @@ fn close_codes_carry_the_policy() {
         let mut test = Harness::connected();
         test.closed_by_server(code);
         assert_eq!(test.core.state(), State::Stopped);
-        assert_eq!(test.events(), [Event::Stopped { code: Some(code), reason: "test".to_owned() }]);
+        assert_eq!(
+            test.events(),
+            [Event::Stopped { code: Some(code), cause: StopCause::Server(code), reason: "test".to_owned() }]
+        );
     }
     for code in [CloseCode::TokenExpired, CloseCode::TokenInvalid, CloseCode::Unknown(4300)] {
         let mut test = Harness::connected();

@@ -212,7 +212,7 @@ fn cursor(channel: &str, seq: u64, id: u64) -> pb::Cursor {
 }
 
 fn sync_done(ends: &[pb::Cursor]) -> pb::frame::Body {
-    pb::frame::Body::SyncDone(pb::SyncDone { ends: ends.to_vec() })
+    pb::frame::Body::SyncDone(pb::SyncDone { ends: ends.to_vec(), more: false })
 }
 
 fn accepted(number: u64) -> pb::frame::Body {

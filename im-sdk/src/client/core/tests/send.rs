@@ -67,10 +67,14 @@ fn a_store_that_fails_takes_nothing_and_is_tried_again() {
     assert_eq!((test.resolved(), test.core.outbox.is_empty()), (vec![(2, Err("store"))], true));
     // Not at once.
     assert_eq!(test.core.poll_save(test.now), None);
+    // Except for whoever waits for an answer.
+    test.send(3, "bob");
+    test.save();
+    assert!(matches!(test.taken[..], [_, (_, Err(SendError::Store(_)))]));
     test.broken_store = None;
     test.pass(SECOND);
     test.taken.clear();
-    assert_eq!(test.taken("bob").as_u64(), 3);
+    assert_eq!(test.taken("bob").as_u64(), 4);
     assert_eq!(test.store.load().unwrap().outbox.len(), 1);
 }
 

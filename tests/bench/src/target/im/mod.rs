@@ -85,6 +85,7 @@ impl ImTarget {
             device: Some(pb::Device { terminal: pb::Terminal::Other.into(), id: "bench".to_owned() }),
             client: "im-bench".to_owned(),
             cursors,
+            resumes: false,
         };
         let login: Box<dyn Login> = match self.options.transport {
             Transport::Quic => Box::new(FrameLogin::new(hello)),

@@ -25,6 +25,22 @@ fn being_up_to_date_is_told_once_for_each_connection() {
 }
 
 #[test]
+fn a_sync_is_over_with_the_last_of_its_ends() {
+    let mut test = Harness::new();
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    test.events();
+    test.receive(pb::frame::Body::SyncDone(pb::SyncDone { ends: vec![], more: true }));
+    assert_eq!(test.events(), []);
+    // One that is under way is waited for.
+    test.receive(pb::frame::Body::SyncHint(pb::SyncHint { within_ms: 1, rolled_back: false }));
+    assert!(test.time_to_sync(SECOND).is_none());
+    test.receive(sync_done(&[]));
+    assert_eq!(test.events(), [Event::UpToDate]);
+    assert!(test.time_to_sync(SECOND).is_some());
+}
+
+#[test]
 fn entries_come_once_and_in_order_per_log() {
     let mut test = Harness::following();
     for (channel, seq) in [("", 11), (TEAM, 21), ("", 12), ("", 12), (TEAM, 20), (TEAM, 22), ("", 11)] {

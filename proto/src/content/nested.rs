@@ -1,0 +1,133 @@
+//! Fields of a newer version inside of what this one knows. Protobuf merges what comes of one message in several pieces, so what is
+//! not known is kept as a piece of its own.
+
+use std::borrow::Cow;
+
+use bytes::Buf;
+use prost::encoding::{self, WireType};
+
+/// The fields of a message that this version knows, by number, and those of the messages in them.
+struct Known(&'static [(u32, Option<&'static Known>)]);
+
+const MEDIA: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None)]);
+const TEXT: Known = Known(&[(1, None)]);
+const IMAGE: Known = Known(&[(1, Some(&MEDIA)), (2, None), (3, None), (4, Some(&MEDIA)), (5, None)]);
+const FILE: Known = Known(&[(1, Some(&MEDIA)), (2, None)]);
+const VOICE: Known = Known(&[(1, Some(&MEDIA)), (2, None), (3, None)]);
+const VIDEO: Known =
+    Known(&[(1, Some(&MEDIA)), (2, None), (3, None), (4, None), (5, Some(&MEDIA)), (6, None)]);
+const LOCATION: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
+const CARD: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, Some(&MEDIA))]);
+/// Not what is inside of the entries: pieces of what is repeated are further entries.
+const FORWARDED: Known = Known(&[(1, None), (2, None)]);
+const NOTICE: Known = Known(&[(1, None), (2, None), (3, None)]);
+/// An edit is a `Content`, which keeps its own.
+const CHANGE: Known = Known(&[
+    (1, None),
+    (2, None),
+    (3, Some(&Known(&[]))),
+    (4, None),
+    (5, Some(&Known(&[]))),
+    (6, Some(&Known(&[(1, None), (2, None)]))),
+    (7, Some(&Known(&[(1, None)]))),
+    (8, None),
+    (9, None),
+]);
+const CUSTOM: Known = Known(&[(1, None), (2, None)]);
+const MENTIONS: Known = Known(&[(1, None), (2, None)]);
+const QUOTE: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, None), (7, None)]);
+
+fn known(tag: u32) -> Option<&'static Known> {
+    Some(match tag {
+        1 => &TEXT,
+        2 => &IMAGE,
+        3 => &FILE,
+        4 => &VOICE,
+        5 => &VIDEO,
+        6 => &LOCATION,
+        7 => &CARD,
+        8 => &FORWARDED,
+        9 => &NOTICE,
+        10 => &CHANGE,
+        15 => &CUSTOM,
+        super::MENTIONS => &MENTIONS,
+        super::QUOTE => &QUOTE,
+        _ => return None,
+    })
+}
+
+/// Keeps what is not known inside of the message that comes next in `buf`, which is left as it is.
+pub(super) fn keep(tag: u32, wire_type: WireType, buf: &impl Buf, unknown: &mut Vec<u8>) {
+    let Some(known) = known(tag).filter(|_| wire_type == WireType::LengthDelimited) else { return };
+    // All that is read lies in one piece.
+    let mut rest = buf.chunk();
+    let Some(message) = take_message(&mut rest) else { return };
+    if let Some(inside) = unknown_in(message, known) {
+        encoding::bytes::encode(tag, &inside, unknown);
+    }
+}
+
+/// The fields that are left without those of some numbers.
+pub(super) fn without(fields: &[u8], is_left_out: impl Fn(u32) -> bool) -> Cow<'_, [u8]> {
+    let mut kept = Vec::new();
+    let mut rest = fields;
+    while let Some(field) = take_field(&mut rest) {
+        if !is_left_out(field.tag) {
+            kept.extend_from_slice(field.bytes);
+        }
+    }
+    if kept.len() == fields.len() { Cow::Borrowed(fields) } else { Cow::Owned(kept) }
+}
+
+fn unknown_in(message: &[u8], known: &Known) -> Option<Vec<u8>> {
+    let mut unknown = Vec::new();
+    let mut rest = message;
+    while let Some(field) = take_field(&mut rest) {
+        match known.0.iter().find(|(tag, _)| *tag == field.tag) {
+            None => unknown.extend_from_slice(field.bytes),
+            Some((tag, Some(known))) => {
+                if let Some(inside) = field.message.and_then(|message| unknown_in(message, known)) {
+                    encoding::bytes::encode(*tag, &inside, &mut unknown);
+                }
+            }
+            Some((_, None)) => {}
+        }
+    }
+    (!unknown.is_empty()).then_some(unknown)
+}
+
+/// A field as it stands on the wire.
+struct Field<'a> {
+    tag: u32,
+    bytes: &'a [u8],
+    /// What it holds, if that is a message, a text or bytes.
+    message: Option<&'a [u8]>,
+}
+
+/// `None`: that was all, or what follows is no field, which the library finds out.
+fn take_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
+    let whole = *rest;
+    if whole.is_empty() {
+        return None;
+    }
+    let (tag, wire_type) = encoding::decode_key(rest).ok()?;
+    let mut message = None;
+    match wire_type {
+        WireType::Varint => {
+            encoding::decode_varint(rest).ok()?;
+        }
+        WireType::SixtyFourBit => *rest = rest.get(8..)?,
+        WireType::ThirtyTwoBit => *rest = rest.get(4..)?,
+        WireType::LengthDelimited => message = Some(take_message(rest)?),
+        // Not in proto3.
+        WireType::StartGroup | WireType::EndGroup => return None,
+    }
+    Some(Field { tag, bytes: &whole[..whole.len() - rest.len()], message })
+}
+
+fn take_message<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(encoding::decode_varint(rest).ok()?).ok()?;
+    let message = rest.get(..length)?;
+    *rest = &rest[length..];
+    Some(message)
+}
