@@ -3,7 +3,7 @@
 //! One inbox of 10,000 messages in 1,000 conversations; a tenth of them has a reaction, a twentieth was edited.
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark")]
 
-use std::{sync::Arc, sync::LazyLock};
+use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
 use im_sdk::{
@@ -42,7 +42,8 @@ async fn fill() -> Im {
     let log = Arc::new(MemoryLog::new(bounds));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
     let store = Arc::new(MemoryMessageStore::new());
-    let config = ImConfig { message_store: Some(store.clone()), ..ImConfig::default() };
+    let mut config = ImConfig::default();
+    config.message_store = Some(store);
     let im = Im::start(cluster, config).await.expect("a back end");
     for number in 0..MESSAGES {
         let customer = format!("customer-{}", number % CONVERSATIONS);
@@ -119,11 +120,9 @@ fn search(bencher: Bencher<'_, '_>) {
         let runtime = Runtime::new().expect("a runtime");
         let im = runtime.block_on(async {
             let store = Arc::new(MemoryMessageStore::new());
-            let config = ImConfig {
-                message_store: Some(store.clone()),
-                default_durability: Durability::Archived,
-                ..ImConfig::default()
-            };
+            let mut config = ImConfig::default();
+            config.message_store = Some(store.clone());
+            config.default_durability = Durability::Archived;
             let im = Im::start(Cluster::embedded(), config).await.expect("a back end");
             let archiver = im.archiver(store).expect("an archive").start();
             for number in 0..MESSAGES {

@@ -248,7 +248,9 @@ async fn act(world: &World, model: &mut Model, rng: &mut StdRng, turn: usize) {
             let change = if is_back { Change::unreact(id, emoji) } else { Change::react(id, emoji) };
             im.send(place.message(by).content(change)).await.unwrap();
             let reactions = &mut model.said[index].1.reactions;
-            if is_there && (is_back && !reactions.remove(&there) || !is_back) {
+            if is_there && is_back {
+                reactions.remove(&there);
+            } else if is_there {
                 reactions.insert(there);
             }
         }
@@ -374,7 +376,8 @@ async fn check(world: &World, model: &Model, rng: &mut StdRng) {
                 found.into_iter().map(|found| Look::of_entry(&found.entry)).collect::<Vec<Look>>()
             };
             for look in plain.iter().filter(|look| look.text.is_some()) {
-                assert_eq!(search(look.text.as_deref().unwrap()).await, [look.clone()], "search by {user}");
+                let found = search(look.text.as_deref().unwrap()).await;
+                assert_eq!(found, std::slice::from_ref(look), "search by {user}");
             }
             for text in &model.gone {
                 assert_eq!(search(text).await, [], "{user} finds {text}, which is gone");
