@@ -73,8 +73,6 @@ pub mod cluster;
 pub mod content;
 mod conversation;
 mod endpoint;
-#[cfg(all(test, feature = "backend"))]
-mod error_texts;
 mod filter;
 #[cfg(test)]
 mod golden;

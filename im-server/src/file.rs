@@ -95,10 +95,11 @@ impl fmt::Display for Origin {
 }
 
 /// The configuration cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
     /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -106,6 +107,7 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// It is no TOML, has a key that does not exist, or a value is of the wrong kind.
+    #[error("the configuration file {} is not valid: {place}: {problem}", path.display())]
     Invalid {
         /// Which file.
         path: PathBuf,
@@ -115,8 +117,10 @@ pub enum FileError {
         problem: String,
     },
     /// A variable that does not exist.
+    #[error("the variable {0} does not exist: see im-server.example.toml for those that do")]
     UnknownVariable(String),
     /// A variable's value is of the wrong kind.
+    #[error("the variable {name} takes {expected}")]
     WrongVariable {
         /// Which variable.
         name: String,
@@ -124,10 +128,13 @@ pub enum FileError {
         expected: &'static str,
     },
     /// A variable's value is no text.
+    #[error("the variable {0} is not valid UTF-8: write its value anew")]
     VariableNotUtf8(String),
     /// A token key cannot be used.
-    Key(KeyError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A public key cannot be used.
+    #[error("{source}: see {}", path.display())]
     PublicKey {
         /// What is wrong.
         source: KeyError,
@@ -135,6 +142,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// A public key's file cannot be read.
+    #[error("cannot read the public key of token key {id:?} from {}: {source}", path.display())]
     UnreadableKey {
         /// The key's id.
         id: String,
@@ -144,6 +152,11 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// A secret that everybody can read.
+    #[error(
+        "the secret of token key {id:?} ({key}) stands in the documentation, so anybody could forge tokens: make one with \
+         `openssl rand -base64 32`, give it to all servers and back ends, and set it there or by the variables \
+         IM_AUTH_HS256_KEY_ID and IM_AUTH_HS256_SECRET"
+    )]
     PublishedSecret {
         /// The key's id.
         id: String,
@@ -151,6 +164,7 @@ pub enum FileError {
         key: &'static str,
     },
     /// A value makes no sense.
+    #[error("{source} ({origin})")]
     Config {
         /// What is wrong.
         source: InvalidConfig,
@@ -158,6 +172,7 @@ pub enum FileError {
         origin: Origin,
     },
     /// What must be set is not.
+    #[error("{key} is missing: set it in the configuration file, or by the variable {variable}")]
     Missing {
         /// As `im-server.example.toml` names it.
         key: String,
@@ -165,30 +180,8 @@ pub enum FileError {
         variable: String,
     },
     /// What is set does not fit together.
+    #[error("{0}")]
     Contradiction(String),
-}
-
-im_proto::error_text!(FileError {
-    Self::Unreadable { path, source } => "cannot read the configuration file {}: {source}", path.display();
-    Self::Invalid { path, place, problem } => "the configuration file {} is not valid: {place}: {problem}", path.display();
-    Self::UnknownVariable(inner) => "the variable {inner} does not exist: see im-server.example.toml for those that do";
-    Self::WrongVariable { name, expected } => "the variable {name} takes {expected}";
-    Self::VariableNotUtf8(inner) => "the variable {inner} is not valid UTF-8: write its value anew";
-    Self::Key(inner) => "{inner}";
-    Self::PublicKey { source, path } => "{source}: see {}", path.display();
-    Self::UnreadableKey { id, path, source } => "cannot read the public key of token key {id:?} from {}: {source}", path.display();
-    Self::PublishedSecret { id, key } => "the secret of token key {id:?} ({key}) stands in the documentation, so anybody could forge tokens: make one with \
-         `openssl rand -base64 32`, give it to all servers and back ends, and set it there or by the variables \
-         IM_AUTH_HS256_KEY_ID and IM_AUTH_HS256_SECRET";
-    Self::Config { source, origin } => "{source} ({origin})";
-    Self::Missing { key, variable } => "{key} is missing: set it in the configuration file, or by the variable {variable}";
-    Self::Contradiction(inner) => "{inner}";
-});
-
-impl From<KeyError> for FileError {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
-    }
 }
 
 #[cfg(test)]

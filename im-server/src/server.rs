@@ -67,64 +67,33 @@ struct Life {
 }
 
 /// A server did not start. Nothing is left of it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting makes no sense.
-    Config(InvalidConfig),
+    #[error("the server's configuration is not valid: {0}")]
+    Config(#[from] InvalidConfig),
     /// The name or the incarnation cannot be part of a server id.
-    Name(InvalidId),
+    #[error("the server's name and incarnation make no server id: {0}")]
+    Name(#[from] InvalidId),
     /// It cannot be reached by anybody.
-    Listen(ListenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The server's subject cannot be subscribed to.
-    Bus(BusError),
+    #[error("cannot subscribe to the server's subject: {0}")]
+    Bus(#[from] BusError),
     /// What the server publishes on its own subject does not come back.
+    #[error(
+        "nothing comes in on the server's subject {0}: the bus is out of reach, or does not let this user publish and \
+         subscribe there"
+    )]
     Deaf(Subject),
     /// The lease cannot be taken.
-    Routes(RoutesError),
+    #[error("cannot register the server: {0}")]
+    Routes(#[from] RoutesError),
     /// A live server has this id.
+    #[error("a live server has the id {0}: the incarnation must be new at every boot")]
     IdTaken(ServerId),
-}
-
-im_proto::error_text!(StartError {
-    Self::Config(inner) => "the server's configuration is not valid: {inner}";
-    Self::Name(inner) => "the server's name and incarnation make no server id: {inner}";
-    Self::Listen(inner) => "{inner}";
-    Self::Bus(inner) => "cannot subscribe to the server's subject: {inner}";
-    Self::Deaf(inner) => "nothing comes in on the server's subject {inner}: the bus is out of reach, or does not let this user publish and \
-         subscribe there";
-    Self::Routes(inner) => "cannot register the server: {inner}";
-    Self::IdTaken(inner) => "a live server has the id {inner}: the incarnation must be new at every boot";
-});
-
-impl From<InvalidConfig> for StartError {
-    fn from(error: InvalidConfig) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<InvalidId> for StartError {
-    fn from(error: InvalidId) -> Self {
-        Self::Name(error)
-    }
-}
-
-impl From<ListenError> for StartError {
-    fn from(error: ListenError) -> Self {
-        Self::Listen(error)
-    }
-}
-
-impl From<BusError> for StartError {
-    fn from(error: BusError) -> Self {
-        Self::Bus(error)
-    }
-}
-
-impl From<RoutesError> for StartError {
-    fn from(error: RoutesError) -> Self {
-        Self::Routes(error)
-    }
 }
 
 /// Why a server is not running any more.

@@ -21,10 +21,11 @@ pub(crate) struct Identity {
 }
 
 /// The certificate cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read as PEM.
+    #[error("cannot read {what} from {}: {source}", path.display())]
     Unreadable {
         /// `the certificate` or `the private key`.
         what: &'static str,
@@ -34,32 +35,22 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// The file has no certificate.
+    #[error("there is no certificate in {}: it takes a chain in PEM, the server's own certificate first", path.display())]
     NoCertificate {
         /// Which file.
         path: PathBuf,
     },
     /// No self-signed certificate could be made.
-    SelfSigned(rcgen::Error),
+    #[error("cannot make a self-signed certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
     /// Certificate and key do not belong together, or are of a kind that is not supported.
+    #[error("{what} cannot be used: {source}")]
     Unusable {
         /// The certificate and the key, with their files.
         what: String,
         /// What is wrong.
         source: rustls::Error,
     },
-}
-
-im_proto::error_text!(TlsError {
-    Self::Unreadable { what, path, source } => "cannot read {what} from {}: {source}", path.display();
-    Self::NoCertificate { path } => "there is no certificate in {}: it takes a chain in PEM, the server's own certificate first", path.display();
-    Self::SelfSigned(inner) => "cannot make a self-signed certificate: {inner}";
-    Self::Unusable { what, source } => "{what} cannot be used: {source}";
-});
-
-impl From<rcgen::Error> for TlsError {
-    fn from(error: rcgen::Error) -> Self {
-        Self::SelfSigned(error)
-    }
 }
 
 impl Identity {

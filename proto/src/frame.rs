@@ -9,10 +9,11 @@ use prost::Message as _;
 use crate::{limits::MAX_PREFIX_BYTES, pb};
 
 /// A byte sequence that is not a sequence of frames.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
     /// The length prefix promises more than the limit.
+    #[error("frame of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {
         /// What the prefix says.
         bytes: u64,
@@ -20,27 +21,17 @@ pub enum FrameError {
         limit: usize,
     },
     /// The length prefix is not a 32-bit varint.
+    #[error("frame length is not a varint of at most {MAX_PREFIX_BYTES} bytes")]
     BadLength,
     /// A message ended in the middle of a frame.
+    #[error("message ends in the middle of a frame ({bytes} bytes left over)")]
     Truncated {
         /// How many bytes were left over.
         bytes: usize,
     },
     /// The bytes are not a protobuf `Frame`.
-    Malformed(prost::DecodeError),
-}
-
-error_text!(FrameError {
-    Self::TooLarge { bytes, limit } => "frame of {bytes} bytes is larger than the limit of {limit}";
-    Self::BadLength => "frame length is not a varint of at most {MAX_PREFIX_BYTES} bytes";
-    Self::Truncated { bytes } => "message ends in the middle of a frame ({bytes} bytes left over)";
-    Self::Malformed(inner) => "frame is not valid protobuf: {inner}";
-});
-
-impl From<prost::DecodeError> for FrameError {
-    fn from(error: prost::DecodeError) -> Self {
-        Self::Malformed(error)
-    }
+    #[error("frame is not valid protobuf: {0}")]
+    Malformed(#[from] prost::DecodeError),
 }
 
 /// Encodes one frame, length prefix included.

@@ -18,24 +18,6 @@
 //! # Ok::<(), frame::FrameError>(())
 //! ```
 
-/// Gives an error type its text, in which its causes stand, and no `source()`: whoever prints the chain of causes would read them twice.
-/// Types whose text names no cause derive `thiserror::Error`.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! error_text {
-    ($name:ident { $($pattern:pat => $text:literal $(, $argument:expr)*;)+ }) => {
-        impl ::std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                match self {
-                    $($pattern => write!(formatter, $text $(, $argument)*),)+
-                }
-            }
-        }
-
-        impl ::std::error::Error for $name {}
-    };
-}
-
 pub mod close;
 mod content;
 pub mod frame;

@@ -40,7 +40,7 @@ pub enum ChannelError {
     /// The membership is changed, but the users' devices could not be located: they learn of it when they sync the next
     /// time. Repeat it to tell them.
     #[error("the members' devices were not told: {0}")]
-    Routes(RoutesError),
+    Routes(#[from] RoutesError),
     /// The users are no members any more, but servers did not confirm that their connections have left: those may still
     /// get messages of the channel. Repeat it to be sure.
     #[error(
@@ -59,12 +59,6 @@ pub enum ChannelError {
         /// How many servers.
         servers: usize,
     },
-}
-
-impl From<RoutesError> for ChannelError {
-    fn from(error: RoutesError) -> Self {
-        Self::Routes(error)
-    }
 }
 
 /// The past of a channel cannot be read.

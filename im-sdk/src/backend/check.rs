@@ -51,19 +51,13 @@ pub enum InvalidContent {
     },
     /// Somebody or a channel has no valid id.
     #[error("the content names somebody by an id that is none: {0}")]
-    InvalidId(InvalidId),
+    InvalidId(#[from] InvalidId),
     /// Bundles lie in bundles too deep.
     #[error("forwarded messages lie more than {MAX_FORWARDED_DEPTH} deep in each other")]
     TooDeep,
     /// A change inside of something else, where it would change nothing.
     #[error("a change of a message cannot be edited in or forwarded")]
     ChangeInside,
-}
-
-impl From<InvalidId> for InvalidContent {
-    fn from(error: InvalidId) -> Self {
-        Self::InvalidId(error)
-    }
 }
 
 /// Checks everything but the size, for which the frame has a limit.

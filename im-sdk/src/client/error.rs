@@ -5,27 +5,20 @@ use std::time::Duration;
 use crate::{client::StoreError, proto::pb};
 
 /// Why a client could not be opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The configuration names no endpoint.
+    #[error(
+        "a client needs at least one endpoint: give ClientConfig::new the addresses that the back end tells (Im::endpoints)"
+    )]
     NoEndpoints,
     /// There is no tokio runtime here; see [`Client::open_on`](crate::client::Client::open_on).
+    #[error("no tokio runtime runs here")]
     NoRuntime,
     /// A certificate in [`Trust`](crate::client::Trust) cannot serve as a root, or TLS cannot be set up.
-    Tls(rustls::Error),
-}
-
-im_proto::error_text!(OpenError {
-    Self::NoEndpoints => "a client needs at least one endpoint: give ClientConfig::new the addresses that the back end tells (Im::endpoints)";
-    Self::NoRuntime => "no tokio runtime runs here";
-    Self::Tls(inner) => "TLS cannot be set up: {inner}";
-});
-
-impl From<rustls::Error> for OpenError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Tls(error)
-    }
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 impl OpenError {

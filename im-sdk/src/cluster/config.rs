@@ -157,20 +157,23 @@ impl std::fmt::Debug for ClusterConfig {
 }
 
 /// Redis or NATS could not be reached, or used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// No address was given.
+    #[error("no {service} address is configured")]
     NoAddress {
         /// `Redis` or `NATS`.
         service: &'static str,
     },
     /// The prefix cannot be part of a subject.
+    #[error("prefix {prefix:?} is not valid: it takes 1-32 letters, digits, '-' and '_'")]
     InvalidPrefix {
         /// What was configured.
         prefix: String,
     },
     /// An address cannot be meant. Nothing was tried.
+    #[error("the {service} address {address} is not valid: {problem}")]
     InvalidAddress {
         /// `Redis` or `NATS`.
         service: &'static str,
@@ -180,16 +183,21 @@ pub enum ConnectError {
         problem: &'static str,
     },
     /// A timeout of nothing, or longer than a day.
+    #[error("{setting} is not valid: it takes from 1 millisecond to 1 day")]
     InvalidTimeout {
         /// `request_timeout` or `connect_timeout`.
         setting: &'static str,
     },
     /// A watermark that is no share of the memory.
+    #[error("watermark_percent is not valid: it takes 1 to 100, not {percent}")]
     InvalidWatermark {
         /// What was configured.
         percent: u8,
     },
     /// JetStream has no stream for the archive, and none could be made.
+    #[error(
+        "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
+    )]
     Archive {
         /// The stream's name.
         stream: String,
@@ -197,6 +205,7 @@ pub enum ConnectError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It is there, and too old.
+    #[error("{service} at {address} is {version}, and {needed} or newer is needed: older ones lack {lack}")]
     TooOld {
         /// `Redis` or `NATS`.
         service: &'static str,
@@ -223,6 +232,7 @@ pub enum ConnectError {
         needed: usize,
     },
     /// The connection failed.
+    #[error("cannot connect to {service} at {address}: {source}")]
     Unreachable {
         /// `Redis` or `NATS`.
         service: &'static str,
@@ -232,17 +242,6 @@ pub enum ConnectError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
-
-im_proto::error_text!(ConnectError {
-    Self::NoAddress { service } => "no {service} address is configured";
-    Self::InvalidPrefix { prefix } => "prefix {prefix:?} is not valid: it takes 1-32 letters, digits, '-' and '_'";
-    Self::InvalidAddress { service, address, problem } => "the {service} address {address} is not valid: {problem}";
-    Self::InvalidTimeout { setting } => "{setting} is not valid: it takes from 1 millisecond to 1 day";
-    Self::InvalidWatermark { percent } => "watermark_percent is not valid: it takes 1 to 100, not {percent}";
-    Self::Archive { stream, source } => "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}";
-    Self::TooOld { service, address, version, needed, lack } => "{service} at {address} is {version}, and {needed} or newer is needed: older ones lack {lack}";
-    Self::Unreachable { service, address, source } => "cannot connect to {service} at {address}: {source}";
-});
 
 #[cfg(test)]
 mod tests {

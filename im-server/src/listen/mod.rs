@@ -31,12 +31,14 @@ use crate::{
 };
 
 /// The server cannot listen.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// Neither WebSocket nor QUIC has an address to listen on.
+    #[error("the server has no address to listen on: set one for WebSocket or for QUIC")]
     NoListener,
     /// An address cannot be listened on.
+    #[error("cannot listen for {transport} on {address}: {source}")]
     Bind {
         /// `WebSocket` or `QUIC`.
         transport: &'static str,
@@ -46,19 +48,8 @@ pub enum ListenError {
         source: std::io::Error,
     },
     /// The certificate cannot be used.
-    Tls(TlsError),
-}
-
-im_proto::error_text!(ListenError {
-    Self::NoListener => "the server has no address to listen on: set one for WebSocket or for QUIC";
-    Self::Bind { transport, address, source } => "cannot listen for {transport} on {address}: {source}";
-    Self::Tls(inner) => "{inner}";
-});
-
-impl From<TlsError> for ListenError {
-    fn from(error: TlsError) -> Self {
-        Self::Tls(error)
-    }
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The certificate that this server needs, if any.

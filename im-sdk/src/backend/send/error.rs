@@ -13,18 +13,25 @@ use crate::{
 };
 
 /// A message was not sent.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// A recipient or the sender is no valid user id.
-    InvalidUser(InvalidId),
+    #[error(transparent)]
+    InvalidUser(#[from] InvalidId),
     /// The channel has no valid id.
+    #[error(transparent)]
     InvalidChannel(InvalidId),
     /// There is nobody to send to.
+    #[error("the message has no recipient")]
     NoRecipient,
     /// There is nothing to send: its content is [empty](crate::Content::is_empty).
+    #[error("the message has no content")]
     NoContent,
     /// The encoded content is larger than [`MAX_CONTENT_BYTES`](crate::MAX_CONTENT_BYTES).
+    #[error(
+        "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
+    )]
     TooLarge {
         /// What it takes.
         bytes: usize,
@@ -32,20 +39,28 @@ pub enum SendError {
         limit: usize,
     },
     /// A message for chosen terminals cannot be logged: a log has no holes.
+    #[error("a message for chosen terminals must be sent with Durability::Live")]
     TerminalsNeedLive,
     /// A channel's members are reached without looking at each of them.
+    #[error("a message to a channel cannot be for chosen terminals")]
     TerminalsNeedUsers,
     /// A broadcast cannot be logged: there is no log of everybody.
+    #[error("a broadcast must be Durability::Live")]
     BroadcastNeedsLive,
     /// What is in a log, or meant for chosen users, must not be left out.
+    #[error("a priority other than Must is for Durability::Live messages to a channel or to everybody")]
     PriorityNeedsLive,
     /// The idempotency key is not one.
+    #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     InvalidKey,
     /// The content is not one that devices can be given.
-    InvalidContent(InvalidContent),
+    #[error(transparent)]
+    InvalidContent(#[from] InvalidContent),
     /// A change of a message that is not logged would reach some devices and not others.
+    #[error("a change of a message must be logged: Durability::Live is not enough")]
     ChangeNeedsLog,
     /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
+    #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
     DeletionInChannel,
     /// The message was made for one target and given to another: [`Channel::send`](crate::backend::Channel::send),
     /// [`Room::send`](crate::backend::Room::send) or [`Im::broadcast`](crate::backend::Im::broadcast).
@@ -59,9 +74,11 @@ pub enum SendError {
         given: String,
     },
     /// The idempotency key was used for another message.
+    #[error("the idempotency key was used for another message")]
     Conflict,
     /// A log did not take the message. Others may have: send it again with the same idempotency key, which has one
     /// effect in every log.
+    #[error("the message is not in the inbox of {user}: {source}")]
     NotLogged {
         /// Whose inbox.
         user: UserId,
@@ -70,6 +87,7 @@ pub enum SendError {
     },
     /// The message is in its logs and is delivered, but it is not known to be in the archive. Send it again with the same
     /// idempotency key, which has one effect in every log and in the archive.
+    #[error("message {message_id} is in its logs but not known to be archived: {source}")]
     NotArchived {
         /// The id that the message got.
         message_id: MessageId,
@@ -78,6 +96,7 @@ pub enum SendError {
     },
     /// A recall or an edit is in its logs and is delivered, but what the message said before may still be read from a log or the
     /// message store. Send it again with the same idempotency key, or the same change once more: it is carried out then.
+    #[error("change {message_id} is in its logs but not carried out everywhere: {source}")]
     NotAmended {
         /// The id of the change.
         message_id: MessageId,
@@ -99,8 +118,10 @@ pub enum SendError {
     #[error("the message that is changed could not be looked up: {0}")]
     NotLookedUp(Arc<HistoryError>),
     /// The cluster has no archive: set `ClusterConfig::archive`. Nothing was sent.
+    #[error("the message is to be archived, but the cluster has no archive: set ClusterConfig::archive")]
     NoArchive,
     /// The channel's log did not take the message: send it again with the same idempotency key.
+    #[error("the message is not in the log of channel {channel}: {source}")]
     NotInChannel {
         /// Which channel.
         channel: ChannelId,
@@ -109,63 +130,17 @@ pub enum SendError {
     },
     /// An earlier try under this number put the message into the first log, which has been trimmed since: what it said is
     /// not known any more, and nothing was appended now.
+    #[error("an earlier try is not in the log {log} any more, so that it cannot be finished")]
     Trimmed {
         /// Which log.
         log: LogId,
     },
     /// No id could be issued.
-    Id(IdError),
+    #[error(transparent)]
+    Id(#[from] IdError),
     /// The recipients' devices could not be located.
-    Routes(RoutesError),
-}
-
-im_proto::error_text!(SendError {
-    Self::InvalidUser(inner) => "{inner}";
-    Self::InvalidChannel(inner) => "{inner}";
-    Self::NoRecipient => "the message has no recipient";
-    Self::NoContent => "the message has no content";
-    Self::TooLarge { bytes, limit } => "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself";
-    Self::TerminalsNeedLive => "a message for chosen terminals must be sent with Durability::Live";
-    Self::TerminalsNeedUsers => "a message to a channel cannot be for chosen terminals";
-    Self::BroadcastNeedsLive => "a broadcast must be Durability::Live";
-    Self::PriorityNeedsLive => "a priority other than Must is for Durability::Live messages to a channel or to everybody";
-    Self::InvalidKey => "an idempotency key takes 1 to 128 printable ASCII characters";
-    Self::InvalidContent(inner) => "{inner}";
-    Self::ChangeNeedsLog => "a change of a message must be logged: Durability::Live is not enough";
-    Self::DeletionInChannel => "a message is deleted for users, not for a channel: send the deletion to the user";
-    Self::Conflict => "the idempotency key was used for another message";
-    Self::NotLogged { user, source } => "the message is not in the inbox of {user}: {source}";
-    Self::NotArchived { message_id, source } => "message {message_id} is in its logs but not known to be archived: {source}";
-    Self::NotAmended { message_id, source } => "change {message_id} is in its logs but not carried out everywhere: {source}";
-    Self::NoArchive => "the message is to be archived, but the cluster has no archive: set ClusterConfig::archive";
-    Self::NotInChannel { channel, source } => "the message is not in the log of channel {channel}: {source}";
-    Self::Trimmed { log } => "an earlier try is not in the log {log} any more, so that it cannot be finished";
-    Self::Id(inner) => "{inner}";
-    Self::Routes(inner) => "{inner}";
-});
-
-impl From<InvalidId> for SendError {
-    fn from(error: InvalidId) -> Self {
-        Self::InvalidUser(error)
-    }
-}
-
-impl From<InvalidContent> for SendError {
-    fn from(error: InvalidContent) -> Self {
-        Self::InvalidContent(error)
-    }
-}
-
-impl From<IdError> for SendError {
-    fn from(error: IdError) -> Self {
-        Self::Id(error)
-    }
-}
-
-impl From<RoutesError> for SendError {
-    fn from(error: RoutesError) -> Self {
-        Self::Routes(error)
-    }
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
 }
 
 impl From<InvalidMessage> for SendError {

@@ -417,18 +417,9 @@ where
 }
 
 /// Publishes cannot be received.
-#[derive(Debug)]
-pub struct ServeError(BusError);
-
-im_proto::error_text!(ServeError {
-    Self(inner) => "cannot serve publishes: {inner}";
-});
-
-impl From<BusError> for ServeError {
-    fn from(error: BusError) -> Self {
-        Self(error)
-    }
-}
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve publishes: {0}")]
+pub struct ServeError(#[from] BusError);
 
 /// A running service. Dropping it stops receiving at once; [`Service::shutdown`] also waits for what was begun.
 #[derive(Debug)]

@@ -137,10 +137,11 @@ fn oldest_amended(message: MessageId) -> MessageId {
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The message store did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageStoreError {
     /// It did not answer, or not in time, or refused.
+    #[error("the message store could not {action}: {source}")]
     Unavailable {
         /// What was asked.
         action: &'static str,
@@ -148,6 +149,7 @@ pub enum MessageStoreError {
         source: Cause,
     },
     /// Its tables were made by a newer version.
+    #[error("the message store has version {found} of its tables, this program knows {known}: update it")]
     Newer {
         /// What is there.
         found: i64,
@@ -155,23 +157,18 @@ pub enum MessageStoreError {
         known: i64,
     },
     /// It is not made for this.
+    #[error("this message store cannot {action}: use one that can, such as SqlMessageStore")]
     Unsupported {
         /// What was asked.
         action: &'static str,
     },
     /// It holds something that this version cannot read.
+    #[error("the message store holds an entry that cannot be read: {place}")]
     Malformed {
         /// Where it is. What it says is nobody's business.
         place: String,
     },
 }
-
-im_proto::error_text!(MessageStoreError {
-    Self::Unavailable { action, source } => "the message store could not {action}: {source}";
-    Self::Newer { found, known } => "the message store has version {found} of its tables, this program knows {known}: update it";
-    Self::Unsupported { action } => "this message store cannot {action}: use one that can, such as SqlMessageStore";
-    Self::Malformed { place } => "the message store holds an entry that cannot be read: {place}";
-});
 
 impl MessageStoreError {
     /// It did not do something.

@@ -115,69 +115,30 @@ impl Writer {
 }
 
 /// Why an endpoint could not be reached.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
+    #[error("the host cannot be resolved: {0}")]
     Resolve(io::Error),
+    #[error("the host has no address")]
     NoAddress,
-    Io(io::Error),
-    Name(rustls::pki_types::InvalidDnsNameError),
-    QuicStart(quinn::ConnectError),
-    Quic(quinn::ConnectionError),
-    WebSocket(tungstenite::Error),
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    Io(#[from] io::Error),
+    #[error("the host is no name that TLS knows: {0}")]
+    Name(#[from] rustls::pki_types::InvalidDnsNameError),
+    #[error("{0}")]
+    QuicStart(#[from] quinn::ConnectError),
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    Quic(#[from] quinn::ConnectionError),
+    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    WebSocket(#[from] tungstenite::Error),
+    #[error("what answers there does not speak TLS: is the endpoint ws:// instead of wss://?")]
     NoTls,
+    #[error("the server answered {status}: {said}")]
     Answer { status: u16, said: String },
-    Uri(tungstenite::http::uri::InvalidUri),
+    #[error("the endpoint is no URL: {0}")]
+    Uri(#[from] tungstenite::http::uri::InvalidUri),
+    #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
-}
-
-im_proto::error_text!(ConnectError {
-    Self::Resolve(inner) => "the host cannot be resolved: {inner}";
-    Self::NoAddress => "the host has no address";
-    Self::Io(inner) => "{inner}{}", trust_hint(inner);
-    Self::Name(inner) => "the host is no name that TLS knows: {inner}";
-    Self::QuicStart(inner) => "{inner}";
-    Self::Quic(inner) => "{inner}{}", trust_hint(inner);
-    Self::WebSocket(inner) => "{inner}{}", trust_hint(inner);
-    Self::NoTls => "what answers there does not speak TLS: is the endpoint ws:// instead of wss://?";
-    Self::Answer { status, said } => "the server answered {status}: {said}";
-    Self::Uri(inner) => "the endpoint is no URL: {inner}";
-    Self::Timeout(inner) => "no answer within {} ms", inner.as_millis();
-});
-
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<rustls::pki_types::InvalidDnsNameError> for ConnectError {
-    fn from(error: rustls::pki_types::InvalidDnsNameError) -> Self {
-        Self::Name(error)
-    }
-}
-
-impl From<quinn::ConnectError> for ConnectError {
-    fn from(error: quinn::ConnectError) -> Self {
-        Self::QuicStart(error)
-    }
-}
-
-impl From<quinn::ConnectionError> for ConnectError {
-    fn from(error: quinn::ConnectionError) -> Self {
-        Self::Quic(error)
-    }
-}
-
-impl From<tungstenite::Error> for ConnectError {
-    fn from(error: tungstenite::Error) -> Self {
-        Self::WebSocket(error)
-    }
-}
-
-impl From<tungstenite::http::uri::InvalidUri> for ConnectError {
-    fn from(error: tungstenite::http::uri::InvalidUri) -> Self {
-        Self::Uri(error)
-    }
 }
 
 /// What to do where nobody whom the device trusts has signed the server's certificate.

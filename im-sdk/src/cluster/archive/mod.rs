@@ -106,12 +106,14 @@ impl ArchiveLag {
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The archive did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
     /// As much lies there as may: archivers are missing or behind. Nothing was archived.
+    #[error("the archive is full: start an archiver, or allow it more with ArchiveConfig::max_bytes")]
     Full,
     /// The record is larger than the archive takes. Nothing was archived.
+    #[error("a record of {bytes} bytes is larger than the archive takes ({limit})")]
     TooLarge {
         /// The record's size.
         bytes: usize,
@@ -119,11 +121,13 @@ pub enum ArchiveError {
         limit: usize,
     },
     /// The record is not known to be there. It may be, or may yet get there.
+    #[error("it is unknown whether the record was archived: {source}")]
     OutcomeUnknown {
         /// Why.
         source: Cause,
     },
     /// The archive did not answer, or not in time.
+    #[error("the archive could not {action}: {source}")]
     Unavailable {
         /// What was asked.
         action: &'static str,
@@ -131,13 +135,6 @@ pub enum ArchiveError {
         source: Cause,
     },
 }
-
-im_proto::error_text!(ArchiveError {
-    Self::Full => "the archive is full: start an archiver, or allow it more with ArchiveConfig::max_bytes";
-    Self::TooLarge { bytes, limit } => "a record of {bytes} bytes is larger than the archive takes ({limit})";
-    Self::OutcomeUnknown { source } => "it is unknown whether the record was archived: {source}";
-    Self::Unavailable { action, source } => "the archive could not {action}: {source}";
-});
 
 impl ArchiveError {
     /// It did not answer when it was asked for something other than to append.

@@ -154,12 +154,14 @@ impl std::fmt::Debug for Subscription {
 }
 
 /// The bus did not take a message or a subscription.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
     /// The connection is closed for good.
+    #[error("the bus is closed")]
     Closed,
     /// The message is larger than the bus takes.
+    #[error("a message of {bytes} bytes is larger than the bus takes ({limit})")]
     TooLarge {
         /// The message's size.
         bytes: usize,
@@ -167,6 +169,9 @@ pub enum BusError {
         limit: usize,
     },
     /// The way out stayed full, usually because the connection is lost.
+    #[error(
+        "the way to {bus} was still full after {waited:?}: is it running, and can it be reached from here?"
+    )]
     Congested {
         /// Which bus: `NATS at 127.0.0.1:4222`.
         bus: String,
@@ -174,6 +179,7 @@ pub enum BusError {
         waited: Duration,
     },
     /// What the bus's client library says.
+    #[error("{action} failed on the bus: {source}")]
     Failed {
         /// What was being done.
         action: &'static str,
@@ -181,10 +187,3 @@ pub enum BusError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
-
-im_proto::error_text!(BusError {
-    Self::Closed => "the bus is closed";
-    Self::TooLarge { bytes, limit } => "a message of {bytes} bytes is larger than the bus takes ({limit})";
-    Self::Congested { bus, waited } => "the way to {bus} was still full after {waited:?}: is it running, and can it be reached from here?";
-    Self::Failed { action, source } => "{action} failed on the bus: {source}";
-});

@@ -202,15 +202,12 @@ pub struct Readers {
 }
 
 /// The store of conversations did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the store of conversations could not {action}: {source}")]
 pub struct ConversationsError {
     action: &'static str,
     source: Arc<dyn std::error::Error + Send + Sync>,
 }
-
-im_proto::error_text!(ConversationsError {
-    Self { action, source } => "the store of conversations could not {action}: {source}";
-});
 
 impl ConversationsError {
     /// What was asked, such as `change a conversation`, and why it was not done.

@@ -120,32 +120,38 @@ pub trait LogStore: AckStore + Send + Sync + fmt::Debug + 'static {
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The log store did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
     /// The producer has appended with a higher number since. Nothing was appended now.
+    #[error("the producer has appended with number {last} already")]
     Stale {
         /// The producer's last number.
         last: u64,
     },
     /// The same number or key came with something else before. Nothing was appended now.
+    #[error("the same number or key was used for something else")]
     Conflict,
     /// The writer holds its share of the log already, and what others wrote there is still unread. Nothing was appended.
+    #[error("the writer's share of the log is used up; try again in {} s", retry_after.as_secs().max(1))]
     Full {
         /// How long to wait before another attempt.
         retry_after: Duration,
     },
     /// Nothing was appended.
+    #[error("nothing was appended: {source}")]
     NotAppended {
         /// Why.
         source: Cause,
     },
     /// The entry may have been appended, or may yet be.
+    #[error("it is unknown whether the entry was appended: {source}")]
     OutcomeUnknown {
         /// Why.
         source: Cause,
     },
     /// The entry was appended, but a failure of the store's first server may still lose it.
+    #[error("the entry was appended, but only {acknowledged} of {wanted} replicas acknowledged it in time")]
     Unconfirmed {
         /// How many replicas have the entry for certain.
         acknowledged: usize,
@@ -153,6 +159,7 @@ pub enum LogError {
         wanted: usize,
     },
     /// The store did not answer, or not in time.
+    #[error("the log store could not {action}: {source}")]
     Unavailable {
         /// What was asked.
         action: &'static str,
@@ -160,6 +167,7 @@ pub enum LogError {
         source: Cause,
     },
     /// The store holds something that this version cannot read.
+    #[error("the log store holds a {what} that cannot be read: {place}")]
     Malformed {
         /// What it should be.
         what: &'static str,
@@ -167,14 +175,3 @@ pub enum LogError {
         place: String,
     },
 }
-
-im_proto::error_text!(LogError {
-    Self::Stale { last } => "the producer has appended with number {last} already";
-    Self::Conflict => "the same number or key was used for something else";
-    Self::Full { retry_after } => "the writer's share of the log is used up; try again in {} s", retry_after.as_secs().max(1);
-    Self::NotAppended { source } => "nothing was appended: {source}";
-    Self::OutcomeUnknown { source } => "it is unknown whether the entry was appended: {source}";
-    Self::Unconfirmed { acknowledged, wanted } => "the entry was appended, but only {acknowledged} of {wanted} replicas acknowledged it in time";
-    Self::Unavailable { action, source } => "the log store could not {action}: {source}";
-    Self::Malformed { what, place } => "the log store holds a {what} that cannot be read: {place}";
-});

@@ -77,15 +77,12 @@ pub trait Membership: Send + Sync + std::fmt::Debug + 'static {
 }
 
 /// The store of members did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the store of members could not {action}: {source}")]
 pub struct MembersError {
     action: &'static str,
     source: Arc<dyn std::error::Error + Send + Sync>,
 }
-
-im_proto::error_text!(MembersError {
-    Self { action, source } => "the store of members could not {action}: {source}";
-});
 
 impl MembersError {
     /// What was asked, such as `list a channel's members`, and why it was not done.

@@ -9,22 +9,23 @@ use super::RequestError;
 use crate::cluster::config::{ClusterConfig, without_credentials};
 
 /// What a request failed with at which Redis.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error(
+        "Redis at {address} did not answer within {limit:?}: is it running, and can it be reached from here?"
+    )]
     Silent { address: Arc<str>, limit: Duration },
+    #[error(
+        "Redis at {address} has not taken all of what it was sent before within {limit:?}: it is too slow"
+    )]
     Busy { address: Arc<str>, limit: Duration },
+    #[error("Redis at {address} is out of reach: {source}")]
     Unreachable { address: Arc<str>, source: RedisError },
+    #[error("Redis at {address} refused: {}{advice}", line(source))]
     Refused { address: Arc<str>, source: RedisError, advice: &'static str },
+    #[error("Redis at {address} failed: {}", line(source))]
     Other { address: Arc<str>, source: RedisError },
 }
-
-im_proto::error_text!(Failure {
-    Self::Silent { address, limit } => "Redis at {address} did not answer within {limit:?}: is it running, and can it be reached from here?";
-    Self::Busy { address, limit } => "Redis at {address} has not taken all of what it was sent before within {limit:?}: it is too slow";
-    Self::Unreachable { address, source } => "Redis at {address} is out of reach: {source}";
-    Self::Refused { address, source, advice } => "Redis at {address} refused: {}{advice}", line(source);
-    Self::Other { address, source } => "Redis at {address} failed: {}", line(source);
-});
 
 /// Where requests go, for what is said when they fail: host and port, never a password.
 #[derive(Clone, Debug)]

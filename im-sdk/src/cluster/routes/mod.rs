@@ -245,10 +245,11 @@ pub struct NodeLease {
 }
 
 /// The route store did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoutesError {
     /// It did not answer, or not in time.
+    #[error("the route store could not {action}: {source}")]
     Unavailable {
         /// What was asked.
         action: &'static str,
@@ -256,6 +257,7 @@ pub enum RoutesError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It holds something that this version cannot read.
+    #[error("the route store holds a {what} that cannot be read: {text:?}")]
     Malformed {
         /// What it should be.
         what: &'static str,
@@ -263,8 +265,3 @@ pub enum RoutesError {
         text: String,
     },
 }
-
-im_proto::error_text!(RoutesError {
-    Self::Unavailable { action, source } => "the route store could not {action}: {source}";
-    Self::Malformed { what, text } => "the route store holds a {what} that cannot be read: {text:?}";
-});

@@ -49,15 +49,12 @@ pub struct Seen {
 }
 
 /// The store of last times did not do what was asked.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the store of when users were last seen could not {action}: {source}")]
 pub struct LastSeenError {
     action: &'static str,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
-
-im_proto::error_text!(LastSeenError {
-    Self { action, source } => "the store of when users were last seen could not {action}: {source}";
-});
 
 impl LastSeenError {
     /// What was asked, such as `note who was seen`, and why it was not done.

@@ -12,15 +12,17 @@ use redb::{Database, DatabaseError, StorageError};
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The logs' file, or the archive's, could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenLogError {
     /// Another process, or this one, has it open.
+    #[error("{} is open already: only one process at a time can use it", path.display())]
     InUse {
         /// Which file.
         path: PathBuf,
     },
     /// It cannot be read or written.
+    #[error("{} cannot be used: {source}", path.display())]
     Inaccessible {
         /// Which file.
         path: PathBuf,
@@ -28,6 +30,7 @@ pub enum OpenLogError {
         source: io::Error,
     },
     /// It is damaged, or holds something else.
+    #[error("{} is damaged or was not written by this program: {source}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -35,12 +38,6 @@ pub enum OpenLogError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
-
-im_proto::error_text!(OpenLogError {
-    Self::InUse { path } => "{} is open already: only one process at a time can use it", path.display();
-    Self::Inaccessible { path, source } => "{} cannot be used: {source}", path.display();
-    Self::Unreadable { path, source } => "{} is damaged or was not written by this program: {source}", path.display();
-});
 
 /// Opens a file, or creates it, with its tables.
 pub(in crate::cluster) fn open(
