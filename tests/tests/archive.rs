@@ -238,9 +238,9 @@ async fn long_texts_behind_an_outage_are_archived_in_the_end() {
             .await;
         }
         assert!(archiver.stall().is_none(), "{:?}", archiver.stall());
-        let page =
-            store.read(&LogId::Inbox("bob".parse().unwrap()), &StoreQuery::new(HistoryRange::Newest, 1));
-        assert_eq!(page.await.unwrap().entries[0].seq, TEXTS as u64);
+        let inbox = LogId::Inbox("bob".parse().unwrap());
+        let page = store.read(&inbox, &StoreQuery::new(HistoryRange::Newest, 1)).await.unwrap();
+        assert_eq!(page.entries[0].seq, TEXTS as u64);
         archiver.shutdown().await;
     }
 }

@@ -37,7 +37,7 @@ fn entry(seq: u64) -> pb::frame::Body {
 async fn start_at(peer: &mut Peer, seq: u64) {
     let reason = pb::ResetReason::New.into();
     peer.send(pb::frame::Body::Reset(pb::Reset { cursor: Some(cursor(seq)), reason })).await;
-    peer.send(pb::frame::Body::SyncDone(pb::SyncDone { ends: vec![cursor(seq)] })).await;
+    peer.send(pb::frame::Body::SyncDone(pb::SyncDone { ends: vec![cursor(seq)], more: false })).await;
 }
 
 /// The next connection: the cursors of its `Hello`, after the welcome.

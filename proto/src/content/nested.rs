@@ -32,10 +32,21 @@ const CHANGE: Known = Known(&[
     (7, Some(&Known(&[(1, None)]))),
     (8, None),
     (9, None),
+    (10, None),
 ]);
 const CUSTOM: Known = Known(&[(1, None), (2, None)]);
 const MENTIONS: Known = Known(&[(1, None), (2, None)]);
-const QUOTE: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, None), (7, None)]);
+const QUOTE: Known = Known(&[
+    (1, None),
+    (2, None),
+    (3, None),
+    (4, None),
+    (5, None),
+    (6, None),
+    (7, None),
+    (8, None),
+    (9, None),
+]);
 
 fn known(tag: u32) -> Option<&'static Known> {
     Some(match tag {
@@ -130,4 +141,41 @@ fn take_message<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let message = rest.get(..length)?;
     *rest = &rest[length..];
     Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use crate::{content::Body, pb};
+
+    #[test]
+    fn what_is_known_is_not_taken_for_unknown() {
+        let quote = pb::Quote {
+            message_id: 1,
+            from: "alice".to_owned(),
+            kind: "text".to_owned(),
+            excerpt: "hi".to_owned(),
+            seq: 2,
+            verified: true,
+            recalled: true,
+            change: 3,
+            order: 4,
+        };
+        let change = pb::Change {
+            message_id: 1,
+            seq: 2,
+            channel: "team".to_owned(),
+            between: vec!["alice".to_owned(), "bob".to_owned()],
+            order: 3,
+            what: None,
+        };
+        let content = pb::Content {
+            body: Some(Body::Change(Box::new(change))),
+            quote: Some(Box::new(quote)),
+            ..pb::Content::default()
+        };
+        let read = pb::Content::decode(&*content.encode_to_vec()).unwrap();
+        assert_eq!(read, content);
+    }
 }

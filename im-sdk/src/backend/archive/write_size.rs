@@ -20,16 +20,21 @@ const FIRST_BYTES: usize = 256 * 1024;
 const QUICK: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_secs(2);
 
+/// How many writes stay as small as one that was too large has made them. Trying again each time would cost a failure for each write.
+const HELD_WRITES: u32 = 32;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(super) struct WriteSize {
     entries: usize,
     bytes: usize,
+    /// How many more writes do not grow.
+    held: u32,
 }
 
 impl Default for WriteSize {
     fn default() -> Self {
-        Self { entries: MOST_ENTRIES, bytes: FIRST_BYTES }
+        Self { entries: MOST_ENTRIES, bytes: FIRST_BYTES, held: 0 }
     }
 }
 
@@ -63,6 +68,8 @@ impl WriteSize {
     pub(super) fn took(&mut self, entries: &[StoredEntry], time: Duration) {
         if time > SLOW {
             self.halve(entries);
+        } else if self.held > 0 {
+            self.held -= 1;
         } else if time < QUICK {
             self.entries = (self.entries * 2).min(MOST_ENTRIES);
             self.bytes = (self.bytes * 2).min(MOST_BYTES);
@@ -77,6 +84,7 @@ impl WriteSize {
     fn halve(&mut self, entries: &[StoredEntry]) {
         self.entries = (entries.len() / 2).max(1);
         self.bytes = (size(entries) / 2).max(1);
+        self.held = HELD_WRITES;
     }
 }
 

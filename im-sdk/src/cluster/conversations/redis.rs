@@ -179,14 +179,14 @@ impl Conversations for RedisConversations {
         if users.is_empty() {
             return Ok(());
         }
-        let commands = users.chunks(BATCH).map(|users| {
-            let mut command = redis::cmd("ZADD");
-            command.arg(self.names.readers(channel)).arg("GT");
-            let seq = seq.min(MAX_MARKED_SEQ);
-            users.iter().for_each(|user| _ = command.arg(seq).arg(user.as_str()));
-            command
-        });
-        self.redis.query_all::<i64>(commands.collect()).await.map(drop).map_err(failed(NOTE))
+        let readers = self.names.readers(channel);
+        let keys = [&*readers];
+        for users in users.chunks(BATCH) {
+            let call = NOTE_READERS.on(&keys).arg(seq.min(MAX_MARKED_SEQ));
+            let call = users.iter().fold(call, |call, user| call.arg(user.as_str()));
+            self.redis.run::<i64>(call).await.map_err(failed(NOTE))?;
+        }
+        Ok(())
     }
 
     async fn noted_readers(
@@ -350,6 +350,18 @@ static COUNT_READERS: LazyLock<Script> = LazyLock::new(|| {
         r"
 local count = redis.call('ZCOUNT', KEYS[1], ARGV[1], '+inf')
 return { count, redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'LIMIT', 0, ARGV[2]) }
+",
+    )
+});
+
+/// Members come and go while the memory is full. `KEYS`: readers. `ARGV`: the place that they have read, and each reader.
+static NOTE_READERS: LazyLock<Script> = LazyLock::new(|| {
+    Script::also_when_full(
+        r"
+for reader = 2, #ARGV do
+    redis.call('ZADD', KEYS[1], 'GT', ARGV[1], ARGV[reader])
+end
+return 1
 ",
     )
 });
