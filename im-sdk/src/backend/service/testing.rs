@@ -1,7 +1,7 @@
 //! Unit tests of an application's own [`Handler`], without a server, a device or a network.
 //!
 //! A [`HandlerTest`] asks a handler as the service would, in the same order and with all rules of the SDK around it: who is a member
-//! of a channel, [`Handler::may_reach`], [`Handler::change`], [`ChangePolicy`](super::ChangePolicy) and
+//! of a channel, [`Handler::may_reach`], [`Handler::change`], [`ChangePolicy`](crate::backend::ChangePolicy) and
 //! [`Handler::publish`]. What the handler accepts is sent, and can be read from the [`Im`].
 //!
 //! ```
