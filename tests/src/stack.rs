@@ -84,6 +84,8 @@ pub struct ServerOptions {
     pub max_connects_per_second_per_address: u32,
     /// See [`im_server::Limits::max_publishes_per_second`].
     pub max_publishes_per_second: u32,
+    /// Whether servers and back ends use Redis and NATS with no more rights than they need, rather than with all.
+    pub least_rights: bool,
 }
 
 impl Default for ServerOptions {
@@ -104,6 +106,7 @@ impl Default for ServerOptions {
             max_handshakes_per_address: 0,
             max_connects_per_second_per_address: 0,
             max_publishes_per_second: 0,
+            least_rights: true,
         }
     }
 }
@@ -234,6 +237,7 @@ pub struct Services {
     pub redis: RedisServer,
     /// Its NATS.
     pub nats: NatsServer,
+    least_rights: bool,
 }
 
 impl Stack {
@@ -260,9 +264,11 @@ impl Stack {
     ) -> Self {
         let services = match setup {
             Setup::Embedded => None,
-            Setup::Clustered => {
-                Some(Services { redis: RedisServer::start().await, nats: NatsServer::start().await })
-            }
+            Setup::Clustered => Some(Services {
+                redis: RedisServer::start().await,
+                nats: NatsServer::start().await,
+                least_rights: options.least_rights,
+            }),
         };
         let cluster = match &services {
             None => keeping.map_or_else(Cluster::embedded, embedded),
@@ -373,14 +379,17 @@ impl Stack {
 }
 
 impl Services {
-    /// How back ends reach them, with no more rights than they need.
+    /// How back ends reach them.
     pub fn config(&self) -> ClusterConfig {
         let (redis, nats) = self.addresses(Role::Backend);
         ClusterConfig::new([redis], [nats])
     }
 
-    /// Where Redis and NATS are for servers or back ends, with no more rights than they need.
+    /// Where Redis and NATS are for servers or back ends, by [`ServerOptions::least_rights`].
     pub fn addresses(&self, role: Role) -> (String, String) {
+        if !self.least_rights {
+            return (self.redis.address(), self.nats.address());
+        }
         (self.redis.address_as(role), self.nats.address_as(role))
     }
 }

@@ -17,11 +17,11 @@ impl Commands {
 
     /// Adds a command: its name and its arguments.
     pub(crate) fn add(&mut self, words: &[&[u8]]) {
-        self.bytes.push(b'*');
-        self.line(words.len() as u64);
+        let bytes: usize = words.iter().map(|word| word.len() + WORD_BYTES).sum();
+        self.bytes.reserve(WORD_BYTES + bytes);
+        self.length(b'*', words.len());
         for word in words {
-            self.bytes.push(b'$');
-            self.line(word.len() as u64);
+            self.length(b'$', word.len());
             self.bytes.extend_from_slice(word);
             self.bytes.extend_from_slice(b"\r\n");
         }
@@ -53,11 +53,25 @@ impl Commands {
         self.bytes
     }
 
-    fn line(&mut self, number: u64) {
-        self.bytes.extend_from_slice(Decimal::new(number).as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+    /// Adds the line that says how long what follows is. Nearly all lengths have one or two digits.
+    fn length(&mut self, kind: u8, length: usize) {
+        let digit = |number: usize| b'0' + (number % 10) as u8;
+        match length {
+            0..10 => self.bytes.extend_from_slice(&[kind, digit(length), b'\r', b'\n']),
+            10..100 => {
+                self.bytes.extend_from_slice(&[kind, digit(length / 10), digit(length), b'\r', b'\n']);
+            }
+            _ => {
+                self.bytes.push(kind);
+                self.bytes.extend_from_slice(Decimal::new(length as u64).as_bytes());
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
     }
 }
+
+/// The most that a word takes beside its bytes, but for words of a megabyte and more.
+const WORD_BYTES: usize = 1 + 6 + 2 + 2;
 
 /// How much room of commands is used again for their answers.
 const MAX_ROOM: usize = 4096;
