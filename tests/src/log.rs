@@ -1,13 +1,22 @@
-//! What is logged, for tests that run on one thread.
+//! Captures the log of one test.
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
-/// What this thread logs from now on, until this is dropped: each test runs on its own.
+/// A subscriber that is always registered, so that a [`Log`] is never the only one.
+///
+/// While there is only one, `tracing` asks the thread that reaches a call site first whether anybody listens, and remembers
+/// the answer. That thread may run another test, which has no subscriber.
+static SECOND_SUBSCRIBER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
+/// Captures what the current thread logs until this is dropped. Tests that use it run on one thread.
 #[derive(Debug)]
 pub struct Log {
     written: Written,
@@ -15,20 +24,21 @@ pub struct Log {
 }
 
 impl Log {
-    /// Begins.
+    /// Starts capturing.
     pub fn start() -> Self {
+        LazyLock::force(&SECOND_SUBSCRIBER);
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
         Self { written, _guard: tracing::subscriber::set_default(subscriber.finish()) }
     }
 
-    /// All of it.
+    /// Returns everything captured so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.0.lock().expect("nobody panicked")).into_owned()
     }
 
-    /// The lines that contain something.
+    /// Returns the captured lines that contain `something`.
     pub fn lines(&self, something: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(something)).map(str::to_owned).collect()
     }

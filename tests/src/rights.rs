@@ -1,4 +1,4 @@
-//! The least rights of servers and back ends, in Redis and on NATS. README.md shows the same; `tests/tests/rights.rs` compares.
+//! The least rights of servers and back ends, in Redis and on NATS. README.md shows the same; `tests/tests/it/security/least_privilege.rs` compares.
 
 /// Whose rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,8 +153,8 @@ fn where_nothing_lacks_everything_is_tested() {
 #[test]
 fn what_is_chosen_is_for_the_main_run_alone() {
     for (arguments, told) in [
-        (&["--test", "delivery"][..], "--workspace --no-fail-fast --test delivery"),
-        (&["-p", "im-tests", "--test", "delivery", "one"], "--no-fail-fast -p im-tests --test delivery one"),
+        (&["--test", "it"][..], "--workspace --no-fail-fast --test it"),
+        (&["-p", "im-tests", "--test", "it", "one"], "--no-fail-fast -p im-tests --test it one"),
         (&["--lib", "--", "--nocapture", "--ful"], "--workspace --no-fail-fast --lib -- --nocapture --ful"),
     ] {
         let machine = Machine::new();
@@ -170,7 +170,7 @@ fn what_is_chosen_is_for_the_main_run_alone() {
 #[test]
 fn the_full_profile_runs_the_long_scenarios_too() {
     let machine = Machine::new();
-    assert_eq!(machine.run(&["--full", "--test", "delivery"]).code, Some(0));
+    assert_eq!(machine.run(&["--full", "--test", "it"]).code, Some(0));
     let log = machine.log();
     assert!(log.contains("cargo build --locked --release -p im-server -p im-tests --bins\n"), "{log}");
     assert!(log.contains("cargo test --locked --release -p im-tests --test chaos\n"), "{log}");

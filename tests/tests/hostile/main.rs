@@ -8,19 +8,19 @@
     reason = "a failed step of a test is a panic"
 )]
 
-mod acks;
 mod arena;
-mod budgets;
-mod clocks;
-mod eviction;
-mod fence;
-mod full_store;
-mod ghosts;
+mod expensive_reads;
+mod expensive_searches;
+mod foreign_acks;
+mod forged_quotes;
+mod full_redis;
+mod log_eviction;
 mod log_lines;
-mod presence;
-mod reading;
-mod search;
-mod signals;
-mod strangers;
-mod syncs;
-mod words;
+mod presence_flapping;
+mod publish_floods;
+mod removed_members;
+mod signal_floods;
+mod skewed_clocks;
+mod sync_floods;
+mod unauthenticated;
+mod unknown_users;

@@ -1,0 +1,154 @@
+//! What a device is told of a publish, and what it may do about it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use im_sdk::{
+    Content,
+    backend::{Acceptance, Conversation, Handler, HistoryRange, Im, Incoming, Message, Refusal, user},
+    client::{Client, PublishError, RefusalKind, RequestError},
+    id::{Device, UserId},
+};
+use im_tests::{
+    Setup, Stack, TestClient, Via, everywhere,
+    stack::{PATIENCE, ServerOptions, token},
+    wait_until,
+};
+use tokio::sync::watch;
+
+everywhere!(
+    what_may_still_be_accepted_is_not_sent_anew,
+    a_handler_that_fails_leaves_it_open,
+    a_handler_that_makes_nonsense_is_a_refusal,
+    a_question_goes_behind_the_wish_for_a_connection,
+);
+
+fn id(user: &str) -> UserId {
+    UserId::parse(user).unwrap()
+}
+
+/// Accepts when it is told to, and notes which publish it was each time.
+#[derive(Clone)]
+struct Slow {
+    open: watch::Receiver<bool>,
+    begun: Arc<Mutex<Vec<(UserId, Device, u64)>>>,
+}
+
+impl Handler for Slow {
+    async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
+        let Incoming { from, device, number, .. } = &incoming;
+        self.begun.lock().unwrap().push((from.clone(), device.clone(), *number));
+        self.open.clone().wait_for(|open| *open).await.unwrap();
+        Ok(incoming.accept())
+    }
+}
+
+async fn inbox(im: &Im, user: &str) -> Vec<String> {
+    let page = im.history(&id(user), &Conversation::Inbox, HistoryRange::After(0), 100).await.unwrap();
+    page.entries.into_iter().map(|entry| entry.content.summary().to_owned()).collect()
+}
+
+fn impatient(stack: &Stack, user: &str, via: Via) -> TestClient {
+    let endpoints = [stack.servers[0].endpoint(via)];
+    let mut config = stack.client_config("web/tab", &endpoints, Arc::new(token(user)));
+    config.publish_timeout = Duration::from_millis(3500);
+    let client = Client::open(config).unwrap();
+    client.connect();
+    TestClient::new(client)
+}
+
+async fn what_may_still_be_accepted_is_not_sent_anew(setup: Setup, via: Via) {
+    let publish_timeout = Duration::from_millis(300);
+    let options = ServerOptions { publish_timeout, ..ServerOptions::default() };
+    let stack = Stack::start_with(setup, 1, options).await;
+    let im = stack.backend().await;
+    let (open, closed) = watch::channel(false);
+    let handler = Slow { open: closed, begun: Arc::default() };
+    let service = im.serve(handler.clone()).await.unwrap();
+    let mut alice = impatient(&stack, "alice", via);
+    alice.connected().await;
+
+    let mut refused = alice.publish("bob", "pay 10").await.unwrap_err();
+    // As the documentation says.
+    for _ in 0..3 {
+        if refused.is_retryable() {
+            refused = alice.publish("bob", "pay 10").await.unwrap_err();
+        }
+    }
+    let late = PublishError::Unconfirmed { reason: "no back end answered in time".to_owned() };
+    assert_eq!(refused, late);
+    open.send(true).unwrap();
+    // All that was begun is over.
+    service.shutdown().await;
+    assert_eq!(inbox(&im, "bob").await, ["pay 10"]);
+    // The device repeats by itself, under one number: what a handler does beside can tell.
+    let begun = std::mem::take(&mut *handler.begun.lock().unwrap());
+    assert!(begun.len() > 1 && begun.iter().all(|one| *one == begun[0]), "{begun:?}");
+    let _service = im.serve(handler.clone()).await.unwrap();
+    alice.publish("bob", "pay 10").await.unwrap();
+    let (from, device, number) = handler.begun.lock().unwrap()[0].clone();
+    assert_eq!((&from, &device), (&begun[0].0, &begun[0].1));
+    assert!(number > begun[0].2, "the same words, and another publish");
+    assert_eq!(inbox(&im, "bob").await.len(), 2);
+}
+
+async fn a_handler_that_fails_leaves_it_open(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let sender = im.clone();
+    let handler = move |incoming: Incoming| {
+        let im = sender.clone();
+        async move {
+            im.send(Message::to(incoming.to).from(&incoming.from).text("sent")).await.unwrap();
+            assert!(incoming.in_room, "it fails when all is done");
+            Err::<Acceptance, _>(Refusal::new("never"))
+        }
+    };
+    let _service = im.serve(handler).await.unwrap();
+    let alice = stack.connect("alice", "web/tab", 0, via).await;
+    let failed = alice.publish("bob", "hi").await.unwrap_err();
+    assert_eq!(failed, PublishError::Unconfirmed { reason: "the back end failed".to_owned() });
+    assert!(!failed.is_retryable());
+    assert_eq!(inbox(&im, "bob").await, ["sent"]);
+}
+
+async fn a_handler_that_makes_nonsense_is_a_refusal(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let handler = async |_: Incoming| Ok(Acceptance::send(Message::to(user("no user")).text("hi")));
+    let _service = im.serve(handler).await.unwrap();
+    let alice = stack.connect("alice", "web/tab", 0, via).await;
+    let refused = alice.publish("bob", "hi").await.unwrap_err();
+    assert!(!refused.is_retryable(), "{refused:?}");
+    let PublishError::Refused { kind: RefusalKind::Invalid, reason, .. } = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(reason.contains("cannot be sent"), "{reason}");
+}
+
+async fn a_question_goes_behind_the_wish_for_a_connection(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    for number in 0..20 {
+        let endpoints = [stack.servers[0].endpoint(via)];
+        let config = stack.client_config("web/tab", &endpoints, Arc::new(token(&format!("u{number}"))));
+        let client = Client::open(config).unwrap();
+        let ask = || client.history(Conversation::Inbox, HistoryRange::Newest, 1);
+        assert_eq!(ask().await, Err(RequestError::NotConnected));
+        // The two go to the client by different ways.
+        client.connect();
+        ask().await.unwrap();
+        client.disconnect();
+        assert_eq!(ask().await, Err(RequestError::NotConnected));
+        // Kept on purpose: it goes with the next connection.
+        let local_id = client.send(id("bob"), Content::text("later")).await.unwrap();
+        assert_eq!(client.queued().await[0].local_id, local_id);
+        client.connect();
+        ask().await.unwrap();
+        client.close().await;
+    }
+    wait_until("all has come", PATIENCE, async || inbox(&im, "bob").await.len() == 20).await;
+}

@@ -1,0 +1,143 @@
+//! Which crates each half of the SDK brings, and that there is one version of those that matter.
+
+use std::{collections::BTreeSet, process::Command};
+
+/// The names of everything that a crate with these features links.
+fn tree(package: &str, features: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", package, "--no-default-features", "--features", features])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(ToOwned::to_owned).collect()
+}
+
+fn check(package: &str, features: &str, with: &[&str], without: &[&str]) {
+    let tree = tree(package, features);
+    for name in with {
+        assert!(tree.contains(*name), "{package} with {features:?} lacks {name}");
+    }
+    for name in without {
+        assert!(!tree.contains(*name), "{package} with {features:?} brings {name}");
+    }
+}
+
+#[test]
+fn a_device_links_no_cluster() {
+    check(
+        "im-sdk",
+        "client",
+        &["quinn", "tokio-tungstenite"],
+        &["redis", "async-nats", "jsonwebtoken", "redb"],
+    );
+    check("im-ffi", "", &["quinn", "uniffi"], &["redis", "async-nats", "jsonwebtoken", "redb"]);
+}
+
+#[test]
+fn a_back_end_links_no_transport() {
+    check("im-sdk", "backend", &["redis", "async-nats"], &["quinn", "tokio-tungstenite", "sqlx"]);
+    check("im-sdk", "postgres", &["sqlx-postgres"], &["sqlx-sqlite", "libsqlite3-sys", "rusqlite"]);
+    check("im-sdk", "sql", &["sqlx", "sqlx-sqlite"], &["quinn", "tokio-tungstenite", "sqlx-mysql"]);
+}
+
+#[test]
+fn the_protocol_does_no_io() {
+    check("im-proto", "", &["prost"], &["tokio", "rustls"]);
+}
+
+#[test]
+fn what_matters_is_there_once() {
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+    let lock = std::fs::read_to_string(lock).unwrap();
+    for name in ["bytes", "prost", "quinn", "redis", "ring", "rustls", "tokio", "tokio-rustls", "tungstenite"]
+    {
+        let versions = lock.matches(&format!("\nname = \"{name}\"\n")).count();
+        assert_eq!(versions, 1, "{name} is there in {versions} versions");
+    }
+    for name in ["hyper", "aws-lc-rs", "openssl"] {
+        assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "{name} has come in");
+    }
+}
+
+/// A dependency as a manifest names it: the line where it stands.
+struct Named {
+    name: String,
+    line: String,
+}
+
+/// What a manifest's sections with this in their header name.
+fn named(manifest: &str, section: &str) -> Vec<Named> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = line.contains(section);
+            // A table of its own, such as `[dependencies.name]`.
+            if let Some((_, name)) = line.trim_end_matches(']').split_once("dependencies.") {
+                found.push(Named { name: name.to_owned(), line: line.to_owned() });
+            }
+        } else if inside
+            && !line.starts_with('#')
+            && let Some((name, _)) = line.split_once('=')
+        {
+            let name = name.trim().trim_end_matches(".workspace");
+            found.push(Named { name: name.to_owned(), line: line.to_owned() });
+        }
+    }
+    found
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The workspace's manifest, and those of its crates.
+fn manifests() -> (String, Vec<(String, String)>) {
+    let root = read("Cargo.toml");
+    let members = root.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    let members: Vec<_> = members.split(',').map(|member| member.trim().trim_matches('"')).collect();
+    assert!(members.len() > 5, "{members:?}");
+    let crates = members.iter().map(|member| (member.to_string(), read(&format!("{member}/Cargo.toml"))));
+    let crates = crates.collect();
+    (root, crates)
+}
+
+#[test]
+fn no_crate_names_a_version_itself() {
+    let mut checked = 0;
+    for (member, manifest) in manifests().1 {
+        for Named { name, line } in named(&manifest, "dependencies]") {
+            let inherited = line.contains("workspace = true") || line.contains("{ path = ");
+            assert!(
+                inherited && !line.contains("version ="),
+                "{member} names {name} by itself: the root Cargo.toml does"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "only {checked} dependencies were found");
+}
+
+#[test]
+fn what_the_workspace_names_is_used_and_has_its_reason() {
+    let (root, crates) = manifests();
+    let used: BTreeSet<_> = crates
+        .iter()
+        .flat_map(|(_, manifest)| named(manifest, "dependencies]"))
+        .map(|dependency| dependency.name)
+        .collect();
+    let architecture = read("ARCHITECTURE.md");
+    let reasons = architecture.split_once("\n## Dependencies").unwrap().1;
+    let reasons: BTreeSet<_> = reasons
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.split(", "))
+        .collect();
+    for Named { name, .. } in named(&root, "workspace.dependencies]") {
+        assert!(used.contains(&name), "no crate uses {name}");
+        let ours = name.starts_with("im-");
+        assert!(ours || reasons.contains(name.as_str()), "ARCHITECTURE.md does not say why {name} is there");
+    }
+}

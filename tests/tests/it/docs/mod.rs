@@ -1,0 +1,6 @@
+//! Documents, examples, bindings and manifests agree with the code.
+
+mod bindings;
+mod commands_and_links;
+mod dependencies;
+mod examples;

@@ -1,0 +1,4 @@
+//! Reading, searching, expiring and exporting old messages.
+
+mod reading;
+mod search;

@@ -1,0 +1,360 @@
+//! What devices and back ends find again: history by message, time and kind, searches, and what is deleted and exported.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use im_sdk::{
+    Content, ConversationChange, Recipient,
+    backend::{MAX_SEARCH_BYTES, Message, Retention, user},
+    client::{
+        Conversation, FoundPage, HistoryQuery, HistoryRange, Kind, RefusalKind, RequestError, Search,
+        SearchPlace,
+    },
+    id::{MessageId, UserId},
+};
+use im_tests::{
+    Setup, Stack, TestClient, Via, everywhere, group::serve, past::Past, stack::PATIENCE, wait_until,
+};
+
+everywhere!(
+    a_device_finds_what_its_user_may_see,
+    a_search_goes_on_where_a_page_ended,
+    what_a_user_has_deleted_is_not_found,
+    what_cannot_be_searched_is_refused,
+    history_by_message_time_and_kind,
+    what_is_too_old_is_deleted_and_the_rest_exported,
+    signs_mean_themselves,
+    an_export_goes_on_while_messages_are_deleted,
+);
+
+async fn say(past: &Past, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
+    past.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
+}
+
+async fn say_to(past: &Past, channel: &str, from: &str, text: &str) {
+    past.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
+}
+
+fn id(user: &str) -> UserId {
+    user.parse().unwrap()
+}
+
+fn texts(page: &FoundPage) -> Vec<&str> {
+    page.messages.iter().map(|message| message.content.as_text().unwrap()).collect()
+}
+
+async fn find(client: &TestClient, search: Search) -> FoundPage {
+    client.client().search(search, 0).await.unwrap()
+}
+
+async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    past.im.channel("other").add_members(["carol"]).await.unwrap();
+    say(&past, "alice", "bob", "Lunch tomorrow? 午饭").await;
+    say(&past, "bob", "carol", "lunch with alice").await;
+    say(&past, "alice", "carol", "lunch without bob").await;
+    say_to(&past, "team", "carol", "team LUNCH").await;
+    say_to(&past, "other", "carol", "another lunch").await;
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let second = past.stack.connect("bob", "ios/phone", 0, via).await;
+    for bob in [&bob, &second] {
+        let page = find(bob, Search::new("lunch")).await;
+        assert_eq!(texts(&page), ["team LUNCH", "lunch with alice", "Lunch tomorrow? 午饭"]);
+        assert_eq!(page.next, None);
+        let first = &page.messages[0];
+        assert_eq!(first.channel, Some("team".parse().unwrap()));
+        assert_eq!((first.from.clone(), first.position.as_ref().unwrap().seq), (Some(id("carol")), 1));
+    }
+    let alone = |search: Search| async { texts(&find(&bob, search).await).len() };
+    assert_eq!(alone(Search::new("午")).await, 1);
+    assert_eq!(alone(Search::new("%")).await, 0);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::User(id("alice")))).await, 1);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::Inbox)).await, 2);
+    assert_eq!(alone(Search::new("lunch").within(Conversation::Channel("team".parse().unwrap()))).await, 1);
+    assert_eq!(alone(Search::new("lunch").from(id("carol"))).await, 1);
+    assert_eq!(alone(Search::new("lunch").kinds([Kind::Text])).await, 3);
+    assert_eq!(alone(Search::new("lunch").kinds([Kind::Image])).await, 0);
+    assert_eq!(alone(Search::new("lunch").until_ms(1_700_000_000_000)).await, 0);
+    let other = Search::new("lunch").within(Conversation::Channel("other".parse().unwrap()));
+    let refused = bob.client().search(other, 0).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
+    // Whoever leaves a channel finds nothing of it any more.
+    past.im.channel("team").remove_members(["bob"]).await.unwrap();
+    assert_eq!(alone(Search::new("lunch")).await, 2);
+    // The back end sees the same.
+    let page = past.im.search(&id("carol"), &Search::new("lunch"), 10).await.unwrap();
+    assert_eq!(page.messages.len(), 4);
+}
+
+async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    past.im.channel("team").add_members(["bob"]).await.unwrap();
+    let mut expected = Vec::new();
+    for number in 0..25 {
+        let text = format!("word {number}");
+        match number % 2 {
+            0 => _ = say(&past, "alice", "bob", text.as_str()).await,
+            _ => say_to(&past, "team", "alice", &text).await,
+        }
+        expected.insert(0, text);
+    }
+    // Few of them fit into a frame.
+    for number in 25..30 {
+        say(&past, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
+        expected.insert(0, format!("word {number}"));
+    }
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let mut search = Search::new("word");
+    let mut found = Vec::new();
+    let mut pages = 0;
+    loop {
+        let page = bob.client().search(search.clone(), 7).await.unwrap();
+        assert!(page.messages.len() <= 7);
+        found.extend(texts(&page).into_iter().map(|text| text.split(" x").next().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page.next else { break };
+        search = search.before(next);
+    }
+    assert_eq!(found, expected, "no gap and no repeat");
+    assert!(pages > 30 / 7 + 1, "{pages} pages");
+}
+
+async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    say(&past, "alice", "bob", "lunch 1").await;
+    say(&past, "carol", "bob", "lunch 2").await;
+    say(&past, "alice", "bob", "lunch 3").await;
+    say_to(&past, "team", "carol", "lunch 4").await;
+    say_to(&past, "team", "carol", "lunch 5").await;
+    past.settled().await;
+    for (name, seq) in [(Recipient::User(id("alice")), 2), (Recipient::Channel("team".parse().unwrap()), 1)] {
+        let delete = ConversationChange::new().delete(seq);
+        past.im.set_conversation(&id("bob"), name, delete).await.unwrap();
+    }
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let found = find(&bob, Search::new("lunch")).await;
+    assert_eq!(texts(&found), ["lunch 5", "lunch 3", "lunch 2"], "in each its own part");
+    let with_alice = Search::new("lunch").within(Conversation::User(id("alice")));
+    assert_eq!(texts(&find(&bob, with_alice).await), ["lunch 3"]);
+    let inbox = Search::new("lunch").within(Conversation::Inbox);
+    assert_eq!(texts(&find(&bob, inbox).await), ["lunch 3", "lunch 2", "lunch 1"], "the inbox as a whole");
+    let carol = past.stack.connect("carol", "web/tab", 0, via).await;
+    assert_eq!(find(&carol, Search::new("lunch")).await.messages.len(), 3, "others still see it all");
+}
+
+async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let service = serve(&im).await;
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    let refused = bob.client().search(Search::new("hi"), 0).await.unwrap_err();
+    let RequestError::Refused { kind: RefusalKind::Unavailable, reason, retry_after: None, .. } = &refused
+    else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(reason, "search is not available", "what to do about it is not for devices");
+    service.shutdown().await;
+    drop(stack);
+
+    let past = Past::start_with_sqlite(setup).await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let long = "x".repeat(MAX_SEARCH_BYTES + 1);
+    let many: Vec<_> = (0..17).map(|number| number.to_string()).collect();
+    for wrong in ["", " ", &long, &many.join(" ")] {
+        let refused = bob.client().search(Search::new(wrong), 0).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+    }
+    for injected in ["' OR '1'='1", "\") OR (\"x", "'; DROP TABLE im_messages; --", "a:* | b", "NEAR(a b)"] {
+        assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
+    }
+    // A place that is not the user's own is no way to what others have.
+    say(&past, "alice", "carol", "secret").await;
+    past.settled().await;
+    let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
+    let place = SearchPlace { channel: Some("other".parse().unwrap()), message_id };
+    assert_eq!(find(&bob, Search::new("secret").before(place)).await.messages, []);
+}
+
+async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    // More than the log keeps, so that a part is in the store alone.
+    let mut ids = Vec::new();
+    for number in 0..150 {
+        let content = match number % 10 {
+            0 => Content::custom("order.paid", number.to_string()),
+            _ => Content::text(number.to_string()),
+        };
+        ids.push(say(&past, "alice", "bob", content).await);
+    }
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let alice = Conversation::User(id("alice"));
+    let ask = async |query: HistoryQuery, limit| {
+        let page = bob.client().history(alice.clone(), query, limit).await.unwrap();
+        page.messages
+            .iter()
+            .map(|message| ids.iter().position(|id| *id == message.id).unwrap())
+            .collect::<Vec<_>>()
+    };
+    for at in [20, 80, 147] {
+        assert_eq!(ask(HistoryQuery::before_message(ids[at]), 3).await, [at - 3, at - 2, at - 1]);
+        assert_eq!(ask(HistoryQuery::after_message(ids[at]), 2).await, [at + 1, at + 2]);
+    }
+    let unknown = HistoryQuery::before_message(MessageId::from_u64(7).unwrap());
+    let refused = bob.client().history(alice.clone(), unknown, 3).await.unwrap_err();
+    assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+
+    let mut paid = Vec::new();
+    let mut query = HistoryQuery::newest().kinds([Kind::custom("order.paid")]);
+    loop {
+        let page = bob.client().history(alice.clone(), query.clone(), 4).await.unwrap();
+        let of_page =
+            page.messages.iter().map(|message| ids.iter().position(|id| *id == message.id).unwrap());
+        paid.splice(0..0, of_page.collect::<Vec<_>>());
+        let Some(next) = page.next else { break };
+        query = query.range(next);
+    }
+    assert_eq!(paid, (0..150).step_by(10).collect::<Vec<_>>());
+
+    let (from, to) = (ids[30].unix_ms(), ids[60].unix_ms());
+    let expected: Vec<_> = (0..150).filter(|at| (from..to).contains(&ids[*at].unix_ms())).collect();
+    for range in [HistoryRange::Newest, HistoryRange::After(0)] {
+        let query = HistoryQuery::from(range).since_ms(from).until_ms(to);
+        assert_eq!(ask(query, 200).await, expected, "{range:?}");
+    }
+    // Several messages can have the same millisecond.
+    let since = ids[100].unix_ms() + 1;
+    let expected: Vec<_> = (0..150).step_by(10).filter(|at| ids[*at].unix_ms() >= since).collect();
+    let of_both = HistoryQuery::newest().since_ms(since).kinds([Kind::custom("order.paid")]);
+    assert_eq!(ask(of_both, 200).await, expected);
+}
+
+async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    past.im.channel("room:1").add_members(["bob"]).await.unwrap();
+    for number in 0..150 {
+        say(&past, "alice", "bob", format!("word {number}")).await;
+    }
+    say_to(&past, "room:1", "alice", "word").await;
+    past.settled().await;
+    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
+    let texts = lines.iter().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        (line["seq"].as_u64().unwrap(), line["content"]["text"].as_str().unwrap().to_owned())
+    });
+    let expected: Vec<_> = (0..150).map(|number| (number + 1, format!("word {number}"))).collect();
+    assert_eq!(texts.collect::<Vec<_>>(), expected, "from the store, and then from the log");
+
+    let old = Retention::new().channels_with_prefix("room:", Duration::ZERO);
+    let cleaners = [past.im.retention(old.clone()).unwrap(), past.im.retention(old).unwrap()];
+    wait_until("the room is empty", PATIENCE, async || {
+        let (first, second) = tokio::join!(cleaners[0].run_once(), cleaners[1].run_once());
+        first.unwrap();
+        second.unwrap();
+        let room = Search::new("word").within(Conversation::Channel("room:1".parse().unwrap()));
+        find(&bob, room).await.messages.is_empty()
+    })
+    .await;
+    let page = bob.client().search(Search::new("word"), 200).await.unwrap();
+    assert_eq!(page.messages.len(), 150, "what no rule names stays");
+    let logs = past.store.logs(None, 10).await.unwrap();
+    assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
+}
+
+/// Signs alone have nothing that an index could offer; what is found is what has them, all the same.
+async fn signs_mean_themselves(setup: Setup, via: Via) {
+    let past = Past::start_with_sqlite(setup).await;
+    let said = [
+        "what?!",
+        "100 %",
+        "...",
+        "a_b",
+        "好、吗。",
+        "a\0b",
+        "it's \"quoted\"",
+        "back\\slash",
+        "(x OR y)",
+        "* NEAR *",
+        "no signs",
+        "🙂",
+        "é",
+        "-",
+    ];
+    for text in said {
+        say(&past, "alice", "bob", text).await;
+    }
+    past.settled().await;
+    let clients = [
+        past.stack.connect("bob", "web/tab", 0, via).await,
+        past.stack.connect("bob", "ios/phone", 0, via).await,
+    ];
+    for sign in [
+        "?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂",
+        ":", "^", "**",
+    ] {
+        let expected: Vec<&str> = said.iter().rev().filter(|text| text.contains(sign)).copied().collect();
+        for client in &clients {
+            assert_eq!(texts(&find(client, Search::new(sign)).await), expected, "{sign:?}");
+        }
+    }
+    for nothing in ["\u{301}", "\u{301} \u{300}", "\u{3000}\t"] {
+        let refused = clients[0].client().search(Search::new(nothing), 0).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused}");
+    }
+}
+
+async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
+    const OLD: usize = 700;
+    let past = Past::start_with_sqlite(setup).await;
+    let mut ids = Vec::new();
+    for number in 0..OLD {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    // What is said from here on is kept, and so is what the log has.
+    wait_until("a later time", PATIENCE, async || now_ms() > ids[OLD - 1].unix_ms() + 5).await;
+    let young = std::time::Instant::now();
+    let began = now_ms();
+    wait_until("a later time", PATIENCE, async || now_ms() > began + 20).await;
+    for number in OLD..OLD + 300 {
+        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+    }
+    past.settled().await;
+    let bob = id("bob");
+    let mut lines = std::pin::pin!(past.im.export(&bob, &Conversation::Inbox));
+    let mut seqs = Vec::new();
+    let cleaning = async {
+        let rule = Retention::new().by(move |_| Some(young.elapsed()));
+        past.im.retention(rule).unwrap().run_once().await.unwrap()
+    };
+    let exporting = async {
+        while let Some(line) = lines.try_next().await.unwrap() {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                line["content"]["text"].as_str().unwrap(),
+                (line["seq"].as_u64().unwrap() - 1).to_string()
+            );
+            seqs.push(line["seq"].as_u64().unwrap());
+            tokio::task::yield_now().await;
+        }
+    };
+    let (deleted, ()) = tokio::join!(cleaning, exporting);
+    assert!(deleted >= OLD as u64, "{deleted} deleted: in the inboxes of both");
+    assert!(seqs.is_sorted_by(|a, b| a < b), "in their order, each once");
+    let kept: Vec<u64> = (OLD as u64 + 1..=OLD as u64 + 300).collect();
+    assert!(seqs.ends_with(&kept), "all that was not to be deleted");
+    // What is left is what a device sees.
+    for name in ["web/tab", "ios/phone"] {
+        let client = past.stack.connect("bob", name, 0, via).await;
+        let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 50).await.unwrap();
+        assert_eq!(page.messages[0].position.as_ref().unwrap().seq, OLD as u64 + 1);
+    }
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}

@@ -1,0 +1,106 @@
+//! What the logs promise when Redis, its replicas, its cluster or a back end's own process fail.
+
+mod crashes;
+mod read_cost;
+mod redis_cluster;
+mod replicas;
+mod retention;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use im_sdk::{
+    cluster::{
+        Appended, ClusterConfig, Entry, LogError, LogId, LogStore, NewEntry, Once, ReadLimit, RedisLog,
+    },
+    id::{MessageId, NodeId},
+};
+use im_tests::RedisServer;
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinHandle;
+const NONE: [&str; 0] = [];
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn config(redis: &RedisServer) -> ClusterConfig {
+    let mut config = ClusterConfig::new([redis.address()], NONE);
+    config.request_timeout = Duration::from_millis(500);
+    config
+}
+
+fn bob() -> LogId {
+    LogId::Inbox("bob".parse().unwrap())
+}
+
+/// The entry that says a number: its id and its payload tell it.
+fn entry(number: u64) -> NewEntry {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let node = NodeId::new((number / 1024) as u16).unwrap();
+    NewEntry::new(MessageId::from_parts(now, node, (number % 1024) as u16), Bytes::from(number.to_string()))
+}
+
+fn numbered(number: u64) -> Once {
+    Once::Producer { name: "phone".into(), number, digest: [1; 16] }
+}
+
+/// The last seq, if the log can be looked at.
+async fn last(log: &dyn LogStore, id: &LogId) -> Option<u64> {
+    Some(log.ends(std::slice::from_ref(id)).await.ok()?[0].last)
+}
+
+async fn all_entries(log: &dyn LogStore, id: &LogId) -> Vec<Entry> {
+    let limit = ReadLimit::new(usize::MAX).with_bytes(usize::MAX);
+    let page = log.read(id, 0, limit).await.unwrap();
+    assert!(page.entries.iter().map(|entry| entry.seq).eq(1..=page.last), "seqs have no gap");
+    page.entries
+}
+
+/// Every acknowledged entry is where it was said to be, and none is there twice.
+fn check(entries: &[Entry], acknowledged: &[Appended]) {
+    for appended in acknowledged {
+        let found = &entries[usize::try_from(appended.seq).unwrap() - 1];
+        assert_eq!(found.message_id, appended.message_id, "at {}", appended.seq);
+    }
+    let mut ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+    ids.sort();
+    assert!(ids.windows(2).all(|two| two[0] != two[1]), "no entry is there twice");
+}
+
+/// Appends until told to stop. Tells what was acknowledged and how many attempts were not.
+fn keep_appending(
+    log: &Arc<RedisLog>,
+    id: &LogId,
+    start: u64,
+    stop: &Arc<AtomicBool>,
+    once: fn(u64) -> Option<Once>,
+) -> JoinHandle<(Vec<Appended>, Vec<LogError>)> {
+    let (log, id, stop) = (log.clone(), id.clone(), stop.clone());
+    tokio::spawn(async move {
+        let (mut acknowledged, mut failed) = (Vec::new(), Vec::new());
+        for number in start.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            match log.append(&id, NewEntry { once: once(number), ..entry(number) }).await {
+                Ok(appended) => acknowledged.push(appended),
+                Err(error) => failed.push(error),
+            }
+        }
+        (acknowledged, failed)
+    })
+}
+
+async fn order(connection: &mut MultiplexedConnection, words: &[&str]) -> redis::Value {
+    let answer = redis::cmd(words[0]).arg(&words[1..]).query_async(connection).await;
+    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+async fn text(connection: &mut MultiplexedConnection, words: &[&str]) -> String {
+    redis::from_redis_value(order(connection, words).await).unwrap()
+}

@@ -1,0 +1,67 @@
+//! Devices whose clocks are wrong: nobody notices, not even they.
+
+use std::{env, path::Path, process::Stdio, sync::Arc};
+
+use im_sdk::{
+    Content,
+    client::{Client, ClientConfig, SqliteStore},
+    id::UserId,
+};
+use im_tests::{Setup, Stack, Via, group::serve, stack::token};
+use tokio::process::Command;
+
+/// Where Debian's package `faketime` has its library.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// Tells a process of this test that it is a phone: endpoint, token, file of its store, and what it says, each on a line.
+const PHONE: &str = "IM_TEST_PHONE";
+
+/// A phone that connects, says something to bob, and ends once the back end has taken it.
+async fn be_a_phone(told: &str) {
+    let [endpoint, token, store, text] = told.lines().collect::<Vec<_>>().try_into().unwrap();
+    let device = "ios/phone".parse().unwrap();
+    let mut config = ClientConfig::new(vec![endpoint.parse().unwrap()], device, Arc::new(token.to_owned()));
+    config.store = Arc::new(SqliteStore::open(store).unwrap());
+    let client = Client::open(config).unwrap();
+    client.connect();
+    client.publish(UserId::parse("bob").unwrap(), Content::text(text)).await.unwrap();
+    client.close().await;
+}
+
+/// The same in a process of its own, whose clock is off by this.
+async fn phone(offset: &str, endpoint: &str, store: &Path, text: &str) {
+    let told = [endpoint, &token("alice"), &store.display().to_string(), text].join("\n");
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "operations::device_clocks::a_phone_with_a_wrong_clock_loses_nothing", "--nocapture"]);
+    command.env(PHONE, told).env("LD_PRELOAD", FAKETIME).env("FAKETIME", offset);
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").stdin(Stdio::null());
+    let output = command.kill_on_drop(true).output().await.unwrap();
+    assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_with_a_wrong_clock_loses_nothing() {
+    if let Ok(told) = env::var(PHONE) {
+        return be_a_phone(&told).await;
+    }
+    assert!(Path::new(FAKETIME).exists(), "{FAKETIME} is needed: install the package faketime");
+    let stack = Stack::start(Setup::Embedded, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
+    bob.up_to_date().await;
+    let folder = tempfile::tempdir().unwrap();
+    for (offset, store, text) in [
+        ("+0s", "one", "a clock that is right"),
+        ("+365d", "one", "a year ahead"),
+        ("-365d", "one", "a year behind"),
+        ("-365d", "two", "installed anew, a year behind"),
+        ("-365d", "two", "and once more"),
+        ("+0s", "three", "installed anew, right again"),
+        ("+365d", "four", "installed anew, a year ahead"),
+        ("+0s", "five", "installed anew, and right again"),
+    ] {
+        phone(offset, &stack.servers[0].endpoint(Via::WebSocket), &folder.path().join(store), text).await;
+        assert_eq!(bob.text().await, text);
+    }
+}

@@ -1,0 +1,234 @@
+//! Servers that die and servers that freeze.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use im_proto::pb::frame::Body;
+use im_sdk::{
+    backend::{self, Durability, Im, ImConfig, Message, user, users},
+    client::{CloseCode, Event},
+    id::UserId,
+};
+use im_tests::{
+    Setup, Stack, Via, everywhere,
+    raw::{Heard, Raw},
+    stack::{PATIENCE, SLACK, ServerOptions, StackServer},
+    wait_until,
+};
+use tokio::time::sleep;
+
+everywhere!(
+    routes_of_a_dead_server_count_as_offline,
+    devices_of_a_dead_server_come_back_elsewhere,
+    a_silent_back_end_leaves_no_send_hanging,
+);
+
+async fn servers_of(im: &Im, user: &str) -> BTreeSet<String> {
+    let user = UserId::parse(user).unwrap();
+    let online = im.online(std::slice::from_ref(&user)).await.unwrap();
+    online.get(&user).into_iter().flatten().map(|device| device.server.to_string()).collect()
+}
+
+async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
+    let lease = Duration::from_secs(2);
+    let options = ServerOptions { lease, ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 2, options).await;
+    let im = stack.backend().await;
+    let _dead = stack.connect("bob", "ios/phone", 0, via).await;
+    let mut alive = stack.connect("bob", "web/tab", 1, via).await;
+    let bob = [UserId::parse("bob").unwrap()];
+    let dead = stack.server_id(&stack.servers[0]).await;
+    wait_until("it has renewed its lease: it says how many are connected", PATIENCE, async || {
+        let live = stack.cluster().routes().live_servers().await.unwrap();
+        live.iter().any(|server| server.id == dead && server.info.connections == 1)
+    })
+    .await;
+    stack.servers.remove(0).kill();
+    let killed = Instant::now();
+    let left = stack.cluster().routes().locate(&bob).await.unwrap();
+    assert_eq!(left[0].len(), 2, "a server that dies releases nothing: {left:?}");
+
+    // The sends until then say that they did not reach the phone; none claims that they did.
+    wait_until("the dead server's device counts as offline", PATIENCE, async || {
+        let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
+        assert!(receipt.pushed.len() <= 1, "{receipt:?}");
+        servers_of(&im, "bob").await.len() == 1
+    })
+    .await;
+    // Whose lease has run out is dead to a back end when it looks next.
+    let promised = lease + ImConfig::default().directory_refresh;
+    assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
+    alive.text().await;
+    wait_until("its route is swept", PATIENCE, async || {
+        stack.cluster().routes().locate(&bob).await.unwrap()[0].len() == 1
+    })
+    .await;
+}
+
+async fn devices_of_a_dead_server_come_back_elsewhere(setup: Setup, via: Via) {
+    // Over QUIC nothing but silence tells that a server is gone: a short heartbeat makes it short.
+    let options = ServerOptions { heartbeat: Duration::from_millis(500), ..ServerOptions::default() };
+    let mut stack = Stack::start_with(setup, 2, options).await;
+    let im = stack.backend().await;
+    let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
+    let mut bob = stack.open("bob", "web/tab", &endpoints);
+    assert_eq!(bob.connected().await, endpoints[0]);
+    stack.servers.remove(0).kill();
+    wait_until("bob is on the other server", PATIENCE, async || {
+        let live = stack.server_id(&stack.servers[0]).await.to_string();
+        servers_of(&im, "bob").await.contains(&live)
+    })
+    .await;
+    im.send(Message::to(user("bob")).text("welcome back")).await.unwrap();
+    assert_eq!(bob.text().await, "welcome back");
+}
+
+async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let bob = stack.connect("bob", "web/tab", 0, via).await;
+    // The back end goes while sends are under way: each ends, as done or as unconfirmed.
+    let sends = (0..50).map(|number| {
+        let im = im.clone();
+        tokio::spawn(async move { im.send(Message::to(user("bob")).text(number.to_string())).await })
+    });
+    let sends: Vec<_> = sends.collect();
+    im.shutdown().await;
+    for send in sends {
+        let receipt = tokio::time::timeout(PATIENCE, send).await.unwrap().unwrap();
+        if let Ok(receipt) = receipt {
+            assert_eq!(receipt.pushed.len() + receipt.offline.len() + receipt.unconfirmed.len(), 1);
+        }
+    }
+    bob.client().close().await;
+    let closed = bob.client().next_events(100).await;
+    assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut stack = Stack::start(Setup::Embedded, 1).await;
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        let id = stack.server_id(&stack.servers[0]).await;
+        let StackServer::Embedded(server) = &mut stack.servers[0] else { unreachable!() };
+        server.drop_server();
+        assert_eq!(raw.closed().await, CloseCode::GoingAway, "{via:?}");
+        let (routes, bob) = (stack.cluster().routes(), [UserId::parse("bob").unwrap()]);
+        let is_released = async || routes.locate(&bob).await.unwrap()[0].is_empty();
+        wait_until("its route is released", PATIENCE, is_released).await;
+        let lives = async || routes.live_servers().await.unwrap().iter().any(|server| server.id == id);
+        assert!(lives().await, "nobody ends its lease");
+        wait_until("its lease runs out", PATIENCE, async || !lives().await).await;
+    }
+}
+
+/// A failover in which a server's lease is lost too: its devices may have taken entries of Redis's new life before they left it, so
+/// their last entry does not tell that those before it were replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_logs() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 1, options).await;
+    let frozen_id = stack.server_id(&stack.servers[0]).await;
+    let StackServer::Process(frozen) = &stack.servers[0] else { unreachable!() };
+    frozen.stop();
+    let routes = stack.cluster().routes();
+    wait_until("the frozen server counts as dead", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
+    })
+    .await;
+    // As a replica that takes over begins another life.
+    let mut redis = stack.services().unwrap().redis.connection().await;
+    for master in [["127.0.0.1", "1"], ["NO", "ONE"]] {
+        redis::cmd("REPLICAOF").arg(&master).exec_async(&mut redis).await.unwrap();
+    }
+    frozen.resume();
+    wait_until("it goes on under a new id", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().any(|server| server.id != frozen_id)
+    })
+    .await;
+    for via in [Via::Quic, Via::WebSocket] {
+        let mut raw = Raw::connect(&stack, 0, via).await;
+        raw.log_in("bob").await;
+        while !matches!(raw.heard().await, Heard::Frame(Body::SyncHint(hint)) if hint.rolled_back) {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 2, options).await;
+    let im = stack.backend().await;
+    let frozen_id = stack.server_id(&stack.servers[0]).await;
+    let StackServer::Process(frozen) = &stack.servers[0] else { unreachable!() };
+    let mut stays = stack.connect("stays", "web/tab", 0, Via::WebSocket).await;
+    let mut moves = stack.connect("moves", "web/tab", 0, Via::WebSocket).await;
+    frozen.stop();
+    let routes = stack.cluster().routes();
+    wait_until("the frozen server counts as dead", PATIENCE, async || {
+        routes.live_servers().await.unwrap().iter().all(|server| server.id != frozen_id)
+    })
+    .await;
+    // Meanwhile one of its devices has gone elsewhere: the route is the other server's now.
+    let moved = stack.connect("moves", "web/tab", 1, Via::WebSocket).await;
+    frozen.resume();
+
+    // Who was connected there is told and comes back, to a server with a new id.
+    stays.connected().await;
+    let new_id = stack.server_id(&stack.servers[0]).await;
+    assert_ne!(new_id, frozen_id);
+    let device = |user: &str| [UserId::parse(user).unwrap()];
+    wait_until("the device is on the new server", PATIENCE, async || {
+        let found = routes.locate(&device("stays")).await.unwrap();
+        found[0].len() == 1 && found[0][0].1.server == new_id
+    })
+    .await;
+    // The old connection of `moves` ends: kicked, or closed with the others and back as the same device. Whichever of the
+    // two is left, there is one route, and not under the old id.
+    let ended =
+        |event: &Event| matches!(event, Event::Stopped { .. } | Event::Disconnected { .. }).then_some(());
+    moves.next("the old connection has ended", ended).await;
+    let found = routes.locate(&device("moves")).await.unwrap();
+    assert_eq!(found[0].len(), 1);
+    assert_ne!(found[0][0].1.server, frozen_id, "the frozen server did not write under its old id");
+    im.send(Message::to(user("stays")).text("welcome back")).await.unwrap();
+    assert_eq!(stays.text().await, "welcome back");
+    assert!(!frozen.output().contains("cannot start again"), "{}", frozen.output());
+    moved.client().disconnect();
+}
+
+/// Over QUIC an acknowledgement that arrives during a freeze makes connections drain for three times as long, on the address that the
+/// server needs again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
+    let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
+    let stack = Stack::start_with(Setup::Clustered, 1, options).await;
+    let im = stack.backend().await;
+    let mut devices = Vec::new();
+    for (user, via) in [("bob", Via::Quic), ("carol", Via::Quic), ("dave", Via::WebSocket)] {
+        devices.push((user, stack.connect(user, "web/tab", 0, via).await));
+    }
+    let StackServer::Process(server) = &stack.servers[0] else { unreachable!() };
+    // On its way when the server freezes.
+    for number in 0..20 {
+        let message = Message::to(users(["bob", "carol"])).text(number.to_string());
+        im.send(message.durability(Durability::Live)).await.unwrap();
+    }
+    server.stop();
+    // The time is what matters: acknowledgements have waited for that long.
+    sleep(Duration::from_secs(6)).await;
+    server.resume();
+    let woken = Instant::now();
+    for (user, device) in &mut devices {
+        wait_until("the device is back", PATIENCE, async || {
+            let message = Message::to(backend::user(*user)).text("awake").durability(Durability::Live);
+            !im.send(message).await.unwrap().pushed.is_empty()
+        })
+        .await;
+        while device.text().await != "awake" {}
+    }
+    assert!(woken.elapsed() < Duration::from_secs(12), "it took {:?}:\n{}", woken.elapsed(), server.output());
+}

@@ -1,0 +1,80 @@
+//! Devices that keep to the protocol and ask for too much, for nonsense, or for what is not theirs: each is told so, and nothing
+//! changes for anybody.
+
+mod contents;
+mod floods;
+mod removed_members;
+mod requests;
+mod rooms;
+mod unsolicited;
+
+use im_proto::{pb, pb::frame::Body, pb::request::Question};
+use im_sdk::{cluster::LogId, id::UserId};
+use im_tests::{
+    Stack, Via,
+    phone::Phone,
+    raw::{Heard, Raw},
+};
+
+fn id(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+/// Two devices of alice's, one of bob's.
+async fn three(stack: &Stack, via: Via) -> [Phone; 3] {
+    [
+        Phone::connect(stack, "alice", "ios/phone", 0, via).await,
+        Phone::connect(stack, "alice", "web/tab", 0, via).await,
+        Phone::connect(stack, "bob", "desktop/pc", 0, via).await,
+    ]
+}
+
+/// Says `Hello` and waits until everything that was there has come.
+async fn raw(stack: &Stack, user: &str, via: Via) -> Raw {
+    let mut raw = Raw::connect(stack, 0, via).await;
+    raw.log_in(user).await;
+    while !matches!(raw.heard().await, Heard::Frame(Body::SyncDone(_))) {}
+    raw
+}
+
+/// What a raw device's publish comes to. Its number is chosen anew each time.
+async fn publish(raw: &mut Raw, number: u64, publish: pb::Publish) -> Result<u64, (pb::RefusalKind, String)> {
+    raw.send_frame(Body::Publish(pb::Publish { number, ..publish })).await;
+    loop {
+        match raw.heard().await {
+            Heard::Frame(Body::PublishResult(result)) if result.number == number => {
+                return match result.outcome.unwrap() {
+                    pb::publish_result::Outcome::Accepted(accepted) => Ok(accepted.message_id),
+                    pb::publish_result::Outcome::Refused(refused) => {
+                        assert_eq!(refused.retry_after_ms, 0, "{refused:?}: trying again is of no use");
+                        Err((refused.kind(), refused.reason))
+                    }
+                };
+            }
+            Heard::Frame(_) => {}
+            Heard::Closed(code) => panic!("closed: {code}"),
+        }
+    }
+}
+
+async fn ask(raw: &mut Raw, number: u64, question: Question) -> pb::response::Outcome {
+    raw.send_frame(Body::Request(pb::Request { number, question: Some(question) })).await;
+    loop {
+        match raw.heard().await {
+            Heard::Frame(Body::Response(response)) if response.number == number => {
+                return response.outcome.unwrap();
+            }
+            Heard::Frame(_) => {}
+            Heard::Closed(code) => panic!("closed: {code}"),
+        }
+    }
+}
+
+fn invalid(outcome: &pb::response::Outcome) -> bool {
+    matches!(outcome, pb::response::Outcome::Refused(refused)
+        if refused.kind() == pb::RefusalKind::Invalid && refused.retry_after_ms == 0)
+}
+
+async fn last(stack: &Stack, log: LogId) -> u64 {
+    stack.cluster().log().ends(&[log]).await.unwrap()[0].last
+}

@@ -1,0 +1,104 @@
+//! Rooms that one is not in, and too many users to watch.
+
+use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::request::Question};
+use im_sdk::{
+    Content,
+    backend::Message,
+    client::{Event, PublishError, RefusalKind, RequestError},
+};
+use im_tests::{
+    Setup, Stack, TestClient, Via, everywhere,
+    group::{group, until_marked},
+    live::{Host, device, presence, room_left, signal},
+};
+
+use super::{ask, id, invalid, raw};
+
+everywhere!(rooms_that_one_is_not_in, watching_too_many);
+
+async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 2).await;
+    let im = stack.backend().await;
+    let _service = Host::default().serve(&im).await;
+    let lobby = group("lobby");
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 1, via).await,
+    ];
+    let mut mallory = [
+        device(&stack, "mallory", "ios/phone", 1, via).await,
+        device(&stack, "mallory", "web/tab", 0, via).await,
+    ];
+    for client in alice.iter().chain(&mallory) {
+        client.client().join_room(lobby.clone(), "").await.unwrap();
+    }
+    let says = async |client: &TestClient, room: &str| {
+        let refused = client.client().publish(group(room), Content::text("spam")).await.unwrap_err();
+        let PublishError::Refused { kind, retry_after, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!((kind, retry_after), (RefusalKind::Rule, None), "{room}");
+        assert!(client.client().signal(group(room), im_sdk::Signal::typing()).await, "which nobody hears");
+    };
+    // Never joined, not to be joined, out of it.
+    let closed = mallory[0].client().join_room(group("closed-1"), "").await.unwrap_err();
+    assert!(matches!(closed, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{closed:?}");
+    mallory[0].client().leave_room(group("closed-1")).await.unwrap();
+    im.room("lobby").kick("mallory", "out").await.unwrap();
+    for client in &mut mallory {
+        room_left(client, &lobby).await;
+        for room in ["attic", "closed-1", "lobby"] {
+            says(client, room).await;
+        }
+    }
+    im.room("lobby").send(Message::new().text("now")).await.unwrap();
+    for client in &mut alice {
+        assert_eq!(client.text().await, "now", "nothing came before it");
+    }
+    // A room that was closed is empty, and nobody says anything there before it is joined anew.
+    im.room("lobby").close("").await.unwrap();
+    for client in &mut alice {
+        room_left(client, &lobby).await;
+        says(client, "lobby").await;
+    }
+    alice[0].client().join_room(lobby.clone(), "").await.unwrap();
+    alice[0].client().publish(lobby.clone(), Content::text("again")).await.unwrap();
+    assert_eq!(alice[0].text().await, "again");
+    for (client, user) in [(&mut alice[1], "alice"), (&mut mallory[0], "mallory")] {
+        let before = until_marked(&im, client, user).await;
+        let heard = before.iter().find(|event| matches!(event, Event::Message(_) | Event::Signal(_)));
+        assert_eq!(heard, None);
+    }
+    // The back end has had all of these signals by now, and the next one comes.
+    mallory[1].client().signal(id("alice"), im_sdk::Signal::custom("last", "")).await;
+    let heard = signal(&mut alice[0]).await;
+    assert_eq!((heard.channel, heard.signal), (None, im_sdk::Signal::custom("last", "")));
+}
+
+async fn watching_too_many(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = Host::default().serve(&im).await;
+    let mut alice = [
+        device(&stack, "alice", "ios/phone", 0, via).await,
+        device(&stack, "alice", "web/tab", 0, via).await,
+    ];
+    let crowd = |count: usize| (0..count).map(|number| id(&format!("user-{number}")));
+    for client in &alice {
+        client.client().watch([id("bob")]).await.unwrap();
+        // This many fit into no frame; the server would close the connection for good.
+        let refused = client.client().watch(crowd(10_000)).await.unwrap_err();
+        assert!(matches!(refused, RequestError::TooLarge { limit: 65536, .. }), "{refused:?}");
+        let refused = client.client().watch(crowd(MAX_WATCHED_USERS + 1)).await.unwrap_err();
+        assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Invalid, .. }), "{refused:?}");
+        let large = client.client().join_room(group("lobby"), vec![0; 70_000]).await.unwrap_err();
+        assert_eq!(large.code(), "too_large");
+    }
+    let mut mallory = raw(&stack, "mallory", via).await;
+    let users: Vec<String> = (0..10_000).map(|number| format!("{number:x}")).collect();
+    let refused = ask(&mut mallory, 1, Question::Watch(pb::Watch { users })).await;
+    assert!(invalid(&refused), "{refused:?}");
+    // What was watched before still is.
+    let _bob = device(&stack, "bob", "web/tab", 0, via).await;
+    for client in &mut alice {
+        presence(client, "bob", im_sdk::UserPresence::is_online).await;
+    }
+}
