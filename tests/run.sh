@@ -27,6 +27,7 @@ wrong() {
 
 profile=short
 scope=(--workspace)
+targets=()
 chosen=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -38,7 +39,10 @@ while [ $# -gt 0 ]; do
         -p | --package | --test | --bin | --example)
             [ $# -gt 1 ] || wrong "$1 needs a name"
             # With --workspace, cargo passes over the crates that are named.
-            case $1 in -p | --package) scope=() ;; esac
+            case $1 in
+                -p | --package) scope=() ;;
+                --test) targets+=("$1" "$2") ;;
+            esac
             chosen+=("$1" "$2")
             shift
             ;;
@@ -52,8 +56,15 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+[ ${#targets[@]} -gt 0 ] || targets=(--tests)
 
-say() { printf '\n== %s\n' "$*"; }
+# Prints what begins, and notes how long the step before it took.
+step= started=0 times=()
+say() {
+    [ -z "$step" ] || times+=("$((SECONDS - started)) s $step")
+    step=$* started=$SECONDS
+    printf '\n== %s\n' "$*"
+}
 fail() {
     printf '%s\n' "$@" >&2
     exit 1
@@ -172,11 +183,14 @@ fi
 check_versions
 command -v cargo >/dev/null || fail "missing: cargo; install Rust from https://rustup.rs, version 1.95 or newer"
 
-# The end-to-end tests start these programs themselves.
+# The end-to-end tests start the programs. With tests among the targets, cargo chooses the features of all dependencies as
+# `cargo test` does: without, it would build most crates twice.
 say "building"
-cargo build --locked --workspace --bins --lib
+cargo build --locked --workspace --bins --lib "${targets[@]}"
 cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 
+# Most tests wait for servers rather than compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 say "testing ($profile profile)"
 TEST_PROFILE=$profile cargo test --locked ${scope[@]+"${scope[@]}"} --no-fail-fast ${chosen[@]+"${chosen[@]}"}
 
@@ -193,5 +207,8 @@ say "testing the halves of im-sdk apart"
 for half in client backend; do
     cargo test --locked -p im-sdk --no-default-features --features "$half"
 done
+
+say "times"
+printf '%s\n' "${times[@]}"
 
 say "all tests passed"

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 const SCRIPT: &str = include_str!("../run.sh");
 
 /// What the script itself calls, beside what it looks for.
-const TOOLS: [&str; 9] = ["cat", "chmod", "dirname", "grep", "head", "rm", "sed", "sleep", "sort"];
+const TOOLS: [&str; 10] = ["cat", "chmod", "dirname", "grep", "head", "nproc", "rm", "sed", "sleep", "sort"];
 
 const REDIS: &str = "echo 'Redis server v=7.0.15 sha=00000000:0'";
 const NATS: &str = "echo 'nats-server: v2.9.10'";
@@ -134,7 +134,7 @@ impl From<Output> for Ran {
 
 /// What is tested when nothing is chosen.
 const EVERYTHING: &str = "\
-cargo build --locked --workspace --bins --lib
+cargo build --locked --workspace --bins --lib --tests
 cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
@@ -152,18 +152,22 @@ fn where_nothing_lacks_everything_is_tested() {
 
 #[test]
 fn what_is_chosen_is_for_the_main_run_alone() {
-    for (arguments, told) in [
-        (&["--test", "it"][..], "--workspace --no-fail-fast --test it"),
-        (&["-p", "im-tests", "--test", "it", "one"], "--no-fail-fast -p im-tests --test it one"),
-        (&["--lib", "--", "--nocapture", "--ful"], "--workspace --no-fail-fast --lib -- --nocapture --ful"),
+    for (arguments, built, tested) in [
+        (&["--test", "it"][..], "--test it", "--workspace --no-fail-fast --test it"),
+        (&["-p", "im-tests", "--test", "it", "one"], "--test it", "--no-fail-fast -p im-tests --test it one"),
+        (
+            &["--lib", "--", "--nocapture", "--ful"],
+            "--tests",
+            "--workspace --no-fail-fast --lib -- --nocapture --ful",
+        ),
     ] {
         let machine = Machine::new();
         assert_eq!(machine.run(arguments).code, Some(0));
-        let main = format!("cargo test --locked {told}\n");
-        assert_eq!(
-            machine.log(),
-            EVERYTHING.replace("cargo test --locked --workspace --no-fail-fast\n", &main)
-        );
+        let main = format!("cargo test --locked {tested}\n");
+        let expected = EVERYTHING
+            .replace("--bins --lib --tests\n", &format!("--bins --lib {built}\n"))
+            .replace("cargo test --locked --workspace --no-fail-fast\n", &main);
+        assert_eq!(machine.log(), expected);
     }
 }
 
