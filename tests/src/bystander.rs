@@ -1,4 +1,4 @@
-//! Well-behaved users beside an attack or a fault: what they get, when, and what they lose.
+//! Measures what well-behaved users notice of an attack or a fault.
 
 use std::{
     collections::HashMap,
@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{Stack, Via, stack::PATIENCE};
 
-/// Two users who talk to each other while something else goes on, and a back end that sends to one of them.
+/// Two users who exchange messages during an attack, and a back end that sends to one of them.
 ///
-/// Each turn, the back end sends to the bystander, the bystander publishes to its friend, and asks for its list of
-/// conversations. Every step's latency is measured.
+/// In each round, the back end sends to the bystander, and the bystander publishes to its friend and requests its list
+/// of conversations. The latency of every step is measured.
 #[derive(Debug)]
 pub struct Bystander {
     stop: watch::Sender<bool>,
@@ -33,26 +33,26 @@ pub struct Bystander {
     seen: Arc<Seen>,
 }
 
-/// How the bystander fared.
+/// Latencies, losses and failures of a [`Bystander`].
 #[derive(Debug)]
-pub struct Witness {
-    /// From the back end's send to the bystander's device.
+pub struct BystanderReport {
+    /// Latencies from the back end's send to the bystander's device.
     pub sends: Latencies,
-    /// From the bystander's publish to its friend's device.
+    /// Latencies from the bystander's publish to its friend's device.
     pub messages: Latencies,
-    /// From the bystander's publish to the answer.
+    /// Latencies from the bystander's publish to its result.
     pub publishes: Latencies,
-    /// From a request to its answer.
+    /// Latencies from a request to its response.
     pub requests: Latencies,
-    /// How many messages that were told Ok had not come [`PATIENCE`] after the last one.
+    /// Number of accepted messages that had not arrived [`PATIENCE`] after the last one was sent.
     pub lost: usize,
-    /// How often one of both was disconnected.
+    /// Number of disconnects of the two devices.
     pub disconnects: usize,
-    /// Why sends, publishes and requests failed.
+    /// Errors of sends, publishes and requests.
     pub failures: Vec<String>,
 }
 
-/// Latencies of steps of one kind.
+/// Latencies of one kind of step.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
     sorted: Vec<Duration>,
@@ -64,23 +64,23 @@ impl Latencies {
         Self { sorted: taken }
     }
 
-    /// How many there are.
+    /// Returns how many latencies were measured.
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
 
-    /// The one that this share of all does not exceed; zero if there is none.
+    /// Returns the quantile for `share` (0 to 1), or zero if nothing was measured.
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = (self.sorted.len() as f64 * share).ceil() as usize;
         self.sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
-    /// The median.
+    /// Returns the median.
     pub fn p50(&self) -> Duration {
         self.quantile(0.5)
     }
 
-    /// The longest.
+    /// Returns the longest.
     pub fn max(&self) -> Duration {
         self.quantile(1.0)
     }
@@ -93,7 +93,7 @@ impl fmt::Display for Latencies {
     }
 }
 
-impl fmt::Display for Witness {
+impl fmt::Display for BystanderReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sends, messages, publishes, requests, lost, disconnects, failures } = self;
         write!(
@@ -106,11 +106,11 @@ impl fmt::Display for Witness {
     }
 }
 
-impl Witness {
-    /// Checks that nobody noticed: nothing lost, nobody disconnected, nothing failed, and nothing took longer than this.
+impl BystanderReport {
+    /// Asserts that the users noticed nothing: no loss, no disconnect, no failure, and no step slower than `slowest`.
     ///
     /// # Panics
-    /// When somebody did.
+    /// Panics if they noticed anything.
     pub fn check(&self, slowest: Duration) {
         assert!(self.lost == 0 && self.disconnects == 0 && self.failures.is_empty(), "{self}");
         for latencies in [&self.sends, &self.messages, &self.publishes, &self.requests] {
@@ -122,7 +122,7 @@ impl Witness {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// When each text was sent that has not come.
+    /// Texts that have not arrived yet, with the time they were sent at.
     awaited: Mutex<HashMap<String, Instant>>,
     taken: Mutex<HashMap<Step, Vec<Duration>>>,
     failures: Mutex<Vec<String>>,
@@ -156,7 +156,7 @@ impl Seen {
     }
 
     fn came(&self, step: Step, text: &str) {
-        // Each of both also gets what the other one is sent in its name.
+        // Each device also receives the copies of what its own user sent.
         if text.starts_with(if step == Step::Send { "send" } else { "message" }) {
             let sent = self.awaited.lock().expect("no panic").remove(text);
             sent.into_iter().for_each(|sent| self.took(step, sent));
@@ -165,13 +165,13 @@ impl Seen {
 }
 
 impl Bystander {
-    /// Connects both to the first server, and begins with a turn each `pace`. Messages that the back end sends come from
-    /// `im`.
+    /// Connects both users to the first server and starts a round every `pace`. `im` is the back end
+    /// that sends.
     pub async fn start(stack: &Stack, im: &Im, pace: Duration) -> Self {
         Self::start_on(stack, im, pace, 0).await
     }
 
-    /// The same at another server.
+    /// Like [`Bystander::start`], but connects to the server with index `server`.
     pub async fn start_on(stack: &Stack, im: &Im, pace: Duration, server: usize) -> Self {
         let seen = Arc::new(Seen::default());
         let mut listening = JoinSet::new();
@@ -192,16 +192,16 @@ impl Bystander {
         Self { stop, steps, listening, seen }
     }
 
-    /// How often one of both was disconnected so far.
+    /// Returns the number of disconnects so far.
     pub fn disconnects(&self) -> usize {
         *self.seen.disconnects.lock().expect("no panic")
     }
 
-    /// Ends the turns, and waits until everything has come, [`PATIENCE`] at most.
+    /// Stops the rounds, and waits up to [`PATIENCE`] for messages that have not arrived.
     ///
     /// # Panics
-    /// When one of its tasks did.
-    pub async fn stop(mut self) -> Witness {
+    /// Panics if one of its tasks panicked.
+    pub async fn stop(mut self) -> BystanderReport {
         self.stop.send_replace(true);
         while let Some(ended) = self.steps.join_next().await {
             ended.expect("a step runs to its end");
@@ -216,7 +216,7 @@ impl Bystander {
         self.listening.abort_all();
         let mut taken = seen.taken.lock().expect("no panic");
         let mut of = |step| Latencies::new(taken.remove(&step).unwrap_or_default());
-        Witness {
+        BystanderReport {
             sends: of(Step::Send),
             messages: of(Step::Message),
             publishes: of(Step::Publish),
@@ -228,7 +228,7 @@ impl Bystander {
     }
 }
 
-/// Ticks until it is told to stop.
+/// Ticks until it is stopped.
 struct Turns {
     ticks: tokio::time::Interval,
     stopped: watch::Receiver<bool>,

@@ -1,4 +1,4 @@
-//! A server in this process that can crash: it has a runtime of its own, which ends at once with all that runs on it.
+//! A server in this process that can crash: dropping it aborts its runtime.
 
 use std::{future::pending, thread, time::Duration};
 
@@ -6,11 +6,11 @@ use im_sdk::cluster::Cluster;
 use im_server::{Server, ServerConfig};
 use tokio::runtime::Runtime;
 
-/// How long what a runtime is at work on may take to its next wait.
+/// Time limit for the tasks of a dropped runtime to reach their next await.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server in this process. It crashes when dropped, as a process does that is killed: it closes no connection, releases no
-/// route and says nothing to anybody.
+/// A server in this process. Dropping it has the effect of a killed process: it closes no connection, releases no
+/// route and notifies nobody.
 #[derive(Debug)]
 pub struct EmbeddedServer {
     server: Option<Box<Server>>,
@@ -18,13 +18,13 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts one.
+    /// Starts a server.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the server does not start.
     pub async fn start(config: ServerConfig, cluster: Cluster) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        // What it logs belongs to the test that starts it.
+        // The log of its threads belongs to the test that starts it.
         let log = tracing::dispatcher::get_default(Clone::clone);
         let begin = move || std::mem::forget(tracing::dispatcher::set_default(&log));
         let runtime =
@@ -34,24 +34,24 @@ impl EmbeddedServer {
         Self { server: Some(Box::new(server)), runtime: Some(runtime) }
     }
 
-    /// The addresses that devices are told: QUIC, then WebSocket.
+    /// Returns the endpoints that devices are given: QUIC, then WebSocket.
     pub fn endpoints(&self) -> Vec<String> {
         self.server.as_deref().map(Server::endpoints).unwrap_or_default().to_vec()
     }
 
-    /// Drains it.
+    /// Drains the server and shuts it down.
     pub async fn shutdown(self) {
         self.shutdown_until(pending()).await;
     }
 
-    /// Drains it, in a hurry when `enough` is ready.
+    /// Drains the server and shuts it down; skips the rest of the drain when `enough` resolves.
     pub async fn shutdown_until(mut self, enough: impl Future<Output = ()> + Send) {
         if let Some(server) = self.server.take() {
             server.shutdown_until(enough).await;
         }
     }
 
-    /// Drops the [`Server`], as an application may without having shut it down. What it has begun goes on.
+    /// Drops the [`Server`] without a shutdown, as an application may. Its tasks go on.
     pub fn drop_server(&mut self) {
         self.server = None;
     }
@@ -60,9 +60,9 @@ impl EmbeddedServer {
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         let runtime = self.runtime.take().expect("it is taken here alone");
-        // Waits, which a thread that runs the test's tasks is not allowed to.
+        // Blocks, which is not allowed on a thread of the test's runtime.
         let ending = thread::spawn(move || runtime.shutdown_timeout(END_TIMEOUT));
-        // The server goes when nothing is left that could say goodbye.
+        // The server is dropped last, when none of its tasks can notify anybody.
         assert!(ending.join().is_ok() || thread::panicking(), "the runtime ends");
     }
 }

@@ -1,5 +1,5 @@
-//! The pages of `im_sdk::guide` are compiled and run here, since this crate alone has both halves of the SDK and a server. The
-//! hidden lines of their examples begin with [`run`].
+//! Compiles and runs the examples of `im_sdk::guide`: this crate alone has both halves of the SDK and a server. Their
+//! hidden lines begin with [`run`].
 
 use std::{error::Error, sync::Arc};
 
@@ -10,15 +10,15 @@ use im_sdk::{
 use tokio::{runtime::Runtime, time::timeout};
 
 use crate::{
-    Setup, Stack, Via, group,
+    Setup, Stack, Via, channels,
     stack::{PATIENCE, token},
     wait_until,
 };
 
-/// Runs an example in a deployment of its own, which is all in this process.
+/// Runs an example in an embedded deployment of its own.
 ///
 /// # Panics
-/// When it fails, or takes too long.
+/// Panics if the example fails or takes too long.
 pub fn run(example: impl AsyncFnOnce(&Demo) -> Result<(), Box<dyn Error>>) {
     let running = async {
         let stack = Stack::start(Setup::Embedded, 1).await;
@@ -29,7 +29,7 @@ pub fn run(example: impl AsyncFnOnce(&Demo) -> Result<(), Box<dyn Error>>) {
     outcome.expect("the example comes to its end").expect("the example works");
 }
 
-/// What an example stands on.
+/// The deployment of an example.
 #[derive(Debug)]
 pub struct Demo {
     /// A back end that does not serve yet.
@@ -38,10 +38,10 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// The back end, which accepts what devices publish.
+    /// Serves with a handler that accepts every publish, and returns the back end.
     pub async fn serve(&self) -> Im {
-        let service = group::serve(&self.im).await;
-        // Until the example ends, and its runtime with it.
+        let service = channels::serve(&self.im).await;
+        // The service lasts until the example ends, and its runtime with it.
         tokio::spawn(async move {
             let _service = service;
             std::future::pending::<()>().await;
@@ -49,7 +49,7 @@ impl Demo {
         self.im.clone()
     }
 
-    /// How a device of a user connects.
+    /// Returns the configuration of a device.
     pub fn config(&self, user: &str) -> ClientConfig {
         let endpoint = self.stack.servers[0].endpoint(Via::WebSocket).parse().expect("an endpoint");
         let device = "desktop/laptop-1".parse().expect("a device");
@@ -58,7 +58,7 @@ impl Demo {
         config
     }
 
-    /// A device that is up to date. A back end has to serve.
+    /// Connects a device and waits until it is up to date. A back end has to serve.
     pub async fn device(&self, user: &str) -> Client {
         let client = Client::open(self.config(user)).expect("the client opens");
         client.connect();
@@ -66,7 +66,7 @@ impl Demo {
         client
     }
 
-    /// One whose application deals with whatever comes.
+    /// Connects a device that acknowledges every message.
     pub async fn reading_device(&self, user: &str) {
         let client = self.device(user).await;
         tokio::spawn(async move {

@@ -11,7 +11,7 @@ use crate::{
     wait_until,
 };
 
-/// How long a drained server may take to exit.
+/// Time limit for a drained server to exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An `im-server` process, killed when dropped.
@@ -25,7 +25,7 @@ pub struct ImServer {
 }
 
 impl ImServer {
-    /// Starts one on free ports. The variables are added to those that say where Redis, NATS and the listeners are.
+    /// Starts one on free ports. `variables` are added to those for Redis, NATS and the listeners.
     pub async fn start(name: &str, redis: &str, nats: &str, variables: &[(String, String)]) -> Self {
         on_free_ports(async |[websocket, quic]| {
             let directory = tempfile::tempdir().expect("a directory");
@@ -49,12 +49,12 @@ impl ImServer {
         .await
     }
 
-    /// Its addresses: QUIC, then WebSocket.
+    /// Returns its endpoints: QUIC, then WebSocket.
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
@@ -69,12 +69,12 @@ impl ImServer {
         self.process.resume();
     }
 
-    /// What it logged so far.
+    /// Returns its log so far.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`).
+    /// Kills it (`SIGKILL`).
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -82,7 +82,7 @@ impl ImServer {
     /// Starts it again on the same ports, after killing it if it still runs.
     ///
     /// # Panics
-    /// When it does not come back.
+    /// Panics if it does not start.
     pub async fn restart(&mut self) {
         self.process.kill();
         self.process = start(&self.directory, &self.environment);
@@ -98,27 +98,27 @@ impl ImServer {
     /// Sends `SIGTERM` and waits until it has exited with 0. It can be [restarted](ImServer::restart).
     ///
     /// # Panics
-    /// When it does not exit, or with something else.
+    /// Panics if it does not exit, or not with 0.
     pub async fn drain(&mut self) {
         self.ask_to_end();
         self.exited(EXIT_TIMEOUT).await;
     }
 
-    /// Sends `SIGTERM` and does not wait. A second one is lost if it comes before the process has taken the first.
+    /// Sends `SIGTERM` without waiting. A second signal is lost if the process has not handled the first one yet.
     pub fn ask_to_end(&self) {
         self.process.terminate();
     }
 
-    /// Waits until it has logged something.
+    /// Waits until its log contains `what`.
     ///
     /// # Panics
-    /// When it does not in time.
-    pub async fn says(&self, what: &str) {
+    /// Panics if it does not within [`PATIENCE`].
+    pub async fn wait_for_log(&self, what: &str) {
         wait_until(&format!("im-server says {what:?}"), PATIENCE, async || self.output().contains(what))
             .await;
     }
 
-    /// Whether it has exited.
+    /// Returns whether it has exited.
     pub fn has_exited(&mut self) -> bool {
         self.process.exit_status().is_some()
     }
@@ -126,7 +126,7 @@ impl ImServer {
     /// Waits until it has exited with 0.
     ///
     /// # Panics
-    /// When it does not exit within that time, or with something else.
+    /// Panics if it does not exit within that time, or not with 0.
     pub async fn exited(&mut self, within: Duration) {
         let mut status = None;
         wait_until("im-server exits after SIGTERM", within, async || {
@@ -147,10 +147,10 @@ async fn is_ready(process: &mut Process, websocket: u16) -> bool {
     process.is_ready(async || TcpStream::connect(("127.0.0.1", websocket)).await.is_ok()).await
 }
 
-/// A program of this workspace, built beside this test.
+/// Returns the path of a program of this workspace, built beside this test.
 ///
 /// # Panics
-/// When it was not built.
+/// Panics if the program was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     // target/<profile>/deps/<test>, or target/<profile>/<program>

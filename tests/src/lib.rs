@@ -16,21 +16,21 @@
     reason = "a failed step of a test is a panic"
 )]
 
+pub mod archiving_stack;
 pub mod bystander;
+pub mod channels;
 pub mod chaos;
 mod client;
+pub mod conversation_list;
+mod draining_server;
 mod embedded;
-pub mod group;
 pub mod guide;
 mod im_server;
-mod leaving;
-pub mod listing;
-pub mod live;
-mod log;
+mod log_capture;
 pub mod memory;
 mod nats;
-pub mod past;
-pub mod phone;
+pub mod permissions;
+pub mod permissive_handler;
 mod postgres;
 mod process;
 mod program;
@@ -40,16 +40,16 @@ pub mod raw;
 #[cfg(doctest)]
 mod readme;
 mod redis;
-pub mod rights;
 pub mod stack;
+pub mod timeline_device;
 mod wait;
 
 pub use bystander::Bystander;
 pub use client::TestClient;
+pub use draining_server::DrainingServer;
 pub use embedded::EmbeddedServer;
 pub use im_server::{ImServer, binary};
-pub use leaving::Leaving;
-pub use log::Log;
+pub use log_capture::LogCapture;
 pub use nats::NatsServer;
 pub use postgres::PostgresServer;
 pub use program::Program;

@@ -1,27 +1,27 @@
-//! The memory of processes (Linux, proc(5)).
+//! Reads the memory use of processes (Linux, proc(5)).
 
 use std::{fmt, fs};
 
-/// The memory of a process in bytes.
+/// Memory use of a process in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What it holds now.
+    /// Resident memory now.
     pub resident: u64,
-    /// The most that it held since its start.
+    /// Peak resident memory since its start.
     pub peak: u64,
 }
 
 impl Memory {
-    /// Reads that of a process.
+    /// Reads the memory use of a process.
     ///
     /// # Panics
-    /// When there is no such process.
+    /// Panics if there is no such process.
     pub fn of(process: u32) -> Self {
         let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
         Self { resident: field(&status, "VmRSS:"), peak: field(&status, "VmHWM:") }
     }
 
-    /// How much more the process came to hold at the worst than it did at an earlier time.
+    /// Returns how far the peak exceeds what was resident at an earlier time.
     pub fn peak_since(&self, earlier: Self) -> u64 {
         self.peak.saturating_sub(earlier.resident)
     }
@@ -33,7 +33,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// Bytes in MiB.
+/// Converts bytes to MiB.
 pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -1,4 +1,4 @@
-//! NATS for tests, with JetStream.
+//! NATS servers with JetStream.
 
 use std::{fs, net::Ipv4Addr, path::PathBuf};
 
@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
+    permissions::{self, Role},
     process::{Process, on_free_ports},
     programs::nats_server,
-    rights::{self, Role},
 };
 
 /// A NATS server.
@@ -23,12 +23,12 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// Starts one that knows servers and back ends, and lets those who name no user do everything.
+    /// Starts one with the users of servers and back ends. Connections without a user may do everything.
     pub async fn start() -> Self {
-        Self::start_with_config(&rights::nats_config()).await
+        Self::start_with_config(&permissions::nats_config()).await
     }
 
-    /// Starts one with a configuration file of this text. Address and port are not to be set in it.
+    /// Starts one with this configuration, which must not set the address and the port.
     pub async fn start_with_config(text: &str) -> Self {
         on_free_ports(async |[port]| {
             let directory = tempfile::tempdir().expect("a directory");
@@ -43,37 +43,37 @@ impl NatsServer {
         .await
     }
 
-    /// Where it is, without user and password.
+    /// Returns its address, without a user.
     pub fn address(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Where it is for servers or back ends, with their rights alone, as [`NatsServer::start`] sets them.
+    /// Returns its address with the user of servers or back ends, as [`NatsServer::start`] creates them.
     pub fn address_as(&self, role: Role) -> String {
         role.at("nats", self.port)
     }
 
-    /// Where it is, for a user.
+    /// Returns its address with a user and a password.
     pub fn address_for(&self, user: &str, password: &str) -> String {
         format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it printed so far.
+    /// Returns its output so far.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`).
+    /// Kills it (`SIGKILL`).
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Freezes it: its connections stay open and nothing answers (`SIGSTOP`).
+    /// Freezes it (`SIGSTOP`): its connections stay open and nothing answers.
     pub fn stop(&self) {
         self.process.stop();
     }
@@ -86,7 +86,7 @@ impl NatsServer {
     /// Starts it again on the same port, after killing it if it still runs.
     ///
     /// # Panics
-    /// When it does not come back.
+    /// Panics if it does not start.
     pub async fn restart(&mut self) {
         self.process.kill();
         self.process = start(self.port, &self.directory);
@@ -100,13 +100,13 @@ const STORE: &str = "jetstream";
 
 fn start(port: u16, directory: &TempDir) -> Process {
     let port = port.to_string();
-    // What JetStream stores is there again after a restart.
+    // JetStream finds its files again after a restart.
     let arguments =
         ["-a", "127.0.0.1", "-p", &port, "-n", &name(directory), "-c", CONFIG_FILE, "-js", "-sd", STORE];
     Process::start(&nats_server(), &arguments.map(Into::into), directory.path())
 }
 
-/// Whether this very server answers on the port, and not one of another test that was faster to take it.
+/// Returns whether this server answers on the port, rather than one of another test that took the port first.
 async fn answers(port: u16, directory: &TempDir) -> bool {
     let Ok(connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
         return false;
@@ -116,7 +116,7 @@ async fn answers(port: u16, directory: &TempDir) -> bool {
     read.is_ok() && greeting.starts_with("INFO ") && greeting.contains(&name(directory))
 }
 
-/// The server's name: its directory's, which is unique.
+/// Returns the server's name, that of its directory, which is unique.
 fn name(directory: &TempDir) -> String {
     let name: PathBuf = directory.path().file_name().expect("a directory's name").into();
     name.display().to_string()

@@ -1,4 +1,4 @@
-//! PostgreSQL for tests.
+//! PostgreSQL servers.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     wait_until,
 };
 
-/// Who owns the database.
+/// Owner of the database.
 const OWNER: &str = "im";
 
 /// A PostgreSQL server. It starts empty.
@@ -50,12 +50,12 @@ impl PostgresServer {
         .await
     }
 
-    /// Where it is, and the one database in it.
+    /// Returns the URL of its only database.
     pub fn url(&self) -> String {
         format!("postgres://{OWNER}@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`).
+    /// Kills it (`SIGKILL`).
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -63,10 +63,10 @@ impl PostgresServer {
     /// Starts it again on the same port, after killing it if it still runs.
     ///
     /// # Panics
-    /// When it does not come back.
+    /// Panics if it does not start.
     pub async fn restart(&mut self) {
         self.process.kill();
-        // It refuses to start while processes of the one before still end.
+        // It refuses to start while child processes of the killed server are still running.
         wait_until("PostgreSQL comes back", PATIENCE, async || {
             self.process = start(self.port, self.directory.path());
             let id = self.process.id();
@@ -77,7 +77,7 @@ impl PostgresServer {
 }
 
 impl Drop for PostgresServer {
-    /// Without leaving shared memory behind, as a killed one does.
+    /// Shuts it down. A killed one would leave shared memory behind.
     fn drop(&mut self) {
         self.process.quit();
     }
@@ -102,14 +102,14 @@ fn start(port: u16, directory: &Path) -> Process {
     Process::start_as(&postgres("postgres"), &arguments, directory, unprivileged())
 }
 
-/// Whether this very process answers on the port, and takes connections: it writes that into its file.
+/// Returns whether this process answers on the port and accepts connections, which it writes into its pid file.
 async fn answers(port: u16, directory: &Path, id: u32) -> bool {
     let written = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
     let own = written.lines().next() == Some(&id.to_string());
     own && written.contains("ready") && TcpStream::connect(("127.0.0.1", port)).await.is_ok()
 }
 
-/// PostgreSQL does not run as root: then it runs as its own user, or as `nobody`.
+/// Returns the user to run as: PostgreSQL refuses to run as root and then runs as `postgres` or `nobody`.
 fn unprivileged() -> Option<(u32, u32)> {
     if !getuid().is_root() {
         return None;

@@ -1,4 +1,4 @@
-//! A server as a child process.
+//! Child processes on free ports.
 
 use std::{
     ffi::OsStr,
@@ -14,16 +14,16 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-/// How long a server may take to answer after its start.
+/// Time limit for a server to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between two looks whether it does.
+/// Interval between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How often a start is tried, each time on other ports.
+/// Number of attempts to start, each on other ports.
 const START_ATTEMPTS: usize = 10;
 
-/// A child process, killed when dropped. What it prints goes to a file in its directory.
+/// A child process, killed when dropped. Its output goes to a file in its directory.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -36,7 +36,7 @@ impl Process {
         Self::start_with::<String>(program, arguments, directory, &[])
     }
 
-    /// Starts a program in a directory, with variables beside those of this process.
+    /// Starts a program in a directory, with further environment variables.
     pub(crate) fn start_with<V: AsRef<OsStr>>(
         program: &Path,
         arguments: &[String],
@@ -46,7 +46,7 @@ impl Process {
         Self::spawn(program, arguments, directory, variables, None)
     }
 
-    /// Starts a program in a directory as a user and a group, if they are given.
+    /// Starts a program in a directory, as another user and group if given.
     pub(crate) fn start_as(
         program: &Path,
         arguments: &[String],
@@ -69,7 +69,7 @@ impl Process {
         if let Some((user, group)) = owner {
             command.uid(user).gid(group);
         }
-        // What the caller's own environment says to im-server or to the load tool is not meant for this process: im-server
+        // Variables for im-server or the load tool in the caller's environment are not meant for this process: im-server
         // would refuse to start with a variable that it does not know.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"IM_")) {
             command.env_remove(name);
@@ -86,7 +86,7 @@ impl Process {
         Self { child, log }
     }
 
-    /// Waits until the server answers. False: it ended, for example because its port was taken meanwhile.
+    /// Waits until the server answers. Returns `false` if it exited, for example because its port was taken meanwhile.
     pub(crate) async fn is_ready(&mut self, mut answers: impl AsyncFnMut() -> bool) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
@@ -101,20 +101,20 @@ impl Process {
         panic!("it does not answer within {START_TIMEOUT:?}:\n{}", self.output());
     }
 
-    /// Everything that it printed.
+    /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Where it is written.
+    /// Returns the file of its output.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// Writes a line to its standard input.
-    pub(crate) fn tell(&mut self, line: &str) {
+    pub(crate) fn write_line(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("its standard input is a pipe");
-        // It may have ended.
+        // It may have exited.
         let _ = writeln!(input, "{line}");
     }
 
@@ -122,14 +122,14 @@ impl Process {
         self.child.id()
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills it (`SIGKILL`).
     pub(crate) fn kill(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.child.kill();
         self.child.wait().expect("the child's end");
     }
 
-    /// Asks it to end at once (`SIGQUIT`), and waits for that.
+    /// Sends `SIGQUIT` and waits for the exit.
     pub(crate) fn quit(&mut self) {
         if self.child.try_wait().expect("the state of the child").is_none() {
             self.signal(Signal::QUIT);
@@ -137,20 +137,20 @@ impl Process {
         }
     }
 
-    /// Asks it to end (`SIGTERM`).
+    /// Sends `SIGTERM`.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// How it ended, if it has.
+    /// Returns its exit status, if it has exited.
     pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("the state of the child")
     }
 
-    /// Freezes it: its connections stay open and nothing answers.
+    /// Freezes it (`SIGSTOP`): its connections stay open and nothing answers.
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
-        // Its threads stop one after the other.
+        // Its threads stop one by one.
         let deadline = std::time::Instant::now() + START_TIMEOUT;
         while !self.is_stopped() {
             assert!(std::time::Instant::now() < deadline, "it does not stop within {START_TIMEOUT:?}");
@@ -160,7 +160,7 @@ impl Process {
 
     fn is_stopped(&self) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("the child's threads");
-        // One that has ended meanwhile has no state. The name before the state may hold anything.
+        // A thread that has exited meanwhile has no state. The name before the state may contain anything.
         let state = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
         threads
             .flatten()
@@ -184,7 +184,7 @@ impl Drop for Process {
     }
 }
 
-/// Starts something on free ports. `start` is tried again with others when it says that these were taken meanwhile.
+/// Starts something on free ports. Calls `start` again with other ports if it fails because these were taken meanwhile.
 pub(crate) async fn on_free_ports<const N: usize, T>(
     start: impl AsyncFn([u16; N]) -> Result<T, String>,
 ) -> T {
@@ -198,8 +198,8 @@ pub(crate) async fn on_free_ports<const N: usize, T>(
     panic!("it did not start {START_ATTEMPTS} times in a row; the last time it said:\n{output}");
 }
 
-/// Below the range that the system takes the ports of outgoing connections from: there, a client that reconnects to a
-/// server that is down could be given the server's port, and keep it from coming back.
+/// Returns a free port below the range of ephemeral ports. From that range, a client that reconnects to a
+/// stopped server could be given the server's port as its own, and keep the server from coming back.
 fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);

@@ -1,4 +1,4 @@
-//! A program of this workspace, started as an operator would.
+//! Programs of this workspace, started as an operator would.
 
 use std::{ffi::OsStr, process::ExitStatus};
 
@@ -14,7 +14,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts one in a directory of its own, with variables beside those of this process, without its `IM_...`.
+    /// Starts one in a directory of its own, with further environment variables. `IM_...` of this process are not
+    /// inherited.
     pub fn start<V: AsRef<OsStr>>(name: &str, arguments: &[&str], variables: &[(V, V)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -22,25 +23,25 @@ impl Program {
         Self { process, directory }
     }
 
-    /// Everything that it printed, to both outputs.
+    /// Returns what it has printed to standard output and standard error.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
     /// Writes a line to its standard input.
-    pub fn tell(&mut self, line: &str) {
-        self.process.tell(line);
+    pub fn write_line(&mut self, line: &str) {
+        self.process.write_line(line);
     }
 
-    /// Waits until it has printed a whole line that begins so, and returns the rest of it.
+    /// Waits for a whole line of output with this beginning, and returns the rest of the line.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if that does not happen within [`PATIENCE`].
     pub async fn printed(&mut self, beginning: &str) -> String {
         let mut found = None;
         wait_until(&format!("a line that begins with {beginning:?}"), PATIENCE, async || {
@@ -60,10 +61,10 @@ impl Program {
         self.process.terminate();
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has exited, and returns its status.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if that does not happen within [`PATIENCE`].
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the program ends", PATIENCE, async || {
@@ -74,7 +75,7 @@ impl Program {
         status.expect("it has ended")
     }
 
-    /// The directory that it runs in.
+    /// Returns its working directory.
     pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }

@@ -1,4 +1,4 @@
-//! The programs that tests start: where they are looked for, and which are new enough. `run.sh` has the same rules.
+//! Finds the programs that tests start and checks their versions, by the same rules as `run.sh`.
 
 use std::{
     env, fs,
@@ -8,35 +8,35 @@ use std::{
     sync::LazyLock,
 };
 
-/// Where programs are that are not for everybody's `PATH`. A `*` is any one folder, those with the highest numbers first.
+/// Folders to search after `PATH`. A `*` stands for one folder; those with the highest numbers come first.
 pub const BESIDE_PATH: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/usr/lib/postgresql/*/bin"];
 
-/// A package that tests need.
+/// A package that the tests need.
 #[derive(Debug)]
 pub struct Needed {
-    /// Its name on Debian and Ubuntu.
+    /// Name on Debian and Ubuntu.
     pub package: &'static str,
-    /// The oldest release of its first program that does.
+    /// Oldest supported version of its first program.
     pub oldest: Option<(u32, u32)>,
-    /// Its programs. They must be in one folder.
+    /// Programs, which must be in one folder.
     pub programs: &'static [&'static str],
 }
 
-/// What Redis is to be: the logs need 7.0.
+/// Redis. The logs need 7.0.
 pub const REDIS: Needed =
     Needed { package: "redis-server", oldest: Some((7, 0)), programs: &["redis-server"] };
 
-/// What NATS is to be: the bus needs 2.2, and the archive 2.9.
+/// NATS. The bus needs 2.2, the archive 2.9.
 pub const NATS: Needed = Needed { package: "nats-server", oldest: Some((2, 9)), programs: &["nats-server"] };
 
-/// What PostgreSQL is to be.
+/// PostgreSQL.
 pub const POSTGRES: Needed =
     Needed { package: "postgresql", oldest: None, programs: &["postgres", "initdb"] };
 
-/// What Python is to be.
+/// Python.
 pub const PYTHON: Needed = Needed { package: "python3", oldest: None, programs: &["python3"] };
 
-/// What gives processes a clock of their own is to be.
+/// Runs processes with a clock of their own.
 pub const FAKETIME: Needed = Needed { package: "faketime", oldest: None, programs: &["faketime"] };
 
 pub(crate) fn redis_server() -> PathBuf {
@@ -49,17 +49,17 @@ pub(crate) fn nats_server() -> PathBuf {
     FOLDER.join("nats-server")
 }
 
-/// One of PostgreSQL's programs.
+/// Returns the path of one of PostgreSQL's programs.
 pub(crate) fn postgres(program: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| POSTGRES.folder());
     FOLDER.join(program)
 }
 
 impl Needed {
-    /// The first folder that has all of its programs.
+    /// Returns the first folder that contains all of its programs.
     ///
     /// # Panics
-    /// When none has, or they are too old.
+    /// Panics if there is none, or if the programs are too old.
     fn folder(&self) -> PathBuf {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders =
@@ -77,7 +77,7 @@ impl Needed {
     }
 }
 
-/// The folders of a pattern with at most one `*`.
+/// Returns the folders that match a pattern with at most one `*`.
 fn matching(pattern: &str) -> Vec<PathBuf> {
     let Some((above, below)) = pattern.split_once("/*/") else { return vec![pattern.into()] };
     let entries = fs::read_dir(above).into_iter().flatten().filter_map(Result::ok);
@@ -106,7 +106,7 @@ fn check_version(program: &Path, oldest: (u32, u32)) {
     );
 }
 
-/// `7.0` of `Redis server v=7.0.15 sha=…`, `2.9` of `nats-server: v2.9.10`.
+/// Parses a version: 7.0 from `Redis server v=7.0.15 sha=…`, 2.9 from `nats-server: v2.9.10`.
 fn version(said: &str) -> Option<(u32, u32)> {
     said.split_whitespace().find_map(|word| {
         let mut parts = word.strip_prefix('v')?.trim_start_matches('=').split('.');

@@ -1,5 +1,5 @@
-//! A TCP proxy whose link can be broken in every way in which networks break: for one process alone, where that process is
-//! given the proxy's address in place of the server's.
+//! A TCP proxy that breaks a link as networks do. It breaks the link of one process alone if only that process is
+//! given the proxy's address instead of the server's.
 
 use std::{
     io,
@@ -21,10 +21,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How much of one connection and direction is on its way through the proxy at once.
+/// Maximum number of bytes that the proxy holds for one direction of a connection.
 const CHUNK: usize = 64 * 1024;
 
-/// A TCP proxy in front of one server. It ends, with all connections, when dropped.
+/// A TCP proxy in front of one server. Dropping it closes all connections.
 #[derive(Debug)]
 pub struct TcpProxy {
     url: String,
@@ -36,17 +36,17 @@ pub struct TcpProxy {
 /// The state of the link.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// Where new connections lead.
+    /// Target of new connections.
     target: SocketAddr,
-    /// Whether new connections are taken.
+    /// Whether new connections are accepted.
     refuses: bool,
-    /// Whether what clients send is held back.
+    /// Whether bytes of clients are held back.
     up_held: bool,
-    /// Whether what the server sends is held back.
+    /// Whether bytes of the server are held back.
     down_held: bool,
-    /// How long each chunk waits before it goes on.
+    /// Delay of each chunk.
     delay: Duration,
-    /// Counts how often all connections were dropped.
+    /// Number of times that all connections were dropped.
     drops: u64,
 }
 
@@ -54,7 +54,7 @@ impl TcpProxy {
     /// Starts one in front of a URL such as `redis://127.0.0.1:6379`. Names and passwords in it stay in [`TcpProxy::url`].
     ///
     /// # Panics
-    /// When the URL names no IPv4 address and port.
+    /// Panics if the URL has no IPv4 address with a port.
     pub async fn before(url: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let own = listener.local_addr().expect("the listener's address");
@@ -74,53 +74,53 @@ impl TcpProxy {
         Self { url, plan, connections, accepting }
     }
 
-    /// The URL of the server, with the proxy's address in place of the server's.
+    /// Returns the server's URL with the proxy's address.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// How many connections lead through it now.
+    /// Returns the number of open connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Leads new connections to the server of another URL, as a virtual address or a DNS name that moves. Those that exist stay
-    /// where they are.
+    /// Redirects new connections to the server of another URL, like a virtual address or DNS name that moves.
+    /// Existing connections stay.
     pub fn lead_to(&self, url: &str) {
         self.plan.send_modify(|plan| plan.target = target(url));
     }
 
-    /// Ends all connections that exist.
+    /// Closes all existing connections.
     pub fn drop_connections(&self) {
         self.plan.send_modify(|plan| plan.drops += 1);
     }
 
-    /// Ends all connections, and each new one at once, as where nothing listens.
+    /// Closes all connections and every new one at once, as if nothing listened.
     pub fn refuse(&self) {
         self.plan.send_modify(|plan| (plan.refuses, plan.drops) = (true, plan.drops + 1));
     }
 
-    /// Loses every packet of both directions. Connections stay open, new ones are taken, and nothing is answered.
+    /// Loses every packet in both directions. Connections stay open, new ones are accepted, and nothing is answered.
     pub fn hold(&self) {
         self.plan.send_modify(|plan| (plan.up_held, plan.down_held) = (true, true));
     }
 
-    /// Loses what clients send; they still hear what the server says.
+    /// Loses the packets of clients; those of the server still arrive.
     pub fn hold_up(&self) {
         self.plan.send_modify(|plan| (plan.up_held, plan.down_held) = (true, false));
     }
 
-    /// Loses what the server says; it still hears its clients.
+    /// Loses the packets of the server; those of clients still arrive.
     pub fn hold_down(&self) {
         self.plan.send_modify(|plan| (plan.up_held, plan.down_held) = (false, true));
     }
 
-    /// Delays each chunk by a time.
+    /// Delays each chunk.
     pub fn delay(&self, delay: Duration) {
         self.plan.send_modify(|plan| plan.delay = delay);
     }
 
-    /// Repairs the link. What was held back on connections that still exist comes through, as TCP repeats what was lost.
+    /// Repairs the link. Bytes held back on existing connections are delivered, as TCP retransmits lost packets.
     pub fn repair(&self) {
         self.plan.send_modify(|plan| {
             (plan.refuses, plan.up_held, plan.down_held) = (false, false, false);
@@ -135,7 +135,7 @@ impl Drop for TcpProxy {
     }
 }
 
-/// The address in a URL.
+/// Returns the address in a URL.
 fn target(url: &str) -> SocketAddr {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
@@ -181,14 +181,14 @@ impl Drop for Counted {
     }
 }
 
-/// One connection, until either side ends it or all are dropped.
+/// Runs one connection until either side closes it or all are dropped.
 async fn link(client: TcpStream, mut plan: watch::Receiver<Plan>, connections: Arc<AtomicUsize>) {
     connections.fetch_add(1, Ordering::Relaxed);
     let _counted = Counted(connections);
     let Plan { target, drops, .. } = *plan.borrow();
     let (up, down) = (plan.clone(), plan.clone());
     let forward = async {
-        // While all is lost, so are the packets that would open the connection to the server.
+        // While every packet is lost, so are those that would open the connection to the server.
         until_open(&mut up.clone(), Direction::Up).await?;
         let server = TcpStream::connect(target).await?;
         client.set_nodelay(true)?;
@@ -201,7 +201,7 @@ async fn link(client: TcpStream, mut plan: watch::Receiver<Plan>, connections: A
     };
     tokio::select! {
         _ = forward => {}
-        // An error means that the proxy is gone.
+        // An error means that the proxy was dropped.
         _ = plan.wait_for(|plan| plan.drops > drops) => {}
     }
 }
@@ -239,7 +239,7 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(100);
 
-    /// A server that says its name and then repeats what it hears.
+    /// Starts a server that sends its name and then echoes.
     async fn echo(name: &'static [u8; 1]) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = format!("redis://user:secret@{}", listener.local_addr().expect("an address"));

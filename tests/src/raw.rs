@@ -1,4 +1,4 @@
-//! A device that does not keep to the protocol: bytes in, frames and close codes out.
+//! A connection that sends arbitrary bytes and receives frames and close codes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,38 +16,38 @@ use crate::stack::{Certificate, PATIENCE, Stack, Via, token};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection without a client behind it.
+/// A connection without a client.
 #[derive(Debug)]
 pub enum Raw {
-    /// Over WebSocket.
+    /// A WebSocket.
     WebSocket {
         /// The connection.
         socket: Box<Socket>,
-        /// The frames of the last message that were not heard yet.
+        /// Frames of the last message that were not returned yet.
         frames: frame::Split,
     },
-    /// Over QUIC.
+    /// A QUIC connection.
     Quic {
-        /// Keeps the connection's task going.
+        /// Drives the connection.
         endpoint: quinn::Endpoint,
         /// The connection.
         connection: quinn::Connection,
-        /// The way out.
+        /// The sending half of the stream.
         send: quinn::SendStream,
-        /// The way in.
+        /// The receiving half of the stream.
         receive: quinn::RecvStream,
-        /// What came in and is no whole frame yet.
+        /// Bytes received that are not a whole frame yet.
         buffer: BytesMut,
     },
 }
 
-/// What a [`Raw`] receives.
+/// A frame or a close code that a [`Raw`] receives.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "tests match on frames, and hold few of them")]
 pub enum Heard {
     /// A frame.
     Frame(Body),
-    /// The end, with its code.
+    /// The close of the connection, with its code.
     Closed(CloseCode),
 }
 
@@ -66,7 +66,7 @@ impl Raw {
         let mut request = endpoint.into_client_request().expect("an address");
         let protocol = im_proto::WEBSOCKET_PROTOCOL.parse().expect("a header value");
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-        // Small buffers: some tests open thousands.
+        // Small buffers, since some tests open thousands.
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(0);
         let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
         let (socket, _) = timeout(PATIENCE, connecting).await.expect("in time").expect("a WebSocket");
@@ -76,7 +76,7 @@ impl Raw {
     /// Connects to a `quic://` address.
     ///
     /// # Errors
-    /// When the server does not want it.
+    /// Returns an error if the server refuses the connection.
     pub async fn quic(endpoint: &str, certificate: &Certificate) -> Result<Self, ConnectionError> {
         let address: SocketAddr =
             endpoint.strip_prefix("quic://").and_then(|address| address.parse().ok()).expect("an address");
@@ -98,9 +98,9 @@ impl Raw {
         Ok(Self::Quic { endpoint, connection, send, receive, buffer: BytesMut::new() })
     }
 
-    /// Sends bytes: one WebSocket message, or a piece of the QUIC stream.
+    /// Sends bytes as one WebSocket message, or on the QUIC stream.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) {
-        // The server may have closed already; what it said is heard all the same.
+        // The server may have closed already; its frames can still be received.
         match self {
             Self::WebSocket { socket, .. } => drop(socket.send(Message::Binary(bytes.into())).await),
             Self::Quic { send, .. } => drop(send.write_all(&bytes.into()).await),
@@ -112,12 +112,12 @@ impl Raw {
         self.send(frame::encode(body)).await;
     }
 
-    /// Says `Hello` with a token.
+    /// Sends `Hello` with a token.
     pub async fn hello(&mut self, token: String) {
         self.send_frame(hello(token)).await;
     }
 
-    /// Says `Hello` for a user and waits for `Welcome`.
+    /// Sends `Hello` for a user and waits for `Welcome`.
     pub async fn log_in(&mut self, user: &str) -> pb::Welcome {
         self.hello(token(user)).await;
         match self.heard().await {
@@ -126,7 +126,7 @@ impl Raw {
         }
     }
 
-    /// Says `Hello` for a user with cursors and waits for `Welcome`.
+    /// Sends `Hello` for a user with cursors and waits for `Welcome`.
     pub async fn log_in_with(&mut self, user: &str, cursors: Vec<pb::Cursor>) {
         let Body::Hello(mut hello) = hello(token(user)) else { unreachable!("it is a Hello") };
         hello.cursors = cursors;
@@ -135,12 +135,12 @@ impl Raw {
         assert!(matches!(heard, Heard::Frame(Body::Welcome(_))), "Welcome expected: {heard:?}");
     }
 
-    /// The next frame, or the end.
+    /// Waits for the next frame, or the close.
     pub async fn heard(&mut self) -> Heard {
         timeout(PATIENCE, self.next()).await.expect("the server says something in time")
     }
 
-    /// Waits for the end and tells its code.
+    /// Waits for the close and returns its code.
     pub async fn closed(&mut self) -> CloseCode {
         loop {
             if let Heard::Closed(code) = self.heard().await {
@@ -157,7 +157,7 @@ impl Raw {
     }
 }
 
-/// A `Hello` from a browser.
+/// Returns a `Hello` of a browser.
 pub fn hello(token: String) -> Body {
     let device = pb::Device { terminal: pb::Terminal::Web.into(), id: "raw".into() };
     Body::Hello(pb::Hello {
@@ -183,7 +183,7 @@ async fn next_websocket(socket: &mut Socket, frames: &mut frame::Split) -> Heard
         match socket.next().await {
             Some(Ok(Message::Binary(message))) => *frames = frame::split(message, MAX_FRAME_BYTES),
             Some(Ok(Message::Close(close))) => {
-                // Going on reading completes the close.
+                // Reading on completes the close handshake.
                 while socket.next().await.is_some() {}
                 return Heard::Closed(
                     close.map_or(CloseCode::Unknown(0), |close| u16::from(close.code).into()),

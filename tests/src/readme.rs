@@ -1,4 +1,4 @@
-//! The code of README.md, in both languages, is compiled here as that of the guide is. It is not run: it names servers.
+//! Compiles the examples of README.md in both languages. They are not run, since they name servers.
 
 #[doc = include_str!("../../README.md")]
 pub struct English;

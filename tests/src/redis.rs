@@ -1,4 +1,4 @@
-//! Redis and Redis Cluster for tests.
+//! Redis servers and Redis Clusters.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
+    permissions::Role,
     process::{Process, on_free_ports},
     programs::redis_server,
-    rights::Role,
     stack::PATIENCE,
     wait_until,
 };
 
-/// How a Redis server differs from the default.
+/// Options of a Redis server.
 #[derive(Clone, Debug, Default)]
 pub struct RedisOptions {
-    /// Every write is on disk before it is answered, so that a killed server comes back with all of them.
+    /// Syncs every write to disk before it is answered, so that a killed server restarts with all of them.
     pub append_only: bool,
     /// Further `redis-server` arguments, such as `["--maxmemory", "1mb"]`.
     pub arguments: Vec<String>,
@@ -35,12 +35,12 @@ pub struct RedisServer {
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     clients: u16,
-    /// Where the nodes of a cluster talk to each other.
+    /// Port of the cluster bus, if it is a node of a cluster.
     cluster: Option<u16>,
 }
 
 impl RedisServer {
-    /// Starts one with its defaults.
+    /// Starts one with default options.
     pub async fn start() -> Self {
         Self::start_with(RedisOptions::default()).await
     }
@@ -71,7 +71,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts a replica of it and waits until it has everything.
+    /// Starts a replica and waits until it is in sync.
     pub async fn start_replica(&self) -> Self {
         let arguments = ["--replicaof", "127.0.0.1", &self.ports.clients.to_string()].map(String::from);
         let replica =
@@ -80,14 +80,14 @@ impl RedisServer {
         replica
     }
 
-    /// Waits until a replica acknowledges what this master writes.
+    /// Waits until a replica acknowledges writes of this master.
     async fn wait_until_replicated_to(&self, replica: &Self) {
         let mut connection = self.connection().await;
         let line = format!("port={},state=online", replica.ports.clients);
         wait_until("the replica acknowledges writes", AGREE_TIMEOUT, async || {
             let mut asking = redis::pipe();
             asking.cmd("INFO").arg("replication");
-            // A write that needs no key, and how many have it.
+            // A write without a key, and the number of replicas that have it.
             asking.cmd("FUNCTION").arg("FLUSH").cmd("WAIT").arg(1).arg(100);
             let answers: RedisResult<(String, (), u32)> = asking.query_async(&mut connection).await;
             answers.is_ok_and(|(info, (), acknowledged)| info.contains(&line) && acknowledged > 0)
@@ -95,35 +95,35 @@ impl RedisServer {
         .await;
     }
 
-    /// Where it is for servers or back ends, with their rights alone.
+    /// Returns its address with the user of servers or back ends.
     pub fn address_as(&self, role: Role) -> String {
         role.at("redis", self.ports.clients)
     }
 
-    /// Where it is, for whoever may do everything.
+    /// Returns its address, without a user: such connections may do everything.
     pub fn address(&self) -> String {
         format!("redis://127.0.0.1:{}", self.ports.clients)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// A connection to it, to look at what is stored.
+    /// Opens a connection, to inspect what is stored.
     ///
     /// # Panics
-    /// When it cannot be reached.
+    /// Panics if it cannot be reached.
     pub async fn connection(&self) -> MultiplexedConnection {
         connect(self.ports).await.expect("a connection to Redis")
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`).
+    /// Kills it (`SIGKILL`).
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Freezes it: its connections stay open and nothing answers (`SIGSTOP`).
+    /// Freezes it (`SIGSTOP`): its connections stay open and nothing answers.
     pub fn stop(&self) {
         self.process.stop();
     }
@@ -133,20 +133,20 @@ impl RedisServer {
         self.process.resume();
     }
 
-    /// Makes a replica a server by itself, which has what its master wrote until now.
+    /// Turns a replica into a master of its own, with what it has received until now.
     ///
     /// # Panics
-    /// When it does not become one.
+    /// Panics if it stays a replica.
     pub async fn detach(&self) {
         let mut connection = self.connection().await;
         let detached = redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut connection).await;
         detached.expect("the replica becomes a server by itself");
     }
 
-    /// Changes places with a replica: that one is the master from then on, and this one its replica. No write is lost.
+    /// Fails over to a replica without losing a write: the replica becomes the master, and this server its replica.
     ///
     /// # Panics
-    /// When they do not.
+    /// Panics if the failover does not complete.
     pub async fn hand_over_to(&self, replica: &Self) {
         let mut connection = self.connection().await;
         let mut order = redis::cmd("FAILOVER");
@@ -164,11 +164,11 @@ impl RedisServer {
         .await;
     }
 
-    /// Holds all that more writes would need, and gives nothing away for it (`maxmemory`, `noeviction`): writes are refused. `false`
-    /// ends it.
+    /// Makes it refuse writes for lack of memory (`maxmemory`, `noeviction`), or accept
+    /// them again with `false`.
     ///
     /// # Panics
-    /// When Redis does not answer.
+    /// Panics if Redis does not answer.
     pub async fn fill(&self, full: bool) {
         let mut connection = self.connection().await;
         let mut set = redis::pipe();
@@ -177,10 +177,10 @@ impl RedisServer {
         set.query_async::<()>(&mut connection).await.expect("Redis takes the setting");
     }
 
-    /// Ends another one at once, as a crash does, and answers at its address from then on.
+    /// Kills another server and takes over its address.
     ///
     /// # Panics
-    /// When the address cannot be had.
+    /// Panics if the address stays in use.
     pub async fn take_over(&mut self, mut other: Self) {
         other.kill();
         let mut connection = self.connection().await;
@@ -198,7 +198,7 @@ impl RedisServer {
     /// [`RedisOptions::append_only`] it comes back empty.
     ///
     /// # Panics
-    /// When it does not come back.
+    /// Panics if it does not start.
     pub async fn restart(&mut self) {
         self.process.kill();
         self.process = start(self.ports, &self.options, &self.directory);
@@ -214,17 +214,17 @@ pub struct RedisCluster {
     nodes: Vec<RedisServer>,
 }
 
-/// How many slots a Redis Cluster has.
+/// Number of slots of a Redis Cluster.
 const SLOTS: usize = 16_384;
 
-/// How many masters a [`RedisCluster`] has.
+/// Number of masters of a [`RedisCluster`].
 const MASTERS: usize = 3;
 
-/// How long the nodes may take to agree.
+/// Time limit for nodes to agree.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl RedisCluster {
-    /// Starts one and waits until all nodes agree that it works.
+    /// Starts one and waits until all nodes report that it works.
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..MASTERS {
@@ -236,30 +236,30 @@ impl RedisCluster {
         cluster
     }
 
-    /// Where its nodes are.
+    /// Returns the addresses of its nodes.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(RedisServer::address).collect()
     }
 
-    /// Its nodes, to disturb them.
+    /// Returns its nodes, to disturb them.
     pub fn nodes(&mut self) -> &mut [RedisServer] {
         &mut self.nodes
     }
 
-    /// Waits until every node says that the cluster works.
+    /// Waits until every node reports that the cluster works.
     ///
     /// # Panics
-    /// When that takes too long.
+    /// Panics if that takes too long.
     pub async fn wait_until_ok(&self) {
         for node in &self.nodes {
             wait_until("the cluster's nodes agree", AGREE_TIMEOUT, async || node.is_in_cluster().await).await;
         }
     }
 
-    /// Starts a replica of one of its masters and waits until it has everything.
+    /// Starts a replica of one of its masters and waits until it is in sync.
     ///
     /// # Panics
-    /// When it cannot be made one.
+    /// Panics if it does not become a replica.
     pub async fn start_replica(&self, master: usize) -> RedisServer {
         let (master, replica) = (&self.nodes[master], RedisServer::start_node().await);
         let bus = master.ports.cluster.expect("a node of a cluster").to_string();
@@ -284,7 +284,7 @@ impl RedisCluster {
                 done.unwrap_or_else(|error| panic!("CLUSTER {arguments:?}: {error}"));
             };
             order(&["ADDSLOTSRANGE", &start.to_string(), &end.to_string()]).await;
-            // Distinct from the start, so that the nodes need not sort them out.
+            // Distinct epochs, so that the nodes need not resolve collisions.
             order(&["SET-CONFIG-EPOCH", &(index + 1).to_string()]).await;
             if index > 0 {
                 order(&["MEET", "127.0.0.1", &first.clients.to_string(), &bus.to_string()]).await;
@@ -311,7 +311,7 @@ impl RedisServer {
 fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
     let mut arguments = vec!["--bind".into(), "127.0.0.1".into(), "--port".into(), ports.clients.to_string()];
     let mut set = |texts: &[&str]| arguments.extend(texts.iter().copied().map(String::from));
-    // A replica's copy is made at once, not after a while in which others may want one too.
+    // Replicas are synchronised at once, without a delay to collect more of them.
     set(&["--save", "", "--repl-diskless-sync-delay", "0"]);
     if options.append_only {
         set(&["--appendonly", "yes", "--appendfsync", "always"]);
@@ -325,7 +325,7 @@ fn start(ports: Ports, options: &RedisOptions, directory: &TempDir) -> Process {
     Process::start(&redis_server(), &arguments, directory.path())
 }
 
-/// Whether this very process answers on the port, and not one of another test that was faster to take it.
+/// Returns whether this process answers on the port, rather than one of another test that took the port first.
 async fn answers(ports: Ports, process: u32) -> bool {
     let info = async {
         let mut connection = connect(ports).await?;
@@ -338,12 +338,12 @@ async fn answers(ports: Ports, process: u32) -> bool {
     })
 }
 
-/// How long one look whether it answers may take.
+/// Time limit of one check whether it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 async fn connect(ports: Ports) -> RedisResult<MultiplexedConnection> {
     let client = Client::open(("127.0.0.1", ports.clients))?;
-    // The usual half a second is not enough for a machine that is busy.
+    // The default of half a second is too short for a busy machine.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE));

@@ -1,4 +1,4 @@
-//! Whole deployments for tests: everything in this process, or real Redis, NATS and `im-server` processes.
+//! Whole deployments: embedded in this process, or on real Redis, NATS and `im-server` processes.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,24 +16,24 @@ use im_server::{ServerConfig, TlsConfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 
-use crate::{EmbeddedServer, ImServer, NatsServer, RedisServer, TestClient, rights::Role, wait_until};
+use crate::{EmbeddedServer, ImServer, NatsServer, RedisServer, TestClient, permissions::Role, wait_until};
 
-/// Who mints the tokens of a [`Stack`].
+/// Issuer of the tokens of a [`Stack`].
 pub const ISSUER: &str = "test-backend";
-/// What they are for.
+/// Audience of the tokens.
 pub const AUDIENCE: &str = "im-test";
-/// The id of the key that signs them.
+/// Id of the key that signs the tokens.
 pub const KEY_ID: &str = "test";
-/// The key's secret.
+/// Secret of the key that signs the tokens.
 pub const SECRET: &str = "a secret for tests, as long as HS256 wants it";
 
-/// How long anything that must happen may take, on a machine that has a lot to do.
+/// Time limit for anything that must happen, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a machine that has a lot to do may add to a time that is promised.
+/// Tolerance for promised times, on a busy machine.
 pub const SLACK: Duration = Duration::from_secs(5);
 
-/// What a deployment is made of.
+/// Kind of deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
     /// Everything in this process.
@@ -42,7 +42,7 @@ pub enum Setup {
     Clustered,
 }
 
-/// How a device connects.
+/// Transport of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     /// QUIC only.
@@ -51,7 +51,7 @@ pub enum Via {
     WebSocket,
 }
 
-/// What tests set differently.
+/// Settings of a server that tests change.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// See [`ServerConfig::login_policy`].
@@ -111,7 +111,7 @@ impl Default for ServerOptions {
     }
 }
 
-/// A certificate for localhost, in files and as the fingerprint that clients pin.
+/// A self-signed certificate for localhost, in files and as the fingerprint that clients pin.
 #[derive(Debug)]
 pub struct Certificate {
     /// The certificate, in PEM.
@@ -123,7 +123,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one.
+    /// Generates one.
     pub fn make() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let names = ["localhost", "127.0.0.1"].map(String::from);
@@ -142,18 +142,18 @@ impl Certificate {
         }
     }
 
-    /// The certificate itself.
+    /// Returns the certificate.
     pub fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("the certificate is valid")
     }
 
-    /// Its fingerprint, as devices in other languages pin it.
+    /// Returns the SHA-256 fingerprint, as devices in other languages pin it.
     pub fn sha256_hex(&self) -> String {
         let digest = ring::digest::digest(&ring::digest::SHA256, &self.der());
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What makes a client believe it.
+    /// Returns the trust setting of a client that accepts it.
     pub fn trust(&self) -> Trust {
         Trust::pem(self.pem.as_bytes()).expect("the certificate is valid")
     }
@@ -162,14 +162,14 @@ impl Certificate {
 /// One server of a stack.
 #[derive(Debug)]
 pub enum StackServer {
-    /// In this process.
+    /// A server in this process.
     Embedded(EmbeddedServer),
-    /// A process of its own.
+    /// A server in a process of its own.
     Process(ImServer),
 }
 
 impl StackServer {
-    /// Its addresses: QUIC, then WebSocket.
+    /// Returns its endpoints: QUIC, then WebSocket.
     pub fn endpoints(&self) -> Vec<String> {
         match self {
             Self::Embedded(server) => server.endpoints(),
@@ -177,16 +177,16 @@ impl StackServer {
         }
     }
 
-    /// The address for a transport.
+    /// Returns the endpoint of a transport.
     pub fn endpoint(&self, via: Via) -> String {
         let quic = |endpoint: &String| endpoint.starts_with("quic") == (via == Via::Quic);
         self.endpoints().into_iter().find(quic).expect("an endpoint for each transport")
     }
 
-    /// The server as a process.
+    /// Returns the process.
     ///
     /// # Panics
-    /// When it is embedded.
+    /// Panics if the server is embedded.
     pub fn process(&self) -> &ImServer {
         match self {
             Self::Embedded(_) => panic!("the server is in this process"),
@@ -194,7 +194,7 @@ impl StackServer {
         }
     }
 
-    /// Drains it, and checks that a process exits with 0.
+    /// Drains it and shuts it down; a process must exit with 0.
     pub async fn shutdown(self) {
         match self {
             Self::Embedded(server) => server.shutdown().await,
@@ -202,35 +202,35 @@ impl StackServer {
         }
     }
 
-    /// Ends it at once, as a crash does: nothing is said, no route is released, and the lease runs out by itself.
+    /// Crashes it: nobody is notified, no route is released, and the lease expires.
     pub fn kill(self) {
-        // So do both when dropped.
+        // Dropping either kind crashes it.
         drop(self);
     }
 }
 
-/// A deployment: a cluster, servers, and what tests need to talk to both.
+/// A deployment: a cluster and its servers.
 #[derive(Debug)]
 pub struct Stack {
-    /// Its servers. Taking one out and shutting it down or killing it is part of many tests.
+    /// Its servers. Many tests remove one and shut it down or kill it.
     pub servers: Vec<StackServer>,
-    /// What devices believe.
+    /// The certificate of its servers.
     pub certificate: Certificate,
     cluster: Cluster,
     services: Option<Services>,
-    keeping: Option<Keeping>,
+    logs: Option<LogSettings>,
 }
 
-/// What a deployment keeps, where it is not the default.
+/// Settings of logs and the archive.
 #[derive(Clone, Copy, Debug)]
-pub struct Keeping {
-    /// How much each log keeps.
+pub struct LogSettings {
+    /// Bounds of each log.
     pub log_bounds: LogBounds,
     /// Settings of the archive.
     pub archive: ArchiveConfig,
 }
 
-/// The processes that a clustered stack stands on.
+/// Redis and NATS of a clustered deployment.
 #[derive(Debug)]
 pub struct Services {
     /// Its Redis.
@@ -251,16 +251,16 @@ impl Stack {
         Self::start_all(setup, servers, options, None).await
     }
 
-    /// Starts a deployment with an archive.
-    pub async fn start_keeping(setup: Setup, servers: usize, keeping: Keeping) -> Self {
-        Self::start_all(setup, servers, ServerOptions::default(), Some(keeping)).await
+    /// Starts a deployment with these settings of logs and an archive.
+    pub async fn start_with_logs(setup: Setup, servers: usize, logs: LogSettings) -> Self {
+        Self::start_all(setup, servers, ServerOptions::default(), Some(logs)).await
     }
 
     async fn start_all(
         setup: Setup,
         servers: usize,
         options: ServerOptions,
-        keeping: Option<Keeping>,
+        logs: Option<LogSettings>,
     ) -> Self {
         let services = match setup {
             Setup::Embedded => None,
@@ -271,11 +271,11 @@ impl Stack {
             }),
         };
         let cluster = match &services {
-            None => keeping.map_or_else(Cluster::embedded, embedded),
-            Some(services) => Cluster::connect(config(services, keeping)).await.expect("Redis and NATS"),
+            None => logs.map_or_else(Cluster::embedded, embedded),
+            Some(services) => Cluster::connect(config(services, logs)).await.expect("Redis and NATS"),
         };
         let mut stack =
-            Self { servers: Vec::new(), certificate: Certificate::make(), cluster, services, keeping };
+            Self { servers: Vec::new(), certificate: Certificate::make(), cluster, services, logs };
         for _ in 0..servers {
             stack.add_server(&options).await;
         }
@@ -299,31 +299,31 @@ impl Stack {
         self.servers.push(server);
     }
 
-    /// The Redis and the NATS, where there are.
+    /// Returns Redis and NATS of a clustered deployment.
     pub fn services(&self) -> Option<&Services> {
         self.services.as_ref()
     }
 
-    /// The cluster as this process sees it.
+    /// Returns the connection of this process to the cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    /// A new back end, with connections of its own where the stack is clustered.
+    /// Starts a back end, in a clustered deployment with connections of its own.
     pub async fn backend(&self) -> Im {
         self.backend_with(ImConfig::default()).await
     }
 
-    /// The same with settings.
+    /// Starts a back end with these settings.
     pub async fn backend_with(&self, settings: ImConfig) -> Im {
         let cluster = match &self.services {
             None => self.cluster.clone(),
-            Some(services) => Cluster::connect(config(services, self.keeping)).await.expect("Redis and NATS"),
+            Some(services) => Cluster::connect(config(services, self.logs)).await.expect("Redis and NATS"),
         };
         Im::start(cluster, settings).await.expect("the back end starts")
     }
 
-    /// The id of the server that advertises these addresses, as soon as it has registered itself.
+    /// Waits until a server has registered itself, and returns its id.
     pub async fn server_id(&self, server: &StackServer) -> ServerId {
         let endpoints = server.endpoints();
         let mut id = None;
@@ -337,14 +337,14 @@ impl Stack {
         id.expect("it was found")
     }
 
-    /// A device that connects to a server.
+    /// Opens a device and waits until it is connected to a server.
     pub async fn connect(&self, user: &str, device: &str, server: usize, via: Via) -> TestClient {
         let mut client = self.open(user, device, &[self.servers[server].endpoint(via)]);
         client.connected().await;
         client
     }
 
-    /// A device that knows these endpoints and has been told to connect.
+    /// Opens a device that connects to one of these endpoints.
     pub fn open(&self, user: &str, device: &str, endpoints: &[String]) -> TestClient {
         let config = self.client_config(device, endpoints, Arc::new(token(user)));
         let client = Client::open(config).expect("the client opens");
@@ -352,7 +352,7 @@ impl Stack {
         TestClient::new(client)
     }
 
-    /// What a device needs to know that trusts this stack's servers.
+    /// Returns the configuration of a device that trusts the servers.
     pub fn client_config(
         &self,
         device: &str,
@@ -366,7 +366,7 @@ impl Stack {
         config
     }
 
-    /// Waits until a user has this many devices online.
+    /// Waits until a user has this number of devices online.
     pub async fn wait_online(&self, im: &Im, user: &str, devices: usize) {
         let user = UserId::parse(user).expect("a user");
         let what = format!("{user} has {devices} devices online");
@@ -379,13 +379,14 @@ impl Stack {
 }
 
 impl Services {
-    /// How back ends reach them.
+    /// Returns the configuration of back ends.
     pub fn config(&self) -> ClusterConfig {
         let (redis, nats) = self.addresses(Role::Backend);
         ClusterConfig::new([redis], [nats])
     }
 
-    /// Where Redis and NATS are for servers or back ends, by [`ServerOptions::least_rights`].
+    /// Returns the addresses of Redis and NATS for servers or back ends, with the users that
+    /// [`ServerOptions::least_rights`] selects.
     pub fn addresses(&self, role: Role) -> (String, String) {
         if !self.least_rights {
             return (self.redis.address(), self.nats.address());
@@ -394,22 +395,22 @@ impl Services {
     }
 }
 
-fn config(services: &Services, keeping: Option<Keeping>) -> ClusterConfig {
+fn config(services: &Services, logs: Option<LogSettings>) -> ClusterConfig {
     let mut config = services.config();
-    if let Some(keeping) = keeping {
-        config.log_bounds = keeping.log_bounds;
-        config.archive = Some(keeping.archive);
+    if let Some(logs) = logs {
+        config.log_bounds = logs.log_bounds;
+        config.archive = Some(logs.archive);
     }
     config
 }
 
-fn embedded(keeping: Keeping) -> Cluster {
-    let log = Arc::new(MemoryLog::new(keeping.log_bounds));
+fn embedded(logs: LogSettings) -> Cluster {
+    let log = Arc::new(MemoryLog::new(logs.log_bounds));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
-    cluster.with_archive(Arc::new(MemoryArchive::new(keeping.archive)))
+    cluster.with_archive(Arc::new(MemoryArchive::new(logs.archive)))
 }
 
-/// A good token for a user.
+/// Mints a valid token.
 pub fn token(user: &str) -> String {
     let key = SigningKey::hs256(KEY_ID, SECRET.as_bytes()).expect("the secret is long enough");
     let user = UserId::parse(user).expect("a user");
@@ -441,7 +442,7 @@ fn server_config(name: &str, options: &ServerOptions, certificate: &Certificate)
     config
 }
 
-/// What makes an `im-server` process one of a [`Stack`]'s servers.
+/// Returns the environment of an `im-server` process with the settings of a [`Stack`].
 pub fn variables(options: &ServerOptions, certificate: &Certificate) -> Vec<(String, String)> {
     let policy = match options.login_policy {
         LoginPolicy::Single => "single",

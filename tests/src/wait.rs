@@ -1,8 +1,8 @@
-//! Waiting for something to become true.
+//! Waits for conditions.
 
 use std::time::Duration;
 
-/// Between two looks.
+/// Interval between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits until a condition holds.
@@ -19,7 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// ```
 ///
 /// # Panics
-/// When it does not hold `within` that time; the message names `what` was waited for.
+/// Panics if it does not hold within that time. The message contains `what`.
 pub async fn wait_until(what: &str, within: Duration, mut condition: impl AsyncFnMut() -> bool) {
     let looking = async {
         while !condition().await {
@@ -27,6 +27,6 @@ pub async fn wait_until(what: &str, within: Duration, mut condition: impl AsyncF
         }
     };
     if tokio::time::timeout(within, looking).await.is_err() {
-        panic!("waited {within:?} in vain: {what}");
+        panic!("timed out after {within:?} waiting for: {what}");
     }
 }

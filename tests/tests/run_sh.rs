@@ -1,4 +1,5 @@
-//! `run.sh` on machines that lack things: a copy of it, in a folder that is the machine, with programs that only pretend.
+//! `run.sh` on machines that lack programs: a copy of the script in a folder that stands for the machine, with fake
+//! programs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a panic")]
 
 use std::{

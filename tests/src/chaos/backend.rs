@@ -124,7 +124,7 @@ impl Backend {
 
     /// Begins the load.
     pub fn go(&mut self) {
-        self.process.tell("go");
+        self.process.write_line("go");
     }
 
     /// Ends it at once, as a crash does (`SIGKILL`). What it reported before stays.

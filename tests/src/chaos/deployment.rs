@@ -16,7 +16,7 @@ use prost::Message as _;
 use super::{Backend, BackendSetup, Checker, DeviceState, Profile, Share, Stamp, load_group, load_user};
 use crate::{
     ImServer, NatsServer, RedisOptions, RedisServer, TcpProxy,
-    rights::Role,
+    permissions::Role,
     stack::{Certificate, ServerOptions, variables},
 };
 

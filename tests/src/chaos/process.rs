@@ -104,7 +104,7 @@ impl DeviceProcess {
 
     pub(super) fn send(&mut self, send: bool) {
         self.sending = send;
-        self.running.process.tell(if send { "send" } else { "hush" });
+        self.running.process.write_line(if send { "send" } else { "hush" });
     }
 
     /// Ends it at once, as a crash does (`SIGKILL`), and starts it again on its stores.
@@ -116,7 +116,7 @@ impl DeviceProcess {
     }
 
     pub(super) async fn finish(&mut self) {
-        self.running.process.tell("finish");
+        self.running.process.write_line("finish");
         let process = &mut self.running.process;
         wait_until("the devices' process ends", END_TIMEOUT, async || process.exit_status().is_some()).await;
         self.running.read_all().await;

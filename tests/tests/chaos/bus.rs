@@ -1,4 +1,4 @@
-//! Back ends and the bus between them and the servers.
+//! Faults of back ends and of the bus.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Devices that do not read, that come and go, and whose processes die.
+//! Devices that do not read, that reconnect, and whose processes are killed.
 
 use std::time::Duration;
 

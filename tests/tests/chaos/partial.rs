@@ -1,4 +1,4 @@
-//! Links that break for one process alone, and Redis that answers and does not do what it is asked.
+//! Links that break for one process only, and a Redis that answers without obeying.
 
 use std::time::{Duration, Instant};
 

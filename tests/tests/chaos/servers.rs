@@ -1,4 +1,4 @@
-//! Servers that are killed, drained, and frozen.
+//! Servers that are killed, drained and frozen.
 
 use std::time::Duration;
 

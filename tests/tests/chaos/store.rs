@@ -1,4 +1,4 @@
-//! Redis that dies, comes back, hangs, and is replaced by a replica that has less.
+//! Redis that is killed, restarted, frozen, and replaced by a replica that lags.
 
 use std::time::Duration;
 

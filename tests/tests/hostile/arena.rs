@@ -1,4 +1,4 @@
-//! A deployment of processes, those who attack it, and those who must not notice.
+//! A deployment of processes, an attacker, and bystanders that must not notice the attack.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -6,10 +6,10 @@ use im_proto::{pb, pb::frame::Body};
 use im_sdk::backend::Im;
 use im_tests::{
     Bystander, Program, RedisServer, Setup, Stack, Via,
-    bystander::Witness,
+    bystander::BystanderReport,
     memory::{Memory, mib},
+    permissions::Role,
     raw::{Heard, Raw},
-    rights::Role,
     stack::{PATIENCE, ServerOptions, token},
 };
 use tempfile::TempDir;
@@ -60,8 +60,8 @@ impl Arena {
         let started = Instant::now();
         let came = attack.await;
         let took = started.elapsed();
-        let witness = bystander.stop().await;
-        let report = Report { what, took, before, after: self.sample().await, witness };
+        let bystander = bystander.stop().await;
+        let report = Report { what, took, before, after: self.sample().await, bystander };
         println!("hostile: {report}");
         (came, report)
     }
@@ -102,7 +102,7 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     pub(crate) before: Sample,
     pub(crate) after: Sample,
-    pub(crate) witness: Witness,
+    pub(crate) bystander: BystanderReport,
 }
 
 impl Report {
@@ -137,7 +137,7 @@ impl fmt::Display for Report {
             mib(self.redis_grew("total_net_output_bytes")),
             self.redis_grew("total_commands_processed"),
             self.redis_grew("keys"),
-            self.witness,
+            self.bystander,
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Small requests for much: histories, lists, and syncs of a large log.
+//! Small requests for large answers: histories, lists, and syncs of a large log.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn attack(arena: &Arena, what: &'static str, question: Question) {
     // Those that were under way at the end have read and not answered.
     let read = answered + UNDER_WAY;
     assert!(answered > 0 && sent / read <= MAX_READ, "{sent} bytes for {answered} answers: {report}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Searches that look at much and find nothing.
+//! Searches that scan much and find nothing.
 
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ async fn one_users_searches_leave_others_theirs() {
     let text = "ab bc ".repeat(10_000);
     for round in 1..=ROUNDS {
         for _ in 0..TEXTS {
-            arena.backend.tell(&format!("send friend mallory {text}"));
+            arena.backend.write_line(&format!("send friend mallory {text}"));
         }
-        arena.backend.tell("send friend bystander a needle");
+        arena.backend.write_line("send friend bystander a needle");
         wait_until("everything is in the database", PATIENCE * 2, async || {
             find().await.is_ok_and(|page| page.messages.len() == round)
         })
@@ -92,5 +92,5 @@ async fn one_users_searches_leave_others_theirs() {
     );
     assert!(failures.is_empty() && found > 0, "{found} found, {failures:?}");
     assert!(slowest <= UNNOTICED, "{slowest:?}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }

@@ -1,4 +1,4 @@
-//! Acknowledgements of what is not the user's to acknowledge.
+//! Acknowledgements of messages that are not the user's.
 
 use std::time::Duration;
 
@@ -55,5 +55,5 @@ async fn many_cursors_cost_redis_little() {
     println!("{frames} frames with {} cursors: {commands} commands of Redis", frames * 4_000);
     // With what the bystander, leases and the look at it take.
     assert!(commands < 20_000, "{report}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }

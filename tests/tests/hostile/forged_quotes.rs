@@ -1,4 +1,4 @@
-//! Words that others are said to have said, and words that were taken back.
+//! Forged quotes, and quotes of recalled messages.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A Redis that has no room.
+//! A Redis without free memory.
 
 use std::time::Duration;
 

@@ -73,7 +73,7 @@ async fn what_others_sent_to_a_user_stays() {
         "reset: {reset:?}, {published:?}"
     );
     assert_eq!(reset, None);
-    assert!(report.witness.lost == 0 && report.witness.disconnects == 0, "{report}");
+    assert!(report.bystander.lost == 0 && report.bystander.disconnects == 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,5 +98,5 @@ async fn what_others_sent_to_a_group_stays() {
         "reset: {reset:?}, {published:?}"
     );
     assert_eq!(reset, None);
-    assert!(report.witness.lost == 0 && report.witness.disconnects == 0, "{report}");
+    assert!(report.bystander.lost == 0 && report.bystander.disconnects == 0, "{report}");
 }

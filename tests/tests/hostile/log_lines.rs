@@ -1,4 +1,4 @@
-//! What peers can make processes log, and what they are told.
+//! Log lines and close reasons that peers can provoke.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use im_proto::pb::frame::Body;
 use im_sdk::backend::{Message, user};
 use im_tests::{
     ImServer, Setup, Stack, Via,
+    permissions::Role,
     raw::{Raw, hello},
-    rights::Role,
     stack::{AUDIENCE, ISSUER, KEY_ID, ServerOptions, token, variables},
 };
 use tokio_tungstenite::tungstenite;
@@ -42,7 +42,7 @@ async fn stale_numbers_and_nonsense_are_logged_now_and_then() {
     let more = [0, 1].map(|index| lines()[index] - before[index]);
     println!("lines logged by back end and server: {more:?}");
     assert!(more.iter().all(|lines| *lines <= MAX_LINES), "{more:?} lines");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

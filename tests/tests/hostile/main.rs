@@ -1,6 +1,7 @@
-//! Hostile users, wrong clocks and full stores: each is refused or bounded, and nobody else notices. Each attack runs against
-//! processes with the settings that they have by default, beside a [bystander](im_tests::Bystander) whose latencies and losses are
-//! measured, as is the memory of the processes.
+//! Attacks, wrong clocks and full stores: each is refused or bounded, and nobody else notices.
+//!
+//! Each attack runs against processes with default settings, beside a [bystander](im_tests::Bystander) whose latencies and
+//! losses are measured. So is the memory of the processes.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! A device that comes and goes all the time, and those who watch it.
+//! A device that connects and disconnects all the time, and its watchers.
 
 use std::time::Duration;
 
@@ -84,5 +84,5 @@ async fn flapping_is_told_a_few_times() {
     drop(stays);
     let bound = 2 + TIME.as_secs();
     assert!(most <= bound, "a watcher was told {most} times, at most {bound} are allowed");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }

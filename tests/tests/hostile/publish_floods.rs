@@ -1,4 +1,4 @@
-//! One user who sends as fast as the protocol lets a device.
+//! One user who publishes as fast as the protocol allows.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn small_messages_are_refused_beyond_a_budget() {
     assert!(published.accepted <= 2_000, "{published:?}");
     assert!(published.refused(RefusalKind::TooMany) > 0 && published.longest_wait_ms > 0, "{published:?}");
     assert_eq!(published.closed, None);
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,5 +46,5 @@ async fn large_messages_are_refused_beyond_a_budget() {
     assert!(published.accepted * 60_000 <= 32 << 20, "{published:?}");
     assert!(published.refused(RefusalKind::TooMany) > 0, "{published:?}");
     assert!(report.server_grew() < 64.0 && report.backend_grew() < 64.0, "{report}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }

@@ -1,4 +1,4 @@
-//! Members who were removed.
+//! Removed members of a channel.
 
 use std::time::Duration;
 

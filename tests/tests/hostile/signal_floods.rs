@@ -1,4 +1,4 @@
-//! Signals, which are lost if they are lost, to those who read slowly.
+//! Floods of signals to slow readers.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn attack(arena: &Arena, what: &'static str, victims: Vec<(String, Raw)>, 
     let heard: Vec<_> = join_all(reading).await.into_iter().map(Result::unwrap).collect();
     println!("signals heard, and how it ended: {heard:?}");
     assert!(heard.iter().all(|(_, closed)| closed.is_none()), "{heard:?}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,7 +42,7 @@ async fn send(backend: &mut Program, text: &str) -> Result<u64, String> {
     let answers =
         |output: &str| output.lines().filter(|line| is_answer(line)).map(str::to_owned).collect::<Vec<_>>();
     let before = answers(&backend.output()).len();
-    backend.tell(&format!("send carol bob {text}"));
+    backend.write_line(&format!("send carol bob {text}"));
     let mut answer = None;
     wait_until("the back end answers", PATIENCE, async || {
         answer = answers(&backend.output()).get(before).cloned();

@@ -1,4 +1,4 @@
-//! Syncs, one after the other and many at once, of a log that holds much.
+//! Syncs of a large log, in sequence and in parallel.
 
 use std::time::Duration;
 
@@ -43,5 +43,5 @@ async fn syncs_of_one_connection_wait_for_each_other() {
     // The one under way, the latest that came meanwhile, and one more where a sync ended between two of them.
     assert!(pushes <= 4 * ENTRIES, "{pushes} entries were sent in {done} syncs");
     assert!(done > 0, "no sync ended");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
 }

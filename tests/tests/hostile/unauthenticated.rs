@@ -1,4 +1,4 @@
-//! Those who never show a token.
+//! Connections that never send a token.
 
 use std::time::Duration;
 
@@ -53,6 +53,6 @@ async fn incomplete_messages_cost_what_the_documents_say() {
         println!("{size} bytes each: {grew:.1} MiB more, {:.1} KiB each", grew * 1024.0 / STRANGERS as f64);
         drop(strangers);
         assert!(grew <= MAX_MIB, "{size} bytes each: {grew:.1} MiB more, {MAX_MIB:.1} are allowed");
-        report.witness.check(UNNOTICED);
+        report.bystander.check(UNNOTICED);
     }
 }

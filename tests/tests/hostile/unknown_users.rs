@@ -18,7 +18,7 @@ async fn users_that_nobody_has_seen_cost_little() {
     assert!(published.accepted <= MAX_GHOSTS, "{published:?}");
     // An inbox, its record and what stands beside it, for each.
     assert!(report.redis_grew("keys") <= 6 * MAX_GHOSTS, "{report}");
-    report.witness.check(UNNOTICED);
+    report.bystander.check(UNNOTICED);
     // What was stored goes by itself.
     let mut redis = arena.redis().connection().await;
     let keys: Vec<String> = redis::cmd("KEYS").arg("im:{u:ghost-*").query_async(&mut redis).await.unwrap();

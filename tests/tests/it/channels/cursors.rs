@@ -1,4 +1,4 @@
-//! Where devices go on in their channels after they were away.
+//! Cursors in channels: devices that were offline resume where they stopped.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,9 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{connect, expect, group, reset, serve, text_to, until_marked},
+    Setup, Stack, Via,
+    channels::{connect, events_before_marker, expect, group, reset, serve, text_to},
+    everywhere,
     raw::{Heard, Raw},
 };
 
@@ -56,7 +57,7 @@ async fn whoever_is_removed_while_offline_is_told(setup: Setup, via: Via) {
     bob.client().connect();
     reset(&mut bob, "team", ResetReason::Left).await;
     text_to(&im, "team", "three").await;
-    let after = until_marked(&im, &mut bob, "bob").await;
+    let after = events_before_marker(&im, &mut bob, "bob").await;
     assert!(!after.iter().any(|event| matches!(event, Event::Message(_) | Event::Reset { .. })), "{after:?}");
 }
 

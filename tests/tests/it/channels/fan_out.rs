@@ -1,4 +1,4 @@
-//! Groups: every member gets every message once and in order, wherever it is connected, and nobody else does.
+//! Fan-out in groups: every member receives every message once and in order, on any server, and nobody else does.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,8 +8,11 @@ use im_sdk::{
     id::{ServerId, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{Tap, connect, expect, group, reset, serve, servers_of, text_to, until_marked},
+    Setup, Stack, Via,
+    channels::{
+        EnvelopeTap, connect, events_before_marker, expect, group, reset, serve, servers_of, text_to,
+    },
+    everywhere,
     stack::{PATIENCE, ServerOptions},
     wait_until,
 };
@@ -34,8 +37,8 @@ async fn members_on_several_servers_receive_once_and_in_order(setup: Setup, via:
         members.push(connect(&stack, name, index % 2, via).await);
     }
     let mut stranger = connect(&stack, "stranger", 0, via).await;
-    let mut taps = [Tap::on(&stack, 0).await, Tap::on(&stack, 1).await];
-    let mut outside = Tap::on(&stack, 2).await;
+    let mut taps = [EnvelopeTap::on(&stack, 0).await, EnvelopeTap::on(&stack, 1).await];
+    let mut outside = EnvelopeTap::on(&stack, 2).await;
 
     let mut seqs = Vec::new();
     for number in 0..COUNT {
@@ -60,9 +63,9 @@ async fn members_on_several_servers_receive_once_and_in_order(setup: Setup, via:
         }
     }
     for (index, member) in members.iter_mut().enumerate() {
-        assert_eq!(until_marked(&im, member, ["a", "b", "c", "d"][index]).await, [], "nothing twice");
+        assert_eq!(events_before_marker(&im, member, ["a", "b", "c", "d"][index]).await, [], "nothing twice");
     }
-    assert_eq!(until_marked(&im, &mut stranger, "stranger").await, []);
+    assert_eq!(events_before_marker(&im, &mut stranger, "stranger").await, []);
     for tap in &mut taps {
         let records = tap.records("team", COUNT).await;
         assert!(records.iter().all(|record| record.connections.is_empty()));
@@ -88,8 +91,8 @@ async fn adding_and_removing_take_effect_at_once(setup: Setup, via: Via) {
     // From here on nothing of it reaches anybody.
     text_to(&im, "team", "two").await;
     reset(&mut bob, "team", ResetReason::Left).await;
-    assert_eq!(until_marked(&im, &mut bob, "bob").await, []);
-    assert_eq!(until_marked(&im, &mut carol, "carol").await, [], "who was no member is told nothing");
+    assert_eq!(events_before_marker(&im, &mut bob, "bob").await, []);
+    assert_eq!(events_before_marker(&im, &mut carol, "carol").await, [], "who was no member is told nothing");
 
     team.add_members(["bob", "carol"]).await.unwrap();
     for client in [&mut bob, &mut carol] {
@@ -167,7 +170,7 @@ async fn whoever_is_removed_while_syncing_follows_no_more(setup: Setup, via: Via
             .await;
         wait_until("nothing of it comes any more", PATIENCE, async || {
             text_to(&im, &name, "too late").await;
-            let before = until_marked(&im, &mut client, &user).await;
+            let before = events_before_marker(&im, &mut client, &user).await;
             !before.iter().any(|event| matches!(event, Event::Message(_) | Event::Reset { .. }))
         })
         .await;

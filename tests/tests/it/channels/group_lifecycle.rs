@@ -1,5 +1,4 @@
-//! A group from its beginning to its end, for all devices of its members; and groups whose members stand in the application's own
-//! tables.
+//! Groups from creation to deletion on all devices of their members, also with members in the application's own tables.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +17,10 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{expect, group, reset, serve, text_to},
-    live::device,
+    Setup, Stack, TestClient, Via,
+    channels::{expect, group, reset, serve, text_to},
+    everywhere,
+    permissive_handler::device,
     raw::{Heard, Raw},
     stack::PATIENCE,
     wait_until,

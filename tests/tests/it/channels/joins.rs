@@ -1,4 +1,4 @@
-//! What a server does when back ends tell it that connections join and leave channels.
+//! Records of back ends that make a server's connections join and leave channels.
 
 use std::{sync::Arc, time::Duration};
 

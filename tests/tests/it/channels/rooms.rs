@@ -1,4 +1,4 @@
-//! Rooms: devices come and go by themselves, what is said reaches who is there, and what there is too much of is left out.
+//! Rooms: devices join and leave, messages reach those inside, and excess messages are dropped.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -10,9 +10,10 @@ use im_sdk::{
     id::UserId,
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{Tap, group, until_marked},
-    live::{Host, device, room_left},
+    Setup, Stack, TestClient, Via,
+    channels::{EnvelopeTap, events_before_marker, group},
+    everywhere,
+    permissive_handler::{PermissiveHandler, device, room_left},
     raw::{Heard, Raw},
     stack::PATIENCE,
     wait_until,
@@ -45,7 +46,7 @@ fn texts(events: &[Event]) -> Vec<String> {
 async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let (im, other) = (stack.backend().await, stack.backend().await);
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _services = [host.serve(&im).await, host.serve(&other).await];
     let lobby = group("lobby");
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
@@ -86,7 +87,7 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
     im.room("lobby").send(text("only two")).await.unwrap();
     assert_eq!((phone.text().await, bob.text().await), ("only two".into(), "only two".into()));
     for (client, user) in [(&mut tab, "alice"), (&mut outside, "carol")] {
-        assert_eq!(texts(&until_marked(&im, client, user).await), Vec::<String>::new());
+        assert_eq!(texts(&events_before_marker(&im, client, user).await), Vec::<String>::new());
     }
     bob.client().disconnect();
     wait_until("who is gone is out", PATIENCE, async || im.room("lobby").online().await.unwrap() == 1).await;
@@ -95,7 +96,7 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
 async fn a_room_survives_a_sync_and_a_reconnect(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let (lobby, attic) = (group("lobby"), group("attic"));
     let mut client = device(&stack, "alice", "web/tab", 0, via).await;
@@ -126,7 +127,7 @@ async fn a_room_survives_a_sync_and_a_reconnect(setup: Setup, via: Via) {
 async fn kicked_and_closed(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let lobby = group("lobby");
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
@@ -138,7 +139,7 @@ async fn kicked_and_closed(setup: Setup, via: Via) {
     im.room("lobby").send(text("without alice")).await.unwrap();
     for client in [&mut phone, &mut tab] {
         assert_eq!(room_left(client, &lobby).await, (RoomLeftCause::Kicked, "be kind".to_owned()));
-        assert_eq!(texts(&until_marked(&im, client, "alice").await), Vec::<String>::new());
+        assert_eq!(texts(&events_before_marker(&im, client, "alice").await), Vec::<String>::new());
     }
     assert_eq!(bob.text().await, "without alice");
     // A kick keeps nobody out who is let in.
@@ -154,13 +155,13 @@ async fn kicked_and_closed(setup: Setup, via: Via) {
     bob.client().connect();
     bob.up_to_date().await;
     im.room("lobby").send(text("to nobody")).await.unwrap();
-    assert_eq!(texts(&until_marked(&im, &mut bob, "bob").await), Vec::<String>::new());
+    assert_eq!(texts(&events_before_marker(&im, &mut bob, "bob").await), Vec::<String>::new());
 }
 
 async fn the_end_of_the_log_comes_with_a_join(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host { recent: 3, ..Host::default() }.serve(&im).await;
+    let _service = PermissiveHandler { recent: 3, ..PermissiveHandler::default() }.serve(&im).await;
     let lobby = group("lobby");
     let logged = |message: &str| text(message).durability(Durability::Logged);
     for number in 0..5 {
@@ -184,13 +185,13 @@ async fn the_end_of_the_log_comes_with_a_join(setup: Setup, via: Via) {
     client.client().connect();
     // What came before the break is known, and not told again.
     assert_eq!(client.text().await, "meanwhile");
-    assert_eq!(texts(&until_marked(&im, &mut client, "alice").await), Vec::<String>::new());
+    assert_eq!(texts(&events_before_marker(&im, &mut client, "alice").await), Vec::<String>::new());
 }
 
 async fn members_and_joiners_of_one_channel_are_apart(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let team = group("team");
     im.channel("team").add_members(["alice"]).await.unwrap();
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
@@ -203,8 +204,8 @@ async fn members_and_joiners_of_one_channel_are_apart(setup: Setup, via: Via) {
     im.channel("team").send(text("for members")).await.unwrap();
     let message = alice.message().await;
     assert_eq!(message.position.map(|position| position.seq), Some(1), "a member follows the log, once");
-    assert_eq!(texts(&until_marked(&im, &mut guest, "guest").await), Vec::<String>::new());
-    assert_eq!(texts(&until_marked(&im, &mut alice, "alice").await), Vec::<String>::new());
+    assert_eq!(texts(&events_before_marker(&im, &mut guest, "guest").await), Vec::<String>::new());
+    assert_eq!(texts(&events_before_marker(&im, &mut alice, "alice").await), Vec::<String>::new());
     // And leaving the room is not leaving the group.
     alice.client().leave_room(team.clone()).await.unwrap();
     im.channel("team").send(text("more")).await.unwrap();
@@ -219,7 +220,7 @@ async fn members_and_joiners_of_one_channel_are_apart(setup: Setup, via: Via) {
 async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut reader = device(&stack, "reader", "web/tab", 0, via).await;
     reader.client().join_room(group("lobby"), "").await.unwrap();
     let mut deaf = Raw::connect(&stack, 0, via).await;
@@ -266,14 +267,14 @@ async fn read(reader: &mut TestClient, connections: u64) {
 async fn likes_are_summed_up(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut clients = Vec::new();
     for name in ["ios/phone", "web/tab"] {
         let client = device(&stack, "alice", name, 0, via).await;
         client.client().join_room(group("lobby"), "").await.unwrap();
         clients.push(client);
     }
-    let mut tap = Tap::on(&stack, 0).await;
+    let mut tap = EnvelopeTap::on(&stack, 0).await;
     for _ in 0..1000 {
         im.room("lobby").count("like", 1).unwrap();
     }
@@ -295,7 +296,7 @@ async fn likes_are_summed_up(setup: Setup, via: Via) {
 async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let client = device(&stack, "alice", "web/tab", 0, via).await;
     let refused = client.client().join_room(group("closed-1"), "").await.unwrap_err();
     let RequestError::Refused { kind, reason, code, retry_after } = refused else { panic!("{refused:?}") };
@@ -338,7 +339,8 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
 async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let (im, other) = (stack.backend().await, stack.backend().await);
-    let _services = [Host::default().serve(&im).await, Host::default().serve(&other).await];
+    let _services =
+        [PermissiveHandler::default().serve(&im).await, PermissiveHandler::default().serve(&other).await];
     let lobby = group("lobby");
     let mut listeners =
         [device(&stack, "bob", "ios/phone", 0, via).await, device(&stack, "bob", "web/tab", 1, via).await];
@@ -377,7 +379,7 @@ async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
     assert_eq!((sent.repeated, again.repeated, again.message_id), (false, true, sent.message_id));
     for client in &mut listeners {
         assert_eq!(client.text().await, "by the host");
-        let before = until_marked(&im, client, "bob").await;
+        let before = events_before_marker(&im, client, "bob").await;
         assert_eq!(texts(&before).into_iter().filter(|text| text != "marker").count(), 0);
     }
 }

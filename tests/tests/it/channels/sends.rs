@@ -1,4 +1,4 @@
-//! What is sent to a channel, by devices and back ends: once, and by members alone.
+//! Sends to a channel by devices and back ends: delivered once, and by members only.
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
@@ -8,8 +8,9 @@ use im_sdk::{
     cluster::LogId,
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{connect, expect, group, serve, until_marked},
+    Setup, Stack, TestClient, Via,
+    channels::{connect, events_before_marker, expect, group, serve},
+    everywhere,
     raw::{Heard, Raw},
 };
 
@@ -111,7 +112,7 @@ async fn a_send_under_one_key_has_one_effect(setup: Setup, via: Via) {
     let conflict = other.channel("team").send(message().text("something else")).await;
     assert!(matches!(conflict, Err(SendError::Conflict)), "{conflict:?}");
     expect(&mut bob, "team", "hi").await;
-    let after = until_marked(&im, &mut bob, "bob").await;
+    let after = events_before_marker(&im, &mut bob, "bob").await;
     assert!(!after.iter().any(|event| matches!(event, Event::Message(_))), "{after:?}");
 }
 

@@ -1,5 +1,5 @@
-//! The order of a sync: a connection has joined its channels before their logs are read, and whoever was removed meanwhile
-//! has left at the end.
+//! Order of a sync: a connection joins its channels before their logs are read, and users removed meanwhile have left
+//! at the end.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use im_sdk::{
 use im_server::{Server, ServerConfig};
 use im_tests::{
     Setup, Stack, Via,
-    group::serve,
+    channels::serve,
     raw::{Heard, Raw},
     stack::{AUDIENCE, ISSUER, KEY_ID, PATIENCE, SECRET},
 };

@@ -1,5 +1,5 @@
-//! The suites that every implementation of `Routes`, `Bus`, `LogStore`, `Membership`, `Conversations`, `Archive` and `MessageStore` must
-//! pass, on real servers.
+//! Conformance suites of `Routes`, `Bus`, `LogStore`, `Membership`, `Conversations`, `Archive` and `MessageStore` on
+//! real servers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,4 @@
-//! What `NatsBus` does when NATS misbehaves or is strict.
+//! `NatsBus` on a NATS that fails or restricts it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use im_sdk::{
     },
     id::ServerId,
 };
-use im_tests::{Log, NatsServer, wait_until};
+use im_tests::{LogCapture, NatsServer, wait_until};
 
 const NONE: [&str; 0] = [];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,7 +85,7 @@ async fn an_edge_server_needs_few_rights() {
 
 #[tokio::test]
 async fn what_is_not_allowed_is_logged() {
-    let log = Log::start();
+    let log = LogCapture::start();
     let nats = NatsServer::start_with_config(STRICT).await;
     let bus = connect(nats.address_for("edge", "p%40ss%3Aword")).await.unwrap();
     let _deaf = bus.subscribe(bus.names().upstream_publish()).await.unwrap();

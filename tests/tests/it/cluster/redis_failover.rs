@@ -1,4 +1,4 @@
-//! Control data outlives the logs, and a Redis that is no master any more is left.
+//! Redis failover: control data outlives the logs, and clients leave a Redis that is no longer a master.
 
 use std::{sync::Arc, time::Duration};
 

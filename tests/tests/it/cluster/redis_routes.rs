@@ -1,4 +1,4 @@
-//! What `RedisRoutes` does when Redis misbehaves.
+//! `RedisRoutes` on a Redis that fails.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Redis and NATS that are too old: the real ones, behind somebody who changes what they say of their version.
+//! Redis and NATS versions that are too old, simulated by proxies that rewrite the reported version.
 
 use im_sdk::{
     backend::Im,

@@ -1,5 +1,5 @@
-//! The list of conversations: what a new device restores, and that a device's own list stays the same as the back end's
-//! without asking.
+//! The list of conversations: a new device restores it, and a device's own list stays equal to the back end's without
+//! requests.
 
 use im_sdk::{
     Content, ConversationChange, ReadMark, Recipient,
@@ -7,9 +7,10 @@ use im_sdk::{
     client::{ConversationList, HistoryRange, Unread},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{group, serve},
-    listing::{Device, id, peer, row, say, say_to_team, shown, team, whole},
+    Setup, Stack, Via,
+    channels::{group, serve},
+    conversation_list::{Device, id, peer, row, say, say_to_team, shown, team, whole},
+    everywhere,
     stack::PATIENCE,
     wait_until,
 };

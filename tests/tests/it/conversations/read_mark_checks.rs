@@ -1,4 +1,4 @@
-//! Marks that make no sense are refused, and a handler hears of the others.
+//! Invalid read marks are refused, and handlers are notified of valid ones.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +9,10 @@ use im_sdk::{
     client::MarkError,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{connect, serve},
-    listing::{id, position, say},
+    Setup, Stack, Via,
+    channels::{connect, serve},
+    conversation_list::{id, position, say},
+    everywhere,
     raw::{Heard, Raw},
     stack::PATIENCE,
     wait_until,

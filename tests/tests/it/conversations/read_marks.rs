@@ -1,4 +1,4 @@
-//! Read marks and what else users set in conversations: the same on all of a user's devices, seen by those whom it concerns.
+//! Read marks and conversation settings: equal on all devices of a user, visible to the users concerned.
 
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use im_sdk::{
     client::{Client, Event, ReadReceipt, SqliteStore, Store},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{connect, group, serve},
-    listing::{id, position, say},
+    Setup, Stack, TestClient, Via,
+    channels::{connect, group, serve},
+    conversation_list::{id, position, say},
+    everywhere,
     stack::{PATIENCE, token},
     wait_until,
 };

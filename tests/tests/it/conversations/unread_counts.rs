@@ -1,4 +1,4 @@
-//! What counts as unread, and what a list shows of messages that were changed.
+//! Unread counts, and the last message of conversations whose messages were changed.
 
 use futures_util::{StreamExt as _, stream};
 use im_sdk::{
@@ -8,10 +8,11 @@ use im_sdk::{
     cluster::LogId,
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{group, serve},
-    listing::{Device, id, peer, say, say_to_team, shown, team, whole},
-    past::{Past, keeping},
+    Setup, Stack, TestClient, Via,
+    archiving_stack::{ArchivingStack, bounded_logs},
+    channels::{group, serve},
+    conversation_list::{Device, id, peer, say, say_to_team, shown, team, whole},
+    everywhere,
 };
 
 everywhere!(
@@ -98,7 +99,7 @@ async fn a_shop_with_many_customers_has_read_what_it_has_read(setup: Setup, via:
 }
 
 async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
-    let stack = Stack::start_keeping(setup, 1, keeping(50)).await;
+    let stack = Stack::start_with_logs(setup, 1, bounded_logs(50)).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
     let mut devices = Vec::new();
@@ -168,8 +169,8 @@ async fn fill(stack: &Stack, im: &Im, lost: u64) -> u64 {
 }
 
 async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
-    let im = &past.im;
+    let deployment = ArchivingStack::start(setup).await;
+    let im = &deployment.im;
     im.channel("team").add_members(["alice"]).await.unwrap();
     say(im, "carol", "alice", "long ago").await;
     let state = im.set_conversation(&id("alice"), id("carol"), ConversationChange::new().pin(true)).await;
@@ -177,22 +178,22 @@ async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
     for _ in 0..5 {
         say_to_team(im, "bob", "old").await;
     }
-    let first = fill(&past.stack, im, 20).await;
+    let first = fill(&deployment.stack, im, 20).await;
     let team_log = LogId::Channel(group("team"));
     let mut in_team = 5;
     loop {
         say_to_team(im, "bob", "more").await;
         in_team += 1;
-        if past.ends(&team_log).await.0 > 8 {
+        if deployment.ends(&team_log).await.0 > 8 {
             break;
         }
     }
-    past.settled().await;
-    let (_, end) = past.ends(&LogId::Inbox(id("alice"))).await;
+    deployment.archived().await;
+    let (_, end) = deployment.ends(&LogId::Inbox(id("alice"))).await;
     assert!(first > 20);
     let mut lists = Vec::new();
     for name in ["ios/phone", "web/tab"] {
-        let device = past.stack.connect("alice", name, 0, via).await;
+        let device = deployment.stack.connect("alice", name, 0, via).await;
         let page = whole(&device).await;
         let counts: Vec<_> = page
             .conversations

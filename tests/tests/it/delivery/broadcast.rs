@@ -1,4 +1,4 @@
-//! What goes to many: broadcasts to everybody, and a large group, at the price of an envelope per server.
+//! Broadcasts to everybody and messages to a large group cost one envelope per server.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,10 @@ use im_sdk::{
     cluster::LogId,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{Tap, group, text_to, until_marked},
-    live::{Host, device},
+    Setup, Stack, Via,
+    channels::{EnvelopeTap, events_before_marker, group, text_to},
+    everywhere,
+    permissive_handler::{PermissiveHandler, device},
     raw::{Heard, Raw},
 };
 
@@ -20,7 +21,7 @@ everywhere!(everybody_who_is_online_gets_it_once);
 async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut clients = Vec::new();
     for (user, name, server) in
         [("alice", "ios/phone", 0), ("alice", "web/tab", 1), ("bob", "web/tab", 1), ("carol", "web/tab", 0)]
@@ -38,7 +39,7 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
             assert_eq!(message.content.as_text(), Some(format!("news {number}").as_str()));
             assert_eq!((message.position, message.channel), (None, None));
         }
-        assert_eq!(until_marked(&im, client, user).await, [], "once");
+        assert_eq!(events_before_marker(&im, client, user).await, [], "once");
     }
     let logged = im.broadcast(Message::new().text("hi").durability(Durability::Logged)).await;
     assert!(matches!(logged, Err(SendError::BroadcastNeedsLive)), "{logged:?}");
@@ -51,7 +52,7 @@ async fn what_finds_no_place_is_refused(via: Via) {
     const AT_ONCE: usize = 400;
     let stack = Stack::start(Setup::Embedded, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut alice = [
         device(&stack, "alice", "ios/phone", 0, via).await,
         device(&stack, "alice", "web/tab", 0, via).await,
@@ -103,7 +104,7 @@ const SERVERS: usize = 3;
 async fn a_group_of_ten_thousand(setup: Setup) {
     let stack = Stack::start(setup, SERVERS).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     im.channel("crowd").add_members((0..MEMBERS).map(|number| format!("user-{number}"))).await.unwrap();
     let log_in = async |number: usize| {
         let mut raw = Raw::connect(&stack, number % SERVERS, Via::WebSocket).await;
@@ -116,7 +117,7 @@ async fn a_group_of_ten_thousand(setup: Setup) {
     assert_eq!(im.channel("crowd").online().await.unwrap(), ONLINE as u64);
     let mut taps = Vec::new();
     for server in 0..SERVERS {
-        taps.push(Tap::on(&stack, server).await);
+        taps.push(EnvelopeTap::on(&stack, server).await);
     }
     let appends_before = redis_appends(&stack).await;
     let receipt = text_to(&im, "crowd", "hello, everybody").await;

@@ -1,4 +1,4 @@
-//! Every kind of message arrives as it was sent, also one that nobody here knows.
+//! Every kind of content arrives unchanged, also one that no participant knows.
 
 use bytes::Bytes;
 use im_proto::pb;
@@ -13,8 +13,9 @@ use im_sdk::{
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{group, serve},
+    Setup, Stack, TestClient, Via,
+    channels::{group, serve},
+    everywhere,
 };
 use prost::Message as _;
 

@@ -1,4 +1,4 @@
-//! Messages are recalled, edited, deleted for oneself, reacted to and pinned: all devices end in the same state.
+//! Recalls, edits, deletions, reactions and pins lead to the same state on all devices.
 
 use std::{
     sync::{
@@ -21,12 +21,13 @@ use im_sdk::{
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{group, serve},
-    past::Past,
-    phone::{Phone, shown},
+    Setup, Stack, Via,
+    archiving_stack::ArchivingStack,
+    channels::{group, serve},
+    everywhere,
     raw::{Heard, Raw},
     stack::PATIENCE,
+    timeline_device::{TimelineDevice, shown},
     wait_until,
 };
 
@@ -55,17 +56,17 @@ fn react(emoji: &str) -> ChangeKind {
 const PIN: ChangeKind = ChangeKind::Pin { removed: false };
 
 /// Two devices of two users, alice's first.
-async fn four_devices(stack: &Stack, via: Via) -> [Phone; 4] {
+async fn four_devices(stack: &Stack, via: Via) -> [TimelineDevice; 4] {
     let all =
         [("alice", "web/tab", 0), ("alice", "ios/phone", 1), ("bob", "web/tab", 1), ("bob", "ios/phone", 0)];
     let mut devices = Vec::new();
     for (user, device, server) in all {
-        devices.push(Phone::connect(stack, user, device, server, via).await);
+        devices.push(TimelineDevice::connect(stack, user, device, server, via).await);
     }
     devices.try_into().unwrap()
 }
 
-async fn all_show(devices: &mut [Phone], wanted: &[&str]) {
+async fn all_show(devices: &mut [TimelineDevice], wanted: &[&str]) {
     for device in devices {
         device.shows(wanted).await;
     }
@@ -172,7 +173,7 @@ async fn a_device_that_was_away_ends_in_the_same_state(setup: Setup, via: Via) {
     all_show(&mut devices, &shown).await;
     // A new device knows nothing but the history, and reads it from the end.
     for (user, other) in [("alice", "bob"), ("bob", "alice")] {
-        let mut new = Phone::connect(&stack, user, "desktop/new", 0, via).await;
+        let mut new = TimelineDevice::connect(&stack, user, "desktop/new", 0, via).await;
         new.scroll(&Conversation::User(UserId::parse(other).unwrap())).await;
         new.shows(&shown).await;
         // History and live, one over the other.
@@ -188,8 +189,8 @@ async fn who_may_not_is_refused(setup: Setup, via: Via) {
     config.changes.pin = false;
     let im = stack.backend_with(config).await;
     let _service = serve(&im).await;
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     let id = text(&im, "alice", "bob", "one").await;
     let (one, bobs_one) = (alice.reference("one").await, bob.reference("one").await);
     let rule = |reason: &str| Err((RefusalKind::Rule, format!("message {id} cannot be changed {reason}")));
@@ -212,14 +213,14 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["bob"]).await.unwrap();
-    let alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     text(&im, "alice", "bob", "one").await;
     text(&im, "alice", "bob", "two").await;
     text(&im, "alice", "carol", "to carol").await;
     im.send(Message::to(users(["bob", "carol"])).from("alice").text("to both")).await.unwrap();
     let (one, two) = (bob.reference("one").await, bob.reference("two").await);
-    let refused = async |by: &Phone, message: MessageRef, kind: ChangeKind| {
+    let refused = async |by: &TimelineDevice, message: MessageRef, kind: ChangeKind| {
         let (kind, reason) = by.change(&message, kind).await.unwrap_err();
         assert_eq!(kind, RefusalKind::Invalid, "{reason}");
         reason
@@ -295,8 +296,8 @@ async fn the_handler_decides(setup: Setup, via: Via) {
     let im = stack.backend_with(config).await;
     let _service: Service = im.serve(Moderated).await.unwrap();
     im.channel("team").add_members(["alice", "mona"]).await.unwrap();
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut mona = Phone::connect(&stack, "mona", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut mona = TimelineDevice::connect(&stack, "mona", "web/tab", 0, via).await;
     for said in ["one", "two"] {
         im.send(Message::to(channel("team")).from("alice").text(said)).await.unwrap();
     }
@@ -321,8 +322,8 @@ async fn a_rule_for_texts_holds_for_edits(setup: Setup, via: Via) {
         }
     };
     let _service = im.serve(rule).await.unwrap();
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     alice.device.client().send(bob.me.clone(), Content::text("hi")).await.unwrap();
     let hi = alice.reference("hi").await;
     let refused = alice.change(&hi, edit("buy spam")).await.unwrap_err();
@@ -342,8 +343,8 @@ async fn whoever_is_refused_reaches_nobody(setup: Setup, via: Via) {
         async move { if refuse { Err(Refusal::new("you are blocked")) } else { Ok(incoming.accept()) } }
     };
     let _service = im.serve(rule).await.unwrap();
-    let mut eve = Phone::connect(&stack, "eve", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut eve = TimelineDevice::connect(&stack, "eve", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     eve.device.client().send(bob.me.clone(), Content::text("hi bob")).await.unwrap();
     let hers = eve.reference("hi bob").await;
     bob.reference("hi bob").await;
@@ -389,7 +390,7 @@ async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
     all_show(&mut devices, &["(recalled by the back end)", "(moderated) (edited) ⚖️the back end"]).await;
     // It is part of their conversation, for both.
     for (user, other) in [("alice", "bob"), ("bob", "alice")] {
-        let mut new = Phone::connect(&stack, user, "desktop/new", 0, via).await;
+        let mut new = TimelineDevice::connect(&stack, user, "desktop/new", 0, via).await;
         new.scroll(&Conversation::User(UserId::parse(other).unwrap())).await;
         new.shows(&["(recalled by the back end)"]).await;
     }
@@ -409,9 +410,9 @@ async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
 }
 
 async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
-    let (stack, im) = (&past.stack, &past.im);
-    let mut bob = Phone::connect(stack, "bob", "web/tab", 0, via).await;
+    let deployment = ArchivingStack::start(setup).await;
+    let (stack, im) = (&deployment.stack, &deployment.im);
+    let mut bob = TimelineDevice::connect(stack, "bob", "web/tab", 0, via).await;
     text(im, "alice", "bob", "the first").await;
     let first = bob.reference("the first").await;
     let log = LogId::Inbox(bob.me.clone());
@@ -430,7 +431,7 @@ async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {
     })
     .await;
     let alices = Conversation::User(UserId::parse("alice").unwrap());
-    let mut new = Phone::connect(stack, "bob", "ios/phone", 0, via).await;
+    let mut new = TimelineDevice::connect(stack, "bob", "ios/phone", 0, via).await;
     new.scroll(&alices).await;
     let shown = shown(&new.timeline);
     assert_eq!((&*shown[0], shown.len()), ("the first 👍bob", sent + 1));
@@ -453,7 +454,7 @@ async fn a_change_under_one_number_has_one_effect(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let (im, other) = (stack.backend().await, stack.backend().await);
     let _services = [serve(&im).await, serve(&other).await];
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     let receipt = im.send(Message::to(user("bob")).from("alice").text("one")).await.unwrap();
     let seq = stack.cluster().log().ends(&[LogId::Inbox("alice".parse().unwrap())]).await.unwrap()[0].last;
     let reference = MessageRef::new(bob.me.clone(), receipt.message_id, seq);

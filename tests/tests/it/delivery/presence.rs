@@ -1,4 +1,4 @@
-//! Presence: who is online, who was, and who may know.
+//! Presence: online users, times last seen, and permission to watch.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,9 +9,10 @@ use im_sdk::{
     id::{ChannelId, Terminal, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::until_marked,
-    live::{Host, device, presence},
+    Setup, Stack, Via,
+    channels::events_before_marker,
+    everywhere,
+    permissive_handler::{PermissiveHandler, device, presence},
     raw::{Heard, Raw},
     stack::{PATIENCE, SLACK, ServerOptions},
     wait_until,
@@ -44,7 +45,7 @@ fn online(presence: &UserPresence) -> Vec<(Terminal, bool)> {
 async fn those_who_watch_are_told(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let (im, other) = (stack.backend().await, stack.backend().await);
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _services = [host.serve(&im).await, host.serve(&other).await];
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
@@ -75,17 +76,17 @@ async fn those_who_watch_are_told(setup: Setup, via: Via) {
     // Others are watched now, and of bob nothing more comes.
     let now = phone.client().watch([user("carol"), user("alice")]).await.unwrap();
     assert_eq!(now.iter().filter(|presence| presence.is_online()).count(), 1, "oneself, and both devices");
-    until_marked(&im, &mut phone, "alice").await;
+    events_before_marker(&im, &mut phone, "alice").await;
     let _bob = device(&stack, "bob", "web/tab", 0, via).await;
     presence(&mut tab, "bob", UserPresence::is_online).await;
-    let before = until_marked(&im, &mut phone, "alice").await;
+    let before = events_before_marker(&im, &mut phone, "alice").await;
     assert!(!before.iter().any(|event| format!("{event:?}").contains("bob")), "{before:?}");
 }
 
 async fn last_seen_is_told_per_terminal(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let before = SystemTime::now() - Duration::from_secs(1);
     let phone = device(&stack, "bob", "ios/phone", 0, via).await;
     let _tab = device(&stack, "bob", "web/tab", 0, via).await;
@@ -106,7 +107,7 @@ async fn last_seen_is_told_per_terminal(setup: Setup, via: Via) {
 async fn a_watch_survives_a_reconnect(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     alice.client().watch([user("bob")]).await.unwrap();
     alice.client().disconnect();
@@ -129,7 +130,7 @@ async fn a_watch_survives_a_reconnect(setup: Setup, via: Via) {
 async fn a_new_connection_of_a_device_is_no_absence(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let _old = device(&stack, "bob", "web/tab", 0, via).await;
     let newer = device(&stack, "bob", "web/tab", 1, via).await;
@@ -146,7 +147,7 @@ async fn a_new_connection_of_a_device_is_no_absence(setup: Setup, via: Via) {
 async fn a_link_that_flaps_is_told_of_a_few_times(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     alice.client().watch([user("bob")]).await.unwrap();
@@ -173,7 +174,7 @@ async fn a_link_that_flaps_is_told_of_a_few_times(setup: Setup, via: Via) {
 async fn nobody_sees_who_is_hidden(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let service = Host::default().serve(&im).await;
+    let service = PermissiveHandler::default().serve(&im).await;
     let _hidden = device(&stack, "hidden", "web/tab", 0, via).await;
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     let told = alice.client().watch([user("hidden"), user("bob")]).await.unwrap();
@@ -181,11 +182,11 @@ async fn nobody_sees_who_is_hidden(setup: Setup, via: Via) {
     let _phone = device(&stack, "hidden", "ios/phone", 0, via).await;
     let _bob = device(&stack, "bob", "web/tab", 0, via).await;
     presence(&mut alice, "bob", UserPresence::is_online).await;
-    let before = until_marked(&im, &mut alice, "alice").await;
+    let before = events_before_marker(&im, &mut alice, "alice").await;
     assert!(!before.iter().any(|event| format!("{event:?}").contains("hidden")), "{before:?}");
     service.shutdown().await;
     // Unless the application says so, nobody is shown but oneself.
-    let _service = im_tests::group::serve(&im).await;
+    let _service = im_tests::channels::serve(&im).await;
     let told = alice.client().watch([user("alice"), user("bob")]).await.unwrap();
     assert_eq!(told.iter().map(|presence| presence.user.as_str()).collect::<Vec<_>>(), ["alice"]);
 }
@@ -193,7 +194,7 @@ async fn nobody_sees_who_is_hidden(setup: Setup, via: Via) {
 async fn watches_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let alice = device(&stack, "alice", "web/tab", 0, via).await;
     let crowd = |count: usize| (0..count).map(|number| user(&format!("user-{number}")));
     let told = alice.client().watch(crowd(MAX_WATCHED_USERS)).await.unwrap();
@@ -220,7 +221,7 @@ async fn the_devices_of_a_server_that_died_are_offline(setup: Setup, via: Via) {
     let options = ServerOptions { lease, ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 1, via).await;
     // It knows no other server to go to.
@@ -243,7 +244,7 @@ async fn a_server_that_leaves_says_who_goes(setup: Setup, via: Via) {
     let options = ServerOptions { drain_grace: Duration::from_millis(200), ..ServerOptions::default() };
     let mut stack = Stack::start_with(setup, 2, options).await;
     let im = stack.backend().await;
-    let host = Host::default();
+    let host = PermissiveHandler::default();
     let _service = host.serve(&im).await;
     let mut raws = Vec::new();
     for number in 0..20 {

@@ -1,4 +1,4 @@
-//! What a device is told of a publish, and what it may do about it.
+//! Outcomes of publishes, and how a device may react to them.
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,5 +1,5 @@
-//! Words are what was said: quotes and forwarded messages are looked up, and what was taken back is nowhere. And a device says them
-//! whatever its clock and its store were before.
+//! Quotes and forwarded messages are looked up rather than trusted, and recalled messages appear in none. Devices
+//! publish regardless of their earlier clock and store.
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
@@ -10,10 +10,11 @@ use im_sdk::{
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{group, serve},
-    phone::Phone,
+    Setup, Stack, Via,
+    channels::{group, serve},
+    everywhere,
     raw::{Heard, Raw},
+    timeline_device::TimelineDevice,
 };
 
 everywhere!(
@@ -29,7 +30,7 @@ fn name(user: &str) -> UserId {
 }
 
 /// What a phone hears next, of messages alone.
-async fn hears(phone: &mut Phone) -> ReceivedMessage {
+async fn hears(phone: &mut TimelineDevice) -> ReceivedMessage {
     loop {
         let message = phone.device.message().await;
         phone.timeline.apply(&message);
@@ -45,8 +46,8 @@ async fn quotes_say_what_was_said(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     im.send(Message::to(user("bob")).from("alice").text("lunch at noon?")).await.unwrap();
     let asked = hears(&mut bob).await;
     // As the SDK makes it, and with a lie in it.
@@ -99,8 +100,8 @@ async fn forwarded_messages_say_what_was_said(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["bob"]).await.unwrap();
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
-    let mut carol = Phone::connect(&stack, "carol", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut carol = TimelineDevice::connect(&stack, "carol", "web/tab", 0, via).await;
     im.send(Message::to(user("bob")).from("alice").text("between us")).await.unwrap();
     let mut first = hears(&mut bob).await.forward();
     im.send(Message::to(channel("team")).from("dave").text("to the team")).await.unwrap();
@@ -145,8 +146,8 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
     let _service = serve(&im).await;
     // So that a message has different places in the two inboxes.
     im.send(Message::to(user("bob")).text("hello, bob")).await.unwrap();
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     for text in ["the password is hunter2", "helo"] {
         alice.device.client().send(name("bob"), Content::text(text)).await.unwrap();
     }
@@ -158,7 +159,7 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
     alice.change(&typo, ChangeKind::Edit(Box::new("hello".into()))).await.unwrap();
     alice.change(&secret, ChangeKind::Recall).await.unwrap();
     for (who, other) in [("alice", "bob"), ("bob", "alice")] {
-        let mut new = Phone::connect(&stack, who, "ios/new", 0, via).await;
+        let mut new = TimelineDevice::connect(&stack, who, "ios/new", 0, via).await;
         let page = new.device.client().history(Conversation::User(name(other)), HistoryRange::Newest, 100);
         let messages = page.await.unwrap().messages;
         let bytes: Vec<u8> = messages.iter().flat_map(|message| message.content.encode()).collect();
@@ -166,7 +167,7 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
             assert!(!bytes.windows(gone.len()).any(|part| part == gone.as_bytes()), "{who} reads {gone}");
         }
         messages.iter().for_each(|message| _ = new.timeline.apply(message));
-        let shown: Vec<_> = im_tests::phone::shown(&new.timeline);
+        let shown: Vec<_> = im_tests::timeline_device::shown(&new.timeline);
         assert_eq!(shown, ["(recalled by alice)", "hello (edited)", "oh!"], "{who}");
         let quote = new.timeline.messages().last().unwrap().content().unwrap().quote.clone().unwrap();
         assert!(quote.recalled && quote.excerpt.is_empty());
@@ -174,7 +175,7 @@ async fn nothing_is_left_of_what_was_taken_back(setup: Setup, via: Via) {
         let mut alone = im_sdk::timeline::Timeline::new(name(who));
         let said = messages.iter().filter(|message| message.content.as_change().is_none());
         said.for_each(|message| _ = alone.apply(message));
-        assert_eq!(im_tests::phone::shown(&alone), shown);
+        assert_eq!(im_tests::timeline_device::shown(&alone), shown);
     }
     // A device that was there all the time.
     bob.shows(&["(recalled by alice)", "hello (edited)", "oh!"]).await;
@@ -186,7 +187,7 @@ async fn a_user_has_twenty_reactions_to_a_message(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _service = serve(&im).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     im.send(Message::to(user("bob")).from("alice").text("hi")).await.unwrap();
     let reference = bob.reference("hi").await;
     let react = |emoji: usize| ChangeKind::Reaction { emoji: format!("emoji-{emoji}"), removed: false };

@@ -1,4 +1,4 @@
-//! Accepted, pushed, acknowledged: what a receipt says in the end, and what handlers hear.
+//! Receipts and acknowledgement callbacks: accepted, pushed, acknowledged.
 
 use std::{future::Future, time::Duration};
 

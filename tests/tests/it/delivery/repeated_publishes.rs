@@ -1,4 +1,4 @@
-//! Devices that repeat what waits for its answer already.
+//! Devices that repeat a publish whose result is pending.
 
 use std::sync::{
     Arc,

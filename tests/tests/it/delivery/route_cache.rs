@@ -1,4 +1,4 @@
-//! What a back end has heard of routes is never older than the append that it looks behind.
+//! A back end's cached routes are never older than the append that it delivers.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

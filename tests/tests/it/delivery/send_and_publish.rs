@@ -1,4 +1,4 @@
-//! From a back end to devices and from devices through back ends, wherever everybody is.
+//! Sends of back ends and publishes of devices reach every device, wherever it is connected.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Signals: they reach the devices that they are meant for, at once or not at all, and nobody can flood others with them.
+//! Signals: delivered at once to the right devices or not at all, and limited per sender.
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
@@ -7,9 +7,10 @@ use im_sdk::{
     id::{Device, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{group, until_marked},
-    live::{Host, device, signal},
+    Setup, Stack, TestClient, Via,
+    channels::{events_before_marker, group},
+    everywhere,
+    permissive_handler::{PermissiveHandler, device, signal},
     raw::Raw,
 };
 
@@ -38,7 +39,7 @@ async fn typing_reaches_all_devices(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
     // The default of a closure passes on what those are signalled who have written to the sender.
-    let _service = im_tests::group::serve(&im).await;
+    let _service = im_tests::channels::serve(&im).await;
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
     let mut bob = device(&stack, "bob", "web/tab", 1, via).await;
@@ -58,7 +59,7 @@ async fn typing_reaches_all_devices(setup: Setup, via: Via) {
     let heard = signal(&mut tab).await;
     assert_eq!((heard.from, heard.signal), (user("alice"), custom));
     for (client, name) in [(&mut phone, "alice"), (&mut tab, "alice"), (&mut bob, "bob")] {
-        assert_eq!(signals(&until_marked(&im, client, name).await), [], "{name} has heard all of it");
+        assert_eq!(signals(&events_before_marker(&im, client, name).await), [], "{name} has heard all of it");
     }
     bob.client().disconnect();
     stack.wait_online(&im, "bob", 0).await;
@@ -68,7 +69,7 @@ async fn typing_reaches_all_devices(setup: Setup, via: Via) {
 async fn signals_go_to_rooms_and_groups(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
     let mut phone = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut tab = device(&stack, "alice", "web/tab", 1, via).await;
@@ -88,14 +89,18 @@ async fn signals_go_to_rooms_and_groups(setup: Setup, via: Via) {
     for (client, name) in
         [(&mut phone, "alice"), (&mut tab, "alice"), (&mut bob, "bob"), (&mut carol, "carol")]
     {
-        assert_eq!(signals(&until_marked(&im, client, name).await), [], "{name} hears nothing of its own");
+        assert_eq!(
+            signals(&events_before_marker(&im, client, name).await),
+            [],
+            "{name} hears nothing of its own"
+        );
     }
 }
 
 async fn a_call_rings_everywhere_and_is_answered_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut caller = device(&stack, "alice", "ios/phone", 0, via).await;
     let mut other = device(&stack, "alice", "web/tab", 1, via).await;
     let mut phone = device(&stack, "bob", "ios/phone", 1, via).await;
@@ -124,14 +129,18 @@ async fn a_call_rings_everywhere_and_is_answered_once(setup: Setup, via: Via) {
     for (client, name) in
         [(&mut caller, "alice"), (&mut other, "alice"), (&mut phone, "bob"), (&mut tab, "bob")]
     {
-        assert_eq!(signals(&until_marked(&im, client, name).await), [], "nothing else rang at {name}");
+        assert_eq!(
+            signals(&events_before_marker(&im, client, name).await),
+            [],
+            "nothing else rang at {name}"
+        );
     }
 }
 
 async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut callers = [
         device(&stack, "alice", "ios/phone", 0, via).await,
         device(&stack, "alice", "web/tab", 1, via).await,
@@ -155,14 +164,14 @@ async fn a_call_that_is_not_taken_stops_ringing_everywhere(setup: Setup, via: Vi
     assert_eq!(signal(&mut callers[0]).await.signal, Signal::call("c-1", CallStep::Answer, ""));
     assert_eq!(signal(&mut called[0]).await.signal, Signal::call("c-1", CallStep::AnsweredElsewhere, ""));
     for (client, name) in callers.iter_mut().zip(["alice"; 2]).chain(called.iter_mut().zip(["bob"; 2])) {
-        assert_eq!(signals(&until_marked(&im, client, name).await), [], "nothing else at {name}");
+        assert_eq!(signals(&events_before_marker(&im, client, name).await), [], "nothing else at {name}");
     }
 }
 
 async fn nobody_signals_where_they_may_not(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     im.channel("team").add_members(["alice"]).await.unwrap();
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     let mut hidden = device(&stack, "hidden", "web/tab", 0, via).await;
@@ -198,7 +207,7 @@ async fn nobody_signals_where_they_may_not(setup: Setup, via: Via) {
     assert_eq!(heard.from, user("nonsense"), "{heard:?}");
     mallory.client().signal(user("alice"), Signal::typing()).await;
     assert_eq!(signal(&mut alice).await.from, user("mallory"));
-    assert_eq!(signals(&until_marked(&im, &mut hidden, "hidden").await), []);
+    assert_eq!(signals(&events_before_marker(&im, &mut hidden, "hidden").await), []);
 }
 
 fn typing_to(name: &str) -> Body {
@@ -210,7 +219,7 @@ async fn a_flood_is_cut(setup: Setup, via: Via) {
     const SENT: usize = 2000;
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut alice = device(&stack, "alice", "web/tab", 0, via).await;
     let mut flood = Raw::connect(&stack, 0, via).await;
     flood.log_in("mallory").await;

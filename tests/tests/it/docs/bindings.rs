@@ -1,5 +1,4 @@
-//! The bindings as their users see them: the generated Python module, without a server, against one in this process,
-//! and against a real deployment.
+//! The generated Python module: without a server, against a server in this process, and against a real deployment.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,4 +1,4 @@
-//! What the documents tell people to type is there: crates, programs, options, files; and their links lead somewhere.
+//! Commands in the documents name crates, programs, options and files that exist, and links lead somewhere.
 
 use std::{
     collections::BTreeSet,

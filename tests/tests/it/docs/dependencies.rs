@@ -1,4 +1,4 @@
-//! Which crates each half of the SDK brings, and that there is one version of those that matter.
+//! Crates that each half of the SDK depends on, and a single version of the important ones.
 
 use std::{collections::BTreeSet, process::Command};
 

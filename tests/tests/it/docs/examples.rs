@@ -1,4 +1,4 @@
-//! The examples as README.md shows them, as programs. `cli-chat` has tests of its own.
+//! The examples as programs, run as README.md shows them. `cli-chat` has tests of its own.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What devices and back ends see of the past: the logs, and before them the message store.
+//! History for devices and back ends: recent messages from the logs, older ones from the message store.
 
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::serve,
-    past::Past,
-    phone::{Phone, shown},
+    Setup, Stack, TestClient, Via,
+    archiving_stack::ArchivingStack,
+    channels::serve,
+    everywhere,
     raw::{Heard, Raw},
     stack::PATIENCE,
+    timeline_device::{TimelineDevice, shown},
 };
 
 everywhere!(
@@ -104,17 +105,17 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
 
 /// Sends to bob until his log has lost what is at these seqs; returns the last seq. What is archived is in a store before this
 /// returns.
-async fn send_past(past: &Past, first: u64, lost: u64) -> u64 {
+async fn send_until_evicted(deployment: &ArchivingStack, first: u64, lost: u64) -> u64 {
     let log = LogId::Inbox(id("bob"));
     let mut seq = first;
     loop {
-        assert_eq!(send(&past.im, "alice", "bob", &format!("message {seq}")).await, seq);
-        if past.ends(&log).await.0 > lost {
+        assert_eq!(send(&deployment.im, "alice", "bob", &format!("message {seq}")).await, seq);
+        if deployment.ends(&log).await.0 > lost {
             break;
         }
         seq += 1;
     }
-    past.settled().await;
+    deployment.archived().await;
     seq
 }
 
@@ -123,9 +124,9 @@ fn messages(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
 }
 
 async fn what_is_older_than_the_log_comes_from_the_store(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
-    let last = send_past(&past, 1, 20).await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let deployment = ArchivingStack::start(setup).await;
+    let last = send_until_evicted(&deployment, 1, 20).await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     let alice = Conversation::User(id("alice"));
     for conversation in [&Conversation::Inbox, &alice] {
         let mut back = Vec::new();
@@ -152,15 +153,15 @@ async fn what_is_older_than_the_log_comes_from_the_store(setup: Setup, via: Via)
 }
 
 async fn what_a_reset_left_out_is_fetched(setup: Setup, via: Via) {
-    let past = Past::start(setup).await;
-    let mut bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let deployment = ArchivingStack::start(setup).await;
+    let mut bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     bob.up_to_date().await;
-    send(&past.im, "alice", "bob", "message 1").await;
+    send(&deployment.im, "alice", "bob", "message 1").await;
     let known = bob.message().await.position.unwrap();
     assert_eq!(known.seq, 1);
     bob.client().disconnect();
-    past.stack.wait_online(&past.im, "bob", 0).await;
-    let last = send_past(&past, 2, 30).await;
+    deployment.stack.wait_online(&deployment.im, "bob", 0).await;
+    let last = send_until_evicted(&deployment, 2, 30).await;
     bob.client().connect();
     let (position, reason) = bob
         .next("a reset", |event| match event {
@@ -190,8 +191,8 @@ async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
-    let mut alice = Phone::connect(&stack, "alice", "web/tab", 0, via).await;
-    let mut bob = Phone::connect(&stack, "bob", "web/tab", 0, via).await;
+    let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
+    let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
     let team = || ChannelId::parse("team").unwrap();
     for text in ["helo", "secret", "not for me", "last"] {
         alice.device.client().send(team(), Content::text(text)).await.unwrap();
@@ -206,7 +207,7 @@ async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
     bob.change(&helo, reaction).await.unwrap();
     bob.change(&deleted, ChangeKind::DeleteForMe).await.unwrap();
     // Each page alone is right, although the changes stand behind all of them; a device of the same user has no other news.
-    let tablet = Phone::connect(&stack, "bob", "ios/tablet", 0, via).await;
+    let tablet = TimelineDevice::connect(&stack, "bob", "ios/tablet", 0, via).await;
     let mut pages = Vec::new();
     let mut range = HistoryRange::After(0);
     loop {

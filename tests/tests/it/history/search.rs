@@ -1,4 +1,4 @@
-//! What devices and back ends find again: history by message, time and kind, searches, and what is deleted and exported.
+//! Search and history by message, time and kind; retention and export.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use im_sdk::{
     id::{MessageId, UserId},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere, group::serve, past::Past, stack::PATIENCE, wait_until,
+    Setup, Stack, TestClient, Via, archiving_stack::ArchivingStack, channels::serve, everywhere,
+    stack::PATIENCE, wait_until,
 };
 
 everywhere!(
@@ -27,12 +28,12 @@ everywhere!(
     an_export_goes_on_while_messages_are_deleted,
 );
 
-async fn say(past: &Past, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
-    past.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
+async fn say(deployment: &ArchivingStack, from: &str, to: &str, content: impl Into<Content>) -> MessageId {
+    deployment.im.send(Message::to(user(to)).from(from).content(content)).await.unwrap().message_id
 }
 
-async fn say_to(past: &Past, channel: &str, from: &str, text: &str) {
-    past.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
+async fn say_to(deployment: &ArchivingStack, channel: &str, from: &str, text: &str) {
+    deployment.im.channel(channel).send(Message::new().from(from).text(text)).await.unwrap();
 }
 
 fn id(user: &str) -> UserId {
@@ -48,17 +49,17 @@ async fn find(client: &TestClient, search: Search) -> FoundPage {
 }
 
 async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
-    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
-    past.im.channel("other").add_members(["carol"]).await.unwrap();
-    say(&past, "alice", "bob", "Lunch tomorrow? 午饭").await;
-    say(&past, "bob", "carol", "lunch with alice").await;
-    say(&past, "alice", "carol", "lunch without bob").await;
-    say_to(&past, "team", "carol", "team LUNCH").await;
-    say_to(&past, "other", "carol", "another lunch").await;
-    past.settled().await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
-    let second = past.stack.connect("bob", "ios/phone", 0, via).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
+    deployment.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    deployment.im.channel("other").add_members(["carol"]).await.unwrap();
+    say(&deployment, "alice", "bob", "Lunch tomorrow? 午饭").await;
+    say(&deployment, "bob", "carol", "lunch with alice").await;
+    say(&deployment, "alice", "carol", "lunch without bob").await;
+    say_to(&deployment, "team", "carol", "team LUNCH").await;
+    say_to(&deployment, "other", "carol", "another lunch").await;
+    deployment.archived().await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
+    let second = deployment.stack.connect("bob", "ios/phone", 0, via).await;
     for bob in [&bob, &second] {
         let page = find(bob, Search::new("lunch")).await;
         assert_eq!(texts(&page), ["team LUNCH", "lunch with alice", "Lunch tomorrow? 午饭"]);
@@ -81,32 +82,32 @@ async fn a_device_finds_what_its_user_may_see(setup: Setup, via: Via) {
     let refused = bob.client().search(other, 0).await.unwrap_err();
     assert!(matches!(refused, RequestError::Refused { kind: RefusalKind::Rule, .. }), "{refused}");
     // Whoever leaves a channel finds nothing of it any more.
-    past.im.channel("team").remove_members(["bob"]).await.unwrap();
+    deployment.im.channel("team").remove_members(["bob"]).await.unwrap();
     assert_eq!(alone(Search::new("lunch")).await, 2);
     // The back end sees the same.
-    let page = past.im.search(&id("carol"), &Search::new("lunch"), 10).await.unwrap();
+    let page = deployment.im.search(&id("carol"), &Search::new("lunch"), 10).await.unwrap();
     assert_eq!(page.messages.len(), 4);
 }
 
 async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
-    past.im.channel("team").add_members(["bob"]).await.unwrap();
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
+    deployment.im.channel("team").add_members(["bob"]).await.unwrap();
     let mut expected = Vec::new();
     for number in 0..25 {
         let text = format!("word {number}");
         match number % 2 {
-            0 => _ = say(&past, "alice", "bob", text.as_str()).await,
-            _ => say_to(&past, "team", "alice", &text).await,
+            0 => _ = say(&deployment, "alice", "bob", text.as_str()).await,
+            _ => say_to(&deployment, "team", "alice", &text).await,
         }
         expected.insert(0, text);
     }
     // Few of them fit into a frame.
     for number in 25..30 {
-        say(&past, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
+        say(&deployment, "alice", "bob", format!("word {number} {}", "x".repeat(30_000))).await;
         expected.insert(0, format!("word {number}"));
     }
-    past.settled().await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    deployment.archived().await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     let mut search = Search::new("word");
     let mut found = Vec::new();
     let mut pages = 0;
@@ -123,26 +124,26 @@ async fn a_search_goes_on_where_a_page_ended(setup: Setup, via: Via) {
 }
 
 async fn what_a_user_has_deleted_is_not_found(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
-    past.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
-    say(&past, "alice", "bob", "lunch 1").await;
-    say(&past, "carol", "bob", "lunch 2").await;
-    say(&past, "alice", "bob", "lunch 3").await;
-    say_to(&past, "team", "carol", "lunch 4").await;
-    say_to(&past, "team", "carol", "lunch 5").await;
-    past.settled().await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
+    deployment.im.channel("team").add_members(["bob", "carol"]).await.unwrap();
+    say(&deployment, "alice", "bob", "lunch 1").await;
+    say(&deployment, "carol", "bob", "lunch 2").await;
+    say(&deployment, "alice", "bob", "lunch 3").await;
+    say_to(&deployment, "team", "carol", "lunch 4").await;
+    say_to(&deployment, "team", "carol", "lunch 5").await;
+    deployment.archived().await;
     for (name, seq) in [(Recipient::User(id("alice")), 2), (Recipient::Channel("team".parse().unwrap()), 1)] {
         let delete = ConversationChange::new().delete(seq);
-        past.im.set_conversation(&id("bob"), name, delete).await.unwrap();
+        deployment.im.set_conversation(&id("bob"), name, delete).await.unwrap();
     }
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     let found = find(&bob, Search::new("lunch")).await;
     assert_eq!(texts(&found), ["lunch 5", "lunch 3", "lunch 2"], "in each its own part");
     let with_alice = Search::new("lunch").within(Conversation::User(id("alice")));
     assert_eq!(texts(&find(&bob, with_alice).await), ["lunch 3"]);
     let inbox = Search::new("lunch").within(Conversation::Inbox);
     assert_eq!(texts(&find(&bob, inbox).await), ["lunch 3", "lunch 2", "lunch 1"], "the inbox as a whole");
-    let carol = past.stack.connect("carol", "web/tab", 0, via).await;
+    let carol = deployment.stack.connect("carol", "web/tab", 0, via).await;
     assert_eq!(find(&carol, Search::new("lunch")).await.messages.len(), 3, "others still see it all");
 }
 
@@ -160,8 +161,8 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
     service.shutdown().await;
     drop(stack);
 
-    let past = Past::start_with_sqlite(setup).await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     let long = "x".repeat(MAX_SEARCH_BYTES + 1);
     let many: Vec<_> = (0..17).map(|number| number.to_string()).collect();
     for wrong in ["", " ", &long, &many.join(" ")] {
@@ -172,15 +173,15 @@ async fn what_cannot_be_searched_is_refused(setup: Setup, via: Via) {
         assert_eq!(find(&bob, Search::new(injected)).await.messages, []);
     }
     // A place that is not the user's own is no way to what others have.
-    say(&past, "alice", "carol", "secret").await;
-    past.settled().await;
+    say(&deployment, "alice", "carol", "secret").await;
+    deployment.archived().await;
     let message_id = MessageId::from_u64(u64::MAX >> 1).unwrap();
     let place = SearchPlace { channel: Some("other".parse().unwrap()), message_id };
     assert_eq!(find(&bob, Search::new("secret").before(place)).await.messages, []);
 }
 
 async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
     // More than the log keeps, so that a part is in the store alone.
     let mut ids = Vec::new();
     for number in 0..150 {
@@ -188,10 +189,10 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
             0 => Content::custom("order.paid", number.to_string()),
             _ => Content::text(number.to_string()),
         };
-        ids.push(say(&past, "alice", "bob", content).await);
+        ids.push(say(&deployment, "alice", "bob", content).await);
     }
-    past.settled().await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
+    deployment.archived().await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
     let alice = Conversation::User(id("alice"));
     let ask = async |query: HistoryQuery, limit| {
         let page = bob.client().history(alice.clone(), query, limit).await.unwrap();
@@ -234,15 +235,16 @@ async fn history_by_message_time_and_kind(setup: Setup, via: Via) {
 }
 
 async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
-    past.im.channel("room:1").add_members(["bob"]).await.unwrap();
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
+    deployment.im.channel("room:1").add_members(["bob"]).await.unwrap();
     for number in 0..150 {
-        say(&past, "alice", "bob", format!("word {number}")).await;
+        say(&deployment, "alice", "bob", format!("word {number}")).await;
     }
-    say_to(&past, "room:1", "alice", "word").await;
-    past.settled().await;
-    let bob = past.stack.connect("bob", "web/tab", 0, via).await;
-    let lines: Vec<String> = past.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
+    say_to(&deployment, "room:1", "alice", "word").await;
+    deployment.archived().await;
+    let bob = deployment.stack.connect("bob", "web/tab", 0, via).await;
+    let lines: Vec<String> =
+        deployment.im.export(&id("bob"), &Conversation::Inbox).try_collect().await.unwrap();
     let texts = lines.iter().map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         (line["seq"].as_u64().unwrap(), line["content"]["text"].as_str().unwrap().to_owned())
@@ -251,7 +253,7 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     assert_eq!(texts.collect::<Vec<_>>(), expected, "from the store, and then from the log");
 
     let old = Retention::new().channels_with_prefix("room:", Duration::ZERO);
-    let cleaners = [past.im.retention(old.clone()).unwrap(), past.im.retention(old).unwrap()];
+    let cleaners = [deployment.im.retention(old.clone()).unwrap(), deployment.im.retention(old).unwrap()];
     wait_until("the room is empty", PATIENCE, async || {
         let (first, second) = tokio::join!(cleaners[0].run_once(), cleaners[1].run_once());
         first.unwrap();
@@ -262,13 +264,13 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     .await;
     let page = bob.client().search(Search::new("word"), 200).await.unwrap();
     assert_eq!(page.messages.len(), 150, "what no rule names stays");
-    let logs = past.store.logs(None, 10).await.unwrap();
+    let logs = deployment.store.logs(None, 10).await.unwrap();
     assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
 }
 
 /// Signs alone have nothing that an index could offer; what is found is what has them, all the same.
 async fn signs_mean_themselves(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
     let said = [
         "what?!",
         "100 %",
@@ -286,12 +288,12 @@ async fn signs_mean_themselves(setup: Setup, via: Via) {
         "-",
     ];
     for text in said {
-        say(&past, "alice", "bob", text).await;
+        say(&deployment, "alice", "bob", text).await;
     }
-    past.settled().await;
+    deployment.archived().await;
     let clients = [
-        past.stack.connect("bob", "web/tab", 0, via).await,
-        past.stack.connect("bob", "ios/phone", 0, via).await,
+        deployment.stack.connect("bob", "web/tab", 0, via).await,
+        deployment.stack.connect("bob", "ios/phone", 0, via).await,
     ];
     for sign in [
         "?", "!", "?!", "...", ".", "%", "_", "、", "。", "\0", "'", "\"", "\\", "(", "()", "*", "-", "🙂",
@@ -310,10 +312,10 @@ async fn signs_mean_themselves(setup: Setup, via: Via) {
 
 async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     const OLD: usize = 700;
-    let past = Past::start_with_sqlite(setup).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
     let mut ids = Vec::new();
     for number in 0..OLD {
-        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+        ids.push(say(&deployment, "alice", "bob", number.to_string()).await);
     }
     // What is said from here on is kept, and so is what the log has.
     wait_until("a later time", PATIENCE, async || now_ms() > ids[OLD - 1].unix_ms() + 5).await;
@@ -321,15 +323,15 @@ async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     let began = now_ms();
     wait_until("a later time", PATIENCE, async || now_ms() > began + 20).await;
     for number in OLD..OLD + 300 {
-        ids.push(say(&past, "alice", "bob", number.to_string()).await);
+        ids.push(say(&deployment, "alice", "bob", number.to_string()).await);
     }
-    past.settled().await;
+    deployment.archived().await;
     let bob = id("bob");
-    let mut lines = std::pin::pin!(past.im.export(&bob, &Conversation::Inbox));
+    let mut lines = std::pin::pin!(deployment.im.export(&bob, &Conversation::Inbox));
     let mut seqs = Vec::new();
     let cleaning = async {
         let rule = Retention::new().by(move |_| Some(young.elapsed()));
-        past.im.retention(rule).unwrap().run_once().await.unwrap()
+        deployment.im.retention(rule).unwrap().run_once().await.unwrap()
     };
     let exporting = async {
         while let Some(line) = lines.try_next().await.unwrap() {
@@ -349,7 +351,7 @@ async fn an_export_goes_on_while_messages_are_deleted(setup: Setup, via: Via) {
     assert!(seqs.ends_with(&kept), "all that was not to be deleted");
     // What is left is what a device sees.
     for name in ["web/tab", "ios/phone"] {
-        let client = past.stack.connect("bob", name, 0, via).await;
+        let client = deployment.stack.connect("bob", name, 0, via).await;
         let page = client.client().history(Conversation::Inbox, HistoryRange::After(0), 50).await.unwrap();
         assert_eq!(page.messages[0].position.as_ref().unwrap().seq, OLD as u64 + 1);
     }

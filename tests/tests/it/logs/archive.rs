@@ -1,4 +1,4 @@
-//! What is archived is not lost, whatever ends in between, and is in the database once.
+//! Archived messages are stored exactly once, whichever process ends in between.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Nothing lost, doubled or shuffled: logs, cursors, resets, and retries that have one effect.
+//! Logs, cursors, resets and retries: nothing is lost, duplicated or reordered.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Back ends that come and go while devices go on.
+//! Back ends that come and go while devices stay connected.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

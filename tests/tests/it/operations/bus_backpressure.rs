@@ -1,4 +1,4 @@
-//! A bus that takes nothing does not keep a server from delivering.
+//! A server keeps delivering while the bus accepts nothing.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! `im-server` as its operators run it: `--dev`, `--config FILE`, variables, signals; and what it refuses to start with.
+//! `im-server` as operators run it: `--dev`, `--config FILE`, variables, signals, and refusals to start.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Servers that hold as many connections as they may.
+//! Servers at their connection limit.
 
 use im_sdk::client::{CloseCode, Event};
 use im_tests::{

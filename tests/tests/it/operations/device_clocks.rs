@@ -1,4 +1,4 @@
-//! Devices whose clocks are wrong: nobody notices, not even they.
+//! Devices with wrong clocks work without anybody noticing.
 
 use std::{env, path::Path, process::Stdio, sync::Arc};
 
@@ -7,7 +7,7 @@ use im_sdk::{
     client::{Client, ClientConfig, SqliteStore},
     id::UserId,
 };
-use im_tests::{Setup, Stack, Via, group::serve, stack::token};
+use im_tests::{Setup, Stack, Via, channels::serve, stack::token};
 use tokio::process::Command;
 
 /// Where Debian's package `faketime` has its library.

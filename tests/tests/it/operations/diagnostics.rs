@@ -1,4 +1,5 @@
-//! What operators see: the commonest mistakes of a deployment are said, once and not in a flood, by whoever notices them.
+//! Diagnostics for operators: the commonest mistakes of a deployment are logged, throttled, by the process that notices
+//! them.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +17,7 @@ use im_sdk::{
 };
 use im_server::{Server, ServerConfig, TlsConfig};
 use im_tests::{
-    ImServer, Log, NatsServer, RedisOptions, RedisServer, Setup, Stack, TestClient, Via,
+    ImServer, LogCapture, NatsServer, RedisOptions, RedisServer, Setup, Stack, TestClient, Via,
     raw::{Heard, Raw},
     stack::{AUDIENCE, Certificate, ISSUER, KEY_ID, PATIENCE, SECRET, ServerOptions, token},
     wait_until,
@@ -35,7 +36,7 @@ fn mint(key_id: &str, secret: &str, issuer: &str, audience: &str) -> String {
     TokenMinter::new(key, issuer, audience).mint(&UserId::parse("mallory").unwrap(), hour).unwrap()
 }
 
-async fn wait_for_line(log: &Log, something: &str) {
+async fn wait_for_line(log: &LogCapture, something: &str) {
     wait_until(something, PATIENCE, async || !log.lines(something).is_empty()).await;
 }
 
@@ -56,7 +57,7 @@ async fn told(stack: &Stack, endpoint: &str, token: String) -> String {
 #[tokio::test]
 async fn refused_tokens_are_logged_by_reason_and_devices_hear_the_error_alone() {
     const OTHER: &str = "another secret that is long enough for HS256";
-    let log = Log::start();
+    let log = LogCapture::start();
     let stack = Stack::start(Setup::Embedded, 1).await;
     for via in [Via::WebSocket, Via::Quic] {
         let endpoint = stack.servers[0].endpoint(via);
@@ -97,7 +98,7 @@ async fn refused_tokens_are_logged_by_reason_and_devices_hear_the_error_alone() 
 #[tokio::test]
 async fn that_no_back_end_listens_is_said_once_and_when_it_is_over() {
     for setup in [Setup::Embedded, Setup::Clustered] {
-        let log = Log::start();
+        let log = LogCapture::start();
         let stack = Stack::start(setup, 1).await;
         let said = |something: &str| match &stack.servers[0] {
             im_tests::stack::StackServer::Process(server) => server.output().matches(something).count(),
@@ -148,7 +149,7 @@ fn patient(websocket_tls: bool) -> ServerOptions {
 
 #[tokio::test]
 async fn a_plain_port_answers_http_and_tls() {
-    let log = Log::start();
+    let log = LogCapture::start();
     let stack = Stack::start_with(Setup::Embedded, 1, patient(false)).await;
     let endpoint = stack.servers[0].endpoint(Via::WebSocket);
     for request in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health HTTP/1.0\r\n\r\n"] {
@@ -167,7 +168,7 @@ async fn a_plain_port_answers_http_and_tls() {
 
 #[tokio::test]
 async fn a_port_with_tls_answers_who_has_none() {
-    let log = Log::start();
+    let log = LogCapture::start();
     let stack = Stack::start_with(Setup::Embedded, 1, patient(true)).await;
     let endpoint = stack.servers[0].endpoint(Via::WebSocket);
     let answer = ask(address(&endpoint), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -211,7 +212,7 @@ async fn a_redis_that_throws_logs_away_is_warned_of() {
     };
     let nats = NatsServer::start().await;
     let bad = RedisServer::start_with(policy("allkeys-lru")).await;
-    let log = Log::start();
+    let log = LogCapture::start();
     let connect = async |redis: &RedisServer| {
         Cluster::connect(ClusterConfig::new([redis.address()], [nats.address()])).await.unwrap()
     };
@@ -272,7 +273,7 @@ async fn a_full_redis_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn an_outage_of_nats_is_two_lines_with_its_address() {
-    let log = Log::start();
+    let log = LogCapture::start();
     let mut nats = NatsServer::start().await;
     let address = nats.address().strip_prefix("nats://").unwrap().to_owned();
     let _bus = NatsBus::connect(&ClusterConfig::new(NONE, [nats.address()])).await.unwrap();

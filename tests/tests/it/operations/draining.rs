@@ -1,4 +1,4 @@
-//! Servers that leave: their devices go elsewhere one after another, and lose nothing.
+//! Draining servers: their devices move to other servers gradually and lose nothing.
 
 use std::{
     io::ErrorKind,
@@ -13,7 +13,7 @@ use im_sdk::{
     id::UserId,
 };
 use im_tests::{
-    Leaving, Setup, Stack, TestClient, Via, everywhere,
+    DrainingServer, Setup, Stack, TestClient, Via, everywhere,
     raw::{Heard, Raw},
     stack::{PATIENCE, ServerOptions, token},
     wait_until,
@@ -161,14 +161,14 @@ async fn devices_are_asked_to_leave_one_after_another(setup: Setup, via: Via) {
 async fn who_has_not_left_is_served(setup: Setup, via: Via) {
     let mut stack = start(setup, 2, LONG).await;
     let im = stack.backend().await;
-    let _service = im_tests::group::serve(&im).await;
+    let _service = im_tests::channels::serve(&im).await;
     let [mut publishes, mut kicked, mut displaced] = [
         log_in(&stack, "publishes", via).await,
         log_in(&stack, "is-kicked", via).await,
         log_in(&stack, "is-displaced", via).await,
     ];
     let mut other = stack.connect("other", "web/tab", 1, via).await;
-    let leaving = Leaving::first_of(&mut stack).await;
+    let leaving = DrainingServer::drain_first(&mut stack).await;
     other.publish("publishes", "hi").await.unwrap();
     until(&mut publishes, |frame| matches!(frame, Body::Push(_))).await;
     let text = pb::content::Body::Text(pb::Text { text: "hi yourself".into() });
@@ -184,7 +184,7 @@ async fn who_has_not_left_is_served(setup: Setup, via: Via) {
     let _elsewhere = stack.connect("is-displaced", "web/other", 0, via).await;
     assert_eq!(displaced.closed().await, CloseCode::Replaced);
     drop(publishes);
-    leaving.left(PATIENCE).await;
+    leaving.exited(PATIENCE).await;
 }
 
 async fn who_comes_is_refused_at_once(setup: Setup, via: Via) {
@@ -192,7 +192,7 @@ async fn who_comes_is_refused_at_once(setup: Setup, via: Via) {
     let (quic, websocket) = (stack.servers[0].endpoint(Via::Quic), stack.servers[0].endpoint(Via::WebSocket));
     let endpoints = [stack.servers[0].endpoint(via), stack.servers[1].endpoint(via)];
     let stays = log_in(&stack, "stays", via).await;
-    let leaving = Leaving::first_of(&mut stack).await;
+    let leaving = DrainingServer::drain_first(&mut stack).await;
     let refused = Raw::quic(&quic, &stack.certificate).await.map(drop).unwrap_err();
     assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
     let refused = TcpStream::connect(websocket.replace("ws://", "")).await.unwrap_err();
@@ -201,7 +201,7 @@ async fn who_comes_is_refused_at_once(setup: Setup, via: Via) {
     let mut client = stack.open("comes", "web/tab", &endpoints);
     assert_eq!(client.connected().await, endpoints[1]);
     drop(stays);
-    leaving.left(PATIENCE).await;
+    leaving.exited(PATIENCE).await;
 }
 
 async fn a_drain_ends_when_nobody_is_left(setup: Setup, via: Via) {
@@ -212,17 +212,17 @@ async fn a_drain_ends_when_nobody_is_left(setup: Setup, via: Via) {
     }
     // Who is on the way in holds nothing up either.
     let _arriving = Raw::connect(&stack, 0, via).await;
-    let mut leaving = Leaving::first_of(&mut stack).await;
+    let mut leaving = DrainingServer::drain_first(&mut stack).await;
     let stays = raws.remove(0);
     drop(raws);
     wait_until("the others have left", PATIENCE, async || {
         stack.cluster().routes().locate(&users("user", 5)[1..]).await.unwrap().iter().all(Vec::is_empty)
     })
     .await;
-    assert!(!leaving.has_left(), "one is still there");
+    assert!(!leaving.has_exited(), "one is still there");
     drop(stays);
     // It does not go on asking those who have left.
-    leaving.left(PATIENCE).await;
+    leaving.exited(PATIENCE).await;
 }
 
 async fn a_drain_ends_with_the_lease(setup: Setup, via: Via) {
@@ -231,13 +231,13 @@ async fn a_drain_ends_with_the_lease(setup: Setup, via: Via) {
     let mut stack = Stack::start_with(setup, 1, options).await;
     let mut raws = [log_in(&stack, "first", via).await, log_in(&stack, "second", via).await];
     let id = stack.server_id(&stack.servers[0]).await;
-    let leaving = Leaving::first_of(&mut stack).await;
+    let leaving = DrainingServer::drain_first(&mut stack).await;
     // As a Redis does that forgets. From here on nothing is sent to these devices.
     stack.cluster().routes().end_server_lease(&id).await.unwrap();
     for raw in &mut raws {
         assert_eq!(raw.closed().await, CloseCode::GoingAway);
     }
-    leaving.left(PATIENCE).await;
+    leaving.exited(PATIENCE).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Devices that obey `GoAway` while messages come and go.
+//! Devices that follow `GoAway` while messages arrive and leave.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,9 @@ use im_sdk::{
     id::UserId,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::serve,
+    Setup, Stack, Via,
+    channels::serve,
+    everywhere,
     stack::{PATIENCE, ServerOptions},
 };
 use tokio::time::{interval, timeout};

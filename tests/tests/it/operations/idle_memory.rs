@@ -1,4 +1,4 @@
-//! What an idle WebSocket connection costs a server in memory. A bound, not a benchmark.
+//! Memory of an idle WebSocket connection on the server: a bound, not a benchmark.
 
 use futures_util::{StreamExt, stream};
 use im_tests::{Setup, Stack, Via, raw::Raw, stack::StackServer};

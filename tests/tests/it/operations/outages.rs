@@ -1,4 +1,4 @@
-//! Redis or NATS is away: nothing hangs, and nothing is claimed that is not so.
+//! Outages of Redis or NATS: nothing hangs, and no result claims more than is certain.
 
 use std::{
     sync::{

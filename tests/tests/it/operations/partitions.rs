@@ -1,4 +1,4 @@
-//! A server that alone is cut off from Redis or from NATS: its devices go to others, which reach them, and it comes back by itself.
+//! A single server without Redis or NATS: its devices move to other servers, and it recovers by itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A device whose network changes: its QUIC connection goes on from another address.
+//! QUIC connections migrate to a device's new address.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! Connections whose route got lost.
+//! The route audit restores lost routes and closes displaced connections.
 
 use std::time::Duration;
 

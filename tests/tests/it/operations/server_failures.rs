@@ -1,4 +1,4 @@
-//! Servers that die and servers that freeze.
+//! Servers that crash or freeze.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! Where devices are sent: the list of servers that back ends hand out, and devices that outlive all servers that they knew.
+//! The list of servers that back ends hand out, and devices that outlive every server that they knew.
 
 use std::{
     sync::{

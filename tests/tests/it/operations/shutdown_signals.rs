@@ -1,4 +1,4 @@
-//! Operators who do not wait for a drain.
+//! Second and third shutdown signals cut a drain short.
 
 use std::{
     future::ready,
@@ -11,8 +11,8 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 use im_tests::{
-    ImServer, Leaving, Setup, Stack, Via,
-    group::serve,
+    DrainingServer, ImServer, Setup, Stack, Via,
+    channels::serve,
     raw::Raw,
     stack::{PATIENCE, ServerOptions, StackServer, variables},
 };
@@ -47,7 +47,7 @@ async fn stranded(stack: &Stack) -> [Raw; 2] {
 
 /// Has the first server, a process, drain.
 async fn drain(stack: &mut Stack) -> ImServer {
-    let Leaving::Process(server) = Leaving::first_of(stack).await else { unreachable!() };
+    let DrainingServer::Process(server) = DrainingServer::drain_first(stack).await else { unreachable!() };
     server
 }
 
@@ -126,7 +126,7 @@ async fn a_third_signal_stops_at_once() {
     // Else the second one would be enough.
     stack.services().unwrap().redis.stop();
     server.ask_to_end();
-    server.says("a second signal").await;
+    server.wait_for_log("a second signal").await;
     server.ask_to_end();
     server.exited(HURRIED).await;
     let output = server.output();

@@ -1,13 +1,13 @@
-//! How few rights servers and back ends get by with. Every clustered test runs under them; here is what they keep out, and that
-//! the documents show the same.
+//! Least permissions of servers and back ends. Every clustered test runs with them; these tests show what they forbid,
+//! and that the documents list the same.
 
 use std::collections::HashSet;
 
 use im_sdk::backend::{Message, channel, user};
 use im_tests::{
     Setup, Stack, Via,
-    group::serve,
-    rights::{self, Role},
+    channels::serve,
+    permissions::{self, Role},
 };
 use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 
@@ -131,9 +131,9 @@ fn the_documents_show_these_rights() {
             assert_eq!(words(line), words(role.redis()), "{name}: {}", role.user());
         }
         for allowed in [
-            format!("publish: {{ allow: {} }}", rights::NATS_SERVER_PUBLISH),
-            format!("subscribe: {{ allow: {} }}", rights::NATS_BACKEND_SUBSCRIBE),
-            format!("publish: {{ allow: {} }}", rights::NATS_BACKEND_PUBLISH),
+            format!("publish: {{ allow: {} }}", permissions::NATS_SERVER_PUBLISH),
+            format!("subscribe: {{ allow: {} }}", permissions::NATS_BACKEND_SUBSCRIBE),
+            format!("publish: {{ allow: {} }}", permissions::NATS_BACKEND_PUBLISH),
         ] {
             assert!(text.contains(&allowed), "{name} lacks {allowed}");
         }

@@ -1,4 +1,4 @@
-//! Who may be connected at the same time, also on different servers.
+//! Login policies: simultaneous connections of one user, also on different servers.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Bytes that nobody wrote, everywhere where bytes come in: from devices, and on every subject of the bus. Nothing panics, and
-//! whoever keeps to the protocol is served all the same.
+//! Malformed input from devices and on every bus subject: nothing panics, and others are still served.
 
 use std::sync::{
     Once,
@@ -62,7 +61,8 @@ fn panics() -> &'static AtomicUsize {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let is_a_failed_test = panic.location().is_some_and(|location| location.file().starts_with("tests/"));
+            let is_a_failed_test =
+                panic.location().is_some_and(|location| location.file().starts_with("tests/"));
             if !is_a_failed_test {
                 PANICS.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,4 +1,4 @@
-//! Devices that do not keep to the protocol: each is told so and goes; nobody else notices.
+//! Devices that violate the protocol are told so and disconnected, and nobody else notices.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Limits of how often something may be done: who is too fast is slowed down, loses nothing, and is nobody else's trouble.
+//! Rate limits slow a fast sender down without loss and without effect on others.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What one user, or somebody who is not let in yet, may take of a server.
+//! Server resources that one user, or a connection before login, can take.
 
 use im_proto::{
     frame,
@@ -156,8 +156,8 @@ async fn a_stranger_is_told_no_more_than_that_the_token_is_wrong() {
 async fn a_signal_is_small() {
     let stack = Stack::start(Setup::Embedded, 1).await;
     let im = stack.backend().await;
-    let _service = im_tests::live::Host::default().serve(&im).await;
-    let alice = im_tests::live::device(&stack, "alice", "web/tab", 0, Via::WebSocket).await;
+    let _service = im_tests::permissive_handler::PermissiveHandler::default().serve(&im).await;
+    let alice = im_tests::permissive_handler::device(&stack, "alice", "web/tab", 0, Via::WebSocket).await;
     let mut bob = Raw::connect(&stack, 0, Via::WebSocket).await;
     bob.log_in("bob").await;
     let signal = |bytes: usize| Signal::custom("app.moved", vec![7; bytes]);

@@ -1,4 +1,4 @@
-//! Tokens under every kind of key, from a server's configuration file to `Welcome`.
+//! Tokens signed with every kind of key, from the server's configuration file to `Welcome`.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Who gets in: good tokens only, and everybody else learns why.
+//! Tokens: only valid ones are accepted, and refusals say why.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! What is really in Redis and on NATS, and with how few rights a server gets by.
+//! Contents of Redis and NATS, and the few permissions that a server needs.
 
 use std::future::ready;
 

@@ -1,4 +1,4 @@
-//! Connections that never become a device: each has a time and a place among those who arrive, and nobody else waits for it.
+//! Connections that never finish their handshake: limited in time and number, and no obstacle to others.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

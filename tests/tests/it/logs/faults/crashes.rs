@@ -1,4 +1,4 @@
-//! A Redis, or a process with a log in a file, that is killed, frozen, or refuses.
+//! A Redis, or a process with a log in a file, that is killed, frozen, or refuses writes.
 
 use std::{
     io::{BufRead, BufReader, Write},

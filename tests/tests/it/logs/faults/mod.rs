@@ -1,4 +1,4 @@
-//! What the logs promise when Redis, its replicas, its cluster or a back end's own process fail.
+//! Guarantees of the logs when Redis, its replicas, its cluster or the back-end process fails.
 
 mod crashes;
 mod read_cost;

@@ -1,4 +1,4 @@
-//! What reads cost Redis, and what lies beside a log.
+//! Redis commands per read, and the keys beside a log.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Slots that move in a Redis Cluster, and its connections that break.
+//! Slots that migrate in a Redis Cluster, and connections to it that break.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! Replicas that must have an entry before it counts.
+//! Appends that count only once a replica has them.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! How long logs in Redis last, and what a full Redis still does.
+//! Expiry of logs in Redis, and operations that still work on a full Redis.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Contents and changes of messages.
+//! Invalid contents and changes of messages.
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
@@ -10,9 +10,10 @@ use im_sdk::{
     id::MessageId,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{group, serve},
-    live::Host,
+    Setup, Stack, Via,
+    channels::{group, serve},
+    everywhere,
+    permissive_handler::PermissiveHandler,
     raw::Heard,
 };
 use prost::Message as _;
@@ -106,7 +107,7 @@ async fn contents_too_large_or_too_deep(setup: Setup, via: Via) {
 async fn changes_of_what_is_not_theirs(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
     im.channel("others").add_members(["mallory"]).await.unwrap();
     let mut devices = three(&stack, via).await;

@@ -1,4 +1,4 @@
-//! Devices that write more than others can read.
+//! Devices that write faster than others can read.
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
@@ -6,20 +6,21 @@ use im_sdk::{
     cluster::{DeviceAck, LogId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    past::keeping,
+    Setup, Stack, Via,
+    archiving_stack::bounded_logs,
+    everywhere,
     raw::{Heard, Raw},
 };
 
 use super::{id, last};
 
 /// How many entries logs keep here.
-const KEPT: u64 = 80;
+const LOG_ENTRIES: u64 = 80;
 
 everywhere!(a_flood_does_not_push_out_what_another_sent);
 
 async fn a_flood_does_not_push_out_what_another_sent(setup: Setup, via: Via) {
-    let stack = Stack::start_keeping(setup, 1, keeping(KEPT)).await;
+    let stack = Stack::start_with_logs(setup, 1, bounded_logs(LOG_ENTRIES)).await;
     let im = stack.backend().await;
     let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
     // Bob has read something, and is away.
@@ -36,7 +37,7 @@ async fn a_flood_does_not_push_out_what_another_sent(setup: Setup, via: Via) {
             Ok(_) => number += 1,
             Err(refused) => break refused,
         }
-        assert!(number < 4 * KEPT, "everything is taken");
+        assert!(number < 4 * LOG_ENTRIES, "everything is taken");
     };
     assert_eq!(refused.kind(), pb::RefusalKind::TooMany, "{refused:?}");
     assert!(refused.reason.contains("no room") && refused.retry_after_ms >= 1000, "{refused:?}");

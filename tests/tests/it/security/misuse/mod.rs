@@ -1,5 +1,5 @@
-//! Devices that keep to the protocol and ask for too much, for nonsense, or for what is not theirs: each is told so, and nothing
-//! changes for anybody.
+//! Devices that keep to the protocol and ask for too much, for nonsense or for what belongs to others: they are
+//! refused, and nothing changes for anybody.
 
 mod contents;
 mod floods;
@@ -12,8 +12,8 @@ use im_proto::{pb, pb::frame::Body, pb::request::Question};
 use im_sdk::{cluster::LogId, id::UserId};
 use im_tests::{
     Stack, Via,
-    phone::Phone,
     raw::{Heard, Raw},
+    timeline_device::TimelineDevice,
 };
 
 fn id(name: &str) -> UserId {
@@ -21,11 +21,11 @@ fn id(name: &str) -> UserId {
 }
 
 /// Two devices of alice's, one of bob's.
-async fn three(stack: &Stack, via: Via) -> [Phone; 3] {
+async fn three(stack: &Stack, via: Via) -> [TimelineDevice; 3] {
     [
-        Phone::connect(stack, "alice", "ios/phone", 0, via).await,
-        Phone::connect(stack, "alice", "web/tab", 0, via).await,
-        Phone::connect(stack, "bob", "desktop/pc", 0, via).await,
+        TimelineDevice::connect(stack, "alice", "ios/phone", 0, via).await,
+        TimelineDevice::connect(stack, "alice", "web/tab", 0, via).await,
+        TimelineDevice::connect(stack, "bob", "desktop/pc", 0, via).await,
     ]
 }
 

@@ -1,13 +1,14 @@
-//! Members who were removed, and whose devices would rather go on hearing the channel: they do not, whatever got lost.
+//! Removed members whose devices try to keep receiving a channel, also when messages of the removal get lost.
 
 use std::time::Duration;
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{backend::Message, id::Device};
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::serve,
-    live::{Host, device, presence},
+    Setup, Stack, Via,
+    channels::serve,
+    everywhere,
+    permissive_handler::{PermissiveHandler, device, presence},
     raw::{Heard, Raw},
     stack::{PATIENCE, ServerOptions},
     wait_until,
@@ -98,7 +99,7 @@ async fn a_sync_leaves_what_is_not_joined_any_more(setup: Setup, via: Via) {
 async fn nobody_is_watched_for_ever(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut bob = device(&stack, "bob", "web/tab", 0, via).await;
     bob.client().watch([id("alice"), id("carol")]).await.unwrap();
     let alice = device(&stack, "alice", "web/tab", 0, via).await;

@@ -1,4 +1,4 @@
-//! Conversations, histories and floods of questions.
+//! Invalid requests for conversations and histories, and floods of requests.
 
 use im_proto::{pb, pb::frame::Body, pb::request::Question};
 use im_sdk::{
@@ -8,7 +8,8 @@ use im_sdk::{
     cluster::BusEvent,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere, group::serve, live::device, past::Past, stack::PATIENCE, wait_until,
+    Setup, Stack, Via, archiving_stack::ArchivingStack, channels::serve, everywhere,
+    permissive_handler::device, stack::PATIENCE, wait_until,
 };
 use prost::Message as _;
 
@@ -93,18 +94,18 @@ async fn conversations_in_great_numbers(setup: Setup, via: Via) {
 }
 
 async fn history_that_makes_no_sense(setup: Setup, via: Via) {
-    let past = Past::start_with_sqlite(setup).await;
+    let deployment = ArchivingStack::start_with_sqlite(setup).await;
     let mut ids = Vec::new();
     for number in 1..=150 {
         let message = Message::to(user("bob")).from("alice").text(number.to_string());
-        ids.push(past.im.send(message).await.unwrap().message_id.as_u64());
+        ids.push(deployment.im.send(message).await.unwrap().message_id.as_u64());
     }
-    past.settled().await;
+    deployment.archived().await;
     let clients = [
-        device(&past.stack, "bob", "ios/phone", 0, via).await,
-        device(&past.stack, "bob", "desktop/pc", 0, via).await,
+        device(&deployment.stack, "bob", "ios/phone", 0, via).await,
+        device(&deployment.stack, "bob", "desktop/pc", 0, via).await,
     ];
-    let mut mallory = raw(&past.stack, "bob", via).await;
+    let mut mallory = raw(&deployment.stack, "bob", via).await;
     let everywhere = || {
         [
             pb::history_request::Conversation::Inbox(true),

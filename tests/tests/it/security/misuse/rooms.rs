@@ -1,4 +1,4 @@
-//! Rooms that one is not in, and too many users to watch.
+//! Requests to rooms that the device is not in, and for the presence of too many users.
 
 use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::request::Question};
 use im_sdk::{
@@ -7,9 +7,10 @@ use im_sdk::{
     client::{Event, PublishError, RefusalKind, RequestError},
 };
 use im_tests::{
-    Setup, Stack, TestClient, Via, everywhere,
-    group::{group, until_marked},
-    live::{Host, device, presence, room_left, signal},
+    Setup, Stack, TestClient, Via,
+    channels::{events_before_marker, group},
+    everywhere,
+    permissive_handler::{PermissiveHandler, device, presence, room_left, signal},
 };
 
 use super::{ask, id, invalid, raw};
@@ -19,7 +20,7 @@ everywhere!(rooms_that_one_is_not_in, watching_too_many);
 async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let lobby = group("lobby");
     let mut alice = [
         device(&stack, "alice", "ios/phone", 0, via).await,
@@ -63,7 +64,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
     alice[0].client().publish(lobby.clone(), Content::text("again")).await.unwrap();
     assert_eq!(alice[0].text().await, "again");
     for (client, user) in [(&mut alice[1], "alice"), (&mut mallory[0], "mallory")] {
-        let before = until_marked(&im, client, user).await;
+        let before = events_before_marker(&im, client, user).await;
         let heard = before.iter().find(|event| matches!(event, Event::Message(_) | Event::Signal(_)));
         assert_eq!(heard, None);
     }
@@ -76,7 +77,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
 async fn watching_too_many(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
-    let _service = Host::default().serve(&im).await;
+    let _service = PermissiveHandler::default().serve(&im).await;
     let mut alice = [
         device(&stack, "alice", "ios/phone", 0, via).await,
         device(&stack, "alice", "web/tab", 0, via).await,

@@ -1,5 +1,4 @@
-//! What one user can do to others who never asked for it: with the rules of a handler that decides nothing, and the default
-//! budgets.
+//! Messages and signals to users who never asked for them, with a handler that decides nothing and the default budgets.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,9 +13,10 @@ use im_sdk::{
     cluster::LogId,
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
-    group::{group, serve, until_marked},
-    live::{device, signal},
+    Setup, Stack, Via,
+    channels::{events_before_marker, group, serve},
+    everywhere,
+    permissive_handler::{device, signal},
     raw::{Heard, Raw},
     stack::PATIENCE,
     wait_until,
@@ -176,7 +176,7 @@ async fn a_handler_decides_who_reaches_whom(setup: Setup, via: Via) {
     .await;
     carol.client().signal(id("bob"), Signal::typing()).await;
     assert_eq!(signal(&mut bob).await.from, id("carol"), "and nothing before it");
-    let events = until_marked(&im, &mut bob, "bob").await;
+    let events = events_before_marker(&im, &mut bob, "bob").await;
     assert!(!events.iter().any(|event| matches!(event, Event::ConversationsChanged(_))), "{events:?}");
     assert_eq!(last(&stack, LogId::Inbox(id("bob"))).await, 2, "its own message and the mark");
 }

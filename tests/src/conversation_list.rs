@@ -1,4 +1,4 @@
-//! What tests of lists of conversations share.
+//! Devices that keep a list of conversations.
 
 use im_sdk::{
     Recipient,
@@ -8,36 +8,36 @@ use im_sdk::{
 };
 use tokio::time::timeout;
 
-use crate::{Stack, TestClient, Via, group::group, stack::PATIENCE};
+use crate::{Stack, TestClient, Via, channels::group, stack::PATIENCE};
 
-/// A user.
+/// Parses a user id.
 pub fn id(name: &str) -> UserId {
     UserId::parse(name).expect("a user")
 }
 
-/// The conversation with a user.
+/// Returns the conversation with a user.
 pub fn peer(name: &str) -> Recipient {
     id(name).into()
 }
 
-/// The conversation in the team.
+/// Returns the conversation in the channel `team`.
 pub fn team() -> Recipient {
     group("team").into()
 }
 
-/// Sends a text; from nobody: as the back end itself.
+/// Sends a text. An empty `from` sends as the back end itself.
 pub async fn say(im: &Im, from: &str, to: &str, text: &str) {
     let message = Message::to(user(to)).text(text);
     let message = if from.is_empty() { message } else { message.from(from) };
     im.send(message).await.expect("it works");
 }
 
-/// Sends a text to the team.
+/// Sends a text to the channel `team`.
 pub async fn say_to_team(im: &Im, from: &str, text: &str) {
     im.send(Message::to(channel("team")).from(from).text(text)).await.expect("it works");
 }
 
-/// The position of a message with this text.
+/// Waits for a message with this text and returns its position.
 pub async fn position(client: &mut TestClient, text: &str) -> Position {
     client
         .next(text, |event| match event {
@@ -47,7 +47,7 @@ pub async fn position(client: &mut TestClient, text: &str) -> Position {
         .await
 }
 
-/// Name, last text and unread count of each.
+/// Returns the name, the last text and the unread count of each conversation.
 pub fn shown(conversations: &[ListedConversation]) -> Vec<(String, String, u32)> {
     let shown = conversations.iter().map(|listed| {
         let last = listed.last.as_ref().and_then(|last| last.content.as_text()).unwrap_or_default();
@@ -56,36 +56,37 @@ pub fn shown(conversations: &[ListedConversation]) -> Vec<(String, String, u32)>
     shown.collect()
 }
 
-/// What is to be shown of one.
+/// Returns a row as [`shown`] returns it.
 pub fn row(name: &str, last: &str, unread: u32) -> (String, String, u32) {
     (name.to_owned(), last.to_owned(), unread)
 }
 
-/// The whole list, from the back end.
+/// Requests the whole list from the back end.
 pub async fn whole(client: &TestClient) -> ConversationPage {
     client.client().conversations(0, 0).await.expect("it works")
 }
 
-/// A device with a list that it keeps.
+/// A device that keeps a list of conversations.
 #[derive(Debug)]
 pub struct Device {
     /// Its client.
     pub client: TestClient,
-    /// Its list.
+    /// The list that it keeps.
     pub list: ConversationList,
 }
 
 impl Device {
-    /// One that has an empty list.
+    /// Connects a device with an empty list.
     pub async fn connect(stack: &Stack, name: &str, device: &str, via: Via) -> Self {
         let client = stack.connect(name, device, 0, via).await;
         Self { client, list: ConversationList::new(id(name)) }
     }
 
-    /// Takes events until the list is as wanted; loads it when it says that it has to be. Returns how often.
+    /// Applies events until the list is as wanted, and loads the list whenever it asks for that. Returns the number of
+    /// loads.
     ///
     /// # Panics
-    /// When it does not come to that.
+    /// Panics if the list does not become as wanted.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&ConversationList) -> bool) -> u32 {
         let mut loads = 0;
         let looking = async {
@@ -104,7 +105,7 @@ impl Device {
             }
         };
         if timeout(PATIENCE, looking).await.is_err() {
-            panic!("waited in vain: {what}; there is {:?}", shown(&self.list.conversations()));
+            panic!("timed out waiting for: {what}; the list is {:?}", shown(&self.list.conversations()));
         }
         loads
     }

@@ -1,4 +1,4 @@
-//! A device that shows what it has: a client and a timeline.
+//! A device with a timeline of what it shows.
 
 use im_sdk::{
     client::{Conversation, Event, HistoryRange, MessageRef, PublishError, ReceivedMessage, RefusalKind},
@@ -9,21 +9,21 @@ use im_sdk::{
 
 use crate::{Stack, TestClient, Via};
 
-/// A device that shows what it has.
+/// A client, and a timeline of the messages that it has received.
 #[derive(Debug)]
-pub struct Phone {
-    /// Its user.
+pub struct TimelineDevice {
+    /// The user of the device.
     pub me: UserId,
-    /// The device itself.
+    /// The client.
     pub device: TestClient,
-    /// What it shows.
+    /// The messages that the device shows.
     pub timeline: Timeline,
-    /// All messages that have come, changes among them.
+    /// All messages received, including changes.
     pub received: Vec<ReceivedMessage>,
 }
 
-impl Phone {
-    /// One that is connected and up to date.
+impl TimelineDevice {
+    /// Connects a device and waits until it is up to date.
     pub async fn connect(stack: &Stack, user: &str, device: &str, server: usize, via: Via) -> Self {
         let mut client = stack.connect(user, device, server, via).await;
         client.up_to_date().await;
@@ -32,7 +32,7 @@ impl Phone {
         Self { me, device: client, timeline, received: Vec::new() }
     }
 
-    /// Takes what comes until it shows this, see [`shown`].
+    /// Applies events until the timeline shows `wanted`, in the form of [`shown`].
     pub async fn shows(&mut self, wanted: &[&str]) {
         let Self { device, timeline, received, me } = self;
         if shown(timeline) == wanted {
@@ -51,7 +51,7 @@ impl Phone {
         looking.await;
     }
 
-    /// What to name the message with this text by, once it has come.
+    /// Waits for the message with this text and returns a reference to it.
     pub async fn reference(&mut self, text: &str) -> MessageRef {
         let is_it = |message: &&ReceivedMessage| message.content.as_text() == Some(text);
         while self.received.iter().find(is_it).is_none() {
@@ -63,10 +63,10 @@ impl Phone {
         message.reference(&self.me).expect("it is in a log")
     }
 
-    /// Changes a message and waits for the back end.
+    /// Changes a message and waits for the result.
     ///
     /// # Errors
-    /// Why it does not: the kind of refusal, and the reason.
+    /// Returns the kind of refusal and the reason.
     pub async fn change(
         &self,
         message: &MessageRef,
@@ -80,7 +80,7 @@ impl Phone {
         }
     }
 
-    /// Reads the whole history of a conversation, from its end, a few entries at a time.
+    /// Reads the whole history of a conversation backwards, a few entries at a time.
     pub async fn scroll(&mut self, conversation: &Conversation) {
         let mut range = HistoryRange::Newest;
         loop {
@@ -94,7 +94,7 @@ impl Phone {
     }
 }
 
-/// What a timeline shows, a line for each message: `hi`, `hi (edited) 🎉alice,bob (pinned)`, `(recalled by alice)`.
+/// Renders a timeline as one line per message: `hi`, `hi (edited) 🎉alice,bob (pinned)`, `(recalled by alice)`.
 pub fn shown(timeline: &Timeline) -> Vec<String> {
     let name = |user: Option<&UserId>| user.map_or("the back end", UserId::as_str).to_owned();
     let line = |message: &ShownMessage| {

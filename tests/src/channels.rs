@@ -1,4 +1,4 @@
-//! What tests of channels share.
+//! Channel members, and a tap on the envelopes that servers receive.
 
 use std::collections::BTreeSet;
 
@@ -14,29 +14,29 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Stack, TestClient, Via, stack::PATIENCE};
 
-/// A channel.
+/// Parses a channel id.
 pub fn group(name: &str) -> ChannelId {
     ChannelId::parse(name).expect("it works")
 }
 
-/// Accepts whatever devices publish.
+/// Serves with a handler that accepts every publish.
 pub async fn serve(im: &Im) -> Service {
     im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.expect("it works")
 }
 
-/// Sends a text to the members of a channel.
+/// Sends a text to a channel.
 pub async fn text_to(im: &Im, name: &str, text: &str) -> Receipt {
     im.send(Message::to(channel(name)).from("somebody").text(text)).await.expect("it works")
 }
 
-/// A device that has everything.
+/// Connects a device and waits until it is up to date.
 pub async fn connect(stack: &Stack, user: &str, server: usize, via: Via) -> TestClient {
     let mut client = stack.connect(user, "web/tab", server, via).await;
     client.up_to_date().await;
     client
 }
 
-/// Waits for a reset of a channel, before any message.
+/// Waits for a reset of a channel; panics if a message comes first.
 pub async fn reset(client: &mut TestClient, name: &str, wanted: ResetReason) {
     let what = format!("{name}: {}", wanted.as_str());
     client
@@ -50,15 +50,15 @@ pub async fn reset(client: &mut TestClient, name: &str, wanted: ResetReason) {
         .await;
 }
 
-/// The next message is this text, from this channel.
+/// Asserts that the next message is this text, from this channel.
 pub async fn expect(client: &mut TestClient, name: &str, text: &str) {
     let message = client.message().await;
     assert_eq!(message.content.as_text(), Some(text), "{message:?}");
     assert_eq!(message.channel.as_ref().map(ChannelId::as_str), Some(name));
 }
 
-/// Whatever comes before a message to the user itself.
-pub async fn until_marked(im: &Im, client: &mut TestClient, user_name: &str) -> Vec<Event> {
+/// Sends a marker to the user and returns the events that arrive before it.
+pub async fn events_before_marker(im: &Im, client: &mut TestClient, user_name: &str) -> Vec<Event> {
     im.send(Message::to(user(user_name)).text("marker")).await.expect("it works");
     let mut before = Vec::new();
     client
@@ -73,24 +73,24 @@ pub async fn until_marked(im: &Im, client: &mut TestClient, user_name: &str) -> 
     before
 }
 
-/// As what a [`Tap`] publishes: no back end is called so.
+/// Publisher name of an [`EnvelopeTap`]. No back end has this name.
 const TAP: &str = "tap";
 
-/// Hears what one server is told.
+/// Receives the envelopes that are published to one server.
 #[derive(Debug)]
-pub struct Tap {
-    /// Which server.
+pub struct EnvelopeTap {
+    /// The server whose subject is tapped.
     pub server: ServerId,
     subscription: Subscription,
 }
 
-impl Tap {
-    /// From here on: whatever is published after this returns is heard.
+impl EnvelopeTap {
+    /// Subscribes to a server's subject. Every envelope published after this returns is received.
     pub async fn on(stack: &Stack, index: usize) -> Self {
         let server = stack.server_id(&stack.servers[index]).await;
         let (bus, subject) = (stack.cluster().bus(), stack.cluster().names().server(&server));
         let mut subscription = bus.subscribe(subject.clone()).await.expect("it works");
-        // What others publish may overtake the subscription on its way to the bus. Once anything comes in, it is there.
+        // Envelopes of others may overtake the subscription on the way to the bus. Once one arrives, it is active.
         let nothing = pb::Envelope { publisher: TAP.to_owned(), ..pb::Envelope::default() };
         let publication = Publication { subject, return_to: None, payload: nothing.encode_to_vec().into() };
         bus.publish(publication).await.expect("it works");
@@ -98,10 +98,10 @@ impl Tap {
         Self { server, subscription }
     }
 
-    /// The records for a channel, until there are as many.
+    /// Receives until there are `count` records for a channel, and returns them.
     pub async fn records(&mut self, name: &str, count: usize) -> Vec<pb::Record> {
         let mut records = Vec::new();
-        // One limit for all: publishers say something once a second, so that silence never lasts.
+        // One deadline for all: publishers send heartbeats, so a limit per envelope would never expire.
         let deadline = Instant::now() + PATIENCE;
         while records.len() < count {
             let event = timeout_at(deadline, self.subscription.next()).await;
@@ -111,7 +111,7 @@ impl Tap {
         records
     }
 
-    /// All envelopes with anything in them, up to the one with so many records for a channel in all.
+    /// Receives envelopes until they contain `count` records for a channel, and returns those that are not empty.
     pub async fn envelopes(&mut self, name: &str, count: usize) -> Vec<pb::Envelope> {
         let mut envelopes: Vec<pb::Envelope> = Vec::new();
         let of_channel =
@@ -125,7 +125,7 @@ impl Tap {
         envelopes
     }
 
-    /// What else has come.
+    /// Returns the number of further records for a channel that have arrived already.
     pub fn rest(&mut self, name: &str) -> usize {
         let mut count = 0;
         while let Some(event) = self.subscription.try_next() {
@@ -141,7 +141,7 @@ fn channel_records(event: BusEvent, name: &str) -> Vec<pb::Record> {
     envelope.records.into_iter().filter(|record| record.channel == name).collect()
 }
 
-/// The servers that a channel's routes name.
+/// Returns the servers in a channel's routes.
 pub async fn servers_of(stack: &Stack, name: &str) -> BTreeSet<ServerId> {
     stack
         .cluster()

@@ -10,20 +10,20 @@ use tracing::{
     subscriber::{DefaultGuard, NoSubscriber},
 };
 
-/// A subscriber that is always registered, so that a [`Log`] is never the only one.
+/// A subscriber that is always registered, so that a [`LogCapture`] is never the only one.
 ///
-/// While there is only one, `tracing` asks the thread that reaches a call site first whether anybody listens, and remembers
-/// the answer. That thread may run another test, which has no subscriber.
+/// While there is only one, `tracing` asks the thread that reaches a call site first whether anybody listens, and
+/// remembers the answer. That thread may run another test, which has no subscriber.
 static SECOND_SUBSCRIBER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// Captures what the current thread logs until this is dropped. Tests that use it run on one thread.
 #[derive(Debug)]
-pub struct Log {
+pub struct LogCapture {
     written: Written,
     _guard: DefaultGuard,
 }
 
-impl Log {
+impl LogCapture {
     /// Starts capturing.
     pub fn start() -> Self {
         LazyLock::force(&SECOND_SUBSCRIBER);

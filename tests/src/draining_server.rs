@@ -1,4 +1,4 @@
-//! Servers that have been told to leave.
+//! Servers that drain.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{
     wait_until,
 };
 
-/// A server that was told to leave, and has not left yet as far as is known.
+/// A server that was told to shut down and drains.
 #[derive(Debug)]
-pub enum Leaving {
-    /// In this process.
+pub enum DrainingServer {
+    /// A server in this process.
     Embedded(JoinHandle<()>),
-    /// A process of its own.
+    /// A server in a process of its own.
     Process(ImServer),
 }
 
-impl Leaving {
-    /// Has the first server of a stack leave, and waits until it says that it drains.
+impl DrainingServer {
+    /// Shuts down the first server of a stack, and waits until its lease says that it drains.
     ///
     /// # Panics
-    /// When it does not.
-    pub async fn first_of(stack: &mut Stack) -> Self {
+    /// Panics if the server does not start to drain.
+    pub async fn drain_first(stack: &mut Stack) -> Self {
         let server = stack.servers.remove(0);
         let id = stack.server_id(&server).await;
         let leaving = match server {
@@ -42,19 +42,19 @@ impl Leaving {
         leaving
     }
 
-    /// Whether it has left.
-    pub fn has_left(&mut self) -> bool {
+    /// Returns whether it has exited.
+    pub fn has_exited(&mut self) -> bool {
         match self {
             Self::Embedded(server) => server.is_finished(),
             Self::Process(server) => server.has_exited(),
         }
     }
 
-    /// Waits until it has left, a process with 0.
+    /// Waits until it has exited, a process with status 0.
     ///
     /// # Panics
-    /// When it does not within that time.
-    pub async fn left(self, within: Duration) {
+    /// Panics if it does not exit within that time.
+    pub async fn exited(self, within: Duration) {
         match self {
             Self::Embedded(server) => timeout(within, server).await.expect("in time").expect("no panic"),
             Self::Process(mut server) => server.exited(within).await,

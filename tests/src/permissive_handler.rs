@@ -1,4 +1,4 @@
-//! What tests of rooms, signals and presence share.
+//! A back end that allows nearly everything, and waits for signals, presence and rooms.
 
 use std::sync::{
     Arc, Mutex,
@@ -16,32 +16,32 @@ use im_sdk::{
 
 use crate::{Stack, TestClient, Via};
 
-/// A back end that lets everybody do everything, but for rooms whose names begin with `closed` and users whose names
+/// A handler that allows everything, except rooms whose names begin with `closed` and users whose names
 /// begin with `hidden`.
 #[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// Nobody gets into any room from here on.
+pub struct PermissiveHandler {
+    /// Refuses every join from now on.
     pub shut: Arc<AtomicBool>,
-    /// Who came and went.
+    /// Users who came online (`true`) or went offline (`false`), in order.
     pub events: Arc<Mutex<Vec<(UserId, bool)>>>,
-    /// How many messages come with a join.
+    /// Number of recent messages that a join returns.
     pub recent: usize,
 }
 
-impl Host {
-    /// Serves what devices ask.
+impl PermissiveHandler {
+    /// Serves with this handler.
     pub async fn serve(&self, im: &Im) -> Service {
         im.serve(self.clone()).await.expect("it works")
     }
 
-    /// How often a user's devices came, or went.
+    /// Returns how often a user came online, or went offline.
     pub fn count(&self, user: &str, online: bool) -> usize {
         let events = self.events.lock().expect("no panic");
         events.iter().filter(|(name, came)| name.as_str() == user && *came == online).count()
     }
 }
 
-impl Handler for Host {
+impl Handler for PermissiveHandler {
     async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
         Ok(incoming.accept())
     }
@@ -72,14 +72,14 @@ impl Handler for Host {
     }
 }
 
-/// A device that has everything, and its user.
+/// Connects a device and waits until it is up to date.
 pub async fn device(stack: &Stack, user: &str, device: &str, server: usize, via: Via) -> TestClient {
     let mut client = stack.connect(user, device, server, via).await;
     client.up_to_date().await;
     client
 }
 
-/// The next signal.
+/// Waits for the next signal.
 pub async fn signal(client: &mut TestClient) -> ReceivedSignal {
     client
         .next("a signal", |event| match event {
@@ -89,7 +89,7 @@ pub async fn signal(client: &mut TestClient) -> ReceivedSignal {
         .await
 }
 
-/// Waits until a user's presence is as wanted.
+/// Waits until a user's presence is as wanted, and returns it.
 pub async fn presence(
     client: &mut TestClient,
     user: &str,
@@ -106,7 +106,7 @@ pub async fn presence(
         .await
 }
 
-/// Waits until the device is out of a room, and tells why.
+/// Waits until the device has left a room, and returns why.
 pub async fn room_left(client: &mut TestClient, room: &ChannelId) -> (RoomLeftCause, String) {
     client
         .next("out of a room", |event| match event {

@@ -1,6 +1,8 @@
-//! The least rights of servers and back ends, in Redis and on NATS. README.md shows the same; `tests/tests/it/security/least_privilege.rs` compares.
+//! Least permissions of servers and back ends in Redis and NATS.
+//!
+//! README.md shows the same; `tests/tests/it/security/least_privilege.rs` compares them.
 
-/// Whose rights.
+/// Owner of a set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// An `im-server`.
@@ -9,29 +11,29 @@ pub enum Role {
     Backend,
 }
 
-/// What a server may do in Redis: the routes of users and channels and the servers' own leases, and nothing else. It can
-/// read no log and change no membership.
+/// Redis permissions of a server: the routes of users and channels and the servers' leases, and nothing else. A server can
+/// neither read a log nor change a membership.
 pub const REDIS_SERVER: &str = "~im:{u:*}:routes ~im:{c:*}:servers ~im:{servers}:* resetchannels -@all +auth +hello \
     +ping +select +info +role +time +wait +eval +evalsha +hget +hgetall +hset +hdel +sadd +srem +smembers +zadd +zscore \
     +zrange +zrangebyscore +zrem +client|setname +client|tracking +client|caching +client|id";
 
-/// What a back end may do in Redis: whatever it likes with the deployment's own keys, and nothing to the Redis itself.
+/// Redis permissions of a back end: everything with the deployment's keys, no administration of Redis itself.
 pub const REDIS_BACKEND: &str = "~im:* resetchannels +@all -@admin -@dangerous +info +role";
 
-/// What a server may hear on NATS. Where `server.incarnation` is set, its own subject alone.
+/// NATS subjects that a server may subscribe to. With `server.incarnation` set, its own subject suffices.
 pub const NATS_SERVER_SUBSCRIBE: &str = r#"["im.srv.*"]"#;
 
-/// What a server may say on NATS.
+/// NATS subjects that a server may publish to.
 pub const NATS_SERVER_PUBLISH: &str = r#"["im.up.*", "im.srv.*"]"#;
 
-/// What a back end may hear on NATS.
+/// NATS subjects that a back end may subscribe to.
 pub const NATS_BACKEND_SUBSCRIBE: &str = r#"["im.>", "_INBOX.>"]"#;
 
-/// What a back end may say on NATS. All but the first are for the archive.
+/// NATS subjects that a back end may publish to. All but the first are for the archive.
 pub const NATS_BACKEND_PUBLISH: &str = r#"["im.>", "$JS.API.>", "$JS.ACK.>"]"#;
 
 impl Role {
-    /// The user's name.
+    /// Returns the name of the Redis and NATS user.
     pub fn user(self) -> &'static str {
         match self {
             Self::Server => "im-server",
@@ -39,7 +41,7 @@ impl Role {
         }
     }
 
-    /// The password of tests.
+    /// Returns the password of the Redis and NATS user.
     pub fn password(self) -> &'static str {
         match self {
             Self::Server => "server-secret",
@@ -47,7 +49,7 @@ impl Role {
         }
     }
 
-    /// Its rights in Redis.
+    /// Returns the Redis permissions.
     pub fn redis(self) -> &'static str {
         match self {
             Self::Server => REDIS_SERVER,
@@ -55,19 +57,19 @@ impl Role {
         }
     }
 
-    /// An address with its name and password.
+    /// Returns an address with the user's name and password.
     pub(crate) fn at(self, scheme: &str, port: u16) -> String {
         format!("{scheme}://{}:{}@127.0.0.1:{port}", self.user(), self.password())
     }
 
-    /// Arguments of `redis-server` that make the user.
+    /// Returns the arguments of `redis-server` that create the user.
     pub(crate) fn redis_arguments(self) -> Vec<String> {
         let user = format!("{} reset on >{} {}", self.user(), self.password(), self.redis());
         ["--user".to_owned()].into_iter().chain(user.split_whitespace().map(str::to_owned)).collect()
     }
 }
 
-/// A configuration of NATS with both users. Whoever names none may do everything, as tests do.
+/// Returns a NATS configuration with both users. Connections without a user, as tests open them, may do everything.
 pub(crate) fn nats_config() -> String {
     let user = |role: Role, subscribe: &str, publish: &str| {
         format!(

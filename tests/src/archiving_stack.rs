@@ -1,4 +1,4 @@
-//! What tests of the past share: a deployment whose logs keep little, and a message store that has it all.
+//! A deployment with short logs and an archive that keeps every message.
 
 use std::sync::Arc;
 
@@ -12,36 +12,36 @@ use tempfile::TempDir;
 
 use crate::{
     Setup, Stack,
-    group::serve,
-    stack::{Keeping, PATIENCE},
+    channels::serve,
+    stack::{LogSettings, PATIENCE},
     wait_until,
 };
 
-/// How many entries a log keeps, and some: Redis trims in blocks.
-pub const KEPT: u64 = 10;
+/// Minimum number of entries that a log keeps. Redis trims in blocks and may keep more.
+pub const MIN_LOG_ENTRIES: u64 = 10;
 
-/// A server and a back end that serves. Whatever is sent without saying how is archived.
+/// A server, and a back end that serves it and archives every message by default.
 #[derive(Debug)]
-pub struct Past {
+pub struct ArchivingStack {
     /// The deployment.
     pub stack: Stack,
     /// Its back end.
     pub im: Im,
-    /// What was archived, as soon as the archiver has written it.
+    /// The store that the archiver writes to.
     pub store: Arc<dyn MessageStore>,
-    /// What writes it.
+    /// Copies messages from the archive queue to the store.
     pub archiver: ArchiverHandle,
     _service: Service,
     _folder: Option<TempDir>,
 }
 
-impl Past {
-    /// With a store in memory.
+impl ArchivingStack {
+    /// Starts one whose message store is in memory.
     pub async fn start(setup: Setup) -> Self {
         Self::start_with(setup, Arc::new(MemoryMessageStore::new()), None).await
     }
 
-    /// With a database of SQLite.
+    /// Starts one whose message store is an SQLite database.
     pub async fn start_with_sqlite(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite:{}", folder.path().join("messages.db").display());
@@ -50,7 +50,7 @@ impl Past {
     }
 
     async fn start_with(setup: Setup, store: Arc<dyn MessageStore>, folder: Option<TempDir>) -> Self {
-        let stack = Stack::start_keeping(setup, 1, keeping(KEPT)).await;
+        let stack = Stack::start_with_logs(setup, 1, bounded_logs(MIN_LOG_ENTRIES)).await;
         let mut config = ImConfig::default();
         config.message_store = Some(store.clone());
         config.default_durability = Durability::Archived;
@@ -60,23 +60,26 @@ impl Past {
         Self { stack, im, store, archiver, _service: service, _folder: folder }
     }
 
-    /// Waits until the store has everything that was archived.
-    pub async fn settled(&self) {
+    /// Waits until the archiver has written everything to the store.
+    pub async fn archived(&self) {
         wait_until("everything is in the store", PATIENCE, async || {
             self.archiver.lag().await.expect("the archive").total() == 0
         })
         .await;
     }
 
-    /// The first and the last seq that a log has.
+    /// Returns the first and the last seq of a log.
     pub async fn ends(&self, log: &LogId) -> (u64, u64) {
         let ends = self.stack.cluster().log().ends(std::slice::from_ref(log)).await.expect("the log");
         (ends[0].first, ends[0].last)
     }
 }
 
-/// Logs that keep so many entries, and an archive.
-pub fn keeping(max_entries: u64) -> Keeping {
+/// Returns settings for logs of at most `max_entries` entries, with an archive.
+pub fn bounded_logs(max_entries: u64) -> LogSettings {
     let log_bounds = LogBounds { max_entries, ..LogBounds::default() };
-    Keeping { log_bounds, archive: ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() } }
+    LogSettings {
+        log_bounds,
+        archive: ArchiveConfig { max_bytes: 64 * 1024 * 1024, ..ArchiveConfig::default() },
+    }
 }
