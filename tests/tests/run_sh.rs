@@ -18,13 +18,13 @@ use tempfile::TempDir;
 
 const SCRIPT: &str = include_str!("../run.sh");
 
-/// What the script itself calls, beside what it looks for.
+/// Tools that the script calls itself.
 const TOOLS: [&str; 10] = ["cat", "chmod", "dirname", "grep", "head", "nproc", "rm", "sed", "sleep", "sort"];
 
 const REDIS: &str = "echo 'Redis server v=7.0.15 sha=00000000:0'";
 const NATS: &str = "echo 'nats-server: v2.9.10'";
 
-/// Installs Redis, and says whether it may start services.
+/// A fake `apt-get` that installs Redis, and logs whether services may start.
 const APT: &str = r#"
 echo "apt-get $*" >>"$ROOT/log"
 case $1 in
@@ -38,7 +38,7 @@ case $1 in
 esac
 "#;
 
-/// A machine on which nothing lacks, until something is taken away.
+/// A machine with every program.
 struct Machine(TempDir);
 
 impl Machine {
@@ -69,7 +69,7 @@ impl Machine {
         machine
     }
 
-    /// One that has no Redis, and can install it.
+    /// Returns a machine that has no Redis and can install it.
     fn without_redis() -> Self {
         let machine = Self::new();
         fs::rename(machine.path("bin/redis-server"), machine.path("redis-server")).unwrap();
@@ -109,7 +109,7 @@ impl Machine {
         Ran::from(self.start(arguments).wait_with_output().unwrap())
     }
 
-    /// What `cargo` and `apt-get` were told.
+    /// Returns the arguments of all calls of `cargo` and `apt-get`.
     fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -133,7 +133,7 @@ impl From<Output> for Ran {
     }
 }
 
-/// What is tested when nothing is chosen.
+/// Calls of `cargo` if no tests are selected.
 const EVERYTHING: &str = "\
 cargo build --locked --workspace --bins --lib --tests
 cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen

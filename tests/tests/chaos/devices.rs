@@ -8,7 +8,7 @@ use im_tests::{
     wait_until,
 };
 
-/// How many entries any device may be behind. Each gets some twenty in a second.
+/// Maximum lag of any device, in entries. Each device receives some twenty per second.
 const MAX_LAG: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,31 +9,31 @@ use im_tests::{
     wait_until,
 };
 
-/// How many entries a device may be behind that is served. Each gets some twenty in a second.
+/// Maximum lag of a device that is served, in entries. Each device receives some twenty per second.
 const MAX_LAG: u64 = 100;
 
-/// Between two looks at all devices.
+/// Interval between two checks of all devices.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How a link breaks.
+/// Ways in which a link breaks.
 type Break = fn(&TcpProxy);
 
-/// Nothing comes through, in neither direction, and nobody says so.
+/// Silently loses everything in both directions.
 const SILENT: Break = TcpProxy::hold;
 
-/// Nothing that the process says comes through.
+/// Loses what the process sends.
 const MUTE: Break = TcpProxy::hold_up;
 
-/// Nothing that is said to the process comes through.
+/// Loses what the process would receive.
 const DEAF: Break = TcpProxy::hold_down;
 
-/// Connections end, and further ones are taken and never answered.
+/// Closes connections; accepts new ones and never answers.
 fn never_answers(link: &TcpProxy) {
     link.hold();
     link.drop_connections();
 }
 
-/// The link that is to break.
+/// The link to break.
 type Link = fn(&Deployment) -> &TcpProxy;
 
 fn server_to_redis(deployment: &Deployment) -> &TcpProxy {
@@ -52,8 +52,8 @@ fn backend_to_nats(deployment: &Deployment) -> &TcpProxy {
     &deployment.backend_links[1].nats
 }
 
-/// How long after a break every device is served, by others if need be: a server that alone is cut off notices within some 25 s
-/// and lets its devices go.
+/// Time limit after a break for every device to be served, if need be by other servers: a server that alone is cut off
+/// notices within some 25 s and lets its devices go.
 const SERVED: Duration = Duration::from_secs(35);
 
 async fn start(name: &'static str, lasts: Duration) -> Chaos {
@@ -66,7 +66,7 @@ async fn start(name: &'static str, lasts: Duration) -> Chaos {
     scenario.start().await
 }
 
-/// Breaks a server's link under load, and checks that every device is served before it is whole again.
+/// Breaks a server's link under load, and checks that every device is served before the link is repaired.
 async fn broken(name: &'static str, link: Link, how: Break) {
     let profile = Profile::from_environment();
     let (before, time) = (profile.either(5.0, 0.5), profile.either(40.0, 4.0));
@@ -82,8 +82,8 @@ async fn broken(name: &'static str, link: Link, how: Break) {
     chaos.finish_at_any_rate(Allowed::default()).await;
 }
 
-/// Breaks a back end's link under load, and checks that the other one goes on. What the first one appends and cannot push comes to
-/// devices with what is pushed next, or when the link is whole again.
+/// Breaks a back end's link under load, and checks that the other back end continues. Messages that the first one appends
+/// and cannot push arrive with the next push, or when the link is repaired.
 async fn backend_broken(name: &'static str, link: Link, how: Break) {
     let profile = Profile::from_environment();
     let (before, time) = (profile.either(5.0, 0.5), profile.either(20.0, 4.0));
@@ -98,7 +98,7 @@ async fn backend_broken(name: &'static str, link: Link, how: Break) {
     chaos.finish_at_any_rate(Allowed::default()).await;
 }
 
-/// Breaks that differ little from one that is always tried.
+/// Breaks that differ little from one that is always tested.
 async fn in_the_full_profile(breaks: &[(&'static str, Link, Break)]) {
     if Profile::from_environment().full {
         for &(name, link, how) in breaks {
@@ -107,7 +107,7 @@ async fn in_the_full_profile(breaks: &[(&'static str, Link, Break)]) {
     }
 }
 
-/// Waits until every device is online and has what its logs have.
+/// Waits until every device is online and has everything in its logs.
 async fn served(chaos: &Chaos, name: &str, within: Duration) {
     let users: Vec<_> = (0..chaos.profile.devices).map(load_user).collect();
     let deadline = Instant::now() + within + SLACK;

@@ -24,7 +24,7 @@ async fn redis_killed_and_restarted() {
     assert!(!profile.full || outcome.failed_sends > 0, "nothing was sent while Redis was away");
 }
 
-/// The primary goes on alone for a while, then it is lost, and its replica answers in its place.
+/// The primary runs without its replica for a while, then it is lost and the replica takes its address.
 async fn fail_over(name: &'static str, min_replicas: usize, allowed: Allowed) -> Outcome {
     let profile = Profile::from_environment();
     let scenario = Scenario::new(name).surplus(1.2).with(|options| {

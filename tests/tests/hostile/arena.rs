@@ -15,10 +15,10 @@ use im_tests::{
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
-/// A turn of the bystander's.
+/// Interval between two rounds of the bystander.
 const PACE: Duration = Duration::from_millis(100);
 
-/// How long a bystander's step may take on a machine that also runs the attack and other tests, in a debug build.
+/// Time limit of a bystander's step on a machine that also runs the attack and other tests, in a debug build.
 pub(crate) const UNNOTICED: Duration = Duration::from_secs(3);
 
 /// Redis, NATS, an `im-server` and a back end, each a process of its own; and a back end in this process that sends.
@@ -30,12 +30,12 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Starts one whose settings are the defaults.
+    /// Starts one with default settings.
     pub(crate) async fn start() -> Self {
         Self::start_with(ServerOptions::default(), false).await
     }
 
-    /// Starts one whose back end archives everything in a database, and searches it.
+    /// Starts one whose back end archives everything in a database and searches it.
     pub(crate) async fn with_database() -> Self {
         Self::start_with(ServerOptions::default(), true).await
     }
@@ -53,7 +53,7 @@ impl Arena {
         &self.stack.services().unwrap().redis
     }
 
-    /// Runs an attack beside a bystander, and tells what both came to.
+    /// Runs an attack beside a bystander, and returns the result and a report.
     pub(crate) async fn beside<T>(&self, what: &'static str, attack: impl Future<Output = T>) -> (T, Report) {
         let before = self.sample().await;
         let bystander = Bystander::start(&self.stack, &self.im, PACE).await;
@@ -75,7 +75,7 @@ impl Arena {
     }
 }
 
-/// Starts a further back end as a process. With a database, it archives and searches.
+/// Starts another back end as a process. With a database, it archives and searches.
 pub(crate) async fn start_backend(
     stack: &Stack,
     database: Option<&str>,
@@ -89,14 +89,14 @@ pub(crate) async fn start_backend(
     backend
 }
 
-/// What the processes hold.
+/// Memory of the processes and statistics of Redis.
 pub(crate) struct Sample {
     pub(crate) server: Memory,
     pub(crate) backend: Memory,
     pub(crate) redis: HashMap<String, u64>,
 }
 
-/// What an attack came to.
+/// Effects of an attack.
 pub(crate) struct Report {
     pub(crate) what: &'static str,
     pub(crate) took: Duration,
@@ -106,17 +106,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// How much more memory the server held at the worst, in MiB.
+    /// Returns the growth of the server's memory at its peak, in MiB.
     pub(crate) fn server_grew(&self) -> f64 {
         mib(self.after.server.peak_since(self.before.server))
     }
 
-    /// How much more memory the back end held at the worst, in MiB.
+    /// Returns the growth of the back end's memory at its peak, in MiB.
     pub(crate) fn backend_grew(&self) -> f64 {
         mib(self.after.backend.peak_since(self.before.backend))
     }
 
-    /// How much a figure of Redis has grown.
+    /// Returns the growth of a statistic of Redis.
     pub(crate) fn redis_grew(&self, figure: &str) -> u64 {
         let of = |sample: &Sample| sample.redis.get(figure).copied().unwrap_or(0);
         of(&self.after).saturating_sub(of(&self.before))
@@ -142,7 +142,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What Redis says of itself, numbers alone, and how many `keys` it has.
+/// Returns the numeric statistics of Redis, and the number of `keys`.
 pub(crate) async fn info(redis: &RedisServer) -> HashMap<String, u64> {
     let mut connection = redis.connection().await;
     let mut asked = redis::pipe();
@@ -155,12 +155,12 @@ pub(crate) async fn info(redis: &RedisServer) -> HashMap<String, u64> {
     text.lines().filter_map(pair).chain([("keys".to_owned(), keys)]).collect()
 }
 
-/// A device of an attacker's that is logged in and up to date: a connection without a client behind it.
+/// Connects a device of the attacker, without a client, and waits until it is up to date.
 pub(crate) async fn attacker(stack: &Stack, user: &str) -> Raw {
     terminal(stack, user, pb::Terminal::Web, "raw").await
 }
 
-/// One of an attacker's devices.
+/// Connects a device of the attacker on this terminal.
 pub(crate) async fn terminal(stack: &Stack, user: &str, terminal: pb::Terminal, device: &str) -> Raw {
     let mut raw = Raw::connect(stack, 0, Via::WebSocket).await;
     let device = pb::Device { terminal: terminal.into(), id: device.into() };
@@ -178,7 +178,7 @@ pub(crate) async fn terminal(stack: &Stack, user: &str, terminal: pb::Terminal, 
     raw
 }
 
-/// Waits for a frame, and passes over others.
+/// Waits for a frame, and skips others.
 pub(crate) async fn until(raw: &mut Raw, wanted: impl Fn(&Body) -> bool) {
     loop {
         match raw.heard().await {
@@ -189,7 +189,7 @@ pub(crate) async fn until(raw: &mut Raw, wanted: impl Fn(&Body) -> bool) {
     }
 }
 
-/// The terminals that a user can have at once under the usual login policy.
+/// Terminals that a user can have at once under the default login policy.
 pub(crate) const TERMINALS: [pb::Terminal; 6] = [
     pb::Terminal::Web,
     pb::Terminal::Android,
@@ -199,21 +199,21 @@ pub(crate) const TERMINALS: [pb::Terminal; 6] = [
     pb::Terminal::Other,
 ];
 
-/// A text for a user.
+/// Returns a publish of a text to a user.
 pub(crate) fn text(number: u64, to: &str, text: impl Into<String>) -> Body {
     let body = pb::content::Body::Text(pb::Text { text: text.into() });
     Body::Publish(pb::Publish { number, to: to.into(), content: Some(body.into()), ..Default::default() })
 }
 
-/// What became of many publishes.
+/// Results of many publishes.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(crate) accepted: u64,
-    /// By the kind of the refusal.
+    /// Number of refusals by kind.
     pub(crate) refused: HashMap<pb::RefusalKind, u64>,
-    /// What was told to wait, the longest.
+    /// Longest retry delay.
     pub(crate) longest_wait_ms: u32,
-    /// The connection was closed.
+    /// Whether the connection was closed.
     pub(crate) closed: Option<im_proto::close::CloseCode>,
 }
 
@@ -230,7 +230,7 @@ impl Published {
     }
 }
 
-/// Publishes as fast as the protocol lets a device, for a time or until all is done, and heeds no refusal.
+/// Publishes as fast as the protocol allows, for a time or until all is done, regardless of refusals.
 pub(crate) async fn publish_all(
     raw: &mut Raw,
     publishes: impl IntoIterator<Item = Body>,

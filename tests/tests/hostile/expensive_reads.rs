@@ -10,16 +10,16 @@ use tokio::time::{Instant, timeout};
 
 use crate::arena::{Arena, TERMINALS, UNNOTICED, terminal};
 
-/// What is sent to the user: more than a log keeps.
+/// Number of messages to the user: more than a log keeps.
 const ENTRIES: usize = 1_500;
 const BYTES: usize = 60_000;
 
-/// Bytes that Redis sends for one answer: what a log keeps, once, with what goes on beside it.
+/// Bytes that Redis sends for one response: the contents of a log once, plus other traffic.
 const MAX_READ: u64 = 12 << 20;
 
 const TIME: Duration = Duration::from_secs(6);
 
-/// How many requests of one user a back end answers at once.
+/// Number of requests of one user that a back end answers at once.
 const UNDER_WAY: u64 = 2;
 
 async fn large_inbox(arena: &Arena, name: &'static str) {
@@ -31,7 +31,7 @@ async fn large_inbox(arena: &Arena, name: &'static str) {
     stream::iter(0..ENTRIES).map(send).buffer_unordered(16).for_each(async |_| {}).await;
 }
 
-/// Asks the same with eight requests in flight, for a time. Tells how many answers came, and how many of them refused.
+/// Repeats a request for a time with eight in flight. Returns the number of responses and of refusals among them.
 async fn ask(raw: &mut Raw, question: &Question) -> (u64, u64) {
     let deadline = Instant::now() + TIME;
     let (mut number, mut answered, mut refused) = (0, 0, 0);

@@ -22,7 +22,7 @@ const TEXTS: usize = 8;
 const ROUNDS: usize = 6;
 const TIME: Duration = Duration::from_secs(6);
 
-/// Searches with four in flight, for a time. Tells how many were answered, and how many of these with a refusal.
+/// Searches for a time with four requests in flight. Returns the number of responses and of refusals among them.
 async fn search(raw: &mut Raw) -> (u64, u64) {
     let deadline = Instant::now() + TIME;
     let (mut number, mut answered, mut refused) = (0, 0, 0);

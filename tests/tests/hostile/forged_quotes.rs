@@ -19,7 +19,7 @@ use prost::Message as _;
 
 use crate::arena::{Arena, attacker, publish_all, text};
 
-/// The content of the next message that begins with a text.
+/// Waits for the next message that begins with a text, and returns its content.
 async fn content(raw: &mut Raw, beginning: &str) -> pb::Content {
     loop {
         match raw.heard().await {

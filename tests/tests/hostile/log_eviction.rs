@@ -12,11 +12,11 @@ use im_tests::{
 
 use crate::arena::{Arena, Published, attacker, publish_all, text};
 
-/// Together they publish more than a log keeps, although half of what a device has in flight at once is refused as out of order.
+/// Number of attackers. Together they publish more than a log keeps, although half of a device's publishes are refused as out of order.
 const ATTACKERS: usize = 48;
 const EACH: u64 = 500;
 
-/// How many of them are at work at once.
+/// Number of attackers at work at once.
 const AT_ONCE: usize = 8;
 
 async fn flood(arena: &Arena, publish: impl Fn(u64) -> Body + Copy) -> Published {
@@ -32,7 +32,7 @@ async fn flood(arena: &Arena, publish: impl Fn(u64) -> Body + Copy) -> Published
     published
 }
 
-/// What a device gets that had nothing of a log so far: the texts, and why it was reset, if it was.
+/// Returns what a device without a cursor receives of a log: the texts, and the reason of a reset.
 async fn came_back(arena: &Arena, user: &str, channel: &str) -> (Vec<String>, Option<pb::ResetReason>) {
     let mut raw = Raw::connect(&arena.stack, 0, Via::WebSocket).await;
     let cursor = pb::Cursor { channel: channel.into(), seq: 0, id: 0 };

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::arena::{Arena, UNNOTICED, attacker, publish_all, start_backend, text};
 
-/// Lines that an attack of some seconds may add to a log: a few for each kind of trouble.
+/// Maximum number of log lines of an attack of some seconds: a few for each kind of problem.
 const MAX_LINES: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

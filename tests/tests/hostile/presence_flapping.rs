@@ -16,10 +16,10 @@ use crate::arena::{Arena, UNNOTICED, attacker, until};
 const WATCHERS: usize = 20;
 const TIME: Duration = Duration::from_secs(6);
 
-/// Until when what was held back is told at the latest.
+/// Latest time for notifications that were held back.
 const QUIET: Duration = Duration::from_secs(8);
 
-/// Whether the user is online, as often as a watcher is told until a time.
+/// Returns the presence notifications that a watcher receives until a time.
 async fn told(mut raw: Raw, until: Instant) -> Vec<bool> {
     let mut told = Vec::new();
     while let Ok(heard) = timeout_at(until, raw.heard()).await {

@@ -9,7 +9,7 @@ use crate::arena::{Arena, Published, TERMINALS, UNNOTICED, attacker, publish_all
 
 const TIME: Duration = Duration::from_secs(5);
 
-/// Publishes from some terminals of a user at once, to somebody who is known and away.
+/// Publishes from several terminals of a user at once to a known user who is offline.
 async fn flood(arena: &Arena, terminals: &[pb::Terminal], size: usize) -> Published {
     drop(attacker(&arena.stack, "victim").await);
     let mut devices = Vec::new();

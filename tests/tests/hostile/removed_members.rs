@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::arena::{Arena, attacker, until};
 
-/// How long after the removal something may still come whose route was lost when the member was removed.
+/// Time for which messages may still arrive after a removal during which the route was lost.
 const BOUND: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn a_removed_member_gets_nothing_more_although_its_route_was_lost() {
     assert_eq!(leaked, 0, "a removed member heard what was sent {BOUND:?} later");
 }
 
-/// How many messages of a channel come within a time.
+/// Returns the number of messages of a channel that arrive within a time.
 async fn pushes(raw: &mut Raw, channel: &str, within: Duration) -> usize {
     let (until, mut count) = (Instant::now() + within, 0);
     while let Ok(heard) = timeout_at(until, raw.heard()).await {

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::arena::{Arena, TERMINALS, UNNOTICED, attacker, publish_all, terminal, text};
 
-/// What a slow device reads in a second.
+/// Number of frames that a slow device reads per second.
 const RATE: f64 = 250_000.0;
 
 const TIME: Duration = Duration::from_secs(12);
@@ -32,12 +32,12 @@ fn signal(to: &str, channel: &str, bytes: usize) -> Body {
     })
 }
 
-/// Devices that only read need not send anything to stay.
+/// Heartbeat so long that devices which only read stay connected.
 async fn arena() -> Arena {
     Arena::start_with(ServerOptions { heartbeat: 20 * TIME, ..ServerOptions::default() }, false).await
 }
 
-/// Sends signals from a connection as fast as it goes. The server may close it.
+/// Sends signals on a connection as fast as possible. The server may close it.
 async fn signals(raw: &mut Raw, body: Body) {
     let deadline = Instant::now() + TIME;
     while Instant::now() < deadline {
@@ -48,7 +48,7 @@ async fn signals(raw: &mut Raw, body: Body) {
     }
 }
 
-/// What a slow device heard until a text came: how many signals, and whether it was closed before.
+/// Returns what a slow device received until a text: the number of signals, and whether it was closed before.
 async fn read_slowly(mut raw: Raw, until: &str) -> (u64, Option<CloseCode>) {
     let mut signals = 0;
     loop {
@@ -70,8 +70,8 @@ async fn read_slowly(mut raw: Raw, until: &str) -> (u64, Option<CloseCode>) {
     }
 }
 
-/// All terminals of mallory's send signals at once, while the victims read slowly. Nobody is thrown off, and what is sent
-/// afterwards comes.
+/// All terminals of mallory send signals at once while the victims read slowly. Nobody is disconnected, and messages sent
+/// afterwards arrive.
 async fn attack(arena: &Arena, what: &'static str, victims: Vec<(String, Raw)>, body: Body) {
     let mut devices = Vec::new();
     for kind in TERMINALS {

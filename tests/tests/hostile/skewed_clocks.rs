@@ -11,10 +11,10 @@ use im_tests::{Program, Setup, Stack, Via, stack::PATIENCE, wait_until};
 
 use crate::arena::start_backend;
 
-/// Where Debian's package `faketime` has its library.
+/// Library of Debian's package `faketime`.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// A back end whose wall clock is off by what the file says.
+/// Starts a back end whose wall clock is off by the offset in the file.
 async fn wrong_backend(stack: &Stack, clock: &Path) -> Program {
     assert!(
         Path::new(FAKETIME).exists(),
@@ -37,7 +37,7 @@ fn set(clock: &Path, offset: &str) {
     std::fs::rename(next, clock).unwrap();
 }
 
-/// Sends a text by the process, and waits for its answer.
+/// Sends a text through the process, and waits for its reply.
 async fn send(backend: &mut Program, text: &str) -> Result<u64, String> {
     let answers =
         |output: &str| output.lines().filter(|line| is_answer(line)).map(str::to_owned).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ async fn a_clock_that_is_a_month_off_deletes_nothing_and_loses_nothing() {
     }
 }
 
-/// Brings the log back to as many entries, so that the next round knows what to expect.
+/// Trims the log to this number of entries, so that the next round starts from a known state.
 async fn trimmed_to(stack: &Stack, entries: u64) {
     let mut redis = stack.services().unwrap().redis.connection().await;
     let mut trim = redis::cmd("XTRIM");

@@ -16,10 +16,10 @@ use crate::arena::{Arena, UNNOTICED};
 
 const STRANGERS: usize = 800;
 
-/// Beside what the documents grant each: its connection's own state.
+/// Memory of a connection's own state, beside what the documents grant each.
 const MAX_MIB: f64 = STRANGERS as f64 * 48.0 / 1024.0;
 
-/// A WebSocket with all of a message of this size but its last byte, as far as the server takes it.
+/// Opens a WebSocket and sends a message of this size without its last byte, as far as the server accepts it.
 async fn incomplete(address: &str, size: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::arena::{Arena, UNNOTICED, attacker, publish_all, text};
 
-/// More than any list of people that somebody writes to for the first time within some seconds.
+/// Number of recipients, more than anybody writes to for the first time within seconds.
 const MAX_GHOSTS: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

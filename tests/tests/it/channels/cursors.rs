@@ -61,7 +61,7 @@ async fn whoever_is_removed_while_offline_is_told(setup: Setup, via: Via) {
     assert!(!after.iter().any(|event| matches!(event, Event::Message(_) | Event::Reset { .. })), "{after:?}");
 }
 
-/// What comes up to and with the last `SyncDone`: resets, entries, ends.
+/// Returns the frames up to the last `SyncDone`: resets, entries, ends.
 #[derive(Debug, Default)]
 struct Synced {
     resets: Vec<(String, Wire, u64)>,

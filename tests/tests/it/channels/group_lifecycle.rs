@@ -38,7 +38,7 @@ fn id(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
-/// Two devices of a user, on different servers.
+/// Connects two devices of a user, on different servers.
 async fn pair(stack: &Stack, user: &str, via: Via) -> [TestClient; 2] {
     let last = stack.servers.len() - 1;
     [device(stack, user, "ios/phone", 0, via).await, device(stack, user, "web/tab", last, via).await]
@@ -50,7 +50,7 @@ async fn all_expect(devices: &mut [[TestClient; 2]], text: &str) {
     }
 }
 
-/// Nothing of the group has come to a user's devices, or comes until something else does.
+/// Asserts that a user's devices receive nothing of the group before a marker.
 async fn hear_nothing(im: &Im, devices: &mut [TestClient], name: &str) {
     im.send(Message::to(user(name)).text("marker")).await.unwrap();
     for client in devices {
@@ -141,13 +141,13 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
     }
 }
 
-/// The application's own tables: `add` and `remove` find the work done.
+/// Members in the application's own tables, where `add` and `remove` have nothing to do.
 #[derive(Clone, Debug, Default)]
 struct Table {
     members: Arc<Mutex<BTreeMap<ChannelId, BTreeSet<UserId>>>>,
-    /// The database does not answer.
+    /// Whether the database fails.
     away: Arc<AtomicBool>,
-    /// How often it did not.
+    /// Number of failed requests.
     in_vain: Arc<AtomicUsize>,
 }
 
@@ -205,7 +205,7 @@ impl Membership for Table {
     }
 }
 
-/// A back end whose members are in this table.
+/// Starts a back end whose members are in this table.
 async fn back_end(stack: &Stack, table: &Table) -> Im {
     let cluster = match stack.services() {
         None => stack.cluster().clone(),
@@ -252,7 +252,7 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     assert_eq!(ends[0].last, 3, "one entry each");
 }
 
-/// The rows are deleted before the group is closed, or after.
+/// Deletes the rows before the group is closed, or after.
 async fn groups_in_own_tables_end_whatever_comes_first(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let table = Table::default();

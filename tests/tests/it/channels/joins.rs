@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 const NONE: [&str; 0] = [];
 
-/// Nothing was missed.
+/// No record was missed.
 const NO_RECORD: [u32; 0] = [];
 
 fn server_config(name: &str) -> ServerConfig {
@@ -40,7 +40,7 @@ async fn log_in(server: &Server, user: &str) -> (Raw, u64) {
     (raw, welcome.connection)
 }
 
-/// A back end that says what it likes.
+/// A back end that publishes arbitrary records.
 struct Teller {
     cluster: Cluster,
     server: ServerId,
@@ -70,7 +70,7 @@ impl Teller {
         self.number
     }
 
-    /// The number of the next envelope that is answered, and which of its records were missed.
+    /// Waits for the next reply: the number of its envelope, and the records that were missed.
     async fn answer(&mut self) -> (u64, Vec<u32>) {
         match timeout(PATIENCE, self.answers.next()).await.unwrap() {
             Some(BusEvent::Message(message)) => {

@@ -258,7 +258,7 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     assert!(matches!(wrong, Err(SendError::PriorityNeedsLive)), "{wrong:?}");
 }
 
-/// The reader is one of those that it is queued for.
+/// The reader is one of the devices that the message is queued for.
 async fn read(reader: &mut TestClient, connections: u64) {
     assert!(connections >= 1);
     reader.text().await;
@@ -335,7 +335,7 @@ async fn joins_that_make_no_sense_are_refused(setup: Setup, via: Via) {
     assert_eq!(im.room("one-more").online().await.unwrap(), 0);
 }
 
-/// Over the same connection, over another one, whichever back end takes it.
+/// A repeated publish has one effect over the same connection, over another one, and through any back end.
 async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
     let (im, other) = (stack.backend().await, stack.backend().await);

@@ -29,7 +29,7 @@ use im_tests::{
 use prost::Message as _;
 use tokio::time::timeout;
 
-/// A log that counts the reads of channels, and those while no server has joined.
+/// A log that counts the reads of channels, and the reads before any server has joined.
 #[derive(Debug)]
 struct Witness {
     log: MemoryLog,
@@ -134,7 +134,7 @@ async fn logs_are_read_after_the_routes_are_there() {
     assert_eq!(witness.early.load(Ordering::Relaxed), 0);
 }
 
-/// Nothing may be told to be up to date that would not hear of what comes next.
+/// A connection that would miss the next message must not be told that it is up to date.
 #[tokio::test]
 async fn a_sync_ends_when_the_join_is_not_confirmed() {
     let cluster = Cluster::embedded();
@@ -179,7 +179,7 @@ async fn a_sync_ends_when_the_join_is_not_confirmed() {
     }
 }
 
-/// A removal is told to the devices, but the bus may lose it.
+/// Devices are notified of a removal, but the bus may lose that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_did_not_arrive_is_made_up_for() {
     let stack = Stack::start(Setup::Embedded, 1).await;
@@ -209,7 +209,7 @@ async fn a_removal_that_did_not_arrive_is_made_up_for() {
     assert_eq!(bob.heard().await, Heard::Frame(Body::Pong(pb::Pong { echo: 1 })));
 }
 
-/// An application's own members: one user is a member of one channel until it has been asked for so often.
+/// Members of an application: one user stays a member of one channel for a number of queries.
 #[derive(Debug)]
 struct Fickle {
     left: AtomicUsize,
@@ -245,8 +245,8 @@ impl Membership for Fickle {
     }
 }
 
-/// Before the sync, after the channels were looked up, and while entries are sent. What tells the connection to leave has
-/// come too early then.
+/// Removes the user before the sync, after the channels were looked up, and while entries are sent. The record that makes
+/// the connection leave has come too early then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_removed_during_a_sync_has_left_at_its_end() {
     for times in 0..=3 {

@@ -59,7 +59,7 @@ async fn every_reconnection_is_reported_to_every_subscription() {
     expect_message(&mut one, b"after").await;
 }
 
-/// What an edge server may do: hear one subject, and speak to back ends and servers.
+/// Permissions of an edge server: subscribe to one subject, publish to back ends and servers.
 const STRICT: &str = r#"
 authorization {
   users = [{

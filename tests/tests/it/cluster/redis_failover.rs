@@ -14,17 +14,17 @@ use im_server::dev;
 use im_tests::{EmbeddedServer, NatsServer, RedisServer, TcpProxy, TestClient, stack::PATIENCE, wait_until};
 use tokio::time::{Instant, timeout};
 
-/// In how much time requests work again after an address leads to a master: twice `request_timeout`, which is 2 s, and a
-/// second. What is asked for takes some time of its own on a busy machine.
+/// Time limit for requests to work again once an address leads to a master: twice `request_timeout`, which is 2 s, and a
+/// second, and one more for a busy machine.
 const BOUND: Duration = Duration::from_secs(2 * 2 + 1 + 1);
 
-/// Of the servers.
+/// Lease of the servers.
 const LEASE: Duration = Duration::from_secs(4);
 
-/// In which a lease that is not renewed has run out.
+/// Time after which a lease that is not renewed has expired.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_secs(6);
 
-/// Takes everything.
+/// Accepts everything.
 struct Accept;
 
 impl Handler for Accept {
@@ -33,7 +33,7 @@ impl Handler for Accept {
     }
 }
 
-/// A back end, a server, and what they run on.
+/// A back end and a server.
 struct Deployment {
     im: Im,
     _service: Service,
@@ -41,7 +41,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    /// Both on connections of their own, as in two processes.
+    /// Starts both, each on connections of its own, like two processes.
     async fn start(config: &ClusterConfig) -> Self {
         let im = Im::connect(config.clone()).await.unwrap();
         let service = im.serve(Accept).await.unwrap();
@@ -71,7 +71,7 @@ impl Deployment {
         self.im.online(&[UserId::parse(name).unwrap()]).await.unwrap().len() == 1
     }
 
-    /// How long it takes until a send is Ok.
+    /// Returns the time until a send succeeds.
     async fn sends_again(&self) -> Duration {
         let since = Instant::now();
         wait_until("a send is Ok again", PATIENCE, async || self.send("bob", "again").await.is_ok()).await;

@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Passes on what a client and a server say to each other; what the server says is changed. Where it listens.
+/// Starts a proxy that changes what the server sends; returns its address.
 async fn between(server: &str, change: impl Fn(&mut Vec<u8>) + Clone + Send + 'static) -> u16 {
     let server = server.split_once("://").unwrap().1.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -38,7 +38,7 @@ async fn between(server: &str, change: impl Fn(&mut Vec<u8>) + Clone + Send + 's
     port
 }
 
-/// What stands behind a text, up to the end of the value, is something else.
+/// Replaces the value behind a text.
 fn rewrite(said: &mut Vec<u8>, before: &str, end: u8, value: &[u8]) {
     let Some(found) = said.windows(before.len()).position(|window| window == before.as_bytes()) else {
         return;
@@ -53,7 +53,7 @@ async fn old_nats(nats: &NatsServer, version: &'static str) -> String {
     format!("nats://127.0.0.1:{}", between(&nats.address(), change).await)
 }
 
-/// What connecting to it says.
+/// Returns the error of connecting to it.
 async fn refusal(config: ClusterConfig) -> String {
     let error = Cluster::connect(config).await.unwrap_err();
     assert!(matches!(error, ConnectError::TooOld { .. }), "{error:?}");

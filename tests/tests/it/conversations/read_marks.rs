@@ -29,7 +29,7 @@ fn bob() -> Recipient {
     id("bob").into()
 }
 
-/// Waits until a state of a conversation comes that is wanted.
+/// Waits for a wanted state of a conversation.
 async fn state(
     client: &mut TestClient,
     conversation: &Recipient,
@@ -45,7 +45,7 @@ async fn state(
         .await
 }
 
-/// Two devices of alice and one of bob, everything read by nobody.
+/// Connects two devices of alice and one of bob; nothing is read yet.
 struct Two {
     stack: Stack,
     im: Im,
@@ -175,7 +175,7 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     state(&mut two.phone, &bob(), |state| state.muted).await;
 }
 
-/// A device of alice's with this store, which is not connected.
+/// Opens a device of alice with this store, without connecting it.
 fn offline(stack: &Stack, device: &str, store: Arc<dyn Store>, via: Via) -> TestClient {
     let endpoints = [stack.servers[0].endpoint(via)];
     let mut config = stack.client_config(device, &endpoints, Arc::new(token("alice")));

@@ -31,10 +31,10 @@ async fn a_shop_with_many_customers_in_redis() {
     a_shop_with_many_customers_has_read_what_it_has_read(Setup::Clustered, Via::WebSocket).await;
 }
 
-/// How many customers a shop has: more than were ever kept, and as many as its inbox keeps messages.
+/// Number of customers of a shop: as many as its inbox keeps messages.
 const CUSTOMERS: usize = 10_000;
 
-/// How many of them are busy at once.
+/// Number of customers that send at once.
 const AT_ONCE: usize = 64;
 
 async fn a_shop_with_many_customers_has_read_what_it_has_read(setup: Setup, via: Via) {
@@ -156,7 +156,7 @@ async fn counts_are_exact_after_reconnects_and_resets(setup: Setup, via: Via) {
     }
 }
 
-/// Sends until alice's inbox has lost what is up to this seq; returns its first.
+/// Sends until alice's inbox has lost the entries up to this seq; returns its first seq.
 async fn fill(stack: &Stack, im: &Im, lost: u64) -> u64 {
     let log = LogId::Inbox(id("alice"));
     loop {
@@ -215,7 +215,7 @@ async fn what_the_log_has_lost_is_counted_in_the_store(setup: Setup, via: Via) {
     assert_eq!(lists[0].conversations.len(), lists[1].conversations.len());
 }
 
-/// What names a message with this text, as this device knows it.
+/// Returns this device's reference to the message with this text.
 async fn reference(client: &mut TestClient, me: &str, text: &str) -> MessageRef {
     client
         .next(text, |event| match event {

@@ -46,8 +46,8 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
     assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::NoContent)));
 }
 
-/// A broadcast that finds too many before it on a server says so, and reaches nobody there. In one process, where so many get
-/// there together; `im-server` has a test of the queue itself.
+/// A broadcast that meets a full queue on a server reports that, and reaches nobody there. In one process, where so many
+/// arrive together; `im-server` has a test of the queue itself.
 async fn what_finds_no_place_is_refused(via: Via) {
     const AT_ONCE: usize = 400;
     let stack = Stack::start(Setup::Embedded, 1).await;
@@ -144,7 +144,7 @@ async fn a_group_of_ten_thousand(setup: Setup) {
     }
 }
 
-/// How many entries Redis was given so far, for whatever log. Embedded: none.
+/// Returns the number of entries appended to any log in Redis so far; zero if embedded.
 async fn redis_appends(stack: &Stack) -> u64 {
     let Some(services) = stack.services() else { return 0 };
     let mut connection = services.redis.connection().await;

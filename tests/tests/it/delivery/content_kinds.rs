@@ -41,7 +41,7 @@ fn media(name: &str) -> Media {
         .name(name)
 }
 
-/// One of each that devices send.
+/// One content of each kind that devices send.
 fn kinds() -> Vec<Content> {
     let image = Image::new(media("a.jpg")).pixels(640, 480).thumbnail(media("b.jpg")).caption("a harbour");
     let video = Video::new(media("a.mp4"), 9000).pixels(640, 480).thumbnail(media("b.jpg")).caption("boats");
@@ -65,7 +65,7 @@ fn kinds() -> Vec<Content> {
     ]
 }
 
-/// Two devices of two users, alice's first.
+/// Connects two devices of alice and two of bob.
 async fn four_devices(stack: &Stack, via: Via) -> [TestClient; 4] {
     let mut devices = Vec::new();
     for (user, device, server) in

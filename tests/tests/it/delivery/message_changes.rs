@@ -55,7 +55,7 @@ fn react(emoji: &str) -> ChangeKind {
 
 const PIN: ChangeKind = ChangeKind::Pin { removed: false };
 
-/// Two devices of two users, alice's first.
+/// Connects two devices of alice and two of bob.
 async fn four_devices(stack: &Stack, via: Via) -> [TimelineDevice; 4] {
     let all =
         [("alice", "web/tab", 0), ("alice", "ios/phone", 1), ("bob", "web/tab", 1), ("bob", "ios/phone", 0)];
@@ -269,7 +269,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
     assert_eq!((kind, &*reason), (RefusalKind::Rule, "alice is not a member of channel team"));
 }
 
-/// Takes everything, and lets mona change whatever she likes; nobody may say "spam".
+/// Accepts everything except the text "spam", and lets mona change every message.
 struct Moderated;
 
 impl Handler for Moderated {
@@ -332,7 +332,7 @@ async fn a_rule_for_texts_holds_for_edits(setup: Setup, via: Via) {
     bob.shows(&["hello (edited)"]).await;
 }
 
-/// Eve is refused by a rule for what is published, which is a closure: nothing else of hers gets through either.
+/// A closure that refuses what eve publishes also refuses everything else of hers.
 async fn whoever_is_refused_reaches_nobody(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;

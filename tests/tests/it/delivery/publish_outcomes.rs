@@ -29,7 +29,7 @@ fn id(user: &str) -> UserId {
     UserId::parse(user).unwrap()
 }
 
-/// Accepts when it is told to, and notes which publish it was each time.
+/// Accepts publishes once it is told to, and records each.
 #[derive(Clone)]
 struct Slow {
     open: watch::Receiver<bool>,

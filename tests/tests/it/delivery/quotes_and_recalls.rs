@@ -29,7 +29,7 @@ fn name(user: &str) -> UserId {
     user.parse().unwrap()
 }
 
-/// What a phone hears next, of messages alone.
+/// Returns the next message from another user that is not a change.
 async fn hears(phone: &mut TimelineDevice) -> ReceivedMessage {
     loop {
         let message = phone.device.message().await;
@@ -204,7 +204,7 @@ async fn a_user_has_twenty_reactions_to_a_message(setup: Setup, via: Via) {
     assert_eq!(bob.change(&reference, blank).await.unwrap_err().0, RefusalKind::Invalid);
 }
 
-/// Sends a text as a device whose clock is a year ahead, and whose SDK takes its numbers from there.
+/// Publishes as a device whose clock is a year ahead, and whose SDK derives numbers from the clock.
 async fn publish_a_year_ahead(raw: &mut Raw) -> Outcome {
     let content = Some(Content::text("from the future").into());
     let number = 1_900_000_000_000;

@@ -34,7 +34,7 @@ everywhere!(
     live_messages_are_not_acknowledged,
 );
 
-/// Long enough for what must not happen to happen.
+/// Long enough for an unwanted event to happen.
 const SHORT: Duration = Duration::from_millis(700);
 
 async fn serve(im: &Im) -> Service {
@@ -47,7 +47,7 @@ async fn connect(stack: &Stack, user: &str, device: &str, server: usize, via: Vi
     client
 }
 
-/// Takes a message and acknowledges it.
+/// Receives a message and acknowledges it.
 async fn take(client: &mut TestClient) {
     let position = client.message().await.position.unwrap();
     client.client().ack(&position);
@@ -163,7 +163,7 @@ async fn ack(raw: &mut Raw, seq: u64, id: u64) {
     raw.send_frame(Body::Ack(pb::Ack { cursors: vec![cursor(seq, id)] })).await;
 }
 
-/// The place and the id of the next entry.
+/// Returns the seq and the id of the next entry.
 async fn entry(raw: &mut Raw) -> (u64, u64) {
     loop {
         match raw.heard().await {
@@ -174,7 +174,7 @@ async fn entry(raw: &mut Raw) -> (u64, u64) {
     }
 }
 
-/// Which of a user's devices are known to have acknowledged its inbox up to here.
+/// Returns the devices that have acknowledged the user's inbox up to a seq.
 async fn stored(stack: &Stack, user: &str, seq: u64) -> Vec<String> {
     let question = AckQuestion { user: id(user), log: LogId::Inbox(id(user)), seq };
     let devices = stack.cluster().log().acked(&[question]).await.unwrap().remove(0);
@@ -244,7 +244,7 @@ async fn a_lost_acknowledgement_comes_again(setup: Setup, via: Via) {
     assert_eq!(receipt.acked(PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
 
-/// Tells what it hears.
+/// Forwards acknowledgements to the test.
 struct Listener(mpsc::UnboundedSender<DeviceAck>);
 
 impl Handler for Listener {

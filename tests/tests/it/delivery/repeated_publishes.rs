@@ -23,7 +23,7 @@ fn publish(number: u64) -> Body {
     Body::Publish(pb::Publish { number, to, content, ..Default::default() })
 }
 
-/// What came before this pong, but for what brings the device up to date.
+/// Returns the frames before this pong, except those of the initial sync.
 async fn until_pong(raw: &mut Raw, echo: u64) -> Vec<Body> {
     raw.send_frame(Body::Ping(pb::Ping { echo })).await;
     let mut heard = Vec::new();

@@ -48,13 +48,13 @@ async fn append_at_last(cluster: &Cluster, user: &UserId) {
     }
 }
 
-/// The connection of the user's one device.
+/// Returns the connection of the user's only device.
 async fn heard(cluster: &Cluster, user: &UserId) -> Option<u64> {
     let routes = cluster.routes().locate_heard(std::slice::from_ref(user)).await.unwrap().remove(0);
     routes.first().map(|(_, route)| route.connection.0)
 }
 
-/// How often routes were read from Redis so far.
+/// Returns how often routes were read from Redis so far.
 async fn reads(redis: &RedisServer) -> u64 {
     let mut connection = redis.connection().await;
     let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.unwrap();

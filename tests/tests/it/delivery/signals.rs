@@ -239,7 +239,7 @@ async fn until_pong(raw: &mut Raw) {
     while raw.heard().await != im_tests::raw::Heard::Frame(Body::Pong(pb::Pong { echo: 7 })) {}
 }
 
-/// How many signals come before the first one from this user.
+/// Returns the number of signals before the first one from this user.
 async fn until_from(client: &mut TestClient, name: &str) -> usize {
     let mut before = 0;
     while signal(client).await.from.as_str() != name {

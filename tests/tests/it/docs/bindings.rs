@@ -7,7 +7,7 @@ use im_tests::{Setup, Stack, Via, binary, everywhere, stack::token};
 
 everywhere!(two_python_devices_talk);
 
-/// Runs a program to its end and shows what it said if it failed.
+/// Runs a program to its end, and shows its output if it fails.
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -52,7 +52,7 @@ async fn two_python_devices_talk(setup: Setup, via: Via) {
     tokio::task::spawn_blocking(move || run(&mut smoke)).await.unwrap();
 }
 
-/// `bindings/python/chat.py`, which `bindings/README.md` shows: what is typed arrives.
+/// Texts typed into `bindings/python/chat.py`, which `bindings/README.md` shows, arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_typed_into_the_example_arrives() {
     let directory = tempfile::tempdir().unwrap();

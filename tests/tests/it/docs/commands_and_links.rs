@@ -10,7 +10,7 @@ use std::{
 use im_tests::binary;
 use serde_json::Value;
 
-/// The documents with commands in them. The first two must have the same ones.
+/// Documents with commands. The first two must contain the same ones.
 const DOCUMENTS: [&str; 9] = [
     "README.md",
     "README.zh-CN.md",
@@ -23,10 +23,10 @@ const DOCUMENTS: [&str; 9] = [
     "tests/bench/RESULTS.md",
 ];
 
-/// Programs of `cargo` that the documents may name without more being known of them.
+/// Subcommands of `cargo` that are not checked any further.
 const OTHER_CARGO: [&str; 4] = ["clippy", "deny", "doc", "fmt"];
 
-/// Programs that are not the project's.
+/// Programs that are not part of the project.
 const FOREIGN: [&str; 2] = ["git", "openssl"];
 
 fn root() -> PathBuf {
@@ -37,7 +37,7 @@ fn read(document: &str) -> String {
     fs::read_to_string(root().join(document)).unwrap()
 }
 
-/// What a document tells to type: the lines of its shell blocks, and what is set as code and looks like a command.
+/// Returns the commands in a document: the lines of its shell blocks, and inline code that looks like a command.
 fn commands(document: &str) -> Vec<Vec<String>> {
     let (mut commands, mut block) = (Vec::new(), None);
     for line in read(document).lines() {
@@ -54,7 +54,7 @@ fn commands(document: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The words of a line; what stands between `<` and `>`, or in `$(..)`, is one, since it stands for one.
+/// Splits a line into words. A placeholder in `<..>` and a substitution in `$(..)` are one word.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut open) = (vec![String::new()], false);
     for character in line.chars() {
@@ -68,7 +68,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Whether something that is set as code is more than a name.
+/// Returns whether inline code is a command rather than a name.
 fn is_command(words: &[String]) -> bool {
     let program = words.iter().find(|word| !is_variable(word)).map_or("", String::as_str);
     let is_script = program.contains('/') && program.ends_with(".sh");
@@ -82,7 +82,7 @@ fn is_variable(word: &str) -> bool {
     })
 }
 
-/// The workspace as cargo knows it.
+/// The metadata of the workspace.
 struct Workspace(Value);
 
 impl Workspace {
@@ -97,7 +97,7 @@ impl Workspace {
         packages.iter().find(|package| package["name"] == name).unwrap_or_else(|| panic!("no crate {name}"))
     }
 
-    /// The names of what a crate has of a kind: `bin`, `test`, `bench`.
+    /// Returns the names of a crate's targets of a kind: `bin`, `test`, `bench`.
     fn targets(&self, package: &str, kind: &str) -> Vec<String> {
         let targets = self.package(package)["targets"].as_array().unwrap();
         let of_kind =
@@ -105,7 +105,7 @@ impl Workspace {
         of_kind.map(|target| target["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The program that `cargo run` runs.
+    /// Returns the program that `cargo run` runs.
     fn program(&self, package: &str, named: Option<&String>) -> String {
         let programs = self.targets(package, "bin");
         let default = self.package(package)["default_run"].as_str().map(ToOwned::to_owned);
@@ -117,7 +117,7 @@ impl Workspace {
     }
 }
 
-/// The values of an option.
+/// Returns the values of an option.
 fn values<'a>(words: &'a [String], names: &[&str]) -> Vec<&'a String> {
     let pairs = words.iter().zip(words.iter().skip(1));
     pairs.filter(|(name, _)| names.contains(&name.as_str())).map(|(_, value)| value).collect()
@@ -156,7 +156,7 @@ fn check_cargo(workspace: &Workspace, variables: &[String], words: &[String]) {
     }
 }
 
-/// Names and sources of the files of an end-to-end test, which is a file or a folder.
+/// Returns names and sources of the files of a test target, which is a file or a folder.
 fn test_text(test: &str) -> String {
     let path = root().join("tests/tests").join(test);
     let file = path.with_extension("rs");
@@ -171,7 +171,7 @@ fn sources(path: &Path) -> String {
     format!("{}\n{}\n", path.display(), fs::read_to_string(path).unwrap_or_default())
 }
 
-/// A program knows these variables and options, and the files that it is given are there.
+/// Asserts that a program knows these variables and options, and that its input files exist.
 fn check_program(program: &str, variables: &[String], arguments: &[String]) {
     let options: BTreeSet<&str> = arguments
         .iter()
@@ -199,7 +199,7 @@ fn check_program(program: &str, variables: &[String], arguments: &[String]) {
     }
 }
 
-/// The variables that a program reads beside those of its options.
+/// Returns the variables that a program reads beside those of its options.
 fn variables_of(program: &str) -> String {
     if program != "im-server" {
         return String::new();
@@ -216,7 +216,7 @@ fn variables_of(program: &str) -> String {
     variables
 }
 
-/// A script, or a program that was built.
+/// Asserts that a script or a built program exists and knows its options.
 fn check_file(workspace: &Workspace, file: &str, arguments: &[String]) {
     if let Some(program) = file.strip_prefix("target/release/").or_else(|| file.strip_prefix("target/debug/"))
     {
@@ -268,7 +268,7 @@ fn both_readmes_have_the_same_commands_code_and_pictures() {
     assert!(english.0.len() >= 9);
 }
 
-/// Comments, and what stands for something, are in the reader's language.
+/// Removes comments and the text of placeholders, which are in the reader's language.
 fn without_comments(block: &str) -> String {
     let lines = block.lines().map(|line| {
         let code = [" # ", "# ", "// "].iter().fold(line, |line, sign| line.split(sign).next().unwrap());
@@ -305,7 +305,7 @@ fn links_lead_somewhere() {
     assert!(followed > 60, "{followed} links were found");
 }
 
-/// What links to a document's headings are made of, as GitHub makes them.
+/// Returns the anchors of a document's headings, as GitHub generates them.
 fn headings(text: &str) -> BTreeSet<String> {
     let headings =
         text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-/// The names of everything that a crate with these features links.
+/// Returns the names of all crates that a crate with these features links.
 fn tree(package: &str, features: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
@@ -61,13 +61,13 @@ fn what_matters_is_there_once() {
     }
 }
 
-/// A dependency as a manifest names it: the line where it stands.
+/// A dependency in a manifest, with its line.
 struct Named {
     name: String,
     line: String,
 }
 
-/// What a manifest's sections with this in their header name.
+/// Returns the dependencies in the sections of a manifest whose header contains `section`.
 fn named(manifest: &str, section: &str) -> Vec<Named> {
     let mut inside = false;
     let mut found = Vec::new();
@@ -93,7 +93,7 @@ fn read(file: &str) -> String {
     std::fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The workspace's manifest, and those of its crates.
+/// Returns the manifest of the workspace, and those of its crates.
 fn manifests() -> (String, Vec<(String, String)>) {
     let root = read("Cargo.toml");
     let members = root.split_once("members = [").unwrap().1.split_once(']').unwrap().0;

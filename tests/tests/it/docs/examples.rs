@@ -23,15 +23,15 @@ use im_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The secret that the servers and the back end share.
+/// Secret shared by the servers and the back end.
 const SECRET: &str = "a secret that is shared by the servers and the back end";
 
-/// A program that is spoken to, killed when dropped.
+/// An interactive program, killed when dropped.
 struct Program {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// What it has printed so far, for who reads that a test has failed.
+    /// Its output so far, shown when a test fails.
     seen: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Program {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The next line that begins so; what stands behind that.
+    /// Waits for the next line with this beginning, and returns the rest of it.
     fn hear(&mut self, start: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
@@ -62,13 +62,13 @@ impl Program {
         }
     }
 
-    /// Ends its input, and waits for its end; what it had still to say.
+    /// Closes its input, waits for its exit, and returns the remaining output.
     fn end(mut self) -> Vec<String> {
         drop(self.input.take());
         self.rest()
     }
 
-    /// The same for one that serves on without input.
+    /// Like [`Self::end`], for a program that keeps running without input.
     fn terminate(self) -> Vec<String> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.rest()
@@ -101,7 +101,7 @@ fn quickstart_prints_what_the_readme_says() {
     assert_eq!(printed, shown);
 }
 
-/// A server that knows the back end's key.
+/// Starts a server with the back end's key.
 async fn server(redis: &RedisServer, nats: &NatsServer, certificate: &Certificate) -> ImServer {
     let mut variables = variables(&ServerOptions::default(), certificate);
     for (name, value) in &mut variables {

@@ -103,8 +103,8 @@ async fn a_device_pages_through_a_conversation(setup: Setup, via: Via) {
     assert_eq!(team.messages[0].channel.as_ref().map(|channel| channel.as_str()), Some("team"));
 }
 
-/// Sends to bob until his log has lost what is at these seqs; returns the last seq. What is archived is in a store before this
-/// returns.
+/// Sends to bob until his log has lost the entries up to `lost`, waits until the archive has everything, and
+/// returns the last seq.
 async fn send_until_evicted(deployment: &ArchivingStack, first: u64, lost: u64) -> u64 {
     let log = LogId::Inbox(id("bob"));
     let mut seq = first;
@@ -340,7 +340,7 @@ fn request(number: u64) -> Body {
     Body::Request(pb::Request { number, question: Some(pb::request::Question::History(history)) })
 }
 
-/// The next refusal: number, kind, and when to try again.
+/// Waits for the next refusal: number, kind, and retry delay.
 async fn refused(raw: &mut Raw) -> (u64, pb::RefusalKind, u32) {
     let looking = async {
         loop {

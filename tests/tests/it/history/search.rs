@@ -268,7 +268,7 @@ async fn what_is_too_old_is_deleted_and_the_rest_exported(setup: Setup, via: Via
     assert!(logs.iter().all(|(log, _)| log.to_string() != "c:room:1"), "{logs:?}");
 }
 
-/// Signs alone have nothing that an index could offer; what is found is what has them, all the same.
+/// Punctuation alone is not in the index; a search for it finds the messages that contain it all the same.
 async fn signs_mean_themselves(setup: Setup, via: Via) {
     let deployment = ArchivingStack::start_with_sqlite(setup).await;
     let said = [

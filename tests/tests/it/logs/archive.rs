@@ -32,7 +32,7 @@ fn message(text: &str) -> Message {
     Message::to(user("bob")).from("alice").text(text).durability(Durability::Archived)
 }
 
-/// The ids of what is stored of a user's inbox, in order; panics where one is there twice.
+/// Returns the ids of the stored messages of a user's inbox, in order; panics on a duplicate.
 async fn stored(store: &dyn MessageStore, owner: &str) -> Vec<u64> {
     let log = LogId::Inbox(owner.parse().unwrap());
     let page = store.read(&log, &StoreQuery::new(HistoryRange::After(0), 100_000)).await.unwrap();
@@ -126,7 +126,7 @@ async fn without_an_archive_it_is_an_error() {
     assert!(matches!(error, SendError::NoArchive), "{error}");
 }
 
-/// An archiver in a runtime of its own, which can be torn down in the midst of anything, as a process is.
+/// An archiver in a runtime of its own, which can be aborted at any point, like a process.
 fn archiver(config: ClusterConfig, url: String) -> Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(async move {
@@ -214,7 +214,7 @@ async fn an_embedded_archive_survives_its_process() {
     assert_eq!(stored(&*store, "bob").await, [id]);
 }
 
-/// Texts that repeat nothing, whose index is as large as an index gets: more of them than a database writes within its time.
+/// Texts without repetition, whose index is as large as possible: more of them than a database writes within its time limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_texts_behind_an_outage_are_archived_in_the_end() {
     const TEXTS: usize = 64;

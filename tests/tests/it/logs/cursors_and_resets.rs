@@ -49,7 +49,7 @@ async fn text_to(im: &Im, to: &str, text: &str) -> Receipt {
     im.send(Message::to(user(to)).text(text)).await.unwrap()
 }
 
-/// What comes up to and with the next `SyncDone`: resets, then places and texts, then the end.
+/// Returns the frames up to the next `SyncDone`: resets, then entries, then the end.
 async fn sync(raw: &mut Raw) -> (Vec<(ResetReason, u64)>, Vec<(u64, String)>, u64) {
     let (mut resets, mut entries) = (Vec::new(), Vec::new());
     loop {
@@ -280,11 +280,11 @@ async fn a_new_device_gets_what_is_sent_to_it_at_once(setup: Setup, via: Via) {
     assert_eq!(bob.text().await, "welcome");
 }
 
-/// How much waits for a device that was away, in each of its logs: together many times what a server and the system hold for it.
+/// Bytes that await an offline device in each of its logs: together many times what a server and the kernel buffer for it.
 const MISSED: u64 = 400;
 const MISSED_BYTES: usize = 16 * 1024;
 
-/// How fast it reads: so much, and a pause. Some 5 MB a second.
+/// Chunk size of a slow reader, with a pause after each: some 5 MB per second.
 const AT_ONCE: u64 = 16;
 const READING_PAUSE: Duration = Duration::from_millis(50);
 

@@ -11,14 +11,14 @@ use im_tests::{Setup, Stack, TestClient, Via, everywhere};
 
 everywhere!(a_rolling_deploy_makes_nobody_wait);
 
-/// What a device waits for a publish that a back end lost is the server's `publish_timeout`, 10 s.
+/// A device waits for a publish that a back end lost until the server's `publish_timeout`, 10 s.
 const MUCH_LESS: Duration = Duration::from_secs(5);
 
 async fn serve(im: &Im) -> Service {
     im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap()
 }
 
-/// Publishes one after the other; tells how many there were and how long the slowest took.
+/// Publishes one message after the other; returns their number and the longest latency.
 async fn publish(client: &TestClient, number: usize, done: &AtomicBool) -> (u32, Duration) {
     let (mut count, mut slowest) = (0, Duration::ZERO);
     while !done.load(Ordering::Relaxed) {

@@ -22,7 +22,7 @@ use im_tests::{
 use prost::Message as _;
 use tokio::time::timeout;
 
-/// Once it is stuck, its users hear what others publish, and publish in vain.
+/// A bus that, once stuck, still delivers subscriptions and never completes a publish.
 #[derive(Debug)]
 struct StuckBus(MemoryBus, Arc<AtomicBool>);
 

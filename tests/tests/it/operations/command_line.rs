@@ -30,7 +30,7 @@ async fn connect(endpoint: &str, trust: &Trust, device: &str, token: &str) -> Te
     client
 }
 
-/// Alice writes to Bob, over each endpoint.
+/// Asserts that alice reaches bob over each endpoint.
 async fn relay(endpoints: &[String], trust: &Trust, alice: &str, bob: &str) {
     for (number, endpoint) in endpoints.iter().enumerate() {
         let alice = connect(endpoint, trust, &format!("desktop/{number}"), alice).await;
@@ -71,7 +71,7 @@ async fn dev_relays_between_those_whose_tokens_it_prints() {
     ends_well(program).await;
 }
 
-/// The example file with these addresses and certificate, where tests may listen.
+/// Returns the example file with these addresses, a certificate, and listeners on free ports.
 fn adapted(redis: &str, nats: &str, certificate: &Certificate) -> String {
     let path = |path: &Path| path.display().to_string();
     let mut text = EXAMPLE.to_owned();
@@ -101,7 +101,7 @@ fn write(directory: &Path, text: &str) -> String {
 const PASSWORD: &str = "hunter2hunter2";
 const WITH_PASSWORD: &str = "authorization { user: im, password: hunter2hunter2 }";
 
-/// What the README says: the example, a secret in a variable, and the example of a back end with the same.
+/// Follows the README: the example file, a secret in a variable, and the example back end with the same secret.
 #[tokio::test]
 async fn the_example_and_a_secret_are_a_deployment() {
     let redis_server = RedisServer::start().await;
@@ -140,7 +140,7 @@ async fn the_example_and_a_secret_are_a_deployment() {
     assert!(server.ended().await.success(), "{}", server.output());
 }
 
-/// Starts it with this file, sees it fail at once, and returns what it said.
+/// Starts `im-server` with this file, asserts that it exits with a failure, and returns its output.
 async fn refused<V: AsRef<std::ffi::OsStr>>(text: &str, variables: &[(V, V)]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let file = write(directory.path(), text);
@@ -178,7 +178,7 @@ async fn other_variables_may_be_anything() {
     ends_well(program).await;
 }
 
-/// The addresses are taken by somebody who says nothing.
+/// Listeners at the addresses accept connections and never answer.
 #[tokio::test]
 async fn a_signal_ends_it_well_while_it_connects() {
     let redis = RedisServer::start().await;

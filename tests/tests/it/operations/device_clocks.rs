@@ -10,13 +10,13 @@ use im_sdk::{
 use im_tests::{Setup, Stack, Via, channels::serve, stack::token};
 use tokio::process::Command;
 
-/// Where Debian's package `faketime` has its library.
+/// Library of Debian's package `faketime`.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// Tells a process of this test that it is a phone: endpoint, token, file of its store, and what it says, each on a line.
+/// Environment variable that turns this binary into a phone: endpoint, token, file of its store and text, each on a line.
 const PHONE: &str = "IM_TEST_PHONE";
 
-/// A phone that connects, says something to bob, and ends once the back end has taken it.
+/// Connects as a phone, publishes a text to bob, and closes once the back end has accepted it.
 async fn be_a_phone(told: &str) {
     let [endpoint, token, store, text] = told.lines().collect::<Vec<_>>().try_into().unwrap();
     let device = "ios/phone".parse().unwrap();
@@ -28,11 +28,15 @@ async fn be_a_phone(told: &str) {
     client.close().await;
 }
 
-/// The same in a process of its own, whose clock is off by this.
+/// Runs a phone in a process whose clock is off by `offset`.
 async fn phone(offset: &str, endpoint: &str, store: &Path, text: &str) {
     let told = [endpoint, &token("alice"), &store.display().to_string(), text].join("\n");
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "operations::device_clocks::a_phone_with_a_wrong_clock_loses_nothing", "--nocapture"]);
+    command.args([
+        "--exact",
+        "operations::device_clocks::a_phone_with_a_wrong_clock_loses_nothing",
+        "--nocapture",
+    ]);
     command.env(PHONE, told).env("LD_PRELOAD", FAKETIME).env("FAKETIME", offset);
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").stdin(Stdio::null());
     let output = command.kill_on_drop(true).output().await.unwrap();

@@ -40,7 +40,7 @@ async fn wait_for_line(log: &LogCapture, something: &str) {
     wait_until(something, PATIENCE, async || !log.lines(something).is_empty()).await;
 }
 
-/// What a device is told that connects to an endpoint.
+/// Returns the close reason of a device that connects to an endpoint.
 async fn told(stack: &Stack, endpoint: &str, token: String) -> String {
     let device = "web/tab".parse().unwrap();
     let mut config = ClientConfig::new(vec![endpoint.parse().unwrap()], device, Arc::new(token));
@@ -133,7 +133,7 @@ fn address(endpoint: &str) -> SocketAddr {
     endpoint.split("//").nth(1).unwrap().parse().unwrap()
 }
 
-/// What a port answers before it closes.
+/// Returns the bytes that a port answers before it closes.
 async fn ask(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();
@@ -142,7 +142,7 @@ async fn ask(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Nobody waits for this.
+/// Longer than any test waits.
 fn patient(websocket_tls: bool) -> ServerOptions {
     ServerOptions { websocket_tls, hello_timeout: Duration::from_secs(60), ..ServerOptions::default() }
 }

@@ -31,7 +31,7 @@ everywhere!(
     a_drain_ends_with_the_lease,
 );
 
-/// Longer than anybody waits in these tests.
+/// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(60);
 
 async fn start(setup: Setup, servers: usize, drain_grace: Duration) -> Stack {
@@ -44,7 +44,7 @@ async fn log_in(stack: &Stack, user: &str, via: Via) -> Raw {
     raw
 }
 
-/// Waits until a device is asked to leave, and tells within which time.
+/// Waits until a device is asked to leave; returns the time that it is given.
 async fn asked_to_leave(raw: &mut Raw) -> Duration {
     loop {
         match raw.heard().await {
@@ -72,7 +72,7 @@ fn users(prefix: &str, count: usize) -> Vec<UserId> {
     (0..count).map(|number| UserId::parse(&format!("{prefix}-{number}")).unwrap()).collect()
 }
 
-/// Connects devices to the first server that know these endpoints.
+/// Connects devices that know these endpoints to the first server.
 async fn connect(stack: &Stack, users: &[UserId], endpoints: &[String]) -> Vec<TestClient> {
     let mut clients = Vec::new();
     for user in users {

@@ -23,22 +23,22 @@ use tokio::time::{interval, timeout};
 
 everywhere!(who_is_asked_to_leave_loses_nothing_and_gets_nothing_twice);
 
-/// Few, so that each is asked at a moment of its own.
+/// Few devices, so that each is asked at a time of its own.
 const DEVICES: usize = 4;
 
-/// Between two messages in each direction.
+/// Interval between two messages in each direction.
 const PACE: Duration = Duration::from_millis(10);
 
 /// The last message.
 const END: &str = "end";
 
-/// What a device was told.
+/// Everything that a device received.
 #[derive(Debug, Default)]
 struct Seen {
-    /// By who sent it.
+    /// Texts by sender.
     texts: BTreeMap<String, Vec<String>>,
     connected: Vec<String>,
-    /// The codes, and how long it waited after each.
+    /// Close codes, and the delay after each.
     lost: Vec<(Option<CloseCode>, Option<Duration>)>,
 }
 
@@ -48,10 +48,10 @@ impl Seen {
     }
 }
 
-/// Who is nobody's device.
+/// User without a device.
 const BACK_END: &str = "";
 
-/// Reads all that a device is told, up to the last message.
+/// Reads everything that a device receives, up to the last message.
 async fn read(client: &Client) -> Seen {
     let mut seen = Seen::default();
     loop {
@@ -83,7 +83,7 @@ fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
 }
 
-/// Sends to all devices until it is over; tells how many messages each of them got.
+/// Sends to all devices until `over` is set; returns the number of messages per device.
 async fn send(im: &Im, over: &AtomicBool) -> usize {
     let (mut pace, mut count) = (interval(PACE), 0);
     while !over.load(Ordering::Relaxed) {
@@ -96,7 +96,7 @@ async fn send(im: &Im, over: &AtomicBool) -> usize {
     count
 }
 
-/// Publishes to the sink until it is over; tells how many messages.
+/// Publishes to the sink until `over` is set; returns the number of messages.
 async fn publish(client: &Client, over: &AtomicBool) -> usize {
     let (mut pace, mut count) = (interval(PACE), 0);
     while !over.load(Ordering::Relaxed) {

@@ -5,10 +5,10 @@ use im_tests::{Setup, Stack, Via, raw::Raw, stack::StackServer};
 
 const CONNECTIONS: u64 = 10_000;
 
-/// The first connections also pay for what is there once: thread stacks, allocator arenas, tables.
+/// Connections before the measurement. The first ones also pay for thread stacks, allocator arenas and tables.
 const WARM_UP: u64 = 200;
 
-/// How many connect at the same time.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 64;
 
 const MAX_BYTES: u64 = 2 * 1024;
@@ -36,7 +36,7 @@ async fn connect(stack: &Stack, numbers: std::ops::Range<u64>) -> Vec<Raw> {
     stream::iter(numbers).map(log_in).buffer_unordered(AT_ONCE).collect().await
 }
 
-/// What a process has of its own in memory (Linux, proc(5)).
+/// Returns the anonymous memory of a process (Linux, proc(5)).
 fn anonymous_bytes(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

@@ -31,7 +31,7 @@ use tokio::time::timeout;
 
 const NONE: [&str; 0] = [];
 
-/// A server on free ports that takes development tokens.
+/// Starts a server on free ports that accepts development tokens.
 fn server_config() -> ServerConfig {
     let mut config = dev::config().unwrap();
     config.websocket = Some(([127, 0, 0, 1], 0).into());
@@ -65,7 +65,7 @@ async fn nobody_waits_for_nats_to_stop() {
     timeout(PATIENCE, server.shutdown()).await.expect("the server ends");
 }
 
-/// Asks a server to push to a connection, past the routes, and tells whether it says that it did.
+/// Asks a server to push to a connection, bypassing the routes; returns whether it reports success.
 async fn is_pushed(cluster: &Cluster, server: &ServerId, connection: u64) -> bool {
     let names = cluster.names();
     let mut answers = cluster.bus().subscribe(names.answers("test")).await.unwrap();
@@ -152,7 +152,7 @@ async fn publishing_ends_while_nats_is_away() {
     timeout(PATIENCE, publishing).await.expect("at some point the way out is full, and says so");
 }
 
-/// A device that connected while a replica was behind has no route after the failover: it must not sit there in silence.
+/// A device that connected while a replica lagged has no route after the failover; it must not stay unreachable.
 #[tokio::test]
 async fn devices_whose_routes_a_failover_forgot_are_reachable_again() {
     let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);
@@ -178,7 +178,7 @@ async fn devices_whose_routes_a_failover_forgot_are_reachable_again() {
     assert_eq!(routes.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "her route is there again");
 }
 
-/// Each of its devices would fail by turns: the bus knows nothing of Redis.
+/// Without this its devices would fail in turns, since the bus does not depend on Redis.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
     let stack = Stack::start(Setup::Clustered, 1).await;
@@ -222,7 +222,7 @@ async fn a_back_end_that_alone_lost_redis_leaves_devices_to_others() {
     .await;
 }
 
-/// Its messages are in the logs, and the servers notice that they hear nothing of it.
+/// Its messages are in the logs, and the servers notice its silence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_back_end_sent_that_alone_lost_nats_is_asked_for() {
     let stack = Stack::start(Setup::Clustered, 1).await;

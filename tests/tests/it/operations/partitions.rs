@@ -32,7 +32,7 @@ fn server_config(name: &str) -> ServerConfig {
     config
 }
 
-/// A server that is between two runs does not answer, or ends the connection.
+/// Logs in. A server that is restarting does not answer, or closes the connection.
 async fn try_to_log_in(server: &Server, user: &str) -> Result<Raw, CloseCode> {
     let Ok((socket, _)) = tokio_tungstenite::connect_async(&server.endpoints()[0]).await else {
         return Err(CloseCode::Unknown(0));
@@ -50,7 +50,7 @@ async fn log_in(server: &Server, user: &str) -> Raw {
     try_to_log_in(server, user).await.unwrap()
 }
 
-/// Waits until the device is asked to go elsewhere, or sent there.
+/// Waits until the device is asked to leave, or disconnected.
 async fn is_sent_away(raw: &mut Raw, within: Duration) {
     let gone = async {
         while !matches!(
@@ -61,7 +61,7 @@ async fn is_sent_away(raw: &mut Raw, within: Duration) {
     timeout(within, gone).await.expect("the server lets its device go");
 }
 
-/// Waits until the device gets a message of these words.
+/// Waits until the device receives this text.
 async fn hears(raw: &mut Raw, words: &str) {
     let heard = async {
         loop {
@@ -79,7 +79,7 @@ async fn serve(im: &Im) -> Service {
     im.serve(async |incoming: Incoming| Ok(incoming.accept())).await.unwrap()
 }
 
-/// Two servers, of which the first reaches Redis and NATS through links that can break.
+/// Two servers. The first reaches Redis and NATS through links that can break.
 struct Two {
     to_redis: TcpProxy,
     to_nats: TcpProxy,
@@ -109,14 +109,14 @@ impl Two {
         Self { to_redis, to_nats, alone, other, im, _service, _processes: (redis, nats) }
     }
 
-    /// The device goes to the other server, and is reached there.
+    /// Asserts that the device moves to the other server and is reached there.
     async fn is_reached_elsewhere(&self) {
         let mut bob = log_in(&self.other, "bob").await;
         self.im.send(Message::to(user("bob")).text("over here")).await.unwrap();
         hears(&mut bob, "over here").await;
     }
 
-    /// The server that was alone takes devices again, and reaches them.
+    /// Asserts that the isolated server accepts devices again and reaches them.
     async fn comes_back(&self) {
         wait_until("the server is back", PATIENCE * 2, async || {
             try_to_log_in(&self.alone, "carol").await.is_ok()
@@ -141,7 +141,7 @@ async fn a_server_that_alone_lost_redis_lets_its_devices_go() {
     two.comes_back().await;
 }
 
-/// It takes some time: an outage of NATS, after which not all connect at the same moment, is none of one server.
+/// A server alone on NATS waits before it acts, since servers do not reconnect at the same moment after an outage of NATS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_alone_lost_nats_lets_its_devices_go() {
     let two = Two::start().await;
@@ -164,7 +164,7 @@ async fn a_server_that_alone_lost_nats_lets_its_devices_go() {
     two.comes_back().await;
 }
 
-/// The questions of servers that come to this subscription, answered one after the other.
+/// Answers the requests of servers on this subscription, one after the other.
 async fn answer(cluster: &Cluster, questions: &mut Subscription, reachable: bool) {
     let event = timeout(PATIENCE, questions.next()).await.expect("the server asks");
     let Some(BusEvent::Message(message)) = event else { panic!("{event:?}") };
@@ -206,7 +206,7 @@ async fn where_nobody_reaches_redis_devices_stay() {
         .await;
 }
 
-/// As the guide has it: an application that only starts a server.
+/// An application that only starts a server, as the guide shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_embedded_server_goes_on_by_itself() {
     let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);

@@ -15,12 +15,12 @@ use im_sdk::{
 use im_tests::{Setup, Stack, TestClient, Via, stack::PATIENCE, wait_until};
 use tokio::{net::UdpSocket, task::JoinHandle};
 
-/// Stands between a device and its server, and can change the address that the server sees: from then on what the server
-/// sends to the old one is lost, as behind a router that has forgotten it.
+/// A relay between a device and its server that can change the address that the server sees. Packets to the old address
+/// are lost, as behind a router that has forgotten it.
 struct Router {
     address: SocketAddr,
     moved: Arc<AtomicBool>,
-    /// What the server has sent to the new address.
+    /// Packets that the server has sent to the new address.
     by_the_new_way: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
@@ -78,7 +78,7 @@ async fn route(
     }
 }
 
-/// Sends a text to the device, which has to come over the connection that it has.
+/// Sends a text to the device, which must arrive on the existing connection.
 async fn goes_on(im: &Im, bob: &mut TestClient, text: &str) {
     im.send(Message::to(user("bob")).text(text)).await.unwrap();
     bob.next(text, |event| match event {

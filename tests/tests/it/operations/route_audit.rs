@@ -35,7 +35,7 @@ async fn routes(stack: &Stack) -> Vec<(Device, Route)> {
     stack.cluster().routes().locate(&[bob()]).await.unwrap().remove(0)
 }
 
-/// Registers a route as a login does whose kick gets lost.
+/// Registers a route like a login whose kick gets lost.
 async fn take(stack: &Stack, device: &str, server: ServerId, connection: u64) {
     let route = Route { server, connection: ConnectionId(connection) };
     let device = device.parse().unwrap();

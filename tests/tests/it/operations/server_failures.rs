@@ -126,8 +126,8 @@ async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
     }
 }
 
-/// A failover in which a server's lease is lost too: its devices may have taken entries of Redis's new life before they left it, so
-/// their last entry does not tell that those before it were replaced.
+/// A failover that also loses a server's lease. Its devices may have received entries of the new epoch before they left, so
+/// their last entry does not reveal that earlier ones were replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_logs() {
     let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };

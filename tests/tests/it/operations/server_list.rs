@@ -25,12 +25,12 @@ everywhere!(
     an_application_tells_of_new_servers,
 );
 
-/// Over QUIC nobody says that a process was killed: the silence does.
+/// Over QUIC, a killed process is noticed by silence alone.
 fn options() -> ServerOptions {
     ServerOptions { heartbeat: Duration::from_secs(1), ..ServerOptions::default() }
 }
 
-/// What an application's back end gives out: a token and where to connect.
+/// Returns what an application's back end hands to devices: a token and endpoints.
 struct Account {
     im: Im,
     via: Via,
@@ -60,7 +60,7 @@ fn open(stack: &Stack, via: Via, tokens: Arc<dyn TokenProvider>) -> TestClient {
     TestClient::new(client)
 }
 
-/// Another server comes, one of those that devices know is killed, and the other one drained. Tells where the new one is.
+/// Adds a server, kills one of those that devices know and drains the other. Returns the endpoint of the new one.
 async fn replace_all(stack: &mut Stack, im: &Im, via: Via) -> String {
     stack.add_server(&options()).await;
     let new = stack.server_id(&stack.servers[2]).await;

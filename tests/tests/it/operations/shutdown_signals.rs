@@ -19,13 +19,13 @@ use im_tests::{
 
 const VIAS: [Via; 2] = [Via::Quic, Via::WebSocket];
 
-/// Nobody waits for the end of this.
+/// Longer than any test waits.
 const GRACE: Duration = Duration::from_secs(3600);
 
-/// A device that is told is elsewhere by then; one that is not, over QUIC, only when the heartbeat (30 s) says so.
+/// Time within which a notified device has moved. Without notice, a QUIC device moves when its heartbeat (30 s) expires.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What a server may take in a hurry, which is two seconds, on a machine that has a lot to do.
+/// Time limit of a shutdown in a hurry, which takes two seconds, on a busy machine.
 const HURRIED: Duration = Duration::from_secs(5);
 
 async fn start(setup: Setup, servers: usize) -> Stack {
@@ -36,7 +36,7 @@ fn parse(users: &[&str]) -> Vec<UserId> {
     users.iter().map(|user| user.parse().unwrap()).collect()
 }
 
-/// One that knows no other server, over each transport.
+/// Connects a device that knows no other server, over each transport.
 async fn stranded(stack: &Stack) -> [Raw; 2] {
     let [mut quic, mut websocket] =
         [Raw::connect(stack, 0, Via::Quic).await, Raw::connect(stack, 0, Via::WebSocket).await];
@@ -45,7 +45,7 @@ async fn stranded(stack: &Stack) -> [Raw; 2] {
     [quic, websocket]
 }
 
-/// Has the first server, a process, drain.
+/// Starts to drain the first server, a process.
 async fn drain(stack: &mut Stack) -> ImServer {
     let DrainingServer::Process(server) = DrainingServer::drain_first(stack).await else { unreachable!() };
     server

@@ -113,7 +113,7 @@ async fn nothing_that_they_do_is_denied() {
     assert!(!nats.to_lowercase().contains("violation"), "{nats}");
 }
 
-/// The words of a text, in no order.
+/// Returns the set of words of a text.
 fn words(text: &str) -> HashSet<&str> {
     text.split_whitespace().collect()
 }

@@ -20,10 +20,10 @@ use serde_json::Value;
 
 everywhere!(a_device_may_say_anything);
 
-/// The protocol's golden vectors: every message and every field is in one of them.
+/// Golden vectors of the protocol. They contain every message and every field.
 const VECTORS: &str = include_str!("../../../../proto/vectors/frames.json");
 
-/// The golden entries of a list, as bytes. `kind`: of messages, the type's name; empty: all.
+/// Returns the golden entries of a list as bytes; with a `kind`, those of this message type.
 fn golden(list: &str, kind: &str) -> Vec<Bytes> {
     let file: Value = serde_json::from_str(VECTORS).unwrap();
     let is_wanted = |entry: &&Value| kind.is_empty() || entry["type"] == format!("im.v1.{kind}");
@@ -37,7 +37,7 @@ fn unhex(text: &str) -> Bytes {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// One of them as it is, or damaged, or nothing of the kind.
+/// Returns a golden entry, intact or damaged, or random bytes.
 fn any_of(golden: &[Bytes], random: &mut StdRng) -> Bytes {
     let mut bytes = golden[random.random_range(0..golden.len())].to_vec();
     for _ in 0..random.random_range(0..4) {
@@ -72,7 +72,7 @@ fn panics() -> &'static AtomicUsize {
     &PANICS
 }
 
-/// Two who behave: they write to each other, and ask for what was said.
+/// Asserts that two well-behaved devices still exchange messages and read history, and that no task has panicked.
 async fn check_others(stack: &Stack, via: Via) {
     let mut anna = stack.connect("anna", "web/tab", 0, via).await;
     let mut boris = stack.connect("boris", "web/tab", 0, via).await;
@@ -118,7 +118,7 @@ async fn a_device_may_say_anything(setup: Setup, via: Via) {
     drop(im);
 }
 
-/// What a bus brings comes from the deployment's own processes: of other versions, or of somebody who got in.
+/// Messages on the bus come from the deployment's processes, which may be of other versions or compromised.
 async fn a_bus_may_say_anything(setup: Setup) {
     panics();
     let stack = Stack::start(setup, 1).await;

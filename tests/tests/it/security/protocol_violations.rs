@@ -26,7 +26,7 @@ everywhere!(
     a_device_that_does_not_read_is_closed,
 );
 
-/// A frame of a kind that no version knows: field 1000, two bytes.
+/// Frame of an unknown kind: field 1000, two bytes.
 const UNKNOWN: &[u8] = &[0x05, 0xc2, 0x3e, 0x02, 0xab, 0xcd];
 
 fn ping(echo: u64) -> Body {
@@ -47,7 +47,7 @@ fn publish(number: u64) -> Body {
     })
 }
 
-/// Somebody who behaves, and who must still be served when others did not.
+/// Asserts that a well-behaved device is still served.
 async fn check_others(stack: &Stack, via: Via) {
     let im = stack.backend().await;
     let mut bystander = stack.connect("bystander", "web/tab", 0, via).await;
@@ -108,7 +108,7 @@ async fn oversized_frames_are_refused(setup: Setup, via: Via) {
     check_others(&stack, via).await;
 }
 
-/// A frame of exactly this size that no version knows.
+/// Returns a frame of an unknown kind and of exactly this size.
 fn ignored_frame(size: usize) -> Bytes {
     let varint = |mut number: usize| {
         let mut bytes = Vec::new();
@@ -216,7 +216,7 @@ async fn too_many_publishes_are_refused(setup: Setup, via: Via) {
     until_pong(&mut raw, 1).await;
 }
 
-/// Goes on to the answer to a ping. Nothing but what brings the device up to date comes before it.
+/// Sends a ping and waits for the pong; asserts that only frames of the initial sync come before it.
 async fn until_pong(raw: &mut Raw, echo: u64) {
     loop {
         match raw.heard().await {
@@ -226,7 +226,7 @@ async fn until_pong(raw: &mut Raw, echo: u64) {
     }
 }
 
-/// The next result, which says no: of which publish, and why. The back end also brings the device up to date.
+/// Waits for the next publish result, a refusal: number and reason. Skips frames of the initial sync.
 async fn refused(raw: &mut Raw) -> (u64, pb::RefusalKind) {
     let result = loop {
         match raw.heard().await {

@@ -55,7 +55,7 @@ async fn next_sync(syncs: &mut Subscription) -> pb::UpstreamSync {
     pb::UpstreamSync::decode(message.payload).unwrap()
 }
 
-/// The cursors of a device at a place of its inbox.
+/// Returns a sync from this seq of the inbox.
 fn sync(seq: u64) -> pb::Sync {
     pb::Sync { cursors: vec![pb::Cursor { channel: String::new(), seq, id: seq }] }
 }
@@ -208,10 +208,10 @@ async fn what_people_write_is_not_logged_whatever_is_asked_for() {
 
 const STRANGERS: u64 = 800;
 
-/// As SECURITY.md says.
+/// Memory of a connection before login, as SECURITY.md promises it.
 const BYTES_OF_A_STRANGER: u64 = 16 * 1024;
 
-/// A WebSocket that has sent all of a message but its last byte.
+/// Opens a WebSocket and sends a message without its last byte.
 async fn send_all_but_one_byte(endpoint: &str, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(endpoint.strip_prefix("ws://").unwrap()).await.unwrap();
     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

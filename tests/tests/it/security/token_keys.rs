@@ -14,7 +14,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED2551
 
 const SECRET: &str = "a secret that is long enough for HS256";
 
-/// A configuration with one key of each kind, the public ones in files of this directory.
+/// Returns a configuration with one key of each kind, public keys in files of this directory.
 fn configuration(directory: &Path, es256: &KeyPair, eddsa: &KeyPair) -> String {
     let public = |name: &str, key: &KeyPair| {
         let path = directory.join(name);

@@ -37,7 +37,7 @@ fn mint(key_id: &str, secret: &str, issuer: &str, audience: &str) -> String {
     TokenMinter::new(key, issuer, audience).mint(&UserId::parse("mallory").unwrap(), HOUR).unwrap()
 }
 
-/// A token with this header and payload, and whatever is given as its signature.
+/// Assembles a token of a header, a payload and an arbitrary signature.
 fn assemble(header: &str, payload: &str, signature: &str) -> String {
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     format!("{}.{}.{signature}", encode(header), encode(payload))
@@ -130,7 +130,7 @@ async fn bad_tokens_do_not(setup: Setup, via: Via) {
     stack.wait_online(&im, "mallory", 0).await;
 }
 
-/// A token that ended, and that clocks which differ still accept for three seconds.
+/// Returns an expired token that the leeway for clock differences accepts for three more seconds.
 fn short_lived() -> String {
     let leeway = CLOCK_LEEWAY.as_secs() as i64;
     sign(&format!(r#"{{"alg":"HS256","kid":"{KEY_ID}"}}"#), &payload(3 - leeway))

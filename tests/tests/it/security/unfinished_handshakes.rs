@@ -19,13 +19,13 @@ use tokio::{
     time::timeout,
 };
 
-/// The address of every device but those that say otherwise.
+/// Address of all devices unless stated otherwise.
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Another one, as everything below 127 is this machine.
+/// Another local address; all of 127.0.0.0/8 is this machine.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A request to upgrade, without its end.
+/// An upgrade request without its end.
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
@@ -44,13 +44,13 @@ async fn connect(stack: &Stack, from: Ipv4Addr) -> TcpStream {
     socket.connect(address(stack)).await.unwrap()
 }
 
-/// Waits until the server has ended a connection, however it does.
+/// Waits until the server has closed a connection in any way.
 async fn ended(stream: &mut TcpStream) {
     let mut bytes = Vec::new();
     let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server ends it in time");
 }
 
-/// Whether the server answers a request to upgrade, or ends the connection.
+/// Returns whether the server answers an upgrade request rather than closing the connection.
 async fn is_let_in(stack: &Stack, from: Ipv4Addr) -> bool {
     let mut stream = connect(stack, from).await;
     let _ = stream.write_all(format!("{REQUEST}\r\n").as_bytes()).await;

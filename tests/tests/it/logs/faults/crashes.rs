@@ -132,7 +132,7 @@ async fn what_a_log_remembers_ends_by_itself() {
     assert!(ttl("key:forever").await > 0);
 }
 
-/// The variable that makes this program a writer to be killed.
+/// Environment variable that turns this binary into the writer to be killed.
 const CHILD_PATH: &str = "IM_TEST_LOG_PATH";
 
 const CHILD_WRITERS: u64 = 8;
@@ -144,7 +144,12 @@ async fn a_killed_process_finds_all_that_was_acknowledged() {
     let mut acknowledged = vec![Vec::new(); usize::try_from(CHILD_WRITERS).unwrap()];
     for round in 1..=3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "logs::faults::crashes::appends_until_it_is_killed", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "logs::faults::crashes::appends_until_it_is_killed",
+                "--ignored",
+                "--nocapture",
+            ])
             .env(CHILD_PATH, &path)
             .stdout(Stdio::piped())
             .spawn()

@@ -38,7 +38,7 @@ fn bob() -> LogId {
     LogId::Inbox("bob".parse().unwrap())
 }
 
-/// The entry that says a number: its id and its payload tell it.
+/// Returns an entry whose id and payload contain a number.
 fn entry(number: u64) -> NewEntry {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let node = NodeId::new((number / 1024) as u16).unwrap();
@@ -49,7 +49,7 @@ fn numbered(number: u64) -> Once {
     Once::Producer { name: "phone".into(), number, digest: [1; 16] }
 }
 
-/// The last seq, if the log can be looked at.
+/// Returns the last seq, if the log can be read.
 async fn last(log: &dyn LogStore, id: &LogId) -> Option<u64> {
     Some(log.ends(std::slice::from_ref(id)).await.ok()?[0].last)
 }
@@ -61,7 +61,7 @@ async fn all_entries(log: &dyn LogStore, id: &LogId) -> Vec<Entry> {
     page.entries
 }
 
-/// Every acknowledged entry is where it was said to be, and none is there twice.
+/// Asserts that every acknowledged entry is at its seq, and none is duplicated.
 fn check(entries: &[Entry], acknowledged: &[Appended]) {
     for appended in acknowledged {
         let found = &entries[usize::try_from(appended.seq).unwrap() - 1];
@@ -72,7 +72,7 @@ fn check(entries: &[Entry], acknowledged: &[Appended]) {
     assert!(ids.windows(2).all(|two| two[0] != two[1]), "no entry is there twice");
 }
 
-/// Appends until told to stop. Tells what was acknowledged and how many attempts were not.
+/// Appends until stopped. Returns what was acknowledged, and the errors of the other attempts.
 fn keep_appending(
     log: &Arc<RedisLog>,
     id: &LogId,

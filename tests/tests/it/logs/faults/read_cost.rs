@@ -19,7 +19,7 @@ use super::{NONE, bob, entry};
 
 const LARGE: usize = 60_000;
 
-/// How many bytes Redis has sent so far.
+/// Returns the number of bytes that Redis has sent so far.
 async fn sent(connection: &mut MultiplexedConnection) -> u64 {
     let info: InfoDict = redis::cmd("INFO").arg("stats").query_async(connection).await.unwrap();
     info.get("total_net_output_bytes").unwrap()
@@ -121,7 +121,7 @@ async fn replaced_entries_end_with_their_log() {
     assert!(page.entries.iter().all(|entry| entry.payload == says(entry.seq)));
 }
 
-/// A back end that reads a log of which another program made something else says so.
+/// A back end reports a key that another program has overwritten with something else.
 #[tokio::test]
 async fn what_is_no_log_is_named() {
     let redis = RedisServer::start().await;

@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::{NONE, PATIENCE, all_entries, bob, check, entry, keep_appending, last, numbered, order, text};
 
-/// Appends go on, each once, while the slot of their log moves from one node to another.
+/// Appends continue, each with one effect, while the slot of their log moves to another node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_moves_loses_and_repeats_nothing() {
     let mut redis = RedisCluster::start().await;
@@ -51,7 +51,7 @@ async fn a_slot_that_moves_loses_and_repeats_nothing() {
     assert_eq!(entries.len(), acknowledged.len() + 1, "and nothing else is there");
 }
 
-/// A slot on its way from one node to the next, as `redis-cli --cluster reshard` does it.
+/// A slot that migrates from one node to the next, as with `redis-cli --cluster reshard`.
 struct Moving {
     nodes: Vec<MultiplexedConnection>,
     slot: String,
@@ -62,7 +62,7 @@ struct Moving {
 }
 
 impl Moving {
-    /// From now on, what the one does not have is asked of the other.
+    /// Starts the migration: requests for keys that the source does not have are redirected.
     async fn start(servers: &[RedisServer], key: &str) -> Self {
         let mut nodes = Vec::new();
         for server in servers {
@@ -99,7 +99,7 @@ impl Moving {
         }
     }
 
-    /// Tells all nodes.
+    /// Announces the new owner to all nodes.
     async fn finish(mut self) {
         for node in [self.to, self.from].into_iter().chain(0..self.nodes.len()) {
             order(&mut self.nodes[node], &["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.to_id]).await;
@@ -107,7 +107,7 @@ impl Moving {
     }
 }
 
-/// When a connection breaks, an append fails rather than being sent a second time behind the caller's back.
+/// An append fails when its connection breaks, rather than being repeated without the caller's knowledge.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_connections_repeat_nothing() {
     let mut redis = RedisCluster::start().await;

@@ -80,7 +80,7 @@ async fn replicas_confirm_in_a_cluster_too() {
     }
 }
 
-/// On how many connections appends wait for replicas.
+/// Number of connections on which appends wait for replicas.
 const CONFIRMING: usize = 8;
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn many_appends_wait_for_replicas_together() {
     assert!((1..500).contains(&waits), "{waits} waits for 2000 appends");
 }
 
-/// How often Redis was given a command since its counts were reset.
+/// Returns how often Redis ran a command since its statistics were reset.
 async fn calls(connection: &mut MultiplexedConnection, command: &str) -> u64 {
     let info: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await.unwrap();
     let prefix = format!("cmdstat_{command}:calls=");

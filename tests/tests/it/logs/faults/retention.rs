@@ -27,7 +27,7 @@ fn ack(user: &str, seq: u64) -> DeviceAck {
     DeviceAck::new(user.parse().unwrap(), "web/tab".parse().unwrap(), inbox(user), seq)
 }
 
-/// -2: there is no such key; -1: it lasts for good.
+/// Returns the TTL: -2 if there is no such key, -1 if it never expires.
 async fn ttl_ms(connection: &mut MultiplexedConnection, key: &str) -> i64 {
     redis::from_redis_value(order(connection, &["PTTL", key]).await).unwrap()
 }

@@ -22,7 +22,7 @@ use super::{id, last, publish, raw, three};
 
 everywhere!(contents_too_large_or_too_deep, changes_of_what_is_not_theirs);
 
-/// A content with bundles in bundles, as no library of ours would write it.
+/// Returns a content with nested bundles, which our SDK does not produce.
 fn nested(depth: usize) -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
         let mut field = vec![number << 3 | 2];

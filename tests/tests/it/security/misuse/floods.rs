@@ -14,7 +14,7 @@ use im_tests::{
 
 use super::{id, last};
 
-/// How many entries logs keep here.
+/// Number of entries that logs keep.
 const LOG_ENTRIES: u64 = 80;
 
 everywhere!(a_flood_does_not_push_out_what_another_sent);

@@ -20,7 +20,7 @@ fn id(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
-/// Two devices of alice's, one of bob's.
+/// Connects two devices of alice and one of bob.
 async fn three(stack: &Stack, via: Via) -> [TimelineDevice; 3] {
     [
         TimelineDevice::connect(stack, "alice", "ios/phone", 0, via).await,
@@ -29,7 +29,7 @@ async fn three(stack: &Stack, via: Via) -> [TimelineDevice; 3] {
     ]
 }
 
-/// Says `Hello` and waits until everything that was there has come.
+/// Logs in and waits until the initial sync is complete.
 async fn raw(stack: &Stack, user: &str, via: Via) -> Raw {
     let mut raw = Raw::connect(stack, 0, via).await;
     raw.log_in(user).await;
@@ -37,7 +37,7 @@ async fn raw(stack: &Stack, user: &str, via: Via) -> Raw {
     raw
 }
 
-/// What a raw device's publish comes to. Its number is chosen anew each time.
+/// Publishes under `number` and returns the message id, or the refusal.
 async fn publish(raw: &mut Raw, number: u64, publish: pb::Publish) -> Result<u64, (pb::RefusalKind, String)> {
     raw.send_frame(Body::Publish(pb::Publish { number, ..publish })).await;
     loop {

@@ -27,7 +27,7 @@ async fn audited(setup: Setup) -> Stack {
     Stack::start_with(setup, 1, ServerOptions { route_audit, ..ServerOptions::default() }).await
 }
 
-/// Takes a member out while nobody knows where its device is.
+/// Removes a member while the route of its device is lost.
 async fn remove_unheard(stack: &Stack, im: &im_sdk::backend::Im, name: &str) {
     let routes = stack.cluster().routes();
     let device: Device = "web/raw".parse().unwrap();

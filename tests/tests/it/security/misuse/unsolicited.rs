@@ -32,7 +32,7 @@ everywhere!(
     foreign_channels_are_not_acknowledged,
 );
 
-/// The result of a publish of a text to a user.
+/// Publishes a text to a user and returns the result.
 async fn publish(raw: &mut Raw, number: u64, to: &str) -> Result<u64, pb::Refused> {
     let content = Some(Content::text("boo").into());
     raw.send_frame(Body::Publish(pb::Publish { number, to: to.into(), content, ..pb::Publish::default() }))
@@ -124,7 +124,7 @@ async fn strangers_signals_go_nowhere(setup: Setup, via: Via) {
     assert_eq!(signal(&mut bob).await.from, id("mallory"));
 }
 
-/// Bob wants nothing of mallory's.
+/// A handler by which bob receives nothing from mallory.
 #[derive(Clone, Default)]
 struct Blocked(Arc<Mutex<Vec<ReachKind>>>);
 
@@ -181,7 +181,7 @@ async fn a_handler_decides_who_reaches_whom(setup: Setup, via: Via) {
     assert_eq!(last(&stack, LogId::Inbox(id("bob"))).await, 2, "its own message and the mark");
 }
 
-/// Remembers what it is told.
+/// A handler that records what it is notified of.
 #[derive(Clone, Default)]
 struct Acks(Arc<Mutex<Vec<DeviceAck>>>);
 
