@@ -202,7 +202,13 @@ mod tests {
     use crate::Content;
 
     fn encoded(content: Content) -> Bytes {
-        let message = pb::Message { id: 7, from: "a".into(), to: "b".into(), content: Some(content.into()) };
+        let message = pb::Message {
+            id: 7,
+            from: "a".into(),
+            to: "b".into(),
+            content: Some(content.into()),
+            ..Default::default()
+        };
         message.encode_to_vec().into()
     }
 

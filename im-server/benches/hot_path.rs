@@ -71,7 +71,12 @@ fn encode(records: Vec<pb::Record>) -> Bytes {
 /// A message of 128 bytes.
 fn push() -> Bytes {
     let text = pb::content::Body::Text(pb::Text { text: "x".repeat(128) });
-    let message =
-        pb::Message { id: 1, from: "alice".to_owned(), to: "bob".to_owned(), content: Some(text.into()) };
+    let message = pb::Message {
+        id: 1,
+        from: "alice".to_owned(),
+        to: "bob".to_owned(),
+        content: Some(text.into()),
+        ..Default::default()
+    };
     frame::encode(pb::frame::Body::Push(pb::Push { message: Some(message), channel: String::new(), seq: 1 }))
 }

@@ -58,7 +58,12 @@ fn frames(message: &Bytes) -> impl Iterator<Item = Bytes> {
 
 fn push(bytes: usize) -> pb::frame::Body {
     let text = pb::content::Body::Text(pb::Text { text: "x".repeat(bytes) });
-    let message =
-        pb::Message { id: 1, from: "alice".to_owned(), to: "bob".to_owned(), content: Some(text.into()) };
+    let message = pb::Message {
+        id: 1,
+        from: "alice".to_owned(),
+        to: "bob".to_owned(),
+        content: Some(text.into()),
+        ..Default::default()
+    };
     pb::frame::Body::Push(pb::Push { message: Some(message), channel: String::new(), seq: 1 })
 }

@@ -156,6 +156,8 @@ pub struct Message {
     is_silent: bool,
     /// The sender is the system user, because there was no other.
     is_system: bool,
+    /// See [`pb::Message::origin`](crate::proto::pb::Message::origin); 0: none.
+    origin: u64,
 }
 
 impl Message {
@@ -176,6 +178,7 @@ impl Message {
             priority: Priority::Must,
             is_silent: false,
             is_system: false,
+            origin: 0,
         }
     }
 
@@ -254,6 +257,11 @@ impl Message {
             (self.from, self.is_system) = (Some(Ok(system.clone())), true);
         }
         self
+    }
+
+    /// Marks the message with the origin of the publish by which a device sent it.
+    pub(super) fn origin(self, origin: u64) -> Self {
+        Self { origin, ..self }
     }
 
     pub(super) fn content_ref(&self) -> &Content {

@@ -57,7 +57,13 @@ impl MeteredLog {
     }
 
     pub(super) async fn say_as(&self, owner: &str, from: &str, id: u64, content: Content) -> Appended {
-        let message = pb::Message { id, from: from.into(), to: owner.into(), content: Some(content.into()) };
+        let message = pb::Message {
+            id,
+            from: from.into(),
+            to: owner.into(),
+            content: Some(content.into()),
+            ..Default::default()
+        };
         let entry = NewEntry::new(MessageId::from_u64(id).unwrap(), message.encode_to_vec().into());
         let owner: UserId = owner.parse().unwrap();
         self.log.append(&LogId::Inbox(owner), entry).await.unwrap()

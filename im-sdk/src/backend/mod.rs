@@ -71,7 +71,7 @@ pub use history::{
 pub use ids::IdError;
 pub use im::{Im, ImConfig, StartError};
 pub use message::{Durability, Message, Priority, Target, channel, user, users};
-pub use presence::{Endpoint, KickError, OnlineDevice, PresenceError};
+pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
 pub use receipt::{ChannelReceipt, Receipt, UserDevice};
 pub use retention::{Cleaner, CleanerHandle, NoMessageStore, Retention};
 pub use room::{Room, RoomError};

@@ -25,10 +25,10 @@ pub struct OnlineDevice {
     pub server: ServerId,
 }
 
-/// A live server's addresses.
+/// The addresses of a live server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Endpoint {
+pub struct ServerAddresses {
     /// Which server.
     pub server: ServerId,
     /// Its addresses, such as `quic://im1.example.com:7801` and `wss://im1.example.com`.
@@ -170,11 +170,11 @@ impl Im {
     /// [`super::ImConfig::directory_refresh`] at most while the route store answers, and as old as its last answer while it
     /// does not. How many connections each holds is as old as the last renewal of its lease besides, so up to a third of the
     /// lease; that it is about to stop it says at once. A server that has died is in the list until its lease is over.
-    pub fn endpoints(&self) -> Vec<Endpoint> {
+    pub fn endpoints(&self) -> Vec<ServerAddresses> {
         let live = self.inner.directory.live();
         let open = live.iter().filter(|(_, info)| !info.draining && !info.deaf);
         let mut endpoints: Vec<_> = open
-            .map(|(server, info)| Endpoint {
+            .map(|(server, info)| ServerAddresses {
                 server: server.clone(),
                 addresses: info.endpoints.clone(),
                 connections: info.connections,

@@ -153,6 +153,7 @@ pub(crate) fn archive_record() -> pb::ArchiveRecord {
         from: "bob".into(),
         to: "alice".into(),
         content: Some(text("hello, alice")),
+        ..Default::default()
     };
     let inbox = |user: &str| Some(pb::archive_place::Log::Inbox(user.into()));
     let channel = Some(pb::archive_place::Log::Channel("team".into()));

@@ -50,6 +50,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("publish.custom", publish(300, "bob", custom("typing", b""))),
         ("publish.channel", publish_to_channel(2, "team", text("hi, all"))),
         ("publish.installation", publish_of_installation(1, "bob", text("hi"))),
+        ("publish.origin", publish_with_origin(1, "bob", text("hi"))),
+        ("push.origin", push_with_origin("alice", "bob", text("hi"))),
         ("publish_result.accepted", result(1, accepted(message_id(), b""))),
         ("publish_result.answered", result(300, accepted(0, b"ok"))),
         ("publish_result.rule", result(2, refused(RefusalKind::Rule, "blocked by bob", -17, 0))),

@@ -17,7 +17,13 @@ pub(crate) fn custom(kind: &str, data: &'static [u8]) -> pb::Content {
 }
 
 pub(crate) fn push(from: &str, to: &str, content: pb::Content) -> Body {
-    let message = pb::Message { id: message_id(), from: from.into(), to: to.into(), content: Some(content) };
+    let message = pb::Message {
+        id: message_id(),
+        from: from.into(),
+        to: to.into(),
+        content: Some(content),
+        ..Default::default()
+    };
     Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 
@@ -46,6 +52,20 @@ pub(crate) fn publish_of_installation(number: u64, to: &str, content: pb::Conten
         ..Default::default()
     })
 }
+
+pub(crate) fn publish_with_origin(number: u64, to: &str, content: pb::Content) -> Body {
+    let Body::Publish(publish) = publish_of_installation(number, to, content) else { panic!("no publish") };
+    Body::Publish(pb::Publish { origin: ORIGIN, ..publish })
+}
+
+/// The push that comes of it.
+pub(crate) fn push_with_origin(from: &str, to: &str, content: pb::Content) -> Body {
+    let Body::Push(push) = push(from, to, content) else { panic!("no push") };
+    let message = push.message.map(|message| pb::Message { origin: ORIGIN, ..message });
+    Body::Push(pb::Push { message, ..push })
+}
+
+const ORIGIN: u64 = 0xfedc_ba98_7654_3210;
 
 pub(crate) fn result(number: u64, outcome: Outcome) -> Body {
     Body::PublishResult(pb::PublishResult { number, outcome: Some(outcome) })

@@ -40,7 +40,13 @@ impl Past {
 
     async fn put(&self, owner: &str, seq: u64, from: &str, id: MessageId) {
         let content = Some(Content::text("hi").into());
-        let message = pb::Message { id: id.as_u64(), from: from.into(), to: owner.into(), content };
+        let message = pb::Message {
+            id: id.as_u64(),
+            from: from.into(),
+            to: owner.into(),
+            content,
+            ..Default::default()
+        };
         let place = ArchivePlace::new(LogId::Inbox(owner.parse().unwrap()), seq);
         let record = ArchiveRecord::new(message.encode_to_vec().into(), vec![place]);
         self.store.write(&StoredEntry::of(&record).unwrap()).await.unwrap();

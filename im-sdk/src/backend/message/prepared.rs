@@ -87,6 +87,7 @@ impl Message {
             changes,
             deletes,
             content,
+            origin: self.origin,
             terminals: self.terminals,
             durability,
             priority: self.priority,
@@ -196,6 +197,8 @@ pub(in crate::backend) struct Prepared {
     /// The message that it changes.
     pub(in crate::backend) changes: Option<MessageId>,
     content: pb::Content,
+    /// See [`pb::Message::origin`]; 0: none.
+    pub(in crate::backend) origin: u64,
     terminals: Vec<Terminal>,
     pub(in crate::backend) durability: Durability,
     pub(in crate::backend) priority: Priority,
@@ -272,12 +275,15 @@ impl Prepared {
         encode_key(4, WireType::LengthDelimited, &mut encoded);
         encode_varint(content as u64, &mut encoded);
         self.content.encode_raw(&mut encoded);
+        if self.origin != 0 {
+            fixed64::encode(5, &self.origin, &mut encoded);
+        }
         encoded.into()
     }
 }
 
 /// What the id, the keys and the lengths of a message's fields take at most.
-const FIELDS_BYTES: usize = 32;
+const FIELDS_BYTES: usize = 41;
 
 /// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
 pub(in crate::backend) fn push_frame(message: Bytes, seq: u64) -> Bytes {
@@ -424,10 +430,11 @@ mod tests {
             if !from.is_empty() {
                 message = message.from(from);
             }
-            let prepared = message.prepare().unwrap();
+            message.origin = 7 * u64::from(users.len() > 1);
+            let (origin, prepared) = (message.origin, message.prepare().unwrap());
             let to = if users.len() == 1 { users[0].to_owned() } else { String::new() };
             let content = Some(prepared.content.clone());
-            let expected = pb::Message { id: id.as_u64(), from: from.to_owned(), to, content };
+            let expected = pb::Message { id: id.as_u64(), from: from.to_owned(), to, content, origin };
             let encoded = prepared.encode(id);
             assert_eq!(encoded, expected.encode_to_vec());
             assert_eq!(push_frame_len(&encoded, 7), push_frame(encoded.clone(), 7).len());

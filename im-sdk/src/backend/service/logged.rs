@@ -35,6 +35,8 @@ pub(super) struct Publishing {
     pub(super) device: Device,
     pub(super) number: u64,
     pub(super) to: Recipient,
+    /// The device's own mark of the publish, which the message carries.
+    pub(super) origin: u64,
 }
 
 impl LoggedMessage {
@@ -45,7 +47,7 @@ impl LoggedMessage {
         }
         let inboxes = receipt.logged.iter().map(|(user, seq)| (LogId::Inbox(user.clone()), *seq));
         let channel = receipt.channel.iter().map(|sent| (LogId::Channel(sent.channel.clone()), sent.seq));
-        let Publishing { from, device, number, to } = of;
+        let Publishing { from, device, number, to, .. } = of;
         let (message_id, repeated) = (receipt.message_id, receipt.repeated);
         let places = inboxes.chain(channel).collect();
         Some(Self { message_id, from, device, number, to, content, places, repeated })

@@ -173,9 +173,9 @@ impl<H: Handler> Publishes<H> {
             let reason = "the store is nearly full: try again later";
             return Err(refused(pb::RefusalKind::Unavailable, reason, FULL_RETRY_MS));
         }
-        let (number, digest) = (publish.number, digest([&publish.publish[..]]));
-        let (mut incoming, installation) =
+        let (mut incoming, Producer { installation, origin }) =
             parse(from, publish).map_err(|reason| refused(pb::RefusalKind::Invalid, &reason, 0))?;
+        let (number, digest) = (publish.number, digest([without_origin(&publish.publish, origin)]));
         let name = producer_name(&incoming, installation);
         if let Recipient::Channel(channel) = &incoming.to
             && !incoming.in_room
@@ -185,7 +185,7 @@ impl<H: Handler> Publishes<H> {
         let once = Once::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
         if let Some(change) = incoming.content.as_change().cloned() {
-            let of = publishing(&incoming);
+            let of = publishing(&incoming, origin);
             let acceptance = self.change(incoming, change).await?;
             return self.carry_out(of, acceptance, once, quoted).await;
         }
@@ -195,7 +195,7 @@ impl<H: Handler> Publishes<H> {
             }
             Recipient::Channel(_) => Permitted::default(),
         };
-        let accepted = self.accept(incoming, once, quoted).await;
+        let accepted = self.accept(incoming, origin, once, quoted).await;
         match &accepted {
             Ok(_) => self.im.note_written(from, permitted).await,
             Err(_) => self.im.give_back(from, &permitted),
@@ -207,10 +207,11 @@ impl<H: Handler> Publishes<H> {
     async fn accept(
         &self,
         incoming: Incoming,
+        origin: u64,
         once: Once,
         quoted: Option<Quoted>,
     ) -> Result<pb::Accepted, pb::Refused> {
-        let of = publishing(&incoming);
+        let of = publishing(&incoming, origin);
         let acceptance = self.ask(incoming).await?;
         self.carry_out(of, acceptance, once, quoted).await
     }
@@ -375,6 +376,7 @@ impl<H: Handler> Publishes<H> {
     async fn send_for(&self, of: Publishing, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
         let from = &of.from;
         let message = if message.has_sender() { message } else { message.from(from) };
+        let message = message.origin(of.origin);
         let content = message.content_ref().clone();
         match self.im.send_once(message, once, from).await {
             Ok(receipt) => {
@@ -395,9 +397,9 @@ impl<H: Handler> Publishes<H> {
     }
 }
 
-fn publishing(incoming: &Incoming) -> Publishing {
+fn publishing(incoming: &Incoming, origin: u64) -> Publishing {
     let Incoming { from, device, number, to, .. } = incoming;
-    Publishing { from: from.clone(), device: device.clone(), number: *number, to: to.clone() }
+    Publishing { from: from.clone(), device: device.clone(), number: *number, to: to.clone(), origin }
 }
 
 /// What a change says, as it would come as a message.
@@ -427,13 +429,32 @@ fn producer_name(incoming: &Incoming, installation: u64) -> String {
     }
 }
 
-/// What a device wants, and the installation that its number is of.
-fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, u64), String> {
+/// The part of a publish that concerns the device's own books.
+struct Producer {
+    /// The installation that its number is of.
+    installation: u64,
+    origin: u64,
+}
+
+/// The bytes of a publish that a repetition has in common with it. An earlier version of a device's software, which may have sent it
+/// first, knows of no origin.
+fn without_origin(publish: &[u8], origin: u64) -> &[u8] {
+    let mut field = [ORIGIN_KEY; 1 + size_of::<u64>()];
+    field[1..].copy_from_slice(&origin.to_le_bytes());
+    publish.strip_suffix(&field[..]).filter(|_| origin != 0).unwrap_or(publish)
+}
+
+/// The field number 6 with the wire type of a fixed64. Writers put it last.
+const ORIGIN_KEY: u8 = 6 << 3 | 1;
+
+/// Parses what a device publishes.
+fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, Producer), String> {
     let (number, in_room, from) = (publish.number, publish.in_room, from.clone());
     let device = publish.device.clone().ok_or("the device is missing")?;
     let device = Device::try_from(device).map_err(|error| error.to_string())?;
     let body = pb::Publish::decode(publish.publish.clone()).map_err(|error| error.to_string())?;
-    let (to, installation) = (recipient(&body)?, body.installation);
+    let (to, producer) =
+        (recipient(&body)?, Producer { installation: body.installation, origin: body.origin });
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
     check_size(&content).map_err(|error| SendError::from(error).to_string())?;
@@ -450,7 +471,7 @@ fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, u64)
         }
         _ => {}
     }
-    Ok((Incoming { from, device, number, to, in_room, content, change: None }, installation))
+    Ok((Incoming { from, device, number, to, in_room, content, change: None }, producer))
 }
 
 /// What is new in it: of an edit, what the message says from then on.

@@ -236,7 +236,9 @@ mod tests {
 
     fn message(content: impl Into<Content>) -> Bytes {
         let content = Some(content.into().into());
-        pb::Message { id: 7, from: "alice".into(), to: "bob".into(), content }.encode_to_vec().into()
+        pb::Message { id: 7, from: "alice".into(), to: "bob".into(), content, ..Default::default() }
+            .encode_to_vec()
+            .into()
     }
 
     fn content(message: &Bytes) -> Content {

@@ -135,7 +135,13 @@ mod tests {
 
     fn message(from: &str, to: &str, content: Content) -> pb::Message {
         let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;
-        pb::Message { id, from: from.into(), to: to.into(), content: Some(content.into()) }
+        pb::Message {
+            id,
+            from: from.into(),
+            to: to.into(),
+            content: Some(content.into()),
+            ..Default::default()
+        }
     }
 
     fn entries(message: &pb::Message, owners: &[&str]) -> Vec<StoredEntry> {

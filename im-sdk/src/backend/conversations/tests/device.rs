@@ -47,6 +47,7 @@ pub(super) fn received(log: &str, entry: RawEntry) -> ReceivedMessage {
         to: entry.to,
         channel: log.channel().cloned(),
         content: entry.content,
+        local_id: None,
         transport: Transport::Quic,
         position: Some(client::Position { log, seq, id: Some(entry.message_id) }),
     }

@@ -29,7 +29,9 @@ struct Said {
 
 fn encoded(id: MessageId, content: impl Into<Content>) -> bytes::Bytes {
     let content = Some(content.into().into());
-    pb::Message { id: id.as_u64(), from: "alice".into(), to: "bob".into(), content }.encode_to_vec().into()
+    pb::Message { id: id.as_u64(), from: "alice".into(), to: "bob".into(), content, ..Default::default() }
+        .encode_to_vec()
+        .into()
 }
 
 fn stored(log: &LogId, seq: u64, id: MessageId, content: impl Into<Content>) -> StoredEntry {

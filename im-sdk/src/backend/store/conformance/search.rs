@@ -36,6 +36,7 @@ fn message(id: MessageId, content: Content) -> bytes::Bytes {
         from: "alice".into(),
         to: "bob".into(),
         content: Some(content.into()),
+        ..Default::default()
     };
     message.encode_to_vec().into()
 }

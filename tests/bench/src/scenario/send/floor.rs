@@ -189,7 +189,7 @@ fn message(send: &Send) -> Vec<u8> {
     let text = pb::content::Body::Text(pb::Text { text: "x".repeat(send.payload) });
     let content = Some(text.into());
     let (from, to) = ("sender-100".to_owned(), "u1000".to_owned());
-    pb::Message { id: u64::MAX / 3, from, to, content }.encode_to_vec()
+    pb::Message { id: u64::MAX / 3, from, to, content, ..Default::default() }.encode_to_vec()
 }
 
 /// To the inboxes of sender and recipient.

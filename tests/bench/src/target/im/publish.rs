@@ -178,6 +178,7 @@ fn push(stamp: Stamp, payload: usize) -> Bytes {
         from: "bench".to_owned(),
         to: String::new(),
         content: Some(text.into()),
+        ..Default::default()
     };
     frame::encode(pb::frame::Body::Push(pb::Push { message: Some(message), channel: String::new(), seq: 0 }))
 }
