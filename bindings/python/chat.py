@@ -28,7 +28,7 @@ async def show(client):
                 if message.position:
                     client.ack(message.position)
             elif event.is_reset():
-                client.ack(event.position)  # what was before it, client.history tells
+                client.ack(event.position)  # client.history has the messages before it
             elif event.is_disconnected() or event.is_stopped():
                 print(f"! {event.reason}")
 
@@ -42,10 +42,10 @@ async def main(endpoint, _token, to, *fingerprint):
     showing = asyncio.create_task(show(client))
     while line := await asyncio.to_thread(sys.stdin.readline):
         try:
-            await client.publish(to, im.text_content(line.strip()))
+            await client.send_and_wait(im.Recipient.USER(to), im.text_content(line.strip()))
         except im.PublishError as error:  # a handler's refusal has a reason, too
             print(f"! not sent: {getattr(error, 'reason', error.code())}")
-    await client.close()
+    await client.shutdown()
     await showing
 
 

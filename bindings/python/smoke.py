@@ -119,7 +119,7 @@ async def exchange(im, arguments):
         await smoke_tokens.stumbles(sender, tokens, arguments.from_user, arguments.timeout)
         await connect(receiver, arguments.to_user, arguments.timeout)
         text = f"hello from Python {run}"
-        published = await sender.publish(arguments.to_user, im.text_content(text))
+        published = await sender.send_and_wait(im.Recipient.USER(arguments.to_user), im.text_content(text))
         print(f"  published as {published.message_id}")
 
         def wanted(event):
@@ -133,7 +133,7 @@ async def exchange(im, arguments):
         if abs(im.message_unix_ms(message.id) / 1000 - time.time()) > 3600:
             raise Failure(f"message {message.id} is of another time: {im.message_unix_ms(message.id)}")
         # By default those hear it who have written to whoever is typing.
-        if not await receiver.signal(arguments.from_user, im.Signal.TYPING(stopped=False)):
+        if not await receiver.signal(im.Recipient.USER(arguments.from_user), im.Signal.TYPING(stopped=False)):
             raise Failure("a signal goes nowhere")
         signal = await wait_for(
             sender, lambda event: event.signal if event.is_signal() else None, "typing", arguments.timeout
@@ -150,7 +150,7 @@ async def exchange(im, arguments):
         two = smoke_conversations.Two(im, arguments, sender, receiver, wait_for)
         await smoke_conversations.all_of_it(two, run)
     finally:
-        await asyncio.gather(sender.close(), receiver.close())
+        await asyncio.gather(sender.shutdown(), receiver.shutdown())
     # What had come and was not asked for, such as the result of the reaction, can still be taken.
     while await asyncio.wait_for(receiver.next_events(100), arguments.timeout):
         pass
@@ -163,7 +163,7 @@ async def change(im, arguments, client, message):
     timeline = im.Timeline(arguments.to_user)
     timeline.apply(message)
     reference = im.message_ref(message, arguments.to_user)
-    await client.change(reference, im.ChangeKind.REACTION(emoji="👍", removed=False))
+    reaction = await client.change(reference, im.ChangeKind.REACTION(emoji="👍", removed=False))
 
     def wanted(event):
         """What the message looks like, once it looks different."""
@@ -173,6 +173,8 @@ async def change(im, arguments, client, message):
     shown = await wait_for(client, wanted, "reacting to the message", arguments.timeout)
     if shown.reactions != [im.Reaction(emoji="👍", users=[arguments.to_user])]:
         raise Failure(f"the reaction is not on the message: {shown}")
+    if (await asyncio.wait_for(reaction.outcome(), arguments.timeout)).message_id is None:
+        raise Failure("the reaction has no message id")
     print(f"  reacted to {message.id}")
 
 
@@ -182,10 +184,18 @@ async def offline(im, arguments):
     client = open_client(im, arguments, "token", "smoke")
     if client.state() != im.State.DISCONNECTED or client.transport() is not None:
         raise Failure(f"a new client is {client.state()}")
-    await client.close()
+    sent = await client.send(im.Recipient.USER("bob"), im.text_content("hi"))
+    unsettled = await client.unsettled_sends()
+    if [send.handle.local_id() for send in unsettled] != [sent.local_id()]:
+        raise Failure(f"a send that waits is not listed: {unsettled}")
+    await expect_code("not_failed", sent.retry(), im.SendError)
+    if not await sent.discard() or await client.unsettled_sends() != []:
+        raise Failure("a send that waits cannot be discarded")
+    await expect_code("discarded", sent.outcome(), im.PublishError)
+    await client.shutdown()
     if client.state() != im.State.CLOSED or await client.next_events(1) != []:
         raise Failure("the client is not closed")
-    await expect_code("closed", client.publish("bob", im.text_content("hi")), im.PublishError)
+    await expect_code("closed", client.send_and_wait(im.Recipient.USER("bob"), im.text_content("hi")), im.PublishError)
     inbox, newest = im.Conversation.INBOX(), im.HistoryRange.NEWEST()
     await expect_code("closed", client.history(inbox, newest, 1), im.RequestError)
     arguments.endpoints = ["http://127.0.0.1"]

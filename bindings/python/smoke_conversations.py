@@ -48,7 +48,7 @@ class Two:
 
     async def say(self, text):
         """A text from the sender; as both see it."""
-        published = await self.sender.publish(self.receiving, self.im.text_content(text))
+        published = await self.sender.send_and_wait(self.with_receiver, self.im.text_content(text))
         sent = await self.message(self.sender, published.message_id)
         return sent, await self.message(self.receiver, published.message_id)
 
@@ -137,7 +137,7 @@ async def changes(two, items, run):
     await changed(client.pin(of_receiver), lambda shown: shown.pinned, "pinned")
     await changed(client.unpin(of_receiver), lambda shown: not shown.pinned, "not pinned any more")
     check(timeline.waiting() == 0 and timeline.horizon() is None, "changes wait for what has come")
-    taken = await two.sender.publish_change(of_sender, im.ChangeKind.RECALL())
+    taken = await two.sender.change_and_wait(of_sender, im.ChangeKind.RECALL())
     await two.until(client, lambda: items.get(two.with_sender).last_recalled is not None, "the recall in the list")
     listed = items.get(two.with_sender)
     recalled = im.Recalled(change=taken.message_id, by_user=two.sending)
@@ -174,7 +174,7 @@ async def errors(two):
 async def readers(two, run):
     """In a channel of few members all learn who has read."""
     conversation = two.im.Recipient.CHANNEL(two.channel)
-    published = await two.sender.publish_to_channel(two.channel, two.im.text_content(f"to all {run}"))
+    published = await two.sender.send_and_wait(two.im.Recipient.CHANNEL(two.channel), two.im.text_content(f"to all {run}"))
     message = await two.message(two.receiver, published.message_id)
     await two.receiver.mark_read(conversation, message.position)
     receipt = await two.wait_for(

@@ -71,6 +71,6 @@ async def offline(im, timeout):
         else:
             event = await one(client, timeout)
             check(event.is_disconnected() and len(tokens.asked) >= 2, f"{answer!r} is not asked for again: {event}")
-        await client.close()
+        await client.shutdown()
         if state == im.State.STOPPED:
             check(len(tokens.asked) == 1, f"who refused was asked {len(tokens.asked)} times")

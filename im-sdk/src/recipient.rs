@@ -1,15 +1,18 @@
-//! A user or a channel: whom a message is for, and what a conversation is with.
+//! The receiver of a message: a user or a channel.
 
 use std::fmt;
 
-use crate::id::{ChannelId, UserId};
+use crate::id::{ChannelId, InvalidId, UserId};
 
-/// Whom a device's message is for, and what a conversation is with. A user and a channel of the same name are different ones.
+/// The receiver of a device's message, which also names the conversation. A user and a channel of the same name are different
+/// ones.
 ///
 /// ```
 /// use im_sdk::{Recipient, id::UserId};
 /// let bob = UserId::parse("bob")?;
-/// assert_eq!(Recipient::from(bob.clone()), bob);
+/// assert_eq!(Recipient::from(&bob), bob);
+/// assert_eq!(Recipient::user("bob")?, bob);
+/// assert_ne!(Recipient::channel("bob")?, Recipient::user("bob")?);
 /// # Ok::<(), im_sdk::id::InvalidId>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +25,23 @@ pub enum Recipient {
 }
 
 impl Recipient {
-    /// The user, if it is one.
+    /// Makes a recipient of a user.
+    ///
+    /// # Errors
+    /// [`InvalidId`].
+    pub fn user(id: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Result<Self, InvalidId> {
+        id.try_into().map(Self::User).map_err(Into::into)
+    }
+
+    /// Makes a recipient of a channel, which is a group or a room.
+    ///
+    /// # Errors
+    /// [`InvalidId`].
+    pub fn channel(id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Result<Self, InvalidId> {
+        id.try_into().map(Self::Channel).map_err(Into::into)
+    }
+
+    /// Returns the user, if it is one.
     pub fn as_user(&self) -> Option<&UserId> {
         match self {
             Self::User(user) => Some(user),
@@ -30,7 +49,7 @@ impl Recipient {
         }
     }
 
-    /// The channel, if it is one.
+    /// Returns the channel, if it is one.
     pub fn as_channel(&self) -> Option<&ChannelId> {
         match self {
             Self::User(_) => None,
@@ -42,6 +61,24 @@ impl Recipient {
 impl From<UserId> for Recipient {
     fn from(user: UserId) -> Self {
         Self::User(user)
+    }
+}
+
+impl From<&UserId> for Recipient {
+    fn from(user: &UserId) -> Self {
+        Self::User(user.clone())
+    }
+}
+
+impl From<&ChannelId> for Recipient {
+    fn from(channel: &ChannelId) -> Self {
+        Self::Channel(channel.clone())
+    }
+}
+
+impl From<&Recipient> for Recipient {
+    fn from(recipient: &Recipient) -> Self {
+        recipient.clone()
     }
 }
 

@@ -268,7 +268,7 @@ async fn publish(client: Arc<Client>, seen: Arc<Seen>, mut turns: Turns) {
     while let Some(number) = turns.next().await {
         let text = format!("message {number}");
         let since = seen.sent(&text);
-        match client.publish(UserId::parse("friend").expect("a user"), Content::text(&text)).await {
+        match client.send(UserId::parse("friend").expect("a user"), Content::text(&text)).outcome().await {
             Ok(_) => seen.took(Step::Publish, since),
             Err(error) => seen.failed(Some(&text), format!("publish: {error}")),
         }

@@ -98,6 +98,6 @@ impl TestClient {
     /// # Errors
     /// Returns the client's error.
     pub async fn publish(&self, to: &str, text: &str) -> Result<Published, PublishError> {
-        self.client.publish(UserId::parse(to).expect("a user"), Content::text(text)).await
+        self.client.send(UserId::parse(to).expect("a user"), Content::text(text)).outcome().await
     }
 }

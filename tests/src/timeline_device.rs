@@ -72,7 +72,7 @@ impl TimelineDevice {
         message: &MessageRef,
         kind: ChangeKind,
     ) -> Result<MessageId, (RefusalKind, String)> {
-        let publish = self.device.client().publish(message.conversation.clone(), message.change(kind));
+        let publish = self.device.client().send(message.conversation.clone(), message.change(kind)).outcome();
         match publish.await {
             Ok(published) => Ok(published.message_id.expect("a change is a message")),
             Err(PublishError::Refused { kind, reason, .. }) => Err((kind, reason)),

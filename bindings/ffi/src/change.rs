@@ -1,6 +1,8 @@
 //! Changing messages that were sent before.
 
-use crate::{ChangeKind, Client, Content, MessageRef, PublishError, Published, SendError};
+use std::sync::Arc;
+
+use crate::{ChangeKind, Client, Content, MessageRef, PublishError, Published, SendError, SendHandle};
 
 /// Each is sent like a message; once the back end has taken it, it comes to all devices, this one too.
 #[uniffi::export]
@@ -8,46 +10,44 @@ impl Client {
     /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it.
     ///
     /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent. The same for those below.
-    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<u64, SendError> {
-        Ok(self.inner.change(&message.parse()?, kind.parse()?).await?.as_u64())
+    /// [`SendError`]: it was not taken, and nothing will be sent. So do those below.
+    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<Arc<SendHandle>, SendError> {
+        Ok(SendHandle::new(self.inner.change(&message.parse()?, kind.parse()?).await?))
     }
 
-    /// The same, and waits until the back end has taken it.
+    /// Changes a message and waits until the back end has taken it.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
-    pub async fn publish_change(
+    pub async fn change_and_wait(
         &self,
         message: MessageRef,
         kind: ChangeKind,
     ) -> Result<Published, PublishError> {
-        let message = message.parse()?;
-        let change = message.change(kind.parse()?);
-        Ok(self.inner.publish(message.conversation, change).await?.into())
+        Ok(self.inner.change(&message.parse()?, kind.parse()?).outcome().await?.into())
     }
 
-    /// Nobody is to see the message any more.
+    /// Takes the message back: nobody is to see it any more.
     ///
     /// # Errors
     /// As `change`.
-    pub async fn recall(&self, message: MessageRef) -> Result<u64, SendError> {
+    pub async fn recall(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Recall).await
     }
 
-    /// The message says something else from now on.
+    /// Replaces the message's content.
     ///
     /// # Errors
     /// As `change`.
-    pub async fn edit(&self, message: MessageRef, content: Content) -> Result<u64, SendError> {
+    pub async fn edit(&self, message: MessageRef, content: Content) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Edit { content: Box::new(content) }).await
     }
 
-    /// This user does not want to see the message any more, on any device. Others see it as before.
+    /// Removes the message from all devices of this user. Others see it as before.
     ///
     /// # Errors
     /// As `change`.
-    pub async fn delete_for_me(&self, message: MessageRef) -> Result<u64, SendError> {
+    pub async fn delete_for_me(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::DeleteForMe).await
     }
 
@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// As `change`.
-    pub async fn react(&self, message: MessageRef, emoji: String) -> Result<u64, SendError> {
+    pub async fn react(&self, message: MessageRef, emoji: String) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Reaction { emoji, removed: false }).await
     }
 
@@ -63,23 +63,23 @@ impl Client {
     ///
     /// # Errors
     /// As `change`.
-    pub async fn unreact(&self, message: MessageRef, emoji: String) -> Result<u64, SendError> {
+    pub async fn unreact(&self, message: MessageRef, emoji: String) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Reaction { emoji, removed: true }).await
     }
 
-    /// Keeps the message in view, for everybody in the conversation.
+    /// Pins the message, for everybody in the conversation.
     ///
     /// # Errors
     /// As `change`.
-    pub async fn pin(&self, message: MessageRef) -> Result<u64, SendError> {
+    pub async fn pin(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Pin { removed: false }).await
     }
 
-    /// Lets it go again.
+    /// Unpins it.
     ///
     /// # Errors
     /// As `change`.
-    pub async fn unpin(&self, message: MessageRef) -> Result<u64, SendError> {
+    pub async fn unpin(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
         self.change(message, ChangeKind::Pin { removed: true }).await
     }
 }

@@ -1,24 +1,21 @@
 //! The client.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use im_sdk::{
-    client as sdk,
-    id::{ChannelId, UserId},
-};
+use im_sdk::client as sdk;
 
 use crate::{
     ClientConfig, Content, Conversation, Event, FoundPage, HistoryPage, HistoryQuery, HistoryRange,
-    OpenError, Position, PublishError, QueuedSend, RequestError, Search, SendError, State, TokenProvider,
-    Transport, config::parse_endpoints, list::Lists, runtime,
+    OpenError, Position, PublishError, Recipient, RequestError, Search, SendError, SendHandle, State,
+    TokenProvider, Transport, UnsettledSend, config::parse_endpoints, list::Lists, runtime,
 };
 
-/// What a server made of a publish that it took.
+/// The answer of the back end that took a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Published {
     /// The id that the message got. None: the back end handled it without sending a message.
     pub message_id: Option<u64>,
-    /// Whatever the back end answers, often nothing.
+    /// The application's own answer, often empty.
     pub answer: Vec<u8>,
 }
 
@@ -29,7 +26,7 @@ impl From<sdk::Published> for Published {
     }
 }
 
-/// A device's connection to its servers: made, watched over and remade until told otherwise.
+/// A device's connection to its servers: the client makes it, watches over it and makes it again.
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
     pub(crate) inner: sdk::Client,
@@ -38,7 +35,7 @@ pub struct Client {
 
 #[uniffi::export]
 impl Client {
-    /// A client that is not connected yet. The threads that it needs are the library's own.
+    /// Opens a client that is not connected yet. The threads that it needs are the library's own.
     ///
     /// # Errors
     /// [`OpenError`]. The network plays no part.
@@ -58,8 +55,7 @@ impl Client {
         self.inner.disconnect();
     }
 
-    /// Where servers listen from now on, best first, for the next attempt: what the application heard from its back end last.
-    /// Returns at once.
+    /// Replaces the endpoints, best first, from the next attempt on. Returns at once.
     ///
     /// # Errors
     /// [`OpenError`] `NoEndpoints` or `InvalidConfig`: the client goes on with those that it knows.
@@ -69,33 +65,32 @@ impl Client {
             .map_err(|error| OpenError::NoEndpoints { reason: error.to_string() })
     }
 
-    /// The token to connect with from now on, in place of the provider's: for the next connection, while one that is there stays.
-    /// Returns at once.
+    /// Replaces the provider by a token, from the next connection on, while one that is there stays. Returns at once.
     pub fn set_token(&self, token: String) {
         self.inner.set_token(token);
     }
 
-    /// Where the client stands.
+    /// Returns where the client stands.
     pub fn state(&self) -> State {
         self.inner.state().into()
     }
 
-    /// What the connection runs over; none unless connected.
+    /// Returns the transport of the connection; none unless connected.
     pub fn transport(&self) -> Option<Transport> {
         self.inner.transport().map(Transport::from)
     }
 
-    /// How many received messages were skipped because their ids made no sense.
+    /// Counts received messages that were skipped because their ids made no sense.
     pub fn skipped_messages(&self) -> u64 {
         self.inner.skipped_messages()
     }
 
-    /// How many entries of logs came although they were known. They were dropped.
+    /// Counts entries of logs that came although they were known, and were dropped.
     pub fn repeated_messages(&self) -> u64 {
         self.inner.repeated_messages()
     }
 
-    /// The next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
+    /// Takes the next events, in order: at least one, waiting for it if need be, and at most `max`. Empty only when the
     /// client is closed and everything was taken. The application has to keep calling this.
     pub async fn next_events(&self, max: u32) -> Vec<Event> {
         let events = self.inner.next_events(max as usize).await;
@@ -103,7 +98,7 @@ impl Client {
         events.into_iter().map(Event::from).collect()
     }
 
-    /// Tells that the application has dealt with everything in a log up to a position. Returns at once. After a
+    /// Acknowledges that the application has dealt with everything in a log up to a position. Returns at once. After a
     /// restart of the process the log goes on behind it.
     ///
     /// A position that did not come with an event is passed over.
@@ -113,54 +108,44 @@ impl Client {
         }
     }
 
-    /// Sends a message to a user; returns its local id when the store has it. `Published` or `PublishFailed` tells how it ends.
+    /// Sends a message to a user or a channel. Returns a handle as soon as the store has it; `Published` or `PublishFailed` tells the
+    /// outcome, and so does the handle. With `within_ms` the client gives up after that time, waiting for a connection included.
     ///
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent.
-    pub async fn send(&self, to: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(UserId::parse(&to)?, content.parse()?).await?.as_u64())
-    }
-
-    /// The same to the members of a channel.
-    ///
-    /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent.
-    pub async fn send_to_channel(&self, channel: String, content: Content) -> Result<u64, SendError> {
-        Ok(self.inner.send(ChannelId::parse(&channel)?, content.parse()?).await?.as_u64())
-    }
-
-    /// Everything that was sent, now or by an earlier process, and is not settled, in order.
-    pub async fn queued(&self) -> Vec<QueuedSend> {
-        self.inner.queued().await.into_iter().map(QueuedSend::from).collect()
-    }
-
-    /// Forgets a send that failed, or that was never handed to a connection. False: it may be on its way, or it is not
-    /// there any more.
-    pub async fn discard(&self, local_id: u64) -> bool {
-        self.inner.discard(sdk::LocalId::from_u64(local_id)).await
-    }
-
-    /// Sends a message to a user and waits until the back end has taken it.
-    ///
-    /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
-    pub async fn publish(&self, to: String, content: Content) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(UserId::parse(&to)?, content.parse()?).await?.into())
-    }
-
-    /// The same to the members of a channel. Whoever is none is refused.
-    ///
-    /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
-    pub async fn publish_to_channel(
+    #[uniffi::method(default(within_ms = None))]
+    pub async fn send(
         &self,
-        channel: String,
+        to: Recipient,
         content: Content,
-    ) -> Result<Published, PublishError> {
-        Ok(self.inner.publish(ChannelId::parse(&channel)?, content.parse()?).await?.into())
+        within_ms: Option<u64>,
+    ) -> Result<Arc<SendHandle>, SendError> {
+        let request = self.inner.send(to.parse()?, content.parse()?);
+        Ok(SendHandle::new(limited(request, within_ms).await?))
     }
 
-    /// A page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may
+    /// Sends a message to a user or a channel and waits for the outcome, for `publish_timeout_ms` of the configuration unless
+    /// `within_ms` says otherwise. It is told here alone: no event follows, and what has failed is not kept.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether anything was sent.
+    #[uniffi::method(default(within_ms = None))]
+    pub async fn send_and_wait(
+        &self,
+        to: Recipient,
+        content: Content,
+        within_ms: Option<u64>,
+    ) -> Result<Published, PublishError> {
+        let request = self.inner.send(to.parse()?, content.parse()?);
+        Ok(limited(request, within_ms).outcome().await?.into())
+    }
+
+    /// Lists the sends that are not settled, of this process and earlier ones, in order.
+    pub async fn unsettled_sends(&self) -> Vec<UnsettledSend> {
+        self.inner.unsettled_sends().await.into_iter().map(UnsettledSend::from).collect()
+    }
+
+    /// Reads a page of the past, of the user's inbox or of a channel. `limit` 0 is as many as the back end likes to send; it may
     /// always send fewer than asked for.
     ///
     /// # Errors
@@ -175,7 +160,7 @@ impl Client {
         Ok(self.inner.history(conversation.parse()?, range, limit).await?.into())
     }
 
-    /// The same for messages of some kinds or of some time, or around a message.
+    /// Reads a page of the past with messages of some kinds or of some time, or around a message.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -188,7 +173,7 @@ impl Client {
         Ok(self.inner.history(conversation.parse()?, query.parse()?, limit).await?.into())
     }
 
-    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Searches for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -196,8 +181,15 @@ impl Client {
         Ok(self.inner.search(search.parse()?, limit).await?.into())
     }
 
-    /// Closes the client for good and waits until that is done, for some seconds at most.
-    pub async fn close(&self) {
-        self.inner.close().await;
+    /// Ends the client for good and waits until that is done, for some seconds at most.
+    pub async fn shutdown(&self) {
+        self.inner.shutdown().await;
+    }
+}
+
+fn limited(request: sdk::SendRequest, within_ms: Option<u64>) -> sdk::SendRequest {
+    match within_ms {
+        Some(limit) => request.within(Duration::from_millis(limit)),
+        None => request,
     }
 }

@@ -2,8 +2,6 @@
 
 mod convert;
 
-use im_sdk::id::ChannelId;
-
 use crate::{Client, Position, ReceivedMessage, RequestError};
 
 /// With whom a conversation is.
@@ -229,7 +227,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn readers(&self, channel: String, seq: u64, limit: u32) -> Result<Readers, RequestError> {
-        Ok(self.inner.readers(&ChannelId::parse(&channel)?, seq, limit).await?.into())
+        Ok(self.inner.readers(channel, seq, limit).await?.into())
     }
 
     /// Everything in a conversation up to a position, as it came with its last message, was read. Returns at once;

@@ -61,13 +61,19 @@ impl OpenError {
 
 impl From<sdk::OpenError> for OpenError {
     fn from(error: sdk::OpenError) -> Self {
-        let reason = error.to_string();
+        let reason = with_causes(&error);
         match error {
             sdk::OpenError::NoEndpoints => Self::NoEndpoints { reason },
             sdk::OpenError::NoRuntime => Self::NoRuntime { reason },
             _ => Self::Tls { reason },
         }
     }
+}
+
+/// The text of an error and of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl From<sdk::StoreError> for OpenError {
@@ -79,9 +85,9 @@ impl From<sdk::StoreError> for OpenError {
 /// Why a send was not taken. Nothing was sent, and nothing will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum SendError {
-    /// The receiver is not a user id.
+    /// The receiver's id, or one in the content, is not valid.
     #[error("{reason}")]
-    InvalidUser {
+    InvalidId {
         /// What is wrong.
         reason: String,
     },
@@ -113,6 +119,12 @@ pub enum SendError {
         /// What is wrong.
         reason: String,
     },
+    /// A send that has not failed, or was discarded or retried since, cannot be retried.
+    #[error("{reason}")]
+    NotFailed {
+        /// What is wrong.
+        reason: String,
+    },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
@@ -126,11 +138,12 @@ impl SendError {
     /// A name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> String {
         let code = match self {
-            Self::InvalidUser { .. } => "invalid_user",
+            Self::InvalidId { .. } => "invalid_id",
             Self::QueueFull { .. } => "queue_full",
             Self::TooLarge { .. } => "too_large",
             Self::NoContent { .. } => "no_content",
             Self::Store { .. } => "store",
+            Self::NotFailed { .. } => "not_failed",
             Self::Closed { .. } => "closed",
         };
         code.to_owned()
@@ -139,7 +152,16 @@ impl SendError {
 
 impl From<InvalidId> for SendError {
     fn from(error: InvalidId) -> Self {
-        Self::InvalidUser { reason: error.to_string() }
+        Self::InvalidId { reason: error.to_string() }
+    }
+}
+
+impl From<sdk::RetryError> for SendError {
+    fn from(error: sdk::RetryError) -> Self {
+        match error {
+            sdk::RetryError::Send(error) => error.into(),
+            other => Self::NotFailed { reason: other.to_string() },
+        }
     }
 }
 
@@ -161,9 +183,9 @@ impl From<sdk::SendError> for SendError {
 /// Why a publish did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, uniffi::Error)]
 pub enum PublishError {
-    /// The receiver is not a user id. Nothing was sent.
+    /// The receiver's id, or one in the content, is not valid. Nothing was sent.
     #[error("{reason}")]
-    InvalidUser {
+    InvalidId {
         /// What is wrong.
         reason: String,
     },
@@ -219,6 +241,12 @@ pub enum PublishError {
         /// When the same message may be tried again; none: never.
         retry_after_ms: Option<u64>,
     },
+    /// It was discarded before it was sent.
+    #[error("{reason}")]
+    Discarded {
+        /// What is wrong.
+        reason: String,
+    },
     /// The store could not keep it. Nothing was sent.
     #[error("{reason}")]
     Store {
@@ -244,7 +272,7 @@ impl PublishError {
     /// A name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
-            Self::InvalidUser { .. } => "invalid_user",
+            Self::InvalidId { .. } => "invalid_id",
             Self::QueueFull { .. } => "queue_full",
             Self::TooLarge { .. } => "too_large",
             Self::NoContent { .. } => "no_content",
@@ -252,6 +280,7 @@ impl PublishError {
             Self::NotConnected { .. } => "not_connected",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Refused { .. } => "refused",
+            Self::Discarded { .. } => "discarded",
             Self::Store { .. } => "store",
             Self::Stopped { .. } => "stopped",
             Self::Closed { .. } => "closed",
@@ -265,6 +294,7 @@ impl PublishError {
             Self::QueueFull { .. }
             | Self::TimedOut { .. }
             | Self::NotConnected { .. }
+            | Self::Discarded { .. }
             | Self::Store { .. } => true,
             Self::Refused { kind, retry_after_ms, .. } => {
                 sdk::RefusalKind::from(*kind).is_certain()
@@ -277,7 +307,7 @@ impl PublishError {
 
 impl From<InvalidId> for PublishError {
     fn from(error: InvalidId) -> Self {
-        Self::InvalidUser { reason: error.to_string() }
+        Self::InvalidId { reason: error.to_string() }
     }
 }
 
@@ -296,6 +326,7 @@ impl From<sdk::PublishError> for PublishError {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
                 Self::Refused { kind: kind.into(), reason, rule_code: code, retry_after_ms }
             }
+            sdk::PublishError::Discarded => Self::Discarded { reason: said },
             sdk::PublishError::Store(_) => Self::Store { reason: said },
             sdk::PublishError::Stopped { .. } => Self::Stopped { reason: said },
             sdk::PublishError::Closed => Self::Closed { reason: said },

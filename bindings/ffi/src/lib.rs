@@ -23,6 +23,7 @@ mod list;
 mod message;
 mod room;
 mod runtime;
+mod send;
 mod timeline;
 mod token;
 
@@ -45,11 +46,12 @@ pub use self::{
     },
     list::{ConversationList, Unread},
     message::{
-        MessageRef, Position, QueuedSend, ReceivedMessage, ResetReason, SendState, Transport,
-        forward_message, message_ref, message_unix_ms, quote_message,
+        MessageRef, Position, ReceivedMessage, ResetReason, Transport, forward_message, message_ref,
+        message_unix_ms, quote_message,
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,
+    send::{SendHandle, SendState, UnsettledSend},
     timeline::{Reaction, ShownMessage, Timeline},
     token::{TokenProvider, TokenRequest},
 };

@@ -8,20 +8,22 @@ use im_sdk::{
 
 use crate::{Content, ForwardedEntry, InvalidContent, Quote};
 
-/// A message as it arrived.
+/// A message that came.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReceivedMessage {
     /// Its id: 63 bits, unique, roughly in order of time.
     pub id: u64,
-    /// Who sent it. None: the back end itself.
+    /// The sender. None: the back end itself.
     pub from_user: Option<String>,
-    /// Who it is addressed to. None: this user, as one of several or as a member of `channel`.
+    /// The user that it is addressed to. None: this user, as one of several or as a member of `channel`.
     pub to_user: Option<String>,
     /// The channel that it was sent to.
     pub channel: Option<String>,
-    /// What it carries.
+    /// Its content.
     pub content: Content,
-    /// What it came over.
+    /// The id of the send, if this device has sent the message, also before a restart.
+    pub local_id: Option<u64>,
+    /// The transport that it came over.
     pub transport: Transport,
     /// Its place in a log, to acknowledge. None: it is in no log.
     pub position: Option<Position>,
@@ -119,32 +121,6 @@ pub enum ResetReason {
     Left,
 }
 
-/// A send that is not settled.
-#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
-pub struct QueuedSend {
-    /// What the send returned.
-    pub local_id: u64,
-    /// The user that it is for. None: it is for a channel.
-    pub to_user: Option<String>,
-    /// The channel that it is for. None: it is for a user.
-    pub to_channel: Option<String>,
-    /// What it carries.
-    pub content: Content,
-    /// How far it got.
-    pub state: SendState,
-}
-
-/// How far a send got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
-pub enum SendState {
-    /// It waits for a connection, or for an earlier one to the same user.
-    Pending,
-    /// It was handed to a connection, and no answer has come.
-    Sent,
-    /// It failed for good.
-    Failed,
-}
-
 /// How frames travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Transport {
@@ -182,22 +158,6 @@ impl From<sdk::ResetReason> for ResetReason {
     }
 }
 
-impl From<sdk::QueuedSend> for QueuedSend {
-    fn from(queued: sdk::QueuedSend) -> Self {
-        Self {
-            local_id: queued.local_id.as_u64(),
-            to_user: queued.to.as_user().map(ToString::to_string),
-            to_channel: queued.to.as_channel().map(ToString::to_string),
-            content: queued.content.into(),
-            state: match queued.state {
-                sdk::SendState::Sent => SendState::Sent,
-                sdk::SendState::Failed => SendState::Failed,
-                _ => SendState::Pending,
-            },
-        }
-    }
-}
-
 impl From<sdk::ReceivedMessage> for ReceivedMessage {
     fn from(message: sdk::ReceivedMessage) -> Self {
         Self {
@@ -206,6 +166,7 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
             to_user: message.to.map(|user| user.to_string()),
             channel: message.channel.map(|channel| channel.to_string()),
             content: message.content.into(),
+            local_id: message.local_id.map(|id| id.as_u64()),
             transport: message.transport.into(),
             position: message.position.map(Position::from),
         }

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use im_sdk::{
     client as sdk,
-    id::{ChannelId, Device, InvalidId, UserId},
+    id::{Device, UserId},
 };
 
-use crate::{Client, ReceivedMessage, RequestError, Terminal};
+use crate::{Client, ReceivedMessage, Recipient, RequestError, Terminal};
 
 /// A room that the device is in.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -119,12 +119,12 @@ pub struct TerminalPresence {
 
 #[uniffi::export]
 impl Client {
-    /// Goes into a room, if the back end lets the device in. It stays in over changes of the connection.
+    /// Joins a room, if the back end lets the device in. It stays in over changes of the connection.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn join_room(&self, channel: String, data: Vec<u8>) -> Result<JoinedRoom, RequestError> {
-        Ok(self.inner.join_room(ChannelId::parse(&channel)?, data).await?.into())
+        Ok(self.inner.join_room(channel, data).await?.into())
     }
 
     /// Leaves a room.
@@ -132,7 +132,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn leave_room(&self, channel: String) -> Result<(), RequestError> {
-        Ok(self.inner.leave_room(ChannelId::parse(&channel)?).await?)
+        Ok(self.inner.leave_room(channel).await?)
     }
 
     /// Watches these users, at most 500, and no others: tells where they stand. `Presence` events tell when that changes.
@@ -140,31 +140,23 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn watch(&self, users: Vec<String>) -> Result<Vec<UserPresence>, RequestError> {
-        let users: Result<Vec<UserId>, InvalidId> = users.iter().map(|user| UserId::parse(user)).collect();
-        Ok(self.inner.watch(users?).await?.into_iter().map(UserPresence::from).collect())
+        Ok(self.inner.watch(users).await?.into_iter().map(UserPresence::from).collect())
     }
 
-    /// Signals something to a user's devices. False: it goes nowhere, for want of a connection, or the user is no id.
-    pub async fn signal(&self, to: String, signal: Signal) -> bool {
-        match UserId::parse(&to) {
-            Ok(user) => self.inner.signal(user, signal.into()).await,
+    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. Returns
+    /// false if it is not sent: there is no connection, or the receiver's id is not valid.
+    pub async fn signal(&self, to: Recipient, signal: Signal) -> bool {
+        match to.parse() {
+            Ok(to) => self.inner.signal(to, signal.into()).await,
             Err(_) => false,
         }
     }
 
-    /// The same to one device of a user, as a signal from it has named it.
+    /// Signals something to one device of a user, as a signal from it has named it.
     pub async fn signal_device(&self, to: String, device: String, signal: Signal) -> bool {
         match (UserId::parse(&to), device.parse::<Device>()) {
             (Ok(user), Ok(device)) => self.inner.signal_device(user, device, signal.into()).await,
             _ => false,
-        }
-    }
-
-    /// The same to a channel that the user is a member of, or a room that the device is in.
-    pub async fn signal_channel(&self, channel: String, signal: Signal) -> bool {
-        match ChannelId::parse(&channel) {
-            Ok(channel) => self.inner.signal(channel, signal.into()).await,
-            Err(_) => false,
         }
     }
 }

@@ -51,12 +51,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     im.send(Message::to(users(["alice", "bob"])).text("welcome")).await?;
     next("alice", &alice).await?;
     next("bob", &bob).await?;
-    bob.publish(UserId::parse("alice")?, Content::text("lunch?")).await?;
+    bob.send(UserId::parse("alice")?, Content::text("lunch?")).outcome().await?;
     next("alice", &alice).await?;
-    let refused = bob.publish(UserId::parse("alice")?, Content::text("spam")).await;
+    let refused = bob.send(UserId::parse("alice")?, Content::text("spam")).outcome().await;
     println!("bob was told: {}", refused.err().ok_or("it was not refused")?);
 
-    tokio::join!(alice.close(), bob.close());
+    tokio::join!(alice.shutdown(), bob.shutdown());
     server.shutdown().await;
     Ok(())
 }

@@ -9,16 +9,15 @@ use tokio::sync::Notify;
 
 use super::{Log, Position};
 
-/// What the application has acknowledged and the driver has not seen. Bounded by the number of logs, however often the
-/// application acknowledges.
+/// Acknowledgements that the driver has not seen. Bounded by the number of logs, however often the application acknowledges.
 #[derive(Debug, Default)]
 pub(super) struct AckQueue {
     logs: Mutex<HashMap<Log, Latest>>,
     changed: Notify,
 }
 
-/// Of one log. The last is mostly the furthest; not so after a reset that led back, and not where several threads
-/// acknowledge.
+/// The acknowledgements of one log. The last is mostly the furthest; not so after a reset that led back, and not where several
+/// threads acknowledge.
 #[derive(Debug)]
 struct Latest {
     furthest: Position,
@@ -38,7 +37,7 @@ impl AckQueue {
         self.changed.notify_one();
     }
 
-    /// Everything that came since the last call.
+    /// Takes everything that came since the last call.
     pub(super) fn take(&self) -> Vec<Position> {
         let logs = std::mem::take(&mut *self.lock());
         logs.into_values().flat_map(|latest| [latest.furthest, latest.last]).collect()

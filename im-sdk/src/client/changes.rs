@@ -1,13 +1,13 @@
 //! Changing messages that were sent before.
 
-use super::{Client, LocalId, ReceivedMessage, SendError};
+use super::{Client, ReceivedMessage, SendRequest};
 use crate::{
     Content, Recipient,
     content::{Change, ChangeKind, ForwardSource, ForwardedEntry, Quote},
     id::{MessageId, UserId},
 };
 
-/// Where a message is, so that the back end finds it: made by [`ReceivedMessage::reference`], also of entries of history.
+/// The place of a message, by which the back end finds it. [`ReceivedMessage::reference`] makes it, also of entries of history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MessageRef {
@@ -20,14 +20,14 @@ pub struct MessageRef {
 }
 
 impl MessageRef {
-    /// A message that the application has stored the parts of.
+    /// Makes a reference from its parts, which the application has stored.
     pub fn new(conversation: impl Into<Recipient>, id: MessageId, seq: u64) -> Self {
         Self { conversation: conversation.into(), id, seq }
     }
 }
 
 impl ReceivedMessage {
-    /// What to name the message by, to change it. `me` is the user whose device this is, as
+    /// Returns the reference by which to change the message. `me` is the user whose device this is, as
     /// [`Event::Connected`](crate::client::Event::Connected) tells. `None`: it is in no log and cannot be changed.
     pub fn reference(&self, me: &UserId) -> Option<MessageRef> {
         let seq = self.position.as_ref()?.seq;
@@ -41,15 +41,13 @@ impl ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// A quote of it, for a message into the same conversation, that the back end can verify. Of a message that is in no log it
-    /// cannot.
+    /// Quotes the message, for one into the same conversation. The back end can verify the quote unless the message is in no log.
     pub fn quote(&self) -> Quote {
         let seq = self.position.as_ref().map_or(0, |position| position.seq);
         Quote { seq, ..Quote::new(self.id, self.from.clone(), &self.content) }
     }
 
-    /// The message as an entry of a [`Forwarded`](crate::content::Forwarded), that the back end can verify. Of a message that is
-    /// in no log it cannot.
+    /// Makes an entry of a [`Forwarded`](crate::content::Forwarded). The back end can verify it unless the message is in no log.
     pub fn forward(&self) -> ForwardedEntry {
         let source = self.position.as_ref().map(|position| {
             let (seq, channel) = (position.seq, self.channel.clone());
@@ -60,88 +58,75 @@ impl ReceivedMessage {
 }
 
 impl MessageRef {
-    /// A quote of the message, as [`ReceivedMessage::quote`] makes it.
+    /// Quotes the message, as [`ReceivedMessage::quote`] does.
     pub fn quote(&self, from: Option<UserId>, content: &Content) -> Quote {
         Quote { seq: self.seq, ..Quote::new(self.id, from, content) }
     }
 }
 
-/// Each is [sent](Client::send) like a message: it is saved, sent until it is answered, and
+/// Each change is [sent](Client::send) like a message: awaiting it returns a [`SendHandle`](super::SendHandle), and
 /// [`Event::PublishFailed`](crate::client::Event::PublishFailed) tells when the back end does not allow it. Once it is taken it
 /// comes to all devices, this one too, as a [`Body::Change`](crate::content::Body::Change), for a
 /// [`Timeline`](crate::timeline::Timeline) to apply.
+///
+/// ```no_run
+/// # use im_sdk::{client::{Client, ReceivedMessage}, id::UserId};
+/// # async fn example(client: Client, received: ReceivedMessage) -> Result<(), Box<dyn std::error::Error>> {
+/// let me = UserId::parse("alice")?;
+/// let message = received.reference(&me).ok_or("the message is in no log")?;
+/// client.react(&message, "🎉").await?;
+/// client.edit(&message, "lunch at one?").await?;
+/// client.recall(&message).outcome().await?; // waits until the back end has allowed it
+/// # Ok(())
+/// # }
+/// ```
 impl Client {
-    /// Nobody is to see the message any more.
+    /// Takes the message back: nobody is to see it any more.
     ///
     /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent. The same for those below.
-    pub async fn recall(&self, message: &MessageRef) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Recall).await
+    /// As [`Client::send`]. So do those below.
+    pub fn recall(&self, message: &MessageRef) -> SendRequest {
+        self.change(message, ChangeKind::Recall)
     }
 
-    /// The message says something else from now on.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn edit(
-        &self,
-        message: &MessageRef,
-        content: impl Into<Content>,
-    ) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Edit(Box::new(content.into()))).await
+    /// Replaces the message's content.
+    pub fn edit(&self, message: &MessageRef, content: impl Into<Content>) -> SendRequest {
+        self.change(message, ChangeKind::Edit(Box::new(content.into())))
     }
 
-    /// This user does not want to see the message any more, on any device. Others see it as before.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn delete_for_me(&self, message: &MessageRef) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::DeleteForMe).await
+    /// Removes the message from all devices of this user. Others see it as before.
+    pub fn delete_for_me(&self, message: &MessageRef) -> SendRequest {
+        self.change(message, ChangeKind::DeleteForMe)
     }
 
     /// Adds this user's reaction.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn react(&self, message: &MessageRef, emoji: &str) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: false }).await
+    pub fn react(&self, message: &MessageRef, emoji: &str) -> SendRequest {
+        self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: false })
     }
 
     /// Takes this user's reaction back.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn unreact(&self, message: &MessageRef, emoji: &str) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: true }).await
+    pub fn unreact(&self, message: &MessageRef, emoji: &str) -> SendRequest {
+        self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: true })
     }
 
-    /// Keeps the message in view, for everybody in the conversation.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn pin(&self, message: &MessageRef) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Pin { removed: false }).await
+    /// Pins the message, for everybody in the conversation.
+    pub fn pin(&self, message: &MessageRef) -> SendRequest {
+        self.change(message, ChangeKind::Pin { removed: false })
     }
 
-    /// Lets it go again.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn unpin(&self, message: &MessageRef) -> Result<LocalId, SendError> {
-        self.change(message, ChangeKind::Pin { removed: true }).await
+    /// Unpins it.
+    pub fn unpin(&self, message: &MessageRef) -> SendRequest {
+        self.change(message, ChangeKind::Pin { removed: true })
     }
 
-    /// Any change.
-    ///
-    /// # Errors
-    /// As [`Client::recall`].
-    pub async fn change(&self, message: &MessageRef, kind: ChangeKind) -> Result<LocalId, SendError> {
-        self.send(message.conversation.clone(), message.change(kind)).await
+    /// Makes any change.
+    pub fn change(&self, message: &MessageRef, kind: ChangeKind) -> SendRequest {
+        self.send(message.conversation.clone(), message.change(kind))
     }
 }
 
 impl MessageRef {
-    /// A change as the back end wants it, for those who [publish](Client::publish) it and wait.
+    /// Makes the content of a change, as the back end wants it.
     pub fn change(&self, kind: ChangeKind) -> Content {
         Change { seq: self.seq, ..Change::new(self.id, kind) }.into()
     }
@@ -164,6 +149,7 @@ mod tests {
             to: to.map(user),
             channel: channel.map(|name| ChannelId::parse(name).unwrap()),
             content: Content::text("hi"),
+            local_id: None,
             transport: Transport::Quic,
             position: (seq > 0).then_some(Position { log: Log::Inbox, seq, id: Some(id) }),
         }

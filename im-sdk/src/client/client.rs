@@ -1,4 +1,4 @@
-//! What the application holds.
+//! The handle that an application holds.
 
 use std::sync::Arc;
 
@@ -9,53 +9,69 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Endpoint, Event, FoundPage, HistoryPage, LocalId, MAX_QUEUED_EVENTS, NoEndpoints,
-    OpenError, Position, PublishError, QueuedSend, RequestError, SendError, State, Transport,
+    ClientConfig, Endpoint, Event, EventStream, FoundPage, HistoryPage, MAX_QUEUED_EVENTS, NoEndpoints,
+    OpenError, Position, RequestError, State, Transport,
     acks::AckQueue,
     core::{Answer, Reply},
-    driver::{self, COMMAND_CHANNEL, Command, Ends, Status, Wish},
+    driver::{self, COMMAND_CHANNEL, Command, DesiredState, DriverChannels, Status},
     transport::Connector,
 };
-use crate::{Content, Conversation, HistoryQuery, HistoryRange, Recipient, Search, id::MessageId};
+use crate::{Conversation, HistoryQuery, HistoryRange, Search, id::MessageId};
 
-/// What a server made of a publish that it took.
+/// The answer of the back end that took a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
     /// The id that the message got. `None`: the back end handled it without sending a message.
     pub message_id: Option<MessageId>,
-    /// Whatever the back end answers, often nothing.
+    /// The application's own answer, often empty.
     pub answer: Bytes,
 }
 
-/// A device's connection to its servers: made, watched over and remade until told otherwise.
+/// A device's connection to its servers: the client makes it, watches over it and makes it again.
 ///
-/// All methods take `&self`; wrap it in an `Arc` to share it. Dropping it closes the connection without waiting for
-/// anything; [`Client::close`] waits.
+/// Cloning is cheap: clones share the connection and the queue of events, so each event goes to one of them. The client ends when
+/// [`Client::shutdown`] is called, or when the last clone is dropped. Dropping waits for nothing: what was sent and not answered
+/// stays in the store. A [`SendHandle`](super::SendHandle) and an [`EventStream`] do not keep the client.
 ///
-/// The application has to keep taking [events](Client::next_events): once [`MAX_QUEUED_EVENTS`] wait, the client
-/// stops reading from the network and makes no new connection until there is room.
-#[derive(Debug)]
+/// **The application has to keep taking [events](Client::next_events).** Once [`MAX_QUEUED_EVENTS`] wait, the client stops reading from
+/// the network and makes no new connection until there is room. Answers come over the same connection, behind the events, so until
+/// then nothing is answered either: sends stay without an outcome, and requests such as [`Client::history`] end with
+/// [`RequestError::TimedOut`].
+#[derive(Clone, Debug)]
 pub struct Client {
-    wishes: watch::Sender<Wish>,
+    desired: watch::Sender<DesiredState>,
     pub(super) commands: mpsc::Sender<Command>,
     acks: Arc<AckQueue>,
-    /// Locked only by whoever waits for events; a second waiter waits for the first.
-    events: Mutex<mpsc::Receiver<Event>>,
+    /// Locked only while somebody waits for events; a second waiter waits for the first.
+    pub(super) events: Arc<Mutex<mpsc::Receiver<Event>>>,
     status: watch::Receiver<Status>,
 }
 
 impl Client {
-    /// A client that is not connected yet, on the tokio runtime that this runs in.
+    /// Opens a client that is not connected yet, on the tokio runtime that this runs in.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use im_sdk::client::{Client, ClientConfig};
+    ///
+    /// let endpoints = vec!["quic://im.example.com:7801".parse()?, "wss://im.example.com".parse()?];
+    /// let client = Client::open(ClientConfig::new(endpoints, "desktop/laptop-1".parse()?, Arc::new("a token")))?;
+    /// client.connect();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`OpenError`]: no endpoint, no runtime, or a root certificate that is none. The network plays no part.
+    /// [`OpenError`]: no endpoint, no runtime, or a root certificate that cannot serve as one. The network plays no part.
     pub fn open(config: ClientConfig) -> Result<Self, OpenError> {
         Self::open_on(config, &Handle::try_current().map_err(|_| OpenError::NoRuntime)?)
     }
 
-    /// The same on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere,
-    /// also outside of it.
+    /// Opens a client on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere, also
+    /// outside of it.
     ///
     /// # Errors
     /// As [`Client::open`].
@@ -64,9 +80,9 @@ impl Client {
             return Err(OpenError::NoEndpoints);
         }
         let connector = Connector::new(&config)?;
-        let (client, ends) = channels();
-        // The driver ends when `wishes` is dropped, so the client owns it.
-        drop(runtime.spawn(driver::run(config, connector, ends)));
+        let (client, channels) = channels();
+        // The driver ends when the last sender of `desired` is dropped, so the clients own it.
+        drop(runtime.spawn(driver::run(config, connector, channels)));
         Ok(client)
     }
 
@@ -74,27 +90,35 @@ impl Client {
     ///
     /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network
     /// again. It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
+    #[doc(alias = "login")]
     pub fn connect(&self) {
-        self.wishes.send_modify(|wish| {
-            wish.online = true;
-            wish.connects += 1;
+        self.desired.send_modify(|desired| {
+            desired.online = true;
+            desired.connects += 1;
         });
     }
 
     /// Ends the connection and stays away until [`Client::connect`]. Returns at once.
     ///
-    /// Publishes that were not sent yet wait for the next connection; their time runs on.
+    /// Messages that were not sent yet wait for the next connection; their time limits go on.
     pub fn disconnect(&self) {
-        self.wishes.send_modify(|wish| {
-            wish.online = false;
-            wish.disconnects += 1;
+        self.desired.send_modify(|desired| {
+            desired.online = false;
+            desired.disconnects += 1;
         });
     }
 
-    /// Where servers listen from now on, best first, instead of [`ClientConfig::endpoints`]: for the next attempt, while a
-    /// connection that is there stays. Returns at once.
+    /// Replaces [`ClientConfig::endpoints`], best first, from the next attempt on, while a connection that is there stays. Returns at
+    /// once.
     ///
     /// An application whose [`TokenProvider::endpoints`](super::TokenProvider::endpoints) knows them need not call this.
+    ///
+    /// ```no_run
+    /// # fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.set_endpoints(vec!["wss://im2.example.com".parse()?])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`NoEndpoints`]: the list is empty, and the client goes on with those that it knows.
@@ -102,129 +126,150 @@ impl Client {
         if endpoints.is_empty() {
             return Err(NoEndpoints);
         }
-        self.wishes.send_modify(|wish| wish.endpoints = Some(endpoints.into()));
+        self.desired.send_modify(|desired| desired.endpoints = Some(endpoints.into()));
         Ok(())
     }
 
-    /// The token to connect with from now on, in place of [`ClientConfig::tokens`]: for the next connection, while one that is there
-    /// stays. Returns at once. Whoever had a token that ran out, and so was [stopped](Event::Stopped), sets another one and
+    /// Replaces [`ClientConfig::tokens`] by a token, from the next connection on, while one that is there stays. Returns at once. An
+    /// application whose token ran out, and whose client so was [stopped](Event::Stopped), sets another one and
     /// [connects](Client::connect): nothing is lost, and the store stays open.
     ///
     /// An application whose [`TokenProvider`](super::TokenProvider) asks its back end need not call this.
+    ///
+    /// ```no_run
+    /// # fn example(client: im_sdk::client::Client) {
+    /// client.set_token("eyJhbGciOi...");
+    /// client.connect();
+    /// # }
+    /// ```
     pub fn set_token(&self, token: impl Into<String>) {
-        self.wishes.send_modify(|wish| wish.token = Some(Arc::new(token.into())));
+        self.desired.send_modify(|desired| desired.token = Some(Arc::new(token.into())));
     }
 
-    /// Where the client stands.
+    /// Returns where the client stands.
     pub fn state(&self) -> State {
         self.status().state
     }
 
-    /// What the connection runs over; `None` unless connected.
+    /// Returns the transport of the connection; `None` unless connected.
     pub fn transport(&self) -> Option<Transport> {
         self.status().transport
     }
 
-    /// How many received messages were skipped because their ids made no sense. Anything but 0 is a fault of the back
+    /// Counts received messages that were skipped because their ids made no sense. Anything but 0 is a fault of the back
     /// end.
     pub fn skipped_messages(&self) -> u64 {
         self.status().skipped
     }
 
-    /// How many entries of logs came although they were known. They were dropped; some are normal after a sync.
+    /// Counts entries of logs that came although they were known, and were dropped. Some are normal after a sync.
     pub fn repeated_messages(&self) -> u64 {
         self.status().repeated
     }
 
     fn status(&self) -> Status {
         let status = *self.status.borrow();
-        // Whoever would tell is gone: the runtime was shut down.
+        // The driver is gone without a word: the runtime was shut down.
         let is_gone = self.status.has_changed().is_err();
         if is_gone { Status { state: State::Closed, transport: None, ..status } } else { status }
     }
 
-    /// The next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
-    /// only when the client is closed and everything was taken.
+    /// Takes the next events, in order: at least one, waiting for it if need be, and at most `max` (0 counts as 1). Empty
+    /// only when the client is closed and everything was taken. [`Client::events`] gives the same events one by one.
     ///
     /// Cancel-safe: a future that is dropped takes no event with it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) {
+    /// use im_sdk::client::Event;
+    ///
+    /// loop {
+    ///     let events = client.next_events(100).await;
+    ///     if events.is_empty() {
+    ///         break; // closed
+    ///     }
+    ///     // One transaction of the application's database for the whole batch, then one acknowledgement.
+    ///     let mut last = None;
+    ///     for event in events {
+    ///         if let Event::Message(message) = event {
+    ///             println!("{:?}: {:?}", message.from, message.content.as_text());
+    ///             last = message.position.or(last);
+    ///         }
+    ///     }
+    ///     last.iter().for_each(|position| client.ack(position));
+    /// }
+    /// # }
+    /// ```
     pub async fn next_events(&self, max: usize) -> Vec<Event> {
         let mut events = Vec::new();
         self.events.lock().await.recv_many(&mut events, max.max(1)).await;
         events
     }
 
-    /// Tells that the application has dealt with everything in a log up to a position, as it came with
+    /// Returns the events as a stream, which ends when the client is closed and everything was taken.
+    ///
+    /// The stream takes from the same queue as [`Client::next_events`]: each event goes to one taker. It does not keep the client.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) {
+    /// use futures_util::StreamExt as _;
+    /// use im_sdk::client::Event;
+    ///
+    /// let mut events = client.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::Message(message) => println!("{:?}", message.content.as_text()),
+    ///         Event::Stopped { cause, reason, .. } => println!("{}: {reason}", cause.code()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn events(&self) -> EventStream {
+        EventStream::new(self.events.clone())
+    }
+
+    /// Acknowledges that the application has dealt with everything in a log up to a position, as it came with
     /// [`Event::Message`] or [`Event::Reset`]. Returns at once.
     ///
     /// It is cumulative: the last one of a batch of events is enough. After a restart of the process a log goes on
     /// behind the last position that was acknowledged and saved, so call this when the message is where it belongs, in
     /// the application's own database for example. The back end learns of it too.
+    ///
+    /// ```no_run
+    /// # fn save(_: &im_sdk::client::ReceivedMessage) {}
+    /// # fn example(client: im_sdk::client::Client, message: im_sdk::client::ReceivedMessage) {
+    /// save(&message);
+    /// if let Some(position) = &message.position {
+    ///     client.ack(position);
+    /// }
+    /// # }
+    /// ```
     pub fn ack(&self, position: &Position) {
         self.acks.push(position);
     }
 
-    /// Sends a message to a user or a channel. Returns when the [store](ClientConfig::store) has it: from there on it is sent until it is
-    /// answered, over any number of connections, and processes if the store outlives them, and has one effect.
-    /// [`Event::Published`] or [`Event::PublishFailed`] tells how it ends.
-    ///
-    /// Messages to one user or channel arrive in the order of these calls and of those of [`Client::publish`].
-    ///
-    /// # Errors
-    /// [`SendError`]: it was not taken, and nothing will be sent.
-    pub async fn send(&self, to: impl Into<Recipient>, content: Content) -> Result<LocalId, SendError> {
-        let (taken, answer) = oneshot::channel();
-        let command = Command::Send { to: to.into(), content, taken };
-        self.commands.send(command).await.map_err(|_| SendError::Closed)?;
-        // The driver answers everything that it has seen, unless the runtime was shut down under it.
-        answer.await.unwrap_or(Err(SendError::Closed))
-    }
-
-    /// Everything that was [sent](Client::send), now or by an earlier process, and is not settled, in order.
-    pub async fn queued(&self) -> Vec<QueuedSend> {
-        let (list, answer) = oneshot::channel();
-        match self.commands.send(Command::Queued(list)).await {
-            Ok(()) => answer.await.unwrap_or_default(),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    /// Forgets a send that failed, or that was never handed to a connection. False: it may be on its way, or it is not
-    /// there any more.
-    pub async fn discard(&self, local_id: LocalId) -> bool {
-        let (done, answer) = oneshot::channel();
-        let asked = self.commands.send(Command::Discard(local_id, done)).await;
-        asked.is_ok() && answer.await.unwrap_or(false)
-    }
-
-    /// Sends a message to a user or a channel and waits until the back end has taken it, for [`ClientConfig::publish_timeout`] at most.
-    ///
-    /// It is [`Client::send`] for those who can wait: it is saved first, and repeated over a change of the connection,
-    /// and while the back end cannot take it for the moment. When time is up, or the client is closed or stopped, it is
-    /// given up: only then can the outcome be unknown. Should the process end before the outcome, the next one
-    /// sends it, and tells so by an event. Dropping the future does not take the message back.
-    ///
-    /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
-    pub async fn publish(
-        &self,
-        to: impl Into<Recipient>,
-        content: Content,
-    ) -> Result<Published, PublishError> {
-        let (outcome, answer) = oneshot::channel();
-        let command = Command::Publish { to: to.into(), content, outcome };
-        self.commands.send(command).await.map_err(|_| PublishError::Closed)?;
-        answer.await.unwrap_or_else(|_| {
-            Err(PublishError::Unconfirmed { reason: "the runtime was shut down under the client".to_owned() })
-        })
-    }
-
-    /// A page of the past, of a conversation or of the whole inbox: what came before a position that the application knows, or
+    /// Reads a page of the past, of a conversation or of the whole inbox: what came before a position that the application knows, or
     /// what a [reset](Event::Reset) left out; [`Client::fill`] does that. Waits for [`ClientConfig::request_timeout`] at most,
     /// over changes of the connection. `limit` 0 is as many as the back end likes to send; it may always send fewer than asked
     /// for.
     ///
-    /// Messages are as they are now, see [`HistoryPage`]. What is wanted is a [`HistoryRange`](crate::HistoryRange), or a [`HistoryQuery`] for messages of some kinds or of some
-    /// time, or around a message.
+    /// Messages are as they are now, see [`HistoryPage`]. The range is a [`HistoryRange`], or a [`HistoryQuery`] for messages of
+    /// some kinds or of some time, or around a message.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{HistoryRange, Recipient};
+    ///
+    /// let team = Recipient::channel("team")?;
+    /// let mut page = client.history(&team, HistoryRange::Newest, 50).await?;
+    /// while let Some(older) = page.next {
+    ///     page = client.history(&team, older, 50).await?;
+    ///     println!("{} older messages", page.messages.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].
@@ -237,8 +282,8 @@ impl Client {
         self.ask_history(conversation.into(), query.into(), limit, true).await
     }
 
-    /// A page of entries as they are in the log: messages, and changes at the places where they were made. [`Client::history`]
-    /// has put them together. What was recalled or edited is gone here, too.
+    /// Reads a page of entries as they are in the log: messages, and changes at the places where they were made. [`Client::history`]
+    /// has put them together. The text of a recalled or edited message is gone here, too.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -266,7 +311,7 @@ impl Client {
         }
     }
 
-    /// The messages that a [reset](Event::Reset) left out: the last ones up to its position, none of those that are pushed behind it.
+    /// Reads the messages that a [reset](Event::Reset) left out: the last ones up to its position, none of those that are pushed behind it.
     /// [`HistoryPage::next`] leads further back, for [`Client::history`], to what the application has.
     ///
     /// ```no_run
@@ -290,7 +335,7 @@ impl Client {
         self.history(reset.log.clone(), before, limit).await
     }
 
-    /// Looks for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
+    /// Searches for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
     /// Waits and limits as [`Client::history`].
     ///
     /// ```no_run
@@ -324,27 +369,35 @@ impl Client {
         answered.await.unwrap_or(Err(RequestError::Closed))
     }
 
-    /// Closes the client for good and waits until that is done, for some seconds at most: what was published before
-    /// is sent and answered if the connection is up, what was acknowledged is saved, and the server is told. What was
-    /// [sent](Client::send) and not answered stays in the store. Calling it again just waits.
+    /// Ends the client for good and waits until that is done, for some seconds at most: what was sent before is answered if the
+    /// connection is up, what was acknowledged is saved, and the server is told. What was [sent](Client::send) and not answered stays
+    /// in the store. Calling it again just waits. The other clones are closed too.
     ///
     /// Events that came before can still be taken.
-    pub async fn close(&self) {
-        self.wishes.send_modify(|wish| wish.closing = true);
+    #[doc(alias = "close")]
+    #[doc(alias = "logout")]
+    pub async fn shutdown(&self) {
+        self.desired.send_modify(|desired| desired.closing = true);
         // An error means that the driver is gone, and that is as closed as can be.
         _ = self.status.clone().wait_for(|status| status.state == State::Closed).await;
     }
 }
 
-fn channels() -> (Client, Ends) {
-    let (wishes, wishes_end) = watch::channel(Wish::default());
+fn channels() -> (Client, DriverChannels) {
+    let (desired, desired_end) = watch::channel(DesiredState::default());
     let (commands, commands_end) = mpsc::channel(COMMAND_CHANNEL);
     let acks = Arc::new(AckQueue::default());
     // And one that the driver keeps a place for.
     let (events_end, events) = mpsc::channel(MAX_QUEUED_EVENTS + 1);
     let (status_end, status) = watch::channel(Status::INITIAL);
-    let client = Client { wishes, commands, acks: acks.clone(), events: Mutex::new(events), status };
-    let ends =
-        Ends { wishes: wishes_end, commands: commands_end, acks, events: events_end, status: status_end };
-    (client, ends)
+    let client =
+        Client { desired, commands, acks: acks.clone(), events: Arc::new(Mutex::new(events)), status };
+    let driver = DriverChannels {
+        desired: desired_end,
+        commands: commands_end,
+        acks,
+        events: events_end,
+        status: status_end,
+    };
+    (client, driver)
 }

@@ -1,13 +1,13 @@
-//! What a client needs to know, and the numbers that it keeps to.
+//! Configuration and limits of a client.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    client::{Endpoint, MemoryStore, Store, TokenProvider, Trust},
+    client::{DeviceStore, Endpoint, MemoryStore, TokenProvider, Trust},
     id::Device,
 };
 
-/// What a client needs to know.
+/// Configuration of a client.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,8 +37,9 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// Where the device keeps what it must not forget. A [`MemoryStore`] unless set, which forgets when the process
     /// ends: then each log starts with a reset, and what was not sent is lost.
-    pub store: Arc<dyn Store>,
-    /// How long [`Client::publish`](crate::client::Client::publish) waits, for a connection included. 30 s unless set.
+    pub store: Arc<dyn DeviceStore>,
+    /// How long [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, for a connection included, unless
+    /// [`SendRequest::within`](crate::client::SendRequest::within) says otherwise. 30 s unless set.
     pub publish_timeout: Duration,
     /// How long [`Client::history`](crate::client::Client::history) and whatever else asks the back end waits, for a connection
     /// included. 15 s unless set.
@@ -58,7 +59,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// A configuration with the defaults that stand at each field.
+    /// Makes a configuration with the default of each field.
     pub fn new(endpoints: Vec<Endpoint>, device: Device, tokens: Arc<dyn TokenProvider>) -> Self {
         Self {
             endpoints,

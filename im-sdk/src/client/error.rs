@@ -1,8 +1,11 @@
-//! Why an operation failed.
+//! Errors of the client.
 
 use std::time::Duration;
 
-use crate::{client::StoreError, proto::pb};
+use crate::{
+    client::{MAX_QUEUED_PUBLISHES, StoreError},
+    proto::pb,
+};
 
 /// Why a client could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,10 +17,10 @@ pub enum OpenError {
     )]
     NoEndpoints,
     /// There is no tokio runtime here; see [`Client::open_on`](crate::client::Client::open_on).
-    #[error("no tokio runtime runs here")]
+    #[error("no tokio runtime runs here: call Client::open inside of one, or Client::open_on")]
     NoRuntime,
     /// A certificate in [`Trust`](crate::client::Trust) cannot serve as a root, or TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS cannot be set up: check the certificates in ClientConfig::trust")]
     Tls(#[from] rustls::Error),
 }
 
@@ -32,7 +35,7 @@ impl OpenError {
     }
 }
 
-/// A client needs to know an address. See [`Client::set_endpoints`](crate::client::Client::set_endpoints).
+/// The list of endpoints is empty. See [`Client::set_endpoints`](crate::client::Client::set_endpoints).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a client needs at least one endpoint: Client::set_endpoints was given none, and the client keeps those it knows"
@@ -46,12 +49,12 @@ impl NoEndpoints {
     }
 }
 
-/// Why a publish did not succeed.
+/// Why a send did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already. Nothing was sent.
-    #[error("too many publishes wait to be sent")]
+    #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
     /// It does not fit into a frame. Nothing was sent.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
@@ -68,14 +71,14 @@ pub enum PublishError {
     #[error("the message could not be sent in time")]
     TimedOut,
     /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
-    #[error("the message could not be sent: the client is not connected, Client::connect was not called")]
+    #[error("the message could not be sent: the client is not connected, call Client::connect")]
     NotConnected,
     /// It was sent, and it is not certain that nothing came of it: time ran out, or the client was closed, before an answer
     /// came, or the answer leaves it open, as that of a back end that failed. It may or may not have arrived: sending it
     /// again may send it twice.
     #[error("the message may or may not have arrived: {reason}")]
     Unconfirmed {
-        /// What leaves it open, for people.
+        /// Why it is not certain, for people.
         reason: String,
     },
     /// The back end or the server did not take it: nothing came of this try, for [certain](RefusalKind::is_certain). Where
@@ -92,6 +95,9 @@ pub enum PublishError {
         /// When the same message may be tried again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// It was [discarded](crate::client::SendHandle::discard) before it was sent.
+    #[error("the message was discarded before it was sent")]
+    Discarded,
     /// The store could not keep it. Nothing was sent.
     #[error(transparent)]
     Store(StoreError),
@@ -117,6 +123,7 @@ impl PublishError {
             Self::NotConnected => "not_connected",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::Refused { .. } => "refused",
+            Self::Discarded => "discarded",
             Self::Store(_) => "store",
             Self::Stopped { .. } => "stopped",
             Self::Closed => "closed",
@@ -127,7 +134,7 @@ impl PublishError {
     /// that nothing came of it.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Store(_) => true,
+            Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Discarded | Self::Store(_) => true,
             Self::Refused { kind, retry_after, .. } => {
                 kind.is_certain() && (retry_after.is_some() || *kind == RefusalKind::TooMany)
             }
@@ -153,7 +160,7 @@ impl From<SendError> for PublishError {
 #[non_exhaustive]
 pub enum SendError {
     /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already.
-    #[error("too many publishes wait to be sent")]
+    #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
     /// It does not fit into a frame.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
@@ -187,7 +194,35 @@ impl SendError {
     }
 }
 
-/// Why a publish, or a question, was refused.
+/// Why a send was not retried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetryError {
+    /// The send has not failed, or it was discarded or retried since.
+    #[error("the send has not failed, or was discarded or retried since: there is nothing to retry")]
+    NotFailed,
+    /// The new send was not taken. The failed one is still there.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl RetryError {
+    /// A name that stays the same over versions and languages: `not_failed`, or that of the [`SendError`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFailed => "not_failed",
+            Self::Send(error) => error.code(),
+        }
+    }
+}
+
+/// The text of an error and of its causes.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Why a publish or a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
@@ -248,5 +283,65 @@ impl From<pb::RefusalKind> for RefusalKind {
             pb::RefusalKind::TooMany => Self::TooMany,
             pb::RefusalKind::Internal => Self::Internal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        client::{MarkError, RequestError, TokenError, Trust},
+        id::UserId,
+    };
+
+    /// An error prints its cause or has it as its source, never both.
+    fn check(error: &dyn std::error::Error) {
+        let mut shown = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            assert!(!shown.contains(&text), "{error:?} prints its cause twice: {}", with_causes(error));
+            shown = text;
+            cause = inner.source();
+        }
+    }
+
+    #[test]
+    fn no_error_prints_its_cause_twice() {
+        let why = || "why".to_owned();
+        let store = || StoreError::Failed(why());
+        let refused = || (RefusalKind::Rule, why(), 7, Some(Duration::from_secs(1)));
+        let (kind, reason, code, retry_after) = refused();
+        let errors: Vec<Box<dyn std::error::Error>> = vec![
+            Box::new(OpenError::NoEndpoints),
+            Box::new(OpenError::NoRuntime),
+            Box::new(OpenError::Tls(rustls::Error::General(why()))),
+            Box::new(NoEndpoints),
+            Box::new(PublishError::Store(store())),
+            Box::new(PublishError::Unconfirmed { reason: why() }),
+            Box::new(PublishError::Stopped { reason: why() }),
+            Box::new(PublishError::Refused { kind, reason, code, retry_after }),
+            Box::new(SendError::Store(store())),
+            Box::new(SendError::TooLarge { bytes: 9, limit: 7 }),
+            Box::new(RetryError::NotFailed),
+            Box::new(RetryError::Send(SendError::Store(store()))),
+            Box::new(RequestError::InvalidId(UserId::parse("").unwrap_err())),
+            Box::new(RequestError::Stopped { reason: why() }),
+            Box::new(MarkError::QueueFull),
+            Box::new(TokenError::Denied(why())),
+            Box::new(Trust::sha256_hex("0").unwrap_err()),
+            Box::new(store()),
+        ];
+        errors.iter().for_each(|error| check(&**error));
+    }
+
+    #[test]
+    fn a_text_with_causes_has_all_of_them() {
+        let error = OpenError::Tls(rustls::Error::General("no good".to_owned()));
+        let text = with_causes(&error);
+        assert!(text.starts_with("TLS cannot be set up") && text.ends_with("no good"), "{text}");
+        assert_eq!(text.matches("no good").count(), 1, "{text}");
     }
 }

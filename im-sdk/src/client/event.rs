@@ -1,8 +1,19 @@
-//! What the client tells the application.
+//! Events: the client's news for the application.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream, Stream},
+};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     Content, ConversationState, UserPresence,
@@ -14,44 +25,44 @@ use crate::{
     proto::close::CloseCode,
 };
 
-/// What happened, in the order in which it happened.
+/// An event. Events come in the order in which they happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A server said welcome: messages flow from here on.
+    /// A server has welcomed the device: messages flow from here on.
     Connected {
         /// The user that the token names.
         user: UserId,
-        /// How frames travel.
+        /// The transport of the connection.
         transport: Transport,
-        /// Where the server listens.
+        /// The server's endpoint.
         endpoint: Endpoint,
     },
     /// The connection ended, or an attempt to make one failed.
     Disconnected {
         /// The close code, if one was given; a network error has none.
         code: Option<CloseCode>,
-        /// For people: what happened.
+        /// The reason, for people.
         reason: String,
         /// When the next attempt follows. `None`: the application itself disconnected.
         retry_in: Option<Duration>,
     },
-    /// A message arrived.
+    /// A message came.
     Message(ReceivedMessage),
     /// Everything that was in the logs when the connection began has come. Once for each connection.
     ///
-    /// A device without a cursor starts each log at its end: where that is is settled by now, so that what is sent from
-    /// here on arrives.
+    /// A device without a cursor starts each log near its end. That place is settled by now, so messages that are sent from here on
+    /// arrive.
     UpToDate,
-    /// A log goes on elsewhere: what the application has of it does not lead on to what comes next. Entries up to the
-    /// position, as far as they matter, have to come from the history.
+    /// A log goes on at another place, which does not follow on the entries that the application has. Entries up to the position, as
+    /// far as they matter, have to come from the history.
     Reset {
         /// The next entry is the one after this.
         position: Position,
-        /// Why.
+        /// The reason.
         reason: ResetReason,
     },
-    /// Something was set in conversations, by this device, another one of the user or the back end, or the other user has
+    /// Conversations were marked by this device, another one of the user or the back end, or the other user has
     /// read further. Each state is complete, and replaces an earlier one with a lower version.
     ConversationsChanged(Vec<ConversationState>),
     /// A member has read further in a channel of few members; in others, [`Client::readers`](crate::client::Client::readers)
@@ -59,38 +70,38 @@ pub enum Event {
     ChannelRead(ReadReceipt),
     /// Another device signalled something.
     Signal(ReceivedSignal),
-    /// Where a user that the device [watches](crate::client::Client::watch) stands now.
+    /// The presence of a user that the device [watches](crate::client::Client::watch) has changed.
     Presence(UserPresence),
     /// The device is not in a room any more, and did not ask for that.
     RoomLeft {
-        /// Which room.
+        /// The room.
         channel: ChannelId,
-        /// Why.
+        /// The cause.
         cause: RoomLeftCause,
-        /// For people: why.
+        /// The reason, for people.
         reason: String,
-        /// The application's own code, where a handler of its [refused](RoomLeftCause::Refused) to let the device in again,
+        /// The application's own code, where its handler [refused](RoomLeftCause::Refused) to let the device in again,
         /// else 0.
         code: i32,
     },
     /// The back end has taken a [send](crate::client::Client::send).
     Published {
-        /// What the send returned.
+        /// The id of the send: [`SendHandle::local_id`](crate::client::SendHandle::local_id).
         local_id: LocalId,
         /// The id that the message got. `None`: the back end handled it without sending a message.
         message_id: Option<MessageId>,
-        /// Whatever the back end answers, often nothing.
+        /// The application's own answer, often empty.
         answer: Bytes,
     },
-    /// A [send](crate::client::Client::send) failed for good. It stays among
-    /// [what is queued](crate::client::Client::queued), and is told again when the client is opened the next time,
-    /// until it is [discarded](crate::client::Client::discard).
+    /// A [send](crate::client::Client::send) failed for good. It stays among the
+    /// [unsettled ones](crate::client::Client::unsettled_sends), and is told again when the client is opened the next time,
+    /// until it is [discarded](crate::client::SendHandle::discard) or [retried](crate::client::SendHandle::retry).
     PublishFailed {
-        /// What the send returned.
+        /// The id of the send: [`SendHandle::local_id`](crate::client::SendHandle::local_id).
         local_id: LocalId,
-        /// Why.
+        /// The error.
         error: PublishError,
-        /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+        /// Whether a retry may succeed, and cannot make the message arrive twice.
         retryable: bool,
     },
     /// The connection ended, or the provider gave no token, and the client stays away until
@@ -99,11 +110,41 @@ pub enum Event {
     Stopped {
         /// The close code; `None` when no server was the reason.
         code: Option<CloseCode>,
-        /// Why, for programs.
+        /// The cause, for programs.
         cause: StopCause,
-        /// For people: what happened.
+        /// The reason, for people.
         reason: String,
     },
+}
+
+/// The [events](crate::client::Client::events) of a client as a stream. Several streams share one queue. A stream does not
+/// keep the client: it ends when the client is closed and everything was taken.
+pub struct EventStream {
+    events: BoxStream<'static, Event>,
+}
+
+impl EventStream {
+    pub(super) fn new(events: Arc<Mutex<mpsc::Receiver<Event>>>) -> Self {
+        let next = |events: Arc<Mutex<mpsc::Receiver<Event>>>| async move {
+            let event = events.lock().await.recv().await?;
+            Some((event, events))
+        };
+        Self { events: stream::unfold(events, next).boxed() }
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.poll_next_unpin(context)
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EventStream").finish_non_exhaustive()
+    }
 }
 
 /// Why a client [stays away](Event::Stopped).
@@ -150,28 +191,32 @@ impl StopCause {
     }
 }
 
-/// A message as it arrived.
+/// A message that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedMessage {
     /// Its id.
     pub id: MessageId,
-    /// Who sent it. `None`: the back end itself.
+    /// The sender. `None`: the back end itself.
     pub from: Option<UserId>,
-    /// Who it is addressed to. `None`: this user, as one of several or as a member of `channel`.
+    /// The user that it is addressed to. `None`: this user, as one of several or as a member of `channel`.
     pub to: Option<UserId>,
     /// The channel that it was sent to.
     pub channel: Option<ChannelId>,
-    /// What it carries.
+    /// Its content.
     pub content: Content,
-    /// What it came over.
+    /// The id of the [send](crate::client::SendHandle::local_id), if this device has sent the message, also before a restart: the
+    /// application finds the message by it that it has shown as pending. `None`: another device has sent it, or the back end, or a
+    /// server or back end of an earlier version was in between.
+    pub local_id: Option<LocalId>,
+    /// The transport that it came over.
     pub transport: Transport,
     /// Its place in a log, to [acknowledge](crate::client::Client::ack). `None`: it is in no log, and gone if it was
     /// missed.
     pub position: Option<Position>,
 }
 
-/// Where the client stands.
+/// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
@@ -179,11 +224,11 @@ pub enum State {
     Disconnected,
     /// A connection is being made.
     Connecting,
-    /// A server said welcome.
+    /// A server has welcomed the device.
     Connected,
     /// The next attempt follows after a delay.
     Waiting,
-    /// A server, or the token provider, said that there is no point in trying again.
+    /// The client stays away: see [`Event::Stopped`].
     Stopped,
     /// The client is closed for good.
     Closed,

@@ -1,12 +1,17 @@
-//! The past, as a device asks for it.
+//! Pages of history and of search results.
 
 use std::time::Duration;
 
 use super::{ReceivedMessage, RefusalKind};
-use crate::{HistoryRange, SearchPlace, id::UserId, timeline::Timeline};
+use crate::{
+    HistoryRange, SearchPlace,
+    id::{InvalidId, UserId},
+    timeline::Timeline,
+};
 
-/// A page of the past. Of [`Client::history`](crate::client::Client::history): messages as they are now. What was recalled is empty, what was edited
-/// says what the last edit says ([`Content::amended`](crate::Content::amended) tells of both), and what the user has deleted is not there.
+/// A page of history. [`Client::history`](crate::client::Client::history) gives messages as they are now: a recalled one is empty, an
+/// edited one says what the last edit says ([`Content::amended`](crate::Content::amended) tells of both), and what the user has
+/// deleted is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
@@ -30,7 +35,7 @@ impl HistoryPage {
     }
 }
 
-/// Messages that were found.
+/// A page of messages that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundPage {
@@ -41,7 +46,7 @@ pub struct FoundPage {
     pub next: Option<SearchPlace>,
 }
 
-/// Why there is no answer. Asking again is always safe.
+/// Why a request has no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -64,6 +69,9 @@ pub enum RequestError {
         /// When the same may be asked again; `None`: never.
         retry_after: Option<Duration>,
     },
+    /// An id is not valid. Nothing was sent.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
     /// It does not fit into a frame. Nothing was sent.
     #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
@@ -97,6 +105,7 @@ impl RequestError {
             Self::QueueFull => "queue_full",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::InvalidId(_) => "invalid_id",
             Self::TooLarge { .. } => "too_large",
             Self::TooManyRooms => "too_many_rooms",
             Self::Stopped { .. } => "stopped",

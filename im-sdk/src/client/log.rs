@@ -1,4 +1,4 @@
-//! Places in logs.
+//! Logs and positions in them.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::{
 /// A list of messages that this device follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Log {
-    /// What is addressed to the user, and what the user's other devices send.
+    /// The messages to the user, and those that the user's other devices send.
     Inbox,
     /// A group or room.
     Channel(ChannelId),
 }
 
 impl Log {
-    /// The log that travels under this name; the inbox has none.
+    /// Parses the name of a log in the protocol; that of the inbox is empty.
     ///
     /// # Errors
     /// [`InvalidId`] when it is neither empty nor a channel.
@@ -26,7 +26,7 @@ impl Log {
         if name.is_empty() { Ok(Self::Inbox) } else { ChannelId::parse(name).map(Self::Channel) }
     }
 
-    /// The channel, if it is one.
+    /// Returns the channel, if it is one.
     pub fn channel(&self) -> Option<&ChannelId> {
         match self {
             Self::Inbox => None,
@@ -34,7 +34,7 @@ impl Log {
         }
     }
 
-    /// The channel's name; empty for the inbox.
+    /// Returns the channel's name, empty for the inbox.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Inbox => "",
@@ -43,7 +43,7 @@ impl Log {
     }
 }
 
-/// To ask for its history.
+/// A log as a conversation, to ask for its history.
 impl From<Log> for Conversation {
     fn from(log: Log) -> Self {
         match log {
@@ -71,7 +71,7 @@ pub struct Position {
     pub id: Option<MessageId>,
 }
 
-/// Why a log goes on elsewhere.
+/// Why a log goes on at another place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetReason {

@@ -1,9 +1,8 @@
-//! What a device links: one connection to the servers, kept alive over every change of network, over QUIC or
-//! WebSocket.
+//! The device's half: one connection to the servers, kept alive over every change of network, over QUIC or WebSocket.
 //!
 //! ```text
 //!  application                 Client              driver (one task)            transport
-//!   connect() ----------------> wish ---------->  +--------------------+  <-->  QUIC       } the first that is
+//!   connect() ----------------> latest -------->  +--------------------+  <-->  QUIC       } the first that is
 //!   send().await -------------> queue --------->  | core: no I/O,      |  <-->  WebSocket  } established wins
 //!   next_events(100).await <--- bounded queue <-  | no clock, no dice  |  -->   token provider
 //!   ack(position) ------------> latest -------->  |                    |  -->   store
@@ -12,7 +11,7 @@
 //!
 //! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. What the
 //! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
-//! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`Store`] does.
+//! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`DeviceStore`] does.
 //!
 //! The guide has a page on [devices](crate::guide::devices): what to acknowledge, resets, mobile applications in the background.
 //!
@@ -20,9 +19,8 @@
 //! use std::sync::Arc;
 //!
 //! use im_sdk::{
-//!     Content,
+//!     Recipient,
 //!     client::{Client, ClientConfig, Event},
-//!     id::UserId,
 //! };
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +28,7 @@
 //! let config = ClientConfig::new(endpoints, "desktop/laptop-1".parse()?, Arc::new("a token"));
 //! let client = Client::open(config)?;
 //! client.connect();
-//! client.publish(UserId::parse("bob")?, Content::text("hi")).await?;
+//! client.send(Recipient::user("bob")?, "hi").await?;
 //! for event in client.next_events(100).await {
 //!     if let Event::Message(message) = event {
 //!         println!("{:?}: {:?}", message.from, message.content);
@@ -39,7 +37,7 @@
 //!         }
 //!     }
 //! }
-//! client.close().await;
+//! client.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -51,21 +49,21 @@ mod client;
 mod config;
 mod conversations;
 mod core;
+pub mod device_store;
 mod driver;
 mod error;
 mod event;
 mod history;
 mod log;
-mod queued;
 mod room;
-pub mod store;
+mod send;
 mod token;
 mod transport;
 mod trust;
 
 pub use self::core::MAX_ROOMS;
 #[cfg(feature = "sqlite")]
-pub use self::store::SqliteStore;
+pub use self::device_store::SqliteStore;
 pub use self::{
     changes::MessageRef,
     client::{Client, Published},
@@ -77,13 +75,13 @@ pub use self::{
         ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
         ReadReceipt, Readers, Unread,
     },
-    error::{NoEndpoints, OpenError, PublishError, RefusalKind, SendError},
-    event::{Event, ReceivedMessage, State, StopCause},
+    device_store::{DeviceStore, MemoryStore, StoreError},
+    error::{NoEndpoints, OpenError, PublishError, RefusalKind, RetryError, SendError},
+    event::{Event, EventStream, ReceivedMessage, State, StopCause},
     history::{FoundPage, HistoryPage, RequestError},
     log::{Log, Position, ResetReason},
-    queued::{LocalId, QueuedSend, SendState},
     room::{JoinedRoom, ReceivedSignal, RoomLeftCause},
-    store::{MemoryStore, Store, StoreError},
+    send::{LocalId, SendHandle, SendRequest, SendState, UnsettledSend},
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };

@@ -6,18 +6,18 @@ use tokio::sync::oneshot;
 use super::{Client, ReceivedMessage, RequestError, core::Reply, driver::Command};
 use crate::{
     Recipient, Signal, UserPresence,
-    id::{ChannelId, Device, UserId},
+    id::{ChannelId, Device, InvalidId, UserId},
 };
 
 /// A room that the device is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinedRoom {
-    /// About how many devices are.
+    /// About how many devices are in the room.
     pub online: u64,
-    /// Whatever the back end answers, often nothing.
+    /// The application's own answer, often empty.
     pub answer: Bytes,
-    /// What was said last, in order, as far as the back end sends it. What comes from here on comes as events.
+    /// The last messages, in order, as far as the back end sends them. Later ones come as events.
     pub recent: Vec<ReceivedMessage>,
 }
 
@@ -31,7 +31,7 @@ pub enum RoomLeftCause {
     Closed,
     /// When the device came back over a new connection, it was not let in again.
     Refused,
-    /// A cause that this version does not know.
+    /// The server gives a cause that this version does not know.
     Unknown,
 }
 
@@ -57,34 +57,35 @@ impl From<crate::proto::pb::RoomLeftCause> for RoomLeftCause {
     }
 }
 
-/// What another device signalled.
+/// A signal of another device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedSignal {
-    /// Whose device it is.
+    /// The user whose device sent it.
     pub from: UserId,
     /// The device.
     pub device: Device,
     /// The channel that it was sent to. `None`: to this user.
     pub channel: Option<ChannelId>,
-    /// What it says.
+    /// The signal itself.
     pub signal: Signal,
 }
 
 impl Client {
-    /// Goes into a room, if the back end lets the device in, with whatever bytes its handler wants. Waits for
+    /// Joins a room, if the back end lets the device in. `data` is for its handler. Waits for
     /// [`ClientConfig::request_timeout`](crate::client::ClientConfig::request_timeout) at most. The device stays in over changes of
     /// the connection, until it [leaves](Client::leave_room) or [`Event::RoomLeft`](crate::client::Event::RoomLeft) says otherwise; in
     /// between it misses what is not in the room's log.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::{Signal, id::ChannelId};
-    /// let lobby = ChannelId::parse("lobby")?;
-    /// let joined = client.join_room(lobby.clone(), "ticket").await?;
+    /// use im_sdk::{Recipient, Signal};
+    /// let joined = client.join_room("lobby", "ticket").await?;
     /// println!("{} are here", joined.online);
-    /// client.signal(lobby.clone(), Signal::typing()).await;
-    /// client.leave_room(lobby).await?;
+    /// let lobby = Recipient::channel("lobby")?;
+    /// client.send(&lobby, "hello").await?;
+    /// client.signal(&lobby, Signal::typing()).await;
+    /// client.leave_room("lobby").await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -93,9 +94,10 @@ impl Client {
     /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
     pub async fn join_room(
         &self,
-        channel: ChannelId,
+        channel: impl TryInto<ChannelId, Error = impl Into<InvalidId>>,
         data: impl Into<Bytes>,
     ) -> Result<JoinedRoom, RequestError> {
+        let channel = channel.try_into().map_err(Into::into)?;
         let data = data.into();
         match self.ask(|answer| Command::JoinRoom { channel, data, answer }).await? {
             Reply::JoinedRoom(joined) => Ok(joined),
@@ -107,18 +109,22 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn leave_room(&self, channel: ChannelId) -> Result<(), RequestError> {
+    pub async fn leave_room(
+        &self,
+        channel: impl TryInto<ChannelId, Error = impl Into<InvalidId>>,
+    ) -> Result<(), RequestError> {
+        let channel = channel.try_into().map_err(Into::into)?;
         self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
     }
 
-    /// Watches these users, at most 500, and no others: tells where those of them stand whom the back end lets this user see.
+    /// Watches these users, at most 500, and no others. Returns the presence of those whom the back end lets this user see.
     /// [`Event::Presence`](crate::client::Event::Presence) tells when that changes, also over changes of the connection. A change
     /// that is lost on the way
     /// shows within some minutes.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// for presence in client.watch(["alice".parse()?, "bob".parse()?]).await? {
+    /// for presence in client.watch(["alice", "bob"]).await? {
     ///     println!("{}: {}", presence.user, presence.is_online());
     /// }
     /// # Ok(())
@@ -127,25 +133,38 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn watch(
+    pub async fn watch<I>(
         &self,
-        users: impl IntoIterator<Item = UserId>,
-    ) -> Result<Vec<UserPresence>, RequestError> {
-        let users = users.into_iter().collect();
+        users: impl IntoIterator<Item = I>,
+    ) -> Result<Vec<UserPresence>, RequestError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let ids: Result<Vec<UserId>, InvalidId> =
+            users.into_iter().map(|id| id.try_into().map_err(Into::into)).collect();
+        let users = ids?;
         match self.ask(|answer| Command::Watch { users, answer }).await? {
             Reply::Presences(presences) => Ok(presences),
             _ => Err(RequestError::Closed),
         }
     }
 
-    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. It is sent
-    /// once, if there is a connection, and nobody tells what becomes of it. Returns `false` if it goes
-    /// nowhere: for want of a connection, because too many wait, or because it is larger than 4096 bytes.
+    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. The
+    /// signal is sent once, if there is a connection, and has no outcome. Returns `false` if it is not sent: there is no
+    /// connection, too many wait, or it is larger than 4096 bytes.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{Recipient, Signal};
+    /// client.signal(Recipient::user("bob")?, Signal::typing()).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn signal(&self, to: impl Into<Recipient>, signal: Signal) -> bool {
         self.signal_to(to.into(), None, signal).await
     }
 
-    /// The same to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    /// Signals something to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
     pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
         self.signal_to(to.into(), Some(device), signal).await
     }

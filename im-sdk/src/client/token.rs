@@ -1,4 +1,4 @@
-//! Where tokens come from: the application.
+//! Tokens, which the application provides.
 
 use crate::{client::Endpoint, proto::close::CloseCode};
 
@@ -13,13 +13,13 @@ pub enum TokenRequest {
     /// The first connection of an application that was opened again, with a store that was connected before. It takes its place from
     /// no other device. A back end that keeps one login for each user can refuse a token here to one that is not the last.
     Reopened,
-    /// A later connection. The last token will do as long as it is valid.
+    /// A later connection. The last token is good as long as it is valid.
     Reconnect,
     /// A server refused the last token. Only another one helps.
     Rejected {
-        /// What was wrong with it.
+        /// The code of the refusal.
         code: CloseCode,
-        /// The same in words, for logs.
+        /// The reason, for logs.
         reason: String,
     },
 }
@@ -29,7 +29,7 @@ pub enum TokenRequest {
 #[non_exhaustive]
 pub enum TokenError {
     /// There is none at the moment, for example because the network is down. The client asks again, with backoff.
-    #[error("no token can be had at the moment: {0}")]
+    #[error("no token is available at the moment: {0}")]
     Unavailable(String),
     /// There will be none: the user is logged out, for example. The client stops.
     #[error("no token is given: {0}")]
@@ -64,23 +64,23 @@ impl TokenError {
 /// assert!(asks_the_back_end.token(TokenRequest::Reconnect).is_ok());
 /// ```
 pub trait TokenProvider: Send + Sync + 'static {
-    /// A JSON Web Token whose `sub` is the user.
+    /// Returns a JSON Web Token whose `sub` is the user.
     ///
     /// It runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
-    /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once. What is async
-    /// it can wait for by `block_on` of a `tokio::runtime::Handle` that the application took before.
+    /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once. To wait for a
+    /// future, it can use `block_on` of a `tokio::runtime::Handle` that the application took before.
     ///
     /// # Errors
     /// [`TokenError`] says whether asking again later makes sense.
     fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
 
-    /// Where servers listen now, best first, as in [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints),
+    /// Returns the current endpoints, best first, as in [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints),
     /// which it replaces. Empty, which is the default: the client goes on with those that it knows.
     ///
     /// It is asked when all known endpoints have failed since the last connection, before the next attempt and before its
     /// [`token`](TokenProvider::token), on the same thread and under the same terms. So an application that gives out both
     /// together never keeps a client on servers that are gone. [`Client::set_endpoints`](crate::client::Client::set_endpoints)
-    /// says so unasked.
+    /// replaces them unasked.
     ///
     /// ```
     /// use im_sdk::client::{Endpoint, TokenError, TokenProvider, TokenRequest};

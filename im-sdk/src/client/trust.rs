@@ -1,4 +1,4 @@
-//! Which servers to believe.
+//! Trust in servers' certificates.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-/// Which servers to believe. It matters for `quic` and `wss` endpoints; `ws` has no certificate.
+/// The server certificates to trust. It matters for `quic` and `wss` endpoints; `ws` has no certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The certificate authorities that browsers believe (the list of Mozilla, compiled in).
+    /// The certificate authorities that browsers trust (the list of Mozilla, compiled in).
     #[default]
     WebPki,
-    /// The same and these certificates (DER), for a company's own authority. See [`Trust::pem`].
+    /// Those authorities and these certificates (DER), for a company's own authority. See [`Trust::pem`].
     Roots(Vec<Vec<u8>>),
-    /// Only a server whose own certificate has this SHA-256 fingerprint, whatever it says and whoever signed it. For
-    /// self-signed development servers: it has to be changed with every new certificate.
+    /// The one certificate with this SHA-256 fingerprint, whatever names it has and whatever has signed it. For self-signed
+    /// development servers: the fingerprint changes with every new certificate.
     CertificateSha256([u8; 32]),
 }
 
 impl Trust {
-    /// [`Trust::Roots`] from the certificates of a PEM file.
+    /// Makes [`Trust::Roots`] from the certificates of a PEM file.
     ///
     /// # Errors
     /// [`TrustError`] when the text is not PEM or has no certificate.
@@ -39,7 +39,7 @@ impl Trust {
         }
     }
 
-    /// [`Trust::CertificateSha256`] from 64 hexadecimal digits; colons between them are passed over.
+    /// Makes [`Trust::CertificateSha256`] from 64 hexadecimal digits; colons between them are passed over.
     ///
     /// # Errors
     /// [`TrustError`] when the text is anything else.
@@ -74,7 +74,7 @@ impl TrustError {
     }
 }
 
-/// What both transports need for TLS; the caller adds the protocol name (ALPN). `ring` is named, so that neither
+/// The TLS configuration of both transports; the caller adds the protocol name (ALPN). `ring` is named, so that neither
 /// another crate's choice nor the process's default matters.
 pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider());
@@ -110,7 +110,7 @@ fn with_extra(extra: &[Vec<u8>]) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-/// Believes one certificate. The handshake's signature is still checked: a fingerprint is public, and only the holder
+/// Trusts one certificate. The handshake's signature is still checked: a fingerprint is public, and only the holder
 /// of the private key can sign.
 #[derive(Debug)]
 struct Pin {

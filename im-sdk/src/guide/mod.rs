@@ -81,7 +81,7 @@ pages! {
     devices = "devices.md" {
         backend: Im;
         client: Client, ClientConfig, Event, MemoryStore, PublishError, ReceivedMessage, RequestError, ResetReason,
-            SendError, SqliteStore, Store,
+            SendError, SqliteStore, DeviceStore,
             StoreError, TokenProvider, TokenRequest, Trust;
     }
     operating = "operating.md" {

@@ -36,7 +36,7 @@ async fn connects(server: Server, trust: Trust, transport: Transport) {
     let Event::Message(message) = device.event().await else { panic!("no message") };
     assert_eq!((message.id.as_u64(), message.content.as_text()), (7, Some("hello")));
     assert_eq!((message.from.unwrap().as_str(), message.to, message.transport), ("bob", None, transport));
-    let ((), closed) = tokio::join!(device.client.close(), peer.try_receive());
+    let ((), closed) = tokio::join!(device.client.shutdown(), peer.try_receive());
     assert_eq!(closed, Err(Some(CloseCode::ClientClosed)));
     assert_eq!((device.client.state(), device.client.next_events(9).await), (State::Closed, vec![]));
 }

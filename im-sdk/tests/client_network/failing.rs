@@ -10,9 +10,9 @@ use std::{
 
 use im_sdk::{
     client::{
-        Client, ClientConfig, Event, MAX_QUEUED_EVENTS, MemoryStore, PublishError, RequestError, SendError,
-        State, StopCause, Store, StoreError, Trust,
-        store::{Batch, Saved},
+        Client, ClientConfig, DeviceStore, Event, MAX_QUEUED_EVENTS, MemoryStore, PublishError, RequestError,
+        SendError, State, StopCause, StoreError, Trust,
+        device_store::{Batch, Saved},
     },
     id::UserId,
     proto::pb,
@@ -64,7 +64,7 @@ async fn failed(device: &Device) {
     assert!(reason.contains("failed") && reason.contains("the log is full"), "{reason}");
     assert_eq!((device.client.state(), device.client.transport()), (State::Closed, None));
     assert_eq!(device.client.next_events(9).await, [], "that was the last one");
-    tokio::time::timeout(PATIENCE, device.client.close()).await.expect("it is closed");
+    tokio::time::timeout(PATIENCE, device.client.shutdown()).await.expect("it is closed");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_client_that_fails_is_closed_and_says_why() {
     device.connected().await;
     let bob = UserId::parse("bob").unwrap();
     let (published, asked, ()) = tokio::join!(
-        device.client.publish(bob.clone(), "hi".into()),
+        device.client.send(bob.clone(), "hi").outcome(),
         device.client.watch([bob.clone()]),
         async {
             peer.receive().await;
@@ -88,7 +88,7 @@ async fn a_client_that_fails_is_closed_and_says_why() {
     assert_eq!(asked, Err(RequestError::Closed));
     assert!(silent.load(Ordering::Relaxed));
     failed(&device).await;
-    assert_eq!(device.client.send(bob, "hi".into()).await, Err(SendError::Closed));
+    assert_eq!(device.client.send(bob, "hi").await, Err(SendError::Closed));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn there_is_room_for_the_last_event() {
 /// A store that cannot even be let go of.
 struct Sticky(MemoryStore);
 
-impl Store for Sticky {
+impl DeviceStore for Sticky {
     fn load(&self) -> Result<Saved, StoreError> {
         self.0.load()
     }
@@ -137,7 +137,7 @@ async fn a_client_whose_store_fails_at_the_end_is_closed() {
     let device = Device::with_store(&[server.url()], Trust::WebPki, Arc::new(Sticky(MemoryStore::new())));
     let mut peer = server.welcome().await;
     device.connected().await;
-    _ = tokio::join!(tokio::time::timeout(PATIENCE, device.client.close()), peer.try_receive());
+    _ = tokio::join!(tokio::time::timeout(PATIENCE, device.client.shutdown()), peer.try_receive());
     failed(&device).await;
 }
 

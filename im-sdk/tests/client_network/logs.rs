@@ -8,9 +8,9 @@ use std::sync::{
 use im_sdk::{
     Content,
     client::{
-        Event, LocalId, MemoryStore, Position, SendError, SendState, State, StopCause, Store, StoreError,
-        Trust,
-        store::{Batch, Saved},
+        DeviceStore, Event, LocalId, MemoryStore, Position, SendError, SendState, State, StopCause,
+        StoreError, Trust,
+        device_store::{Batch, Saved},
     },
     id::UserId,
     proto::pb,
@@ -91,7 +91,7 @@ async fn a_log_is_followed_over_gaps_losses_and_restarts() {
     let (peer, cursors) = welcomed(&server).await;
     assert_eq!(cursors, [cursor(13)]);
     // The process ends: the next one goes on from what was acknowledged.
-    device.client.close().await;
+    device.client.shutdown().await;
     drop(peer);
     let device = Device::with_store(&[server.url()], Trust::WebPki, store);
     let (mut peer, cursors) = welcomed(&server).await;
@@ -112,7 +112,7 @@ async fn acknowledgements_are_sent_and_saved_when_the_client_closes() {
     let (mut peer, _) = welcomed(&server).await;
     start_at(&mut peer, 3).await;
     device.client.ack(&device.position().await);
-    let ((), ack) = tokio::join!(device.client.close(), peer.receive());
+    let ((), ack) = tokio::join!(device.client.shutdown(), peer.receive());
     assert_eq!(ack, pb::frame::Body::Ack(pb::Ack { cursors: vec![cursor(3)] }));
     assert_eq!(store.load().unwrap().cursors[0].seq, 3);
 }
@@ -122,10 +122,10 @@ async fn a_send_outlives_connection_and_process() {
     let (server, store) = (Server::websocket().await, Arc::new(MemoryStore::new()));
     let device = Device::with_store(&[server.url()], Trust::WebPki, store.clone());
     let (mut peer, _) = welcomed(&server).await;
-    let local_id = device.client.send(bob(), "hi".into()).await.unwrap();
+    let local_id = device.client.send(bob(), "hi").await.unwrap().local_id();
     let pb::frame::Body::Publish(first) = peer.receive().await else { panic!("no publish") };
-    let later = device.client.send(bob(), "again".into()).await.unwrap();
-    let states: Vec<_> = device.client.queued().await.iter().map(|one| one.state).collect();
+    let later = device.client.send(bob(), "again").await.unwrap().local_id();
+    let states: Vec<_> = device.client.unsettled_sends().await.iter().map(|one| one.state).collect();
     assert_eq!(states, [SendState::Sent, SendState::Pending]);
     // As if the process died: nothing is said to anyone.
     drop((device, peer));
@@ -140,9 +140,9 @@ async fn a_send_outlives_connection_and_process() {
     assert_eq!(Content::from(second.content), Content::text("again"));
     peer.send(accepted(second.number)).await;
     assert_eq!(device.published().await, later);
-    device.client.close().await;
-    assert_eq!((store.load().unwrap().outbox, device.client.queued().await), (vec![], vec![]));
-    assert_eq!(device.client.send(bob(), "late".into()).await, Err(SendError::Closed));
+    device.client.shutdown().await;
+    assert_eq!((store.load().unwrap().outbox, device.client.unsettled_sends().await), (vec![], vec![]));
+    assert_eq!(device.client.send(bob(), "late").await, Err(SendError::Closed));
 }
 
 /// A store that works when it is told to.
@@ -159,7 +159,7 @@ impl Moody {
     }
 }
 
-impl Store for Moody {
+impl DeviceStore for Moody {
     fn load(&self) -> Result<Saved, StoreError> {
         self.mood()?;
         self.inner.load()
@@ -178,18 +178,18 @@ async fn without_its_store_a_client_does_not_start() {
     let cause = StopCause::Store(StoreError::Failed("in a mood".to_owned()));
     let stopped = Event::Stopped { code: None, cause, reason: "the store failed: in a mood".to_owned() };
     assert_eq!((device.event().await, device.client.state()), (stopped, State::Stopped));
-    let refused = device.client.send(bob(), "hi".into()).await;
+    let refused = device.client.send(bob(), "hi").await;
     assert_eq!(refused, Err(SendError::Store(StoreError::Failed("in a mood".to_owned()))));
     store.works.store(true, Ordering::Relaxed);
     device.client.connect();
     let _peer = server.welcome().await;
     device.connected().await;
-    assert!(device.client.send(bob(), "hi".into()).await.is_ok());
+    assert!(device.client.send(bob(), "hi").await.is_ok());
     store.works.store(false, Ordering::Relaxed);
-    assert_eq!(device.client.send(bob(), "hi".into()).await.unwrap_err().code(), "store");
+    assert_eq!(device.client.send(bob(), "hi").await.unwrap_err().code(), "store");
 
     let device = Device::with_store(&[server.url()], Trust::WebPki, store);
     assert!(matches!(device.event().await, Event::Stopped { .. }));
-    device.client.close().await;
+    device.client.shutdown().await;
     assert_eq!(device.client.state(), State::Closed);
 }

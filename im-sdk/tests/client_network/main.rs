@@ -4,13 +4,16 @@
 
 mod connecting;
 mod failing;
+mod handles;
 mod logs;
 mod messages;
 mod server;
 
 use std::sync::{Arc, Mutex};
 
-use im_sdk::client::{Client, ClientConfig, Event, MemoryStore, Store, TokenError, TokenRequest, Trust};
+use im_sdk::client::{
+    Client, ClientConfig, DeviceStore, Event, MemoryStore, TokenError, TokenRequest, Trust,
+};
 use server::PATIENCE;
 
 /// A client that has been told to connect, and why it asked for tokens.
@@ -24,7 +27,7 @@ impl Device {
         Self::with_store(urls, trust, Arc::new(MemoryStore::new()))
     }
 
-    fn with_store(urls: &[String], trust: Trust, store: Arc<dyn Store>) -> Self {
+    fn with_store(urls: &[String], trust: Trust, store: Arc<dyn DeviceStore>) -> Self {
         let endpoints = urls.iter().map(|url| url.parse().unwrap()).collect();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();

@@ -45,7 +45,7 @@ async fn a_publish_waits_for_its_answer() {
             peer.send(accepted(publish.number)).await;
             publish
         };
-        let (published, publish) = tokio::join!(device.client.publish(bob(), "hi".into()), served);
+        let (published, publish) = tokio::join!(device.client.send(bob(), "hi").outcome(), served);
         assert_eq!(publish.to, "bob");
         assert_eq!(Content::from(publish.content), Content::text("hi"));
         let published = published.unwrap();
@@ -66,7 +66,7 @@ async fn a_publish_survives_its_connection() {
             peer.send(accepted(first.number)).await;
             peer
         };
-        let (outcome, _peer) = tokio::join!(device.client.publish(bob(), "hi".into()), served);
+        let (outcome, _peer) = tokio::join!(device.client.send(bob(), "hi").outcome(), served);
         assert!(outcome.is_ok());
     }
 }
@@ -86,15 +86,15 @@ async fn closing_sends_what_was_published_before() {
         let client = &device.client;
         // In this order: all are published before the close, since `join!` polls them in turn.
         let (one, two, three, (), closed) = tokio::join!(
-            client.publish(bob(), "1".into()),
-            client.publish(bob(), "2".into()),
-            client.publish(bob(), "3".into()),
-            client.close(),
+            client.send(bob(), "1").outcome(),
+            client.send(bob(), "2").outcome(),
+            client.send(bob(), "3").outcome(),
+            client.shutdown(),
             served
         );
         assert!(one.is_ok() && two.is_ok() && three.is_ok());
         assert_eq!(closed, Err(Some(CloseCode::ClientClosed)));
-        assert_eq!(client.publish(bob(), "4".into()).await, Err(PublishError::Closed));
+        assert_eq!(client.send(bob(), "4").outcome().await, Err(PublishError::Closed));
     }
 }
 
@@ -168,7 +168,7 @@ async fn reading_does_not_wait_for_writing() {
         let content = Content::text("x".repeat(60_000));
         let publishing = futures_util::future::join_all((0..500).map(|number| {
             let to = UserId::parse(&format!("user{number}")).unwrap();
-            device.client.publish(to, content.clone())
+            device.client.send(to, content.clone()).outcome()
         }));
         let pushing = async {
             for id in 1..=500 {

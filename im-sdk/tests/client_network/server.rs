@@ -241,7 +241,8 @@ pub(crate) fn welcome(heartbeat_ms: u32) -> pb::frame::Body {
 
 pub(crate) fn push(id: u64, text: &str) -> pb::frame::Body {
     let content = Some(Content::text(text).into());
-    let message = pb::Message { id, from: "bob".to_owned(), to: String::new(), content };
+    let message =
+        pb::Message { id, from: "bob".to_owned(), to: String::new(), content, ..Default::default() };
     pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 

@@ -6,7 +6,7 @@ use im_sdk::{
     Content, Recipient,
     client::{
         Client, ClientConfig, Endpoint, Event, Log, Trust,
-        store::{SavedCursor, Store},
+        device_store::{DeviceStore, SavedCursor},
     },
     cluster::LogId,
     id::{Device, UserId},
@@ -42,7 +42,7 @@ pub struct DeviceSetup {
     /// Which servers to believe.
     pub trust: Trust,
     /// What survives its client.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn DeviceStore>,
     /// The number of its next message.
     pub next_number: u64,
     /// How often it sends.
@@ -115,7 +115,7 @@ impl DeviceSetup {
             }
         }
         let answered = async {
-            while !client.queued().await.is_empty() {
+            while !client.unsettled_sends().await.is_empty() {
                 let Ok(events) = timeout(POLL_INTERVAL, client.next_events(EVENTS)).await else { continue };
                 take(&client, events, &mut tell);
             }
@@ -154,7 +154,7 @@ impl DeviceSetup {
     /// Tells how many entries the client had known when they came. What it was sent and nobody has acknowledged comes
     /// again to the next one.
     async fn close(&self, client: Client, tell: &mut impl FnMut(DeviceLine)) -> u64 {
-        client.close().await;
+        client.shutdown().await;
         loop {
             let events = client.next_events(EVENTS).await;
             if events.is_empty() {
@@ -170,9 +170,9 @@ impl DeviceSetup {
         tell(DeviceLine::Sending(number));
         let text = self.stamp(number).to_string();
         // What was not taken keeps its number: the next tick tries again.
-        if let Ok(local) = client.send(self.recipient(number), Content::text(text)).await {
+        if let Ok(sent) = client.send(self.recipient(number), Content::text(text)).await {
             self.next_number += 1;
-            tell(DeviceLine::Taken(number, local.as_u64()));
+            tell(DeviceLine::Taken(number, sent.local_id().as_u64()));
         }
     }
 }

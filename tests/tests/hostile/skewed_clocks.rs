@@ -84,7 +84,7 @@ async fn a_clock_that_is_a_month_off_deletes_nothing_and_loses_nothing() {
         // It is the only one that serves: it brings devices up to date.
         let mut bob = stack.connect("bob", "web/tab", 0, Via::WebSocket).await;
         bob.up_to_date().await;
-        bob.client().close().await;
+        bob.client().shutdown().await;
         assert_eq!(entries(&stack).await, kept, "{offset}: entries were deleted");
         let sent = send(&mut wrong, "from another time").await;
         println!("{offset}: {sent:?}");

@@ -90,9 +90,9 @@ impl App {
 
     async fn send(&mut self, to: Recipient, content: Content) -> Result<(), String> {
         let text = described(&content);
-        let sent = self.client.send(to.clone(), content).await;
-        let local_id = sent.map_err(|error| format!("not sent to {}: {text}: {error}", name(&to)))?;
-        self.note_send(local_id, to, text);
+        let sent = self.client.send(&to, content).await;
+        let sent = sent.map_err(|error| format!("not sent to {}: {text}: {error}", name(&to)))?;
+        self.note_send(sent.local_id(), to, text);
         Ok(())
     }
 
@@ -122,8 +122,8 @@ impl App {
         let reference = self.book.find(number)?.clone();
         let what = described(&reference.change(kind.clone()));
         let sent = self.client.change(&reference, kind).await;
-        let local_id = sent.map_err(|error| format!("message {number} is left as it was: {error}"))?;
-        self.note_send(local_id, reference.conversation, what);
+        let sent = sent.map_err(|error| format!("message {number} is left as it was: {error}"))?;
+        self.note_send(sent.local_id(), reference.conversation, what);
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl App {
     }
 
     async fn show_queue(&mut self) -> Result<(), String> {
-        let queued = self.client.queued().await;
+        let queued = self.client.unsettled_sends().await;
         if queued.is_empty() {
             self.tell("all is sent");
         }
@@ -214,16 +214,22 @@ impl App {
 
     /// Sends anew what failed.
     async fn retry(&mut self) -> Result<(), String> {
-        for send in self.client.queued().await.into_iter().filter(|send| send.state == SendState::Failed) {
-            self.send(send.to, send.content).await?;
-            self.client.discard(send.local_id).await;
+        for send in
+            self.client.unsettled_sends().await.into_iter().filter(|send| send.state == SendState::Failed)
+        {
+            let text = described(&send.content);
+            let sent = send.handle.retry().await;
+            let sent = sent.map_err(|error| format!("not sent to {}: {text}: {error}", name(&send.to)))?;
+            self.note_send(sent.local_id(), send.to, text);
         }
         Ok(())
     }
 
     async fn discard(&mut self) -> Result<(), String> {
-        for send in self.client.queued().await.into_iter().filter(|send| send.state == SendState::Failed) {
-            self.client.discard(send.local_id).await;
+        for send in
+            self.client.unsettled_sends().await.into_iter().filter(|send| send.state == SendState::Failed)
+        {
+            send.handle.discard().await;
         }
         self.tell("what failed is forgotten");
         Ok(())

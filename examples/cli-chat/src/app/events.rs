@@ -181,8 +181,8 @@ impl App {
 
     /// Something that was sent failed for good.
     async fn refused(&mut self, local_id: LocalId, error: &PublishError, retryable: bool) {
-        let queued = self.client.queued().await;
-        let Some(send) = queued.into_iter().find(|send| send.local_id == local_id) else { return };
+        let queued = self.client.unsettled_sends().await;
+        let Some(send) = queued.into_iter().find(|send| send.local_id() == local_id) else { return };
         let advice = if retryable { "; /retry sends it again, /discard forgets it" } else { "" };
         let why = why(error);
         self.fail(&match send.content.as_change() {
@@ -190,7 +190,7 @@ impl App {
             None => format!("not sent to {}: {}: {why}{advice}", name(&send.to), described(&send.content)),
         });
         if !retryable {
-            self.client.discard(local_id).await;
+            send.handle.discard().await;
         }
     }
 
@@ -204,12 +204,12 @@ impl App {
 
     /// What an earlier run has left behind. What failed is told by events.
     pub(super) async fn note_queued(&mut self) {
-        for queued in self.client.queued().await {
+        for queued in self.client.unsettled_sends().await {
             if queued.state != SendState::Failed {
                 let since = Instant::now().checked_sub(OVERDUE).unwrap_or_else(Instant::now);
                 let text = described(&queued.content);
                 self.sends.insert(
-                    queued.local_id,
+                    queued.local_id(),
                     Send { to: queued.to, text, since, taken: None, is_late: false },
                 );
             }

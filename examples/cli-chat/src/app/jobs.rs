@@ -115,7 +115,7 @@ pub(super) fn readers(client: Arc<Client>, number: u32, channel: ChannelId, seq:
 /// What the back end is to do with a group.
 pub(super) fn group(client: Arc<Client>, back_end: UserId, request: Request) -> Job {
     let content = request.content();
-    let asking = async move { client.publish(back_end, content).await };
+    let asking = async move { client.send(back_end, content).outcome().await };
     asking.map(|outcome| Answer::Group(request, outcome)).boxed()
 }
 

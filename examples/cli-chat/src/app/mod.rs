@@ -207,7 +207,7 @@ impl App {
             }
         };
         _ = timeout(SETTLE, settling).await;
-        self.client.close().await;
+        self.client.shutdown().await;
         if let Some(reason) = self.unreached.take() {
             self.fail(&format!("there was no connection: {reason}"));
         }

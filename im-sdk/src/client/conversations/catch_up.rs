@@ -1,4 +1,4 @@
-//! What came after a page was made, or while it was on its way.
+//! Entries that came after a page was made, or while it was on its way.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::list::{ConversationList, Recent};
 use crate::{Recipient, client::Log, conversation::message::alters};
 
 impl ConversationList {
-    /// Adds what came after the page was made.
+    /// Adds the entries that came after the page was made.
     pub(super) fn catch_up(&mut self, name: &Recipient, known_to: u64) {
         let Some(item) = self.items.get_mut(name) else { return };
         let log = log_of(name);

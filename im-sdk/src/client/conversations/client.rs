@@ -1,4 +1,4 @@
-//! What the application asks and sets.
+//! Requests and marks of conversations.
 
 use tokio::sync::oneshot;
 
@@ -6,12 +6,12 @@ use super::{ConversationList, ConversationPage, MarkError, Readers};
 use crate::{
     ConversationChange, ReadMark, Recipient,
     client::{Client, Position, RequestError, core::Reply, driver::Command},
-    id::ChannelId,
+    id::{ChannelId, InvalidId},
     proto::pb,
 };
 
 impl Client {
-    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
+    /// Lists the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
     /// back end likes to send; it may always send fewer than asked for. From here on, what is set in them on other devices
     /// comes reliably as [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged); a
     /// [`ConversationList`](super::ConversationList) keeps the list up
@@ -32,7 +32,7 @@ impl Client {
     /// afterwards, as ever.
     ///
     /// # Errors
-    /// [`RequestError`]: the list needs loading still.
+    /// [`RequestError`]: the list still needs loading.
     pub async fn load(&self, list: &mut ConversationList) -> Result<(), RequestError> {
         list.begin_loading();
         let mut skip = 0;
@@ -48,12 +48,18 @@ impl Client {
         }
     }
 
-    /// Who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
+    /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
     /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn readers(&self, channel: &ChannelId, seq: u64, limit: u32) -> Result<Readers, RequestError> {
+    pub async fn readers(
+        &self,
+        channel: impl TryInto<ChannelId, Error = impl Into<InvalidId>>,
+        seq: u64,
+        limit: u32,
+    ) -> Result<Readers, RequestError> {
+        let channel: ChannelId = channel.try_into().map_err(Into::into)?;
         let asked = pb::ReadersRequest { channel: channel.to_string(), seq, limit };
         let question = pb::request::Question::Readers(asked);
         match self.ask(|answer| Command::Ask { question, answer }).await? {
@@ -62,13 +68,23 @@ impl Client {
         }
     }
 
-    /// Everything in a conversation up to a position, as it came with its last message, was read. Returns when it is
+    /// Marks everything in a conversation as read up to a position, as it came with its last message. Returns when the mark is
     /// taken, which is at once.
     ///
     /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
     /// it is sent again, over any number of connections, but not by another process.
     /// [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged) tells
     /// when it stands.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, ReceivedMessage};
+    /// # async fn example(client: Client, message: ReceivedMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// if let (Some(from), Some(position)) = (&message.from, &message.position) {
+    ///     client.mark_read(from, position).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`MarkError`].
@@ -82,6 +98,14 @@ impl Client {
     }
 
     /// Pins, mutes, hides or deletes a conversation, or keeps a draft. It travels as [`Client::mark_read`] does.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{ConversationChange, Recipient};
+    /// client.set_conversation(Recipient::channel("team")?, ConversationChange::new().mute(true)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`MarkError`].

@@ -14,25 +14,25 @@ use crate::{
     timeline::{ChangeRank, Recalled, ShownMessage},
 };
 
-/// See the module's description.
+/// A conversation of the list.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) state: ConversationState,
-    /// With what it says now.
+    /// The last message, as it is now.
     last: Option<ReceivedMessage>,
     last_edit: Option<ChangeRank>,
     last_recalled: Option<Recalled>,
     pub(super) end: u64,
-    /// Unread ones whose places are not known; all of them are before those that are.
+    /// The number of unread messages whose places are not known; all of them are before those with known places.
     unlisted: usize,
     more: bool,
     /// `more` says that the back end did not go on counting.
     full: bool,
-    /// By place, with what is there.
+    /// The unread messages by place.
     unread: BTreeMap<u64, Option<MessageId>>,
     places: BTreeMap<MessageId, u64>,
     mentions: BTreeSet<u64>,
-    /// Of those whose places are not known, how many mention the user.
+    /// How many of those whose places are not known mention the user.
     unlisted_mentions: usize,
 }
 
@@ -187,7 +187,7 @@ impl Item {
         }
     }
 
-    /// Something was done to a message. False: what that comes to cannot be told.
+    /// A message was changed. Returns `false` if the effect cannot be told.
     pub(super) fn change(&mut self, user: &UserId, id: MessageId, done: &ShownMessage) -> bool {
         let mut can_tell = true;
         match self.places.get(&id).copied() {
@@ -207,12 +207,12 @@ impl Item {
         can_tell
     }
 
-    /// Whether it has this message, as far as is known.
+    /// Returns `true` if it has this message, as far as is known.
     pub(super) fn has(&self, id: MessageId) -> bool {
         self.places.contains_key(&id) || self.has_last(id)
     }
 
-    /// Whether there are unread messages whose ids are not known.
+    /// Returns `true` if there are unread messages whose ids are not known.
     pub(super) fn has_unknown(&self) -> bool {
         self.unlisted > 0 || self.places.len() < self.unread.len()
     }
@@ -254,7 +254,7 @@ impl Item {
         }
     }
 
-    /// Takes a state that replaces an older one. False: how many are unread now cannot be told.
+    /// Takes a state that replaces an older one. Returns `false` if the number of unread messages cannot be told.
     pub(super) fn set(&mut self, state: ConversationState) -> bool {
         if state.version <= self.state.version {
             return true;

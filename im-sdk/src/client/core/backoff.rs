@@ -1,4 +1,4 @@
-//! How long to stay away after a failure.
+//! Delays after failures.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The next delay.
+    /// Draws the next delay.
     pub(super) fn next(&mut self, rng: &mut StdRng) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         random_within(rng, ceiling)
     }
 
-    /// The next delay counts as the first.
+    /// Starts over.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -32,7 +32,7 @@ impl Backoff {
     }
 }
 
-/// Anything from zero to `ceiling`.
+/// Draws a duration from zero to `ceiling`.
 pub(super) fn random_within(rng: &mut StdRng, ceiling: Duration) -> Duration {
     ceiling.mul_f64(rng.random_range(0.0..=1.0))
 }

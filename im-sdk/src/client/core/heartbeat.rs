@@ -1,4 +1,4 @@
-//! When to send a ping, and when to give a connection up.
+//! Pings, and the detection of dead connections.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ pub(super) struct Heartbeat {
     last_sent: Instant,
     last_received: Instant,
     last_ping: Instant,
-    /// A ping that is due and not yet sent.
+    /// Whether a ping is due and not yet sent.
     due: bool,
     /// Counts the pings.
     echo: u64,
-    /// Whether anything is being read at all.
+    /// Whether the driver reads.
     reading: bool,
 }
 
@@ -41,7 +41,7 @@ impl Heartbeat {
         self.due |= self.ping_at() <= now;
     }
 
-    /// The `echo` of the ping to send now.
+    /// Returns the `echo` of the ping to send now.
     pub(super) fn poll_ping(&mut self, now: Instant) -> Option<u64> {
         if !std::mem::take(&mut self.due) {
             return None;
@@ -51,7 +51,7 @@ impl Heartbeat {
         Some(self.echo)
     }
 
-    /// Nothing came for two intervals, although every ping is answered.
+    /// Returns `true` if nothing has come for two intervals, although servers answer every ping.
     pub(super) fn is_dead(&self, now: Instant) -> bool {
         self.dead_at().is_some_and(|at| at <= now)
     }
@@ -61,7 +61,7 @@ impl Heartbeat {
         [ping, self.dead_at()].into_iter().flatten().min()
     }
 
-    /// A ping is due when nothing was sent for long, and also when nothing was received although something was sent:
+    /// The next ping is due when nothing was sent for long, and also when nothing was received although something was sent:
     /// a publish that takes its time must not look like a dead connection.
     fn ping_at(&self) -> Instant {
         let quiet_since = self.last_sent.min(self.last_received.max(self.last_ping));
@@ -74,7 +74,7 @@ impl Heartbeat {
     }
 }
 
-/// A server that asks for more than this is mistaken.
+/// The shortest interval that makes sense, whatever a server says.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What comes from the server.
+//! Frames of the server.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl<T> Core<T> {
             (Some(pb::frame::Body::Ping(ping)), _) => self.handle_ping(ping.echo),
             (Some(body), Phase::Connected(_)) => self.handle_body(now, body),
             (Some(_), Phase::Greeting(_)) => {
-                Err(Ended::Protocol("something came before the welcome".to_owned()))
+                Err(Ended::Protocol("the server sent another frame before the welcome".to_owned()))
             }
             _ => Ok(()),
         }
@@ -60,7 +60,7 @@ impl<T> Core<T> {
         }
         let user = UserId::parse(&welcome.user).map_err(|error| Ended::Protocol(error.to_string()))?;
         if !self.owns_store(&user) {
-            // Another user's outbox must not be sent.
+            // The messages of another user must not be sent.
             let reason = format!("the store belongs to {}, and the token to {user}", self.saving.user);
             self.stop(StopCause::OtherUser, reason);
             return Ok(());
@@ -73,7 +73,7 @@ impl<T> Core<T> {
             transport: via.transport,
             endpoint: via.endpoint.clone(),
         });
-        self.order.handle_welcome();
+        self.endpoints.handle_welcome();
         self.phase = Phase::Connected(Session::new(now, via, welcome.heartbeat_ms, self.reading));
         self.logs.handle_connected(now, &mut self.rng);
         self.conversations.handle_connected(now);
@@ -118,13 +118,13 @@ impl<T> Core<T> {
             pb::frame::Body::Signalled(signalled) => self.handle_signalled(signalled),
             pb::frame::Body::Presence(presence) => self.handle_presence(presence),
             pb::frame::Body::RoomLeft(left) => self.handle_room_left(left),
-            // A pong has done its work by coming; the rest means nothing from a server.
+            // A pong needs no more than to come; the others have no meaning from a server.
             _ => {}
         }
         Ok(())
     }
 
-    /// A message that makes no sense must not cost the connection: it would come again, and again.
+    /// A message that makes no sense does not end the connection: it would come again over every next one.
     fn handle_push(&mut self, now: Instant, push: pb::Push) {
         let mark = |message: &pb::Message| Mark { seq: push.seq, id: message.id };
         match (push.message, Log::parse(&push.channel)) {
@@ -144,17 +144,47 @@ impl<T> Core<T> {
         }
     }
 
-    /// Notes an entry of the log of a room that this device is in. `None`: it is in no such room, or follows the log as its
-    /// user is a member. False: it came before.
+    /// Notes an entry of the log of a room that this device is in. Returns `None` if it is in no such room, or follows the log because
+    /// its user is a member, and `Some(false)` if the entry came before.
     fn note_in_room(&mut self, log: &Log, id: u64) -> Option<bool> {
         let room = log.channel().filter(|_| !self.logs.follows(log))?;
         self.rooms.note(room, id)
     }
 
+    /// Parses an entry of a log; `None` if it has no message.
+    pub(super) fn entry(&self, push: pb::Push) -> Result<Option<ReceivedMessage>, InvalidId> {
+        let Some(message) = push.message else { return Ok(None) };
+        let log = Log::parse(&push.channel)?;
+        let position = Mark { seq: push.seq, id: message.id }.position(log.clone());
+        self.received(message, &log, Some(position)).map(Some)
+    }
+
+    fn received(
+        &self,
+        message: pb::Message,
+        log: &Log,
+        position: Option<Position>,
+    ) -> Result<ReceivedMessage, InvalidId> {
+        let is_own = !message.from.is_empty() && message.from == self.saving.user;
+        Ok(ReceivedMessage {
+            id: match MessageId::from_u64(message.id) {
+                Some(id) => id,
+                None => message.id.to_string().parse()?,
+            },
+            from: optional_user(&message.from)?,
+            to: optional_user(&message.to)?,
+            channel: log.channel().cloned(),
+            content: message.content.into(),
+            local_id: if is_own { self.outbox.sent_with(message.origin) } else { None },
+            transport: self.transport().unwrap_or(Transport::WebSocket),
+            position,
+        })
+    }
+
     pub(super) fn messages(&mut self, entries: Vec<pb::Push>) -> Vec<ReceivedMessage> {
         let mut messages = Vec::with_capacity(entries.len());
         for push in entries {
-            match self.transport().and_then(|transport| entry(push, transport).transpose()).transpose() {
+            match self.entry(push) {
                 Ok(message) => messages.extend(message),
                 Err(error) => self.skip(&error.to_string()),
             }
@@ -198,8 +228,10 @@ impl<T> Core<T> {
     }
 
     fn deliver(&mut self, message: pb::Message, log: &Log, position: Option<Position>) {
-        let Some(transport) = self.transport() else { return };
-        match received(message, log, transport, position) {
+        if self.transport().is_none() {
+            return;
+        }
+        match self.received(message, log, position) {
             Ok(message) => self.events.push_back(Event::Message(message)),
             Err(error) => self.skip(&error.to_string()),
         }
@@ -214,7 +246,7 @@ impl<T> Core<T> {
         let within = Duration::from_millis(go_away.reconnect_within_ms.into());
         let delay = random_within(&mut self.rng, within);
         if let Phase::Connected(session) = &mut self.phase {
-            // The first one counts: another draw would not be random any more.
+            // The first one counts: drawing again would favour early moments.
             session.leave.get_or_insert(Leave {
                 from: now + delay,
                 by: now + within,
@@ -228,41 +260,10 @@ fn place(cursor: pb::Cursor) -> Result<(Log, Mark), InvalidId> {
     Ok((Log::parse(&cursor.channel)?, Mark { seq: cursor.seq, id: cursor.id }))
 }
 
-/// A place that makes no sense ends the search, instead of having it begin anew.
+/// Parses a place of a search. One that makes no sense ends the search, instead of having it begin anew.
 pub(super) fn search_place(cursor: pb::Cursor) -> Option<SearchPlace> {
     let channel = Log::parse(&cursor.channel).ok()?.channel().cloned();
     Some(SearchPlace { channel, message_id: MessageId::from_u64(cursor.id)? })
-}
-
-/// A message as an entry of a log.
-pub(in crate::client) fn entry(
-    push: pb::Push,
-    transport: Transport,
-) -> Result<Option<ReceivedMessage>, InvalidId> {
-    let Some(message) = push.message else { return Ok(None) };
-    let log = Log::parse(&push.channel)?;
-    let position = Mark { seq: push.seq, id: message.id }.position(log.clone());
-    received(message, &log, transport, Some(position)).map(Some)
-}
-
-fn received(
-    message: pb::Message,
-    log: &Log,
-    transport: Transport,
-    position: Option<Position>,
-) -> Result<ReceivedMessage, InvalidId> {
-    Ok(ReceivedMessage {
-        id: match MessageId::from_u64(message.id) {
-            Some(id) => id,
-            None => message.id.to_string().parse()?,
-        },
-        from: optional_user(&message.from)?,
-        to: optional_user(&message.to)?,
-        channel: log.channel().cloned(),
-        content: message.content.into(),
-        transport,
-        position,
-    })
 }
 
 fn optional_user(text: &str) -> Result<Option<UserId>, InvalidId> {

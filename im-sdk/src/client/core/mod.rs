@@ -1,7 +1,7 @@
-//! The client as a state machine without any I/O.
+//! The client as a state machine without I/O.
 //!
-//! Whatever happens is told by a `handle_*` method; whatever is to be done comes out of a `poll_*` method. The time
-//! and the randomness are passed in. So every situation can be tested in no time, and any driver can carry it out.
+//! A driver tells [`Core`] what happened by its `handle_*` methods, and carries out what its `poll_*` methods return. Time and randomness
+//! are passed in. So every situation can be tested in no time, and with any driver.
 //!
 //! ```text
 //!                 connect()            token             transport established          Welcome
@@ -14,10 +14,11 @@
 
 mod backoff;
 mod conversations;
+mod endpoint_list;
 mod heartbeat;
 mod inbound;
 mod logs;
-mod order;
+mod origin;
 mod outbox;
 mod poll;
 mod requests;
@@ -40,8 +41,8 @@ pub use self::rooms::MAX_ROOMS;
 use self::{
     backoff::Backoff,
     conversations::{Asker, Conversations},
+    endpoint_list::EndpointList,
     logs::Logs,
-    order::Order,
     outbox::{Outbox, Waiter},
     requests::Requests,
     rooms::Rooms,
@@ -49,8 +50,8 @@ use self::{
     session::{Greeting, Limits, Session},
 };
 pub(super) use self::{
-    order::Round,
-    outbox::{Outcome, Taken},
+    endpoint_list::Round,
+    outbox::{Outcome, Taken, Unsettled},
     requests::{Answer, Reply},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
@@ -58,24 +59,24 @@ use crate::{
     Content, Recipient,
     client::{
         ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError,
-        TokenRequest, store::Saved,
+        TokenRequest, device_store::Saved,
     },
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
 
-/// What the driver has to do.
+/// An action for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Ask the application for a token; the answer goes to [`Core::handle_token`].
+    /// Asks the application for a token; the answer goes to [`Core::handle_token`].
     AskToken(TokenRequest),
-    /// Before that: ask it where servers listen, since none of those that are known does. The answer goes to
+    /// Has the next question for a token ask for endpoints too, since all known ones have failed. The answer goes to
     /// [`Core::handle_endpoints`].
     AskEndpoints,
-    /// Race the endpoints; the outcome goes to [`Core::handle_established`] or [`Core::handle_unreachable`].
+    /// Races the endpoints; the outcome goes to [`Core::handle_established`] or [`Core::handle_unreachable`].
     Connect(Vec<Round>),
-    /// Let go of whatever is under way: the question for a token, the race, or the connection, after it has sent what
-    /// it has taken.
+    /// Ends what is under way: the question for a token, the race, or the connection, which first sends the frames that it has
+    /// taken.
     Close(CloseCode, String),
 }
 
@@ -84,41 +85,58 @@ pub(super) enum Action {
 pub(super) enum Ended {
     /// The server closed it.
     Closed {
-        /// None if the server just hung up.
+        /// `None` if the server gave none.
         code: Option<CloseCode>,
-        /// What the server says.
+        /// The server's reason.
         reason: String,
     },
     /// The network failed.
     Broken(String),
-    /// What came is not the protocol.
+    /// The server violates the protocol.
     Protocol(String),
 }
 
-/// The state machine. `T` is how the driver knows a publish again.
+/// The state machine. `T` is a ticket by which the driver knows again who waits for an answer.
+///
+/// # Contract
+///
+/// The methods do no I/O and never block. A driver keeps to this:
+///
+/// 1. It calls a `handle_*` method for each thing that happens: an input of the application, a frame, the end of a connection, the outcome of an
+///    [`Action`] or of a save, the time that [`Core::poll_timeout`] has named. They may come in any order, and any of them may come too
+///    late: what no longer fits the state is ignored.
+/// 2. After any of them, all `poll_*` methods may have something to return, so the driver calls each until it returns `None`, in this order:
+///    [`Core::poll_transmit`] while the connection takes frames; [`Core::poll_action`], which may close the connection and so comes after the
+///    frames; [`Core::poll_save`], at most one batch at a time; the answers, [`Core::poll_resolved`], [`Core::poll_answered`],
+///    [`Core::poll_taken`] and then [`Core::poll_settled`]; [`Core::poll_event`] while the application takes events; and last
+///    [`Core::poll_timeout`].
+/// 3. What a `poll_*` method has returned counts as done. A frame counts as sent, and is sent again only over the next connection; a batch as
+///    saved, unless [`Core::handle_saved`] says otherwise.
+/// 4. It tells by [`Core::handle_reading`] when it stops reading, because the application takes no events, and when it goes on.
+/// 5. It ends when [`Core::is_closed`]; before that it saves what is left.
 pub(super) struct Core<T> {
     device: Device,
     client_name: String,
     phase: Phase,
-    order: Order,
+    endpoints: EndpointList,
     backoff: Backoff,
     rng: StdRng,
-    /// What the next question for a token says.
+    /// The next question for a token.
     request: TokenRequest,
-    /// The next connection goes on with an earlier login.
+    /// Whether the next connection goes on with an earlier login.
     resumes: bool,
     outbox: Outbox<T>,
     requests: Requests<Asker<T>>,
-    /// To the application's questions.
+    /// Answers to the application's requests.
     answers: VecDeque<(T, Answer)>,
     conversations: Conversations,
     rooms: Rooms,
     logs: Logs,
     saving: Saving,
     limits: Limits,
-    /// Whether the driver reads, which it does not while the application has enough to do.
+    /// Whether the driver reads, which it does not while the application takes no events.
     reading: bool,
-    /// When to close at the latest, once the application said so.
+    /// When to close at the latest, once the application has asked for it.
     closing: Option<Instant>,
     skipped: u64,
     actions: VecDeque<Action>,
@@ -136,30 +154,28 @@ enum Phase {
     },
     Greeting(Greeting),
     Connected(Session),
-    /// Why.
+    /// With the reason.
     Stopped(String),
     Closed,
 }
 
 impl<T> Core<T> {
-    /// Goes on from what was saved.
+    /// Makes a state machine that goes on from the state that was saved.
     pub(super) fn new(config: &ClientConfig, saved: Saved, mut rng: StdRng) -> Self {
         let installation = rng.random_range(1..=u64::MAX);
-        // Times are added to now, and few clocks have that many years.
-        let within = |time: Duration| time.min(LONGEST_WAIT);
-        let check_every = within(config.cursor_check);
+        let check_every = config.cursor_check.min(LONGEST_WAIT);
         let resumes = !saved.user.is_empty() && !config.new_login;
         Self {
             device: config.device.clone(),
             client_name: config.client_name.clone(),
             phase: Phase::Disconnected,
-            order: Order::new(&config.endpoints),
+            endpoints: EndpointList::new(&config.endpoints),
             backoff: Backoff::default(),
             rng,
             request: if resumes { TokenRequest::Reopened } else { TokenRequest::First },
             resumes,
-            outbox: Outbox::new(within(config.publish_timeout), &saved, installation),
-            requests: Requests::new(within(config.request_timeout)),
+            outbox: Outbox::new(config.publish_timeout.min(LONGEST_WAIT), &saved, installation),
+            requests: Requests::new(config.request_timeout.min(LONGEST_WAIT)),
             answers: VecDeque::new(),
             conversations: Conversations::load(&saved),
             rooms: Rooms::new(check_every),
@@ -174,7 +190,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application wants a connection; if one is awaited, now instead of later.
+    /// The application wants a connection, now if the next attempt waits.
     pub(super) fn handle_connect(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Disconnected | Phase::Stopped(_) | Phase::Waiting { .. }) {
             self.start(now);
@@ -196,7 +212,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application wants to end it all. What it has published may take up to `grace` on an existing connection.
+    /// The application ends the client. Its sends may take up to `grace` on an existing connection.
     pub(super) fn handle_close(&mut self, now: Instant, grace: Duration) {
         let by = now + grace;
         self.closing = Some(self.closing.map_or(by, |earlier| earlier.min(by)));
@@ -205,17 +221,17 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    /// The application has another token: that the last one was refused says nothing of it.
+    /// The application has another token. The refusal of the last one says nothing about it.
     pub(super) fn handle_new_token(&mut self) {
         if matches!(self.request, TokenRequest::Rejected { .. }) {
             self.request = TokenRequest::Reconnect;
         }
     }
 
-    /// The application knows where servers listen now, for the next attempt. Nothing says nothing.
+    /// The application knows new endpoints, for the next attempt. An empty list is ignored.
     pub(super) fn handle_endpoints(&mut self, endpoints: &[Endpoint]) {
         if !endpoints.is_empty() {
-            self.order.replace(endpoints);
+            self.endpoints.replace(endpoints);
         }
     }
 
@@ -229,14 +245,17 @@ impl<T> Core<T> {
         }
     }
 
-    /// A transport is established, before those of as many rounds as given, which are the last to be tried again.
+    /// A transport is established. `overtaken` rounds before it have failed or are slower: they are the last to be tried again.
     pub(super) fn handle_established(&mut self, now: Instant, via: Via, overtaken: usize) {
         let Phase::Racing { token } = &self.phase else { return };
         let mut hello = self.hello(token);
         hello.cursors = self.logs.hello(limits::MAX_HELLO_BYTES.saturating_sub(hello.encoded_len()));
         let hello = Some(frame::encode(pb::frame::Body::Hello(hello)));
-        for round in self.order.rounds().into_iter().take(overtaken) {
-            [round.quic, round.websocket].iter().flatten().for_each(|endpoint| self.order.demote(endpoint));
+        for round in self.endpoints.rounds().into_iter().take(overtaken) {
+            [round.quic, round.websocket]
+                .iter()
+                .flatten()
+                .for_each(|endpoint| self.endpoints.move_to_end(endpoint));
         }
         self.phase = Phase::Greeting(Greeting { via, hello, pong: None, deadline: now + WELCOME_TIMEOUT });
     }
@@ -244,7 +263,7 @@ impl<T> Core<T> {
     /// No endpoint could be reached.
     pub(super) fn handle_unreachable(&mut self, now: Instant, reason: String) {
         if matches!(self.phase, Phase::Racing { .. }) {
-            self.order.handle_all_failed();
+            self.endpoints.handle_all_failed();
             self.retry(now, None, reason);
         }
     }
@@ -271,28 +290,54 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application publishes; the outcome comes out of [`Core::poll_resolved`].
-    pub(super) fn handle_publish(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
+    /// The application sends and waits for the outcome, which comes out of [`Core::poll_resolved`]. It gives up after
+    /// `within`, or after the configured time.
+    pub(super) fn handle_publish(
+        &mut self,
+        now: Instant,
+        ticket: T,
+        to: Recipient,
+        content: Content,
+        within: Option<Duration>,
+    ) {
         self.save_at_once();
         match &self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
             Phase::Stopped(reason) => self.outbox.refuse_stopped(ticket, reason.clone()),
-            _ => self.outbox.push(now, Waiter::Outcome(ticket), to, content, self.limits),
+            _ => self.outbox.push(now, Waiter::Outcome(ticket), to, content, capped(within), self.limits),
         }
     }
 
-    /// The application sends and does not wait: whether it is taken comes out of [`Core::poll_taken`], its end is an
-    /// event.
-    pub(super) fn handle_send(&mut self, now: Instant, ticket: T, to: Recipient, content: Content) {
-        // Whoever waits is told at once how the store is by now.
+    /// The application sends and waits until the message is saved, which comes out of [`Core::poll_taken`]. The outcome
+    /// is an event, and comes out of [`Core::poll_settled`]. With `within` the client gives up after that time.
+    pub(super) fn handle_send(
+        &mut self,
+        now: Instant,
+        ticket: T,
+        to: Recipient,
+        content: Content,
+        within: Option<Duration>,
+    ) {
+        // The application learns at once how the store is by now.
         self.save_at_once();
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
-            None => self.outbox.push(now, Waiter::Taken(ticket), to, content, self.limits),
+            None => self.outbox.push(now, Waiter::Taken(ticket), to, content, capped(within), self.limits),
         }
     }
 
-    /// The application has no further use for a send. False: it is on its way, or unknown.
+    /// The application sends a failed message anew, which goes on as with [`Core::handle_send`] under a new id. Gives the
+    /// ticket back if that send has not failed.
+    pub(super) fn handle_retry(&mut self, ticket: T, local_id: LocalId) -> Result<(), T> {
+        self.save_at_once();
+        match self.closing {
+            Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
+            None => return self.outbox.retry(ticket, local_id, self.limits),
+        }
+        Ok(())
+    }
+
+    /// The application has no further use for a send. Returns `false` if it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
     }
@@ -336,7 +381,12 @@ fn disconnected_by_application() -> Event {
     Event::Disconnected { code: Some(CloseCode::ClientClosed), reason, retry_in: None }
 }
 
-/// Whoever wants to wait for longer than a year does not mind.
+/// A time limit that can be added to any clock.
+fn capped(within: Option<Duration>) -> Option<Duration> {
+    within.map(|time| time.min(LONGEST_WAIT))
+}
+
+/// The longest time limit. Times are added to now, and few clocks reach much further.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long the server may take to check the token.

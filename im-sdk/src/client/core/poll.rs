@@ -1,12 +1,12 @@
-//! What there is to do, to send and to tell.
+//! The outputs of the state machine.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Action, Answer, Core, Outcome, Phase, Taken};
+use super::{Action, Answer, Core, Outcome, Phase, Taken, Unsettled};
 use crate::{
-    client::{Event, QueuedSend, State, Transport},
+    client::{Event, LocalId, State, Transport},
     proto::frame,
 };
 
@@ -19,7 +19,7 @@ impl<T> Core<T> {
     pub(in crate::client) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let frame = self.next_frame(now);
         if frame.is_none() && self.closing.is_some() {
-            // That was the last acknowledgement.
+            // The last acknowledgement is on its way.
             self.close_if_done(now);
         }
         frame
@@ -36,6 +36,11 @@ impl<T> Core<T> {
     pub(in crate::client) fn poll_answered(&mut self, now: Instant) -> Option<(T, Answer)> {
         self.sort_answers(now);
         self.answers.pop_front()
+    }
+
+    /// The outcome of a send that [`Core::poll_taken`] told the id of, or that an earlier process has left.
+    pub(in crate::client) fn poll_settled(&mut self) -> Option<(LocalId, Outcome)> {
+        self.outbox.poll_settled()
     }
 
     pub(in crate::client) fn poll_taken(&mut self) -> Option<(T, Taken)> {
@@ -73,8 +78,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// What was sent and is not settled.
-    pub(in crate::client) fn queued(&self) -> Vec<QueuedSend> {
+    /// Sends that are not settled, in order.
+    pub(in crate::client) fn unsettled(&self) -> Vec<Unsettled> {
         self.outbox.list()
     }
 

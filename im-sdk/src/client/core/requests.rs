@@ -1,5 +1,5 @@
-//! Questions to the back ends: sent as soon as there is a connection, and again over the next one, until they are answered
-//! or their time is up. Asked twice, they have the effect of one.
+//! Requests to the back ends. Each is sent as soon as there is a connection, and again over the next one, until it is answered or its time
+//! is up. Sent twice, it has the effect of one.
 
 mod questions;
 
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// What became of a question.
+/// The outcome of a request.
 pub(crate) type Answer = Result<Reply, RequestError>;
 
-/// An answer that is no refusal, of the kind that the question asks for.
+/// An answer that is not a refusal, of the kind that the question asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     History(HistoryPage),
@@ -41,7 +41,7 @@ pub(crate) enum Reply {
     Done,
 }
 
-/// All questions that are not answered yet. `T` is how the owner knows again who waits.
+/// All requests that are not answered. `T` is the ticket of who waits.
 #[derive(Debug)]
 pub(super) struct Requests<T> {
     timeout: Duration,
@@ -52,7 +52,7 @@ pub(super) struct Requests<T> {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    /// `None`: the core asks by itself, for as long as it takes.
+    /// `None`: the core asks by itself, without a time limit.
     ticket: Option<T>,
     question: Question,
     asked_at: Instant,
@@ -69,11 +69,11 @@ enum State {
     Delayed(Instant),
 }
 
-/// How many are sent and not answered: half of what servers allow, so that one that was given up and is answered late
-/// gets no other refused.
+/// How many requests are sent and not answered: half of what servers allow, so that one that was given up and is answered late
+/// does not get another one refused.
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
-/// A question that is over, and who asked it.
+/// A settled question, and who asked it.
 pub(super) type Asked<T> = (Option<T>, Question);
 
 impl<T> Requests<T> {
@@ -91,12 +91,12 @@ impl<T> Requests<T> {
         true
     }
 
-    /// The core asks something for which it has a ticket too, so that it learns of a failure. It is one of few.
+    /// The core asks, with a ticket by which it learns of a failure. Such requests are few, and not limited in number.
     pub(super) fn ask_anyway(&mut self, now: Instant, ticket: T, question: Question) {
         self.push(now, Some(ticket), question);
     }
 
-    /// The core itself asks, unless the same is asked already.
+    /// The core asks, unless the same is asked already.
     pub(super) fn ask_again(&mut self, now: Instant, question: Question) {
         let about = about(&question);
         if !self.waiting.values().any(|waiting| self::about(&waiting.question) == about) {
@@ -111,13 +111,13 @@ impl<T> Requests<T> {
         self.waiting.insert(self.last_number, waiting);
     }
 
-    /// Answers whoever asked, if that was the application.
+    /// Answers the application, if it has asked.
     pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
         self.answered.extend(ticket.map(|ticket| (ticket, answer)));
     }
 
-    /// The next frame to send, which counts as sent from here on. What concerns the same room goes one after the other: a
-    /// join and a leave that two back ends carry out at the same time could end either way.
+    /// Returns the next frame to send, which counts as sent. Requests about the same room go one after the other: a join and a
+    /// leave that two back ends carry out at the same time could end either way.
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let sent = self.waiting.values().filter(|waiting| waiting.state == State::Sent).count();
         if sent >= MAX_SENT {
@@ -137,7 +137,7 @@ impl<T> Requests<T> {
         Some(frame::encode(pb::frame::Body::Request(pb::Request { number, question })))
     }
 
-    /// A question that is answered, unless nobody waits for it any more. An answer to another question is none.
+    /// Takes out an answered question; `None` if nobody waits for it, or the answer is of another kind.
     pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<Asked<T>> {
         self.waiting.get(&number).filter(|waiting| is_answer(&waiting.question, outcome))?;
         self.take(number)
@@ -147,7 +147,7 @@ impl<T> Requests<T> {
         self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
     }
 
-    /// A refusal that passes is waited for, as long as there is time. Another one is told.
+    /// Handles a refusal. One that passes is waited for while there is time; another one is returned.
     pub(super) fn handle_refused(
         &mut self,
         now: Instant,
@@ -171,7 +171,7 @@ impl<T> Requests<T> {
         self.take(number).map(|asked| (asked, error))
     }
 
-    /// Nothing will answer what was sent: it is sent again.
+    /// The connection is lost: unanswered requests are sent again.
     pub(super) fn handle_connection_lost(&mut self) {
         for waiting in self.waiting.values_mut().filter(|waiting| waiting.state == State::Sent) {
             waiting.state = State::Ready;
@@ -216,7 +216,7 @@ impl<T> Requests<T> {
     }
 }
 
-/// What was set in conversations is older by as much as it has waited here.
+/// Adds the time that marks have waited here to their age.
 fn grow_older(question: &mut Question, by: Duration) {
     if let Question::Mark(request) = question {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
@@ -226,7 +226,7 @@ fn grow_older(question: &mut Question, by: Duration) {
     }
 }
 
-/// The question back, if its frame is not too large, whatever number it gets.
+/// Returns the question if its frame is not too large, whatever number it gets.
 pub(super) fn fit(question: Question, limit: usize) -> Result<Question, RequestError> {
     let request = pb::Request { number: u64::MAX, question: Some(question) };
     let frame = pb::Frame { body: Some(pb::frame::Body::Request(request)) };
@@ -239,7 +239,7 @@ pub(super) fn fit(question: Question, limit: usize) -> Result<Question, RequestE
     }
 }
 
-/// What questions must not change places about.
+/// The subject of questions whose order matters.
 #[derive(PartialEq, Eq, Hash)]
 enum About {
     Room(String),

@@ -1,5 +1,5 @@
-//! The rooms that this device is in, whom it watches, and what it signals. A server forgets all of it with the connection, so it is
-//! asked for again over the next one.
+//! The rooms that this device is in, the users whom it watches, and its signals. A server forgets rooms and watched users with the
+//! connection, so the core asks for them again over the next one.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -26,19 +26,19 @@ use crate::{
 /// The most rooms that a device is in. Servers allow more.
 pub const MAX_ROOMS: usize = 64;
 
-/// Signals that wait to be sent. What waits longer than that many is of no use any more.
+/// Signals that wait to be sent. A longer queue would only hold signals that are of no use any more.
 const MAX_QUEUED_SIGNALS: usize = 64;
 
-/// How many messages of a room's log are known again: more than come with a join.
+/// How many messages of a room's log are remembered: more than come with a join.
 const REMEMBERED: usize = 256;
 
-/// See the module's description.
+/// Rooms, watched users and signals of this device.
 #[derive(Debug)]
 pub(super) struct Rooms {
     rooms: BTreeMap<ChannelId, Room>,
-    /// Whom the application watches.
+    /// The users that the application watches.
     watched: Vec<UserId>,
-    /// When they are asked for anew: a change may have been lost on its way.
+    /// When to ask for them again: a change may have been lost on its way.
     watch_at: Option<Instant>,
     watch_every: Duration,
     signals: VecDeque<Bytes>,
@@ -46,9 +46,9 @@ pub(super) struct Rooms {
 
 #[derive(Debug, Default)]
 struct Room {
-    /// What the application says to come in.
+    /// The application's data for the join.
     data: Bytes,
-    /// It was let in.
+    /// Whether the device was let in.
     joined: bool,
     known: Known,
 }
@@ -61,7 +61,7 @@ struct Known {
 }
 
 impl Known {
-    /// False: it came before.
+    /// Returns `false` if it came before.
     fn note(&mut self, id: u64) -> bool {
         if !self.ids.insert(id) {
             return false;
@@ -82,7 +82,7 @@ impl Rooms {
         Self { rooms, watched: Vec::new(), watch_at: None, watch_every, signals }
     }
 
-    /// What is to be asked over a new connection.
+    /// Returns the questions for a new connection.
     pub(super) fn questions(&self) -> Vec<Question> {
         let join = |(channel, room): (&ChannelId, &Room)| {
             Question::JoinRoom(pb::JoinRoom { channel: channel.to_string(), data: room.data.clone() })
@@ -95,12 +95,12 @@ impl Rooms {
         (!self.watched.is_empty()).then_some(Question::Watch(pb::Watch { users }))
     }
 
-    /// Notes a message of a channel's log. `None`: the device is not in that room; false: it came before.
+    /// Notes a message of a channel's log. Returns `None` if the device is not in that room, and `Some(false)` if it came before.
     pub(super) fn note(&mut self, channel: &ChannelId, id: u64) -> Option<bool> {
         self.rooms.get_mut(channel).map(|room| room.known.note(id))
     }
 
-    /// A join failed. True: the device was in the room, and is not any more.
+    /// A join failed. Returns `true` if the device was in the room before.
     fn handle_not_joined(&mut self, channel: &str) -> Option<ChannelId> {
         let channel = ChannelId::parse(channel).ok()?;
         self.rooms.remove(&channel).filter(|room| room.joined).map(|_| channel)
@@ -111,7 +111,7 @@ impl Rooms {
         self.signals.clear();
     }
 
-    /// Something may have been lost.
+    /// A change of presence may have been lost.
     pub(super) fn handle_hint(&mut self, now: Instant, rng: &mut StdRng, within: Duration) {
         if self.watch_at.is_some() {
             let at = now + random_within(rng, within);
@@ -125,7 +125,7 @@ impl Rooms {
         self.watched = users;
     }
 
-    /// What is to be asked now.
+    /// Returns the question that is due now.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Question> {
         self.watch_at.filter(|at| *at <= now)?;
         self.watch_at = Some(now + self.watch_every);
@@ -142,7 +142,7 @@ impl Rooms {
 }
 
 impl<T> Core<T> {
-    /// The application asks for a page of the past, which comes out of [`Core::poll_answered`].
+    /// The application asks for a page of history. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_history(
         &mut self,
         now: Instant,
@@ -155,12 +155,12 @@ impl<T> Core<T> {
         self.ask(now, ticket, requests::history(conversation, query, limit, messages));
     }
 
-    /// The application searches: the same.
+    /// The application searches. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_search(&mut self, now: Instant, ticket: T, search: Search, limit: u32) {
         self.ask(now, ticket, requests::search(search, limit));
     }
 
-    /// The application wants into a room.
+    /// The application joins a room.
     pub(in crate::client) fn handle_join_room(
         &mut self,
         now: Instant,
@@ -179,7 +179,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application has no further use for a room.
+    /// The application leaves a room.
     pub(in crate::client) fn handle_leave_room(&mut self, now: Instant, ticket: T, channel: &ChannelId) {
         let leave = pb::LeaveRoom { channel: channel.to_string() };
         if self.ask(now, ticket, Question::LeaveRoom(leave)) {
@@ -193,7 +193,7 @@ impl<T> Core<T> {
         self.ask(now, ticket, Question::Watch(pb::Watch { users }));
     }
 
-    /// False: it is answered already.
+    /// Returns `false` if it is answered already.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
         let ticket = Asker::ByApplication(ticket);
         let error = match &self.phase {
@@ -211,8 +211,8 @@ impl<T> Core<T> {
         false
     }
 
-    /// The application signals something. Returns `false` if it goes nowhere: for want of a connection or of room, or since it is
-    /// larger than [`MAX_SIGNAL_BYTES`].
+    /// The application signals something. Returns `false` if it is not sent: there is no connection, too many wait, or it is larger
+    /// than [`MAX_SIGNAL_BYTES`].
     pub(in crate::client) fn handle_signal(
         &mut self,
         to: &Recipient,
@@ -238,7 +238,7 @@ impl<T> Core<T> {
         goes
     }
 
-    /// Over a new connection.
+    /// Asks again over a new connection.
     pub(super) fn ask_for_rooms(&mut self, now: Instant) {
         for question in self.rooms.questions() {
             self.requests.ask_again(now, question);
@@ -251,7 +251,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// Questions that nobody answered.
+    /// Questions were given up.
     pub(super) fn handle_unanswered(&mut self, questions: Vec<Question>) {
         for question in questions {
             let Question::JoinRoom(join) = question else { continue };
@@ -299,7 +299,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// What the application is answered. What the core asked by itself it is told as events.
+    /// Answers the application. Answers to the core's own questions become events.
     fn reply(
         &mut self,
         now: Instant,
@@ -388,7 +388,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// What comes back to the device that sent it, by way of a channel, is dropped.
+    /// A device's own signal that comes back by way of a channel is dropped.
     pub(super) fn handle_signalled(&mut self, signalled: pb::Signalled) {
         let device = signalled.device.map(Device::try_from).transpose();
         let channel =

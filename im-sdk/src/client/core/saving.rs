@@ -1,24 +1,24 @@
-//! What goes to the store: one batch at a time.
+//! Saving to the device's store, one batch at a time.
 
 use std::time::{Duration, Instant};
 
 use super::{Core, backoff::random_within};
 use crate::client::{
     SendError,
-    store::{Batch, StoreError},
+    device_store::{Batch, StoreError},
 };
 
-/// Where saving stands.
+/// The state of saving.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
-    /// Handed out, not answered.
+    /// The batch that was handed out and is not answered.
     outstanding: Option<Batch>,
-    /// After a failure: when to try again.
+    /// When to try again after a failure.
     retry_at: Option<Instant>,
     failures: u32,
     /// The user that the store belongs to; empty: none yet.
     pub(super) user: String,
-    /// Only the user changed.
+    /// Whether the user is to be saved.
     pub(super) user_unsaved: bool,
 }
 
@@ -52,7 +52,7 @@ impl<T> Core<T> {
         Some(batch)
     }
 
-    /// What became of the batch.
+    /// The outcome of the batch.
     pub(in crate::client) fn handle_saved(&mut self, now: Instant, outcome: Result<(), StoreError>) {
         let Some(batch) = self.saving.outstanding.take() else { return };
         match outcome {
@@ -62,7 +62,7 @@ impl<T> Core<T> {
                 self.outbox.handle_saved(&batch.put);
             }
             Err(error) => {
-                tracing::warn!(%error, "what the device has to remember could not be saved");
+                tracing::warn!(%error, "the device's store cannot save: trying again later");
                 self.handle_not_saved(now, &batch, error);
             }
         }

@@ -1,4 +1,4 @@
-//! What belongs to one connection.
+//! The state of one connection.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::{
     proto::{frame, limits, pb},
 };
 
-/// What a connection runs over.
+/// The transport and the endpoint of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Via {
     pub(crate) transport: Transport,
     pub(crate) endpoint: Endpoint,
 }
 
-/// What the server allows.
+/// The server's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) max_frame_bytes: usize,
@@ -33,7 +33,7 @@ impl Default for Limits {
 }
 
 impl From<Option<pb::Limits>> for Limits {
-    /// What the server leaves out is as usual.
+    /// Takes the defaults for limits that the server leaves out.
     fn from(limits: Option<pb::Limits>) -> Self {
         let limits = limits.unwrap_or_default();
         let given = |number: u32, usual: usize| if number == 0 { usual } else { number as usize };
@@ -46,11 +46,11 @@ impl From<Option<pb::Limits>> for Limits {
     }
 }
 
-/// A transport is established and the server has not said welcome yet.
+/// A connection before the server's welcome.
 #[derive(Debug)]
 pub(super) struct Greeting {
     pub(super) via: Via,
-    /// Not sent yet.
+    /// The `Hello`, until it is sent.
     pub(super) hello: Option<Bytes>,
     pub(super) pong: Option<u64>,
     pub(super) deadline: Instant,
@@ -62,13 +62,13 @@ impl Greeting {
     }
 }
 
-/// A connection that the server said welcome to.
+/// A connection after the server's welcome.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) via: Via,
     pub(super) since: Instant,
     pub(super) heartbeat: Heartbeat,
-    /// The last ping's echo, not answered yet. A server that sends many pings gets the last one answered.
+    /// The echo of the last ping, until it is answered. Of many pings only the last one is answered.
     pub(super) pong: Option<u64>,
     pub(super) leave: Option<Leave>,
 }
@@ -76,11 +76,11 @@ pub(super) struct Session {
 /// The server asked to connect elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leave {
-    /// No new publishes from here on.
+    /// From here on nothing new is published.
     pub(super) from: Instant,
-    /// Gone by then, answered or not.
+    /// The connection ends by then, answered or not.
     pub(super) by: Instant,
-    /// `from` is over.
+    /// Whether `from` has passed.
     pub(super) begun: bool,
 }
 
@@ -93,13 +93,13 @@ impl Session {
         Self { via, since: now, heartbeat: Heartbeat::new(interval, now, reading), pong: None, leave: None }
     }
 
-    /// The next frame that is no publish.
+    /// Returns the next ping or pong.
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let ping = |echo| frame::encode(pb::frame::Body::Ping(pb::Ping { echo }));
         take_pong(&mut self.pong).or_else(|| self.heartbeat.poll_ping(now).map(ping))
     }
 
-    /// Takes no new publishes: it ends as soon as the sent ones are answered.
+    /// Returns `true` if nothing new is published: the connection ends as soon as the sent ones are answered.
     pub(super) fn is_leaving(&self) -> bool {
         self.leave.is_some_and(|leave| leave.begun)
     }
@@ -121,8 +121,8 @@ fn take_pong(pong: &mut Option<u64>) -> Option<Bytes> {
     pong.take().map(|echo| frame::encode(pb::frame::Body::Pong(pb::Pong { echo })))
 }
 
-/// No server can make a device hold more than this for one frame.
+/// The largest frame that a server can make a device hold.
 pub(crate) const MAX_RECEIVED_FRAME_BYTES: usize = 1024 * 1024;
 
-/// Used when the server names none.
+/// The heartbeat when the server names none.
 const USUAL_HEARTBEAT: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! From one phase to another.
+//! Transitions between phases.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl<T> Core<T> {
-    /// Begins an attempt, unless the application has not even taken the last events: then it waits for that.
+    /// Begins an attempt. While the application has not taken the last events, it waits for that.
     pub(super) fn start(&mut self, now: Instant) {
         if self.closing.is_some() {
             return;
@@ -28,7 +28,7 @@ impl<T> Core<T> {
             return;
         }
         self.phase = Phase::Asking;
-        if self.order.take_all_failed() {
+        if self.endpoints.take_all_failed() {
             self.actions.push_back(Action::AskEndpoints);
         }
         self.actions.push_back(Action::AskToken(self.request.clone()));
@@ -41,10 +41,10 @@ impl<T> Core<T> {
         }
         self.request = TokenRequest::Reconnect;
         self.phase = Phase::Racing { token };
-        self.actions.push_back(Action::Connect(self.order.rounds()));
+        self.actions.push_back(Action::Connect(self.endpoints.rounds()));
     }
 
-    /// Without cursors.
+    /// Makes a `Hello` without cursors.
     pub(super) fn hello(&self, token: &str) -> pb::Hello {
         pb::Hello {
             min_version: *proto::PROTOCOL_VERSIONS.start(),
@@ -62,13 +62,13 @@ impl<T> Core<T> {
         let unanswered = self.outbox.is_unanswered();
         let leaves = session.leave.is_some_and(|leave| leave.begun && (!unanswered || leave.by <= now));
         if session.heartbeat.is_dead(now) {
-            self.fail(now, CloseCode::IdleTimeout, "nothing came from the server for too long".to_owned());
+            self.fail(now, CloseCode::IdleTimeout, "the server has sent nothing for too long".to_owned());
         } else if leaves {
             self.leave(now);
         }
     }
 
-    /// Goes to another server, which needs no further delay: the moment was random.
+    /// Moves to another server, without a delay: the moment was drawn at random.
     pub(super) fn leave(&mut self, now: Instant) {
         let reason = "the server is about to stop".to_owned();
         self.demote();
@@ -77,13 +77,13 @@ impl<T> Core<T> {
         self.wait(now, Duration::ZERO, Some(CloseCode::GoingAway), reason);
     }
 
-    /// This side found a fault: says so to the server and tries again.
+    /// Ends the connection because of a fault that this side found, and tries again.
     pub(super) fn fail(&mut self, now: Instant, code: CloseCode, reason: String) {
         self.demote();
         self.retry(now, Some(code), reason);
     }
 
-    /// The connection ended and the code, if there is one, says what follows.
+    /// The connection ended. The code, if there is one, decides what follows.
     pub(super) fn lose(&mut self, now: Instant, code: Option<CloseCode>, reason: String) {
         let policy = code.map_or(ReconnectPolicy::Backoff, CloseCode::policy);
         if is_servers_fault(code) {
@@ -116,7 +116,7 @@ impl<T> Core<T> {
     pub(super) fn stop(&mut self, cause: StopCause, reason: String) {
         let code = cause.server_code();
         if code == Some(CloseCode::Replaced) {
-            // Whoever connects nevertheless has decided to.
+            // If the application connects nevertheless, the user has decided to.
             self.resumes = false;
             self.request = TokenRequest::First;
         }
@@ -138,11 +138,11 @@ impl<T> Core<T> {
         self.actions.push_back(Action::Close(code, reason.to_owned()));
     }
 
-    /// The server behind the connection is the last one to try again.
+    /// Makes the server of the connection the last one to try again.
     pub(super) fn demote(&mut self) {
         match &self.phase {
             Phase::Greeting(Greeting { via, .. }) | Phase::Connected(Session { via, .. }) => {
-                self.order.demote(&via.endpoint);
+                self.endpoints.move_to_end(&via.endpoint);
             }
             _ => {}
         }
@@ -167,7 +167,7 @@ impl<T> Core<T> {
     }
 }
 
-/// Whether another server might do better.
+/// Returns `true` if another server may do better.
 fn is_servers_fault(code: Option<CloseCode>) -> bool {
     !matches!(code, Some(code) if code.policy() != ReconnectPolicy::Backoff
         || matches!(code, CloseCode::SlowConsumer | CloseCode::IdleTimeout))

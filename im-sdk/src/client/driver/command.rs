@@ -1,4 +1,6 @@
-//! What the application asks for and waits for.
+//! Commands of the application.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -6,26 +8,29 @@ use tokio::sync::oneshot;
 use crate::{
     Content, Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
     client::{
-        LocalId, MarkError, QueuedSend, RequestError, SendError,
-        core::{Answer, Outcome, Taken},
+        LocalId, MarkError, RequestError, SendError,
+        core::{Answer, Outcome, Unsettled},
+        send::TrackedSend,
     },
     id::{ChannelId, Device, UserId},
     proto::pb,
 };
 
-/// On its way to the driver.
+/// A command on its way to the driver.
 pub(in crate::client) enum Command {
     /// Send, and answer with the outcome.
-    Publish { to: Recipient, content: Content, outcome: oneshot::Sender<Outcome> },
+    Publish { to: Recipient, content: Content, within: Option<Duration>, outcome: oneshot::Sender<Outcome> },
     /// Send, and answer when it is saved.
-    Send { to: Recipient, content: Content, taken: oneshot::Sender<Taken> },
-    /// Go into a room.
+    Send { to: Recipient, content: Content, within: Option<Duration>, taken: oneshot::Sender<TakenSend> },
+    /// Send anew what has failed. `None`: it has not. Else the answer follows when the new one is saved.
+    Retry(LocalId, oneshot::Sender<Option<oneshot::Receiver<TakenSend>>>),
+    /// Join a room.
     JoinRoom { channel: ChannelId, data: Bytes, answer: oneshot::Sender<Answer> },
     /// Leave one.
     LeaveRoom { channel: ChannelId, answer: oneshot::Sender<Answer> },
     /// Watch these users.
     Watch { users: Vec<UserId>, answer: oneshot::Sender<Answer> },
-    /// Signal something; the answer is whether it goes anywhere.
+    /// Signal something; the answer is whether it is sent.
     Signal { to: Recipient, device: Option<Device>, signal: Signal, goes: oneshot::Sender<bool> },
     /// Ask for a page of the past.
     History {
@@ -35,9 +40,9 @@ pub(in crate::client) enum Command {
         messages: bool,
         answer: oneshot::Sender<Answer>,
     },
-    /// Look for messages.
+    /// Search for messages.
     Search { search: Search, limit: u32, answer: oneshot::Sender<Answer> },
-    /// Ask something else.
+    /// Make any other request.
     Ask { question: pb::request::Question, answer: oneshot::Sender<Answer> },
     /// Set something in a conversation, and answer when that is taken.
     Mark {
@@ -45,14 +50,14 @@ pub(in crate::client) enum Command {
         change: ConversationChange,
         taken: oneshot::Sender<Result<(), MarkError>>,
     },
-    /// Tell what is not settled.
-    Queued(oneshot::Sender<Vec<QueuedSend>>),
+    /// List the sends that are not settled.
+    ListSends(oneshot::Sender<Vec<(Unsettled, TrackedSend)>>),
     /// Forget a send.
     Discard(LocalId, oneshot::Sender<bool>),
 }
 
 impl Command {
-    /// Answers without doing anything. Whoever does not wait for the answer does not need it.
+    /// Answers without doing anything.
     pub(super) fn refuse(self, error: &SendError) {
         match self {
             Self::Publish { outcome, .. } => _ = outcome.send(Err(error.clone().into())),
@@ -65,13 +70,21 @@ impl Command {
             | Self::LeaveRoom { answer, .. }
             | Self::Watch { answer, .. }
             | Self::Ask { answer, .. } => _ = answer.send(Err(refused(error))),
-            Self::Queued(list) => _ = list.send(Vec::new()),
+            Self::ListSends(list) => _ = list.send(Vec::new()),
+            Self::Retry(_, accepted) => _ = accepted.send(refused_retry(error)),
             Self::Discard(_, done) => _ = done.send(false),
         }
     }
 }
 
-/// A question needs no store, but a client that has none yet does not get to asking.
+fn refused_retry(error: &SendError) -> Option<oneshot::Receiver<TakenSend>> {
+    let (taken, answer) = oneshot::channel();
+    _ = taken.send(Err(error.clone()));
+    Some(answer)
+}
+
+/// The error of a request to a client whose store could not be loaded. A request needs no store, but such a client never
+/// connects.
 fn refused(error: &SendError) -> RequestError {
     match error {
         SendError::Closed => RequestError::Closed,
@@ -79,14 +92,17 @@ fn refused(error: &SendError) -> RequestError {
     }
 }
 
+/// Whether a send was taken, and then how to learn its outcome.
+pub(in crate::client) type TakenSend = Result<TrackedSend, SendError>;
+
 /// Where the core's answer goes.
-pub(super) enum Ticket {
+pub(super) enum ReplyTo {
     Outcome(oneshot::Sender<Outcome>),
-    Taken(oneshot::Sender<Taken>),
+    Taken(oneshot::Sender<TakenSend>),
     Answer(oneshot::Sender<Answer>),
 }
 
-impl Ticket {
+impl ReplyTo {
     /// Tells the outcome of a publish.
     pub(super) fn resolve(self, outcome: Outcome) {
         if let Self::Outcome(waiter) = self {
@@ -101,10 +117,11 @@ impl Ticket {
         }
     }
 
-    /// Tells whether a send was taken.
-    pub(super) fn take(self, taken: Taken) {
-        if let Self::Taken(waiter) = self {
-            _ = waiter.send(taken);
+    /// Tells whether a send was taken. Returns `false` if nobody waits for that any more.
+    pub(super) fn take(self, taken: TakenSend) -> bool {
+        match self {
+            Self::Taken(waiter) => waiter.send(taken).is_ok(),
+            _ => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The one task of a client: it carries out what the core says.
 
 mod command;
+mod handles;
 mod saver;
 mod start;
 mod tokens;
@@ -14,44 +15,46 @@ use std::{
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, Sleep, sleep_until},
 };
 
 pub(super) use self::{command::Command, start::run};
 use self::{
-    command::Ticket,
+    command::{ReplyTo, TakenSend},
+    handles::SendHandles,
     saver::Saver,
-    tokens::Tokens,
+    tokens::TokenCalls,
     wait::{Activity, Input},
 };
 use super::{
-    ClientConfig, Endpoint, Event, State, Transport,
+    ClientConfig, Endpoint, Event, LocalId, State, Transport,
     acks::AckQueue,
-    core::{Action, Core},
-    store::Saved,
-    transport::{Connector, Link, Won},
+    core::{Action, Core, Taken, Unsettled},
+    device_store::Saved,
+    send::TrackedSend,
+    transport::{Connector, Link, RaceWinner},
 };
 
-/// What the application wants. Not a list of commands: only the last wish counts.
+/// The state that the application wants. Not a list of commands: only the last one counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wish {
-    /// To be connected.
+pub(super) struct DesiredState {
+    /// The application wants a connection.
     pub(super) online: bool,
-    /// How often it asked for one: each time while it waits for its next attempt makes it at once.
+    /// Counts the requests for a connection: one that comes while the client waits for its next attempt starts it at once.
     pub(super) connects: u64,
-    /// Where to connect to. `None`: as configured.
+    /// The endpoints; `None`: as configured.
     pub(super) endpoints: Option<Arc<[Endpoint]>>,
-    /// The token that it has set last. `None`: as its provider says.
+    /// The token that was set last; `None`: the provider is asked.
     pub(super) token: Option<Arc<String>>,
-    /// How often it asked for no connection, so that "off and on again" is seen too.
+    /// Counts the requests for no connection, so that "off and on again" is seen too.
     pub(super) disconnects: u64,
-    /// To be closed for good.
+    /// The application ends the client.
     pub(super) closing: bool,
 }
 
-/// What the application may look at without waiting.
+/// The state that the application can read without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) state: State,
@@ -66,8 +69,8 @@ impl Status {
 }
 
 /// The driver's ends of the channels between it and the application.
-pub(super) struct Ends {
-    pub(super) wishes: watch::Receiver<Wish>,
+pub(super) struct DriverChannels {
+    pub(super) desired: watch::Receiver<DesiredState>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) acks: Arc<AckQueue>,
     pub(super) events: mpsc::Sender<Event>,
@@ -75,35 +78,43 @@ pub(super) struct Ends {
 }
 
 struct Driver {
-    core: Core<Ticket>,
+    core: Core<ReplyTo>,
     connector: Arc<Connector>,
-    tokens: Tokens,
+    tokens: TokenCalls,
     saver: Saver,
+    handles: SendHandles,
     activity: Activity,
-    /// Connections that say goodbye. They end with the driver.
+    /// Connections that are being closed. They end with the driver.
     closing: JoinSet<()>,
-    ends: Ends,
-    /// Taken from the core, not taken by the application.
+    channels: DriverChannels,
+    /// An event of the core for which the application's queue has no room.
     undelivered: Option<Event>,
     connects: u64,
     disconnects: u64,
-    /// It was said that nobody has asked for a connection.
+    /// The log has said that the application did not ask for a connection.
     warned_of_missing_connect: bool,
-    /// What the application has set last.
+    /// The endpoints that the application has set last.
     endpoints: Option<Arc<[Endpoint]>>,
     token: Option<Arc<String>>,
 }
 
 impl Driver {
-    fn new(config: &ClientConfig, saved: Saved, saver: Saver, connector: Connector, ends: Ends) -> Self {
+    fn new(
+        config: &ClientConfig,
+        saved: Saved,
+        saver: Saver,
+        connector: Connector,
+        channels: DriverChannels,
+    ) -> Self {
         Self {
             core: Core::new(config, saved, StdRng::from_rng(&mut rand::rng())),
             connector: Arc::new(connector),
-            tokens: Tokens::new(config.tokens.clone()),
+            tokens: TokenCalls::new(config.tokens.clone()),
             saver,
+            handles: SendHandles::default(),
             activity: Activity::Nothing,
             closing: JoinSet::new(),
-            ends,
+            channels,
             undelivered: None,
             connects: 0,
             disconnects: 0,
@@ -113,11 +124,11 @@ impl Driver {
         }
     }
 
-    /// Runs until the application closes the client or drops it.
+    /// Runs until the application shuts the client down or drops it.
     async fn run(mut self) {
         let mut timer = pin!(sleep_until(Instant::now()));
-        // What was wished while the store was loaded.
-        self.handle_wish(now());
+        // The application may have asked for something while the store was loaded.
+        self.handle_desired(now());
         self.carry_out();
         while !self.core.is_closed() {
             self.set(timer.as_mut());
@@ -138,71 +149,71 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         let now = now();
         match input {
-            Input::Wish => self.handle_wish(now),
+            Input::Desired => self.handle_desired(now),
             Input::Gone => self.core.handle_close(now, Duration::ZERO),
             Input::Time => self.core.handle_timeout(now),
             Input::Written(Ok(())) | Input::Room | Input::Acked => {}
             Input::Read(Ok(frame)) => self.core.handle_frame(now, frame),
             Input::Written(Err(ended)) | Input::Read(Err(ended)) => self.core.handle_ended(now, ended),
-            Input::Raced(Ok(won)) => self.link(now, won),
+            Input::Raced(Ok(winner)) => self.link(now, winner),
             Input::Raced(Err(reason)) => self.unreachable(now, reason),
-            Input::Token(given) => {
-                self.core.handle_endpoints(&given.endpoints);
-                self.core.handle_token(now, given.token);
+            Input::Token(reply) => {
+                self.core.handle_endpoints(&reply.endpoints);
+                self.core.handle_token(now, reply.token);
             }
             Input::Saved(outcome) => self.core.handle_saved(now, outcome),
             Input::Command(command) => self.command(now, command),
         }
     }
 
-    fn handle_wish(&mut self, now: std::time::Instant) {
-        let wish = self.ends.wishes.borrow_and_update().clone();
-        if wish.closing {
-            // What was published and acknowledged before the close counts as such.
+    fn handle_desired(&mut self, now: std::time::Instant) {
+        let desired = self.channels.desired.borrow_and_update().clone();
+        if desired.closing {
+            // What was sent and acknowledged before goes first.
             self.take_commands();
             self.take_acks();
             return self.core.handle_close(now, CLOSE_GRACE);
         }
-        self.handle_network_wish(now, wish);
+        self.handle_desired_network(now, desired);
     }
 
-    /// What the application wished before it asked for something, which must not find the client without a connection
-    /// that was wished for.
-    fn handle_earlier_wish(&mut self, now: std::time::Instant) {
-        if !self.ends.wishes.has_changed().unwrap_or(false) {
+    /// Takes up the state that the application wanted before it gave a command, which must not find the client without a
+    /// connection that was asked for.
+    fn handle_desired_before(&mut self, now: std::time::Instant) {
+        if !self.channels.desired.has_changed().unwrap_or(false) {
             return;
         }
-        let wish = self.ends.wishes.borrow_and_update().clone();
-        if wish.closing {
-            // All that was asked before goes before it.
-            return self.ends.wishes.mark_changed();
+        let desired = self.channels.desired.borrow_and_update().clone();
+        if desired.closing {
+            // The commands that came before go first.
+            return self.channels.desired.mark_changed();
         }
-        self.handle_network_wish(now, wish);
+        self.handle_desired_network(now, desired);
     }
 
-    fn handle_network_wish(&mut self, now: std::time::Instant, wish: Wish) {
-        if let Some(endpoints) = wish.endpoints.filter(|new| self.endpoints.as_ref() != Some(new)) {
+    fn handle_desired_network(&mut self, now: std::time::Instant, desired: DesiredState) {
+        if let Some(endpoints) = desired.endpoints.filter(|new| self.endpoints.as_ref() != Some(new)) {
             self.core.handle_endpoints(&endpoints);
             self.endpoints = Some(endpoints);
         }
         if let Some(token) =
-            wish.token.filter(|new| !self.token.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)))
+            desired.token.filter(|new| !self.token.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)))
         {
             self.tokens.replace(Arc::new(String::clone(&token)));
             self.core.handle_new_token();
             self.token = Some(token);
         }
-        if std::mem::replace(&mut self.disconnects, wish.disconnects) != wish.disconnects {
+        if std::mem::replace(&mut self.disconnects, desired.disconnects) != desired.disconnects {
             self.core.handle_disconnect();
         }
-        if std::mem::replace(&mut self.connects, wish.connects) != wish.connects && wish.online {
+        if std::mem::replace(&mut self.connects, desired.connects) != desired.connects && desired.online {
             self.core.handle_connect(now);
         }
     }
 
-    fn link(&mut self, now: std::time::Instant, won: Box<Won>) {
-        self.activity = Activity::Linked(won.link);
-        self.core.handle_established(now, won.via, won.overtaken);
+    fn link(&mut self, now: std::time::Instant, winner: Box<RaceWinner>) {
+        self.activity = Activity::Linked(winner.link);
+        self.core.handle_established(now, winner.via, winner.overtaken);
     }
 
     fn unreachable(&mut self, now: std::time::Instant, reason: String) {
@@ -210,57 +221,70 @@ impl Driver {
         self.core.handle_unreachable(now, reason);
     }
 
-    /// Says once that what is sent waits for a connection that nobody has asked for.
+    /// Warns once that a message waits for a connection that the application has not asked for.
     fn warn_of_missing_connect(&mut self) {
         if self.connects == 0 && !std::mem::replace(&mut self.warned_of_missing_connect, true) {
-            tracing::warn!(
-                "something is to be sent, and nobody has called Client::connect: it waits for that"
-            );
+            tracing::warn!("a message waits to be sent: call Client::connect");
         }
     }
 
     fn command(&mut self, now: std::time::Instant, command: Command) {
-        self.handle_earlier_wish(now);
-        if matches!(command, Command::Publish { .. } | Command::Send { .. }) {
+        self.handle_desired_before(now);
+        if matches!(command, Command::Publish { .. } | Command::Send { .. } | Command::Retry(..)) {
             self.warn_of_missing_connect();
         }
         match command {
-            Command::Publish { to, content, outcome } => {
-                self.core.handle_publish(now, Ticket::Outcome(outcome), to, content);
+            Command::Publish { to, content, within, outcome } => {
+                self.core.handle_publish(now, ReplyTo::Outcome(outcome), to, content, within);
             }
-            Command::Send { to, content, taken } => {
-                self.core.handle_send(now, Ticket::Taken(taken), to, content);
+            Command::Send { to, content, within, taken } => {
+                self.core.handle_send(now, ReplyTo::Taken(taken), to, content, within);
             }
+            Command::Retry(local_id, accepted) => _ = accepted.send(self.retry(local_id)),
             Command::History { conversation, query, limit, messages, answer } => {
-                self.core.handle_history(now, Ticket::Answer(answer), conversation, query, limit, messages);
+                self.core.handle_history(now, ReplyTo::Answer(answer), conversation, query, limit, messages);
             }
             Command::Search { search, limit, answer } => {
-                self.core.handle_search(now, Ticket::Answer(answer), search, limit);
+                self.core.handle_search(now, ReplyTo::Answer(answer), search, limit);
             }
             Command::JoinRoom { channel, data, answer } => {
-                self.core.handle_join_room(now, Ticket::Answer(answer), channel, data);
+                self.core.handle_join_room(now, ReplyTo::Answer(answer), channel, data);
             }
             Command::LeaveRoom { channel, answer } => {
-                self.core.handle_leave_room(now, Ticket::Answer(answer), &channel);
+                self.core.handle_leave_room(now, ReplyTo::Answer(answer), &channel);
             }
-            Command::Watch { users, answer } => self.core.handle_watch(now, Ticket::Answer(answer), users),
+            Command::Watch { users, answer } => self.core.handle_watch(now, ReplyTo::Answer(answer), users),
             Command::Signal { to, device, signal, goes } => {
                 _ = goes.send(self.core.handle_signal(&to, device.as_ref(), signal));
             }
-            Command::Ask { question, answer } => self.core.handle_ask(now, Ticket::Answer(answer), question),
+            Command::Ask { question, answer } => self.core.handle_ask(now, ReplyTo::Answer(answer), question),
             Command::Mark { conversation, change, taken } => {
                 _ = taken.send(self.core.handle_mark(now, conversation, change));
             }
-            Command::Queued(list) => _ = list.send(self.core.queued()),
+            Command::ListSends(list) => _ = list.send(self.list_sends()),
             Command::Discard(local_id, done) => _ = done.send(self.core.handle_discard(local_id)),
         }
     }
 
-    /// Brings everything that the core has to say where it belongs.
+    /// Retries a failed send; `None` if it has not failed.
+    fn retry(&mut self, local_id: LocalId) -> Option<oneshot::Receiver<TakenSend>> {
+        let (taken, answer) = oneshot::channel();
+        self.core.handle_retry(ReplyTo::Taken(taken), local_id).ok().map(|()| answer)
+    }
+
+    fn list_sends(&mut self) -> Vec<(Unsettled, TrackedSend)> {
+        let track = |send: Unsettled| {
+            let tracked = self.handles.track_listed(&send);
+            (send, tracked)
+        };
+        self.core.unsettled().into_iter().map(track).collect()
+    }
+
+    /// Carries out what the core has to do, to send and to tell.
     fn carry_out(&mut self) {
         self.take_commands();
         self.take_acks();
-        // Before the actions: what was said before a goodbye is said before it.
+        // Before the actions, which may close the connection.
         self.transmit();
         while let Some(action) = self.core.poll_action() {
             self.act(action);
@@ -269,32 +293,48 @@ impl Driver {
             self.saver.save(batch);
         }
         self.answer();
-        // Before the events, so that whoever sees one finds the state that belongs to it, or a later one.
+        // Before the events, so that the state belongs to an event that the application sees, or is a later one.
         self.tell_status();
         self.deliver();
     }
 
     fn take_commands(&mut self) {
         for _ in 0..COMMAND_CHANNEL {
-            let Ok(command) = self.ends.commands.try_recv() else { return };
+            let Ok(command) = self.channels.commands.try_recv() else { return };
             self.command(now(), command);
         }
     }
 
     fn take_acks(&mut self) {
         let now = now();
-        self.ends.acks.take().into_iter().for_each(|position| self.core.handle_ack(now, position));
+        self.channels.acks.take().into_iter().for_each(|position| self.core.handle_ack(now, position));
     }
 
     fn answer(&mut self) {
-        while let Some((ticket, outcome)) = self.core.poll_resolved() {
-            ticket.resolve(outcome);
+        while let Some((reply_to, outcome)) = self.core.poll_resolved() {
+            reply_to.resolve(outcome);
         }
-        while let Some((ticket, answer)) = self.core.poll_answered(now()) {
-            ticket.answer(answer);
+        while let Some((reply_to, answer)) = self.core.poll_answered(now()) {
+            reply_to.answer(answer);
         }
-        while let Some((ticket, taken)) = self.core.poll_taken() {
-            ticket.take(taken);
+        while let Some((reply_to, taken)) = self.core.poll_taken() {
+            self.take(reply_to, taken);
+        }
+        // After the sends were taken, so that their handles are there.
+        while let Some((local_id, outcome)) = self.core.poll_settled() {
+            self.handles.settle(local_id, outcome);
+        }
+    }
+
+    fn take(&mut self, reply_to: ReplyTo, taken: Taken) {
+        match taken {
+            Ok(local_id) => {
+                let tracked = self.handles.track(local_id);
+                if !reply_to.take(Ok(tracked)) {
+                    self.handles.forget(local_id);
+                }
+            }
+            Err(error) => _ = reply_to.take(Err(error)),
         }
     }
 
@@ -326,13 +366,13 @@ impl Driver {
 
     fn deliver(&mut self) {
         while let Some(event) = self.undelivered.take().or_else(|| self.core.poll_event()) {
-            match self.ends.events.try_send(event) {
+            match self.channels.events.try_send(event) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(event)) => {
                     self.undelivered = Some(event);
                     break;
                 }
-                // The client is gone, and with it whoever would have read it.
+                // The client and all streams are gone: nobody would read it.
                 Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
         }
@@ -348,11 +388,11 @@ impl Driver {
         };
         // `Closed` is told when it is true: after the goodbyes.
         if status.state != State::Closed {
-            self.ends.status.send_if_modified(|last| std::mem::replace(last, status) != status);
+            self.channels.status.send_if_modified(|last| std::mem::replace(last, status) != status);
         }
     }
 
-    /// The core is closed. What it has not saved is saved, and connections may say goodbye.
+    /// Saves what the closed core has not saved, and closes connections in order.
     async fn finish(mut self) {
         // A store that hangs must not hang the application.
         _ = tokio::time::timeout(CLOSE_GRACE, self.flush()).await;
@@ -360,9 +400,9 @@ impl Driver {
         while self.closing.join_next().await.is_some() {}
         // `Closed` promises that nothing of the application's is called or held any more: a foreign token provider must
         // not be released after its language's runtime is gone, and a store can be opened again.
-        let Self { tokens, saver, ends, .. } = self;
+        let Self { tokens, saver, channels, .. } = self;
         drop((tokens, saver));
-        ends.close().await;
+        channels.close().await;
     }
 
     async fn flush(&mut self) {
@@ -381,12 +421,11 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// How many publishes and questions wait for the driver's attention. The core has a queue of its own; this one only
-/// bridges a moment.
+/// How many commands wait for the driver. The core has queues of its own; this one only bridges a moment.
 pub(super) const COMMAND_CHANNEL: usize = 64;
 
-/// How long a closing client waits for the answers to what was published before, and for its store.
+/// How long a closing client waits for the answers to earlier sends, and for its store.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// When there is nothing to wait for.
+/// The timer's distance when there is nothing to wait for.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,19 +1,19 @@
-//! Calls the store where blocking is allowed.
+//! Calls of the device's store, which may block.
 
 use std::{future::pending, sync::Arc};
 
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::client::store::{Batch, Saved, Store, StoreError};
+use crate::client::device_store::{Batch, DeviceStore, Saved, StoreError};
 
-/// At most one call at a time.
+/// Calls the store, one call at a time.
 pub(super) struct Saver {
-    store: Arc<dyn Store>,
+    store: Arc<dyn DeviceStore>,
     call: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Saver {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    pub(super) fn new(store: Arc<dyn DeviceStore>) -> Self {
         Self { store, call: None }
     }
 
@@ -22,7 +22,7 @@ impl Saver {
         tokio::task::spawn_blocking(move || store.load()).await.unwrap_or_else(|error| Err(died(&error)))
     }
 
-    /// The outcome comes out of [`Saver::outcome`].
+    /// Starts saving a batch. [`Saver::outcome`] returns the outcome.
     pub(super) fn save(&mut self, batch: Batch) {
         let store = self.store.clone();
         self.call = Some(tokio::task::spawn_blocking(move || store.save(&batch)));
@@ -32,7 +32,7 @@ impl Saver {
         self.call.is_some()
     }
 
-    /// What became of the batch; waits for ever if there is none. Cancel-safe.
+    /// Waits for the outcome of the batch, for ever if there is none. Cancel-safe.
     pub(super) async fn outcome(&mut self) -> Result<(), StoreError> {
         let Some(call) = &mut self.call else { return pending().await };
         let outcome = call.await;
@@ -41,7 +41,7 @@ impl Saver {
     }
 }
 
-/// A store that panics, or a runtime that ends.
+/// The error of a store that panicked, or of a runtime that ended.
 fn died(error: &JoinError) -> StoreError {
     StoreError::Failed(error.to_string())
 }

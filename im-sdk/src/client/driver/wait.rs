@@ -1,4 +1,4 @@
-//! What a driver waits for.
+//! The driver's inputs, in order of priority.
 
 use std::{future::pending, pin::Pin};
 
@@ -6,31 +6,31 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::{Command, Driver, tokens::Given};
+use super::{Command, Driver, tokens::TokenReply};
 use crate::client::{
     StoreError,
     core::Ended,
-    transport::{Link, Reader, Won, Writer},
+    transport::{Link, RaceWinner, Reader, Writer},
 };
 
-/// What the network does for the driver.
+/// The connection that the driver has, or makes.
 pub(super) enum Activity {
     Nothing,
     Racing(Race),
     Linked(Link),
 }
 
-pub(super) type Race = BoxFuture<'static, Result<Box<Won>, String>>;
+pub(super) type Race = BoxFuture<'static, Result<Box<RaceWinner>, String>>;
 
-/// What woke the driver.
+/// The reason for which the driver woke.
 pub(super) enum Input {
-    Wish,
+    Desired,
     Gone,
     Time,
     Written(Result<(), Ended>),
     Read(Result<Bytes, Ended>),
-    Raced(Result<Box<Won>, String>),
-    Token(Given),
+    Raced(Result<Box<RaceWinner>, String>),
+    Token(TokenReply),
     Room,
     Saved(Result<(), StoreError>),
     Acked,
@@ -39,28 +39,28 @@ pub(super) enum Input {
 
 impl Driver {
     pub(super) async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
-        let Self { tokens, saver, activity, ends, undelivered, .. } = self;
+        let Self { tokens, saver, activity, channels, undelivered, .. } = self;
         let full = undelivered.is_some();
         let (race, reader, writer) = activity.parts();
         tokio::select! {
             biased;
-            // Rare, and what the application wants goes before everything else.
-            wish = ends.wishes.changed() => if wish.is_ok() { Input::Wish } else { Input::Gone },
+            // Rare. The application's decisions go before everything else.
+            desired = channels.desired.changed() => if desired.is_ok() { Input::Desired } else { Input::Gone },
             // Heartbeats and deadlines, however busy the connection is.
             () = timer => Input::Time,
             // Before reading, so that a flood of messages cannot hold up answers. A write that blocks is passed over,
             // and there is only so much to write until something is read.
             written = write(writer) => Input::Written(written),
-            // While the application has enough to do, what comes waits in the network.
+            // While the application's queue is full, frames wait in the network.
             read = read(reader), if !full => Input::Read(read),
             raced = race_on(race) => Input::Raced(raced),
             token = tokens.answer() => Input::Token(token),
-            // What is saved may travel.
+            // A saved message may travel.
             outcome = saver.outcome() => Input::Saved(outcome),
-            permit = ends.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
+            permit = channels.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
             // Last, since every turn takes all of them anyway, or many: see `take_acks` and `take_commands`.
-            () = ends.acks.changed() => Input::Acked,
-            Some(command) = ends.commands.recv() => Input::Command(command),
+            () = channels.acks.changed() => Input::Acked,
+            Some(command) = channels.commands.recv() => Input::Command(command),
         }
     }
 }
@@ -89,7 +89,7 @@ async fn read(reader: Option<&mut Reader>) -> Result<Bytes, Ended> {
     }
 }
 
-async fn race_on(race: Option<&mut Race>) -> Result<Box<Won>, String> {
+async fn race_on(race: Option<&mut Race>) -> Result<Box<RaceWinner>, String> {
     match race {
         Some(race) => race.await,
         None => pending().await,

@@ -1,4 +1,4 @@
-//! Connections: bytes in and out, and nothing of what they mean.
+//! Connections, which carry frames and know nothing of their meaning.
 
 mod quic;
 mod race;
@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
 
-pub(super) use self::race::{Connector, Won};
-use super::core::Ended;
+pub(super) use self::race::{Connector, RaceWinner};
+use super::{core::Ended, error::with_causes};
 use crate::proto::close::CloseCode;
 
 /// An established connection. Its halves work at the same time: a blocked write does not stop reading.
@@ -23,7 +23,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Sends what is queued, then closes, telling the server why. Takes at most [`CLOSE_TIMEOUT`].
+    /// Sends the queued frames, then closes, and tells the server why. Takes at most [`CLOSE_TIMEOUT`].
     pub(super) async fn close(self, code: CloseCode, reason: String) {
         let Self { reader, writer } = self;
         match (reader, writer.kind) {
@@ -48,7 +48,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    /// The next frame, without its length. Cancel-safe.
+    /// Reads the next frame, without its length. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
         match self {
             Self::Quic(reader) => reader.next().await,
@@ -57,14 +57,14 @@ impl Reader {
     }
 }
 
-/// The sending half: frames are queued, and whatever is queued is written at once.
+/// The sending half. Frames are queued, and all queued ones are written at once.
 pub(super) struct Writer {
     kind: Kind,
     pending: BytesMut,
     failed: Option<Failed>,
 }
 
-/// Writing failed. What the server said before it hung up, above all why, may still be unread.
+/// A failed write. The server may have said why before it closed the connection, and that may still be unread.
 struct Failed {
     ended: Ended,
     read_until: Instant,
@@ -80,7 +80,7 @@ impl Writer {
         Self { kind, pending: BytesMut::new(), failed: None }
     }
 
-    /// Whether another frame should be queued.
+    /// Returns `true` if another frame should be queued.
     pub(super) fn has_room(&self) -> bool {
         self.pending.len() < WRITE_BUFFER_BYTES
     }
@@ -89,13 +89,13 @@ impl Writer {
         self.pending.extend_from_slice(frame);
     }
 
-    /// Nothing is left to do.
+    /// Returns `true` if nothing is left to write.
     pub(super) fn is_idle(&self) -> bool {
         let flushing = matches!(&self.kind, Kind::WebSocket(writer) if writer.is_flushing());
         self.pending.is_empty() && !flushing && self.failed.is_none()
     }
 
-    /// Writes what is queued. Cancel-safe. A failure is told a little later, so that the reader's reason comes first.
+    /// Writes the queued frames. Cancel-safe. Returns a failure a little later, so that the reader's reason comes first.
     pub(super) async fn flush(&mut self) -> Result<(), Ended> {
         if self.failed.is_none() {
             let Err(ended) = self.write().await else { return Ok(()) };
@@ -117,42 +117,42 @@ impl Writer {
 /// Why an endpoint could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    #[error("the host cannot be resolved: {0}")]
-    Resolve(io::Error),
+    #[error("the host cannot be resolved: check its name and the network")]
+    Resolve(#[source] io::Error),
     #[error("the host has no address")]
     NoAddress,
-    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the host is no name that TLS knows: {0}")]
+    #[error("the host is not a name that TLS knows")]
     Name(#[from] rustls::pki_types::InvalidDnsNameError),
-    #[error("{0}")]
+    #[error(transparent)]
     QuicStart(#[from] quinn::ConnectError),
-    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    #[error(transparent)]
     Quic(#[from] quinn::ConnectionError),
-    #[error("{error}{hint}", error = .0, hint = trust_hint(.0))]
+    #[error(transparent)]
     WebSocket(#[from] tungstenite::Error),
-    #[error("what answers there does not speak TLS: is the endpoint ws:// instead of wss://?")]
+    #[error("the server does not speak TLS: use ws:// instead of wss://, or set its certificate up")]
     NoTls,
     #[error("the server answered {status}: {said}")]
     Answer { status: u16, said: String },
-    #[error("the endpoint is no URL: {0}")]
+    #[error("the endpoint is not a URL")]
     Uri(#[from] tungstenite::http::uri::InvalidUri),
     #[error("no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
 }
 
-/// What to do where nobody whom the device trusts has signed the server's certificate.
-fn trust_hint(error: &impl ToString) -> &'static str {
-    match error.to_string().contains("UnknownIssuer") {
-        true => {
-            ": the server's certificate is signed by nobody whom ClientConfig::trust believes; pin a self-signed one with \
-             Trust::sha256_hex, to the fingerprint that the server logs"
-        }
-        false => "",
+impl ConnectError {
+    /// The text with its causes, and with what to do about an unknown certificate.
+    fn describe(&self) -> String {
+        let text = with_causes(self);
+        if text.contains("UnknownIssuer") { format!("{text}: {TRUST_HINT}") } else { text }
     }
 }
 
-/// How long saying goodbye may take.
+const TRUST_HINT: &str = "no authority of ClientConfig::trust has signed the server's certificate; pin a self-signed one with \
+     Trust::sha256_hex, to the fingerprint that the server logs";
+
+/// How long closing may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long to read on after a write has failed.

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How every QUIC connection of a client is set up.
+/// The configuration of QUIC connections.
 pub(super) fn config(mut tls: rustls::ClientConfig) -> Result<ClientConfig, rustls::Error> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicClientConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -71,7 +71,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Cancel-safe: what was read stays in the buffer.
+    /// Reads the next frame. Cancel-safe: bytes that were read stay in the buffer.
     pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
         loop {
             let frame = frame::take(&mut self.buffer, MAX_RECEIVED_FRAME_BYTES);
@@ -107,7 +107,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Cancel-safe: what was written is taken off `pending`.
+    /// Writes `pending`. Cancel-safe: bytes that were written are taken off it.
     pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), Ended> {
         while !pending.is_empty() {
             match self.send.write(pending).await {
@@ -148,7 +148,7 @@ fn ended(error: ConnectionError) -> Ended {
 /// Routers forget a UDP flow after as little as 30 s of silence, and with it how a push reaches the device.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// What one read takes at most.
+/// The most bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
 /// How long to wait for the close code after the stream's end.

@@ -1,4 +1,4 @@
-//! QUIC against WebSocket, and servers against each other.
+//! The race of QUIC against WebSocket, and of servers against each other.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ pub(crate) struct Connector {
     timeout: Duration,
 }
 
-/// An established connection, on which nothing has been said yet.
-pub(crate) struct Won {
+/// The first established connection. No frame has been sent yet.
+pub(crate) struct RaceWinner {
     pub(crate) link: Link,
     pub(crate) via: Via,
-    /// How many rounds before its own it has overtaken: those have failed, or took longer though they began before it.
+    /// How many earlier rounds it has overtaken: they have failed, or took longer though they began before it.
     pub(crate) overtaken: usize,
 }
 
@@ -36,25 +36,25 @@ impl Connector {
         })
     }
 
-    /// Goes through the rounds. The transport that is established first wins and the others are dropped. A round begins
+    /// Runs the rounds. The transport that is established first wins and the others are dropped. A round begins
     /// before those in front of it are over: see [`schedule`].
     ///
     /// # Errors
-    /// Why each endpoint failed, for people.
-    pub(crate) async fn race(self: Arc<Self>, rounds: Vec<Round>) -> Result<Box<Won>, String> {
+    /// The reasons of all endpoints, for people.
+    pub(crate) async fn race(self: Arc<Self>, rounds: Vec<Round>) -> Result<Box<RaceWinner>, String> {
         let attempts =
             schedule(rounds).map(|(delay, round, endpoint)| (delay, self.connect(round, endpoint)));
         stagger(attempts, MAX_ATTEMPTS).await.map_err(|reasons| reasons.join("; "))
     }
 
-    fn connect(&self, round: usize, endpoint: Endpoint) -> BoxFuture<'_, Result<Box<Won>, String>> {
+    fn connect(&self, round: usize, endpoint: Endpoint) -> BoxFuture<'_, Result<Box<RaceWinner>, String>> {
         async move {
             let transport = endpoint.transport();
             match tokio::time::timeout(self.timeout, self.establish(&endpoint)).await {
                 Ok(Ok(link)) => {
-                    Ok(Box::new(Won { link, via: Via { transport, endpoint }, overtaken: round }))
+                    Ok(Box::new(RaceWinner { link, via: Via { transport, endpoint }, overtaken: round }))
                 }
-                Ok(Err(error)) => Err(format!("{endpoint}: {error}")),
+                Ok(Err(error)) => Err(format!("{endpoint}: {}", error.describe())),
                 Err(_) => Err(format!("{endpoint}: {}", ConnectError::Timeout(self.timeout))),
             }
         }
@@ -69,7 +69,7 @@ impl Connector {
     }
 }
 
-/// Each endpoint with the number of its round, and how much later than the one before it is tried, should that one not have
+/// Schedules each endpoint, with the number of its round: how much later than the one before it is tried, unless that one has
 /// failed by then.
 fn schedule(rounds: Vec<Round>) -> impl Iterator<Item = (Duration, usize, Endpoint)> {
     rounds.into_iter().enumerate().flat_map(|(number, round)| {
@@ -81,8 +81,8 @@ fn schedule(rounds: Vec<Round>) -> impl Iterator<Item = (Duration, usize, Endpoi
     })
 }
 
-/// Attempts at once: three servers over both transports. Where nothing answers, a phone need not ask all servers at once, and
-/// servers that are slow because many come need not shake hands several times with each.
+/// Concurrent attempts: three servers over both transports. Where nothing answers, a phone need not ask all servers at once, and
+/// servers that are slow because many devices come need not shake hands several times with each.
 const MAX_ATTEMPTS: usize = 6;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! From a host to addresses.
+//! Resolution of hosts.
 
 use std::{net::SocketAddr, time::Duration};
 
 use super::ConnectError;
 use crate::client::Endpoint;
 
-/// The addresses of an endpoint, in the system's order, with the two families taking turns, so that a broken one
+/// Resolves an endpoint to its addresses, in the system's order, with the two families taking turns, so that a broken one
 /// costs no more than one [`ADDRESS_DELAY`].
 pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ConnectError> {
     let host = (endpoint.host(), endpoint.port());
@@ -16,7 +16,7 @@ pub(super) async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Conn
     }
 }
 
-/// What is left when all addresses have failed: the last failure.
+/// Returns the last failure when all addresses have failed.
 pub(super) fn last_error(errors: Vec<ConnectError>) -> ConnectError {
     errors.into_iter().next_back().unwrap_or(ConnectError::NoAddress)
 }

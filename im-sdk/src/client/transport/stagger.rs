@@ -1,12 +1,12 @@
-//! Several attempts at the same thing, each a little later than the one before.
+//! Staggered attempts, each a little later than the one before.
 
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-/// The first attempt that succeeds; the others are dropped. An attempt starts its delay after the one before it did, or as
-/// soon as that one has failed ("happy eyeballs", RFC 8305). The first one waits for nothing.
+/// Returns the first success; the other attempts are dropped. An attempt starts its delay after the one before it did, or as
+/// soon as that one has failed ("happy eyeballs", RFC 8305). The first one starts at once.
 ///
 /// At most `at_once` run at a time. Where as many do, the next one starts in the place of the first that fails.
 ///

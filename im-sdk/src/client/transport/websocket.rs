@@ -40,7 +40,7 @@ use crate::{
 
 type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 
-/// How every TLS connection of a client is set up.
+/// The configuration of TLS connections.
 pub(super) fn config(mut tls: rustls::ClientConfig) -> Arc<rustls::ClientConfig> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(tls)
@@ -86,7 +86,7 @@ fn not_encrypted(error: io::Error) -> ConnectError {
     }
 }
 
-/// What a server, or a proxy in front of it, answers instead of upgrading: its status, and how its text begins.
+/// The error of a server, or a proxy in front of it, that does not upgrade: its status, and the beginning of its text.
 fn not_upgraded(error: tungstenite::Error) -> ConnectError {
     let tungstenite::Error::Http(answer) = error else { return error.into() };
     let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
@@ -115,12 +115,12 @@ fn split(socket: Socket) -> Link {
 /// The receiving half.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// What is left of the last message.
+    /// The rest of the last message.
     frames: frame::Split,
 }
 
 impl Reader {
-    /// Cancel-safe: the one await is, and what it yields is kept.
+    /// Reads the next frame. Cancel-safe: the one await is, and its result is kept.
     pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
         loop {
             if let Some(frame) = self.frames.next() {
@@ -209,7 +209,7 @@ fn ended(error: tungstenite::Error) -> Ended {
 /// How much of a server's own text is shown.
 const SAID_CHARS: usize = 200;
 
-/// For each direction. The messages of a device are small and few.
+/// The buffer of each direction. The messages of a device are small and few.
 const BUFFER_BYTES: usize = 4 * 1024;
 
 /// The largest message: many frames of a server that had much to say at once.

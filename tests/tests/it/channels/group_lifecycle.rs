@@ -65,7 +65,7 @@ async fn hear_nothing(im: &Im, devices: &mut [TestClient], name: &str) {
 }
 
 async fn refused(client: &TestClient) -> (RefusalKind, String) {
-    match client.client().publish(group("team"), Content::text("too late")).await {
+    match client.client().send(group("team"), Content::text("too late")).outcome().await {
         Err(PublishError::Refused { kind, reason, .. }) => (kind, reason),
         other => panic!("{other:?}"),
     }
@@ -90,9 +90,9 @@ async fn from_its_beginning_to_its_end(setup: Setup, via: Via) {
         reset(client, "team", ResetReason::New).await;
     }
     assert_eq!(team.online().await.unwrap(), 4, "carol has no device");
-    devices[0][1].client().publish(group("team"), Content::text("one")).await.unwrap();
+    devices[0][1].client().send(group("team"), Content::text("one")).outcome().await.unwrap();
     text_to(&other, "team", "two").await;
-    devices[1][0].client().publish(group("team"), Content::text("three")).await.unwrap();
+    devices[1][0].client().send(group("team"), Content::text("three")).outcome().await.unwrap();
     for text in ["one", "two", "three"] {
         all_expect(&mut devices, text).await;
     }
@@ -228,7 +228,7 @@ async fn the_applications_own_members(setup: Setup, via: Via) {
     for client in devices.iter_mut().flatten() {
         reset(client, "team", ResetReason::New).await;
     }
-    devices[0][0].client().publish(group("team"), Content::text("one")).await.unwrap();
+    devices[0][0].client().send(group("team"), Content::text("one")).outcome().await.unwrap();
     text_to(&other, "team", "two").await;
     for text in ["one", "two"] {
         all_expect(&mut devices, text).await;
@@ -351,7 +351,7 @@ async fn members_that_cannot_be_asked_for_are_waited_for(setup: Setup, via: Via)
     // What a device says and asks waits, on the device.
     let team = group("team");
     let asked = alice[0].client().readers(&team, 1, 10);
-    let publishing = alice[0].client().publish(team.clone(), Content::text("two"));
+    let publishing = alice[0].client().send(team.clone(), Content::text("two")).outcome();
     let back = async {
         wait_until("both were asked in vain", PATIENCE, async || table.in_vain.load(Ordering::Relaxed) >= 2)
             .await;

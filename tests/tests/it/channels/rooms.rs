@@ -69,7 +69,7 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
     let told = receipt.channel.clone().unwrap();
     assert_eq!((told.seq, told.connections, receipt.shed(), told.pushed.len()), (0, 3, 0, 2));
     // A device publishes into the room that it is in, and gets it as everybody does.
-    bob.client().publish(lobby.clone(), Content::text("hello")).await.unwrap();
+    bob.client().send(lobby.clone(), Content::text("hello")).outcome().await.unwrap();
     for client in [&mut phone, &mut tab, &mut bob] {
         for (from, expected) in [("host", "welcome"), ("bob", "hello")] {
             let message = client.message().await;
@@ -78,7 +78,8 @@ async fn devices_join_talk_and_leave(setup: Setup, via: Via) {
             assert_eq!(message.position, None, "it is kept nowhere");
         }
     }
-    let refused = outside.client().publish(lobby.clone(), Content::text("let me in")).await.unwrap_err();
+    let refused =
+        outside.client().send(lobby.clone(), Content::text("let me in")).outcome().await.unwrap_err();
     assert_eq!(refused.code(), "refused", "{refused}");
 
     tab.client().leave_room(lobby.clone()).await.unwrap();

@@ -31,7 +31,7 @@ async fn devices_publish_to_channels(setup: Setup, via: Via) {
     let mut carol = connect(&stack, "carol", 1, via).await;
     let mut bob = connect(&stack, "bob", 1, via).await;
     let publish = async |client: &TestClient, text: &str| {
-        client.client().publish(group("bob"), Content::text(text)).await
+        client.client().send(group("bob"), Content::text(text)).outcome().await
     };
     let (to_channel, to_user) = tokio::join!(publish(&alice, "to all"), alice.publish("bob", "to bob"));
     assert!(to_channel.unwrap().message_id.is_some() && to_user.unwrap().message_id.is_some());

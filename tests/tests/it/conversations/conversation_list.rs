@@ -217,10 +217,10 @@ async fn whoever_is_mentioned_sees_it_in_the_list(setup: Setup, via: Via) {
         Content::text("@all").mention_everybody(),
     ];
     for content in contents {
-        bob.client().publish(group("team"), content).await.unwrap();
+        bob.client().send(group("team"), content).outcome().await.unwrap();
     }
     let reply = Content::text("@alice, again").mention(id("alice"));
-    bob.client().publish(id("alice"), reply).await.unwrap();
+    bob.client().send(id("alice"), reply).outcome().await.unwrap();
     let mentions = |list: &ConversationList, name: &Recipient| {
         let found = list.conversations().into_iter().find(|listed| listed.state.conversation == *name);
         found.map(|listed| listed.mention_seqs).unwrap_or_default()

@@ -98,7 +98,7 @@ async fn a_handler_sees_marks(setup: Setup, via: Via) {
     let mut alice = stack.connect("alice", "ios/phone", 0, via).await;
     alice.up_to_date().await;
     let bob = connect(&stack, "bob", 0, via).await;
-    bob.client().publish(id("alice"), Content::text("1")).await.unwrap();
+    bob.client().send(id("alice"), Content::text("1")).outcome().await.unwrap();
     let first = position(&mut alice, "1").await;
     alice.client().mark_read(id("bob"), &first).await.unwrap();
     wait_until("the handler is told", PATIENCE, async || !watcher.0.lock().unwrap().is_empty()).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use im_sdk::{
     ConversationChange, ConversationState, ReadMark, Recipient,
     backend::{Im, Message, Service, channel},
-    client::{Client, Event, ReadReceipt, SqliteStore, Store},
+    client::{Client, DeviceStore, Event, ReadReceipt, SqliteStore},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via,
@@ -171,12 +171,12 @@ async fn what_is_set_offline_is_told_later(setup: Setup, via: Via) {
     }
     // What is said before a client closes is said.
     two.tab.client().set_conversation(id("bob"), ConversationChange::new().mute(true)).await.unwrap();
-    two.tab.client().close().await;
+    two.tab.client().shutdown().await;
     state(&mut two.phone, &bob(), |state| state.muted).await;
 }
 
 /// Opens a device of alice with this store, without connecting it.
-fn offline(stack: &Stack, device: &str, store: Arc<dyn Store>, via: Via) -> TestClient {
+fn offline(stack: &Stack, device: &str, store: Arc<dyn DeviceStore>, via: Via) -> TestClient {
     let endpoints = [stack.servers[0].endpoint(via)];
     let mut config = stack.client_config(device, &endpoints, Arc::new(token("alice")));
     config.store = store;
@@ -195,7 +195,7 @@ async fn what_is_set_offline_outlives_the_process(setup: Setup, via: Via) {
     pad.client().mark_read(id("bob"), &second).await.unwrap();
     let change = ConversationChange::new().draft("on the train").pin(true).mark_unread(true);
     pad.client().set_conversation(id("carol"), change).await.unwrap();
-    pad.client().close().await;
+    pad.client().shutdown().await;
     let standing = two.im.conversations(&id("alice"), 0, 10).await.unwrap();
     assert_eq!((standing.unread, standing.version), (2, 0), "nobody has heard of it");
 
@@ -206,7 +206,7 @@ async fn what_is_set_offline_outlives_the_process(setup: Setup, via: Via) {
     assert_eq!((&*carol.draft, carol.marked_unread), ("on the train", true));
     assert_eq!(two.im.unread(&id("alice")).await.unwrap().count, 0);
     // It is settled, and not said again.
-    pad.client().close().await;
+    pad.client().shutdown().await;
     assert_eq!(store().load().unwrap().marks, []);
 }
 

@@ -139,7 +139,7 @@ async fn a_kind_of_a_newer_version_survives(setup: Setup, via: Via) {
     assert_eq!(bytes, pb::Content::from(newer()).encode_to_vec());
     // A back end takes a kind that it cannot check from no device.
     for content in [found.content.clone(), Change::edit(found.id, found.content).into()] {
-        let refused = devices[2].client().publish(id("alice"), content).await;
+        let refused = devices[2].client().send(id("alice"), content).outcome().await;
         assert!(
             matches!(refused, Err(PublishError::Refused { kind: RefusalKind::Invalid, .. })),
             "{refused:?}"
@@ -165,7 +165,7 @@ async fn what_makes_no_sense_is_refused(setup: Setup, via: Via) {
         ),
     ];
     for (content, wanted) in cases {
-        match alice.client().publish(id("bob"), content).await {
+        match alice.client().send(id("bob"), content).outcome().await {
             Err(PublishError::Refused { kind: RefusalKind::Invalid, reason, .. }) => {
                 assert_eq!(reason, wanted)
             }

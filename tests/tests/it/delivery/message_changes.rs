@@ -352,7 +352,7 @@ async fn whoever_is_refused_reaches_nobody(setup: Setup, via: Via) {
     let his = eve.reference("hi eve").await;
     bob.shows(&["hi bob", "hi eve"]).await;
     blocked.store(true, Ordering::SeqCst);
-    eve.device.client().publish(bob.me.clone(), Content::text("let me in")).await.unwrap_err();
+    eve.device.client().send(bob.me.clone(), Content::text("let me in")).outcome().await.unwrap_err();
     eve.device.client().signal(bob.me.clone(), Signal::typing()).await;
     for (message, kind) in [(&his, react("🖕")), (&hers, edit("you cannot get rid of me")), (&hers, PIN)] {
         let refused = eve.change(message, kind).await.unwrap_err();

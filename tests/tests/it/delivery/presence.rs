@@ -61,11 +61,11 @@ async fn those_who_watch_are_told(setup: Setup, via: Via) {
     }
     let desktop = device(&stack, "bob", "desktop/pc", 1, via).await;
     presence(&mut phone, "bob", |told| told.terminals.len() == 2).await;
-    bob.client().close().await;
+    bob.client().shutdown().await;
     let told = presence(&mut phone, "bob", |told| !told.terminals[0].online).await;
     assert_eq!(online(&told), [(Terminal::Web, false), (Terminal::Desktop, true)]);
     assert!(told.is_online() && told.terminals[0].last_seen.is_some());
-    desktop.client().close().await;
+    desktop.client().shutdown().await;
     let told = presence(&mut tab, "bob", |told| !told.is_online() && told.terminals.len() == 2).await;
     assert!(told.last_seen().unwrap() <= SystemTime::now() + Duration::from_secs(1));
     // The handler hears of each, on one of the back ends.
@@ -91,7 +91,7 @@ async fn last_seen_is_told_per_terminal(setup: Setup, via: Via) {
     let phone = device(&stack, "bob", "ios/phone", 0, via).await;
     let _tab = device(&stack, "bob", "web/tab", 0, via).await;
     assert_eq!(online(&of(&im, "bob").await), [(Terminal::Web, true), (Terminal::Ios, true)]);
-    phone.client().close().await;
+    phone.client().shutdown().await;
     wait_until("it is stored", PATIENCE, async || {
         of(&im, "bob").await.terminals.iter().any(|of| !of.online && of.last_seen.is_some())
     })
@@ -116,10 +116,10 @@ async fn a_watch_survives_a_reconnect(setup: Setup, via: Via) {
     alice.client().connect();
     // What changed meanwhile, and what changes from here on.
     presence(&mut alice, "bob", UserPresence::is_online).await;
-    bob.client().close().await;
+    bob.client().shutdown().await;
     presence(&mut alice, "bob", |told| !told.is_online()).await;
     // When nobody watches any more, nothing is left of it.
-    alice.client().watch([]).await.unwrap();
+    alice.client().watch::<UserId>([]).await.unwrap();
     let channel = ChannelId::presence_of(&user("bob"));
     wait_until("the route is gone", PATIENCE, async || {
         stack.cluster().routes().channel_servers(&channel).await.unwrap().is_empty()
@@ -139,7 +139,7 @@ async fn a_new_connection_of_a_device_is_no_absence(setup: Setup, via: Via) {
     let last = device(&stack, "bob", "web/other", 0, via).await;
     wait_until("the first one is offline", PATIENCE, async || host.count("bob", false) == 1).await;
     drop(newer);
-    last.client().close().await;
+    last.client().shutdown().await;
     wait_until("and the last one", PATIENCE, async || host.count("bob", false) == 2).await;
     assert_eq!(host.count("bob", true), 3);
 }

@@ -144,11 +144,11 @@ async fn a_question_goes_behind_the_wish_for_a_connection(setup: Setup, via: Via
         client.disconnect();
         assert_eq!(ask().await, Err(RequestError::NotConnected));
         // Kept on purpose: it goes with the next connection.
-        let local_id = client.send(id("bob"), Content::text("later")).await.unwrap();
-        assert_eq!(client.queued().await[0].local_id, local_id);
+        let local_id = client.send(id("bob"), Content::text("later")).await.unwrap().local_id();
+        assert_eq!(client.unsettled_sends().await[0].local_id(), local_id);
         client.connect();
         ask().await.unwrap();
-        client.close().await;
+        client.shutdown().await;
     }
     wait_until("all has come", PATIENCE, async || inbox(&im, "bob").await.len() == 20).await;
 }

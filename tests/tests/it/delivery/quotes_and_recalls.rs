@@ -69,8 +69,15 @@ async fn quotes_say_what_was_said(setup: Setup, via: Via) {
     bob.device.client().send(group("team"), Content::text("see").quote(lie.clone())).await.unwrap();
     assert!(!hears(&mut alice).await.content.quote.unwrap().verified);
     // In an edit, too.
-    let sent =
-        bob.device.client().publish(name("alice"), Content::text("hm")).await.unwrap().message_id.unwrap();
+    let sent = bob
+        .device
+        .client()
+        .send(name("alice"), Content::text("hm"))
+        .outcome()
+        .await
+        .unwrap()
+        .message_id
+        .unwrap();
     hears(&mut alice).await;
     let reference = bob.reference("hm").await;
     let edit = ChangeKind::Edit(Box::new(Content::text("hm!").quote(lie)));

@@ -147,7 +147,7 @@ async fn a_device_that_left_is_told_from_one_that_is_silent(setup: Setup, via: V
     let mut gone = connect(&stack, "bob", "ios/phone", 0, via).await;
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     gone.text().await;
-    gone.client().close().await;
+    gone.client().shutdown().await;
     stack.wait_online(&im, "bob", 1).await;
     let report = receipt.acked(SHORT).await.unwrap();
     assert_eq!(report.outcome, AckOutcome::TimedOut);

@@ -15,7 +15,7 @@ use im_tests::{
 };
 use tokio::sync::Semaphore;
 
-everywhere!(a_publish_that_is_repeated_while_it_waits_has_one_result);
+everywhere!(a_publish_that_is_repeated_while_it_waits_has_one_result, a_repetition_may_add_an_origin,);
 
 fn publish(number: u64) -> Body {
     let text = pb::content::Body::Text(pb::Text { text: "hi".into() });
@@ -82,4 +82,28 @@ async fn a_publish_that_is_repeated_while_it_waits_has_one_result(setup: Setup, 
     im.send(Message::to(user("alice")).text("no second one")).await.unwrap();
     assert_eq!(alice.text().await, "no second one");
     assert_eq!(handled.load(Ordering::Relaxed), 2, "once while it waited, however often it came");
+}
+
+async fn a_repetition_may_add_an_origin(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.unwrap();
+    let mut raw = Raw::connect(&stack, 0, via).await;
+    raw.log_in("updated").await;
+    let Body::Publish(before) = publish(1) else { panic!("no publish") };
+    let after = pb::Publish { origin: 0x6f72_6967_696e, ..before.clone() };
+    raw.send_frame(Body::Publish(before)).await;
+    let first = result(&mut raw).await;
+    assert!(matches!(first.outcome, Some(pb::publish_result::Outcome::Accepted(_))), "{first:?}");
+    // The same publish, as a later version of the software sends it.
+    raw.send_frame(Body::Publish(after.clone())).await;
+    assert_eq!(result(&mut raw).await, first);
+    // Anything else makes it another one.
+    let other = pb::Publish {
+        content: Some(pb::Content { silent: true, ..after.content.clone().unwrap() }),
+        ..after
+    };
+    raw.send_frame(Body::Publish(other)).await;
+    let refused = result(&mut raw).await;
+    assert!(matches!(refused.outcome, Some(pb::publish_result::Outcome::Refused(_))), "{refused:?}");
 }

@@ -14,13 +14,13 @@ use im_sdk::{
     backend::{
         Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users,
     },
-    client::{CloseCode, PublishError},
+    client::{Client, CloseCode, HistoryRange, MemoryStore, PublishError},
     id::{Device, Terminal, UserId},
 };
 use im_tests::{
-    Setup, Stack, Via, everywhere,
+    Setup, Stack, TestClient, Via, everywhere,
     raw::{Heard, Raw},
-    stack::{PATIENCE, ServerOptions},
+    stack::{PATIENCE, ServerOptions, token},
     wait_until,
 };
 
@@ -30,6 +30,7 @@ everywhere!(
     reaches_chosen_terminals,
     custom_content_arrives_unchanged,
     publishes_keep_their_order_over_two_back_ends,
+    a_device_finds_its_own_messages_by_their_local_ids,
     a_handler_refuses_changes_and_answers,
     a_publish_waits_for_a_back_end,
     many_publishes_at_once_are_all_answered,
@@ -98,7 +99,7 @@ async fn says_who_is_offline(setup: Setup, via: Via) {
     assert!(receipt.reached(&id("bob")) && !receipt.reached(&id("nobody")));
     assert_eq!(receipt.offline, [id("nobody")]);
 
-    bob.client().close().await;
+    bob.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!(receipt.offline, [id("bob")]);
@@ -338,4 +339,40 @@ async fn an_answer_that_no_device_takes_harms_nobody_else(setup: Setup, via: Via
     // What it was the answer to has been done.
     assert!(matches!(greedy, Err(PublishError::Unconfirmed { .. })), "{greedy:?}");
     assert_eq!(modest.unwrap().answer.len(), 1);
+}
+
+async fn a_device_finds_its_own_messages_by_their_local_ids(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = relay(&im, &Arc::default()).await;
+    let store = Arc::new(MemoryStore::new());
+    let open = || {
+        let endpoints = [stack.servers[0].endpoint(via)];
+        let mut config = stack.client_config("ios/phone", &endpoints, Arc::new(token("alice")));
+        config.store = store.clone();
+        let client = Client::open(config).unwrap();
+        client.connect();
+        TestClient::new(client)
+    };
+    let mut phone = open();
+    phone.up_to_date().await;
+    let (mut tablet, mut bob) =
+        (stack.connect("alice", "web/tab", 0, via).await, stack.connect("bob", "web/tab", 0, via).await);
+    tablet.up_to_date().await;
+    bob.up_to_date().await;
+    let sent = phone.client().send(id("bob"), "hi").await.unwrap();
+    let local_id = Some(sent.local_id());
+    sent.outcome().await.unwrap();
+    // The phone ends without a word, and has acknowledged nothing: it is told again.
+    assert_eq!(phone.message().await.local_id, local_id);
+    drop(phone);
+    let mut phone = open();
+    assert_eq!(phone.message().await.local_id, local_id);
+    let page = phone.client().history(id("bob"), HistoryRange::Newest, 1).await.unwrap();
+    assert_eq!(page.messages[0].local_id, local_id);
+    for other in [&mut tablet, &mut bob] {
+        assert_eq!(other.message().await.local_id, None, "it is another device's");
+    }
+    im.send(Message::to(user("bob")).from("alice").text("from elsewhere")).await.unwrap();
+    assert_eq!(phone.message().await.local_id, None, "no device has sent it");
 }

@@ -37,8 +37,8 @@ async fn relay(endpoints: &[String], trust: &Trust, alice: &str, bob: &str) {
         let mut bob = connect(endpoint, trust, &format!("desktop/{number}"), bob).await;
         alice.publish("bob", &format!("over {endpoint}")).await.unwrap();
         assert_eq!(bob.text().await, format!("over {endpoint}"));
-        alice.client().close().await;
-        bob.client().close().await;
+        alice.client().shutdown().await;
+        bob.client().shutdown().await;
     }
 }
 

@@ -24,8 +24,8 @@ async fn be_a_phone(told: &str) {
     config.store = Arc::new(SqliteStore::open(store).unwrap());
     let client = Client::open(config).unwrap();
     client.connect();
-    client.publish(UserId::parse("bob").unwrap(), Content::text(text)).await.unwrap();
-    client.close().await;
+    client.send(UserId::parse("bob").unwrap(), Content::text(text)).outcome().await.unwrap();
+    client.shutdown().await;
 }
 
 /// Runs a phone in a process whose clock is off by `offset`.

@@ -102,7 +102,7 @@ async fn publish(client: &Client, over: &AtomicBool) -> usize {
     while !over.load(Ordering::Relaxed) {
         pace.tick().await;
         let sink: UserId = "sink".parse().unwrap();
-        client.publish(sink, Content::text(count.to_string())).await.unwrap();
+        client.send(sink, Content::text(count.to_string())).outcome().await.unwrap();
         count += 1;
     }
     count

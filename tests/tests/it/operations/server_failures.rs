@@ -102,7 +102,7 @@ async fn a_silent_back_end_leaves_no_send_hanging(setup: Setup, via: Via) {
             assert_eq!(receipt.pushed.len() + receipt.offline.len() + receipt.unconfirmed.len(), 1);
         }
     }
-    bob.client().close().await;
+    bob.client().shutdown().await;
     let closed = bob.client().next_events(100).await;
     assert!(!closed.iter().any(|event| matches!(event, Event::Stopped { .. })), "{closed:?}");
 }

@@ -48,7 +48,7 @@ async fn one_device_in_all(setup: Setup, via: Via) {
     let desktop = stack.connect("bob", "desktop/pc", 1, via).await;
     assert_eq!(browser.stopped().await.0, Some(CloseCode::Replaced));
     stack.wait_online(&im, "bob", 1).await;
-    desktop.client().close().await;
+    desktop.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
 }
 
@@ -98,7 +98,7 @@ async fn who_was_displaced_does_not_come_back_by_itself(setup: Setup, via: Via) 
     old.connected().await;
     assert_eq!(requests.recv().await, Some(TokenRequest::First));
     // Its application is not running when the user logs in on the new one.
-    old.client().close().await;
+    old.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
     let mut new = stack.connect("bob", "ios/new", 1, via).await;
     let mut old = open(false);
@@ -111,7 +111,7 @@ async fn who_was_displaced_does_not_come_back_by_itself(setup: Setup, via: Via) 
     old.connected().await;
     assert_eq!(requests.recv().await, Some(TokenRequest::First));
     assert_eq!(new.stopped().await.0, Some(CloseCode::Replaced));
-    old.client().close().await;
+    old.client().shutdown().await;
     stack.wait_online(&im, "bob", 0).await;
     // Where nobody has the place, nobody is in the way; and one that says that it logs in takes it.
     open(false).connected().await;

@@ -57,7 +57,7 @@ async fn the_route_is_in_redis_while_the_device_is_connected() {
     let leases: Vec<String> = redis.zrange("im:{servers}:leases", 0, -1).await.unwrap();
     assert_eq!(leases, [server.to_string()]);
 
-    bob.client().close().await;
+    bob.client().shutdown().await;
     wait_until("the route is gone", PATIENCE, async || {
         !redis.exists::<_, bool>("im:{u:bob}:routes").await.unwrap()
     })

@@ -1,4 +1,4 @@
-//! What back ends say: what others have set, and answers to the core's own questions.
+//! Marks of others, and answers to the core's own questions.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<T> Core<T> {
-    /// Others have set something.
+    /// Others have set marks.
     pub(in crate::client::core) fn handle_changed(
         &mut self,
         now: Instant,
@@ -76,7 +76,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application has asked for its list: from here on its changes are followed.
+    /// The application has its list: from here on its changes are followed.
     fn follow_conversations(&mut self, page: &ConversationPage) {
         let known = self.conversations.version.unwrap_or(0);
         self.conversations.advance(known.max(page.version));
@@ -116,7 +116,7 @@ impl<T> Core<T> {
     }
 }
 
-/// Whether asking again is of no use.
+/// Returns `true` if asking again is of no use.
 fn is_final(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused { retry_after: None, .. })
 }

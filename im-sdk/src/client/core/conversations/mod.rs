@@ -1,4 +1,4 @@
-//! What the application sets in conversations, on its way to the back end; and what others have set.
+//! Marks of conversations: those of this application on their way to the back end, and those of others.
 
 mod answers;
 mod page;
@@ -15,18 +15,18 @@ use crate::{
     ConversationChange, MAX_DRAFT_BYTES, Recipient,
     client::{
         MAX_CONVERSATION_MARKS, MarkError,
-        store::{Saved, SavedMarks},
+        device_store::{Saved, SavedMarks},
     },
     proto::pb,
 };
 
-/// Who asks, and waits for the answer.
+/// The one who asks, and waits for the answer.
 #[derive(Debug)]
 pub(in crate::client) enum Asker<T> {
     ByApplication(T),
     /// The core, with marks.
     Marks,
-    /// The core: what was set after this version?
+    /// The core, for changes after this version.
     Changes(u64),
 }
 
@@ -34,7 +34,7 @@ pub(in crate::client) enum Asker<T> {
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     marks: Pending,
-    /// Some are sent and not answered.
+    /// Whether some are sent and not answered.
     marking: bool,
     /// When the next ones may be sent.
     next_marks: Option<Instant>,
@@ -42,7 +42,7 @@ pub(super) struct Conversations {
     version: Option<u64>,
     /// Changes that are known beyond a gap.
     ahead: BTreeSet<u64>,
-    /// It is asked what was changed, and not answered.
+    /// Whether a request for changes is not answered.
     asking: bool,
     /// When to ask.
     ask_at: Option<Instant>,
@@ -80,14 +80,14 @@ impl Conversations {
         self.next_marks = Some(now);
     }
 
-    /// Everything that was in the logs has come: time to ask what else may have been missed.
+    /// Everything that was in the logs has come: time to ask for changes that were missed.
     pub(super) fn handle_synced(&mut self, now: Instant) {
         if self.version.is_some() {
             self.ask_at = Some(now);
         }
     }
 
-    /// After a rollback no version says anything.
+    /// After a rollback no version can be trusted.
     pub(super) fn handle_hint(&mut self, rolled_back: bool) {
         if rolled_back && self.version.is_some() {
             self.version = Some(0);
@@ -117,20 +117,20 @@ impl Conversations {
         Ok(())
     }
 
-    /// What was sent is settled.
+    /// The marks that were sent are settled.
     fn handle_marked(&mut self) {
         self.marking = false;
         self.marks.settle();
     }
 
-    /// It was sent in vain.
+    /// The marks that were sent have no answer: they are sent again.
     fn take_back(&mut self, now: Instant) {
         self.marking = false;
         self.marks.take_back();
         self.next_marks = Some(now + RETRY_INTERVAL);
     }
 
-    /// A change is known.
+    /// Notes a change.
     fn note(&mut self, now: Instant, version: u64) {
         let Some(known) = self.version.filter(|known| version > *known) else { return };
         if version > known + 1 {
@@ -148,7 +148,7 @@ impl Conversations {
         }
     }
 
-    /// Everything up to here is known.
+    /// Notes that all changes up to a version are known.
     fn advance(&mut self, version: u64) {
         let mut known = version;
         while let Some(next) = self.ahead.first().copied().filter(|next| *next <= known.saturating_add(1)) {
@@ -160,7 +160,7 @@ impl Conversations {
 }
 
 impl<T> Core<T> {
-    /// The application asks something; the answer comes out of [`Core::poll_answered`].
+    /// The application asks. [`Core::poll_answered`] returns the answer.
     pub(in crate::client) fn handle_ask(&mut self, now: Instant, ticket: T, question: pb::request::Question) {
         self.ask(now, ticket, question);
     }
@@ -178,7 +178,7 @@ impl<T> Core<T> {
         self.conversations.take(now, conversation, change)
     }
 
-    /// When there will be something to send.
+    /// Returns when there will be a request to send.
     pub(super) fn conversations_at(&self) -> Option<Instant> {
         if !matches!(self.phase, Phase::Connected(_)) {
             return None;
@@ -188,7 +188,7 @@ impl<T> Core<T> {
         [marks, parts.ask_at.filter(|_| !parts.asking)].into_iter().flatten().min()
     }
 
-    /// Makes requests of what is to be sent now.
+    /// Makes the requests that are due.
     pub(super) fn ask_for_conversations(&mut self, now: Instant) {
         if self.conversations_at().is_none_or(|at| at > now) {
             return;
@@ -219,13 +219,13 @@ impl<T> Core<T> {
     }
 }
 
-/// Marks travel at most this often: somebody who scrolls makes many.
+/// Marks travel at most this often: a user who scrolls makes many.
 const MARK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// After an attempt that failed.
+/// The delay after an attempt that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a change may be late before what is missing is asked for.
+/// How long a change may be late before the missing ones are asked for.
 const GAP: Duration = Duration::from_millis(300);
 
 /// How many changes beyond a gap are remembered; others are asked for.

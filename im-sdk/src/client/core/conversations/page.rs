@@ -1,11 +1,8 @@
-//! Lists and states as they travel.
+//! Parsing of lists and states.
 
 use crate::{
     ConversationState,
-    client::{
-        ConversationPage, ListedConversation, Transport,
-        core::{Core, inbound::entry},
-    },
+    client::{ConversationPage, ListedConversation, core::Core},
     conversation::message::recalled,
     id::{InvalidId, MessageId},
     proto::pb,
@@ -30,10 +27,9 @@ impl<T> Core<T> {
     }
 
     pub(in crate::client::core) fn conversation_page(&mut self, list: pb::Conversations) -> ConversationPage {
-        let transport = self.transport().unwrap_or(Transport::WebSocket);
         let (mut conversations, mut hidden) = (Vec::with_capacity(list.conversations.len()), Vec::new());
         for listed in list.conversations {
-            match conversation(listed, transport) {
+            match self.conversation(listed) {
                 Ok(Some(listed)) if listed.is_listed() => conversations.push(listed),
                 Ok(listed) => hidden.extend(listed),
                 Err(error) => self.skip(&error.to_string()),
@@ -49,27 +45,24 @@ impl<T> Core<T> {
             inbox_end: list.inbox_end,
         }
     }
-}
 
-/// As it travelled.
-fn conversation(
-    listed: pb::Conversation,
-    transport: Transport,
-) -> Result<Option<ListedConversation>, InvalidId> {
-    let Some(state) = listed.state else { return Ok(None) };
-    let last = listed.last.map(|last| entry(last, transport)).transpose()?.flatten();
-    Ok(Some(ListedConversation {
-        state: state.try_into()?,
-        last,
-        last_edit: MessageId::from_u64(listed.last_edit),
-        last_recalled: listed.last_recall.as_ref().and_then(recalled),
-        end: listed.end,
-        unread: listed.unread,
-        unread_more: listed.unread_more,
-        unread_seqs: listed.unread_seqs,
-        unread_ids: listed.unread_ids.into_iter().filter_map(MessageId::from_u64).collect(),
-        // One that an earlier version sent tells of the listed ones alone.
-        mentions: listed.mentions.max(u32::try_from(listed.mention_seqs.len()).unwrap_or(u32::MAX)),
-        mention_seqs: listed.mention_seqs,
-    }))
+    /// Parses a conversation; `None` if it has no state.
+    fn conversation(&self, listed: pb::Conversation) -> Result<Option<ListedConversation>, InvalidId> {
+        let Some(state) = listed.state else { return Ok(None) };
+        let last = listed.last.map(|last| self.entry(last)).transpose()?.flatten();
+        Ok(Some(ListedConversation {
+            state: state.try_into()?,
+            last,
+            last_edit: MessageId::from_u64(listed.last_edit),
+            last_recalled: listed.last_recall.as_ref().and_then(recalled),
+            end: listed.end,
+            unread: listed.unread,
+            unread_more: listed.unread_more,
+            unread_seqs: listed.unread_seqs,
+            unread_ids: listed.unread_ids.into_iter().filter_map(MessageId::from_u64).collect(),
+            // One that an earlier version sent tells of the listed ones alone.
+            mentions: listed.mentions.max(u32::try_from(listed.mention_seqs.len()).unwrap_or(u32::MAX)),
+            mention_seqs: listed.mention_seqs,
+        }))
+    }
 }

@@ -1,4 +1,4 @@
-//! What the application has set in conversations, until a back end has taken it. It is in the device's store meanwhile.
+//! The application's marks until a back end has taken them. They are in the device's store meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,11 +9,11 @@ use prost::Message as _;
 
 use crate::{
     ConversationChange, Recipient,
-    client::store::{SavedMark, SavedMarks},
+    client::device_store::{SavedMark, SavedMarks},
     proto::{limits::MAX_MARKS, pb},
 };
 
-/// What a frame takes beside its marks, and a mark beside its own bytes.
+/// The bytes of a frame beside its marks, and of a mark beside its own.
 const FRAME_OVERHEAD: usize = 32;
 const MARK_OVERHEAD: usize = 4;
 
@@ -22,23 +22,23 @@ const MARK_OVERHEAD: usize = 4;
 pub(super) struct Pending {
     waiting: BTreeMap<Recipient, Vec<Mark>>,
     sent: Vec<(Recipient, Vec<Mark>)>,
-    /// Conversations of which the store does not have what is here.
+    /// Conversations whose marks are to be saved.
     unsaved: BTreeSet<Recipient>,
 }
 
-/// Something that was set.
+/// A mark.
 #[derive(Clone, Debug, PartialEq)]
 struct Mark {
     change: ConversationChange,
-    /// All of the user's changes up to this version were known then.
+    /// All of the user's changes up to this version were known when it was set.
     known: u64,
-    /// `None`: by an earlier process.
+    /// `None`: an earlier process has set it.
     set_at: Option<Instant>,
     set_at_ms: u64,
 }
 
 impl Mark {
-    /// By whichever clock says more: the one stands still while a phone sleeps, the other may be set.
+    /// The age by the clock that says more: one stands still while a phone sleeps, the other may be set.
     fn age_ms(&self, now: Instant, unix_ms: u64) -> u64 {
         let monotonic = self.set_at.map_or(0, |set_at| now.saturating_duration_since(set_at).as_millis());
         let wall = unix_ms.saturating_sub(self.set_at_ms);
@@ -51,7 +51,7 @@ impl Mark {
 }
 
 impl Pending {
-    /// What an earlier process has left. What makes no sense is passed over.
+    /// Loads the marks of an earlier process. Those that make no sense are passed over.
     pub(super) fn load(saved: &[SavedMarks]) -> Self {
         let mut pending = Self::default();
         for saved in saved {
@@ -73,7 +73,7 @@ impl Pending {
         self.waiting.is_empty()
     }
 
-    /// In how many conversations something waits.
+    /// Counts the conversations with marks that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -82,7 +82,7 @@ impl Pending {
         self.waiting.contains_key(conversation)
     }
 
-    /// Takes what the application sets now.
+    /// Takes a mark of the application.
     pub(super) fn set(
         &mut self,
         now: Instant,
@@ -95,7 +95,7 @@ impl Pending {
         add(self.waiting.entry(conversation).or_default(), mark);
     }
 
-    /// As many marks as fit into a frame. They count as sent.
+    /// Returns as many marks as fit into a frame. They count as sent.
     pub(super) fn send(&mut self, now: Instant, max_frame_bytes: usize) -> Vec<pb::Mark> {
         let (mut room, now_ms) = (max_frame_bytes.saturating_sub(FRAME_OVERHEAD), unix_ms());
         let mut request = Vec::new();
@@ -122,12 +122,12 @@ impl Pending {
         request
     }
 
-    /// What was sent is settled.
+    /// The marks that were sent are settled.
     pub(super) fn settle(&mut self) {
         self.unsaved.extend(self.sent.drain(..).map(|(conversation, _)| conversation));
     }
 
-    /// It was sent in vain; what was set since counts more.
+    /// The marks that were sent wait again; later ones replace them.
     pub(super) fn take_back(&mut self) {
         for (conversation, mut marks) in std::mem::take(&mut self.sent) {
             let later = self.waiting.remove(&conversation).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Pending {
         !self.unsaved.is_empty()
     }
 
-    /// What the store does not have yet. It counts as saved.
+    /// Returns the marks to save. They count as saved.
     pub(super) fn poll_save(&mut self) -> Vec<SavedMarks> {
         let save = |conversation: Recipient| {
             let sent =
@@ -155,13 +155,13 @@ impl Pending {
         std::mem::take(&mut self.unsaved).into_iter().map(save).collect()
     }
 
-    /// It was not saved after all.
+    /// The marks were not saved.
     pub(super) fn handle_not_saved(&mut self, marks: &[SavedMarks]) {
         self.unsaved.extend(marks.iter().filter_map(SavedMarks::conversation));
     }
 }
 
-/// Adds what was set later to what was set before. What it replaces goes, so few are left.
+/// Adds a later mark to earlier ones. Those that it replaces are dropped, so few are left.
 fn add(marks: &mut Vec<Mark>, later: Mark) {
     for earlier in marks.iter_mut() {
         earlier.change = std::mem::take(&mut earlier.change).without(&later.change);

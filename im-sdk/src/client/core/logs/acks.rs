@@ -1,4 +1,4 @@
-//! When to tell the server what the application has dealt with.
+//! Acknowledgements on their way to the server.
 
 use std::{
     collections::BTreeSet,
@@ -7,16 +7,16 @@ use std::{
 
 use crate::client::Log;
 
-/// Which logs' acknowledgements have to travel.
+/// The logs whose acknowledgements have to travel.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     unsent: BTreeSet<Log>,
-    /// Sent on this connection, which says nothing about whether they arrived.
+    /// Sent on this connection. They may not have arrived.
     sent: BTreeSet<Log>,
     connected: bool,
     /// When to send.
     at: Option<Instant>,
-    /// Now, whatever the time.
+    /// Whether to send now, whatever the time.
     due: bool,
 }
 
@@ -37,7 +37,7 @@ impl Acks {
         self.unsent.insert(log);
     }
 
-    /// What was told may have been lost on the way: it is told again, soon.
+    /// Sends the last ones again, soon: they may have been lost on the way.
     pub(super) fn repeat(&mut self, now: Instant) {
         self.unsent.append(&mut self.sent);
         if !self.unsent.is_empty() {
@@ -45,12 +45,12 @@ impl Acks {
         }
     }
 
-    /// The client closes.
+    /// Sends at once: the client closes.
     pub(super) fn flush(&mut self) {
         self.due = true;
     }
 
-    /// Something can be sent and was not.
+    /// Returns `true` if acknowledgements wait that could be sent.
     pub(super) fn is_pending(&self) -> bool {
         self.connected && !self.unsent.is_empty()
     }
@@ -63,17 +63,17 @@ impl Acks {
         self.at.filter(|_| self.is_pending() && !self.due)
     }
 
-    /// The next log to tell of, while it is time to.
+    /// Returns the next log to acknowledge, while it is time to.
     pub(super) fn peek(&self) -> Option<&Log> {
         self.unsent.first().filter(|_| self.due && self.connected)
     }
 
-    /// It was told.
+    /// Notes that it was sent.
     pub(super) fn pop(&mut self) {
         self.sent.extend(self.unsent.pop_first());
     }
 
-    /// A frame is full, or everything was told.
+    /// Ends a round: the frame is full, or nothing is left.
     pub(super) fn end(&mut self, now: Instant) {
         self.due = false;
         self.at = (!self.unsent.is_empty()).then(|| now + INTERVAL);

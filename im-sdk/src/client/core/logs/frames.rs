@@ -1,27 +1,27 @@
-//! What is said of the logs: cursors, as many as fit.
+//! Frames with cursors, as many as fit.
 
 use std::time::Instant;
 
 use prost::Message as _;
 use rand::rngs::StdRng;
 
-use super::{Logs, followed::Followed};
+use super::{Logs, follower::LogFollower};
 use crate::{client::Log, proto::pb};
 
 impl Logs {
-    /// The cursors for a `Hello` that has room for as many bytes, the inbox first.
+    /// Returns the cursors for a `Hello` with room for so many bytes, the inbox first.
     pub(in crate::client::core) fn hello(&mut self, room: usize) -> Vec<pb::Cursor> {
         let mut cursors = Cursors::new(room);
-        for (log, followed) in &mut self.followed {
-            if !cursors.push(followed.ask_from().cursor(log)) {
+        for (log, follower) in &mut self.followers {
+            if !cursors.push(follower.ask_from().cursor(log)) {
                 break;
             }
-            followed.begin_sync();
+            follower.begin_sync();
         }
         cursors.list
     }
 
-    /// The next frame to send, of at most `room` bytes.
+    /// Returns the next frame to send, of at most `room` bytes.
     pub(in crate::client::core) fn poll_transmit(
         &mut self,
         now: Instant,
@@ -39,19 +39,19 @@ impl Logs {
         self.ack(now, room).map(pb::frame::Body::Ack)
     }
 
-    /// All cursors that fit, those first that something is missing of.
+    /// Returns all cursors that fit, those of logs that are out of sync first.
     fn sync(&mut self, room: usize) -> Vec<pb::Cursor> {
         let mut cursors = Cursors::new(room);
-        let troubled = std::mem::take(&mut self.troubled);
-        let others = self.followed.keys().filter(|log| !troubled.contains(log));
-        let order: Vec<Log> = troubled.iter().chain(others).cloned().collect();
+        let out_of_sync = std::mem::take(&mut self.out_of_sync);
+        let others = self.followers.keys().filter(|log| !out_of_sync.contains(log));
+        let order: Vec<Log> = out_of_sync.iter().chain(others).cloned().collect();
         for log in order {
-            let Some(followed) = self.followed.get_mut(&log) else { continue };
-            if cursors.push(followed.ask_from().cursor(&log)) {
-                followed.begin_sync();
+            let Some(follower) = self.followers.get_mut(&log) else { continue };
+            if cursors.push(follower.ask_from().cursor(&log)) {
+                follower.begin_sync();
             } else {
-                // The answer takes it for a log that is new here, which must not count.
-                followed.told = None;
+                // The server takes it for a log that is new here, which must not count.
+                follower.told = None;
             }
             self.note(&log);
         }
@@ -62,7 +62,7 @@ impl Logs {
         self.acks.peek()?;
         let mut cursors = Cursors::new(room);
         while let Some(log) = self.acks.peek() {
-            let acked = self.followed.get(log).and_then(Followed::acked);
+            let acked = self.followers.get(log).and_then(LogFollower::acked);
             if acked.is_some_and(|acked| !cursors.push(acked.cursor(log))) {
                 break;
             }

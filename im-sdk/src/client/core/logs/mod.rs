@@ -12,7 +12,7 @@
 //! ```
 
 mod acks;
-mod followed;
+mod follower;
 mod frames;
 mod syncing;
 
@@ -23,16 +23,16 @@ use std::{
 
 use rand::rngs::StdRng;
 
-pub(super) use self::followed::{Entry, Mark};
-use self::{acks::Acks, followed::Followed, syncing::Syncing};
+pub(super) use self::follower::{Entry, Mark};
+use self::{acks::Acks, follower::LogFollower, syncing::Syncing};
 #[cfg(test)]
 pub(super) use self::{
     acks::INTERVAL as ACK_INTERVAL,
-    followed::{HOLD, MAX_HELD},
+    follower::{HOLD, MAX_HELD},
 };
-use crate::client::{Log, Position, ResetReason, store::SavedCursor};
+use crate::client::{Log, Position, ResetReason, device_store::SavedCursor};
 
-/// What the application is told, in this order.
+/// A change of a log for the application.
 #[derive(Debug, PartialEq)]
 pub(super) enum Change {
     Entry(Log, Entry),
@@ -42,19 +42,19 @@ pub(super) enum Change {
 /// Every log that this device follows.
 #[derive(Debug)]
 pub(super) struct Logs {
-    followed: BTreeMap<Log, Followed>,
-    /// Those that want a sync, now or soon, or hold entries.
-    troubled: BTreeSet<Log>,
+    followers: BTreeMap<Log, LogFollower>,
+    /// The logs that want a sync, now or soon, or hold entries.
+    out_of_sync: BTreeSet<Log>,
     syncing: Syncing,
-    /// It is time to ask for a sync.
+    /// Whether it is time to ask for a sync.
     due: bool,
     acks: Acks,
-    /// Those whose acknowledged cursor is not saved.
+    /// The logs whose acknowledged cursor is not saved.
     unsaved: BTreeSet<Log>,
-    /// Those that are not followed any more, whose cursors are still in the store.
+    /// The logs that are not followed any more, whose cursors are still in the store.
     left: BTreeSet<Log>,
     repeated: u64,
-    /// On this connection everything has come that was there at its beginning.
+    /// Whether everything has come on this connection that was there at its beginning.
     up_to_date: bool,
 }
 
@@ -62,11 +62,11 @@ impl Logs {
     pub(super) fn new(saved: &[SavedCursor], check_every: Duration) -> Self {
         let known = saved.iter().filter_map(|cursor| {
             let mark = Mark { seq: cursor.seq, id: cursor.id };
-            Some((Log::parse(&cursor.channel).ok()?, Followed::at(mark)))
+            Some((Log::parse(&cursor.channel).ok()?, LogFollower::at(mark)))
         });
         Self {
-            followed: known.collect(),
-            troubled: BTreeSet::new(),
+            followers: known.collect(),
+            out_of_sync: BTreeSet::new(),
             syncing: Syncing::new(check_every),
             due: false,
             acks: Acks::default(),
@@ -77,36 +77,36 @@ impl Logs {
         }
     }
 
-    /// How many entries came that were known.
+    /// Counts the entries that came although they were known.
     pub(super) fn repeated(&self) -> u64 {
         self.repeated
     }
 
-    /// Whether the place in a log is known.
+    /// Returns `true` if the position in a log is known.
     pub(super) fn follows(&self, log: &Log) -> bool {
-        self.followed.get(log).is_some_and(|followed| followed.position().is_some())
+        self.followers.get(log).is_some_and(|follower| follower.position().is_some())
     }
 
-    /// Where a log stands.
+    /// Returns the position in a log.
     #[cfg(test)]
     pub(super) fn position(&self, log: &Log) -> u64 {
-        self.followed.get(log).map_or(0, |followed| followed.mark().seq)
+        self.followers.get(log).map_or(0, |follower| follower.mark().seq)
     }
 
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
         self.syncing.handle_connected(now, rng);
         self.acks.handle_connected(now);
-        // Those that `Hello` had no room for.
-        for (log, followed) in self.followed.iter_mut().filter(|(_, followed)| followed.told.is_none()) {
-            followed.need_sync(now);
-            self.troubled.insert(log.clone());
+        // The logs that `Hello` had no room for.
+        for (log, follower) in self.followers.iter_mut().filter(|(_, follower)| follower.told.is_none()) {
+            follower.need_sync(now);
+            self.out_of_sync.insert(log.clone());
         }
     }
 
     pub(super) fn handle_connection_lost(&mut self) {
-        self.followed.retain(|_, followed| followed.position().is_some());
-        self.followed.values_mut().for_each(Followed::handle_connection_lost);
-        self.troubled.clear();
+        self.followers.retain(|_, follower| follower.position().is_some());
+        self.followers.values_mut().for_each(LogFollower::handle_connection_lost);
+        self.out_of_sync.clear();
         self.due = false;
         self.up_to_date = false;
         self.syncing.handle_connection_lost();
@@ -119,13 +119,13 @@ impl Logs {
 
     pub(super) fn handle_entry(&mut self, now: Instant, log: &Log, entry: Entry) -> Vec<Change> {
         let room = self.has_room();
-        let Some(followed) = self.follow(log) else { return Vec::new() };
+        let Some(follower) = self.follow(log) else { return Vec::new() };
         let mut taken = Vec::new();
-        let known = followed.handle_entry(now, entry, room, &mut taken);
-        let of_use = known && followed.is_comparing();
+        let known = follower.handle_entry(now, entry, room, &mut taken);
+        let of_use = known && follower.is_comparing();
         self.repeated += u64::from(known);
         if of_use {
-            self.syncing.handle_fruit(now);
+            self.syncing.handle_progress(now);
         }
         self.note(log);
         self.tell(now, log, taken)
@@ -138,28 +138,28 @@ impl Logs {
         mark: Mark,
         reason: ResetReason,
     ) -> Vec<Change> {
-        self.syncing.handle_sign(now);
+        self.syncing.handle_activity(now);
         if reason == ResetReason::Left {
             return self.leave(now, log, mark);
         }
-        let Some(followed) = self.follow(log) else { return Vec::new() };
-        let unasked = followed.told.is_none() && followed.position().is_some();
+        let Some(follower) = self.follow(log) else { return Vec::new() };
+        let unasked = follower.told.is_none() && follower.position().is_some();
         if reason == ResetReason::New && unasked {
-            // The server thinks that there was no cursor, because it was not told: it will be.
-            if followed.mark().seq != mark.seq || followed.mark().differs(mark) {
-                followed.need_sync(now);
+            // The server takes the log for a new one, because it was not told the cursor. The next sync tells it.
+            if follower.mark().seq != mark.seq || follower.mark().differs(mark) {
+                follower.need_sync(now);
             }
             self.note(log);
             return Vec::new();
         }
-        let begins = reason == ResetReason::New && followed.position().is_none();
+        let begins = reason == ResetReason::New && follower.position().is_none();
         let mut taken = Vec::new();
-        let news = followed.handle_reset(now, mark, reason);
-        followed.take_held(now, &mut taken);
+        let news = follower.handle_reset(now, mark, reason);
+        follower.take_held(now, &mut taken);
         self.note(log);
         if begins {
-            // One who is added to many channels, one after the other, asks for each of them.
-            self.syncing.handle_fruit(now);
+            // A user who is added to many channels, one after the other, asks for each of them.
+            self.syncing.handle_progress(now);
         }
         let mut changes: Vec<Change> =
             news.then(|| Change::Reset(log.clone(), mark, reason)).into_iter().collect();
@@ -167,26 +167,26 @@ impl Logs {
         changes
     }
 
-    /// Stops following a channel. What comes of it later begins anew.
+    /// Stops following a channel. If entries of it come later, following begins anew.
     fn leave(&mut self, now: Instant, log: &Log, mark: Mark) -> Vec<Change> {
-        // Nobody leaves an inbox.
+        // An inbox cannot be left.
         if *log == Log::Inbox {
             return Vec::new();
         }
-        let known = self.followed.remove(log).is_some_and(|followed| followed.position().is_some());
-        self.troubled.remove(log);
-        // Where nothing was known but entries that did not fit, there is nothing to leave.
+        let known = self.followers.remove(log).is_some_and(|follower| follower.position().is_some());
+        self.out_of_sync.remove(log);
+        // A log of which only entries came that did not fit was never followed.
         if !known {
             return Vec::new();
         }
         self.unsaved.remove(log);
         self.left.insert(log.clone());
-        self.syncing.handle_fruit(now);
+        self.syncing.handle_progress(now);
         vec![Change::Reset(log.clone(), mark, ResetReason::Left)]
     }
 
-    /// The server has sent what there was when the sync began. Whether nothing is missing any more, for the first time
-    /// on this connection.
+    /// The server has sent everything that was there when the sync began. Returns `true` if nothing is missing any more, for the
+    /// first time on this connection.
     pub(super) fn handle_sync_done(
         &mut self,
         now: Instant,
@@ -195,21 +195,21 @@ impl Logs {
         more: bool,
     ) -> bool {
         if more {
-            // The others follow: only then is it over.
-            self.syncing.handle_sign(now);
+            // Other pages follow.
+            self.syncing.handle_activity(now);
         } else {
             self.syncing.handle_done(now, rng);
         }
         for (log, end) in ends {
             // An empty log has nothing to miss.
-            if (end.seq > 0 || self.followed.contains_key(&log))
-                && let Some(followed) = self.follow(&log)
+            if (end.seq > 0 || self.followers.contains_key(&log))
+                && let Some(follower) = self.follow(&log)
             {
-                followed.handle_end(now, end);
+                follower.handle_end(now, end);
                 self.note(&log);
             }
         }
-        let complete = !more && self.troubled.is_empty();
+        let complete = !more && self.out_of_sync.is_empty();
         complete && !std::mem::replace(&mut self.up_to_date, complete)
     }
 
@@ -221,7 +221,7 @@ impl Logs {
         rolled_back: bool,
     ) {
         if rolled_back {
-            self.followed.values_mut().for_each(Followed::go_back);
+            self.followers.values_mut().for_each(LogFollower::go_back);
         }
         self.syncing.handle_hint(now, rng, within);
     }
@@ -229,19 +229,19 @@ impl Logs {
     /// The application has dealt with everything up to a position.
     pub(super) fn handle_ack(&mut self, now: Instant, position: Position) {
         let mark = Mark { seq: position.seq, id: position.id.map_or(0, |id| id.as_u64()) };
-        let Some(followed) = self.followed.get_mut(&position.log) else { return };
-        if followed.handle_ack(mark) {
+        let Some(follower) = self.followers.get_mut(&position.log) else { return };
+        if follower.handle_ack(mark) {
             self.unsaved.insert(position.log.clone());
             self.acks.handle_ack(now, position.log);
         }
     }
 
-    /// What was acknowledged goes out at once.
+    /// Sends acknowledgements at once.
     pub(super) fn flush_acks(&mut self) {
         self.acks.flush();
     }
 
-    /// Acknowledgements wait that could be sent.
+    /// Returns `true` if acknowledgements wait that could be sent.
     pub(super) fn has_unsent_acks(&self) -> bool {
         self.acks.is_pending()
     }
@@ -257,10 +257,10 @@ impl Logs {
         [sync, self.syncing.lost_at(), self.acks.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// The cursors that the application's acknowledgements have moved. They count as saved.
+    /// Returns the cursors that acknowledgements have moved. They count as saved.
     pub(super) fn poll_save(&mut self) -> Vec<SavedCursor> {
         let unsaved = std::mem::take(&mut self.unsaved);
-        let acked = |log: &Log| self.followed.get(log).and_then(Followed::acked);
+        let acked = |log: &Log| self.followers.get(log).and_then(LogFollower::acked);
         unsaved
             .into_iter()
             .filter_map(|log| {
@@ -270,7 +270,7 @@ impl Logs {
             .collect()
     }
 
-    /// The channels whose cursors are to be forgotten. They count as saved. To be asked for before the cursors.
+    /// Returns the channels whose cursors are to be forgotten. They count as saved. To be called before [`Logs::poll_save`].
     pub(super) fn poll_left(&mut self) -> Vec<String> {
         // A cursor that is saved now replaces the old one.
         let left = std::mem::take(&mut self.left);
@@ -281,7 +281,7 @@ impl Logs {
         !self.unsaved.is_empty() || !self.left.is_empty()
     }
 
-    /// They were not saved after all.
+    /// The cursors were not saved.
     pub(super) fn handle_not_saved(&mut self, cursors: &[SavedCursor], left: &[String]) {
         self.left.extend(left.iter().filter_map(|name| Log::parse(name).ok()));
         self.unsaved.extend(cursors.iter().filter_map(|cursor| Log::parse(&cursor.channel).ok()));
@@ -291,42 +291,42 @@ impl Logs {
         self.syncing.due_at(self.wanted_at())
     }
 
-    /// When a log wants a sync.
+    /// Returns when a log wants a sync.
     fn wanted_at(&self) -> Option<Instant> {
-        self.troubled.iter().filter_map(|log| self.followed.get(log)?.wants_sync_at()).min()
+        self.out_of_sync.iter().filter_map(|log| self.followers.get(log)?.wants_sync_at()).min()
     }
 
     fn tell(&mut self, now: Instant, log: &Log, taken: Vec<Entry>) -> Vec<Change> {
         if !taken.is_empty() {
-            self.syncing.handle_fruit(now);
+            self.syncing.handle_progress(now);
         }
         taken.into_iter().map(|entry| Change::Entry(log.clone(), entry)).collect()
     }
 
-    /// The log, known or new; `None` when there are too many.
-    fn follow(&mut self, log: &Log) -> Option<&mut Followed> {
-        if !self.followed.contains_key(log) {
-            if self.followed.len() >= MAX_LOGS {
-                tracing::warn!(%log, "too many logs to follow: passed over");
+    /// Returns the log, known or new; `None` when there are too many.
+    fn follow(&mut self, log: &Log) -> Option<&mut LogFollower> {
+        if !self.followers.contains_key(log) {
+            if self.followers.len() >= MAX_LOGS {
+                tracing::warn!(%log, max = MAX_LOGS, "too many logs: not following this one");
                 return None;
             }
-            self.followed.insert(log.clone(), Followed::default());
+            self.followers.insert(log.clone(), LogFollower::default());
         }
-        self.followed.get_mut(log)
+        self.followers.get_mut(log)
     }
 
     fn note(&mut self, log: &Log) {
-        if self.followed.get(log).is_some_and(Followed::is_troubled) {
-            self.troubled.insert(log.clone());
+        if self.followers.get(log).is_some_and(LogFollower::is_out_of_sync) {
+            self.out_of_sync.insert(log.clone());
         } else {
-            self.troubled.remove(log);
+            self.out_of_sync.remove(log);
         }
     }
 
-    /// Whether another entry may be held.
+    /// Returns `true` if another entry may be held.
     fn has_room(&self) -> bool {
-        let held = |log| self.followed.get(log).map_or(0, Followed::held);
-        self.troubled.iter().map(held).sum::<usize>() < MAX_HELD_IN_ALL
+        let held = |log| self.followers.get(log).map_or(0, LogFollower::held);
+        self.out_of_sync.iter().map(held).sum::<usize>() < MAX_HELD_IN_ALL
     }
 }
 

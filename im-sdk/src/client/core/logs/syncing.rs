@@ -1,4 +1,4 @@
-//! When to ask for a sync: one at a time, and never in a loop.
+//! The pace of syncs: one at a time, and never in a loop.
 //!
 //! Syncs without a reason of this device's own, such as hints, which are for all devices of a server, mostly bring nothing, and
 //! then they get rarer. That must not hold up a log of which something is known to be missing, so the two are paced apart.
@@ -14,11 +14,11 @@ use crate::client::core::backoff::random_within;
 pub(super) struct Syncing {
     /// About how often to check without any reason.
     every: Duration,
-    /// Asked and not answered.
+    /// The sync that was asked for and is not answered.
     outstanding: Option<Outstanding>,
-    /// Of those that a log wants.
+    /// The pace of syncs that a log wants.
     wanted: Pace,
-    /// Of hints and checks.
+    /// The pace of hints and checks.
     routine: Pace,
     /// When to ask again because one that a log wanted was lost.
     again_at: Option<Instant>,
@@ -33,20 +33,20 @@ pub(super) struct Syncing {
 #[derive(Debug)]
 struct Outstanding {
     since: Instant,
-    /// When something came for it last.
+    /// When an answer to it came last.
     heard: Instant,
-    fruitful: bool,
-    /// A log wanted it.
+    has_progress: bool,
+    /// Whether a log wanted it.
     wanted: bool,
 }
 
-/// How often to ask.
+/// A pace that slows down while syncs bring nothing.
 #[derive(Debug, Default)]
 struct Pace {
     /// When the next one may follow, after those that brought nothing.
     not_before: Option<Instant>,
     /// How many in a row brought nothing.
-    fruitless: u32,
+    in_vain: u32,
 }
 
 impl Pace {
@@ -56,13 +56,13 @@ impl Pace {
 
     fn forget_what_is_long_ago(&mut self, now: Instant) {
         if self.not_before.is_some_and(|at| at + LONGEST_DELAY < now) {
-            self.fruitless = 0;
+            self.in_vain = 0;
         }
     }
 
     fn back_off(&mut self, now: Instant, rng: &mut StdRng) {
-        let ceiling = SHORTEST_DELAY.saturating_mul(2_u32.saturating_pow(self.fruitless)).min(LONGEST_DELAY);
-        self.fruitless = self.fruitless.saturating_add(1);
+        let ceiling = SHORTEST_DELAY.saturating_mul(2_u32.saturating_pow(self.in_vain)).min(LONGEST_DELAY);
+        self.in_vain = self.in_vain.saturating_add(1);
         self.not_before = Some(now + ceiling / 2 + random_within(rng, ceiling / 2));
     }
 }
@@ -90,10 +90,10 @@ impl Syncing {
     /// A connection is there, and its `Hello` began a sync.
     pub(super) fn handle_connected(&mut self, now: Instant, rng: &mut StdRng) {
         // Reconnecting has a backoff of its own.
-        self.all_is_well();
+        self.reset_pace();
         self.begin(now, rng, false);
-        // Being up to date is no fault.
-        self.handle_fruit(now);
+        // A device that is up to date gets nothing, and is not slowed down for that.
+        self.handle_progress(now);
     }
 
     pub(super) fn handle_connection_lost(&mut self) {
@@ -105,21 +105,21 @@ impl Syncing {
 
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
         self.reading = reading;
-        self.handle_sign(now);
+        self.handle_activity(now);
     }
 
-    /// The server is at work.
-    pub(super) fn handle_sign(&mut self, now: Instant) {
+    /// The server is at work on the sync.
+    pub(super) fn handle_activity(&mut self, now: Instant) {
         if let Some(outstanding) = &mut self.outstanding {
             outstanding.heard = now;
         }
     }
 
-    /// An entry was taken.
-    pub(super) fn handle_fruit(&mut self, now: Instant) {
-        self.handle_sign(now);
+    /// The sync has brought something.
+    pub(super) fn handle_progress(&mut self, now: Instant) {
+        self.handle_activity(now);
         if let Some(outstanding) = &mut self.outstanding {
-            outstanding.fruitful = true;
+            outstanding.has_progress = true;
         }
     }
 
@@ -169,15 +169,15 @@ impl Syncing {
         self.wanted.forget_what_is_long_ago(now);
         self.routine.forget_what_is_long_ago(now);
         let wanted = wanted || self.again_at.is_some();
-        self.outstanding = Some(Outstanding { since: now, heard: now, fruitful: false, wanted });
+        self.outstanding = Some(Outstanding { since: now, heard: now, has_progress: false, wanted });
         self.hint_at = None;
         self.again_at = None;
         self.check_at = Some(now + self.every * 3 / 4 + random_within(rng, self.every / 2));
     }
 
     fn learn(&mut self, now: Instant, rng: &mut StdRng, ended: &Outstanding) {
-        if ended.fruitful {
-            return self.all_is_well();
+        if ended.has_progress {
+            return self.reset_pace();
         }
         self.routine.back_off(now, rng);
         if ended.wanted {
@@ -185,7 +185,7 @@ impl Syncing {
         }
     }
 
-    fn all_is_well(&mut self) {
+    fn reset_pace(&mut self) {
         self.wanted = Pace::default();
         self.routine = Pace::default();
     }

@@ -1,13 +1,13 @@
-//! One publish that is not settled.
+//! One send that is not settled.
 
 use std::time::Instant;
 
 use prost::Message as _;
 
-use super::wire;
+use super::{Unsettled, wire};
 use crate::{
     Recipient,
-    client::{LocalId, PublishError, SendState, store::SavedPublish},
+    client::{LocalId, PublishError, SendState, device_store::SavedPublish},
     proto::pb,
 };
 
@@ -16,28 +16,30 @@ pub(super) struct Entry<T> {
     pub(super) waiter: Waiter<T>,
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
-    /// Given when it becomes the first of its conversation, and kept for all tries.
+    /// The publish number, given when it becomes the first of its conversation, and kept for all tries.
     pub(super) number: Option<u64>,
-    /// When to give up. `None`: never.
+    /// When to give it up. `None`: never.
     pub(super) deadline: Option<Instant>,
-    /// It was handed to a connection, by this process or an earlier one.
+    /// Whether it was handed to a connection, by this process or an earlier one.
     pub(super) travelled: bool,
-    /// The last try has no answer yet.
+    /// Whether the last try has no answer yet.
     unanswered: bool,
-    /// Something may have come of an earlier try: why that is not known.
+    /// Why an earlier try may have had an effect, if it may.
     doubt: Option<String>,
     /// How often it was refused for the moment.
     pub(super) refusals: u32,
-    /// The store has it.
+    /// Whether the store has it.
     pub(super) saved: bool,
+    /// The failed send in whose place it is sent.
+    pub(super) replaces: Option<LocalId>,
 }
 
-/// Who wants to know.
+/// The one who waits for an answer.
 #[derive(Debug)]
 pub(in crate::client::core) enum Waiter<T> {
-    /// Someone waits for the outcome.
+    /// Somebody waits for the outcome.
     Outcome(T),
-    /// Someone waits for it to be saved; the outcome will be an event.
+    /// Somebody waits until it is saved; the outcome will be an event.
     Taken(T),
     /// Nobody waits; the outcome will be an event.
     Nobody,
@@ -61,16 +63,17 @@ impl<T> Entry<T> {
             doubt: None,
             refusals: 0,
             saved: false,
+            replaces: None,
         }
     }
 
-    /// What an earlier process left behind; `None` if it makes no sense.
+    /// Loads the send of an earlier process; `None` if it makes no sense.
     pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
         let number = (saved.number > 0).then_some(saved.number);
         let content = pb::Content::decode(&saved.content[..]).ok()?;
         Some(Self {
             number,
-            // It may have.
+            // It may have been.
             travelled: number.is_some(),
             unanswered: number.is_some(),
             saved: true,
@@ -88,11 +91,17 @@ impl<T> Entry<T> {
         }
     }
 
-    pub(super) fn state(&self) -> SendState {
-        if self.travelled { SendState::Sent } else { SendState::Pending }
+    pub(super) fn unsettled(&self, local_id: LocalId) -> Unsettled {
+        Unsettled {
+            local_id,
+            to: self.to.clone(),
+            content: self.content.clone().into(),
+            state: if self.travelled { SendState::Sent } else { SendState::Pending },
+            error: None,
+        }
     }
 
-    /// It is handed to a connection.
+    /// The send is handed to a connection.
     pub(super) fn handle_sent(&mut self) {
         if self.unanswered {
             self.doubt = Some("the answer to an earlier try was lost".to_owned());
@@ -101,7 +110,7 @@ impl<T> Entry<T> {
         self.unanswered = true;
     }
 
-    /// The last try was answered with a no, and perhaps nothing came of it.
+    /// The last try was refused. It may have had an effect all the same.
     pub(super) fn handle_refused(&mut self, refused: &pb::Refused) {
         self.unanswered = false;
         if !wire::kind(refused).is_certain() {
@@ -109,7 +118,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// What a last refusal comes to: one that says nothing about the tries before must not invite to another one.
+    /// Returns the outcome after a last refusal. A refusal says nothing about the tries before, so it must not invite to another one.
     pub(super) fn refused(&self, error: PublishError) -> PublishError {
         match &self.doubt {
             Some(reason) if error.is_retryable() => PublishError::Unconfirmed { reason: reason.clone() },
@@ -117,7 +126,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// What it comes to when it is given up.
+    /// Returns the outcome after it was given up.
     pub(super) fn given_up(&self, error: &PublishError) -> PublishError {
         match &self.doubt {
             Some(reason) => PublishError::Unconfirmed { reason: reason.clone() },
@@ -129,7 +138,7 @@ impl<T> Entry<T> {
     }
 }
 
-/// A publish that failed for good and that the application has not discarded.
+/// A send that has failed for good and that the application has not discarded.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) to: Recipient,
@@ -144,6 +153,16 @@ impl Failed {
             content: pb::Content::decode(&saved.content[..]).ok()?,
             error: wire::decode_failure(&saved.failure),
         })
+    }
+
+    pub(super) fn unsettled(&self, local_id: LocalId) -> Unsettled {
+        Unsettled {
+            local_id,
+            to: self.to.clone(),
+            content: self.content.clone().into(),
+            state: SendState::Failed,
+            error: Some(self.error.clone()),
+        }
     }
 
     pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {

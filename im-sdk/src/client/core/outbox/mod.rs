@@ -1,5 +1,5 @@
-//! Publishes on their way: saved first, then sent under a number that never changes, until they are answered. At most one
-//! per conversation is unanswered, the rest wait in order.
+//! Sends on their way: each is saved first, then published under a number that never changes, until it is answered. At most one
+//! of each conversation is unanswered, the others wait in order.
 //!
 //! ```text
 //!  push --> first of its conversation? -- yes --> gets a number --> saved --> ready --> sent --> resolved
@@ -28,42 +28,56 @@ use self::{
 use crate::{
     Content, Recipient,
     client::{
-        Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, QueuedSend,
-        SendError, SendState,
-        core::{backoff::random_within, session::Limits},
-        store::Saved,
+        Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, SendError,
+        SendState,
+        core::{backoff::random_within, origin, session::Limits},
+        device_store::Saved,
     },
     proto::{frame, pb},
 };
 
-/// What became of a publish.
+/// The outcome of a send.
 pub(crate) type Outcome = Result<Published, PublishError>;
 
 /// Whether a send was taken.
 pub(crate) type Taken = Result<LocalId, SendError>;
 
-/// All publishes that are not settled yet. `T` is how the owner knows again who waits.
+/// A send that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    pub(crate) local_id: LocalId,
+    pub(crate) to: Recipient,
+    pub(crate) content: Content,
+    pub(crate) state: SendState,
+    /// Why it has failed, if it has.
+    pub(crate) error: Option<PublishError>,
+}
+
+/// All sends that are not settled. `T` is the ticket of who waits.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
-    /// How long a publish may take that someone waits for.
+    /// The time limit of a send whose outcome somebody waits for, unless it has one of its own.
     timeout: Duration,
     /// In the order in which the application made them.
     entries: BTreeMap<LocalId, Entry<T>>,
     failed: BTreeMap<LocalId, Failed>,
     queues: Queues,
     deadlines: BTreeSet<(Instant, LocalId)>,
-    /// What changed since it was saved last.
+    /// The sends that are to be saved.
     unsaved: BTreeSet<LocalId>,
-    /// What every publish says of the store; 0: nothing.
+    /// The random number of the store, which goes with every publish; 0: none.
     installation: u64,
+    /// Failed sends that are sent anew and are not saved as such yet.
+    retried: BTreeSet<LocalId>,
     resolved: VecDeque<(T, Outcome)>,
+    settled: VecDeque<(LocalId, Outcome)>,
     taken: VecDeque<(T, Taken)>,
     events: VecDeque<Event>,
     next_local_id: u64,
 }
 
 impl<T> Outbox<T> {
-    /// What an earlier process left behind goes on. `installation` is for a new store, whose numbers begin at 1: no clock is
+    /// Goes on with the sends of earlier processes. `installation` is for a new store, whose numbers begin at 1: no clock is
     /// asked, so a wrong one costs nothing. A store of an earlier version goes on without one.
     pub(super) fn new(timeout: Duration, saved: &Saved, installation: u64) -> Self {
         let is_new = saved.next_number == 0 && saved.installation == 0;
@@ -77,7 +91,9 @@ impl<T> Outbox<T> {
             deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
             installation,
+            retried: BTreeSet::new(),
             resolved: VecDeque::new(),
+            settled: VecDeque::new(),
             taken: VecDeque::new(),
             events: VecDeque::new(),
             next_local_id: saved.next_local_id.max(1),
@@ -86,25 +102,54 @@ impl<T> Outbox<T> {
         outbox
     }
 
-    /// Takes a publish, or says at once why that cannot be.
+    /// Takes a send, or refuses it at once.
     pub(super) fn push(
         &mut self,
         now: Instant,
         waiter: Waiter<T>,
         to: Recipient,
         content: Content,
+        within: Option<Duration>,
         limits: Limits,
     ) {
-        if self.entries.len() >= MAX_QUEUED_PUBLISHES {
-            return self.refuse(waiter, SendError::QueueFull);
-        }
-        match wire::check(&to, content.into(), limits) {
-            Ok(content) => self.insert(now, waiter, to, content),
+        match self.check(&to, content.into(), limits) {
+            Ok(content) => {
+                let waits = matches!(waiter, Waiter::Outcome(_));
+                let within = within.or(waits.then_some(self.timeout));
+                let deadline = within.map(|within| now + within);
+                self.insert(Entry::new(waiter, to, content, deadline));
+            }
             Err(error) => self.refuse(waiter, error),
         }
     }
 
-    /// Answers for a publish that was never taken.
+    /// Sends what has failed anew, under a new id, which takes the place of the old one once it is saved. Gives the ticket
+    /// back if nothing has failed under this id, or it is sent anew already.
+    pub(super) fn retry(&mut self, ticket: T, failed: LocalId, limits: Limits) -> Result<(), T> {
+        let Some(old) = self.failed.get(&failed).filter(|_| !self.retried.contains(&failed)) else {
+            return Err(ticket);
+        };
+        let (to, content) = (old.to.clone(), old.content.clone());
+        match self.check(&to, content, limits) {
+            Ok(content) => {
+                self.retried.insert(failed);
+                let mut entry = Entry::new(Waiter::Taken(ticket), to, content, None);
+                entry.replaces = Some(failed);
+                self.insert(entry);
+            }
+            Err(error) => self.refuse(Waiter::Taken(ticket), error),
+        }
+        Ok(())
+    }
+
+    fn check(&self, to: &Recipient, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
+        if self.entries.len() >= MAX_QUEUED_PUBLISHES {
+            return Err(SendError::QueueFull);
+        }
+        wire::check(to, content, limits)
+    }
+
+    /// Answers for a send that was never taken.
     pub(super) fn refuse(&mut self, waiter: Waiter<T>, error: SendError) {
         match waiter {
             Waiter::Outcome(ticket) => self.resolved.push_back((ticket, Err(error.into()))),
@@ -113,7 +158,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Answers for a publish while the client is stopped.
+    /// Answers for a send while the client is stopped.
     pub(super) fn refuse_stopped(&mut self, ticket: T, reason: String) {
         self.resolved.push_back((ticket, Err(PublishError::Stopped { reason })));
     }
@@ -122,23 +167,25 @@ impl<T> Outbox<T> {
     pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;
-            match wire::fit(
-                wire::publish(number, self.installation, &entry.to, entry.content.clone()),
-                limits,
-            ) {
+            let origin = match self.installation {
+                0 => 0,
+                installation => origin::seal(installation, local_id),
+            };
+            let publish = wire::publish(number, self.installation, origin, &entry.to, entry.content.clone());
+            match wire::fit(publish, limits) {
                 Ok(body) => {
                     entry.handle_sent();
                     self.queues.sent(now, number);
                     return Some(frame::encode(body));
                 }
-                // The limit shrank with another server.
+                // This server allows less than the one before.
                 Err(error) => self.give_up(local_id, &error.into()),
             }
         }
         None
     }
 
-    /// The server's answer. One to a publish that is settled already means nothing any more.
+    /// The server answers. An answer to a settled publish is ignored.
     pub(super) fn handle_result(&mut self, now: Instant, rng: &mut StdRng, result: pb::PublishResult) {
         let number = result.number;
         let Some(local_id) = self.queues.answered(number) else { return };
@@ -162,12 +209,12 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Nothing will answer what was sent: it is sent again.
+    /// The connection is lost: unanswered publishes are sent again.
     pub(super) fn handle_connection_lost(&mut self) {
         self.queues.handle_connection_lost();
     }
 
-    /// `error` is what is told of one that was never sent.
+    /// Time has passed. `error` is for sends that were never handed to a connection.
     pub(super) fn handle_timeout(&mut self, now: Instant, error: &PublishError) {
         while let Some(&(at, local_id)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, local_id));
@@ -176,7 +223,7 @@ impl<T> Outbox<T> {
         self.queues.handle_timeout(now);
     }
 
-    /// Gives up what someone waits for. The rest stays and waits for a later connection, or a later process.
+    /// Gives up the sends whose outcome somebody waits for. The others wait for a later connection, or a later process.
     pub(super) fn fail_waiting(&mut self, error: &PublishError) {
         let waits = |entry: &Entry<T>| matches!(entry.waiter, Waiter::Outcome(_));
         let waiting: Vec<LocalId> =
@@ -184,11 +231,12 @@ impl<T> Outbox<T> {
         waiting.into_iter().for_each(|local_id| self.give_up(local_id, error));
     }
 
-    /// The application wants nothing to do with it any more. False: it is on its way, or unknown.
+    /// Forgets a send that has failed or was never handed to a connection. Returns `false` for any other one.
     pub(super) fn discard(&mut self, local_id: LocalId) -> bool {
         let waits = |entry: &Entry<T>| matches!(entry.waiter, Waiter::Nobody) && !entry.travelled;
         if self.entries.get(&local_id).is_some_and(waits) {
             self.remove(local_id);
+            self.settled.push_back((local_id, Err(PublishError::Discarded)));
         } else if self.failed.remove(&local_id).is_none() {
             return false;
         }
@@ -196,25 +244,23 @@ impl<T> Outbox<T> {
         true
     }
 
-    /// What was sent without waiting for the outcome and is not settled.
-    pub(super) fn list(&self) -> Vec<QueuedSend> {
-        let queued = |local_id: &LocalId, to: &Recipient, content: &pb::Content, state| QueuedSend {
-            local_id: *local_id,
-            to: to.clone(),
-            content: Some(content.clone()).into(),
-            state,
-        };
-        let failed = self.failed.iter().map(|(id, one)| queued(id, &one.to, &one.content, SendState::Failed));
+    /// Sends that are not settled, without those whose outcome somebody waits for.
+    pub(super) fn list(&self) -> Vec<Unsettled> {
+        let failed = self.failed.iter().map(|(local_id, failed)| failed.unsettled(*local_id));
         let waits = |(_, entry): &(&LocalId, &Entry<T>)| !matches!(entry.waiter, Waiter::Outcome(_));
         let waiting = self.entries.iter().filter(waits);
         let mut list: Vec<_> =
-            failed.chain(waiting.map(|(id, one)| queued(id, &one.to, &one.content, one.state()))).collect();
-        list.sort_by_key(|queued| queued.local_id);
+            failed.chain(waiting.map(|(local_id, entry)| entry.unsettled(*local_id))).collect();
+        list.sort_by_key(|unsettled| unsettled.local_id);
         list
     }
 
     pub(super) fn poll_resolved(&mut self) -> Option<(T, Outcome)> {
         self.resolved.pop_front()
+    }
+
+    pub(super) fn poll_settled(&mut self) -> Option<(LocalId, Outcome)> {
+        self.settled.pop_front()
     }
 
     pub(super) fn poll_taken(&mut self) -> Option<(T, Taken)> {
@@ -230,14 +276,19 @@ impl<T> Outbox<T> {
         [deadline, self.queues.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Nothing waits for anything.
+    /// Returns `true` if all sends are settled.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Something was sent and not answered.
+    /// Returns `true` if a publish is unanswered.
     pub(super) fn is_unanswered(&self) -> bool {
         self.queues.is_unanswered()
+    }
+
+    /// Returns the send whose publish has this origin, if it is one of this store.
+    pub(super) fn sent_with(&self, origin: u64) -> Option<LocalId> {
+        origin::open(self.installation, origin, self.next_local_id)
     }
 
     pub(super) fn next_local_id(&self) -> u64 {
@@ -252,13 +303,12 @@ impl<T> Outbox<T> {
         self.installation
     }
 
-    fn insert(&mut self, now: Instant, waiter: Waiter<T>, to: Recipient, content: pb::Content) {
+    fn insert(&mut self, entry: Entry<T>) {
         let local_id = LocalId::from_u64(self.next_local_id);
         self.next_local_id += 1;
-        let deadline = matches!(waiter, Waiter::Outcome(_)).then(|| now + self.timeout);
-        self.deadlines.extend(deadline.map(|at| (at, local_id)));
+        self.deadlines.extend(entry.deadline.map(|at| (at, local_id)));
         self.unsaved.insert(local_id);
-        self.enqueue(local_id, Entry::new(waiter, to, content, deadline));
+        self.enqueue(local_id, entry);
     }
 
     fn enqueue(&mut self, local_id: LocalId, entry: Entry<T>) {
@@ -269,7 +319,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// The first of a conversation gets its number, unless it has one.
+    /// Numbers the first send of a conversation, unless it has a number.
     fn number(&mut self, local_id: LocalId) {
         if let Some(entry) = self.entries.get_mut(&local_id)
             && entry.number.is_none()
@@ -290,12 +340,17 @@ impl<T> Outbox<T> {
         let Some(entry) = self.remove(local_id) else { return };
         match entry.waiter {
             Waiter::Outcome(ticket) => self.resolved.push_back((ticket, outcome)),
-            Waiter::Taken(_) | Waiter::Nobody => self.settle(local_id, entry.to, entry.content, outcome),
+            Waiter::Taken(ticket) => {
+                self.taken.push_back((ticket, Ok(local_id)));
+                self.settle(local_id, entry.to, entry.content, outcome);
+            }
+            Waiter::Nobody => self.settle(local_id, entry.to, entry.content, outcome),
         }
     }
 
-    /// Tells the application what became of a send. A failure stays until it is discarded.
+    /// Tells the application the outcome of a send. A failure stays until it is discarded or retried.
     fn settle(&mut self, local_id: LocalId, to: Recipient, content: pb::Content, outcome: Outcome) {
+        self.settled.push_back((local_id, outcome.clone()));
         match outcome {
             Ok(Published { message_id, answer }) => {
                 self.events.push_back(Event::Published { local_id, message_id, answer });
@@ -310,7 +365,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// Takes a publish out and lets the next one of its conversation go.
+    /// Removes a send and lets the next one of its conversation go.
     fn remove(&mut self, local_id: LocalId) -> Option<Entry<T>> {
         let entry = self.entries.remove(&local_id)?;
         self.unsaved.insert(local_id);

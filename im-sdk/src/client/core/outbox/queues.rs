@@ -1,4 +1,4 @@
-//! Which publish may go: the first of each conversation, in the order of their numbers.
+//! The order of publishes: the first of each conversation may go, in the order of their numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -12,7 +12,7 @@ use crate::{Recipient, client::LocalId};
 pub(super) struct Queues {
     /// Each conversation's publishes, first come first.
     conversations: HashMap<Recipient, VecDeque<LocalId>>,
-    /// Everything that has a number.
+    /// All sends with a number.
     numbered: BTreeMap<u64, LocalId>,
     /// Saved, and neither sent nor delayed.
     ready: BTreeSet<u64>,
@@ -46,14 +46,14 @@ impl Queues {
         self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
-    /// Whether it is the first of its conversation.
+    /// Adds a send. Returns `true` if it is the first of its conversation.
     pub(super) fn push(&mut self, to: &Recipient, local_id: LocalId) -> bool {
         let conversation = self.conversations.entry(to.clone()).or_default();
         conversation.push_back(local_id);
         conversation.len() == 1
     }
 
-    /// A new number, not to be used before it is saved.
+    /// Gives a new number, not to be used before it is saved.
     pub(super) fn number(&mut self, local_id: LocalId) -> u64 {
         let number = self.next_number;
         self.next_number = number.saturating_add(1);
@@ -70,7 +70,7 @@ impl Queues {
         }
     }
 
-    /// What may go next, when no more than `max_inflight` may be unanswered.
+    /// Returns the next send to publish, while no more than `max_inflight` are unanswered.
     pub(super) fn next_ready(&self, max_inflight: usize) -> Option<(u64, LocalId)> {
         let number = self.ready.first().filter(|_| self.sent.len() < max_inflight)?;
         Some((*number, *self.numbered.get(number)?))
@@ -81,7 +81,7 @@ impl Queues {
         self.sent.insert(number, now + REPEAT_AFTER);
     }
 
-    /// An answer came; whom it is for, if anyone.
+    /// An answer came. Returns the send that it is for, if there is one.
     pub(super) fn answered(&mut self, number: u64) -> Option<LocalId> {
         self.sent.remove(&number)?;
         self.numbered.get(&number).copied()
@@ -113,7 +113,7 @@ impl Queues {
         !self.sent.is_empty()
     }
 
-    /// Takes one out. If another one is the first of its conversation now, that comes back.
+    /// Removes a send. Returns the one that is the first of its conversation now.
     pub(super) fn remove(
         &mut self,
         to: &Recipient,
@@ -135,7 +135,7 @@ impl Queues {
         first
     }
 
-    /// As many as the server allows at once: few.
+    /// Looks at all of them: servers allow few at once.
     fn repeat_at(&self) -> Option<Instant> {
         self.sent.values().min().copied()
     }

@@ -1,36 +1,46 @@
-//! What of the outbox goes to the store and comes from it.
+//! Saving and loading of the outbox.
 
 use super::{
     Outbox, Waiter,
     entry::{Entry, Failed},
     failure,
 };
-use crate::client::{LocalId, SendError, store::SavedPublish};
+use crate::client::{LocalId, SendError, device_store::SavedPublish};
 
 impl<T> Outbox<T> {
     pub(in crate::client::core) fn has_unsaved(&self) -> bool {
         !self.unsaved.is_empty()
     }
 
-    /// What to save and what to forget. It counts as saved.
+    /// Returns the sends to save and those to forget. They count as saved.
     pub(in crate::client::core) fn poll_save(&mut self) -> (Vec<SavedPublish>, Vec<u64>) {
         let (mut put, mut remove) = (Vec::new(), Vec::new());
         for local_id in std::mem::take(&mut self.unsaved) {
-            let entry = self.entries.get(&local_id).map(|entry| entry.save(local_id));
-            match entry.or_else(|| Some(self.failed.get(&local_id)?.save(local_id))) {
-                Some(publish) => put.push(publish),
-                None => remove.push(local_id.as_u64()),
+            if let Some(entry) = self.entries.get(&local_id) {
+                put.push(entry.save(local_id));
+                // A retry and the end of what has failed are saved together, or neither is.
+                remove.extend(entry.replaces.map(LocalId::as_u64));
+            } else if self.retried.contains(&local_id) {
+                // Its retry is in the same batch.
+            } else if let Some(failed) = self.failed.get(&local_id) {
+                put.push(failed.save(local_id));
+            } else {
+                remove.push(local_id.as_u64());
             }
         }
         (put, remove)
     }
 
-    /// It was saved: sends are taken, and numbers can be used.
+    /// The batch was saved: its sends are taken, and their numbers can be used.
     pub(in crate::client::core) fn handle_saved(&mut self, put: &[SavedPublish]) {
         for saved in put {
             let local_id = LocalId::from_u64(saved.local_id);
             let Some(entry) = self.entries.get_mut(&local_id) else { continue };
             entry.saved = true;
+            if let Some(failed) = entry.replaces.take() {
+                self.failed.remove(&failed);
+                self.retried.remove(&failed);
+            }
             if let Waiter::Taken(_) = entry.waiter
                 && let Waiter::Taken(ticket) = std::mem::replace(&mut entry.waiter, Waiter::Nobody)
             {
@@ -42,7 +52,7 @@ impl<T> Outbox<T> {
         }
     }
 
-    /// It was not saved: what is new was not taken, the rest is to be saved later.
+    /// The batch was not saved: its new sends are refused, the others are to be saved later.
     pub(in crate::client::core) fn handle_not_saved(
         &mut self,
         put: &[SavedPublish],
@@ -56,6 +66,7 @@ impl<T> Outbox<T> {
             if self.entries.get(&local_id).is_some_and(|entry| !entry.saved)
                 && let Some(entry) = self.remove(local_id)
             {
+                entry.replaces.map(|failed| self.retried.remove(&failed));
                 self.refuse(entry.waiter, error.clone());
             }
         }

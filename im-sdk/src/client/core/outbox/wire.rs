@@ -1,4 +1,4 @@
-//! Publishes and their results as they travel and as they are stored.
+//! Encoding of publishes and their results, for the connection and the store.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::{
 pub(super) fn publish(
     number: u64,
     installation: u64,
+    origin: u64,
     to: &Recipient,
     content: pb::Content,
 ) -> pb::frame::Body {
@@ -22,12 +23,19 @@ pub(super) fn publish(
         Recipient::User(user) => (user.to_string(), String::new()),
         Recipient::Channel(channel) => (String::new(), channel.to_string()),
     };
-    pb::frame::Body::Publish(pb::Publish { number, to, content: Some(content), channel, installation })
+    pb::frame::Body::Publish(pb::Publish {
+        number,
+        to,
+        content: Some(content),
+        channel,
+        installation,
+        origin,
+    })
 }
 
-/// The content, if it is one and fits under the longest number, so that what is taken here fits later too.
+/// Checks that a content is not empty and fits into a frame whatever its number will be.
 pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Result<pb::Content, SendError> {
-    // A kind that this version does not know is passed on as it came.
+    // A kind that this version does not know is passed on unchanged.
     if content::is_empty(&content) || content::edit(&content).is_some_and(content::is_empty) {
         return Err(SendError::NoContent);
     }
@@ -35,13 +43,13 @@ pub(super) fn check(to: &Recipient, content: pb::Content, limits: Limits) -> Res
     if bytes > MAX_CONTENT_BYTES {
         return Err(SendError::TooLarge { bytes, limit: MAX_CONTENT_BYTES });
     }
-    match fit(publish(u64::MAX, u64::MAX, to, content), limits)? {
+    match fit(publish(u64::MAX, u64::MAX, u64::MAX, to, content), limits)? {
         pb::frame::Body::Publish(pb::Publish { content: Some(content), .. }) => Ok(content),
         _ => Err(SendError::NoContent),
     }
 }
 
-/// The frame back, if the server takes its size.
+/// Returns the frame if the server takes its size.
 pub(super) fn fit(body: pb::frame::Body, limits: Limits) -> Result<pb::frame::Body, SendError> {
     let frame = pb::Frame { body: Some(body) };
     let bytes = frame.encoded_len();
@@ -61,7 +69,7 @@ pub(super) fn outcome(result: pb::PublishResult) -> Result<Published, pb::Refuse
     }
 }
 
-/// A refusal that says nothing about what came of it.
+/// A refusal that leaves the outcome open.
 fn unknown(reason: String) -> pb::Refused {
     pb::Refused { kind: pb::RefusalKind::Unspecified.into(), reason, ..Default::default() }
 }
@@ -70,7 +78,7 @@ pub(super) fn kind(refused: &pb::Refused) -> RefusalKind {
     pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from)
 }
 
-/// What is told of a refusal after which there is no further try.
+/// The error of a refusal after which there is no further try.
 pub(super) fn refusal(refused: pb::Refused) -> PublishError {
     let (kind, retry_after) = (kind(&refused), retry_after(&refused));
     let pb::Refused { reason, code, .. } = refused;
@@ -85,7 +93,7 @@ fn retry_after(refused: &pb::Refused) -> Option<Duration> {
     (refused.retry_after_ms > 0).then(|| Duration::from_millis(refused.retry_after_ms.into()))
 }
 
-/// Why a publish failed, as it is stored.
+/// Encodes a failure for the store.
 pub(super) fn encode_failure(error: &PublishError) -> Vec<u8> {
     let refused = match error {
         PublishError::Refused { kind, reason, code, retry_after } => pb::Refused {
@@ -108,7 +116,7 @@ pub(super) fn decode_failure(failure: &[u8]) -> PublishError {
     refusal(pb::Refused::decode(failure).unwrap_or_default())
 }
 
-/// When to try again without asking the application: `attempts` is how often it was refused before.
+/// The delay before the next try, if there is to be one: `attempts` is how often it was refused before.
 pub(super) fn retry_delay(refused: &pb::Refused, attempts: u32) -> Option<Duration> {
     let delay = retry_after(refused)?;
     let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));

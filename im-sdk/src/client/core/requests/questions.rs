@@ -1,4 +1,4 @@
-//! Questions about the past as they travel.
+//! Encoding of requests for history and search.
 
 use crate::{
     Conversation, HistoryQuery, HistoryRange, Search,
@@ -6,8 +6,8 @@ use crate::{
     proto::pb::{self, request::Question},
 };
 
-/// Where the page after this one begins, in the direction that was asked for. `next` is 0 where an older back end did not
-/// say it.
+/// Returns where the next page begins, in the direction that was asked for. `next` is 0 where an older back end did not say
+/// it.
 pub(in crate::client::core) fn next(
     asked: &pb::HistoryRequest,
     history: &pb::History,
@@ -22,7 +22,7 @@ pub(in crate::client::core) fn next(
     Some(if is_forward { HistoryRange::After(seq) } else { HistoryRange::Before(seq) })
 }
 
-/// The question as it travels.
+/// Encodes a request for history.
 pub(in crate::client::core) fn history(
     conversation: Conversation,
     query: HistoryQuery,
@@ -50,7 +50,7 @@ pub(in crate::client::core) fn history(
     Question::History(asked)
 }
 
-/// The same for a search.
+/// Encodes a search.
 pub(in crate::client::core) fn search(search: Search, limit: u32) -> Question {
     use pb::search_request::Conversation as Asked;
     let conversation = search.conversation.map(|conversation| match conversation {

@@ -44,8 +44,13 @@ fn logs(acts: &[Act]) -> [Vec<pb::Push>; 2] {
         let is_deletion = act.what == 4 && target.is_some();
         let log = usize::from(in_team && !is_deletion);
         let from = if act.by_alice || is_deletion { "alice" } else { "bob" };
-        let message =
-            pb::Message { id: number, from: from.into(), to: String::new(), content: Some(content.into()) };
+        let message = pb::Message {
+            id: number,
+            from: from.into(),
+            to: String::new(),
+            content: Some(content.into()),
+            ..Default::default()
+        };
         let seq = logs[log].len() as u64 + 1;
         logs[log].push(pb::Push { message: Some(message), channel: LOGS[log].into(), seq });
     }
@@ -124,7 +129,7 @@ impl<'a> Device<'a> {
     fn new(logs: &'a [Vec<pb::Push>; 2]) -> Self {
         let store = MemoryStore::new();
         let start = |channel: &str| SavedCursor { channel: channel.to_owned(), seq: 0, id: 0 };
-        let batch = crate::client::store::Batch {
+        let batch = crate::client::device_store::Batch {
             user: "alice".to_owned(),
             cursors: LOGS.map(start).into(),
             ..Default::default()

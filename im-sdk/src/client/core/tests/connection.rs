@@ -256,7 +256,7 @@ fn rounds_that_failed_are_the_last_to_be_tried_again() {
     let Action::Connect(rounds) = test.action() else { panic!("no race") };
     let endpoint = rounds[1].quic.clone().unwrap();
     test.core.handle_established(test.now, Via { transport: Transport::Quic, endpoint }, 1);
-    assert_eq!(test.core.order.rounds(), [rounds[1].clone(), rounds[0].clone()]);
+    assert_eq!(test.core.endpoints.rounds(), [rounds[1].clone(), rounds[0].clone()]);
 }
 
 #[test]

@@ -23,8 +23,8 @@ use rand::SeedableRng as _;
 use super::*;
 use crate::{
     client::{
-        Log, MemoryStore, PublishError, Published, ResetReason, SendState, State, Store as _, StoreError,
-        Transport, config::STABLE_AFTER, store::SavedCursor,
+        DeviceStore as _, Log, MemoryStore, PublishError, Published, ResetReason, SendState, State,
+        StoreError, Transport, config::STABLE_AFTER, device_store::SavedCursor,
     },
     id::{ChannelId, UserId},
 };
@@ -166,11 +166,11 @@ impl Harness {
     }
 
     fn publish(&mut self, ticket: u32, to: &str) {
-        self.core.handle_publish(self.now, ticket, recipient(to), Content::text("hi"));
+        self.core.handle_publish(self.now, ticket, recipient(to), Content::text("hi"), None);
     }
 
     fn send(&mut self, ticket: u32, to: &str) {
-        self.core.handle_send(self.now, ticket | SEND, recipient(to), Content::text("hi"));
+        self.core.handle_send(self.now, ticket | SEND, recipient(to), Content::text("hi"), None);
     }
 
     /// Sends, and takes the id.
@@ -229,7 +229,8 @@ fn refused(number: u64, kind: pb::RefusalKind, retry_after_ms: u32) -> pb::frame
 
 fn push(id: u64, from: &str) -> pb::frame::Body {
     let content = Some(Content::text("hello").into());
-    let message = pb::Message { id, from: from.to_owned(), to: "alice".to_owned(), content };
+    let message =
+        pb::Message { id, from: from.to_owned(), to: "alice".to_owned(), content, ..Default::default() };
     pb::frame::Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 

@@ -42,15 +42,15 @@ fn the_servers_limits_hold() {
     test.receive(accepted(2));
     assert_eq!(test.sent_publish().number, 4);
     let bob = recipient("bob");
-    test.core.handle_publish(test.now, 9, bob.clone(), Content::text("x".repeat(1000)));
-    test.core.handle_publish(test.now, 10, bob, Content::default());
+    test.core.handle_publish(test.now, 9, bob.clone(), Content::text("x".repeat(1000)), None);
+    test.core.handle_publish(test.now, 10, bob, Content::default(), None);
     assert_eq!(test.resolved()[1..], [(9, Err("too_large")), (10, Err("no_content"))]);
 }
 
 #[test]
 fn a_limit_that_shrank_refuses_what_waited() {
     let mut test = Harness::new();
-    test.core.handle_publish(test.now, 1, recipient("bob"), Content::text("x".repeat(1000)));
+    test.core.handle_publish(test.now, 1, recipient("bob"), Content::text("x".repeat(1000)), None);
     test.publish(2, "bob");
     test.core.handle_connect(test.now);
     test.connect_all_the_way();
@@ -134,7 +134,7 @@ fn an_empty_text_is_no_content_unless_it_says_something_else() {
     ];
     for (content, is_refused) in contents {
         assert_eq!(content.is_empty(), is_refused && content.as_change().is_none());
-        test.core.handle_publish(test.now, 1, recipient("bob"), content.clone());
+        test.core.handle_publish(test.now, 1, recipient("bob"), content.clone(), None);
         let refused = test.core.poll_resolved().map(|(_, outcome)| outcome);
         assert_eq!(refused, is_refused.then_some(Err(PublishError::NoContent)), "{content:?}");
     }
@@ -145,8 +145,8 @@ fn a_text_may_be_as_long_as_documented() {
     use crate::proto::limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES};
     let mut test = Harness::new();
     let text = |bytes| Content::text("x".repeat(bytes));
-    test.core.handle_publish(test.now, 1, recipient(&"n".repeat(64)), text(MAX_TEXT_BYTES));
-    test.core.handle_publish(test.now, 2, recipient("bob"), text(MAX_CONTENT_BYTES));
+    test.core.handle_publish(test.now, 1, recipient(&"n".repeat(64)), text(MAX_TEXT_BYTES), None);
+    test.core.handle_publish(test.now, 2, recipient("bob"), text(MAX_CONTENT_BYTES), None);
     let too_large = test.core.poll_resolved().unwrap();
     let PublishError::TooLarge { limit: MAX_CONTENT_BYTES, .. } = too_large.1.unwrap_err() else {
         panic!("another limit")

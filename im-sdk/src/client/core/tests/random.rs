@@ -71,7 +71,7 @@ impl Watch {
     pub(super) fn publish(&mut self, test: &mut Harness, to: u8) {
         let content = Content::text(self.published.to_string());
         let to = recipient(&format!("user{to}"));
-        test.core.handle_publish(test.now, self.published, to, content);
+        test.core.handle_publish(test.now, self.published, to, content, None);
         self.published += 1;
     }
 

@@ -84,9 +84,9 @@ impl Watch {
         self.published += 1;
         let content = Content::text(ticket.to_string());
         if waits {
-            test.core.handle_publish(test.now, ticket, to, content);
+            test.core.handle_publish(test.now, ticket, to, content, None);
         } else {
-            test.core.handle_send(test.now, ticket | SEND, to, content);
+            test.core.handle_send(test.now, ticket | SEND, to, content, None);
         }
     }
 
@@ -113,7 +113,7 @@ impl Watch {
 
     fn collect(&mut self, test: &mut Harness) {
         test.save();
-        for queued in test.core.queued() {
+        for queued in test.core.unsettled() {
             self.sends.insert(queued.local_id, queued.content.as_text().unwrap().to_owned());
         }
         while let Some((ticket, outcome)) = test.core.poll_resolved() {

@@ -22,7 +22,7 @@ fn ends(test: &mut Harness) -> Vec<(u64, &'static str, bool)> {
 }
 
 fn states(test: &Harness) -> Vec<(u64, &'static str)> {
-    test.core.queued().iter().map(|one| (one.local_id.as_u64(), one.state.as_str())).collect()
+    test.core.unsettled().iter().map(|one| (one.local_id.as_u64(), one.state.as_str())).collect()
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn numbers_never_go_back() {
     let mut seen = std::collections::BTreeMap::new();
     for round in 0..40 {
         let to = recipient("bob");
-        test.core.handle_send(test.now, round, to, Content::text(round.to_string()));
+        test.core.handle_send(test.now, round, to, Content::text(round.to_string()), None);
         if round % 3 > 0 {
             test.save();
         }
@@ -217,7 +217,7 @@ fn a_failure_stays_until_it_is_discarded() {
     assert!(!test.core.handle_discard(local_id));
     test.save();
     let mut test = test.crash();
-    assert_eq!((ends(&mut test), test.core.queued()[0].state), (vec![], SendState::Sent));
+    assert_eq!((ends(&mut test), test.core.unsettled()[0].state), (vec![], SendState::Sent));
 }
 
 #[test]
@@ -246,17 +246,17 @@ fn failures_are_bounded() {
     test.save();
     let saved = test.store.load().unwrap();
     assert_eq!((saved.outbox.len(), saved.outbox[0].local_id), (MAX_FAILED_SENDS, 6));
-    assert_eq!(test.core.queued().len(), MAX_FAILED_SENDS);
+    assert_eq!(test.core.unsettled().len(), MAX_FAILED_SENDS);
 }
 
 #[test]
 fn what_cannot_be_sent_is_not_taken() {
     let mut test = Harness::connected();
     let bob = recipient("bob");
-    test.core.handle_send(test.now, 1, bob.clone(), Content::text("x".repeat(1000)));
-    test.core.handle_send(test.now, 2, bob.clone(), Content::default());
+    test.core.handle_send(test.now, 1, bob.clone(), Content::text("x".repeat(1000)), None);
+    test.core.handle_send(test.now, 2, bob.clone(), Content::default(), None);
     test.core.handle_close(test.now, Duration::ZERO);
-    test.core.handle_send(test.now, 3, bob, Content::text("hi"));
+    test.core.handle_send(test.now, 3, bob, Content::text("hi"), None);
     test.save();
     let codes: Vec<_> = test.taken.iter().map(|(_, taken)| taken.as_ref().unwrap_err().code()).collect();
     assert_eq!(codes, ["too_large", "no_content", "closed"]);
@@ -294,4 +294,144 @@ fn a_store_of_another_user_is_not_used() {
     test.sent();
     test.receive(welcome());
     assert_eq!((test.core.state(), test.try_sent()), (State::Stopped, None));
+}
+
+/// The local id on a message that comes with this origin.
+fn pushed(test: &mut Harness, from: &str, origin: u64) -> Option<LocalId> {
+    let pb::frame::Body::Push(push) = push(99, from) else { panic!("no push") };
+    let message = push.message.map(|message| pb::Message { origin, ..message });
+    test.receive(pb::frame::Body::Push(pb::Push { message, ..push }));
+    let message = |event| if let Event::Message(message) = event { Some(message) } else { None };
+    test.events().into_iter().find_map(message).expect("the message").local_id
+}
+
+#[test]
+fn a_device_knows_its_own_sends_again_after_a_restart_too() {
+    let mut test = Harness::connected();
+    let sent = [test.taken("bob"), test.taken("carol")];
+    let origins = [test.sent_publish().origin, test.sent_publish().origin];
+    assert!(origins.iter().all(|origin| *origin > 1 << 16), "they say nothing: {origins:?}");
+    test.receive(accepted(1));
+    for _ in 0..2 {
+        assert_eq!(origins.map(|origin| pushed(&mut test, "alice", origin)), sent.map(Some));
+        assert_eq!(pushed(&mut test, "bob", origins[0]), None, "another user may say what he likes");
+        assert_eq!(pushed(&mut test, "alice", origins[0] ^ 1), None, "another device of this user");
+        assert_eq!(pushed(&mut test, "alice", 0), None);
+        test.save();
+        test = test.crash();
+        test.core.handle_connect(test.now);
+        test.connect_all_the_way();
+        test.drain();
+    }
+    // A publish that is sent again has the same origin, and another store another one.
+    let mut again = test.crash();
+    again.core.handle_connect(again.now);
+    again.connect_all_the_way();
+    assert_eq!(again.sent_publish().origin, origins[1]);
+    let mut other = Harness::seeded(2);
+    other.core.handle_connect(other.now);
+    other.connect_all_the_way();
+    assert_eq!(pushed(&mut other, "alice", origins[0]), None);
+}
+
+fn settled(test: &mut Harness) -> Vec<(u64, Result<(), &'static str>)> {
+    std::iter::from_fn(|| test.core.poll_settled())
+        .map(|(local_id, outcome)| (local_id.as_u64(), outcome.map(drop).map_err(|error| error.code())))
+        .collect()
+}
+
+/// Retries a failed send, and takes the id of the new one.
+fn retried(test: &mut Harness, failed: LocalId) -> LocalId {
+    assert_eq!(test.core.handle_retry(9, failed), Ok(()));
+    test.save();
+    test.taken.pop().expect("an answer").1.expect("taken")
+}
+
+#[test]
+fn outcomes_are_told_beside_the_events() {
+    let mut test = Harness::connected();
+    for _ in 0..3 {
+        test.taken("bob");
+    }
+    assert_eq!(settled(&mut test), []);
+    test.sent_publish();
+    test.receive(accepted(1));
+    test.sent_publish();
+    test.receive(refused(2, pb::RefusalKind::Rule, 0));
+    assert!(test.core.handle_discard(LocalId::from_u64(3)));
+    assert_eq!(settled(&mut test), [(1, Ok(())), (2, Err("refused")), (3, Err("discarded"))]);
+    assert_eq!(ends(&mut test), [(1, "published", false), (2, "refused", false)]);
+}
+
+#[test]
+fn a_send_with_a_limit_fails_when_it_is_over() {
+    let mut test = Harness::connected();
+    test.core.handle_send(test.now, 1, recipient("bob"), Content::text("hi"), Some(SECOND));
+    test.core.handle_send(test.now, 2, recipient("carol"), Content::text("hi"), Some(Duration::MAX));
+    test.save();
+    test.broken();
+    test.pass(SECOND - MS);
+    assert_eq!(ends(&mut test), []);
+    test.pass(MS);
+    assert_eq!(
+        (ends(&mut test), states(&test)),
+        (vec![(1, "timed_out", true)], vec![(1, "failed"), (2, "pending")])
+    );
+    assert_eq!(settled(&mut test), [(1, Err("timed_out"))]);
+}
+
+#[test]
+fn a_limit_that_is_over_before_the_send_is_saved_fails_it_too() {
+    let mut test = Harness::connected();
+    test.core.handle_send(test.now, 1, recipient("bob"), Content::text("hi"), Some(Duration::ZERO));
+    test.core.handle_timeout(test.now);
+    test.save();
+    assert_eq!(test.taken, [(1, Ok(LocalId::from_u64(1)))]);
+    assert_eq!((settled(&mut test), test.try_sent()), (vec![(1, Err("timed_out"))], None));
+}
+
+#[test]
+fn a_retry_takes_the_place_of_what_failed() {
+    let mut test = Harness::connected();
+    let failed = test.taken("bob");
+    assert_eq!(test.core.handle_retry(9, failed), Err(9), "it has not failed");
+    test.sent_publish();
+    test.receive(refused(1, pb::RefusalKind::TooMany, 0));
+    let new = retried(&mut test, failed);
+    assert_eq!((new.as_u64(), states(&test)), (2, vec![(2, "pending")]));
+    assert_eq!(test.core.handle_retry(9, failed), Err(9), "it was retried");
+    let mut test = test.crash();
+    assert_eq!((ends(&mut test), states(&test)), (vec![], vec![(2, "sent")]), "the failed one is forgotten");
+    test.core.handle_connect(test.now);
+    test.connect_all_the_way();
+    let publish = test.sent_publish();
+    assert_eq!((publish.number, publish.content.map(Content::from)), (2, Some(Content::text("hi"))));
+    test.receive(accepted(2));
+    assert_eq!(ends(&mut test), [(2, "published", false)]);
+}
+
+#[test]
+fn a_retry_that_cannot_be_saved_leaves_what_failed() {
+    let mut test = Harness::connected();
+    let failed = test.taken("bob");
+    test.sent_publish();
+    test.receive(refused(1, pb::RefusalKind::TooMany, 0));
+    // The failure is not even saved when it is retried, twice.
+    test.broken_store = Some(StoreError::Failed("full".to_owned()));
+    for _ in 0..2 {
+        assert_eq!(test.core.handle_retry(9, failed), Ok(()));
+        assert_eq!(test.core.handle_retry(9, failed), Err(9), "a retry is under way");
+        test.save();
+        assert!(matches!(test.taken.pop(), Some((9, Err(SendError::Store(_))))));
+        assert_eq!(states(&test), [(1, "failed")]);
+    }
+    test.broken_store = None;
+    test.pass(SECOND);
+    test.save();
+    let mut test = test.crash();
+    test.events();
+    assert_eq!(states(&test), [(1, "failed")]);
+    retried(&mut test, failed);
+    let saved = test.store.load().unwrap().outbox;
+    assert_eq!(saved.iter().map(|publish| publish.local_id).collect::<Vec<_>>().len(), 1);
 }

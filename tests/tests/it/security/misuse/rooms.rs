@@ -34,7 +34,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
         client.client().join_room(lobby.clone(), "").await.unwrap();
     }
     let says = async |client: &TestClient, room: &str| {
-        let refused = client.client().publish(group(room), Content::text("spam")).await.unwrap_err();
+        let refused = client.client().send(group(room), Content::text("spam")).outcome().await.unwrap_err();
         let PublishError::Refused { kind, retry_after, .. } = refused else { panic!("{refused:?}") };
         assert_eq!((kind, retry_after), (RefusalKind::Rule, None), "{room}");
         assert!(client.client().signal(group(room), im_sdk::Signal::typing()).await, "which nobody hears");
@@ -61,7 +61,7 @@ async fn rooms_that_one_is_not_in(setup: Setup, via: Via) {
         says(client, "lobby").await;
     }
     alice[0].client().join_room(lobby.clone(), "").await.unwrap();
-    alice[0].client().publish(lobby.clone(), Content::text("again")).await.unwrap();
+    alice[0].client().send(lobby.clone(), Content::text("again")).outcome().await.unwrap();
     assert_eq!(alice[0].text().await, "again");
     for (client, user) in [(&mut alice[1], "alice"), (&mut mallory[0], "mallory")] {
         let before = events_before_marker(&im, client, user).await;

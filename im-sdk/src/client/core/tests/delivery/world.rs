@@ -180,7 +180,7 @@ impl World {
     pub(super) fn send(&mut self) {
         self.texts += 1;
         let to = recipient(["bob", "carol", "#bob"][self.rng.random_range(0..3)]);
-        self.test.core.handle_send(self.test.now, SEND, to, Content::text(self.texts.to_string()));
+        self.test.core.handle_send(self.test.now, SEND, to, Content::text(self.texts.to_string()), None);
     }
 
     /// The process dies. The application goes on from what it had acknowledged.
@@ -240,7 +240,7 @@ impl World {
                 assert!(!ids.iter().any(differs), "{channel:?}: {ids:?} and {:?}", log.entries);
             }
         }
-        assert_eq!(self.test.core.queued(), []);
+        assert_eq!(self.test.core.unsettled(), []);
         for effects in self.backend.effects.values() {
             assert!(effects.is_sorted_by(|one, other| one < other), "once and in order: {effects:?}");
         }

@@ -1,4 +1,4 @@
-//! Which endpoint to try when.
+//! The known endpoints, and the order in which to try them.
 
 use std::iter;
 
@@ -7,7 +7,7 @@ use crate::client::{Endpoint, Transport};
 /// Endpoints that race against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Round {
-    /// Starts first.
+    /// Starts the round.
     pub(crate) quic: Option<Endpoint>,
     /// Starts a little later, or at once if it is alone.
     pub(crate) websocket: Option<Endpoint>,
@@ -15,18 +15,18 @@ pub(crate) struct Round {
 
 /// The known endpoints, best first, by server.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct EndpointList {
     servers: Vec<Server>,
 }
 
 #[derive(Debug)]
 struct Server {
     endpoints: Vec<Endpoint>,
-    /// Since the last welcome, whosever it was.
+    /// Whether it has failed since the last welcome of any server.
     failed: bool,
 }
 
-impl Order {
+impl EndpointList {
     pub(super) fn new(endpoints: &[Endpoint]) -> Self {
         let mut servers: Vec<Server> = Vec::new();
         for endpoint in endpoints {
@@ -40,8 +40,7 @@ impl Order {
         Self { servers }
     }
 
-    /// Forgets the servers for these, in this order. The same ones again stay in the order that failures have brought
-    /// about.
+    /// Replaces the servers by these, in this order. The same ones again keep the order that failures have brought about.
     pub(super) fn replace(&mut self, endpoints: &[Endpoint]) {
         let new = Self::new(endpoints);
         let is_known = |server: &Server| self.servers.iter().any(|known| known.endpoints == server.endpoints);
@@ -55,12 +54,12 @@ impl Order {
         self.mark(false);
     }
 
-    /// None could be reached.
+    /// No server could be reached.
     pub(super) fn handle_all_failed(&mut self) {
         self.mark(true);
     }
 
-    /// Whether all of them have failed; from here on they have not.
+    /// Returns `true` if all of them have failed, once.
     pub(super) fn take_all_failed(&mut self) -> bool {
         let all = self.servers.iter().all(|server| server.failed);
         if all {
@@ -73,7 +72,7 @@ impl Order {
         self.servers.iter_mut().for_each(|server| server.failed = failed);
     }
 
-    /// What to try, best first.
+    /// Returns the rounds to try, best first.
     pub(super) fn rounds(&self) -> Vec<Round> {
         let mut quic = self.of(Transport::Quic);
         let mut websocket = self.of(Transport::WebSocket);
@@ -85,7 +84,7 @@ impl Order {
     }
 
     /// Moves the server behind an endpoint, which has failed, to the end.
-    pub(super) fn demote(&mut self, endpoint: &Endpoint) {
+    pub(super) fn move_to_end(&mut self, endpoint: &Endpoint) {
         if let Some(index) = self.servers.iter().position(|server| server.endpoints.contains(endpoint)) {
             let server = self.servers.remove(index);
             self.servers.push(Server { failed: true, ..server });
@@ -109,15 +108,14 @@ fn belongs(endpoint: &Endpoint, server: &[Endpoint]) -> bool {
 mod tests {
     use super::*;
 
-    fn order(endpoints: &[&str]) -> Order {
-        Order::new(&endpoints.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>())
+    fn list(endpoints: &[&str]) -> EndpointList {
+        EndpointList::new(&endpoints.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>())
     }
 
-    fn shown(order: &Order) -> Vec<String> {
+    fn shown(list: &EndpointList) -> Vec<String> {
         let name =
             |endpoint: Option<Endpoint>| endpoint.map_or("-".to_owned(), |endpoint| endpoint.to_string());
-        order
-            .rounds()
+        list.rounds()
             .into_iter()
             .map(|round| format!("{} {}", name(round.quic), name(round.websocket)))
             .collect()
@@ -125,46 +123,46 @@ mod tests {
 
     #[test]
     fn each_transport_keeps_the_given_order() {
-        let order = order(&["ws://a:1", "quic://b:2", "quic://c:3"]);
-        assert_eq!(shown(&order), ["quic://b:2 ws://a:1/", "quic://c:3 -"]);
+        let list = list(&["ws://a:1", "quic://b:2", "quic://c:3"]);
+        assert_eq!(shown(&list), ["quic://b:2 ws://a:1/", "quic://c:3 -"]);
     }
 
     #[test]
     fn a_server_moves_to_the_end_as_a_whole() {
-        let mut order = order(&["quic://a:1", "ws://a:2", "quic://a:3", "ws://a:4"]);
-        assert_eq!(shown(&order), ["quic://a:1 ws://a:2/", "quic://a:3 ws://a:4/"]);
-        order.demote(&"ws://a:2".parse().unwrap());
-        assert_eq!(shown(&order), ["quic://a:3 ws://a:4/", "quic://a:1 ws://a:2/"]);
-        order.demote(&"ws://elsewhere:2".parse().unwrap());
-        assert_eq!(shown(&order)[0], "quic://a:3 ws://a:4/");
+        let mut list = list(&["quic://a:1", "ws://a:2", "quic://a:3", "ws://a:4"]);
+        assert_eq!(shown(&list), ["quic://a:1 ws://a:2/", "quic://a:3 ws://a:4/"]);
+        list.move_to_end(&"ws://a:2".parse().unwrap());
+        assert_eq!(shown(&list), ["quic://a:3 ws://a:4/", "quic://a:1 ws://a:2/"]);
+        list.move_to_end(&"ws://elsewhere:2".parse().unwrap());
+        assert_eq!(shown(&list)[0], "quic://a:3 ws://a:4/");
     }
 
     #[test]
     fn all_have_failed_when_each_has_since_the_last_welcome() {
         let [a, b] = ["ws://a:1", "ws://b:1"].map(|text| text.parse().unwrap());
-        let mut order = order(&["ws://a:1", "ws://b:1"]);
-        order.demote(&a);
-        order.demote(&a);
-        assert!(!order.take_all_failed());
-        order.demote(&b);
-        assert!(order.take_all_failed());
-        assert!(!order.take_all_failed(), "it is said once");
-        order.demote(&a);
-        order.handle_welcome();
-        order.demote(&b);
-        assert!(!order.take_all_failed());
-        order.handle_all_failed();
-        assert!(order.take_all_failed());
+        let mut list = list(&["ws://a:1", "ws://b:1"]);
+        list.move_to_end(&a);
+        list.move_to_end(&a);
+        assert!(!list.take_all_failed());
+        list.move_to_end(&b);
+        assert!(list.take_all_failed());
+        assert!(!list.take_all_failed(), "it is said once");
+        list.move_to_end(&a);
+        list.handle_welcome();
+        list.move_to_end(&b);
+        assert!(!list.take_all_failed());
+        list.handle_all_failed();
+        assert!(list.take_all_failed());
     }
 
     #[test]
     fn the_same_servers_again_keep_their_order() {
         let [a, b, c] = ["ws://a:1", "ws://b:1", "ws://c:1"].map(|text| text.parse().unwrap());
-        let mut order = order(&["ws://a:1", "ws://b:1"]);
-        order.demote(&a);
-        order.replace(&[a.clone(), b.clone()]);
-        assert_eq!(shown(&order), ["- ws://b:1/", "- ws://a:1/"]);
-        order.replace(&[a, c]);
-        assert_eq!(shown(&order), ["- ws://a:1/", "- ws://c:1/"]);
+        let mut list = list(&["ws://a:1", "ws://b:1"]);
+        list.move_to_end(&a);
+        list.replace(&[a.clone(), b.clone()]);
+        assert_eq!(shown(&list), ["- ws://b:1/", "- ws://a:1/"]);
+        list.replace(&[a, c]);
+        assert_eq!(shown(&list), ["- ws://a:1/", "- ws://c:1/"]);
     }
 }

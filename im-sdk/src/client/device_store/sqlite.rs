@@ -8,15 +8,14 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, Row, Transaction, named_params};
 
-use super::{Batch, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, Store, StoreError};
+use super::{Batch, DeviceStore, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, StoreError};
 
 /// Keeps everything in one SQLite file, which survives the process, and power failures as far as the disk does.
 ///
 /// SQLite because it is what phones and desktops trust with exactly this: small atomic writes that must not tear. It is
 /// compiled in, so every device has the same one.
 ///
-/// What is in it is not encrypted: message texts that are not sent yet stand there as they are. Put it where only the
-/// application can read.
+/// The file is not encrypted, and holds the texts of messages that are not sent yet. Put it where only the application can read.
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Mutex<Connection>,
@@ -44,7 +43,7 @@ impl SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl DeviceStore for SqliteStore {
     fn load(&self) -> Result<Saved, StoreError> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
@@ -191,7 +190,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::NotADatabase) => Self::Unreadable(error.to_string()),
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
             Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
-            // What is in a row is nothing that was put there.
+            // A row that no version of this store has written.
             None => Self::Damaged(error.to_string()),
             Some(_) => Self::Failed(error.to_string()),
         }
@@ -285,7 +284,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::client::store::conformance;
+    use crate::client::device_store::conformance;
 
     #[test]
     fn conforms() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Saved, Store, StoreError};
+use super::{Batch, DeviceStore, Saved, StoreError};
 
 /// Keeps everything in memory: for tests, for bots that live in one process, and until the application chooses.
 ///
@@ -14,12 +14,12 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Makes an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A store that holds this.
+    /// Makes a store with these contents.
     pub fn with(saved: Saved) -> Self {
         Self { saved: Mutex::new(saved) }
     }
@@ -29,7 +29,7 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl DeviceStore for MemoryStore {
     fn load(&self) -> Result<Saved, StoreError> {
         Ok(self.lock().clone())
     }
@@ -62,12 +62,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::client::store::conformance;
+    use crate::client::device_store::conformance;
 
     #[test]
     fn conforms() {
         conformance::check(|| {
-            let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+            let store: Arc<dyn DeviceStore> = Arc::new(MemoryStore::new());
             Box::new(move || store.clone())
         });
     }

@@ -1,4 +1,4 @@
-//! One log: which entry is the next.
+//! One log: its entries once and in order.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,7 +23,7 @@ impl Mark {
         Position { log, seq: self.seq, id: MessageId::from_u64(self.id) }
     }
 
-    /// Whether another message is known to stand at the same place.
+    /// Returns `true` if another message is known to stand at the same place.
     pub(super) fn differs(self, other: Self) -> bool {
         self.seq == other.seq && self.id != 0 && other.id != 0 && self.id != other.id
     }
@@ -33,35 +33,35 @@ impl Mark {
     }
 }
 
-/// What came for a place in a log.
+/// An entry of a log, as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::client::core) struct Entry {
     pub(in crate::client::core) mark: Mark,
     pub(in crate::client::core) message: pb::Message,
 }
 
-/// What this device knows of a log.
+/// Follows a log.
 #[derive(Debug, Default)]
-pub(super) struct Followed {
-    /// `None`: nothing but entries that do not fit anywhere.
+pub(super) struct LogFollower {
+    /// The last entry that was taken. `None`: nothing came but entries that do not fit anywhere.
     position: Option<Mark>,
-    /// The ids at the position and before it, newest first, to find out that the log was rolled back.
+    /// The ids at the position and before it, newest first, to detect that the log was rolled back.
     recent: VecDeque<u64>,
     /// Entries beyond the next one.
     held: BTreeMap<u64, Entry>,
     /// When the entries in between should have come.
     gap_until: Option<Instant>,
-    /// Since when only a sync can help.
+    /// When it became clear that only a sync can help.
     needs_since: Option<Instant>,
-    /// What this connection's server was told last.
+    /// The seq that this connection's server was told last.
     pub(super) told: Option<u64>,
     /// The highest entry that had come when the last sync began: a log that ended before it has been rolled back.
     seen: u64,
-    /// Where to ask from instead of the position.
+    /// The place to ask from instead of the position.
     back: Option<Back>,
-    /// Where the last sync began, while its end has not come: what was to be said of that place may be lost.
+    /// The place where the last sync began, until its end comes: the server's word about that place may be lost.
     unanswered: Option<Mark>,
-    /// What the application has dealt with since the last reset. Behind the position.
+    /// The last acknowledged place since the last reset. Never beyond the position.
     acked: Option<Mark>,
 }
 
@@ -69,49 +69,49 @@ pub(super) struct Followed {
 #[derive(Debug)]
 struct Back {
     from: Mark,
-    /// Another message came for that place.
+    /// Whether another message came for that place.
     contradicted: bool,
-    /// Otherwise the places behind it that are still to be compared.
+    /// The places behind it that are still to be compared.
     compare: BTreeSet<u64>,
-    /// A sync has asked from there.
+    /// Whether a sync has asked from there.
     asked: bool,
-    /// How many syncs may still be asked for because of it.
+    /// The number of syncs that may still be asked for because of it.
     tries: u8,
 }
 
-impl Followed {
+impl LogFollower {
     pub(super) fn at(mark: Mark) -> Self {
-        let mut followed = Self { acked: Some(mark), ..Self::default() };
-        followed.set(mark);
-        followed
+        let mut follower = Self { acked: Some(mark), ..Self::default() };
+        follower.set(mark);
+        follower
     }
 
     pub(super) fn position(&self) -> Option<Mark> {
         self.position
     }
 
-    /// What to ask with: 0 for a log that is not known.
+    /// Returns the position, 0 for a log that is not known.
     pub(super) fn mark(&self) -> Mark {
         self.position.unwrap_or_default()
     }
 
-    /// Where the next sync asks from: 0 for a log that is not known.
+    /// Returns the place that the next sync asks from, 0 for a log that is not known.
     pub(super) fn ask_from(&self) -> Mark {
-        // Further back is too much to send again, over a slow link for ever.
+        // Asking from further back would send too much again, over a slow link for ever.
         let is_near = |begun: &Mark| self.mark().seq.saturating_sub(begun.seq) < MAX_RECENT as u64;
         let back = self.back.as_ref().map(|back| back.from);
         back.or(self.unanswered.filter(is_near)).unwrap_or_else(|| self.mark())
     }
 
-    /// The log may have been rolled back below the position, and grown anew to beyond it: the next sync asks from the first
-    /// place that is remembered, and what comes is compared.
+    /// Prepares for a log that was rolled back below the position and has grown beyond it: the next sync asks from the first
+    /// place that is remembered, and the entries that come are compared.
     pub(super) fn go_back(&mut self) {
         if self.back.is_none() {
             self.compare_all(MAX_TRIES);
         }
     }
 
-    /// Known entries are of use.
+    /// Returns `true` if known entries are of use.
     pub(super) fn is_comparing(&self) -> bool {
         self.back.as_ref().is_some_and(|back| back.asked)
     }
@@ -127,13 +127,13 @@ impl Followed {
         self.held.len()
     }
 
-    /// When to ask for a sync on behalf of this log.
+    /// Returns when to ask for a sync on behalf of this log.
     pub(super) fn wants_sync_at(&self) -> Option<Instant> {
         [self.gap_until, self.needs_since].into_iter().flatten().min()
     }
 
-    /// Something is missing.
-    pub(super) fn is_troubled(&self) -> bool {
+    /// Returns `true` if entries are missing.
+    pub(super) fn is_out_of_sync(&self) -> bool {
         self.wants_sync_at().is_some() || !self.held.is_empty()
     }
 
@@ -141,7 +141,7 @@ impl Followed {
         self.needs_since.get_or_insert(now);
     }
 
-    /// A sync begins, and covers what was missing until now.
+    /// Begins a sync, which covers everything that is missing by now.
     pub(super) fn begin_sync(&mut self) {
         let mark = self.mark();
         self.needs_since = None;
@@ -154,7 +154,7 @@ impl Followed {
         self.seen = self.held.last_key_value().map_or(mark.seq, |(seq, _)| mark.seq.max(*seq));
     }
 
-    /// Puts what can be taken now, in order, into `taken`. Whether the entry was known before.
+    /// Puts the entries that can be taken now into `taken`, in order. Returns `true` if the entry was known before.
     pub(super) fn handle_entry(
         &mut self,
         now: Instant,
@@ -175,11 +175,11 @@ impl Followed {
         false
     }
 
-    /// Goes on elsewhere. False: that is where it is already.
+    /// Goes on at another place. Returns `false` if it is there already.
     pub(super) fn handle_reset(&mut self, now: Instant, mark: Mark, reason: ResetReason) -> bool {
         let contradicted = self.back.as_ref().is_some_and(|back| back.contradicted);
         let has_it = self.position.is_some_and(|position| mark.seq <= position.seq);
-        // It was asked from further back than the log reaches, and nothing is missing.
+        // The sync asked from further back than the log reaches, and nothing is missing.
         let needless = has_it && reason == ResetReason::Trimmed && !contradicted;
         if needless && let Some(back) = &mut self.back {
             back.compare.retain(|seq| *seq > mark.seq);
@@ -198,13 +198,13 @@ impl Followed {
         let forked = reason == ResetReason::Forked;
         self.held.retain(|seq, _| *seq > mark.seq && !forked);
         if forked && held > 0 {
-            // Some of them may have been of the new branch.
+            // Some of the held entries may have been of the new branch.
             self.need_sync(now);
         }
         true
     }
 
-    /// Takes what was held and is next now.
+    /// Takes the held entries that are next now.
     pub(super) fn take_held(&mut self, now: Instant, taken: &mut Vec<Entry>) {
         while let Some(entry) = self.held.remove(&self.mark().seq.saturating_add(1)) {
             self.take(entry, taken);
@@ -212,17 +212,17 @@ impl Followed {
         self.gap_until = (!self.held.is_empty()).then(|| now + HOLD);
     }
 
-    /// The server says where the log ended when the sync began.
+    /// The server tells the end of the log when the sync began.
     pub(super) fn handle_end(&mut self, now: Instant, end: Mark) {
         let mark = self.mark();
         self.unanswered = None;
         self.end_going_back(now);
         let rolled_back = self.told.is_some() && end.seq < self.seen;
         if rolled_back {
-            // What was held may be of the lost branch. Once only: the next sync has less to go by.
+            // The held entries may be of the lost branch. Once only: the next sync has less to go by.
             self.held.clear();
             self.gap_until = None;
-            // By the time of the next sync it may have grown to the position, and beyond.
+            // By the next sync the log may have grown to the position, and beyond.
             if let Some(lost) = self.recent(end.seq + 1) {
                 self.contradict(lost);
             }
@@ -232,7 +232,7 @@ impl Followed {
         }
     }
 
-    /// The log has another message there, or none. The server says so when it is asked from there.
+    /// Notes that the log has another message at a known place, or none. The server says so when it is asked from there.
     fn contradict(&mut self, known: Mark) {
         let is_first = |back: &Back| !back.contradicted || known.seq < back.from.seq;
         if self.back.as_ref().is_none_or(is_first) {
@@ -242,12 +242,12 @@ impl Followed {
         }
     }
 
-    /// What was asked for has come, or was lost on the way.
+    /// The answer to asking from an earlier place has come, or was lost on the way.
     fn end_going_back(&mut self, now: Instant) {
         let Some(back) = self.back.take_if(|back| back.asked) else { return };
         let tries = back.tries - 1;
         if back.contradicted {
-            // Without a reset: it was lost, or what differed was the older one, late. Comparing shows which.
+            // No reset came: it was lost, or the differing entry was an older one that came late. Comparing shows which.
             self.compare_all(tries);
         } else if let Some(first) = back.compare.first()
             && let Some(from) = self.recent(first - 1).filter(|_| tries > 0)
@@ -259,7 +259,7 @@ impl Followed {
         }
     }
 
-    /// The application has dealt with everything up to here. Whether that is news.
+    /// The application has dealt with everything up to a place. Returns `true` if that is news.
     pub(super) fn handle_ack(&mut self, mark: Mark) -> bool {
         let ahead = self.acked.is_none_or(|acked| acked.seq < mark.seq);
         let has_come = self.position.is_some_and(|position| mark.seq <= position.seq);
@@ -275,7 +275,7 @@ impl Followed {
         self.acked
     }
 
-    /// The connection is gone: the next one begins with a sync.
+    /// The connection is lost: the next one begins with a sync.
     pub(super) fn handle_connection_lost(&mut self) {
         self.held.clear();
         self.unanswered = None;
@@ -295,12 +295,12 @@ impl Followed {
                     back.compare.remove(&mark.seq);
                 }
             }
-            // Too old to compare: nothing that a server has a reason to send.
+            // Too old to compare: a server has no reason to send it.
             None => self.need_sync(now),
         }
     }
 
-    /// What stands at an earlier place, if that is remembered.
+    /// Returns the entry at an earlier place, if that is remembered.
     fn recent(&self, seq: u64) -> Option<Mark> {
         let back = usize::try_from(self.mark().seq.checked_sub(seq)?).ok()?;
         Some(Mark { seq, id: *self.recent.get(back)? })
@@ -319,7 +319,7 @@ impl Followed {
             self.held.insert(entry.mark.seq, entry);
         }
         if !room || self.held.len() > MAX_HELD {
-            // The highest goes: it is the last to be needed. A sync brings it.
+            // The highest is dropped: it is needed last. A sync brings it.
             self.held.pop_last();
             self.need_sync(now);
         }

@@ -1,12 +1,12 @@
-//! What every [`Store`] must do, as one check to call from a test.
+//! The behaviour of every [`DeviceStore`], as one check to call from a test.
 #![allow(clippy::missing_panics_doc, clippy::panic, clippy::unwrap_used, reason = "all of this is a test")]
 
 use std::sync::Arc;
 
-use super::{Batch, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, Store};
+use super::{Batch, DeviceStore, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish};
 
-/// Opens the same store again, after whoever had it open before is gone.
-pub type Reopen = Box<dyn Fn() -> Arc<dyn Store>>;
+/// Opens the same store again, after the one that was open before is dropped.
+pub type Reopen = Box<dyn Fn() -> Arc<dyn DeviceStore>>;
 
 /// Checks a kind of store. `make` makes a new, empty one each time.
 pub fn check(make: impl Fn() -> Reopen) {
@@ -106,7 +106,7 @@ fn marks_are_replaced_by_conversation(reopen: &Reopen) {
     // One of a user, and one of a channel of the same name.
     save(vec![marks("bob", "", &[7, 6]), marks("carol", "", &[]), marks("nobody", "", &[])]);
     let expected = [marks("", "bob", &[2, u64::MAX]), marks("bob", "", &[7, 6])];
-    let sorted = |store: &Arc<dyn Store>| {
+    let sorted = |store: &Arc<dyn DeviceStore>| {
         let mut marks = store.load().unwrap().marks;
         marks.sort_by(|a, b| (&a.to, &a.channel).cmp(&(&b.to, &b.channel)));
         marks
@@ -116,7 +116,7 @@ fn marks_are_replaced_by_conversation(reopen: &Reopen) {
     assert_eq!(sorted(&reopen()), expected);
 }
 
-/// What was set in a conversation at these times.
+/// Marks of a conversation that were set at these times.
 fn marks(to: &str, channel: &str, times: &[u64]) -> SavedMarks {
     let mark = |set_at_ms: &u64| SavedMark { set_at_ms: *set_at_ms, mark: vec![0, 255, 1] };
     SavedMarks { to: to.into(), channel: channel.into(), marks: times.iter().map(mark).collect() }
@@ -169,8 +169,8 @@ fn many_batches_add_up(reopen: &Reopen) {
     assert_eq!((saved.cursors, saved.next_number), (vec![cursor("", 200, 200)], 201));
 }
 
-/// With the cursors in a known order.
-fn load(store: &Arc<dyn Store>) -> Saved {
+/// Loads a store, with the cursors in a known order.
+fn load(store: &Arc<dyn DeviceStore>) -> Saved {
     let mut saved = store.load().unwrap();
     saved.cursors.sort_by(|one, other| one.channel.cmp(&other.channel));
     saved

@@ -1,4 +1,4 @@
-//! What a device must not forget: its place in each log, what it has not sent yet, and its numbers.
+//! The device's store: its position in each log, the messages that are not settled, and its numbers.
 //!
 //! ```text
 //!  send()  --> outbox --+                        +--> send() returns: it is taken
@@ -23,12 +23,12 @@ use crate::{
     id::{ChannelId, UserId},
 };
 
-/// Keeps what a device must not forget. One store belongs to one user on one device, and to one client at a time.
+/// Keeps the state that a device must not forget. One store belongs to one user on one device, and to one client at a time.
 ///
 /// All methods are called on threads that may block, never two at once for one client. Records are plain, so that
 /// an implementation can live in another language.
-pub trait Store: Send + Sync + 'static {
-    /// Everything that was saved; [`Saved::default`] if nothing was.
+pub trait DeviceStore: Send + Sync + 'static {
+    /// Loads everything that was saved; [`Saved::default`] if nothing was.
     ///
     /// # Errors
     /// [`StoreError`]. The client then does not start: without its numbers it could send twice.
@@ -38,27 +38,27 @@ pub trait Store: Send + Sync + 'static {
     /// is on a disk, a loss of power.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was saved. The client tries again later with whatever is true then.
+    /// [`StoreError`]: nothing was saved. The client tries again later, with its state of then.
     fn save(&self, batch: &Batch) -> Result<(), StoreError>;
 }
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
     /// The user that all of this belongs to; empty until the first connection.
     pub user: String,
     /// How far the application has dealt with each log, at most one for each, in any order.
     pub cursors: Vec<SavedCursor>,
-    /// What is not settled, in order of `local_id`.
+    /// The sends that are not settled, in order of `local_id`.
     pub outbox: Vec<SavedPublish>,
     /// The next local id; 0: none was given yet.
     pub next_local_id: u64,
     /// The next publish number; 0: none was given yet.
     pub next_number: u64,
-    /// What tells this store's numbers from those of every other store that the device ever had; 0: none was given yet, or an
-    /// earlier version made the store.
+    /// A random number that tells this store's numbers from those of every other store that the device ever had; 0: none was given
+    /// yet, or an earlier version made the store.
     pub installation: u64,
-    /// What was set in conversations and is not settled, at most one for each conversation, in any order.
+    /// The marks of conversations that are not settled, at most one entry for each conversation, in any order.
     pub marks: Vec<SavedMarks>,
 }
 
@@ -79,14 +79,14 @@ pub struct Batch {
     pub next_local_id: u64,
     /// Replaces the next publish number.
     pub next_number: u64,
-    /// Replaces the installation. A store that forgot it, and kept the numbers, would have messages that are sent again taken for
-    /// new ones.
+    /// Replaces the installation. If a store forgot it and kept the numbers, back ends would take messages that are sent again for new
+    /// ones.
     pub installation: u64,
     /// Replace those of the same conversation; the others stay. One without marks is to be forgotten.
     pub marks: Vec<SavedMarks>,
 }
 
-/// What was set in a conversation, and no back end has taken yet.
+/// Marks of a conversation that no back end has taken yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedMarks {
     /// The conversation with this user; empty where it is a channel.
@@ -98,24 +98,24 @@ pub struct SavedMarks {
 }
 
 impl SavedMarks {
-    /// None of a conversation.
+    /// Makes an entry without marks.
     pub(crate) fn of(conversation: &Recipient) -> Self {
         let SavedPublish { to, channel, .. } = SavedPublish::to(conversation);
         Self { to, channel, marks: Vec::new() }
     }
 
-    /// Which conversation it is; `None` if that makes no sense.
+    /// Returns the conversation; `None` if it makes no sense.
     pub(crate) fn conversation(&self) -> Option<Recipient> {
         recipient(&self.to, &self.channel)
     }
 }
 
-/// Something that was set in a conversation.
+/// A mark of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedMark {
-    /// When, by the device's clock, in milliseconds since the Unix epoch.
+    /// When it was set, by the device's clock, in milliseconds since the Unix epoch.
     pub set_at_ms: u64,
-    /// What, encoded as the protocol's `Mark`.
+    /// The mark, encoded as the protocol's `Mark`.
     pub mark: Vec<u8>,
 }
 
@@ -141,14 +141,14 @@ pub struct SavedPublish {
     pub to: String,
     /// The channel that it is for; empty where it is for a user.
     pub channel: String,
-    /// What it carries, encoded as the protocol's `Content`.
+    /// Its content, encoded as the protocol's `Content`.
     pub content: Vec<u8>,
     /// Why it failed for good, encoded as the protocol's `Refused`; empty: it has not.
     pub failure: Vec<u8>,
 }
 
 impl SavedPublish {
-    /// One for this recipient, without anything else.
+    /// Makes one for a recipient, otherwise empty.
     pub(crate) fn to(recipient: &Recipient) -> Self {
         let name = |name: Option<&str>| name.map(str::to_owned).unwrap_or_default();
         Self {
@@ -158,7 +158,7 @@ impl SavedPublish {
         }
     }
 
-    /// Whom it is for; `None` if that makes no sense.
+    /// Returns the recipient; `None` if it makes no sense.
     pub(crate) fn recipient(&self) -> Option<Recipient> {
         recipient(&self.to, &self.channel)
     }
@@ -172,20 +172,20 @@ fn recipient(user: &str, channel: &str) -> Option<Recipient> {
     }
 }
 
-/// Why a store could not do it.
+/// Why a store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another client has it open.
     #[error("the store is in use")]
     InUse,
-    /// What is there was not written by this version or an earlier one.
+    /// Its contents were not written by this version or an earlier one.
     #[error("the store cannot be understood: {0}")]
     Unreadable(String),
-    /// What is there is damaged. Nothing of it can be used: move it away and go on with a new one, which begins with resets.
+    /// Its contents are damaged and cannot be used: move it away and go on with a new one, which begins with resets.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// There is no room. What was saved before is there, and when there is room again, the client goes on.
+    /// The disk is full. Nothing is lost, and when there is room again, the client goes on.
     #[error("the store has no room: {0}")]
     Full(String),
     /// No permission, or a broken disk.

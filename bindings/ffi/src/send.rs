@@ -1,0 +1,88 @@
+//! Sends and their outcomes.
+
+use std::sync::Arc;
+
+use im_sdk::client as sdk;
+
+use crate::{Content, PublishError, Published, Recipient, SendError};
+
+/// A message that the client has taken, and its outcome. Dropping it does not cancel the send.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Object)]
+pub struct SendHandle {
+    inner: sdk::SendHandle,
+}
+
+impl SendHandle {
+    pub(crate) fn new(inner: sdk::SendHandle) -> Arc<Self> {
+        Arc::new(Self { inner })
+    }
+}
+
+#[uniffi::export]
+impl SendHandle {
+    /// The id of the send on this device. `Published` and `PublishFailed` carry it.
+    pub fn local_id(&self) -> u64 {
+        self.inner.local_id().as_u64()
+    }
+
+    /// Waits for the outcome, as long as it takes. `Client::shutdown` ends the wait.
+    ///
+    /// # Errors
+    /// [`PublishError`], which says whether anything was sent.
+    pub async fn outcome(&self) -> Result<Published, PublishError> {
+        Ok(self.inner.outcome().await?.into())
+    }
+
+    /// Forgets the send if it has failed, or was never handed to a connection. Returns false if it may be on its way, or is
+    /// settled.
+    pub async fn discard(&self) -> bool {
+        self.inner.discard().await
+    }
+
+    /// Sends anew what has failed, under a new id. The failed one is forgotten.
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing is sent, and a failed send stays.
+    pub async fn retry(&self) -> Result<Arc<Self>, SendError> {
+        Ok(Self::new(self.inner.retry().await?))
+    }
+}
+
+/// A send that is not settled.
+#[derive(Clone, Debug, uniffi::Record)]
+pub struct UnsettledSend {
+    /// Its handle, to wait for its outcome, discard it or retry it.
+    pub handle: Arc<SendHandle>,
+    /// The receiver.
+    pub to: Recipient,
+    /// The content.
+    pub content: Content,
+    /// How far it got.
+    pub state: SendState,
+}
+
+/// How far a send got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum SendState {
+    /// It waits for a connection, or for an earlier one to the same receiver.
+    Pending,
+    /// It was handed to a connection, and no answer has come.
+    Sent,
+    /// It failed for good.
+    Failed,
+}
+
+impl From<sdk::UnsettledSend> for UnsettledSend {
+    fn from(send: sdk::UnsettledSend) -> Self {
+        Self {
+            handle: SendHandle::new(send.handle),
+            to: send.to.into(),
+            content: send.content.into(),
+            state: match send.state {
+                sdk::SendState::Sent => SendState::Sent,
+                sdk::SendState::Failed => SendState::Failed,
+                _ => SendState::Pending,
+            },
+        }
+    }
+}
