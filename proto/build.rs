@@ -10,13 +10,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed=im");
     let descriptors = protox::compile(PROTOS.map(|proto| root.join(proto)), [&root])?;
-    // For the tests, which check by reflection that no message and no field is missing from the golden vectors.
+    // For tests that check by reflection that no message and no field is missing from the golden
+    // vectors.
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), descriptors.encode_to_vec())?;
     prost_build::Config::new()
         .bytes(["."])
-        // The same message is always the same bytes.
+        // Ordered maps: equal messages have equal bytes.
         .btree_map(["."])
-        // Written by hand, since it keeps what it does not know.
+        // Hand-written, because it keeps unknown fields.
         .extern_path(".im.v1.Content", "crate::content::Content")
         .compile_fds(descriptors)?;
     Ok(())

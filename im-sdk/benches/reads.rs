@@ -1,6 +1,7 @@
-//! Reading what was said, inside one process: `cargo bench -p im-sdk`.
+//! Benchmarks of reads inside one process: `cargo bench -p im-sdk`.
 //!
-//! One inbox of 10,000 messages in 1,000 conversations; a tenth of them has a reaction, a twentieth was edited.
+//! One inbox of 10,000 messages in 1,000 conversations; a tenth of them has a reaction, a twentieth
+//! was edited.
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark")]
 
 use std::sync::{Arc, LazyLock};
@@ -113,7 +114,7 @@ fn page_of_the_list(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(runtime.block_on(im.conversations(shop, 0, 50)).expect("a page")));
 }
 
-/// In an archive of as many messages.
+/// Searches an archive with as many messages.
 #[divan::bench(sample_count = 20)]
 fn search(bencher: Bencher<'_, '_>) {
     static FOUND: LazyLock<(Runtime, Im)> = LazyLock::new(|| {

@@ -1,4 +1,5 @@
-//! The protocol's golden vectors as a start for tests with random input: every message and every field is in one of them.
+//! Golden vectors of the protocol as seeds of property tests: every message and every field is in
+//! one of them.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -6,8 +7,8 @@ use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../proto/vectors/frames.json");
 
-/// The entries of a list whose names begin with this, as bytes that follow each other on the wire: frames with their length
-/// prefixes, other messages without.
+/// Returns the entries of a list whose names have this prefix, as bytes that may be concatenated:
+/// frames with their length prefixes, other messages without.
 pub(crate) fn vectors(list: &str, prefix: &str) -> Vec<Bytes> {
     let file: Value = serde_json::from_str(VECTORS).unwrap();
     let entries = file[list].as_array().unwrap().iter();
@@ -17,7 +18,7 @@ pub(crate) fn vectors(list: &str, prefix: &str) -> Vec<Bytes> {
     found
 }
 
-/// One of them as it is, or after some accidents.
+/// Returns one of them, unchanged or with some random damage.
 pub(crate) fn any_vector(list: &str, prefix: &str) -> impl Strategy<Value = Bytes> + use<> {
     let one = proptest::sample::select(vectors(list, prefix));
     (one, vec(accident(), 0..4)).prop_map(|(bytes, accidents)| {

@@ -1,5 +1,5 @@
-//! Log lines about what peers and outages cause: each kind is counted and logged at most once in ten seconds, so that no flood
-//! fills a disk, and what happens once is seen at once.
+//! Throttled log messages about peers and outages. Each kind is counted and logged at most once in
+//! ten seconds, so that no flood fills a disk, and a single event is logged at once.
 
 use std::{
     sync::{
@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The time between two lines of one kind.
+/// The minimum time between two messages of one kind.
 pub(crate) const PAUSE: Duration = Duration::from_secs(10);
 
-/// The start of all throttles' time: a static has no constructor that could read a clock.
+/// The origin of all throttles' time: a static's constructor cannot read a clock.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Counts the occurrences of one kind, and says when the next log line about it is due. Meant for statics, see [`throttled!`].
+/// Counts the occurrences of one kind, and decides when the next message about it is due. Meant for
+/// statics, see [`throttled!`].
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     total: AtomicU64,
@@ -29,7 +30,8 @@ impl LogThrottle {
         Self { total: AtomicU64::new(0), logged: AtomicU64::new(0), quiet_until: AtomicU64::new(0) }
     }
 
-    /// Counts one occurrence. `Some`: a line is due, and stands for that many, this one included.
+    /// Counts one occurrence. Returns the number of occurrences that a message stands for, this one
+    /// included, if one is due.
     pub(crate) fn occurrence(&self) -> Option<u64> {
         let now = EPOCH.elapsed().as_millis();
         self.occurrence_at(u64::try_from(now).unwrap_or(u64::MAX))
@@ -42,14 +44,14 @@ impl LogThrottle {
             return None;
         }
         let next = now_ms.saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX));
-        // A second one at the same time has been counted: the next line includes it.
+        // A concurrent one has been counted: the next message includes it.
         self.quiet_until.compare_exchange(quiet_until, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         Some(total - self.logged.swap(total, Ordering::Relaxed).min(total))
     }
 }
 
-/// Logs as the macro of `tracing` of that name does, at most once in [`PAUSE`] for each place in the code. The field
-/// `occurrences` says for how many the line stands.
+/// Logs as the macro of `tracing` of that name does, at most once in [`PAUSE`] for each place in
+/// the code. The field `occurrences` is the number of events that the message stands for.
 ///
 /// ```ignore
 /// throttled!(warn, %user, %error, "history could not be read");

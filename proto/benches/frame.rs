@@ -1,4 +1,4 @@
-//! Frames on the wire: `cargo bench -p im-proto`.
+//! Benchmarks of frames: `cargo bench -p im-proto`.
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark")]
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ fn main() {
 
 const SIZES: [usize; 3] = [32, 128, 4096];
 
-/// A `Push` with a text of so many bytes becomes a frame.
+/// Encodes a `Push` with a text of so many bytes.
 #[divan::bench(args = SIZES)]
 fn encode(bencher: Bencher, bytes: usize) {
     let body = push(bytes);
@@ -20,7 +20,7 @@ fn encode(bencher: Bencher, bytes: usize) {
     bencher.bench_local_values(frame::encode);
 }
 
-/// A frame becomes a `Push`.
+/// Decodes a `Push`.
 #[divan::bench(args = SIZES)]
 fn decode(bencher: Bencher, bytes: usize) {
     let message = frame::encode(push(bytes));
@@ -30,7 +30,7 @@ fn decode(bencher: Bencher, bytes: usize) {
     });
 }
 
-/// A WebSocket message of so many frames is cut into them.
+/// Splits a WebSocket message of so many frames.
 #[divan::bench(args = [1, 100])]
 fn split(bencher: Bencher, count: usize) {
     let message = Bytes::from(frame::encode(push(128)).repeat(count));
@@ -38,7 +38,7 @@ fn split(bencher: Bencher, count: usize) {
     bencher.counter(BytesCount::new(message.len())).bench_local(|| frames(black_box(&message)).count());
 }
 
-/// Frames are taken off a stream's buffer.
+/// Takes frames off a stream's buffer.
 #[divan::bench(args = [1, 100])]
 fn take(bencher: Bencher, count: usize) {
     let stream = frame::encode(push(128)).repeat(count);

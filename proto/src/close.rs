@@ -1,30 +1,31 @@
-//! Close codes: why a connection ended, and what the device does next.
+//! Close codes: the reason why a connection ended, and how the device reconnects.
 //!
-//! The same number is the status code of a WebSocket close frame (RFC 6455, section 7.4, the 4000-4999 range is free
-//! for applications) and the application error code of a QUIC `CONNECTION_CLOSE` (RFC 9000, section 19.19).
-//! The hundreds carry the policy, so that a client acts rightly on a code it has never heard of.
+//! The number is both the status code of a WebSocket close frame (RFC 6455, section 7.4; 4000-4999
+//! are free for applications) and the application error code of a QUIC `CONNECTION_CLOSE` (RFC
+//! 9000, section 19.19). Its hundreds carry the reconnect policy, so that a client handles a code
+//! correctly that it does not know.
 
 use std::fmt;
 
-/// What a device does after a close.
+/// How a device reconnects after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReconnectPolicy {
-    /// Connect again, with backoff and jitter.
+    /// Reconnect with backoff and jitter.
     Backoff,
-    /// Get a fresh token first, then as `Backoff`.
+    /// Get a fresh token, then reconnect as with `Backoff`.
     FreshToken,
-    /// Stay away until the user or the application asks.
+    /// Do not reconnect until the user or the application asks.
     Never,
 }
 
 macro_rules! close_codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $text:literal;)+) => {
-        /// Why a connection was closed.
+        /// The reason why a connection was closed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum CloseCode {
             $($(#[doc = $doc])+ $name,)+
-            /// A code this version does not know. Its number still carries the policy.
+            /// A code that this version does not know. Its number still carries the policy.
             Unknown(u16),
         }
 
@@ -32,12 +33,12 @@ macro_rules! close_codes {
             /// Every code that this version knows.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The number on the wire.
+            /// Returns the number on the wire.
             pub fn code(self) -> u16 {
                 match self { $(Self::$name => $code,)+ Self::Unknown(code) => code }
             }
 
-            /// The name in logs and metrics.
+            /// Returns the name in logs and metrics.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ Self::Unknown(_) => "unknown" }
             }
@@ -56,34 +57,35 @@ close_codes! {
     GoingAway = 4000, "going_away";
     /// The device did not read fast enough and its queue is full.
     SlowConsumer = 4001, "slow_consumer";
-    /// Nothing came from the device for longer than the heartbeat allows.
+    /// The device sent nothing for longer than the heartbeat allows.
     IdleTimeout = 4002, "idle_timeout";
-    /// No `Hello` came in time.
+    /// The device sent no `Hello` in time.
     HelloTimeout = 4003, "hello_timeout";
-    /// The server holds as many connections as it may.
+    /// The server has the maximum number of connections.
     Overloaded = 4004, "overloaded";
     /// The server failed, for example to reach its route store.
     Internal = 4005, "internal";
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired = 4200, "token_expired";
-    /// The token is not acceptable: signature, key, algorithm, issuer, audience or form.
+    /// The token is invalid: its signature, key, algorithm, issuer, audience or form.
     TokenInvalid = 4201, "token_invalid";
-    /// What came is not the protocol.
+    /// The device violated the protocol.
     ProtocolError = 4400, "protocol_error";
-    /// No protocol version that both sides speak.
+    /// No protocol version is supported by both sides.
     UnsupportedVersion = 4401, "unsupported_version";
-    /// A frame was larger than the limit.
+    /// A frame exceeded the limit.
     FrameTooLarge = 4402, "frame_too_large";
-    /// The login policy gave this device's place to another connection.
+    /// Another connection displaced this device under the login policy.
     Replaced = 4403, "replaced";
-    /// The back end threw the device out.
+    /// The back end disconnected the device.
     Kicked = 4404, "kicked";
-    /// The device itself closed.
+    /// The device closed the connection itself.
     ClientClosed = 4405, "client_closed";
 }
 
 impl CloseCode {
-    /// What the device does next. Codes outside 4000-4999, such as WebSocket's own 1000-1015, mean backoff.
+    /// Returns how the device reconnects. Codes outside 4000-4999, such as WebSocket's own
+    /// 1000-1015, mean backoff.
     pub fn policy(self) -> ReconnectPolicy {
         match self.code() {
             4200..=4399 => ReconnectPolicy::FreshToken,
@@ -99,7 +101,7 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Cuts a close reason to what a WebSocket close frame can hold, at a character boundary.
+/// Shortens a close reason to the size of a WebSocket close frame, at a character boundary.
 pub fn fit_reason(reason: &str) -> &str {
     let mut end = reason.len().min(crate::limits::MAX_CLOSE_REASON_BYTES);
     while !reason.is_char_boundary(end) {

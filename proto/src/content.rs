@@ -1,5 +1,6 @@
-//! `im.v1.Content`, written by hand for one reason: it keeps the fields that this version does not know, which generated
-//! types drop. So a kind of a newer version, and a newer field of a kind, survive whoever stores it, forwards it or passes it on.
+//! `im.v1.Content`, written by hand because it keeps unknown fields, which generated types drop. So
+//! a newer kind, and a newer field of a kind, survive being stored, forwarded and passed on by this
+//! version.
 
 mod nested;
 
@@ -16,27 +17,27 @@ use crate::pb::{
     Voice,
 };
 
-/// What a message carries.
+/// The content of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Content {
-    /// The kind; `None`: nothing, or a kind of a newer version, which is in `unknown` then.
+    /// The kind; `None` for an empty content, or for a newer kind, which is in `unknown`.
     pub body: Option<Body>,
-    /// Whom it calls by name.
+    /// The mentioned users.
     pub mentions: Option<Box<Mentions>>,
-    /// The message that it answers.
+    /// The quoted message.
     pub quote: Option<Box<Quote>>,
-    /// The id of the message that the thread hangs on; 0: none.
+    /// The first message of the thread; 0 for none.
     pub thread: u64,
-    /// A change was carried out where the message is kept.
+    /// A note that a change was applied where the message is stored.
     pub amended: Option<Box<Amended>>,
-    /// It does not count as unread.
+    /// Whether the message is excluded from unread counts.
     pub silent: bool,
-    /// Fields that this version does not know, as they came. Those inside of a kind, of mentions and of a quote stand in a further
-    /// occurrence of the field that they are in, which readers merge with the first.
+    /// Unknown fields, as received. Those inside of a kind, of mentions and of a quote are in a
+    /// further occurrence of the field that contains them, which readers merge with the first.
     pub unknown: Vec<u8>,
 }
 
-/// The kinds.
+/// The kinds of content.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Body {
     /// Plain text.
@@ -45,31 +46,31 @@ pub enum Body {
     /// A picture.
     #[prost(message, boxed, tag = "2")]
     Image(Box<Image>),
-    /// Any file.
+    /// A file.
     #[prost(message, boxed, tag = "3")]
     File(Box<File>),
-    /// Recorded speech.
+    /// A voice message.
     #[prost(message, boxed, tag = "4")]
     Voice(Box<Voice>),
-    /// A moving picture.
+    /// A video.
     #[prost(message, boxed, tag = "5")]
     Video(Box<Video>),
     /// A place on earth.
     #[prost(message, tag = "6")]
     Location(Location),
-    /// Something with a title.
+    /// A card for something with a title.
     #[prost(message, boxed, tag = "7")]
     Card(Box<Card>),
-    /// Messages from elsewhere.
+    /// Forwarded messages.
     #[prost(message, tag = "8")]
     Forwarded(Forwarded),
-    /// What the system says.
+    /// A notice of the system.
     #[prost(message, boxed, tag = "9")]
     Notice(Box<Notice>),
-    /// Changes another message.
+    /// A change to another message.
     #[prost(message, boxed, tag = "10")]
     Change(Box<Change>),
-    /// Whatever the application defines.
+    /// A content that the application defines.
     #[prost(message, tag = "15")]
     Custom(Custom),
 }
@@ -154,8 +155,8 @@ impl Message for Content {
 }
 
 impl Content {
-    /// What is unknown, without what was inside of something that is not there any more: a reader would take the rest of it for what is
-    /// there.
+    /// Returns the unknown fields without those inside of a part that is gone: a reader would merge
+    /// them into the part that is there.
     fn to_pass_on(&self) -> Cow<'_, [u8]> {
         if self.unknown.is_empty() {
             return Cow::Borrowed(&[]);
@@ -171,7 +172,7 @@ impl Content {
 }
 
 impl Body {
-    /// The number of its field.
+    /// Returns the number of the field.
     fn tag(&self) -> u32 {
         match self {
             Self::Text(_) => 1,
@@ -189,7 +190,7 @@ impl Body {
     }
 }
 
-/// Copies a field as it is. Groups, which proto3 does not have, are passed over.
+/// Copies a field as it is. Groups, which proto3 does not have, are skipped.
 fn keep(
     unknown: &mut Vec<u8>,
     tag: u32,
@@ -197,7 +198,7 @@ fn keep(
     buf: &mut impl Buf,
     ctx: DecodeContext,
 ) -> Result<(), DecodeError> {
-    // The value's bytes are found by reading over it; only what is whole is kept.
+    // The extent of the value is found by reading over it; only complete values are kept.
     let start = unknown.len();
     encoding::encode_key(tag, wire_type, unknown);
     let read = match wire_type {
@@ -226,7 +227,7 @@ fn take<const BYTES: usize>(buf: &mut impl Buf) -> Result<[u8; BYTES], DecodeErr
     let mut value = [0; BYTES];
     match buf.try_copy_to_slice(&mut value) {
         Ok(()) => Ok(value),
-        // The library's own error for a field that ends too early.
+        // The library's own error for a truncated field.
         Err(_) => encoding::decode_varint(&mut &[][..]).map(|_| value),
     }
 }
@@ -237,7 +238,8 @@ mod tests {
     use crate::pb;
 
     fn unknown_kind() -> Vec<u8> {
-        // Field 11, "a poll", with four bytes; a mention; field 40, a varint; field 41, eight bytes; field 42, four.
+        // Field 11, "a poll", with four bytes; a mention; field 40, a varint; field 41, eight
+        // bytes; field 42, four.
         let mut newer = vec![0x5a, 4, 1, 2, 3, 4];
         let mentions = pb::Mentions { users: vec!["bob".into()], everybody: false };
         encoding::message::encode(MENTIONS, &mentions, &mut newer);
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    /// A field as it stands on the wire.
+    /// Returns a field in wire format.
     fn field(tag: u32, value: &[u8]) -> Vec<u8> {
         let mut field = Vec::new();
         encoding::bytes::encode(tag, &value.to_vec(), &mut field);
@@ -292,7 +294,7 @@ mod tests {
                 assert_eq!(again, content, "{tag}: it is read as it was");
                 content = again;
             }
-            // Whoever makes it something else takes away what was inside.
+            // Replacing the kind drops what was inside of the previous one.
             content.body = Some(Body::Location(pb::Location { name: "here".into(), ..Default::default() }));
             content.mentions = None;
             let other = content.encode_to_vec();
@@ -324,7 +326,7 @@ mod tests {
             let read = Content::decode(&whole[..end]);
             assert_eq!(read.is_ok(), ends.contains(&end), "{end}: {read:?}");
         }
-        // A group with a field inside is passed over; one without an end is an error.
+        // A group with a field inside is skipped; one without an end is an error.
         assert_eq!(Content::decode(&[0xa3, 0x02, 0x08, 7, 0xa4, 0x02][..]), Ok(Content::default()));
         assert!(Content::decode(&[0xa3, 0x02, 0x08, 7][..]).is_err());
     }

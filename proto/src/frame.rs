@@ -1,23 +1,24 @@
-//! Frames on the wire: a varint length, then that many bytes of a protobuf `Frame`.
+//! Framing: a varint length, followed by that many bytes of a protobuf `Frame`.
 //!
-//! A QUIC stream is a sequence of frames; a binary WebSocket message holds one or several whole ones. So the same
-//! bytes serve both transports, and a server passes on what a back end encoded without looking into it.
+//! A QUIC stream is a sequence of frames; a binary WebSocket message contains one or several
+//! complete ones. So the same bytes serve both transports, and a server passes on the frames of a
+//! back end without decoding them.
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message as _;
 
 use crate::{limits::MAX_PREFIX_BYTES, pb};
 
-/// A byte sequence that is not a sequence of frames.
+/// The bytes are no sequence of frames.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The length prefix promises more than the limit.
+    /// The length prefix exceeds the limit.
     #[error("frame of {bytes} bytes is larger than the limit of {limit}")]
     TooLarge {
-        /// What the prefix says.
+        /// The length in the prefix.
         bytes: u64,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
     /// The length prefix is not a 32-bit varint.
@@ -26,7 +27,7 @@ pub enum FrameError {
     /// A message ended in the middle of a frame.
     #[error("message ends in the middle of a frame ({bytes} bytes left over)")]
     Truncated {
-        /// How many bytes were left over.
+        /// The number of remaining bytes.
         bytes: usize,
     },
     /// The bytes are not a protobuf `Frame`.
@@ -34,13 +35,13 @@ pub enum FrameError {
     Malformed(#[from] prost::DecodeError),
 }
 
-/// Encodes one frame, length prefix included.
+/// Encodes one frame, including its length prefix.
 pub fn encode(body: pb::frame::Body) -> Bytes {
     pb::Frame { body: Some(body) }.encode_length_delimited_to_vec().into()
 }
 
-/// Decodes the body of one frame (as [`split`] or [`take`] yield it). `None`: a frame that this version does not
-/// know, to be ignored.
+/// Decodes the body of one frame, as returned by [`split`] or [`take`]. Returns `None` for a frame
+/// that this version does not know, which must be ignored.
 ///
 /// # Errors
 /// [`FrameError::Malformed`].
@@ -48,10 +49,12 @@ pub fn decode(frame: Bytes) -> Result<Option<pb::frame::Body>, FrameError> {
     Ok(pb::Frame::decode(frame)?.body)
 }
 
-/// Takes the next frame's bytes, without the prefix, off the front of a stream's buffer. `None`: more bytes are needed.
+/// Takes the next frame, without its prefix, off the front of a stream's buffer. Returns `None` if
+/// more bytes are needed.
 ///
 /// # Errors
-/// [`FrameError::TooLarge`] as soon as the prefix says so, [`FrameError::BadLength`]. The stream cannot go on then.
+/// [`FrameError::TooLarge`] as soon as the prefix exceeds the limit, [`FrameError::BadLength`]. The
+/// stream cannot continue then.
 pub fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameError> {
     let Some((prefix, length)) = read_prefix(buffer, limit)? else {
         return Ok(None);
@@ -63,12 +66,13 @@ pub fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, FrameE
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
-/// Cuts a whole WebSocket message into frames' bytes, without their prefixes. After an error nothing follows.
+/// Splits a complete WebSocket message into frames, without their prefixes. Ends after the first
+/// error.
 pub fn split(message: Bytes, limit: usize) -> Split {
     Split { rest: message, limit }
 }
 
-/// See [`split`].
+/// The iterator returned by [`split`].
 #[derive(Debug)]
 pub struct Split {
     rest: Bytes,
@@ -91,7 +95,7 @@ impl Iterator for Split {
 }
 
 impl Split {
-    /// Sets the largest frame among those that are still to come.
+    /// Sets the limit for the remaining frames.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -107,7 +111,7 @@ impl Split {
     }
 }
 
-/// The prefix's own size and the length that it tells; `None` when the prefix is not complete yet.
+/// Returns the size of the prefix and the length in it; `None` if the prefix is incomplete.
 fn read_prefix(bytes: &[u8], limit: usize) -> Result<Option<(usize, usize)>, FrameError> {
     let mut length = 0_u64;
     for (index, byte) in bytes.iter().take(MAX_PREFIX_BYTES).enumerate() {
@@ -137,7 +141,7 @@ mod tests {
         split(Bytes::from_static(bytes), LIMIT).collect()
     }
 
-    /// A prefix and that many bytes of nothing in particular.
+    /// Returns a prefix followed by that many bytes.
     fn frame_of(length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         prost::encode_length_delimiter(length, &mut bytes).unwrap();

@@ -1,10 +1,10 @@
-//! Names and numbers of things. Each is parsed once, at the edge; behind it, holding one means that it is valid.
+//! Ids. Each is parsed once, at the edge; afterwards, its type guarantees that it is valid.
 
 use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
 
 use crate::{limits, pb};
 
-/// A text that is not the id it should be.
+/// The text is no valid id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {text:?} is not valid: {rule}")]
 pub struct InvalidId {
@@ -15,12 +15,12 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(kind: &'static str, text: &str, rule: &'static str) -> Self {
-        // A wrong id can be anything, also megabytes of it.
+        // An invalid id can be anything, also megabytes of it.
         Self { kind, text: text.chars().take(80).collect(), rule }
     }
 }
 
-/// What takes an id or its text takes a parsed one too: that it is not valid cannot happen.
+/// For functions that take an id or its text: an id is already valid.
 impl From<Infallible> for InvalidId {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -39,7 +39,7 @@ macro_rules! text_id {
             /// Parses an id.
             ///
             /// # Errors
-            /// [`InvalidId`], which says what the rule is.
+            /// [`InvalidId`], which states the rule.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let fits = (1..=$max).contains(&text.len());
                 let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, $forbidden);
@@ -50,7 +50,7 @@ macro_rules! text_id {
                 }
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -112,30 +112,32 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// A user: 1-64 bytes of printable ASCII without space, `{` and `}` (those would break Redis hash tags).
+    /// A user: 1-64 bytes of printable ASCII without space, `{` and `}` (those would break Redis
+    /// hash tags).
     UserId, "user id", limits::MAX_USER_ID_BYTES,
     "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
 }
 
 text_id! {
-    /// A channel, which is a group or a room: as a [`UserId`].
+    /// A channel, which is a group or a room: in the form of a [`UserId`].
     ChannelId, "channel id", limits::MAX_CHANNEL_ID_BYTES,
     "it takes 1-64 printable ASCII characters without space, '{' and '}'", b'{' | b'}'
 }
 
 impl ChannelId {
-    /// The channel over which changes of a user's presence travel. Its name begins with a space, which no name that is
-    /// [parsed](ChannelId::parse) does: no application and no device can name it.
+    /// Returns the channel that carries changes of a user's presence. Its name begins with a space,
+    /// which no [parsed](ChannelId::parse) name does: no application and no device can name it.
     pub fn presence_of(user: &UserId) -> Self {
         Self(format!(" {user}").into())
     }
 
-    /// The user whose presence it is; `None`: it is an ordinary channel.
+    /// Returns the user whose presence the channel carries; `None` for an ordinary channel.
     pub fn watched_user(&self) -> Option<UserId> {
         UserId::parse(self.0.strip_prefix(' ')?).ok()
     }
 
-    /// Parses a name as back ends and servers say it to each other, which may be that of a [presence](Self::presence_of).
+    /// Parses a name sent between back ends and servers, which may be that of a [presence
+    /// channel](Self::presence_of).
     ///
     /// # Errors
     /// [`InvalidId`].
@@ -148,21 +150,23 @@ impl ChannelId {
 }
 
 text_id! {
-    /// A device's own name, chosen by it: as a [`UserId`], and without `/`, which joins it to its terminal in a route.
+    /// The name of a device, chosen by it: in the form of a [`UserId`], and without `/`, which
+    /// joins it to its terminal in a route.
     DeviceId, "device id", limits::MAX_DEVICE_ID_BYTES,
     "it takes 1-64 printable ASCII characters without space, '{', '}' and '/'", b'{' | b'}' | b'/'
 }
 
 text_id! {
-    /// One run of a server process: its name and a suffix that is new at every boot, so that a stale route can never
-    /// reach a later process. It is one token of a bus subject, so `.`, `*` and `>` are out, and so is `:`, which
-    /// separates it from the connection in a stored route.
+    /// One run of a server process: its name and a suffix that is new at every start, so that a
+    /// stale route can never reach a later process. It is one token of a bus subject, so `.`, `*`
+    /// and `>` are excluded, and so is `:`, which separates it from the connection in a stored
+    /// route.
     ServerId, "server id", limits::MAX_SERVER_ID_BYTES,
     "it takes 1-64 printable ASCII characters without space and '{}.*>:/'",
     b'{' | b'}' | b'.' | b'*' | b'>' | b':' | b'/'
 }
 
-/// What kind of device it is.
+/// A kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Terminal {
@@ -176,7 +180,7 @@ pub enum Terminal {
     Desktop,
     /// A mini program inside another application.
     MiniProgram,
-    /// Anything else.
+    /// Any other device.
     Other,
 }
 
@@ -185,7 +189,7 @@ impl Terminal {
     pub const ALL: [Self; 6] =
         [Self::Web, Self::Android, Self::Ios, Self::Desktop, Self::MiniProgram, Self::Other];
 
-    /// The name in routes and logs.
+    /// Returns the name in routes and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Web => "web",
@@ -227,7 +231,7 @@ impl From<Terminal> for pb::Terminal {
 }
 
 impl From<pb::Terminal> for Terminal {
-    /// A terminal that the device did not name, or that this version does not know, counts as `Other`.
+    /// A terminal that is unspecified, or unknown to this version, counts as `Other`.
     fn from(terminal: pb::Terminal) -> Self {
         match terminal {
             pb::Terminal::Web => Self::Web,
@@ -240,17 +244,17 @@ impl From<pb::Terminal> for Terminal {
     }
 }
 
-/// One device of a user: what kind it is and its own name. Written `ios/4f1c`.
+/// A device of a user: its kind and its own name. Written `ios/4f1c`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Device {
-    /// What kind of device it is.
+    /// The kind of device.
     pub terminal: Terminal,
-    /// Its own name.
+    /// The name of the device.
     pub id: DeviceId,
 }
 
 impl Device {
-    /// A device of a terminal.
+    /// Creates the identifier of a device.
     pub fn new(terminal: Terminal, id: DeviceId) -> Self {
         Self { terminal, id }
     }
@@ -284,7 +288,7 @@ impl TryFrom<pb::Device> for Device {
     }
 }
 
-/// A connection's number, unique within one server.
+/// The number of a connection, unique within one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
@@ -294,29 +298,31 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// The number of a process that issues message ids; leased, so that no two processes have the same at one time.
+/// The number of a process that issues message ids. It is leased, so that no two processes have the
+/// same at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u16);
 
 impl NodeId {
-    /// How many node numbers there are.
+    /// The number of node numbers.
     pub const COUNT: u16 = 1 << NODE_BITS;
 
-    /// A node number; `None` from [`NodeId::COUNT`] on.
+    /// Creates a node number; returns `None` from [`NodeId::COUNT`] on.
     pub fn new(number: u16) -> Option<Self> {
         (number < Self::COUNT).then_some(Self(number))
     }
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u16 {
         self.0
     }
 }
 
-/// A message's id: unique, roughly in order of time, and readable (`imctl id`). Never used for order: `seq` is.
+/// The id of a message: unique, roughly ordered by time, and readable (`imctl id`). Use `seq` for
+/// order, never the id.
 ///
-/// 63 bits, so that it is positive in every language's signed type: 41 of milliseconds since 2025, 12 of node number,
-/// 10 of sequence within the millisecond.
+/// 63 bits, so that it is positive in every language's signed type: 41 of milliseconds since 2025,
+/// 12 of node number, 10 of sequence within the millisecond.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(u64);
 
@@ -327,43 +333,45 @@ const EPOCH_MS: u64 = 1_735_689_600_000;
 const MAX_TIME: u64 = (1 << 41) - 1;
 
 impl MessageId {
-    /// How many ids a node can issue in one millisecond.
+    /// The number of ids that a node can issue in one millisecond.
     pub const PER_MS: u16 = 1 << SEQUENCE_BITS;
 
-    /// Puts an id together. Times outside 2025-2094 are moved to the nearest end.
+    /// Composes an id. Times outside 2025-2094 are moved to the nearest end.
     pub fn from_parts(unix_ms: u64, node: NodeId, sequence: u16) -> Self {
-        // From 1 on: node 0 with a clock that was never set would else issue 0, which is no id.
+        // From 1 on: otherwise node 0 with a clock that was never set would issue 0, which is no
+        // id.
         let time = unix_ms.saturating_sub(EPOCH_MS).clamp(1, MAX_TIME);
         let sequence = u64::from(sequence % Self::PER_MS);
         Self(time << (NODE_BITS + SEQUENCE_BITS) | u64::from(node.0) << SEQUENCE_BITS | sequence)
     }
 
-    /// The lowest id with this time: every id below it is older.
+    /// Returns the lowest id of a time: every id below it is older.
     pub fn first_at(unix_ms: u64) -> Self {
         Self::from_parts(unix_ms, NodeId(0), 0)
     }
 
-    /// The id that travels as this number; `None` for 0 and for numbers with the top bit set, which are no ids.
+    /// Creates an id from its number on the wire; returns `None` for 0 and for numbers with the top
+    /// bit set, which are no ids.
     pub fn from_u64(number: u64) -> Option<Self> {
         (number != 0 && number >> 63 == 0).then_some(Self(number))
     }
 
-    /// The number that travels.
+    /// Returns the number on the wire.
     pub fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// When it was issued, in milliseconds since the Unix epoch.
+    /// Returns the time at which the id was issued, in milliseconds since the Unix epoch.
     pub fn unix_ms(self) -> u64 {
         (self.0 >> (NODE_BITS + SEQUENCE_BITS)) + EPOCH_MS
     }
 
-    /// Which node issued it.
+    /// Returns the node that issued the id.
     pub fn node(self) -> NodeId {
         NodeId((self.0 >> SEQUENCE_BITS) as u16 & (NodeId::COUNT - 1))
     }
 
-    /// Its place among the ids of that millisecond.
+    /// Returns the sequence number within the millisecond.
     pub fn sequence(self) -> u16 {
         self.0 as u16 & (Self::PER_MS - 1)
     }

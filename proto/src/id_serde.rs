@@ -1,4 +1,4 @@
-//! Ids in JSON and the like: as the text that they are written as, numbers too, since JavaScript's have 53 bits.
+//! Serde support for ids as text, also of numbers: JavaScript's have 53 bits.
 
 use std::{fmt::Display, str::FromStr};
 

@@ -1,12 +1,14 @@
-//! The wire protocol between devices, servers and back ends: messages, frames, ids, limits and close codes.
+//! The wire protocol between devices, servers and back ends: messages, frames, ids, limits and
+//! close codes.
 //!
-//! Nothing here does I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other modules are
-//! what hand-written code needs around them: [`id`] parses names once, at the edge; [`frame`] cuts a byte stream into
-//! frames; [`close`] says what a device does after a close; [`limits`] has every number that both sides must agree on.
+//! Nothing here does I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other
+//! modules are the hand-written code around them. [`id`] parses ids once, at the edge; [`frame`]
+//! splits a byte stream into frames; [`close`] tells how a device reconnects after a close;
+//! [`limits`] has every number that both sides must agree on.
 //!
-//! `PROTOCOL.md`, in this crate's folder, describes the same for people who write a client in another language. Who writes a back end
-//! or a device in Rust needs little of it: `im_sdk` speaks the protocol and has this crate as `im_sdk::proto`, for [`id`]s and
-//! [`limits`].
+//! `PROTOCOL.md`, in this crate's folder, describes the protocol for authors of clients in other
+//! languages. A back end or a device in Rust needs little of this crate: `im_sdk` speaks the
+//! protocol and re-exports it as `im_sdk::proto`, for [`id`]s and [`limits`].
 //!
 //! ```
 //! use im_proto::{frame, pb};
@@ -27,7 +29,8 @@ mod id_serde;
 pub mod limits;
 
 /// Types generated from `im/v1/*.proto`.
-// Hidden: hundreds of generated names would be in the way of whoever searches the documentation. PROTOCOL.md describes them.
+// Hidden: hundreds of generated names would obstruct a search of the documentation. PROTOCOL.md
+// describes them.
 #[doc(hidden)]
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod pb {
@@ -39,10 +42,10 @@ pub mod pb {
     }
 }
 
-/// The protocol versions that this crate speaks, oldest and newest.
+/// The supported protocol versions, oldest and newest.
 pub const PROTOCOL_VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 
-/// The name that QUIC connections agree on in the TLS handshake (ALPN, RFC 7301).
+/// The ALPN name of QUIC connections (RFC 7301).
 pub const ALPN: &[u8] = b"im/1";
 
 /// The WebSocket subprotocol (RFC 6455, section 1.9).

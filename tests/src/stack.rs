@@ -6,8 +6,8 @@ use im_sdk::{
     backend::{Im, ImConfig, SigningKey, TokenMinter},
     client::{Client, ClientConfig, TokenProvider, Trust},
     cluster::{
-        ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchive, MemoryBus, MemoryLog,
-        MemoryRoutes,
+        ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchiveQueue, MemoryBus,
+        MemoryLog, MemoryRoutes,
     },
     id::{Device, ServerId, UserId},
     token::{TokenVerifier, VerificationKey},
@@ -407,7 +407,7 @@ fn config(services: &Services, logs: Option<LogSettings>) -> ClusterConfig {
 fn embedded(logs: LogSettings) -> Cluster {
     let log = Arc::new(MemoryLog::new(logs.log_bounds));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
-    cluster.with_archive(Arc::new(MemoryArchive::new(logs.archive)))
+    cluster.with_archive(Arc::new(MemoryArchiveQueue::new(logs.archive)))
 }
 
 /// Mints a valid token.

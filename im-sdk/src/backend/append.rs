@@ -12,7 +12,7 @@ use super::{
     send::SendError,
 };
 use crate::{
-    cluster::{Appended, Entry, LogError, LogId, NewEntry, Once, ReadLimit},
+    cluster::{Appended, DedupKey, Entry, LogError, LogId, NewEntry, ReadLimit},
     id::{MessageId, UserId},
 };
 use bytes::Bytes;
@@ -40,7 +40,7 @@ impl Im {
         id: MessageId,
         message: Bytes,
         prepared: &Prepared,
-        once: Option<Once>,
+        once: Option<DedupKey>,
     ) -> Result<Logged, SendError> {
         let inboxes = inboxes(prepared);
         match once {
@@ -55,7 +55,7 @@ impl Im {
         message: Bytes,
         prepared: &Prepared,
         mut inboxes: Vec<UserId>,
-        once: Once,
+        once: DedupKey,
     ) -> Result<Logged, SendError> {
         let is_checked = self.check_room(&inboxes, &message, prepared, &once).await?;
         let index = deciding(prepared, &inboxes);
@@ -63,7 +63,7 @@ impl Im {
         let entry = NewEntry {
             message_id: id,
             payload: message.clone(),
-            once: Some(once.clone()),
+            dedup_key: Some(once.clone()),
             writer: prepared.writer.clone(),
             is_checked,
         };
@@ -72,7 +72,7 @@ impl Im {
             message
         } else if let Some(message) = self.decided(&deciding, decided).await? {
             message
-        } else if let Once::Key { .. } = once {
+        } else if let DedupKey::Key { .. } = once {
             // The log has been trimmed since. A key's digest is of the content: this is the message that it was.
             prepared.encode(decided.message_id)
         } else {
@@ -95,13 +95,13 @@ impl Im {
         inboxes: &[UserId],
         message: &Bytes,
         prepared: &Prepared,
-        once: &Once,
+        once: &DedupKey,
     ) -> Result<bool, SendError> {
         let (Some(writer), [_, _, ..]) = (&prepared.writer, inboxes) else { return Ok(false) };
         // The id does not matter yet: an earlier try may have decided another.
         let entry = |inbox: &UserId| {
             let entry = NewEntry::new(MessageId::first_at(0), message.clone());
-            (LogId::Inbox(inbox.clone()), entry.once(once.clone()).by(writer.clone()))
+            (LogId::Inbox(inbox.clone()), entry.with_dedup_key(once.clone()).by(writer.clone()))
         };
         let entries: Vec<_> = inboxes.iter().map(entry).collect();
         let found = self.inner.cluster.log().check_room(&entries).await;
@@ -126,7 +126,7 @@ impl Im {
         id: MessageId,
         message: Bytes,
         inboxes: Vec<UserId>,
-        once: Option<Once>,
+        once: Option<DedupKey>,
         writer: Option<&UserId>,
     ) -> Result<Logged, SendError> {
         let entry = |inbox: &UserId| {
@@ -134,7 +134,7 @@ impl Im {
             let entry = NewEntry {
                 message_id: id,
                 payload,
-                once,
+                dedup_key: once,
                 writer: writer.cloned(),
                 is_checked: writer.is_some(),
             };
@@ -201,12 +201,12 @@ fn deciding(prepared: &Prepared, inboxes: &[UserId]) -> usize {
 
 /// What the other logs remember of what was decided under this id, at the time that is in `now`: a key for as long as the
 /// deciding log does and a little longer, whenever they come to it.
-fn once_decided(once: Once, decided: MessageId, now: MessageId) -> Once {
+fn once_decided(once: DedupKey, decided: MessageId, now: MessageId) -> DedupKey {
     match once {
-        Once::Key { key, ttl, digest } => {
+        DedupKey::Key { key, ttl, digest } => {
             let age = Duration::from_millis(now.unix_ms().saturating_sub(decided.unix_ms()));
             let ttl = ttl.min(KEY_TTL).saturating_sub(age) + KEY_MARGIN;
-            Once::Key { key, ttl, digest }
+            DedupKey::Key { key, ttl, digest }
         }
         numbered => numbered,
     }
@@ -220,7 +220,7 @@ mod tests {
     use crate::{
         backend::{Message, users},
         cluster::{
-            AckQuestion, AckStore, Cluster, DeviceAck, Ends, LogBounds, LogStore, MemoryBus, MemoryLog,
+            AckQuery, AckStore, Cluster, DeviceAck, LogBounds, LogEnds, LogStore, MemoryBus, MemoryLog,
             MemoryRoutes, Page, ReadLimit,
         },
         id::Device,
@@ -249,10 +249,10 @@ mod tests {
     }
 
     /// A try that ended between the first log and the others, long ago.
-    async fn half_a_try(im: &Im, once: Once) -> MessageId {
+    async fn half_a_try(im: &Im, once: DedupKey) -> MessageId {
         let (alice, id) = ("alice".parse().unwrap(), im.inner.ids.next().await.unwrap());
         let payload = message().prepare().unwrap().encode(id);
-        im.append_to(&alice, NewEntry::new(id, payload).once(once)).await.unwrap();
+        im.append_to(&alice, NewEntry::new(id, payload).with_dedup_key(once)).await.unwrap();
         im.send(Message::to(users(["alice"])).text("something else")).await.unwrap();
         id
     }
@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_retried_publish_after_a_trim_appends_nothing() {
         let im = back_end().await;
-        let once = Once::Producer { name: "alice/web/tab>bob".into(), number: 1, digest: [7; 16] };
+        let once = DedupKey::Producer { name: "alice/web/tab>bob".into(), number: 1, digest: [7; 16] };
         half_a_try(&im, once.clone()).await;
         let error = im.send_once(message(), once, &alice()).await.unwrap_err();
         assert!(matches!(error, SendError::Trimmed { .. }), "{error}");
@@ -285,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_retry_soon_after_appends_what_was_decided() {
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
-        let once = Once::Key { key: "k".into(), ttl: Duration::from_secs(60), digest: [7; 16] };
+        let once = DedupKey::Key { key: "k".into(), ttl: Duration::from_secs(60), digest: [7; 16] };
         let first = im.send_once(message(), once.clone(), &alice()).await.unwrap();
         let again = im.send_once(message(), once, &alice()).await.unwrap();
         assert_eq!((first.message_id, first.logged), (again.message_id, again.logged));
@@ -365,7 +365,7 @@ mod tests {
             self.log.id_at(log, seq).await
         }
 
-        async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+        async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
             self.log.ends(logs).await
         }
     }
@@ -376,7 +376,7 @@ mod tests {
             self.log.note_acks(acks).await
         }
 
-        async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+        async fn acked(&self, questions: &[AckQuery]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
             self.log.acked(questions).await
         }
 
@@ -419,13 +419,15 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_remembers_longer_than_the_deciding_one_keeps_its_entry() {
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
-        let key = |ttl| Once::Key { key: "k".into(), ttl, digest: [7; 16] };
+        let key = |ttl| DedupKey::Key { key: "k".into(), ttl, digest: [7; 16] };
         let to_both = || Message::to(users(["bob", "ann"])).text("hi");
         // As an earlier try left it, of which the deciding log has nothing any more.
         let id = im.inner.ids.next().await.unwrap();
         let payload = to_both().prepare().unwrap().encode(id);
         let bob = "bob".parse().unwrap();
-        im.append_to(&bob, NewEntry::new(id, payload).once(key(Duration::from_secs(60)))).await.unwrap();
+        im.append_to(&bob, NewEntry::new(id, payload).with_dedup_key(key(Duration::from_secs(60))))
+            .await
+            .unwrap();
         let receipt = im.send_once(to_both(), key(Duration::from_secs(60)), &alice()).await.unwrap();
         assert!(receipt.repeated);
         let ids =
@@ -438,8 +440,8 @@ mod tests {
     #[test]
     fn other_logs_forget_a_key_just_after_the_deciding_one() {
         let (decided, now) = (MessageId::first_at(1_800_000_000_000), MessageId::first_at(1_800_000_600_000));
-        let once = Once::Key { key: "k".into(), ttl: KEY_TTL, digest: [7; 16] };
-        let Once::Key { ttl, .. } = once_decided(once, decided, now) else { panic!("a key") };
+        let once = DedupKey::Key { key: "k".into(), ttl: KEY_TTL, digest: [7; 16] };
+        let DedupKey::Key { ttl, .. } = once_decided(once, decided, now) else { panic!("a key") };
         assert_eq!(ttl, KEY_TTL - Duration::from_secs(600) + KEY_MARGIN);
     }
 
@@ -456,7 +458,7 @@ mod tests {
         let cluster = Cluster::new(Arc::new(routes), Arc::new(MemoryBus::new()), Arc::new(log));
         let im = Im::with_cluster(cluster).await.unwrap();
         let publish = async |number: u64| {
-            let once = Once::Producer { name: "alice/web/tab>bob".into(), number, digest: [7; 16] };
+            let once = DedupKey::Producer { name: "alice/web/tab>bob".into(), number, digest: [7; 16] };
             im.send_once(message(), once, &alice()).await
         };
         // Bob reads, and has something that alice's flood must not push out.

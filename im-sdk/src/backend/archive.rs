@@ -27,7 +27,9 @@ use super::{
 };
 use crate::{
     Kind,
-    cluster::{Archive, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken},
+    cluster::{
+        ArchiveDelivery, ArchiveError, ArchiveLag, ArchiveQueue, ArchiveRecord, DeliveryToken, LogPosition,
+    },
     log_throttle::throttled,
 };
 
@@ -56,12 +58,12 @@ const LAST_WRITE: Duration = Duration::from_secs(30);
 
 /// Puts a message with all its places into the archive, if there is one to put it into.
 pub(super) async fn archive_all(
-    archive: Option<&Arc<dyn Archive>>,
+    archive: Option<&Arc<dyn ArchiveQueue>>,
     message: &Bytes,
-    places: impl Iterator<Item = ArchivePlace>,
+    places: impl Iterator<Item = LogPosition>,
 ) -> Result<(), ArchiveError> {
     let Some(archive) = archive else { return Ok(()) };
-    let places: Vec<ArchivePlace> = places.collect();
+    let places: Vec<LogPosition> = places.collect();
     let records = places.chunks(PLACES).map(|places| {
         let record = ArchiveRecord::new(message.clone(), places.to_vec());
         archive.append(record)
@@ -78,7 +80,7 @@ pub struct NoArchive;
 #[derive(Debug)]
 #[must_use = "an archiver does nothing until it is started"]
 pub struct Archiver {
-    archive: Arc<dyn Archive>,
+    archive: Arc<dyn ArchiveQueue>,
     store: Arc<dyn MessageStore>,
     stop: CancellationToken,
 }
@@ -171,7 +173,7 @@ impl Progress {
 #[derive(Debug)]
 #[must_use = "dropping the handle stops the archiver"]
 pub struct ArchiverHandle {
-    archive: Arc<dyn Archive>,
+    archive: Arc<dyn ArchiveQueue>,
     progress: Arc<Progress>,
     task: JoinHandle<()>,
     stop: DropGuard,
@@ -212,7 +214,7 @@ impl ArchiverHandle {
 }
 
 struct Work {
-    archive: Arc<dyn Archive>,
+    archive: Arc<dyn ArchiveQueue>,
     store: Arc<dyn MessageStore>,
     stop: CancellationToken,
     progress: Arc<Progress>,
@@ -362,8 +364,8 @@ impl Work {
 type Record = (Vec<StoredEntry>, DeliveryToken);
 
 /// What is no message stays where it is.
-fn records(deliveries: Vec<Delivery>) -> VecDeque<Record> {
-    let parse = |Delivery { record, token }| match StoredEntry::of(&record) {
+fn records(deliveries: Vec<ArchiveDelivery>) -> VecDeque<Record> {
+    let parse = |ArchiveDelivery { record, token }| match StoredEntry::of(&record) {
         Ok(entries) => Some((entries, token)),
         Err(error) => {
             tracing::error!(%error, "an archived record cannot be written");

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     cluster::{
-        Appended, Archive, ArchivePlace, Entry, LogError, LogId, NewEntry, Once, ReadLimit, RoutesError,
+        Appended, ArchiveQueue, DedupKey, Entry, LogError, LogId, LogPosition, NewEntry, ReadLimit,
+        RoutesError,
     },
     id::{ChannelId, MessageId, ServerId, UserId},
     log_throttle::throttled,
@@ -41,8 +42,8 @@ impl Im {
         id: MessageId,
         prepared: Box<Prepared>,
         channel: ChannelId,
-        once: Option<Once>,
-        archive: Option<&Arc<dyn Archive>>,
+        once: Option<DedupKey>,
+        archive: Option<&Arc<dyn ArchiveQueue>>,
     ) -> Result<Receipt, SendError> {
         let message = prepared.encode(id);
         check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len() + HISTORY_OVERHEAD)?;
@@ -53,10 +54,10 @@ impl Im {
         let once = once.or_else(|| prepared.once());
         // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
         // same publish.
-        let same = matches!(once, Some(Once::Key { .. }));
+        let same = matches!(once, Some(DedupKey::Key { .. }));
         let (appended, found, told) =
             self.log_to_channel(id, message, &channel, once, prepared.writer.clone()).await?;
-        let place = ArchivePlace::new(LogId::Channel(channel.clone()), appended.seq);
+        let place = LogPosition::new(LogId::Channel(channel.clone()), appended.seq);
         let archived = match found {
             Some(message) => message,
             None if same || archive.is_none() => prepared.encode(appended.message_id),
@@ -88,7 +89,7 @@ impl Im {
         message: Bytes,
         prepared: Box<Prepared>,
         channel: ChannelId,
-        once: Option<Once>,
+        once: Option<DedupKey>,
     ) -> Result<Receipt, SendError> {
         let servers = self.servers_of(&channel).await?;
         let waits = once.is_none();
@@ -116,10 +117,10 @@ impl Im {
         id: MessageId,
         message: Bytes,
         channel: &ChannelId,
-        once: Option<Once>,
+        once: Option<DedupKey>,
         writer: Option<UserId>,
     ) -> Result<(Appended, Option<Bytes>, Told), SendError> {
-        let entry = NewEntry { message_id: id, payload: message, once, writer, is_checked: false };
+        let entry = NewEntry { message_id: id, payload: message, dedup_key: once, writer, is_checked: false };
         let append = self.append_to_channel(channel, entry);
         let (appended, early) = join(append, self.servers_of(channel)).await;
         let (appended, message) = appended?;
@@ -251,7 +252,7 @@ mod tests {
     use crate::{
         backend::{ImConfig, Message, channel},
         cluster::{
-            AckQuestion, AckStore, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogStore, MemoryBus,
+            AckQuery, AckStore, BusEvent, Cluster, DeviceAck, LogBounds, LogEnds, LogStore, MemoryBus,
             MemoryLog, MemoryRoutes, Page, Routes,
         },
         id::Device,
@@ -306,7 +307,7 @@ mod tests {
             self.log.id_at(log, seq).await
         }
 
-        async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+        async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
             self.log.ends(logs).await
         }
     }
@@ -317,7 +318,7 @@ mod tests {
             self.log.note_acks(acks).await
         }
 
-        async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+        async fn acked(&self, questions: &[AckQuery]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
             self.log.acked(questions).await
         }
 

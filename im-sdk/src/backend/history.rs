@@ -402,5 +402,12 @@ impl HistoryEntry {
     }
 }
 
+impl<'a> From<&'a HistoryEntry> for crate::timeline::Entry<'a> {
+    fn from(entry: &'a HistoryEntry) -> Self {
+        let channel = entry.channel.as_ref();
+        Self::new(entry.message_id, entry.from.as_ref(), &entry.content).at(channel, entry.seq)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::{im::Im, send::SendError};
 use crate::{
-    cluster::{LogError, LogId, Once},
+    cluster::{DedupKey, LogError, LogId},
     id::MessageId,
 };
 
@@ -13,10 +13,10 @@ impl Im {
         &self,
         log: LogId,
         id: MessageId,
-        once: Option<&Once>,
+        once: Option<&DedupKey>,
     ) -> Result<Option<MessageId>, SendError> {
         let Some(once) = once else { return Ok(None) };
-        match self.inner.cluster.log().remember(&log, id, once).await {
+        match self.inner.cluster.log().deduplicate(&log, id, once).await {
             Ok(first) => Ok((first != id).then_some(first)),
             Err(LogError::Conflict) => Err(SendError::Conflict),
             Err(source @ LogError::Stale { .. }) => Err(match log {

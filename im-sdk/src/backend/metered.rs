@@ -12,7 +12,7 @@ use prost::Message as _;
 use crate::{
     Content,
     cluster::{
-        AckQuestion, AckStore, Appended, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId, LogStore,
+        AckQuery, AckStore, Appended, Cluster, DeviceAck, LogBounds, LogEnds, LogError, LogId, LogStore,
         MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, ReadLimit,
     },
     id::{Device, MessageId, UserId},
@@ -109,7 +109,7 @@ impl LogStore for MeteredLog {
         self.log.id_at(log, seq).await
     }
 
-    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
         self.log.ends(logs).await
     }
 }
@@ -120,7 +120,7 @@ impl AckStore for MeteredLog {
         self.log.note_acks(acks).await
     }
 
-    async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+    async fn acked(&self, questions: &[AckQuery]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
         self.log.acked(questions).await
     }
 

@@ -20,7 +20,7 @@ use super::{
     receipt::Receipt,
 };
 use crate::{
-    cluster::{Archive, ArchivePlace, LogId, Once, RoutesError},
+    cluster::{ArchiveQueue, DedupKey, LogId, LogPosition, RoutesError},
     id::{MessageId, UserId},
     log_throttle::throttled,
     proto::{limits::MAX_FRAME_BYTES, pb},
@@ -50,7 +50,7 @@ impl Im {
     pub(super) async fn send_once(
         &self,
         message: Message,
-        once: Once,
+        once: DedupKey,
         writer: &UserId,
     ) -> Result<Receipt, SendError> {
         let mut prepared = self.prepare(message)?;
@@ -68,7 +68,7 @@ impl Im {
     async fn send_prepared(
         &self,
         mut prepared: Box<Prepared>,
-        once: Option<Once>,
+        once: Option<DedupKey>,
     ) -> Result<Receipt, SendError> {
         if prepared.changes.is_some() {
             // Boxed for those that change nothing.
@@ -94,9 +94,9 @@ impl Im {
         &self,
         id: MessageId,
         prepared: Box<Prepared>,
-        once: Option<Once>,
+        once: Option<DedupKey>,
     ) -> Result<Receipt, SendError> {
-        let devices = self.locate_heard(&prepared.users, |device| prepared.wants(device.terminal)).await?;
+        let devices = self.locate_cached(&prepared.users, |device| prepared.wants(device.terminal)).await?;
         let frame = push_frame(prepared.encode(id), 0);
         check_size(frame.len())?;
         let waits = once.is_none();
@@ -121,8 +121,8 @@ impl Im {
         &self,
         id: MessageId,
         prepared: Box<Prepared>,
-        once: Option<Once>,
-        archive: Option<&Arc<dyn Archive>>,
+        once: Option<DedupKey>,
+        archive: Option<&Arc<dyn ArchiveQueue>>,
     ) -> Result<Receipt, SendError> {
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
@@ -133,7 +133,7 @@ impl Im {
         let (reached, archived) = match archive {
             None => (self.push_logged(&logged, waits).await, Ok(())),
             Some(_) => {
-                let place = |(user, seq): &(UserId, u64)| ArchivePlace::new(LogId::Inbox(user.clone()), *seq);
+                let place = |(user, seq): &(UserId, u64)| LogPosition::new(LogId::Inbox(user.clone()), *seq);
                 let archived = archive_all(archive, &logged.message, logged.seqs.iter().map(place));
                 // Boxed for those that are not archived.
                 Box::pin(async { tokio::join!(self.push_logged(&logged, waits), archived) }).await

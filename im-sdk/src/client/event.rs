@@ -247,3 +247,11 @@ impl State {
         }
     }
 }
+
+impl<'a> From<&'a ReceivedMessage> for crate::timeline::Entry<'a> {
+    fn from(message: &'a ReceivedMessage) -> Self {
+        let entry = Self::new(message.id, message.from.as_ref(), &message.content);
+        let channel = message.channel.as_ref();
+        message.position.as_ref().map_or(entry, |position| entry.at(channel, position.seq))
+    }
+}

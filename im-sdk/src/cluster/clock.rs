@@ -1,36 +1,41 @@
-//! The cluster's clock: the route store's time, carried on by this process's monotonic clock.
+//! The cluster's clock: the route store's time, advanced by this process's monotonic clock.
 //!
-//! Wall clocks of machines differ and step. Message ids, the age of log entries and the end of tokens must mean the same
-//! on every machine, so they follow one clock: that of the route store. It is sampled whenever a lease is taken or
-//! renewed. Between samples it advances with the monotonic clock.
+//! Wall clocks of machines differ and step. Message ids, the age of log entries and the expiry of
+//! tokens must mean the same on every machine, so they follow one clock: that of the route store.
+//! It is sampled whenever a lease is taken or renewed, and advances with the monotonic clock in
+//! between.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use tokio::sync::Mutex;
 
-use super::{Routes, RoutesError};
+use crate::cluster::{
+    time::unix_ms,
+    traits::{Routes, RoutesError},
+};
 
-/// By how much the wall clock and the monotonic clock may disagree about the time since the last sample. Beyond it the
-/// wall clock was set, or the machine was suspended, and the time has to be sampled again.
+/// The maximum disagreement of the wall clock and the monotonic clock about the time since the last
+/// sample. Beyond it, the wall clock was set, or the machine was suspended, and the time has to be
+/// sampled again.
 const MAX_DISAGREEMENT_MS: i64 = 1_000;
 
-/// Beyond this difference a clock counts as wrong. Clocks under NTP differ by milliseconds; a slow answer of the store
-/// makes a sample wrong by half of the time that it took.
+/// The difference beyond which a clock counts as wrong. Clocks under NTP differ by milliseconds; a
+/// slow reply of the store makes a sample wrong by half of its duration.
 pub const MAX_CLOCK_SKEW_MS: i64 = 5_000;
 
-/// How often it is logged that a clock is wrong.
+/// The minimum time between two log messages about a wrong clock.
 const LOG_INTERVAL_MS: i64 = 60_000;
 
-/// No sample has been taken.
+/// The value before the first sample.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The cluster's clock, as this process knows it. Cloning is cheap and shares everything.
+/// The cluster's clock, as known to this process. Cloning is cheap; clones share all state.
 #[derive(Clone, Debug)]
 pub struct Clock {
     inner: Arc<Inner>,
@@ -44,20 +49,20 @@ struct Inner {
     cluster_offset: AtomicI64,
     /// Wall time minus monotonic time at the last sample.
     wall_offset: AtomicI64,
-    /// The store's clock was seen to step.
+    /// Whether the store's clock was seen to step.
     stepped: AtomicBool,
-    /// By the monotonic clock.
+    /// The time of the last log message, by the monotonic clock.
     logged_at: AtomicI64,
-    /// Held while sampling, so that many who find the time unknown ask once.
+    /// Held while sampling, so that concurrent readers of an unknown time ask once.
     sampling: Mutex<()>,
 }
 
 /// This machine's clocks, in milliseconds.
 pub(crate) trait LocalClocks: Send + Sync + std::fmt::Debug {
-    /// Never steps. From any beginning.
+    /// Returns a time that never steps, from any origin.
     fn monotonic_ms(&self) -> i64;
 
-    /// Since the Unix epoch.
+    /// Returns the time since the Unix epoch.
     fn wall_ms(&self) -> i64;
 }
 
@@ -72,18 +77,13 @@ impl LocalClocks for SystemClocks {
     }
 
     fn wall_ms(&self) -> i64 {
-        i64::try_from(system_ms()).unwrap_or(i64::MAX)
+        i64::try_from(unix_ms()).unwrap_or(i64::MAX)
     }
 }
 
-/// The wall clock of this machine, in milliseconds since the Unix epoch.
-pub(crate) fn system_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Clock {
-    /// A clock that follows this store's. The time is unknown until the first [`Clock::sample`].
+    /// Creates a clock that follows this store's. The time is unknown until the first
+    /// [`Clock::sample`].
     pub fn new(routes: Arc<dyn Routes>) -> Self {
         Self::with_local(routes, Arc::new(SystemClocks { base: Instant::now() }))
     }
@@ -101,8 +101,10 @@ impl Clock {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The cluster's time in milliseconds since the Unix epoch. `None` if it is not known: before the first sample, and
-    /// when this machine's wall clock was set, or the machine was suspended, since the last one.
+    /// Returns the cluster's time in milliseconds since the Unix epoch.
+    ///
+    /// Returns `None` if it is unknown: before the first sample, and when this machine's wall clock
+    /// was set, or the machine was suspended, since the last one.
     pub fn now_ms(&self) -> Option<u64> {
         let monotonic = self.inner.local.monotonic_ms();
         let wall = self.inner.local.wall_ms();
@@ -115,10 +117,11 @@ impl Clock {
         u64::try_from(monotonic.saturating_add(offset)).ok()
     }
 
-    /// The cluster's time in milliseconds since the Unix epoch; the store is asked only if it is not known.
+    /// Returns the cluster's time in milliseconds since the Unix epoch, and asks the store only if
+    /// it is unknown.
     ///
     /// # Errors
-    /// [`RoutesError`] if it is not known and the store does not tell.
+    /// [`RoutesError`] if the time is unknown and the store does not answer.
     pub async fn read(&self) -> Result<u64, RoutesError> {
         if let Some(now) = self.now_ms() {
             return Ok(now);
@@ -130,24 +133,27 @@ impl Clock {
         }
     }
 
-    /// Asks the store for its time, and goes on from there. To be called with every lease.
+    /// Asks the store for its time and continues from there. Call it with every lease.
     ///
     /// # Errors
-    /// [`RoutesError`]; what was known stays.
+    /// [`RoutesError`]; the known time is kept.
     pub async fn sample(&self) -> Result<u64, RoutesError> {
         let _sampling = self.inner.sampling.lock().await;
         self.ask().await
     }
 
-    /// This machine's wall clock minus the cluster's, in milliseconds. `None`: the cluster's time is not known.
+    /// Returns this machine's wall clock minus the cluster's, in milliseconds; `None` if the
+    /// cluster's time is unknown.
     pub fn skew_ms(&self) -> Option<i64> {
         let now = i64::try_from(self.now_ms()?).ok()?;
         Some(self.inner.local.wall_ms().saturating_sub(now))
     }
 
-    /// The cluster's time for deleting by age. `None` while nothing may be deleted by age: the time is not known, this
-    /// machine's wall clock differs from it by more than [`MAX_CLOCK_SKEW_MS`], so that one of the two is wrong, or the
-    /// store's clock has stepped since this process began.
+    /// Returns the cluster's time for deletions by age.
+    ///
+    /// Returns `None` while nothing may be deleted by age: the time is unknown, this machine's wall
+    /// clock differs from it by more than [`MAX_CLOCK_SKEW_MS`], so that one of the two is wrong,
+    /// or the store's clock has stepped since this process began.
     pub fn expiry_ms(&self) -> Option<u64> {
         let now = self.now_ms()?;
         let is_right = self.skew_ms()?.saturating_abs() <= MAX_CLOCK_SKEW_MS;
@@ -159,7 +165,7 @@ impl Clock {
         (offset != UNKNOWN).then_some(offset)
     }
 
-    /// Only for who holds `sampling`.
+    /// Samples the time. The caller holds `sampling`.
     async fn ask(&self) -> Result<u64, RoutesError> {
         let local = &self.inner.local;
         let asked = local.monotonic_ms();
@@ -185,8 +191,8 @@ impl Clock {
         self.inner.stepped.store(true, Ordering::Release);
         tracing::warn!(
             step_ms,
-            "the route store's clock has stepped, or this machine was suspended: until this process restarts, it \
-             deletes nothing by age"
+            "the route store's clock has stepped, or this machine was suspended: nothing is deleted by age \
+             until this process restarts"
         );
     }
 
@@ -202,8 +208,8 @@ impl Clock {
         self.inner.logged_at.store(now, Ordering::Relaxed);
         tracing::warn!(
             skew_ms,
-            "this machine's clock and the route store's differ: set both right, for example with NTP; ids follow the \
-             store's clock, and nothing is deleted by age here meanwhile"
+            "the clocks of this machine and of the route store differ: correct both, for example with NTP; ids \
+             follow the store's clock, and nothing is deleted by age here meanwhile"
         );
     }
 }

@@ -1,16 +1,16 @@
-//! How to reach Redis and NATS.
+//! Configuration of the connections to Redis and NATS.
 
 use std::time::Duration;
 
-use super::{archive::ArchiveConfig, log::LogBounds, names::Names};
+use crate::cluster::{
+    names::{DEFAULT_PREFIX, Names},
+    traits::{ArchiveConfig, LogBounds},
+};
 
-/// What [`ClusterConfig::prefix`] is unless it is set.
-pub(crate) const DEFAULT_PREFIX: &str = "im";
-
-/// The longest time that a setting may be: what the system takes as a limit for a connection ends at some weeks.
+/// The longest timeout: the operating system's limit for a connection is some weeks.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Where Redis and NATS are.
+/// Configuration of the connections to Redis and NATS.
 ///
 /// ```
 /// use im_sdk::cluster::ClusterConfig;
@@ -20,43 +20,49 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClusterConfig {
-    /// Redis addresses, `redis://[user:password@]host:port[/db]`: the master and whatever may take its place, or an address
-    /// that leads to the master. When it does not answer, or is no master any more, the next one is tried. With a Redis
-    /// Cluster, some of its nodes.
+    /// Redis addresses, `redis://[user:password@]host:port[/db]`: the master and its possible
+    /// successors, or an address that leads to the master. If one does not answer, or is no longer
+    /// a master, the next one is tried. For a Redis Cluster: some of its nodes.
     pub redis: Vec<String>,
-    /// Addresses of a Redis of its own for control data: leases of servers, routes, node numbers and the clock. Default
-    /// empty: they are in [`ClusterConfig::redis`]. With one, a Redis full of logs, or one that is away, costs nobody the
-    /// connection. It holds little and needs no disk. Members and all else stay with the logs, which they are read
-    /// together with. Each logged send reads its routes from there, behind the append. All processes must agree on it.
+    /// Addresses of a separate Redis for control data: leases of servers, routes, node numbers and
+    /// the clock. Default empty: control data is in [`ClusterConfig::redis`].
+    ///
+    /// With a separate Redis, nobody loses the connection when the Redis of the logs is full or
+    /// away. It holds little and needs no disk. Members and everything else stay with the logs,
+    /// with which they are read together. Each logged send reads its routes from the separate
+    /// Redis, after the append. All processes must agree on it.
     pub routes_redis: Vec<String>,
     /// NATS addresses, `nats://[user:password@]host:port`: some servers of one NATS cluster.
     pub nats: Vec<String>,
-    /// What every Redis key and NATS subject starts with. Default `im`. Change it to keep two deployments on the same
-    /// Redis and NATS apart; all processes of one deployment must agree on it.
+    /// The prefix of every Redis key and NATS subject. Default `im`. Set it to keep two deployments
+    /// on the same Redis and NATS apart; all processes of one deployment must agree on it.
     pub prefix: String,
-    /// How long a request to Redis, or the wait for a place on the way to NATS, may take before it counts as failed.
+    /// The time limit of a request to Redis, and of the wait for room in the send queue of NATS.
     /// Default 2 s; from a millisecond to a day.
     pub request_timeout: Duration,
-    /// How long the first connection may take. Default 5 s; from a millisecond to a day.
+    /// The time limit of the first connection. Default 5 s; from a millisecond to a day.
     pub connect_timeout: Duration,
-    /// How much each log keeps. All back ends of one deployment should agree on it.
+    /// The bounds of each log. All back ends of one deployment should agree on them.
     pub log_bounds: LogBounds,
-    /// How many replicas of a Redis master must acknowledge an entry before it counts as appended. Default 0: the
-    /// master alone decides, and a failover may lose what it had not passed on yet. What a master with
-    /// `appendfsync everysec` answers may be lost for up to a second if its machine fails; `appendfsync always` closes
-    /// that gap too.
+    /// The number of replicas of a Redis master that must acknowledge an entry before it counts as
+    /// appended.
+    ///
+    /// Default 0: the master alone decides, and a failover may lose entries that were not yet
+    /// replicated. With `appendfsync everysec`, a master whose machine fails may also lose entries
+    /// of up to the last second; `appendfsync always` closes that gap too.
     pub min_replicas: usize,
-    /// At how many percent of a Redis's `maxmemory` devices' messages are refused, so that what is left is for back ends
-    /// and for whoever makes room: a Redis that is full refuses everybody. Default 90; from 1 to 100. A Redis without
-    /// `maxmemory` has no such limit.
+    /// The percentage of a Redis's `maxmemory` at which devices' messages are refused, so that the
+    /// remaining memory is for back ends, and for whoever frees memory: a full Redis refuses
+    /// everybody. Default 90; from 1 to 100. Without `maxmemory` there is no such limit.
     pub watermark_percent: u8,
-    /// Settings of the archive, which `Durability::Archived` needs. It lies in a JetStream stream of the same NATS
-    /// servers, which is created if it is missing. Default `None`: there is no archive, and NATS needs no JetStream.
+    /// Settings of the archive's queue, which `Durability::Archived` needs. The queue is a
+    /// JetStream stream on the same NATS servers, which is created if it is missing. Default
+    /// `None`: there is no archive, and NATS needs no JetStream.
     pub archive: Option<ArchiveConfig>,
 }
 
 impl ClusterConfig {
-    /// A configuration with defaults beside the addresses.
+    /// Creates a configuration with these addresses and defaults.
     pub fn new<R, N>(redis: R, nats: N) -> Self
     where
         R: IntoIterator<Item: Into<String>>,
@@ -76,10 +82,11 @@ impl ClusterConfig {
         }
     }
 
-    /// Whether the values make sense. Whatever connects asks this first.
+    /// Checks the values. Every connect function calls it first.
     ///
     /// # Errors
-    /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`], [`ConnectError::InvalidWatermark`].
+    /// [`ConnectError::InvalidPrefix`], [`ConnectError::InvalidTimeout`],
+    /// [`ConnectError::InvalidWatermark`].
     pub fn check(&self) -> Result<(), ConnectError> {
         self.names()?;
         let timeouts = [("request_timeout", self.request_timeout), ("connect_timeout", self.connect_timeout)];
@@ -93,7 +100,7 @@ impl ClusterConfig {
         Ok(())
     }
 
-    /// How to reach the Redis that is for control data alone, if there is one.
+    /// Returns the configuration of the separate Redis for control data, if there is one.
     pub(crate) fn of_routes_alone(&self) -> Option<Self> {
         let redis = self.routes_redis.clone();
         (!redis.is_empty()).then(|| Self { redis, routes_redis: Vec::new(), ..self.clone() })
@@ -104,7 +111,7 @@ impl ClusterConfig {
     }
 }
 
-/// The archive's stream cannot be used.
+/// Creates the error for an archive stream that cannot be used.
 pub(crate) fn unreachable_archive(
     stream: &str,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -112,21 +119,22 @@ pub(crate) fn unreachable_archive(
     ConnectError::Archive { stream: stream.to_owned(), source: source.into() }
 }
 
-/// The host and port of an address, for error messages.
+/// Returns the host and port of an address, for error messages.
 pub(crate) fn without_credentials(address: &str) -> &str {
     place(address).unwrap_or(UNREADABLE)
 }
 
-/// The same. `None`: the host cannot be told from the password.
+/// Returns the host and port of an address, or `None` if the host cannot be told from the password.
 pub(crate) fn place(address: &str) -> Option<&str> {
     let after_scheme = address.split_once("://").map_or(address, |(_, rest)| rest);
-    // From the right: a password may hold an `@` that nobody escaped.
+    // From the right: a password may contain an unescaped `@`.
     let after_credentials = after_scheme.rsplit_once('@').map_or(after_scheme, |(_, rest)| rest);
     let place = after_credentials.split(['/', '?']).next().unwrap_or_default();
     is_host_and_port(place).then_some(place)
 }
 
-/// What is shown of an address whose host cannot be told from its password, such as `redis://:password`.
+/// Shown instead of an address whose host cannot be told from its password, such as
+/// `redis://:password`.
 const UNREADABLE: &str = "an address that has no host";
 
 fn is_host_and_port(text: &str) -> bool {
@@ -144,7 +152,7 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 impl std::fmt::Debug for ClusterConfig {
-    /// Addresses can hold passwords: only how many there are is shown.
+    /// Shows only the number of addresses: they can contain passwords.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("ClusterConfig")
@@ -156,7 +164,7 @@ impl std::fmt::Debug for ClusterConfig {
     }
 }
 
-/// Redis or NATS could not be reached, or used.
+/// An error of connecting to Redis or NATS.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -169,66 +177,66 @@ pub enum ConnectError {
     /// The prefix cannot be part of a subject.
     #[error("prefix {prefix:?} is not valid: it takes 1-32 letters, digits, '-' and '_'")]
     InvalidPrefix {
-        /// What was configured.
+        /// The configured prefix.
         prefix: String,
     },
-    /// An address cannot be meant. Nothing was tried.
+    /// An address is invalid. No connection was attempted.
     #[error("the {service} address {address} is not valid: {problem}")]
     InvalidAddress {
         /// `Redis` or `NATS`.
         service: &'static str,
-        /// What was configured, without any password.
+        /// The configured address, without any password.
         address: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
     },
-    /// A timeout of nothing, or longer than a day.
+    /// A timeout of 0, or longer than a day.
     #[error("{setting} is not valid: it takes from 1 millisecond to 1 day")]
     InvalidTimeout {
         /// `request_timeout` or `connect_timeout`.
         setting: &'static str,
     },
-    /// A watermark that is no share of the memory.
+    /// The watermark is not a percentage from 1 to 100.
     #[error("watermark_percent is not valid: it takes 1 to 100, not {percent}")]
     InvalidWatermark {
-        /// What was configured.
+        /// The configured percentage.
         percent: u8,
     },
-    /// JetStream has no stream for the archive, and none could be made.
+    /// JetStream has no stream for the archive, and none could be created.
     #[error(
         "cannot use the JetStream stream {stream} for the archive (is JetStream on, with room for max_bytes?): {source}"
     )]
     Archive {
-        /// The stream's name.
+        /// The name of the stream.
         stream: String,
-        /// What the client library says.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The error of the client library.
+        r#source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It is there, and too old.
+    /// The service is too old.
     #[error("{service} at {address} is {version}, and {needed} or newer is needed: older ones lack {lack}")]
     TooOld {
         /// `Redis` or `NATS`.
         service: &'static str,
         /// The host and port, without any password.
         address: String,
-        /// What it says of itself.
+        /// The version of the service.
         version: String,
-        /// The oldest release that does.
+        /// The minimum release.
         needed: String,
-        /// What older ones lack.
+        /// The feature that older releases lack.
         lack: &'static str,
     },
-    /// NATS takes smaller messages than servers and back ends send each other.
+    /// NATS accepts only smaller messages than servers and back ends send each other.
     #[error(
-        "NATS at {address} takes messages of {max_payload} bytes at most, and servers and back ends send each other up to \
-         {needed}: set `max_payload: {needed}` in its configuration"
+        "NATS at {address} accepts messages of at most {max_payload} bytes, but servers and back ends send each \
+         other up to {needed}: set `max_payload: {needed}` in its configuration"
     )]
     SmallMessages {
         /// The host and port, without any password.
         address: String,
-        /// Its `max_payload`.
+        /// The `max_payload` of NATS.
         max_payload: usize,
-        /// The smallest `max_payload` that does.
+        /// The minimum `max_payload`.
         needed: usize,
     },
     /// The connection failed.
@@ -238,8 +246,8 @@ pub enum ConnectError {
         service: &'static str,
         /// The host and port, without any password.
         address: String,
-        /// What the client library says, or what was found there instead.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The error of the client library, or the service found there instead.
+        r#source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 

@@ -1,109 +1,100 @@
-//! What joins back ends and servers: routes, bus, logs, members, conversations and archive.
+//! The parts that connect back ends and servers: routes, bus, logs, members, conversations and
+//! archive.
 //!
-//! [`Routes`] tells where a user's devices are, [`Bus`] carries envelopes there, [`LogStore`] keeps what must not be lost,
-//! [`Membership`] who is in which channel, [`Conversations`] what users have read and set, [`LastSeen`] when they were last connected, and
-//! [`Archive`] what is to be kept for good until it is in a database. What they promise with which settings of Redis and NATS stands in
-//! [operating](crate::guide::operating).
+//! [`Routes`] finds the devices of users, and [`Bus`] carries envelopes to them. [`LogStore`]
+//! stores messages durably, [`MemberStore`] the members of channels, [`ConversationStore`] the
+//! per-user state of conversations, [`LastSeenStore`] when users were last connected.
+//! [`ArchiveQueue`] queues messages until they are in a database. Their guarantees with each
+//! setting of Redis and NATS are in [operating](crate::guide::operating).
 //!
-//! Each is a trait with an implementation for a real cluster (Redis, NATS) and one in process. [`Cluster`] holds those
-//! that belong together, so everything above runs the same code in both.
+//! Each part is a trait with an implementation for a real cluster (Redis, NATS) and one inside the
+//! process. A [`Cluster`] is a set of them, so that everything above runs the same code in both.
 
-mod addresses;
-mod archive;
-mod bus;
+mod backlog;
 mod clock;
 mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
-mod conversations;
+mod dedup;
+mod diagnostics;
 #[cfg(feature = "backend")]
 mod disk;
-mod log;
-mod members;
+mod disruptions;
+mod leases;
+mod log_id;
+mod memory;
 mod names;
+mod nats;
+mod quota;
 mod redis;
-mod routes;
-mod seen;
-mod versions;
-mod watermark;
+mod time;
+mod traits;
+mod trim_clock;
 
 use std::sync::Arc;
 
-use self::{redis::Redis, watermark::Watermark};
+use self::redis::{Redis, Watermark};
 use crate::id::{Device, UserId};
-#[cfg(feature = "backend")]
-pub use archive::DiskArchive;
-pub use archive::{
-    Archive, ArchiveConfig, ArchiveError, ArchiveLag, ArchivePlace, ArchiveRecord, Delivery, DeliveryToken,
-    JetStreamArchive, MemoryArchive,
-};
-pub use bus::{
-    Bus, BusError, BusEvent, BusMessage, Disruption, MemoryBus, NatsBus, Publication, SUBSCRIPTION_BYTES,
-    SUBSCRIPTION_CAPACITY, Source, Subscription,
-};
+pub use backlog::SUBSCRIPTION_BYTES;
 #[cfg(test)]
 pub(crate) use clock::tests::SetClocks;
 pub use clock::{Clock, MAX_CLOCK_SKEW_MS};
 pub use config::{ClusterConfig, ConnectError};
 #[cfg(feature = "backend")]
-pub use conversations::DiskConversations;
-pub use conversations::{
-    CONTACT_TTL, ChangedConversation, ChangedPage, ConversationPatch, Conversations, ConversationsError,
-    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, Made, MemoryConversations,
-    Readers, RedisConversations,
+pub use disk::{DiskArchiveQueue, DiskConversations, DiskLastSeen, DiskLog, DiskMembers, OpenLogError};
+pub use log_id::LogId;
+pub use memory::{
+    MemoryArchiveQueue, MemoryBus, MemoryConversations, MemoryLastSeen, MemoryLog, MemoryMembers,
+    MemoryRoutes,
 };
-pub use log::{
-    AckQuestion, AckStore, Appended, DeviceAck, Ends, Entry, LogBounds, LogError, LogId, LogStore,
-    MAX_ACKED_SEQ, MAX_ACKS_PER_USER, MemoryLog, NewEntry, Once, Page, ReadLimit, RedisLog,
-};
-#[cfg(feature = "backend")]
-pub use log::{DiskLog, OpenLogError};
-#[cfg(feature = "backend")]
-pub use members::DiskMembers;
-pub use members::{MemberTables, MembersError, Membership, MemoryMembers, RedisMembers};
 pub use names::{Names, QueueGroup, Subject};
-pub use routes::{
-    Claim, Displaced, LoginPolicy, MemoryRoutes, NodeLease, Reclaimed, RedisRoutes, RegisteredServer, Route,
-    Routes, RoutesError,
+pub use nats::{JetStreamArchiveQueue, NatsBus};
+pub use redis::{RedisConversations, RedisLastSeen, RedisLog, RedisMembers, RedisRoutes};
+pub use traits::{
+    AckQuery, AckStore, Appended, ArchiveConfig, ArchiveDelivery, ArchiveError, ArchiveLag, ArchiveQueue,
+    ArchiveRecord, Bus, BusError, BusEvent, BusMessage, CONTACT_TTL, ChangeOrigin, ChangedConversation,
+    ChangedPage, Claim, ConversationPatch, ConversationStore, ConversationsError, DedupKey, DeliveryToken,
+    DeviceAck, Displaced, Disruption, Entry, LAST_SEEN_TTL, LastSeen, LastSeenError, LastSeenStore,
+    LogBounds, LogEnds, LogError, LogPosition, LogStore, LoginPolicy, MAX_ACKED_SEQ, MAX_ACKS_PER_USER,
+    MAX_CONTACTS, MAX_CONVERSATIONS, MAX_DELETED_MESSAGES, MAX_MARKED_SEQ, MemberStore, MemberTables,
+    MembersError, NewEntry, NodeLease, Page, Publication, ReadLimit, Readers, Reclaimed, RegisteredServer,
+    Route, Routes, RoutesError, SUBSCRIPTION_CAPACITY, Source, Subscription,
 };
 
-#[cfg(feature = "backend")]
-pub use seen::DiskLastSeen;
-pub use seen::{LAST_SEEN_TTL, LastSeen, LastSeenError, MemoryLastSeen, RedisLastSeen, Seen};
-
-/// The routes, the bus, the logs, the members, the conversations and the archive that a back end and its servers share.
-/// Cloning is cheap. A server uses
-/// the first two alone.
+/// The routes, the bus, the logs, the members, the conversations and the archive that a back end
+/// and its servers share. Cloning is cheap. A server uses only the routes and the bus.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     routes: Arc<dyn Routes>,
     clock: Clock,
     bus: Arc<dyn Bus>,
     log: Arc<dyn LogStore>,
-    archive: Option<Arc<dyn Archive>>,
-    members: Arc<dyn Membership>,
-    conversations: Arc<dyn Conversations>,
-    last_seen: Arc<dyn LastSeen>,
-    /// Whether [`Routes::locate_heard`], asked behind an append, knows what was claimed before it.
+    archive: Option<Arc<dyn ArchiveQueue>>,
+    members: Arc<dyn MemberStore>,
+    conversations: Arc<dyn ConversationStore>,
+    last_seen: Arc<dyn LastSeenStore>,
+    /// Whether [`Routes::locate_cached`] after an append includes every route claimed before it.
     routes_follow_log: bool,
     watermark: Arc<Watermark>,
 }
 
-/// How much an archive in memory holds: it is for tests and for what may be lost.
+/// The size of an archive queue in memory, which is for tests and for messages that may be lost.
 const MEMORY_ARCHIVE_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Cluster {
-    /// Everything in this process: no service to install, nothing kept over a restart. Clones share it, so give one
-    /// clone to the server and one to the back end.
+    /// Creates a cluster inside this process: no service to install, nothing survives a restart.
+    /// Clones share it: give one to the server and one to the back end.
     pub fn embedded() -> Self {
         let archive = ArchiveConfig { max_bytes: MEMORY_ARCHIVE_BYTES, ..ArchiveConfig::default() };
         Self::embedded_with(Arc::new(MemoryLog::new(LogBounds::default())))
-            .with_archive(Arc::new(MemoryArchive::new(archive)))
+            .with_archive(Arc::new(MemoryArchiveQueue::new(archive)))
     }
 
-    /// The same, with logs, members and conversations in a file that is there again after a restart or a crash, and the archive in another one
-    /// beside it, whose name has `.archive` at its end. Both are created if they are missing. For other bounds than the
-    /// default ones, open a [`DiskLog`] and give it to [`Cluster::new`].
+    /// Opens a cluster inside this process that stores logs, members and conversations in a file,
+    /// and the archive's queue in a second file, whose name has `.archive` at its end. Missing
+    /// files are created.
+    ///
+    /// For other bounds than the defaults, open a [`DiskLog`] and pass it to [`Cluster::new`].
     ///
     /// # Errors
     /// [`OpenLogError`].
@@ -114,20 +105,20 @@ impl Cluster {
         let (members, conversations) = (Arc::new(log.members()), Arc::new(log.conversations()));
         let mut beside = path.as_os_str().to_owned();
         beside.push(".archive");
-        let archive = DiskArchive::open(beside, ArchiveConfig::default())?;
+        let archive = DiskArchiveQueue::open(beside, ArchiveConfig::default())?;
         let seen = Arc::new(log.last_seen_store());
         let cluster = Self::embedded_with(Arc::new(log)).with_members(members).with_last_seen(seen);
         let cluster = cluster.with_conversations(conversations);
         Ok(cluster.with_archive(Arc::new(archive)))
     }
 
-    /// Connects to Redis (a single server or a Redis Cluster; which one is found out) and NATS.
+    /// Connects to Redis (a single server or a Redis Cluster, which is detected) and NATS.
     ///
-    /// On a single Redis without `min_replicas` and without `routes_redis`, routes that were read are kept until Redis says
-    /// that they have changed ([`Routes::locate_heard`]).
+    /// On a single Redis without `min_replicas` and without `routes_redis`, routes are cached until
+    /// Redis reports that they have changed ([`Routes::locate_cached`]).
     ///
     /// # Errors
-    /// [`ConnectError`] names the service that could not be reached and why.
+    /// [`ConnectError`] names the service that could not be reached and the cause.
     pub async fn connect(config: ClusterConfig) -> Result<Self, ConnectError> {
         let redis = Redis::connect(&config).await?;
         redis.warn_of_eviction().await;
@@ -135,9 +126,10 @@ impl Cluster {
             Some(apart) => RedisRoutes::apart(&apart, &config).await?,
             None => RedisRoutes::on(redis.clone(), &config)?,
         };
-        // Then the log's answers and what Redis says of routes come on one connection, in the order in which things happened.
+        // The log's replies and invalidations of routes then come on one connection, in the order
+        // of events.
         let routes_follow_log =
-            redis.batches().is_some() && config.min_replicas == 0 && config.routes_redis.is_empty();
+            redis.pipelined().is_some() && config.min_replicas == 0 && config.routes_redis.is_empty();
         let watermark = Arc::new(Watermark::new(redis.clone(), config.watermark_percent));
         let routes: Arc<dyn Routes> = Arc::new(routes);
         let clock = Clock::new(Arc::clone(&routes));
@@ -146,7 +138,7 @@ impl Cluster {
         let conversations = RedisConversations::on(redis.clone(), &config)?;
         let seen = RedisLastSeen::on(redis, &config)?;
         let bus = NatsBus::connect(&config).await?;
-        let archive = JetStreamArchive::of(&bus, &config).await?;
+        let archive = JetStreamArchiveQueue::of(&bus, &config).await?;
         let cluster = Self::new(routes, Arc::new(bus), Arc::new(log)).with_members(Arc::new(members));
         let cluster = cluster.with_conversations(Arc::new(conversations));
         let cluster = Self { clock, routes_follow_log, watermark, ..cluster.with_last_seen(Arc::new(seen)) };
@@ -156,12 +148,13 @@ impl Cluster {
         })
     }
 
-    /// Connects to what a server needs: routes and bus. Its logs, members and conversations are empty ones in this process.
+    /// Connects to the parts that a server needs: routes and bus. Its other parts are empty ones
+    /// inside this process.
     ///
-    /// With [`ClusterConfig::routes_redis`] the Redis of the logs need not be there.
+    /// With [`ClusterConfig::routes_redis`], the Redis of the logs need not be available.
     ///
     /// # Errors
-    /// [`ConnectError`] names the service that could not be reached and why.
+    /// [`ConnectError`] names the service that could not be reached and the cause.
     pub async fn connect_server(config: ClusterConfig) -> Result<Self, ConnectError> {
         config.check()?;
         let routes = match config.of_routes_alone() {
@@ -172,8 +165,9 @@ impl Cluster {
         Ok(Self::new(Arc::new(routes), Arc::new(bus), Arc::new(MemoryLog::new(config.log_bounds))))
     }
 
-    /// A cluster of your own parts, without an archive. Members, conversations, and when users were last connected, are kept
-    /// in this process: see [`Cluster::with_members`], [`Cluster::with_conversations`] and [`Cluster::with_last_seen`].
+    /// Creates a cluster of your own parts, without an archive. Members, conversations and
+    /// last-seen times are kept inside this process: see [`Cluster::with_members`],
+    /// [`Cluster::with_conversations`] and [`Cluster::with_last_seen`].
     pub fn new(routes: Arc<dyn Routes>, bus: Arc<dyn Bus>, log: Arc<dyn LogStore>) -> Self {
         Self {
             clock: Clock::new(Arc::clone(&routes)),
@@ -189,38 +183,38 @@ impl Cluster {
         }
     }
 
-    /// The same with another store of members, such as your own tables. All back ends must see the same.
+    /// Sets the store of members, such as your own tables. All back ends must see the same members.
     #[must_use]
-    pub fn with_members(self, members: Arc<dyn Membership>) -> Self {
+    pub fn with_members(self, members: Arc<dyn MemberStore>) -> Self {
         Self { members, ..self }
     }
 
-    /// The same with members in the application's own tables, which are read alone: see [`MemberTables`]. All back ends must
-    /// see the same.
+    /// Uses the application's own tables as a read-only store of members: see [`MemberTables`]. All
+    /// back ends must see the same members.
     #[must_use]
     pub fn with_member_tables(self, tables: Arc<dyn MemberTables>) -> Self {
-        self.with_members(Arc::new(members::ReadOnlyMembers(tables)))
+        self.with_members(Arc::new(traits::member_tables::ReadOnlyMembers(tables)))
     }
 
-    /// The same with another store of conversations. All back ends must see the same.
+    /// Sets the store of conversations. All back ends must see the same conversations.
     #[must_use]
-    pub fn with_conversations(self, conversations: Arc<dyn Conversations>) -> Self {
+    pub fn with_conversations(self, conversations: Arc<dyn ConversationStore>) -> Self {
         Self { conversations, ..self }
     }
 
-    /// The same with another store of when users were last connected.
+    /// Sets the store of last-seen times.
     #[must_use]
-    pub fn with_last_seen(self, last_seen: Arc<dyn LastSeen>) -> Self {
+    pub fn with_last_seen(self, last_seen: Arc<dyn LastSeenStore>) -> Self {
         Self { last_seen, ..self }
     }
 
-    /// The same with an archive.
+    /// Sets the archive's queue.
     #[must_use]
-    pub fn with_archive(self, archive: Arc<dyn Archive>) -> Self {
+    pub fn with_archive(self, archive: Arc<dyn ArchiveQueue>) -> Self {
         Self { archive: Some(archive), ..self }
     }
 
-    /// The same with other routes, and a clock that may not be this machine's.
+    /// Sets the routes, and a clock that may not be this machine's.
     #[cfg(test)]
     pub(crate) fn with_routes(self, routes: Arc<dyn Routes>, clock: Clock) -> Self {
         Self { routes, clock, ..self }
@@ -230,29 +224,31 @@ impl Cluster {
         Self::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log)
     }
 
-    /// Where users' devices are, which servers live.
+    /// Returns the routes.
     pub fn routes(&self) -> &Arc<dyn Routes> {
         &self.routes
     }
 
-    /// The cluster's time, which all processes agree on.
+    /// Returns the cluster's clock, on which all processes agree.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Whether the store of logs is fuller than [`ClusterConfig::watermark_percent`], as it was found within the last
-    /// seconds. Devices' messages are refused then.
+    /// Returns whether the store of logs is fuller than [`ClusterConfig::watermark_percent`], as of
+    /// the last few seconds. Devices' messages are then refused.
     pub fn is_nearly_full(&self) -> bool {
         self.watermark.is_nearly_full()
     }
 
-    /// Asks how full the store of logs is. A back end does so as often as it asks which servers live.
+    /// Updates the fill state of the store of logs. A back end calls it as often as it lists live
+    /// servers.
     #[cfg(feature = "backend")]
     pub(crate) async fn look_how_full(&self) {
         self.watermark.look().await;
     }
 
-    /// The routes of users whose logs something was just appended to: with all that were claimed before.
+    /// Returns the routes of users to whose logs an entry was just appended, including every route
+    /// claimed before the append.
     ///
     /// # Errors
     /// [`RoutesError`].
@@ -261,44 +257,44 @@ impl Cluster {
         users: &[UserId],
     ) -> Result<Vec<Vec<(Device, Route)>>, RoutesError> {
         if self.routes_follow_log {
-            self.routes.locate_heard(users).await
+            self.routes.locate_cached(users).await
         } else {
             self.routes.locate(users).await
         }
     }
 
-    /// What builds this deployment's keys and subjects.
+    /// Returns the builder of this deployment's keys and subjects.
     pub fn names(&self) -> &Names {
         self.bus.names()
     }
 
-    /// What carries envelopes.
+    /// Returns the bus.
     pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
     }
 
-    /// What keeps the logs.
+    /// Returns the store of logs.
     pub fn log(&self) -> &Arc<dyn LogStore> {
         &self.log
     }
 
-    /// Who is in which channel.
-    pub fn members(&self) -> &Arc<dyn Membership> {
+    /// Returns the store of members.
+    pub fn members(&self) -> &Arc<dyn MemberStore> {
         &self.members
     }
 
-    /// What users have read and set in their conversations.
-    pub fn conversations(&self) -> &Arc<dyn Conversations> {
+    /// Returns the store of conversations.
+    pub fn conversations(&self) -> &Arc<dyn ConversationStore> {
         &self.conversations
     }
 
-    /// When users were last connected.
-    pub fn last_seen(&self) -> &Arc<dyn LastSeen> {
+    /// Returns the store of last-seen times.
+    pub fn last_seen(&self) -> &Arc<dyn LastSeenStore> {
         &self.last_seen
     }
 
-    /// What keeps messages until they are in a database; `None` where [`ClusterConfig::archive`] was not set.
-    pub fn archive(&self) -> Option<&Arc<dyn Archive>> {
+    /// Returns the archive's queue; `None` if [`ClusterConfig::archive`] was not set.
+    pub fn archive(&self) -> Option<&Arc<dyn ArchiveQueue>> {
         self.archive.as_ref()
     }
 }

@@ -1,30 +1,37 @@
-//! The only place that builds a Redis key or a bus subject.
+//! Redis keys and bus subjects. No other module builds any.
 //!
-//! Keys of one user share the hash tag `{u:<user>}` and those of one channel `{c:<channel>}`, so a script over them stays
-//! in one slot of a Redis Cluster; the servers' keys share `{servers}`, the node numbers' `{nodes}`.
+//! Keys of one user share the hash tag `{u:<user>}` and those of one channel `{c:<channel>}`, so
+//! that a script over them stays in one slot of a Redis Cluster. The servers' keys share
+//! `{servers}`, the node numbers' `{nodes}`.
 
 use std::{fmt, sync::Arc};
 
-use super::log::LogId;
-use crate::id::{ChannelId, ServerId, UserId};
+use crate::{
+    cluster::log_id::LogId,
+    id::{ChannelId, ServerId, UserId},
+};
 
-/// Builds a deployment's Redis keys and bus subjects. Opaque outside this crate; an implementer of [`super::Bus`] keeps
-/// one to return from `names`.
+/// The default of [`ClusterConfig::prefix`](super::ClusterConfig::prefix).
+pub(crate) const DEFAULT_PREFIX: &str = "im";
+
+/// Builds a deployment's Redis keys and bus subjects. Opaque outside this crate; an implementer of
+/// [`Bus`](super::Bus) keeps one to return from `names`.
 #[derive(Clone, Debug)]
 pub struct Names {
-    /// Keeps deployments apart; see [`super::ClusterConfig::prefix`].
+    /// The prefix that keeps deployments apart; see
+    /// [`ClusterConfig::prefix`](super::ClusterConfig::prefix).
     prefix: Arc<str>,
 }
 
 impl Default for Names {
-    /// The names of a deployment that chose no prefix.
+    /// Returns the names of a deployment with the default prefix.
     fn default() -> Self {
-        Self { prefix: super::config::DEFAULT_PREFIX.into() }
+        Self { prefix: DEFAULT_PREFIX.into() }
     }
 }
 
 impl Names {
-    /// `None` when the prefix would break a key or a subject.
+    /// Creates names with a prefix, or returns `None` if it would break a key or a subject.
     pub fn new(prefix: &str) -> Option<Self> {
         let fits = (1..=32).contains(&prefix.len());
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -36,13 +43,13 @@ impl Names {
         [&self.prefix, ":{u:", user.as_str(), "}:routes"].concat()
     }
 
-    /// Whose routes are at a key that [`Names::routes`] made.
+    /// Parses the user from a key of [`Names::routes`].
     pub fn parse_routes(&self, key: &str) -> Option<UserId> {
         let user = key.strip_prefix(&*self.prefix)?.strip_prefix(":{u:")?.strip_suffix("}:routes")?;
         UserId::parse(user).ok()
     }
 
-    /// Sorted set: a channel's members, all with the score 0.
+    /// Sorted set: the members of a channel, all with the score 0.
     pub fn members(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:members", self.prefix)
     }
@@ -57,7 +64,8 @@ impl Names {
         format!("{}:{{u:{user}}}:channels", self.prefix)
     }
 
-    /// Stream: a log's entries under the ids `0-<seq>`, each with the message's id as `i` and its payload as `p`.
+    /// Stream: the entries of a log under the ids `0-<seq>`, each with the message's id as `i` and
+    /// its payload as `p`.
     pub fn log(&self, log: &LogId) -> String {
         match log {
             LogId::Inbox(user) => [&self.prefix, ":{u:", user.as_str(), "}:inbox"].concat(),
@@ -65,7 +73,7 @@ impl Names {
         }
     }
 
-    /// String: what a log remembers of an append that may be retried.
+    /// String: the record of an append that may be retried.
     pub fn log_record(&self, log: &LogId, record: &str) -> String {
         format!("{}:{record}", self.log(log))
     }
@@ -75,22 +83,25 @@ impl Names {
         format!("{}:replaced", self.log(log))
     }
 
-    /// Hash: who has what share of a log; see `log/redis/room.rs`.
+    /// Hash: the writers' shares of a log; see `redis/log/quota.rs`.
     pub fn log_writers(&self, log: &LogId) -> String {
         format!("{}:writers", self.log(log))
     }
 
-    /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has acknowledged.
+    /// Sorted set: device and log, as `<terminal>/<device> <log>` -> the seq that the device has
+    /// acknowledged.
     pub fn acks(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:acks", self.prefix)
     }
 
-    /// Sorted set: the same -> when it was said last, in milliseconds since the Unix epoch.
+    /// Sorted set: device and log, as in [`Names::acks`] -> the time of the last acknowledgement,
+    /// in milliseconds since the Unix epoch.
     pub fn ack_times(&self, user: &UserId) -> String {
         format!("{}:times", self.acks(user))
     }
 
-    /// Hash: `u:<user>` or `c:<channel>` -> what the user has set in this conversation; `version` -> the last version.
+    /// Hash: `u:<user>` or `c:<channel>` -> the user's state of this conversation; `version` -> the
+    /// last version.
     pub fn conversations(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:conversations", self.prefix)
     }
@@ -100,7 +111,8 @@ impl Names {
         format!("{}:versions", self.conversations(user))
     }
 
-    /// Sorted set: user that the user has written to -> when that was noted last, in milliseconds since the Unix epoch.
+    /// Sorted set: user that the user has written to -> when that was last recorded, in
+    /// milliseconds since the Unix epoch.
     pub fn contacts(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:contacts", self.prefix)
     }
@@ -110,18 +122,18 @@ impl Names {
         format!("{}:{{u:{user}}}:deleted", self.prefix)
     }
 
-    /// Sorted set: user -> how far the user has read the channel.
+    /// Sorted set: user -> the seq up to which the user has read the channel.
     pub fn readers(&self, channel: &ChannelId) -> String {
         format!("{}:{{c:{channel}}}:readers", self.prefix)
     }
 
-    /// Sorted set: terminal -> when one of the user's devices of that kind was disconnected last, in milliseconds since the
-    /// Unix epoch.
+    /// Sorted set: terminal -> when one of the user's devices of that kind was last disconnected,
+    /// in milliseconds since the Unix epoch.
     pub fn last_seen(&self, user: &UserId) -> String {
         format!("{}:{{u:{user}}}:seen", self.prefix)
     }
 
-    /// Sorted set: server id -> when its lease ends, in milliseconds of Redis's clock.
+    /// Sorted set: server id -> the end of its lease, in milliseconds of Redis's clock.
     pub fn server_leases(&self) -> String {
         format!("{}:{{servers}}:leases", self.prefix)
     }
@@ -131,12 +143,12 @@ impl Names {
         format!("{}:{{servers}}:infos", self.prefix)
     }
 
-    /// Sorted set: node number -> when its lease ends.
+    /// Sorted set: node number -> the end of its lease.
     pub fn node_leases(&self) -> String {
         format!("{}:{{nodes}}:leases", self.prefix)
     }
 
-    /// Hash: node number -> who holds the lease.
+    /// Hash: node number -> the owner of the lease.
     pub fn node_owners(&self) -> String {
         format!("{}:{{nodes}}:owners", self.prefix)
     }
@@ -146,67 +158,69 @@ impl Names {
         format!("{}:{{nodes}}:floors", self.prefix)
     }
 
-    /// What is meant for one server.
+    /// Messages to one server.
     pub fn server(&self, server: &ServerId) -> Subject {
         Subject::new(format!("{}.srv.{server}", self.prefix))
     }
 
-    /// Devices' publishes, for the back ends' queue group.
+    /// Publishes of devices, for the back ends' queue group.
     pub fn upstream_publish(&self) -> Subject {
         Subject::new(format!("{}.up.publish", self.prefix))
     }
 
-    /// Devices that want what came after their cursors, for the back ends' queue group.
+    /// Requests of devices for entries after their cursors, for the back ends' queue group.
     pub fn upstream_sync(&self) -> Subject {
         Subject::new(format!("{}.up.sync", self.prefix))
     }
 
-    /// Servers that cannot reach the route store and ask whether others can, for the back ends' queue group.
+    /// Questions of servers that cannot reach the route store, whether others can, for the back
+    /// ends' queue group.
     pub fn upstream_store(&self) -> Subject {
         Subject::new(format!("{}.up.store", self.prefix))
     }
 
-    /// Servers that ask anew in which channels connections may be, for the back ends' queue group.
+    /// Questions of servers in which channels connections may be, for the back ends' queue group.
     pub fn upstream_membership(&self) -> Subject {
         Subject::new(format!("{}.up.membership", self.prefix))
     }
 
-    /// What devices ask, for the back ends' queue group.
+    /// Requests of devices, for the back ends' queue group.
     pub fn upstream_request(&self) -> Subject {
         Subject::new(format!("{}.up.request", self.prefix))
     }
 
-    /// What devices have acknowledged, for the back ends' queue group.
+    /// Acknowledgements of devices, for the back ends' queue group.
     pub fn upstream_ack(&self) -> Subject {
         Subject::new(format!("{}.up.ack", self.prefix))
     }
 
-    /// What devices signal, for the back ends' queue group.
+    /// Signals of devices, for the back ends' queue group.
     pub fn upstream_signal(&self) -> Subject {
         Subject::new(format!("{}.up.signal", self.prefix))
     }
 
-    /// Which devices have come and gone, for the back ends' queue group.
+    /// Devices that have connected and disconnected, for the back ends' queue group.
     pub fn upstream_presence(&self) -> Subject {
         Subject::new(format!("{}.up.presence", self.prefix))
     }
 
-    /// What back ends have stored of it, for every back end with somebody who waits.
+    /// Stored acknowledgements, for every back end that waits for some.
     pub fn acks_stored(&self) -> Subject {
         Subject::new(format!("{}.acks", self.prefix))
     }
 
-    /// Back ends that serve, for all back ends.
+    /// Heartbeats of back ends that serve, for all back ends.
     pub fn back_ends_alive(&self) -> Subject {
         Subject::new(format!("{}.back-ends", self.prefix))
     }
 
-    /// JetStream's stream of messages on their way into the archive.
+    /// The JetStream stream of messages on their way into the archive.
     pub fn archive_stream(&self) -> String {
         format!("{}-archive", self.prefix)
     }
 
-    /// What that stream stores. Not below `up` or `srv`: a server must not be able to write it.
+    /// The subject that this stream stores. Not below `up` or `srv`: a server must not be able to
+    /// write it.
     pub fn archive(&self) -> Subject {
         Subject::new(format!("{}.archive", self.prefix))
     }
@@ -216,18 +230,18 @@ impl Names {
         format!("{}-archivers", self.prefix)
     }
 
-    /// Servers' answers to one back end or server. Below `up` and of one token, so that a server needs no more rights
-    /// than publishing to `<prefix>.up.*` and `<prefix>.srv.*`.
+    /// Answers of servers to one back end or server. Below `up` and of one token, so that a server
+    /// needs no more rights than publishing to `<prefix>.up.*` and `<prefix>.srv.*`.
     pub fn answers(&self, publisher: &str) -> Subject {
         Subject::new(format!("{}.up.answers-{publisher}", self.prefix))
     }
 
-    /// Where the bus reports that nobody took the envelope `number` for `server`.
+    /// Reports of the bus that the envelope `number` for `server` had no subscriber.
     pub fn undelivered(&self, publisher: &str, server: &ServerId, number: u64) -> Subject {
         Subject::new(format!("{}.undelivered.{publisher}.{server}:{number}", self.prefix))
     }
 
-    /// Which envelope a subject made by [`Names::undelivered`] speaks of.
+    /// Parses the server and the number of an envelope from a subject of [`Names::undelivered`].
     pub fn parse_undelivered(&self, subject: &Subject) -> Option<(ServerId, u64)> {
         let (server, number) = subject.last_token().rsplit_once(':')?;
         Some((server.parse().ok()?, number.parse().ok()?))
@@ -244,7 +258,8 @@ impl Names {
     }
 }
 
-/// A subject of the bus. Cloning is cheap. A subscription's last token may be `*`: it takes any one token there.
+/// A subject of the bus. Cloning is cheap. The last token of a subscription may be `*`, which
+/// matches any one token.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(Arc<str>);
 
@@ -253,13 +268,13 @@ impl Subject {
         Self(text.into())
     }
 
-    /// A subject as the bus reports it.
+    /// Wraps a subject reported by the bus.
     pub fn received(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// A subject that a peer asks for an answer on. `None` unless it is one that [`Names::answers`] makes: a peer must
-    /// not be able to make this process publish anywhere else.
+    /// Parses the subject on which a peer wants an answer. Returns `None` unless [`Names::answers`]
+    /// makes it: a peer must not be able to make this process publish anywhere else.
     pub fn answer(names: &Names, text: &str) -> Option<Self> {
         let start = format!("{}.up.answers-", names.prefix);
         let publisher = text.strip_prefix(&start)?;
@@ -267,12 +282,12 @@ impl Subject {
         (!publisher.is_empty() && publisher.bytes().all(allowed)).then(|| Self::received(text))
     }
 
-    /// The subject as text.
+    /// Returns the text of the subject.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The last token.
+    /// Returns the last token.
     pub fn last_token(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or_default()
     }
@@ -295,7 +310,7 @@ impl fmt::Display for Subject {
 pub struct QueueGroup(Arc<str>);
 
 impl QueueGroup {
-    /// The group's name.
+    /// Returns the name of the group.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -309,7 +324,8 @@ mod tests {
         ServerId::parse("edge-1_7f3a").unwrap()
     }
 
-    /// What Redis Cluster picks the slot by: what stands between the first `{` and the first `}` after it.
+    /// Returns the part of a key by which a Redis Cluster picks the slot: between the first `{` and
+    /// the first `}` after it.
     fn hash_tag(key: &str) -> &str {
         key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).unwrap().0
     }

@@ -1,19 +1,21 @@
-//! A page for each thing that one wants to do: an example to copy, what is guaranteed, the limits, the errors, what devices see.
+//! The guide: one page for each task, with examples, guarantees, limits, errors, and the devices'
+//! view.
 //!
-//! [The front page](crate) says which page is for what. Examples use `?` for errors and leave the runtime out; all of them are
-//! compiled, and those that need no Redis or NATS are run, as tests.
+//! [The front page](crate) lists the pages. Examples use `?` for errors and leave the runtime out.
+//! All of them are compiled as tests, and those that need no Redis or NATS are run.
 
-// The pages are tests elsewhere: see `tests/src/guide.rs`. A page names both halves, of which this build may have one.
+// The pages are tests elsewhere: see `tests/src/guide.rs`. A page names both halves, of which this
+// build may have one.
 #![cfg_attr(
     not(all(feature = "backend", feature = "sql", feature = "sqlite")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
-/// A page, and what its links are looked up in.
+/// Declares the pages, each with the names that its links use.
 macro_rules! pages {
     ($($page:ident = $text:literal { $($half:ident: $($name:ident),+;)* })+) => {$(
         pub mod $page {
-            // From inside, so that links are looked up here.
+            // Inside the module, so that links are resolved here.
             #![cfg_attr(not(doctest), doc = include_str!($text))]
             $(#[cfg(all(doc, feature = "backend", feature = "sql", feature = "sqlite"))]
             #[allow(unused_imports, reason = "links on the page name them")]

@@ -1,4 +1,4 @@
-//! What a token claims (RFC 7519, section 4.1). Looked at only after its signature was found good.
+//! Claims of a token (RFC 7519, section 4.1), checked only after its signature was verified.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use super::{CLOCK_LEEWAY, TokenError, VerifiedToken};
 use crate::id::UserId;
 
-/// The claims that count; a token that lacks one, has one twice, or one of another form is malformed. Times are seconds
-/// since the Unix epoch, which may have a fraction and be of any size (`NumericDate`, section 2).
+/// The checked claims. A token that lacks one, has one twice, or one of another form is malformed.
+/// Times are seconds since the Unix epoch, which may have a fraction and be of any size
+/// (`NumericDate`, section 2).
 #[derive(Deserialize)]
 pub(super) struct Claims {
     sub: String,
@@ -17,7 +18,8 @@ pub(super) struct Claims {
     exp: f64,
     #[serde(default, deserialize_with = "number")]
     nbf: Option<f64>,
-    /// Not looked at, and UTF-8 as all of a token is (RFC 7519, section 7.2): where they are passed over, they need not be.
+    /// Unused, but required to be UTF-8 like the whole token (RFC 7519, section 7.2); skipped
+    /// values would not be checked.
     #[serde(flatten)]
     _others: HashMap<String, IgnoredAny>,
 }
@@ -29,28 +31,28 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// The claims that must be there.
+/// The required claims.
 const REQUIRED: [&str; 4] = ["sub", "iss", "aud", "exp"];
 
-/// The claim that is missing, if that is why claims could not be read.
+/// Returns the missing claim, if that is why the claims could not be read.
 pub(super) fn missing(error: &impl ToString) -> Option<&'static str> {
     let said = error.to_string();
     REQUIRED.into_iter().find(|name| said.starts_with(&format!("missing field `{name}`")))
 }
 
-/// When a token ends that was found good but for its time.
+/// The expiry of a token that is valid except for its time.
 #[derive(Deserialize)]
 pub(super) struct Ending {
     pub(super) exp: f64,
 }
 
-/// A claim that may be missing, but not be anything else than a number: not `null` either.
+/// Deserialises an optional claim that must be a number: `null` is refused, too.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     f64::deserialize(deserializer).map(Some)
 }
 
 impl Claims {
-    /// What a token with these claims says to who expects this issuer and audience, at this time.
+    /// Checks the claims for this issuer and audience at this time.
     pub(super) fn check(self, issuer: &str, audience: &str, now: f64) -> Result<VerifiedToken, TokenError> {
         let leeway = CLOCK_LEEWAY.as_secs_f64();
         if now >= self.exp + leeway {
@@ -66,7 +68,7 @@ impl Claims {
             return Err(TokenError::WrongAudience);
         }
         let user = UserId::parse(&self.sub).map_err(|_| TokenError::InvalidUser)?;
-        // A time beyond what fits is no earlier than the last one that does.
+        // A time out of range is no earlier than the last one in range.
         Ok(VerifiedToken { user, expires_at: self.exp.ceil() as u64 })
     }
 }

@@ -1,4 +1,4 @@
-//! What signs and what verifies tokens. Each key is for one algorithm.
+//! Keys that sign and verify tokens. Each key is for one algorithm.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
 use super::provider;
 
-/// The shortest secret for HS256 (RFC 7518, section 3.2: as long as the hash).
+/// The minimum length of a secret for HS256 (RFC 7518, section 3.2: as long as the hash).
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// What signs tokens: a key id, an algorithm and a secret or private key.
+/// A key that signs tokens: a key id, an algorithm and a secret or private key.
 pub struct SigningKey {
     pub(super) id: String,
     pub(super) algorithm: Algorithm,
@@ -17,37 +17,38 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// HMAC with SHA-256. Servers verify with the same secret.
+    /// Creates a key for HMAC with SHA-256. Servers verify with the same secret.
     ///
     /// # Errors
-    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`], or [published](is_published).
+    /// [`KeyError`] if the secret is shorter than [`MIN_SECRET_BYTES`], or
+    /// [published](is_published).
     pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         check_secret(&id, secret)?;
         Ok(Self { id, algorithm: Algorithm::HS256, key: EncodingKey::from_secret(secret) })
     }
 
-    /// Ed25519, from a PKCS#8 private key in PEM.
+    /// Creates a key for Ed25519 from a PKCS#8 private key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] if the text is no such key.
     pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         let key = EncodingKey::from_ed_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
         Self { id, algorithm: Algorithm::EdDSA, key }.checked()
     }
 
-    /// ECDSA on P-256 with SHA-256, from a PKCS#8 private key in PEM.
+    /// Creates a key for ECDSA on P-256 with SHA-256 from a PKCS#8 private key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] if the text is no such key.
     pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         let key = EncodingKey::from_ec_pem(pem).map_err(|error| KeyError::new(&id, &error))?;
         Self { id, algorithm: Algorithm::ES256, key }.checked()
     }
 
-    /// Refuses now what could not sign later, such as a key on another curve.
+    /// Refuses a key that could not sign, such as one on another curve.
     fn checked(self) -> Result<Self, KeyError> {
         match provider::signer(&self.algorithm, &self.key) {
             Ok(_) => Ok(self),
@@ -62,7 +63,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// What verifies tokens: a key id, the one algorithm that it is for, and a secret or public key.
+/// A key that verifies tokens: a key id, the one algorithm that it is for, and a secret or public
+/// key.
 pub struct VerificationKey {
     pub(super) id: String,
     pub(super) algorithm: Algorithm,
@@ -70,20 +72,21 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    /// HMAC with SHA-256.
+    /// Creates a key for HMAC with SHA-256.
     ///
     /// # Errors
-    /// [`KeyError`] when the secret is shorter than [`MIN_SECRET_BYTES`], or [published](is_published).
+    /// [`KeyError`] if the secret is shorter than [`MIN_SECRET_BYTES`], or
+    /// [published](is_published).
     pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         check_secret(&id, secret)?;
         Ok(Self { id, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })
     }
 
-    /// Ed25519, from a public key in PEM.
+    /// Creates a key for Ed25519 from a public key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key.
+    /// [`KeyError`] if the text is no such key.
     pub fn eddsa_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         let key = DecodingKey::from_ed_pem(pem).ok().filter(provider::is_ed25519);
@@ -92,10 +95,10 @@ impl VerificationKey {
         Ok(Self { id, algorithm: Algorithm::EdDSA, key })
     }
 
-    /// ECDSA on P-256 with SHA-256, from a public key in PEM.
+    /// Creates a key for ECDSA on P-256 with SHA-256 from a public key in PEM.
     ///
     /// # Errors
-    /// [`KeyError`] when the text is no such key; one on another curve, such as P-384, is none.
+    /// [`KeyError`] if the text is no such key, or if the key is on another curve, such as P-384.
     pub fn es256_pem(id: impl Into<String>, pem: &[u8]) -> Result<Self, KeyError> {
         let id = id.into();
         let key = DecodingKey::from_ec_pem(pem).ok().filter(provider::is_p256);
@@ -110,7 +113,7 @@ impl fmt::Debug for VerificationKey {
     }
 }
 
-/// A key that cannot be used.
+/// The key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("token key {id:?} cannot be used: {reason}")]
 pub struct KeyError {
@@ -124,8 +127,9 @@ impl KeyError {
     }
 }
 
-/// Returns whether a secret stands in the documentation or in an example, now or before: whoever has read it could be any user.
-/// [`SigningKey::hs256`] and [`VerificationKey::hs256`] refuse it.
+/// Returns whether a secret is in the documentation or in an example, now or formerly: anybody who
+/// has read it could sign in as any user. [`SigningKey::hs256`] and [`VerificationKey::hs256`]
+/// refuse it.
 pub fn is_published(secret: &[u8]) -> bool {
     let secret = String::from_utf8_lossy(secret).to_ascii_lowercase();
     PUBLISHED.iter().any(|published| secret.contains(published))
@@ -134,8 +138,9 @@ pub fn is_published(secret: &[u8]) -> bool {
 const PUBLISHED: [&str; 3] =
     ["change me", "at least 32 bytes that nobody else knows", "thirty-two bytes or more, please"];
 
-/// A secret for HS256 that nobody knows, new at each call: where everything runs in one process, and for tests. Its tokens end with
-/// the process. For servers and back ends, make one with `openssl rand -base64 32` and configure it in all of them.
+/// Creates a random secret for HS256, for tests and for products that run in one process. Its
+/// tokens end with the process. For servers and back ends, create one with `openssl rand -base64
+/// 32` and configure it in all of them.
 pub fn random_secret() -> [u8; MIN_SECRET_BYTES] {
     rand::random()
 }

@@ -1,7 +1,9 @@
-//! The tokens that devices show: JSON Web Tokens (RFC 7519) that a back end mints and a server verifies by itself.
+//! Access tokens of devices: JSON Web Tokens (RFC 7519) that a back end mints and a server verifies
+//! by itself.
 //!
-//! A token names its user (`sub`), who minted it (`iss`), what for (`aud`) and until when (`exp`); its header names the
-//! key (`kid`). Each key has one algorithm, pinned: a token cannot choose. There is no `none`.
+//! A token names its user (`sub`), issuer (`iss`), audience (`aud`) and expiry (`exp`); its header
+//! names the key (`kid`). The algorithm is pinned to the key: a token cannot choose it. There is no
+//! `none`.
 //!
 //! ```
 //! use im_sdk::{id::UserId, token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey, random_secret}};
@@ -33,7 +35,8 @@ use self::claims::Claims;
 pub use self::keys::{KeyError, MIN_SECRET_BYTES, SigningKey, VerificationKey, is_published, random_secret};
 use crate::id::UserId;
 
-/// How far the clocks of a back end and a server may be apart before a fresh token looks unborn or expired.
+/// The tolerated difference between the clocks of a back end and a server, so that a fresh token is
+/// neither premature nor expired.
 pub const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
 #[derive(Serialize)]
@@ -54,16 +57,16 @@ pub struct TokenMinter {
 }
 
 impl TokenMinter {
-    /// A minter. Servers must be configured with the same issuer and audience.
+    /// Creates a minter. Configure servers with the same issuer and audience.
     pub fn new(key: SigningKey, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         provider::install();
         Self { key, issuer: issuer.into(), audience: audience.into() }
     }
 
-    /// A token for a user, good for `ttl` from now.
+    /// Mints a token for a user, valid for `ttl` from now.
     ///
     /// # Errors
-    /// [`MintError`] when the key cannot sign.
+    /// [`MintError`] if the key cannot sign.
     #[doc(alias("login", "log in", "sign in"))]
     pub fn mint(&self, user: &UserId, ttl: Duration) -> Result<String, MintError> {
         let now = unix_time().as_secs();
@@ -80,7 +83,7 @@ impl TokenMinter {
     }
 }
 
-/// A token could not be signed.
+/// The token could not be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token could not be signed: {0}")]
 pub struct MintError(String);
@@ -105,19 +108,19 @@ struct PinnedKey {
     validation: Validation,
 }
 
-/// What a good token says.
+/// The content of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedToken {
-    /// Whom it names.
+    /// The user.
     pub user: UserId,
-    /// When it ends, seconds since the Unix epoch; a fraction counts as a whole one.
+    /// The expiry in seconds since the Unix epoch, rounded up.
     pub expires_at: u64,
 }
 
 impl TokenVerifier {
-    /// A verifier that accepts tokens of this issuer, for this audience, signed by one of these keys. Several keys let
-    /// a new key come before the old one goes.
+    /// Creates a verifier for tokens of this issuer, for this audience, signed by one of these
+    /// keys. To rotate keys, configure both the old and the new one.
     pub fn new(issuer: &str, audience: &str, keys: impl IntoIterator<Item = VerificationKey>) -> Self {
         provider::install();
         let pin = |key: VerificationKey| {
@@ -131,12 +134,13 @@ impl TokenVerifier {
     /// Verifies a token.
     ///
     /// # Errors
-    /// [`TokenError`] says what is wrong with it, never what it is.
+    /// [`TokenError`] tells what is wrong with the token, never its content.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
         self.verify_at(token, unix_time())
     }
 
-    /// Verifies a token at a time since the Unix epoch, such as that of a cluster whose machines have different clocks.
+    /// Verifies a token at a time since the Unix epoch, such as that of a cluster whose machines
+    /// have different clocks.
     ///
     /// # Errors
     /// [`TokenError`].
@@ -155,7 +159,8 @@ impl TokenVerifier {
     }
 }
 
-/// The claims are checked here: the library takes whole seconds alone, and a list of issuers.
+/// Has the library check the signature only. It takes times in whole seconds, and a list of
+/// issuers, so claims are checked here.
 fn signature_alone(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
@@ -164,50 +169,51 @@ fn signature_alone(algorithm: Algorithm) -> Validation {
     validation
 }
 
-/// Since the Unix epoch.
+/// Returns the time since the Unix epoch.
 fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Why a token was not accepted.
+/// The reason why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// There is no token: the application gave an empty text.
+    /// The token is empty: the application provided none.
     #[error("the token is empty")]
     Empty,
-    /// It is no JSON Web Token, has a claim twice or of another form, or names an algorithm that does not exist (such as `none`).
+    /// The token is no JSON Web Token, has a claim twice or of another form, or names an algorithm
+    /// that does not exist (such as `none`).
     #[error("the token is malformed: it is no JSON Web Token, or one of its claims has another form")]
     Malformed,
-    /// It has no claim of this name.
+    /// The token lacks this claim.
     #[error("the token lacks the claim {0}")]
     MissingClaim(&'static str),
-    /// Its header has extensions that whoever verifies it must understand (`crit`; RFC 7515, section 4.1.11): there is none
-    /// that this does.
+    /// The header has extensions that a verifier must understand (`crit`; RFC 7515, section
+    /// 4.1.11), and none is supported.
     #[error("the token's header names extensions that are not known (crit)")]
     UnknownExtension,
-    /// Its header names no key, or one that is not configured.
+    /// The header names no key, or one that is not configured.
     #[error("the token names no key that this server knows")]
     UnknownKey,
-    /// Its algorithm is not the one that its key is for.
+    /// The algorithm is not that of the key.
     #[error("the token's algorithm is not the one of its key")]
     WrongAlgorithm,
-    /// Its signature is wrong.
+    /// The signature is invalid.
     #[error("the token's signature is wrong")]
     BadSignature,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come.
+    /// The token is not valid yet.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It comes from somebody else.
+    /// The token is of another issuer.
     #[error("the token has another issuer")]
     WrongIssuer,
-    /// It is meant for something else.
+    /// The token is for another audience.
     #[error("the token is meant for another audience")]
     WrongAudience,
-    /// Its `sub` is no user id.
+    /// The `sub` is no user id.
     #[error("the token's subject is not a valid user id")]
     InvalidUser,
 }

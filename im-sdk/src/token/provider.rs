@@ -1,4 +1,5 @@
-//! Tokens are signed with ring, as TLS is: one crypto library in the process, and one that cross-compiles to phones.
+//! Cryptography of tokens by ring, as for TLS: one library in the process, and one that
+//! cross-compiles to phones.
 
 use std::sync::Once;
 
@@ -14,11 +15,12 @@ use ring::{
 };
 use signature::{Error as SignatureError, Signer, Verifier};
 
-/// Makes ring what jsonwebtoken signs and verifies with, unless the application chose something else before.
+/// Makes jsonwebtoken use ring, unless the application has installed another provider.
 pub(super) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error means that the application installed a provider of its own, which knows the same algorithms.
+        // An error means that the application installed a provider of its own, which supports the
+        // same algorithms.
         let _ = PROVIDER.install_default();
     });
 }
@@ -94,16 +96,17 @@ fn public(format: &'static dyn asymmetric::VerificationAlgorithm, bytes: &[u8]) 
     PublicKey::Asymmetric(UnparsedPublicKey::new(format, bytes.to_vec()))
 }
 
-/// jsonwebtoken takes the keys of all curves, and ring finds no signature good with one of another.
+/// Returns whether a key is on P-256. jsonwebtoken accepts keys of all curves, and ring would then
+/// reject every signature.
 pub(super) fn is_p256(key: &DecodingKey) -> bool {
-    // An agreement with a key is ring's one way to ask whether it is a point of the curve.
+    // A key agreement is ring's only way to check whether a key is a point of the curve.
     let own = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new());
     let (Ok(own), Ok(key)) = (own, key.try_get_as_bytes()) else { return false };
     let key = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, key);
     agreement::agree_ephemeral(own, &key, |_| ()).is_ok()
 }
 
-/// Whether it has the length of one.
+/// Returns whether a key has the length of an Ed25519 key.
 pub(super) fn is_ed25519(key: &DecodingKey) -> bool {
     key.try_get_as_bytes().is_ok_and(|key| key.len() == ED25519_PUBLIC_KEY_BYTES)
 }

@@ -1,23 +1,25 @@
-//! What is said of a token that was not accepted, to whoever runs the server and to whoever shows the token.
+//! Explanations of refused tokens, for the operator of the server and the owner of the token.
 
 use std::time::Duration;
 
 use super::{TokenError, TokenVerifier, claims::Ending, unix_time};
 
-/// So much is shown of a text that anybody may have written.
+/// The maximum number of characters shown of untrusted text.
 const SHOWN_CHARS: usize = 32;
 
-/// So many key ids are shown.
+/// The maximum number of key ids shown.
 const SHOWN_KEYS: usize = 3;
 
 impl TokenVerifier {
-    /// Why a token was not accepted, with what would have been, where that is no secret: key ids, issuer and audience. Of the
-    /// token it shows the id of its key alone, cut short and without control characters.
+    /// Explains why a token was refused, with the expected values that are no secret: key ids,
+    /// issuer and audience. Of the token it shows only the key id, shortened and without control
+    /// characters.
     pub fn explain(&self, token: &str, error: TokenError) -> String {
         self.explain_at(token, error, unix_time(), "this machine")
     }
 
-    /// The same for what [`TokenVerifier::verify_at`] said at a time; `clock` is whose time that is, for people.
+    /// Explains the result of [`TokenVerifier::verify_at`] at a time; `clock` names the owner of
+    /// that clock, for people.
     pub fn explain_at(&self, token: &str, error: TokenError, now: Duration, clock: &str) -> String {
         match error {
             TokenError::Expired => match self.ended(token) {
@@ -42,7 +44,7 @@ impl TokenVerifier {
         }
     }
 
-    /// When a token ended whose signature is good, since the Unix epoch.
+    /// Returns when a token with a valid signature expired, in seconds since the Unix epoch.
     fn ended(&self, token: &str) -> Option<f64> {
         let pinned = self.keys.get(&key_id(token)?)?;
         let decoded = jsonwebtoken::decode::<Ending>(token, &pinned.key.key, &pinned.validation);
@@ -74,7 +76,7 @@ fn key_id(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token).ok()?.kid
 }
 
-/// In quotes, printable and short.
+/// Quotes a text, printable and shortened.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
     if shown.len() > SHOWN_CHARS {

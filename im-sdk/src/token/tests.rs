@@ -41,7 +41,7 @@ fn verifier() -> TokenVerifier {
     )
 }
 
-/// A token with any header and claims, signed with the HS256 secret.
+/// Creates a token with any header and claims, signed with the HS256 secret.
 fn forge(kid: Option<&str>, claims: &serde_json::Value) -> String {
     provider::install();
     let mut header = Header::new(Algorithm::HS256);
@@ -49,14 +49,14 @@ fn forge(kid: Option<&str>, claims: &serde_json::Value) -> String {
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(SECRET)).unwrap()
 }
 
-/// The same of any bytes: also what no library would write.
+/// Signs any bytes, also those that no library would write.
 fn sign(header: &[u8], claims: &[u8]) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A header that a good token has.
+/// The header of a valid token.
 const HEADER: &str = r#"{"alg":"HS256","kid":"hs"}"#;
 
 fn claims() -> serde_json::Value {
@@ -94,7 +94,8 @@ fn keys_are_pinned() {
 
 #[test]
 fn the_public_key_is_no_hmac_secret() {
-    // The classic confusion: an attacker signs HS256 with the public key's text, naming the asymmetric key.
+    // The classic confusion: an attacker signs HS256 with the public key's text, naming the
+    // asymmetric key.
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("es".into());
     let secret = EncodingKey::from_secret(KEYS.es.public_key_pem().as_bytes());
@@ -133,7 +134,7 @@ fn weak_or_wrong_keys_are_refused_with_their_id() {
     assert!(SigningKey::hs256("k9", &random_secret()).is_ok() && random_secret() != random_secret());
     assert!(VerificationKey::es256_pem("k", b"no key").is_err());
     assert!(SigningKey::eddsa_pem("k", KEYS.es.serialize_pem().as_bytes()).is_err());
-    // A private key, where the public one belongs.
+    // A private key in place of the public one.
     assert!(VerificationKey::es256_pem("k", KEYS.es.serialize_pem().as_bytes()).is_err());
     assert!(VerificationKey::eddsa_pem("k", KEYS.ed.serialize_pem().as_bytes()).is_err());
 }
@@ -159,7 +160,7 @@ fn extensions_that_must_be_understood_are_refused() {
     let other_form = HEADER.replace('}', r#","crit":"exp"}"#);
     let token = sign(other_form.as_bytes(), claims.as_bytes());
     assert_eq!(verifier().verify(&token), Err(TokenError::Malformed));
-    // One that is named nowhere is of no meaning.
+    // An extension that is not named as critical is ignored.
     let not_critical = HEADER.replace('}', r#","x":[1]}"#);
     assert!(verifier().verify(&sign(not_critical.as_bytes(), claims.as_bytes())).is_ok());
 }
@@ -187,7 +188,7 @@ fn public_keys_of_another_kind_are_refused() {
     }
 }
 
-/// As long as a key on P-256, and on another curve.
+/// As long as a key on P-256, but on another curve.
 const SECP256K1: &str = "-----BEGIN PUBLIC KEY-----
 MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEGaMm1OIETsnNO4XQXSPw4G1UIZt9rZT8
 sfxuTZc2Ijgr5KSI5pFyTD5ONMXAnR18xOw1SSCxbDcnYGSVw+0cbg==

@@ -1,12 +1,12 @@
-//! Fields of a newer version inside of what this one knows. Protobuf merges what comes of one message in several pieces, so what is
-//! not known is kept as a piece of its own.
+//! Unknown fields inside of known messages. Protobuf merges several pieces of one message, so
+//! unknown fields are kept in a piece of their own.
 
 use std::borrow::Cow;
 
 use bytes::Buf;
 use prost::encoding::{self, WireType};
 
-/// The fields of a message that this version knows, by number, and those of the messages in them.
+/// The known fields of a message by number, with the known fields of nested messages.
 struct Known(&'static [(u32, Option<&'static Known>)]);
 
 const MEDIA: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None)]);
@@ -18,10 +18,10 @@ const VIDEO: Known =
     Known(&[(1, Some(&MEDIA)), (2, None), (3, None), (4, None), (5, Some(&MEDIA)), (6, None)]);
 const LOCATION: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
 const CARD: Known = Known(&[(1, None), (2, None), (3, None), (4, None), (5, None), (6, Some(&MEDIA))]);
-/// Not what is inside of the entries: pieces of what is repeated are further entries.
+/// Without those of entries: pieces of a repeated field would be further entries.
 const FORWARDED: Known = Known(&[(1, None), (2, None)]);
 const NOTICE: Known = Known(&[(1, None), (2, None), (3, None)]);
-/// An edit is a `Content`, which keeps its own.
+/// An edit is a `Content`, which keeps its own unknown fields.
 const CHANGE: Known = Known(&[
     (1, None),
     (2, None),
@@ -67,10 +67,10 @@ fn known(tag: u32) -> Option<&'static Known> {
     })
 }
 
-/// Keeps what is not known inside of the message that comes next in `buf`, which is left as it is.
+/// Keeps the unknown fields inside of the message that comes next in `buf`, which is not advanced.
 pub(super) fn keep(tag: u32, wire_type: WireType, buf: &impl Buf, unknown: &mut Vec<u8>) {
     let Some(known) = known(tag).filter(|_| wire_type == WireType::LengthDelimited) else { return };
-    // All that is read lies in one piece.
+    // The buffer is contiguous.
     let mut rest = buf.chunk();
     let Some(message) = take_message(&mut rest) else { return };
     if let Some(inside) = unknown_in(message, known) {
@@ -78,7 +78,7 @@ pub(super) fn keep(tag: u32, wire_type: WireType, buf: &impl Buf, unknown: &mut 
     }
 }
 
-/// The fields that are left without those of some numbers.
+/// Returns the fields without those of some numbers.
 pub(super) fn without(fields: &[u8], is_left_out: impl Fn(u32) -> bool) -> Cow<'_, [u8]> {
     let mut kept = Vec::new();
     let mut rest = fields;
@@ -107,15 +107,16 @@ fn unknown_in(message: &[u8], known: &Known) -> Option<Vec<u8>> {
     (!unknown.is_empty()).then_some(unknown)
 }
 
-/// A field as it stands on the wire.
+/// A field in wire format.
 struct Field<'a> {
     tag: u32,
     bytes: &'a [u8],
-    /// What it holds, if that is a message, a text or bytes.
+    /// The value, if it is a message, a string or bytes.
     message: Option<&'a [u8]>,
 }
 
-/// `None`: that was all, or what follows is no field, which the library finds out.
+/// Takes the next field. Returns `None` at the end, or before an invalid field, which the library
+/// reports.
 fn take_field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
     let whole = *rest;
     if whole.is_empty() {

@@ -35,7 +35,7 @@ fn the_ranges_of_close_codes_are_as_told() {
     assert!(others.into_iter().all(|code| CloseCode::from(code).policy() == ReconnectPolicy::Backoff));
 }
 
-/// Who reads about connecting finds codes by their names alone.
+/// The section about connecting refers to codes by name.
 #[test]
 fn the_codes_of_connecting_exist() {
     let mut found = 0;

@@ -1,10 +1,10 @@
-//! The table of limits: each number is the code's, and each row is known here.
+//! The table of limits: each number is that of the code, and each row is known here.
 
 use im_proto::limits::*;
 
 use crate::{rows, says, section};
 
-/// What each row must say, in their order.
+/// Returns the expected value of each row, in order.
 fn told() -> Vec<(&'static str, String)> {
     let bytes = |bytes: usize| format!("{bytes} bytes");
     let per_second = |rate: u32| format!("{rate} a second");
@@ -74,7 +74,7 @@ fn the_limits_are_as_told() {
     says(&format!("4 x (frame limit + 5) bytes | fixed; with the default frame limit {message} bytes"));
 }
 
-/// Where the text names a limit too, it is the same one.
+/// A limit repeated in the text has the same value.
 #[test]
 fn the_text_knows_the_same_limits() {
     says(&format!("**At most {MAX_INFLIGHT_REQUESTS}** wait at once"));

@@ -1,4 +1,4 @@
-//! PROTOCOL.md says what the code does, wherever that can be compared.
+//! PROTOCOL.md agrees with the code, wherever they can be compared.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, also in its helpers")]
 
@@ -21,7 +21,7 @@ fn the_worked_example_is_made_of_golden_frames() {
     for example in examples {
         let (name, lines) = example.split_once('\n').unwrap();
         let lines = lines.split_once("```").unwrap().0;
-        // Bytes, at least two spaces, what they mean.
+        // Bytes, at least two spaces, their meaning.
         let hex: String =
             lines.lines().map(|line| line.split_once("  ").unwrap().0.replace(' ', "")).collect();
         let entry = format!("{{\"name\":\"{name}\",\"hex\":\"{hex}\",");
@@ -53,7 +53,7 @@ fn no_link_leads_nowhere() {
     }
 }
 
-/// What follows a heading, up to the next one of its level or above.
+/// Returns the text after a heading, up to the next one of its level or above.
 fn section(heading: &str) -> &'static str {
     let level = heading.find(' ').unwrap();
     let rest = DOCUMENT.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}")).1;
@@ -65,7 +65,7 @@ fn section(heading: &str) -> &'static str {
     &rest[..end]
 }
 
-/// The cells of a table's rows, without its head.
+/// Returns the cells of a table's rows, without its head.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let cells = |line| {
         let line: &str = line;

@@ -1,6 +1,6 @@
-//! Every message and every field stands in the document: number, name and type. It tells of none that does not exist.
+//! Every message and every field is in the document, with number, name and type, and no others are.
 //!
-//! A message is told in one of three forms, each of which begins a line:
+//! A message is described in one of three forms, each of which begins a line:
 //!
 //! ```text
 //! **Sync**: 1 `cursors` repeated Cursor, where the device stands.
@@ -23,7 +23,7 @@ use crate::{DOCUMENT, pool::POOL, rows, section};
 /// Number, name and type.
 type Fields = BTreeSet<(u32, String, String)>;
 
-/// What devices and servers say: everything but what is between back ends and servers.
+/// Returns the messages of devices and servers, without those between back ends and servers.
 fn messages() -> impl Iterator<Item = MessageDescriptor> {
     let is_ours = |message: &MessageDescriptor| {
         !message.is_map_entry() && message.parent_file().name() != "im/v1/cluster.proto"
@@ -79,7 +79,7 @@ fn every_number_of_an_enum_is_told() {
     }
 }
 
-/// `Welcome.limits.max_frame_bytes` in the text is a field that there is.
+/// A path such as `Welcome.limits.max_frame_bytes` in the text is an existing field.
 #[test]
 fn paths_in_the_text_lead_to_fields() {
     let mut found = 0;
@@ -99,7 +99,7 @@ fn paths_in_the_text_lead_to_fields() {
     assert!(found > 10, "only {found} paths");
 }
 
-/// As the document writes it.
+/// Returns the type as the document writes it.
 fn type_of(field: &FieldDescriptor) -> String {
     if field.is_map() {
         return "map of string to string".to_owned();
@@ -117,14 +117,14 @@ fn type_of(field: &FieldDescriptor) -> String {
     }
 }
 
-/// `TERMINAL_MINI_PROGRAM` without what all numbers of its enum begin with.
+/// Returns `TERMINAL_MINI_PROGRAM` without the common prefix of its enum.
 fn short<'a>(kind: &EnumDescriptor, name: &'a str) -> &'a str {
     let first = kind.get_value(0).unwrap();
     let prefix = first.name().strip_suffix("UNSPECIFIED").unwrap();
     name.strip_prefix(prefix).unwrap()
 }
 
-/// Everything that the document tells, by message.
+/// Returns the fields of all messages in the document.
 fn told() -> BTreeMap<String, Fields> {
     let mut told = BTreeMap::new();
     // The worked example names messages again.
@@ -153,7 +153,7 @@ fn told() -> BTreeMap<String, Fields> {
     told
 }
 
-/// The messages whose names a paragraph begins with, and what is said of them.
+/// Returns the messages that a paragraph describes, and the description.
 fn names(paragraph: &str) -> (Vec<&str>, &str) {
     let (mut names, mut rest) = (Vec::new(), paragraph);
     let is_name = |name: &str| name.chars().all(|char| char.is_ascii_alphanumeric());
@@ -166,11 +166,11 @@ fn names(paragraph: &str) -> (Vec<&str>, &str) {
     (names, rest)
 }
 
-/// ``1 `user` string, who; 2 `terminals` repeated TerminalPresence``
+/// Parses ``1 `user` string, who; 2 `terminals` repeated TerminalPresence``.
 fn list(text: &str) -> Fields {
     let mut fields = Fields::new();
     let parts: Vec<_> = text.split('`').collect();
-    // Before a name in backquotes its number, and after it its type.
+    // A name in backquotes is preceded by its number, and followed by its type.
     for name in (1..parts.len()).step_by(2) {
         let number =
             parts[name - 1].strip_suffix(' ').and_then(|before| before.rsplit(' ').next()?.parse().ok());
@@ -182,7 +182,7 @@ fn list(text: &str) -> Fields {
     fields
 }
 
-/// The type that a text begins with.
+/// Returns the type that a text begins with.
 fn written_type(text: &str) -> Option<String> {
     let map = "map of string to string";
     if text.starts_with(map) {

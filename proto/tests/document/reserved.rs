@@ -1,4 +1,4 @@
-//! Numbers that are free, and those that are kept.
+//! Free and reserved numbers.
 
 use im_proto::pb;
 use prost_reflect::MessageDescriptor;
@@ -7,7 +7,8 @@ use crate::{pool::POOL, says};
 
 const CONTRIBUTING: &str = include_str!("../../../CONTRIBUTING.md");
 
-/// The last number of a frame whose tag takes two bytes at most, and which a reader of golden vectors must ignore.
+/// The last number of a frame whose tag takes two bytes at most, and which a reader of golden
+/// vectors must ignore.
 const LAST_KEPT: u32 = 31;
 
 fn message(name: &str) -> MessageDescriptor {
@@ -21,7 +22,7 @@ fn frames_to_come_have_the_numbers_that_are_told() {
     says(&format!("the body numbers **{next} to {LAST_KEPT} of `Frame`** are kept"));
     let kept = format!("the next free number in `Frame` ({next} to {LAST_KEPT} are kept for frames to come)");
     assert!(CONTRIBUTING.contains(&kept), "CONTRIBUTING.md does not say {kept:?}");
-    // No number of a frame was left out, or taken away.
+    // No number of a frame was left out, or removed.
     assert_eq!(message("Frame").fields().count() as u32, next - 1);
 }
 
@@ -35,6 +36,6 @@ fn content_to_come_has_the_numbers_that_are_told() {
     says(&format!("the kinds **{next} to {last}**"));
     let field = content.fields().map(|field| field.number()).max().unwrap() + 1;
     says(&format!("the fields **from {field} on of\n  `Content`**"));
-    // Who reads content by hand takes the others for unknown.
+    // A reader of content takes all others as unknown.
     assert_eq!(pb::Content::default().unknown, Vec::<u8>::new());
 }

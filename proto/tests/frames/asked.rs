@@ -1,4 +1,4 @@
-//! Requests and their responses; rooms and presence.
+//! Vectors of requests and responses, rooms and presence.
 
 use im_proto::pb::{
     self, RefusalKind, RoomLeftCause, Terminal, frame::Body, history_request::Conversation,

@@ -1,4 +1,4 @@
-//! What back ends and servers say to each other.
+//! Vectors of messages between back ends and servers.
 
 use bytes::Bytes;
 use im_proto::{
@@ -215,7 +215,7 @@ pub(crate) fn stored_conversation() -> pb::StoredConversation {
     pb::StoredConversation { state: states().pop(), peer_seq: 41, ..Default::default() }
 }
 
-/// With settings, each as it was made, and with more mentions than are listed.
+/// With settings, each with its origin, and with more mentions than are listed.
 pub(crate) fn raw_mentions() -> pb::RawFrame {
     let conversation =
         pb::RawConversation { state: states().pop(), unread: 200, mentions: 7, ..Default::default() };

@@ -45,7 +45,8 @@ pub(crate) fn remove_what_is_set(message: &DynamicMessage, missing: &mut BTreeSe
     }
 }
 
-/// Other types for the same bytes: what reads or writes them, what devices have, and whether no field may be left out.
+/// Other types for the same bytes: the type that reads or writes them, the type of devices, and
+/// whether all fields must be there.
 const SAME_BYTES: [(&str, &str, bool); 12] = [
     ("DeviceFrame", "Frame", false),
     ("PublishHead", "Publish", false),

@@ -1,4 +1,4 @@
-//! What users set in their conversations.
+//! Vectors of conversations.
 
 use im_proto::pb::{self, frame::Body};
 
@@ -93,7 +93,7 @@ pub(crate) fn conversations_changed() -> pb::ConversationsChanged {
     pb::ConversationsChanged { states: states(), receipts: vec![receipt] }
 }
 
-/// What a user set while the device was away.
+/// Marks that a user made while the device was away.
 pub(crate) fn late_marks() -> Vec<pb::Mark> {
     let bob = pb::Mark {
         user: "bob".into(),
@@ -136,7 +136,7 @@ pub(crate) fn conversation_mentions() -> pb::Conversations {
     pb::Conversations { version: 4, conversations: vec![conversation], unread: 200, ..Default::default() }
 }
 
-/// Of a channel that was closed, and whose past was not for new members.
+/// A channel that was closed, and whose history was hidden from new members.
 pub(crate) fn conversation_closed() -> pb::ConversationsChanged {
     let team = pb::ConversationState {
         channel: "team".into(),

@@ -1,4 +1,4 @@
-//! The file of golden vectors, and that it says what is written and read.
+//! The file of golden vectors, compared with what is written and read.
 
 use std::{env, fs};
 
@@ -55,10 +55,10 @@ fn json_means_the_bytes() {
 
 pub(crate) type ReadsBack = Box<dyn Fn(&[u8]) -> bool>;
 
-/// One message and what it looks like.
+/// One message with its encodings.
 pub(crate) struct Vector {
     name: &'static str,
-    /// Its type's full name, such as `im.v1.Frame`.
+    /// The full name of its type, such as `im.v1.Frame`.
     kind: String,
     /// Without length prefix.
     bytes: Bytes,
@@ -81,7 +81,7 @@ impl Vector {
         DynamicMessage::decode(descriptor, self.bytes.clone()).unwrap()
     }
 
-    /// As protobuf's own JSON mapping has it, fields in the order of their numbers.
+    /// Returns protobuf's own JSON mapping, with fields in the order of their numbers.
     fn json(&self) -> String {
         serde_json::to_string(&self.dynamic()).unwrap()
     }
@@ -95,7 +95,7 @@ pub(crate) fn vectors() -> impl Iterator<Item = Vector> {
     frame_vectors().into_iter().chain(messages())
 }
 
-/// The whole file. One entry to a line, so that differences are readable.
+/// Renders the whole file, one entry to a line, so that differences are readable.
 pub(crate) fn render() -> String {
     let frames = frames().into_iter().zip(frame_vectors()).map(|((name, body), vector)| {
         format!("\"name\":\"{name}\",\"hex\":\"{}\",\"json\":{}", hex(&frame::encode(body)), vector.json())

@@ -1,12 +1,12 @@
-//! One content of each kind, with everything that it can have.
+//! Vectors of contents, one of each kind, with every field set.
 
 use bytes::Bytes;
 use im_proto::pb::{self, change::What, content::Body};
 
-/// The message that the examples name.
+/// The message that the examples refer to.
 const EARLIER_ID: u64 = 132_271_570_944_005_123;
 
-/// Name and content.
+/// Returns names and contents.
 pub(crate) fn kinds() -> Vec<(&'static str, pb::Content)> {
     let said = |text: &str| Body::Text(pb::Text { text: text.into() });
     let mentions = pb::Mentions { users: vec!["bob".into(), "carol".into()], everybody: true };

@@ -1,4 +1,4 @@
-//! What readers must put up with, and what they must not.
+//! Vectors that readers must accept, and vectors that they must refuse.
 
 use im_proto::{
     close::CloseCode,
@@ -9,7 +9,8 @@ use im_proto::{
 
 use crate::{golden::unhex, said::result, session::cursor};
 
-/// Frames that no writer here writes and every reader reads: name, bytes, what is read (`None`: ignored).
+/// Returns frames that no writer here writes and every reader reads: name, bytes, expected body
+/// (`None`: ignored).
 pub(crate) fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     let ping = || Some(Body::Ping(pb::Ping { echo: 7 }));
     vec![
@@ -26,7 +27,8 @@ pub(crate) fn readable() -> Vec<(&'static str, &'static str, Option<Body>)> {
     ]
 }
 
-/// WebSocket messages that a reader with the default limits refuses: name, bytes, the close code that follows.
+/// Returns WebSocket messages that a reader with the default limits refuses: name, bytes, close
+/// code.
 pub(crate) fn refusals() -> Vec<(&'static str, &'static str, CloseCode)> {
     vec![
         ("one_byte_over_the_limit", "81 80 04", CloseCode::FrameTooLarge),

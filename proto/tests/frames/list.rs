@@ -1,4 +1,4 @@
-//! Everything that travels, one entry for each thing that there is to see.
+//! All vectors, one entry for each distinct form.
 
 use im_proto::pb::{
     self, CallStep, RefusalKind, ResetReason, RoomLeftCause, Terminal, device_frame, frame::Body,
@@ -16,7 +16,7 @@ use crate::{
     session::*,
 };
 
-/// Every frame, as a session would have it: alice's phone connects, writes to bob, and bob answers.
+/// Returns every frame, as in a session: alice's phone connects, writes to bob, and bob answers.
 pub(crate) fn frames() -> Vec<(&'static str, Body)> {
     vec![
         ("hello", Body::Hello(hello())),
@@ -128,7 +128,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
     ]
 }
 
-/// Every other message, also those inside frames that deserve a look on their own.
+/// Returns every other message, and some messages inside frames.
 pub(crate) fn messages() -> Vec<Vector> {
     let mut messages = vec![
         message("device.web", device(Terminal::Web, "tab-1")),

@@ -1,8 +1,8 @@
-//! Golden bytes of everything that travels.
+//! Golden bytes of everything on the wire.
 //!
-//! The lists in [`list`] say what is written; `vectors/frames.json` says as which bytes, for clients in every language
-//! (PROTOCOL.md, "Test vectors", describes the file). A change of the wire format shows as a difference of that file.
-//! To write it anew after an intended change:
+//! The lists in [`list`] define the messages; `vectors/frames.json` has their bytes, for clients in
+//! every language (PROTOCOL.md, "Test vectors", describes the file). A change of the wire format
+//! shows as a difference of that file. To update it after an intended change:
 //!
 //! ```sh
 //! UPDATE_VECTORS=1 cargo test -p im-proto --test frames
@@ -10,7 +10,7 @@
 //!
 //! | to | see |
 //! | --- | --- |
-//! | add a frame, or another message | [`list`]; [`sizes`] for what a frame costs |
+//! | add a frame, or another message | [`list`]; [`sizes`] for the size of a frame |
 //! | read how an example is made | [`session`], [`said`], [`asked`], [`conversations`], [`cluster`], [`kinds`] |
 //! | know what fails when something was forgotten | [`completeness`] |
 

@@ -1,4 +1,4 @@
-//! What is sent: messages, results, signals.
+//! Vectors of messages, results and signals.
 
 use bytes::Bytes;
 use im_proto::pb::{
@@ -27,7 +27,7 @@ pub(crate) fn push(from: &str, to: &str, content: pb::Content) -> Body {
     Body::Push(pb::Push { message: Some(message), ..Default::default() })
 }
 
-/// The push with its place in a log.
+/// Adds its position in a log to a push.
 pub(crate) fn entry(channel: &str, seq: u64, push: Body) -> Body {
     let Body::Push(push) = push else { panic!("{push:?}") };
     Body::Push(pb::Push { channel: channel.into(), seq, ..push })

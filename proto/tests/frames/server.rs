@@ -9,7 +9,8 @@ use prost::Message;
 
 use crate::{asked::*, cluster::*, conversations::conversations, golden::unhex, list::frames, said::*};
 
-/// A server reads devices' frames as `DeviceFrame`: what it knows must read the same, the rest as nothing.
+/// A server reads devices' frames as `DeviceFrame`: the fields that it knows must read the same,
+/// and others as nothing.
 #[test]
 fn device_frames_read_what_frames_write() {
     for (name, body) in frames() {
@@ -49,7 +50,8 @@ fn device_frames_read_what_frames_write() {
     }
 }
 
-/// What a server passes on is what the device wrote: also fields that nobody here knows, in the device's order.
+/// A server passes on the device's bytes: also fields that nobody here knows, in the device's
+/// order.
 #[test]
 fn a_publish_is_passed_on_byte_for_byte() {
     let publish = unhex("1a 06 0a 04 0a 02 68 69 f8 07 05 12 03 62 6f 62 08 01");
@@ -65,7 +67,7 @@ fn a_publish_is_passed_on_byte_for_byte() {
     assert_eq!(known, Some(self::publish(1, "bob", text("hi"))));
 }
 
-/// A back end writes entries as `RawFrame`, with the message as it stands in the log: devices read a `Frame`.
+/// A back end writes entries as `RawFrame`, with the message as in the log: devices read a `Frame`.
 #[test]
 fn raw_frames_read_as_frames() {
     let raw = pb::RawFrame { push: Some(raw_push()), response: None }.encode_to_vec();

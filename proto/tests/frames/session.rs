@@ -1,4 +1,4 @@
-//! How a session begins: alice's phone, and where it stands.
+//! Vectors of the beginning of a session: alice's phone and its cursors.
 
 use im_proto::{
     id::{MessageId, NodeId},
@@ -52,7 +52,7 @@ pub(crate) fn reset(cursor: pb::Cursor, reason: ResetReason) -> Body {
     Body::Reset(pb::Reset { cursor: Some(cursor), reason: reason.into() })
 }
 
-/// The id that the same node issued next.
+/// The next id issued by the same node.
 pub(crate) const NEXT_ID: u64 = 132_271_570_944_005_124;
 
 pub(crate) const NEW_YEAR_2026_MS: u64 = 1_767_225_600_000;

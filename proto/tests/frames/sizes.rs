@@ -1,5 +1,5 @@
-//! What frames cost beside their payloads. Every byte here is paid per delivery, per heartbeat of every device, or per
-//! connection.
+//! The overhead of frames beside their payloads. Every byte here is paid per delivery, per
+//! heartbeat of every device, or per connection.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use prost_reflect::DynamicMessage;
 
 use crate::{asked::*, pool::POOL, said::*, session::*};
 
-/// What it is, how many bytes of it are payload (texts, names and tokens of that size), how many may stand beside them, and
-/// the frame. At least one of each frame.
+/// Returns name, payload bytes (texts, names and tokens of that size), maximum overhead and the
+/// frame. At least one of each frame.
 fn sizes() -> Vec<(&'static str, usize, usize, Body)> {
     let from_16_to_16 = |text_bytes| push(&name('f'), &name('t'), text(&"x".repeat(text_bytes)));
     let to_a_room = |channel: &str, seq, text_bytes| {
@@ -74,7 +74,7 @@ fn every_frame_has_a_size() {
     assert_eq!(measured, all, "a row of `sizes` for each frame");
 }
 
-/// The name of the frame's field.
+/// Returns the name of the frame's field.
 fn name_of(body: Body) -> String {
     let bytes = pb::Frame { body: Some(body) }.encode_to_vec();
     let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
@@ -82,7 +82,7 @@ fn name_of(body: Body) -> String {
     frame.fields().map(|(field, _)| field.name().to_owned()).collect()
 }
 
-/// A user, a channel or a device of a common length.
+/// Returns an id of a common length.
 fn name(letter: char) -> String {
     letter.to_string().repeat(16)
 }

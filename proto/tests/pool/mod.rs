@@ -1,4 +1,4 @@
-//! The `.proto` files, as the build read them: what there is, for tests that must leave nothing out.
+//! The descriptors of the `.proto` files, for tests that must leave nothing out.
 
 use std::sync::LazyLock;
 

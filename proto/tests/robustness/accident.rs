@@ -1,11 +1,11 @@
-//! What can happen to bytes on their way.
+//! Damage to bytes in transit.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::{any, concatenation};
 
-/// Random bytes, and what is left of frames after some accidents: the second gets past the first checks.
+/// Returns random bytes, and damaged frames, which get past the first checks.
 pub(crate) fn garbage() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         1 => vec(any::<u8>(), 0..600).prop_map(Bytes::from),
@@ -13,7 +13,7 @@ pub(crate) fn garbage() -> impl Strategy<Value = Bytes> {
     ]
 }
 
-/// The same of what back ends and servers say to each other, and of what they keep.
+/// Returns the same for messages between back ends and servers, and for stored ones.
 pub(crate) fn garbage_of_any_type() -> impl Strategy<Value = Bytes> {
     damaged(any::message())
 }

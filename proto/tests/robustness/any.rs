@@ -1,4 +1,5 @@
-//! Any message at all, made from the `.proto` files, so that no message and no field is left out.
+//! Arbitrary messages, generated from the `.proto` files, so that no message and no field is left
+//! out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +18,13 @@ use prost_reflect::{
 
 use crate::pool::POOL;
 
-/// A frame of any kind, with anything in it.
+/// Returns a frame of any kind with any content.
 pub(crate) fn body() -> impl Strategy<Value = Body> {
     let frame = Maker::default().of("im.v1.Frame", NESTING).prop_map(|frame| frame.encode_to_vec());
     frame.prop_filter_map("a frame has a body", |bytes| pb::Frame::decode(&bytes[..]).unwrap().body)
 }
 
-/// The bytes of any message of any type: what devices, servers and back ends say, and what is stored.
+/// Returns the bytes of any message of any type: on the wire, and stored.
 pub(crate) fn message() -> impl Strategy<Value = Bytes> {
     let mut maker = Maker::default();
     let types = POOL.all_messages().filter(|message| !message.is_map_entry());
@@ -31,10 +32,10 @@ pub(crate) fn message() -> impl Strategy<Value = Bytes> {
     Union::new(any).prop_map(|message| message.encode_to_vec().into())
 }
 
-/// How often a message may be inside of itself: contents in contents.
+/// The maximum nesting of a message in itself: contents in contents.
 const NESTING: usize = 2;
 
-/// Makes strategies, each once: they share their parts.
+/// Creates strategies, each once: they share their parts.
 #[derive(Default)]
 struct Maker {
     made: BTreeMap<(String, usize), BoxedStrategy<DynamicMessage>>,
@@ -66,7 +67,7 @@ impl Maker {
                 for (field, value) in fields.into_iter().flatten() {
                     made.set_field(&field, value);
                 }
-                // It alone keeps what it does not know.
+                // Only contents keep unknown fields.
                 if let Some(unknown) = unknown.filter(|_| is_content) {
                     made.merge(&unknown[..]).unwrap();
                 }
@@ -77,7 +78,7 @@ impl Maker {
         made
     }
 
-    /// One of the fields, rarely none. A frame always has a body.
+    /// Sets one of the fields, rarely none. A frame always has a body.
     fn oneof(
         &mut self,
         oneof: &OneofDescriptor,
@@ -91,14 +92,14 @@ impl Maker {
         }
     }
 
-    /// Nothing where messages would lie in each other too deep.
+    /// Nothing where messages would be nested too deeply.
     fn field(
         &mut self,
         field: FieldDescriptor,
         nesting: usize,
     ) -> Option<BoxedStrategy<(FieldDescriptor, Value)>> {
         let value = if field.is_map() {
-            // The only one there is: texts by texts.
+            // The only kind of map: texts by texts.
             let entries = btree_map(text(), text(), 0..3);
             let value = |(key, value)| (MapKey::String(key), Value::String(value));
             entries.prop_map(move |entries| Value::Map(entries.into_iter().map(value).collect())).boxed()
@@ -131,14 +132,14 @@ impl Maker {
     }
 }
 
-/// Small ones too, which are more often of a meaning.
+/// Small numbers too, which are more often meaningful.
 fn number<T: std::fmt::Debug + From<u8> + 'static>(
     any: impl Strategy<Value = T> + 'static,
 ) -> BoxedStrategy<T> {
     prop_oneof![(0..4_u8).prop_map(T::from), any].boxed()
 }
 
-/// Those that there are, and others.
+/// Existing numbers, and others.
 fn enumerated(kind: &EnumDescriptor) -> BoxedStrategy<Value> {
     let known: Vec<_> = kind.values().map(|value| value.number()).collect();
     prop_oneof![4 => proptest::sample::select(known), 1 => any::<i32>()].prop_map(Value::EnumNumber).boxed()
@@ -152,12 +153,12 @@ fn bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => vec(any::<u8>(), 0..20), 1 => vec(any::<u8>(), 0..300)].prop_map(Bytes::from)
 }
 
-/// Field 11 of a content, a kind that nobody knows, with anything in it.
+/// Field 11 of a content, an unknown kind, with any value.
 fn unknown_field() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..100).prop_map(|data| [&[0x5a, data.len() as u8], &data[..]].concat())
 }
 
-/// Each field, and each number of an enum, that can be reached from here: `im.v1.Push.seq`.
+/// Finds each field, and each number of an enum, that can be reached from here: `im.v1.Push.seq`.
 fn reachable(from: &MessageDescriptor, found: &mut BTreeSet<String>) {
     for field in from.fields() {
         if !found.insert(field.full_name().to_owned()) {
@@ -173,7 +174,7 @@ fn reachable(from: &MessageDescriptor, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The same of what a message has.
+/// Finds the fields and enum numbers that a message has.
 fn present(message: &DynamicMessage, found: &mut BTreeSet<String>) {
     for (field, value) in message.fields() {
         found.insert(field.full_name().to_owned());
@@ -193,12 +194,12 @@ fn present(message: &DynamicMessage, found: &mut BTreeSet<String>) {
 #[test]
 fn everything_that_a_frame_can_have_is_generated() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
-    /// As many as bring the rarest field, whatever fields are added.
+    /// Enough for the rarest field, whatever fields are added.
     const FRAMES: usize = 10_000;
     let descriptor = POOL.get_message_by_name("im.v1.Frame").unwrap();
     let (mut missing, mut sizes) = (BTreeSet::new(), Vec::new());
     reachable(&descriptor, &mut missing);
-    // Zero is what a field has that is not set.
+    // Zero is the value of an unset field.
     missing.retain(|name| !name.ends_with("_UNSPECIFIED"));
     let (strategy, mut runner) = (body(), TestRunner::deterministic());
     for _ in 0..FRAMES {

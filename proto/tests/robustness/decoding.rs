@@ -1,4 +1,4 @@
-//! Any bytes, read as any message.
+//! Any bytes, decoded as any message.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     pool::POOL,
 };
 
-/// Names each message once, and what reads it.
+/// Lists each message once, with its decoder.
 macro_rules! messages {
     ($($message:ident)+) => {
         const MESSAGES: &[(&str, fn(&Bytes) -> Result<(), TestCaseError>)] =
@@ -45,8 +45,8 @@ fn every_message_is_tried() {
     assert_eq!(tried, all);
 }
 
-/// What is decoded takes, written again, at most twice the bytes that came (a negative number in five bytes is written
-/// in ten): nothing that came makes more of itself. What was written is read as the same.
+/// A decoded message takes, written again, at most twice the received bytes (a negative number in
+/// five bytes is written in ten), and reads the same.
 fn decode<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &Bytes) -> Result<(), TestCaseError> {
     if let Ok(message) = M::decode(bytes.clone()) {
         prop_assert!(message.encoded_len() <= 2 * bytes.len());
@@ -87,7 +87,7 @@ proptest! {
         }
     }
 
-    /// A few bytes that open thousands of messages inside each other must not take the stack.
+    /// A few bytes that open thousands of nested messages must not overflow the stack.
     #[test]
     fn nothing_lies_too_deep(depth in 1_usize..3000, tags in vec(proptest::sample::select(NESTING_TAGS), 1..4)) {
         let mut bytes = Vec::new();
@@ -104,5 +104,6 @@ proptest! {
     }
 }
 
-/// Fields 1 to 5 and 8, 10 with a length: between them they lead through every message that can be inside of itself.
+/// Fields 1 to 5, 8 and 10 with a length: between them they lead through every message that can
+/// contain itself.
 const NESTING_TAGS: &[u8] = &[0x0a, 0x12, 0x1a, 0x22, 0x2a, 0x42, 0x52];

@@ -1,4 +1,4 @@
-//! Where frames begin and end, in streams and in messages.
+//! Boundaries of frames, in streams and in messages.
 
 use bytes::{Bytes, BytesMut};
 use im_proto::{
@@ -79,7 +79,7 @@ proptest! {
     }
 }
 
-/// Where each frame ends in the concatenation.
+/// Returns the end of each frame in the concatenation.
 fn ends(bodies: &[Body]) -> Vec<usize> {
     let sizes = bodies.iter().map(|body| frame::encode(body.clone()).len());
     sizes
@@ -94,7 +94,7 @@ fn decode_all(frames: Vec<Bytes>) -> Vec<Body> {
     frames.into_iter().map(|frame| frame::decode(frame).unwrap().unwrap()).collect()
 }
 
-/// The frames, and the error that ended them.
+/// Returns the frames, and the error that ended them.
 fn split_until_error(message: Bytes, limit: usize) -> (Vec<Bytes>, Option<FrameError>) {
     let mut frames = Vec::new();
     let mut rest = frame::split(message, limit);
@@ -110,7 +110,8 @@ fn split_until_error(message: Bytes, limit: usize) -> (Vec<Bytes>, Option<FrameE
     (frames, None)
 }
 
-/// The frames of a stream that arrives in chunks, and how many bytes were left over, or the error that ended it.
+/// Returns the frames of a stream that arrives in chunks, and the number of remaining bytes, or the
+/// error that ended it.
 fn take_in_chunks(stream: &[u8], cuts: &[Index], limit: usize) -> (Vec<Bytes>, Result<usize, FrameError>) {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     cuts.push(stream.len());

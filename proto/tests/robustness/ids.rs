@@ -1,4 +1,4 @@
-//! Ids, close codes and reasons as texts and numbers that anybody may send.
+//! Ids, close codes and reasons as arbitrary texts and numbers.
 
 use im_proto::{
     close::{CloseCode, fit_reason},
@@ -75,7 +75,7 @@ fn close_codes_keep_their_numbers() {
     }
 }
 
-/// Texts of which some are ids.
+/// Returns texts of which some are ids.
 fn id_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "\\PC{0,80}",

@@ -1,4 +1,5 @@
-//! Whatever comes in, nothing panics, nothing is read that was not written, and nothing is held beyond the limit.
+//! Whatever is received, nothing panics, nothing is read that was not written, and nothing is held
+//! beyond the limit.
 //!
 //! For a longer search: `PROPTEST_CASES=100000 cargo test --release -p im-proto --test robustness`.
 

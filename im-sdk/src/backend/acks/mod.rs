@@ -27,7 +27,7 @@ use super::{
     receipt::{Receipt, UserDevice},
 };
 use crate::{
-    cluster::{AckQuestion, LogError, LogId},
+    cluster::{AckQuery, LogError, LogId},
     id::UserId,
 };
 
@@ -159,9 +159,9 @@ async fn read(
 ) {
     let question = |user: UserId| {
         let Want { log, seq } = waiting.wants().get(&user)?.clone();
-        Some(AckQuestion { user, log, seq })
+        Some(AckQuery { user, log, seq })
     };
-    let questions: Vec<AckQuestion> = users.into_iter().filter_map(question).collect();
+    let questions: Vec<AckQuery> = users.into_iter().filter_map(question).collect();
     for page in questions.chunks(PAGE) {
         match timeout_at(until, read_page(watch, page)).await {
             Ok(Ok(acked)) => awaited.note(acked),
@@ -172,7 +172,7 @@ async fn read(
     awaited.note(waiting.take());
 }
 
-async fn read_page(watch: &AckWatch, questions: &[AckQuestion]) -> Result<Vec<UserDevice>, LogError> {
+async fn read_page(watch: &AckWatch, questions: &[AckQuery]) -> Result<Vec<UserDevice>, LogError> {
     let store = watch.cluster().log();
     let found = store.acked(questions).await?;
     // A place beyond the log's end is of a branch that was lost: it says nothing of what is there now. The log is asked

@@ -16,8 +16,8 @@ use crate::{
         ArchiverHandle, Durability, ImConfig, MemoryMessageStore, Message, Target, channel, user, users,
     },
     cluster::{
-        AckQuestion, AckStore, Appended, Cluster, DeviceAck, Ends, LogBounds, MemoryBus, MemoryLog,
-        MemoryRoutes, NewEntry, Once, Page,
+        AckQuery, AckStore, Appended, Cluster, DedupKey, DeviceAck, LogBounds, LogEnds, MemoryBus, MemoryLog,
+        MemoryRoutes, NewEntry, Page,
     },
     content::{Change, ChangeKind, Quote},
     id::{Device, UserId},
@@ -193,7 +193,7 @@ async fn quotes_say_no_more_than_the_message() {
 async fn what_is_no_longer_in_the_log_goes_from_the_store() {
     let log = Arc::new(MemoryLog::new(LogBounds { max_entries: 3, ..LogBounds::default() }));
     let store = Arc::new(MemoryMessageStore::new());
-    let archive = Arc::new(crate::cluster::MemoryArchive::new(crate::cluster::ArchiveConfig::default()));
+    let archive = Arc::new(crate::cluster::MemoryArchiveQueue::new(crate::cluster::ArchiveConfig::default()));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
     let config = ImConfig { message_store: Some(store.clone()), ..ImConfig::default() };
     let im = Im::start(cluster.with_archive(archive), config).await.unwrap();
@@ -230,8 +230,8 @@ impl LogStore for Stubborn {
         self.log.append_many(entries).await
     }
 
-    async fn remember(&self, log: &LogId, id: MessageId, once: &Once) -> Result<MessageId, LogError> {
-        self.log.remember(log, id, once).await
+    async fn deduplicate(&self, log: &LogId, id: MessageId, once: &DedupKey) -> Result<MessageId, LogError> {
+        self.log.deduplicate(log, id, once).await
     }
 
     async fn read(&self, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, LogError> {
@@ -265,7 +265,7 @@ impl LogStore for Stubborn {
         self.log.id_at(log, seq).await
     }
 
-    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
         self.log.ends(logs).await
     }
 }
@@ -276,7 +276,7 @@ impl AckStore for Stubborn {
         self.log.note_acks(acks).await
     }
 
-    async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+    async fn acked(&self, questions: &[AckQuery]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
         self.log.acked(questions).await
     }
 

@@ -9,7 +9,7 @@ use crate::{
         StorePage, StoreQuery, user, users,
     },
     cluster::LogId,
-    cluster::{ArchiveConfig, Cluster, MemoryArchive, MemoryBus, MemoryLog, MemoryRoutes},
+    cluster::{ArchiveConfig, Cluster, MemoryArchiveQueue, MemoryBus, MemoryLog, MemoryRoutes},
 };
 
 fn message(text: &str) -> Message {
@@ -40,7 +40,7 @@ async fn im(max_bytes: u64) -> Im {
         ArchiveConfig { max_bytes, redeliver_after: Duration::from_millis(50), ..Default::default() };
     let parts = (Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), Arc::new(MemoryLog::default()));
     let cluster = Cluster::new(parts.0, parts.1, parts.2);
-    Im::with_cluster(cluster.with_archive(Arc::new(MemoryArchive::new(config)))).await.unwrap()
+    Im::with_cluster(cluster.with_archive(Arc::new(MemoryArchiveQueue::new(config)))).await.unwrap()
 }
 
 /// Fails as often as it is told to, and is slow to tell of success.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     ConversationChange, ReadMark,
-    cluster::{Cluster, MemberTables, Membership},
+    cluster::{Cluster, MemberStore, MemberTables},
 };
 
 /// The rows of one group. `add` and `remove` find the work done.
@@ -61,7 +61,7 @@ impl MemberTables for Rows {
 struct Unchanging(Arc<Rows>);
 
 #[async_trait]
-impl Membership for Unchanging {
+impl MemberStore for Unchanging {
     async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
         self.0.channels(user).await
     }

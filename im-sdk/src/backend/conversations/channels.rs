@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ConversationState, Recipient,
     backend::im::Im,
-    cluster::{Ends, LogId, Page, ReadLimit},
+    cluster::{LogEnds, LogId, Page, ReadLimit},
     id::{ChannelId, UserId},
 };
 
@@ -82,7 +82,7 @@ impl Im {
         &self,
         user: &UserId,
         log: LogId,
-        ends: Ends,
+        ends: LogEnds,
         (state, mut changes): (ConversationState, Changes),
         room: &Room,
     ) -> Result<Found, ConversationError> {

@@ -6,7 +6,7 @@ use super::ConversationError;
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
     backend::{ids::unix_ms, im::Im, store::peer},
-    cluster::{ChangedConversation, ConversationPatch, Entry, LogError, LogId, Made, ReadLimit},
+    cluster::{ChangeOrigin, ChangedConversation, ConversationPatch, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, Device, UserId},
     proto::pb,
 };
@@ -19,7 +19,7 @@ impl Im {
         user: &UserId,
         conversation: &Recipient,
         change: ConversationChange,
-        made: Made,
+        made: ChangeOrigin,
     ) -> Result<(ChangedConversation, Option<PeerReceipt>), ConversationError> {
         if let Some(bytes) = change.draft.as_ref().map(String::len).filter(|bytes| *bytes > MAX_DRAFT_BYTES) {
             return Err(ConversationError::DraftTooLong { bytes });
@@ -31,7 +31,7 @@ impl Im {
             return Err(ConversationError::NotAMember);
         }
         let (patch, entry) = self.patch(&log_of(user, conversation), change).await?;
-        let patch = ConversationPatch { made: Some(made), ..patch };
+        let patch = ConversationPatch { origin: Some(made), ..patch };
         let store = self.inner.cluster.conversations();
         let mut outcome = store.change(user, conversation, &patch).await?;
         let mut receipt = None;
@@ -50,10 +50,10 @@ impl Im {
     }
 
     /// When a device made a setting, which knew all changes up to a version: so long ago, by the device's count.
-    pub(in crate::backend) fn made(&self, device: Option<&Device>, known: u64, age_ms: u64) -> Made {
+    pub(in crate::backend) fn made(&self, device: Option<&Device>, known: u64, age_ms: u64) -> ChangeOrigin {
         let now = self.inner.cluster.clock().now_ms().unwrap_or_else(unix_ms);
         let device = device.map(ToString::to_string).unwrap_or_default();
-        Made { at_ms: now.saturating_sub(age_ms), known, device }
+        ChangeOrigin { at_ms: now.saturating_sub(age_ms), known, device }
     }
 
     /// Whether a channel was closed while the user was a member, who has it in the list until it is deleted.

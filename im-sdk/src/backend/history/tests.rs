@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     backend::{ImConfig, MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
-    cluster::{ArchivePlace, ArchiveRecord, Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
+    cluster::{ArchiveRecord, Cluster, LogBounds, LogPosition, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
 };
 
@@ -47,7 +47,7 @@ impl Past {
             content,
             ..Default::default()
         };
-        let place = ArchivePlace::new(LogId::Inbox(owner.parse().unwrap()), seq);
+        let place = LogPosition::new(LogId::Inbox(owner.parse().unwrap()), seq);
         let record = ArchiveRecord::new(message.encode_to_vec().into(), vec![place]);
         self.store.write(&StoredEntry::of(&record).unwrap()).await.unwrap();
     }

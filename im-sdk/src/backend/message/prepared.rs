@@ -12,7 +12,7 @@ use prost::{
 use super::{Durability, Message, Priority, To};
 use crate::{
     backend::check::{self, InvalidContent},
-    cluster::Once,
+    cluster::DedupKey,
     content,
     id::{ChannelId, InvalidId, MessageId, Terminal, UserId},
     proto::{frame, limits::MAX_CONTENT_BYTES, pb, pb::change::What},
@@ -219,7 +219,7 @@ impl Prepared {
     }
 
     /// What makes a repetition with the same key one effect.
-    pub(in crate::backend) fn once(&self) -> Option<Once> {
+    pub(in crate::backend) fn once(&self) -> Option<DedupKey> {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
         let content = self.once_content();
@@ -228,7 +228,7 @@ impl Prepared {
         users.sort_unstable();
         let users = users.into_iter().flat_map(|user| [user.as_bytes(), b" "]);
         let digest = digest(users.chain([content.as_slice()]));
-        Some(Once::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
+        Some(DedupKey::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
     }
 
     /// It is in another log than the message that it changes: a deletion for oneself of a message in a channel.

@@ -63,12 +63,12 @@ impl Im {
 
     /// The same from routes that may be kept here: for what is only for the moment. A device that has connected a moment ago
     /// may miss it.
-    pub(in crate::backend) async fn locate_heard(
+    pub(in crate::backend) async fn locate_cached(
         &self,
         users: &[UserId],
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<ByServer, RoutesError> {
-        let routes = self.inner.cluster.routes().locate_heard(users).await?;
+        let routes = self.inner.cluster.routes().locate_cached(users).await?;
         self.living(users, routes, wanted).await
     }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     backend::{im::Im, presence::PresenceError},
-    cluster::Seen,
+    cluster::LastSeen,
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
     proto::{frame, pb},
@@ -143,12 +143,12 @@ impl<H: Handler> Responder for Presences<H> {
 
     async fn handle(self: Arc<Self>, events: Vec<(PresenceEvent, u64)>) {
         let gone = events.iter().filter(|(event, _)| !event.online);
-        let gone = gone.map(|(PresenceEvent { user, device, .. }, at_ms)| Seen {
+        let gone = gone.map(|(PresenceEvent { user, device, .. }, at_ms)| LastSeen {
             user: user.clone(),
             terminal: device.terminal,
             at_ms: *at_ms,
         });
-        let gone: Vec<Seen> = gone.collect();
+        let gone: Vec<LastSeen> = gone.collect();
         // Before it is told: who is told may ask.
         if let Err(error) = self.im.inner.cluster.last_seen().note_seen(&gone).await {
             throttled!(warn, %error, "when devices were last connected could not be stored");

@@ -27,7 +27,7 @@ use crate::{
         message::{Message, check_size, digest},
         send::{self, SendError},
     },
-    cluster::{LogError, LogId, Once},
+    cluster::{DedupKey, LogError, LogId},
     content::{Body, Change, ChangeKind},
     id::{ChannelId, Device, MessageId, ServerId, UserId},
     log_throttle::throttled,
@@ -182,7 +182,7 @@ impl<H: Handler> Publishes<H> {
         {
             self.check_member(channel, from).await?;
         }
-        let once = Once::Producer { name, number, digest };
+        let once = DedupKey::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
         if let Some(change) = incoming.content.as_change().cloned() {
             let of = publishing(&incoming, origin);
@@ -208,7 +208,7 @@ impl<H: Handler> Publishes<H> {
         &self,
         incoming: Incoming,
         origin: u64,
-        once: Once,
+        once: DedupKey,
         quoted: Option<Quoted>,
     ) -> Result<pb::Accepted, pb::Refused> {
         let of = publishing(&incoming, origin);
@@ -221,7 +221,7 @@ impl<H: Handler> Publishes<H> {
         &self,
         of: Publishing,
         Acceptance { message, answer }: Acceptance,
-        once: Once,
+        once: DedupKey,
         quoted: Option<Quoted>,
     ) -> Result<pb::Accepted, pb::Refused> {
         let (from, to) = (of.from.clone(), of.to.clone());
@@ -373,7 +373,12 @@ impl<H: Handler> Publishes<H> {
         }
     }
 
-    async fn send_for(&self, of: Publishing, message: Message, once: Once) -> Result<MessageId, pb::Refused> {
+    async fn send_for(
+        &self,
+        of: Publishing,
+        message: Message,
+        once: DedupKey,
+    ) -> Result<MessageId, pb::Refused> {
         let from = &of.from;
         let message = if message.has_sender() { message } else { message.from(from) };
         let message = message.origin(of.origin);

@@ -260,7 +260,7 @@ impl Im {
     /// Whether a user is connected, has been, or has messages.
     async fn was_ever_seen(&self, user: &UserId) -> Result<bool, Failure> {
         let users = std::slice::from_ref(user);
-        if !self.locate_heard(users, |_| true).await?.is_empty() {
+        if !self.locate_cached(users, |_| true).await?.is_empty() {
             return Ok(true);
         }
         if self.inner.cluster.last_seen().last_seen(users).await?.iter().any(|times| !times.is_empty()) {

@@ -278,7 +278,7 @@ impl<H: Handler> Signals<H> {
     ) -> Result<(), RoutesError> {
         let is_origin = |device: &Device| *user == signal.from && *device == signal.device;
         let wanted = |device: &Device| wanted(device) && !is_origin(device);
-        for (server, located) in self.im.locate_heard(std::slice::from_ref(user), wanted).await? {
+        for (server, located) in self.im.locate_cached(std::slice::from_ref(user), wanted).await? {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let record = pb::Record { connections, ..passing(frame) };
             self.im.inner.publisher.submit_and_forget(&server, record).await;

@@ -131,7 +131,7 @@ pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, cluster::ArchivePlace, content::Change};
+    use crate::{Content, cluster::LogPosition, content::Change};
 
     fn message(from: &str, to: &str, content: Content) -> pb::Message {
         let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn entries(message: &pb::Message, owners: &[&str]) -> Vec<StoredEntry> {
-        let place = |owner: &&str| ArchivePlace::new(LogId::Inbox(owner.parse().unwrap()), 1);
+        let place = |owner: &&str| LogPosition::new(LogId::Inbox(owner.parse().unwrap()), 1);
         let places = owners.iter().map(place).collect();
         StoredEntry::of(&ArchiveRecord::new(message.encode_to_vec().into(), places)).unwrap()
     }

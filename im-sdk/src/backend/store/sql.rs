@@ -189,7 +189,7 @@ mod tests {
     use crate::{
         Content, Filter, Kind,
         backend::store::Words,
-        cluster::{ArchivePlace, ArchiveRecord},
+        cluster::{ArchiveRecord, LogPosition},
         proto::pb,
     };
 
@@ -292,7 +292,7 @@ mod tests {
         let id = MessageId::first_at(1_800_000_000_000).as_u64();
         let message =
             pb::Message { id, content: Some(Content::text("Đà Nẵng").into()), ..Default::default() };
-        let place = ArchivePlace::new(bob.clone(), 1);
+        let place = LogPosition::new(bob.clone(), 1);
         let record = ArchiveRecord::new(message.encode_to_vec().into(), vec![place]);
         store.write(&StoredEntry::of(&record).unwrap()).await.unwrap();
         let found = async |store: &SqlMessageStore| {

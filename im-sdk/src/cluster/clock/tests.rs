@@ -1,7 +1,7 @@
 use super::*;
 use crate::cluster::MemoryRoutes;
 
-/// Clocks that stand where they are put.
+/// Clocks that stand where they are set.
 #[derive(Debug, Default)]
 pub(crate) struct SetClocks {
     monotonic: AtomicI64,
@@ -15,13 +15,13 @@ impl SetClocks {
         Arc::new(clocks)
     }
 
-    /// Time passes.
+    /// Advances both clocks.
     pub(crate) fn pass(&self, ms: i64) {
         self.monotonic.fetch_add(ms, Ordering::Relaxed);
         self.wall.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// The wall clock is set.
+    /// Sets the wall clock forward by some milliseconds.
     pub(crate) fn set_by(&self, ms: i64) {
         self.wall.fetch_add(ms, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ impl LocalClocks for SetClocks {
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: i64 = 3_600_000;
 
-/// A store whose clock stands at `NOW`, and a machine whose wall clock is that far off.
+/// A store whose clock stands at `NOW`, and a machine whose wall clock is off by `skew_ms`.
 fn clock(skew_ms: i64) -> (MemoryRoutes, Arc<SetClocks>, Clock) {
     let routes = MemoryRoutes::new();
     routes.set_time(NOW);

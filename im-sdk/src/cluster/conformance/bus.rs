@@ -1,4 +1,4 @@
-//! What every implementation of [`Bus`] must do.
+//! Conformance of [`Bus`].
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,11 @@ use crate::{
     id::ServerId,
 };
 
-/// More than any bus takes.
+/// A size that no bus accepts.
 const HUGE_BYTES: usize = 65 * 1024 * 1024;
 
-/// Checks an implementation, given two handles of the same bus: as two processes would have them, or two clones.
+/// Checks an implementation with two handles of the same bus, as two processes would have them, or
+/// two clones.
 ///
 /// # Panics
 /// When a rule is broken.
@@ -179,7 +180,7 @@ async fn draining_loses_nothing(near: &dyn Bus, far: &dyn Bus) {
             // Nothing else keeps it from ending.
             let end = tokio::time::timeout(PATIENCE, async {
                 while let Some(event) = leaving.next().await {
-                    // On its way out, others of this handle go on.
+                    // Meanwhile, others of this handle continue.
                     publish(near, &fresh(near), 0).await;
                     share.push(numbered(event));
                 }
@@ -235,10 +236,10 @@ async fn says_when_it_overflows(near: &dyn Bus, far: &dyn Bus) {
     assert_eq!(message(&mut full).await, 7, "afterwards the subscription goes on");
 }
 
-/// However large messages are. The newest are there.
+/// Bounded however large messages are. The newest are kept.
 async fn is_bounded_in_bytes(near: &dyn Bus, far: &dyn Bus) {
     const MESSAGE: usize = 256 * 1024;
-    // A server of the bus may end a connection with too much on its way: NATS does at 64 MiB.
+    // A server of the bus may end a connection with too much in transit: NATS does at 64 MiB.
     const PACE: usize = 32;
     let subject = fresh(near);
     let mut full = near.subscribe(subject.clone()).await.expect("subscribe");
@@ -263,7 +264,7 @@ async fn is_bounded_in_bytes(near: &dyn Bus, far: &dyn Bus) {
         bytes += message.payload.len();
         last = u64::from_be_bytes(message.payload[..8].try_into().expect("8 bytes"));
     }
-    // A bus may look now and then alone at what has come.
+    // A bus may bound its queue now and then only.
     assert!(bytes <= SUBSCRIPTION_BYTES * 3 / 2, "{bytes} bytes were queued");
     assert_eq!(last + 1, published as u64, "the newest is there");
     publish(far, &subject, 7).await;
@@ -279,8 +280,8 @@ async fn refuses_what_is_too_large(bus: &dyn Bus) {
     assert!(bytes == HUGE_BYTES && limit < bytes, "{bytes} bytes, limit {limit}");
 }
 
-/// When this returns, all that `near` is subscribed to is in force for `far`, and what `far` published to it before
-/// has arrived: what one handle does is seen in order.
+/// Waits until all subscriptions of `near` are in force for `far`, and everything that `far`
+/// published to them has arrived: the operations of one handle are seen in order.
 async fn settle(near: &dyn Bus, far: &dyn Bus) {
     let subject = fresh(near);
     let mut subscription = near.subscribe(subject.clone()).await.expect("subscribe");
@@ -313,18 +314,18 @@ fn numbered(event: BusEvent) -> u64 {
     u64::from_be_bytes(message.payload[..].try_into().expect("8 bytes"))
 }
 
-/// The numbers of the messages that are there.
+/// Returns the numbers of the queued messages.
 fn taken(subscription: &mut Subscription) -> Vec<u64> {
     let events = std::iter::from_fn(|| subscription.try_next());
     events.filter(|event| !matches!(event, BusEvent::Disrupted(_))).map(numbered).collect()
 }
 
-/// A subject that no other check uses.
+/// Returns a subject that no other check uses.
 fn fresh(bus: &dyn Bus) -> Subject {
     bus.names().server(&server(&token()))
 }
 
-/// Where a publisher is told that something was not delivered.
+/// Returns the subject on which a publisher is told that something was not delivered.
 fn report(bus: &dyn Bus, publisher: &str, number: u64) -> Subject {
     bus.names().undelivered(publisher, &server("nobody"), number)
 }

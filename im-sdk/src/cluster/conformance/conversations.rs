@@ -1,4 +1,4 @@
-//! What every [`Conversations`] must do.
+//! Conformance of [`ConversationStore`].
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use crate::{
     ConversationState, ReadMark, Recipient,
     cluster::{
-        ChangedConversation, ConversationPatch, Conversations, MAX_CONTACTS, MAX_DELETED_MESSAGES, Made,
+        ChangeOrigin, ChangedConversation, ConversationPatch, ConversationStore, MAX_CONTACTS,
+        MAX_DELETED_MESSAGES,
     },
     id::{ChannelId, MessageId, UserId},
 };
@@ -16,7 +17,7 @@ use crate::{
 ///
 /// # Panics
 /// When a rule is broken.
-pub async fn check_conversations(store: &dyn Conversations) {
+pub async fn check_conversations(store: &dyn ConversationStore) {
     nothing_is_set_at_first(store).await;
     marks_never_go_back(store).await;
     of_the_rest_the_last_change_counts(store).await;
@@ -36,7 +37,7 @@ pub async fn check_conversations(store: &dyn Conversations) {
     deleted_messages_are_bounded(store).await;
 }
 
-async fn nothing_is_set_at_first(store: &dyn Conversations) {
+async fn nothing_is_set_at_first(store: &dyn ConversationStore) {
     let (user, team) = (user(), channel());
     let states = store.states(&user, std::slice::from_ref(&team)).await.expect("states");
     assert_eq!(states, [ConversationState::new(team.clone())]);
@@ -47,7 +48,7 @@ async fn nothing_is_set_at_first(store: &dyn Conversations) {
     assert!(!nothing.changed && nothing.state.version == 0, "{nothing:?}");
 }
 
-async fn marks_never_go_back(store: &dyn Conversations) {
+async fn marks_never_go_back(store: &dyn ConversationStore) {
     let (user, bob) = (user(), Recipient::User(user()));
     let first = change(store, &user, &bob, read(5)).await;
     assert_eq!((first.changed, first.read_before, first.state.read), (true, 0, mark(5)));
@@ -68,7 +69,7 @@ async fn marks_never_go_back(store: &dyn Conversations) {
     assert_eq!((state.read, state.deleted, state.peer_read), (mark(9), 7, mark(8).id));
 }
 
-async fn of_the_rest_the_last_change_counts(store: &dyn Conversations) {
+async fn of_the_rest_the_last_change_counts(store: &dyn ConversationStore) {
     let (user, team) = (user(), channel());
     let all = ConversationPatch {
         pinned: Some(true),
@@ -93,11 +94,12 @@ async fn of_the_rest_the_last_change_counts(store: &dyn Conversations) {
 }
 
 /// Whichever arrives last.
-async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn Conversations) {
+async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn ConversationStore) {
     let (user, bob) = (user(), Recipient::User(user()));
-    let made = |device: &str, at_ms, known| Some(Made { at_ms, known, device: device.into() });
-    let draft = |text: &str, made| ConversationPatch { draft: Some(text.into()), made, ..Default::default() };
-    let pin = |pinned, made| ConversationPatch { pinned: Some(pinned), made, ..Default::default() };
+    let made = |device: &str, at_ms, known| Some(ChangeOrigin { at_ms, known, device: device.into() });
+    let draft =
+        |text: &str, made| ConversationPatch { draft: Some(text.into()), origin: made, ..Default::default() };
+    let pin = |pinned, made| ConversationPatch { pinned: Some(pinned), origin: made, ..Default::default() };
     let first = change(store, &user, &bob, draft("first", made("a", 1000, 0))).await.state.version;
     change(store, &user, &bob, pin(true, made("a", 1000, 0))).await;
 
@@ -105,31 +107,31 @@ async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn Conversations
     assert!(!older.changed && older.state.draft == "first", "{older:?}");
     let newer = change(store, &user, &bob, draft("newer", made("b", 1100, first - 1))).await;
     assert_eq!(newer.state.draft, "newer");
-    // Whoever knew of it means what it says, whatever its clock.
+    // A change that knew the earlier one wins, whatever its clock.
     let knowing = change(store, &user, &bob, draft("knowing", made("a", 5, newer.state.version))).await;
     assert_eq!(knowing.state.draft, "knowing");
     change(store, &user, &bob, draft("much later", made("a", 2000, 0))).await;
-    // What one device says comes in its order.
+    // The changes of one device arrive in order.
     assert_eq!(change(store, &user, &bob, draft("own", made("a", 1500, 0))).await.state.draft, "own");
     assert!(!change(store, &user, &bob, draft("late", made("b", 1400, 0))).await.changed);
-    // Unless it was set back to a backup.
+    // Unless the device was restored from a backup.
     change(store, &user, &bob, draft("own", made("a", 200_000, 0))).await;
     change(store, &user, &bob, draft("today", made("a", 300_000, 0))).await;
     assert!(!change(store, &user, &bob, draft("from a backup", made("a", 1500, 0))).await.changed);
-    // Each setting has its own time, also where others were changed since.
+    // Each setting has its own time, even if others changed since.
     assert!(!change(store, &user, &bob, pin(false, made("b", 999, 0))).await.changed);
     assert!(change(store, &user, &bob, pin(false, made("b", 1000, 0))).await.changed);
-    // What cannot be replaced keeps nothing from what may.
+    // A part that cannot be replaced does not keep other parts from being replaced.
     let both = ConversationPatch { read: Some(mark(7)), ..draft("late", made("c", 10, 0)) };
     let outcome = change(store, &user, &bob, both).await;
     assert_eq!((outcome.changed, outcome.state.read, &*outcome.state.draft), (true, mark(7), "today"));
-    // Without a time it counts as it did.
+    // Without a time it always applies.
     assert_eq!(change(store, &user, &bob, draft("now", None)).await.state.draft, "now");
 
     let muted = |until, made| ConversationPatch {
         muted: Some(true),
         muted_until_ms: Some(until),
-        made,
+        origin: made,
         ..Default::default()
     };
     let until = change(store, &user, &bob, muted(70, made("a", 1000, 0))).await.state;
@@ -141,7 +143,7 @@ async fn an_older_setting_does_not_replace_a_newer_one(store: &dyn Conversations
     assert!(change(store, &user, &bob, only).await.state.mentions_only);
 }
 
-async fn what_is_read_is_not_marked_as_unread(store: &dyn Conversations) {
+async fn what_is_read_is_not_marked_as_unread(store: &dyn ConversationStore) {
     let (user, bob) = (user(), Recipient::User(user()));
     let marked = ConversationPatch { marked_unread: Some(true), ..Default::default() };
     change(store, &user, &bob, read(5)).await;
@@ -153,7 +155,7 @@ async fn what_is_read_is_not_marked_as_unread(store: &dyn Conversations) {
 }
 
 /// After a log was rolled back.
-async fn a_lost_mark_can_be_replaced(store: &dyn Conversations) {
+async fn a_lost_mark_can_be_replaced(store: &dyn ConversationStore) {
     let (user, team) = (user(), channel());
     change(store, &user, &team, read(9)).await;
     let replace = |lost, seq| ConversationPatch { lost: Some(lost), ..read(seq) };
@@ -164,7 +166,7 @@ async fn a_lost_mark_can_be_replaced(store: &dyn Conversations) {
     assert_eq!((replaced.changed, replaced.state.read), (true, mark(3)));
 }
 
-async fn versions_number_the_changes(store: &dyn Conversations) {
+async fn versions_number_the_changes(store: &dyn ConversationStore) {
     let user = user();
     let names: Vec<Recipient> = (0..5).map(|_| channel()).collect();
     for (index, name) in names.iter().enumerate() {
@@ -189,7 +191,7 @@ async fn versions_number_the_changes(store: &dyn Conversations) {
     assert_eq!(listed(99, 2).await, (vec![], false));
 }
 
-async fn users_and_conversations_are_apart(store: &dyn Conversations) {
+async fn users_and_conversations_are_apart(store: &dyn ConversationStore) {
     let (one, other, name) = (user(), user(), unique());
     let (as_user, as_channel): (Recipient, Recipient) = (
         Recipient::User(name.parse().expect("a user id")),
@@ -202,7 +204,7 @@ async fn users_and_conversations_are_apart(store: &dyn Conversations) {
     assert!(states.iter().map(|state| state.read.seq).eq([0, 3]), "in the order of the question");
 }
 
-async fn changes_at_once_all_count(store: &dyn Conversations) {
+async fn changes_at_once_all_count(store: &dyn ConversationStore) {
     let (user, team, bob) = (user(), channel(), Recipient::User(user()));
     let marks = (1..=10).map(|seq| change(store, &user, &team, read(seq)));
     let others = [
@@ -221,7 +223,7 @@ async fn changes_at_once_all_count(store: &dyn Conversations) {
     assert!(state.read == mark(10) && state.pinned && state.muted && state.draft == "a", "{state:?}");
 }
 
-async fn nothing_is_forgotten(store: &dyn Conversations) {
+async fn nothing_is_forgotten(store: &dyn ConversationStore) {
     const MANY: usize = 1100;
     let user = user();
     let name = |index: usize| Recipient::Channel(format!("c-{index}").parse().expect("a channel id"));
@@ -242,11 +244,11 @@ async fn nothing_is_forgotten(store: &dyn Conversations) {
     assert_eq!(state(store, &user, &name(0)).await.read, mark(1));
 }
 
-/// Checks an implementation that keeps the states of `limit` conversations of a user.
+/// Checks an implementation that stores the states of `limit` conversations of a user.
 ///
 /// # Panics
 /// When a rule is broken.
-pub async fn check_conversation_limit(store: &dyn Conversations, limit: usize) {
+pub async fn check_conversation_limit(store: &dyn ConversationStore, limit: usize) {
     let user = user();
     let names: Vec<Recipient> = (0..=limit).map(|_| channel()).collect();
     for name in &names[..limit] {
@@ -264,7 +266,7 @@ pub async fn check_conversation_limit(store: &dyn Conversations, limit: usize) {
     assert_eq!((page.states.len(), page.version), (limit, limit as u64 + 1));
 }
 
-async fn readers_are_counted(store: &dyn Conversations) {
+async fn readers_are_counted(store: &dyn ConversationStore) {
     let (team, other): (ChannelId, ChannelId) =
         (unique().parse().expect("a channel id"), unique().parse().expect("a channel id"));
     let users: Vec<UserId> = (0..4).map(|_| user()).collect();
@@ -296,7 +298,7 @@ async fn readers_are_counted(store: &dyn Conversations) {
     assert_eq!(readers(0, 10).await, (0, BTreeSet::new()));
 }
 
-async fn members_who_have_read_nothing_are_noted(store: &dyn Conversations) {
+async fn members_who_have_read_nothing_are_noted(store: &dyn ConversationStore) {
     let team: ChannelId = unique().parse().expect("a channel id");
     let users: Vec<UserId> = (0..600).map(|_| user()).collect();
     let noted = async || store.noted_readers(&team, &users).await.expect("noted readers");
@@ -313,7 +315,7 @@ async fn members_who_have_read_nothing_are_noted(store: &dyn Conversations) {
     assert!(store.noted_readers(&team, &[]).await.expect("noted readers").is_empty());
 }
 
-async fn channels_are_closed_and_opened(store: &dyn Conversations) {
+async fn channels_are_closed_and_opened(store: &dyn ConversationStore) {
     let (user, team) = (user(), channel());
     let joined = ConversationPatch { joined: Some(4), ..Default::default() };
     assert_eq!(change(store, &user, &team, joined.clone()).await.state.joined, 4);
@@ -326,7 +328,7 @@ async fn channels_are_closed_and_opened(store: &dyn Conversations) {
     assert_eq!(change(store, &user, &team, closed(None)).await.state.closed, None);
 }
 
-async fn contacts_have_a_direction(store: &dyn Conversations) {
+async fn contacts_have_a_direction(store: &dyn ConversationStore) {
     let (alice, bob, carol) = (user(), user(), user());
     for _ in 0..2 {
         store.note_contact(&alice, &bob).await.expect("note");
@@ -337,8 +339,9 @@ async fn contacts_have_a_direction(store: &dyn Conversations) {
     }
 }
 
-/// The oldest go first. Those that are noted at once may be of the same millisecond, and of these any may go.
-async fn contacts_are_bounded(store: &dyn Conversations) {
+/// The oldest go first. Contacts recorded together may be of the same millisecond, and of these any
+/// may go.
+async fn contacts_are_bounded(store: &dyn ConversationStore) {
     const AT_ONCE: usize = 64;
     let (alice, first) = (user(), user());
     store.note_contact(&alice, &first).await.expect("note");
@@ -354,7 +357,7 @@ async fn contacts_are_bounded(store: &dyn Conversations) {
     assert!(kept[2 * AT_ONCE..].iter().all(|kept| *kept), "the newest stay");
 }
 
-async fn deleted_messages_are_remembered(store: &dyn Conversations) {
+async fn deleted_messages_are_remembered(store: &dyn ConversationStore) {
     let (alice, bob) = (user(), user());
     let ids: Vec<MessageId> = (0..3).map(|ms| MessageId::first_at(1_800_000_000_000 + ms)).collect();
     let find = async |user: &UserId| store.find_deleted(user, &ids).await.expect("look");
@@ -368,7 +371,7 @@ async fn deleted_messages_are_remembered(store: &dyn Conversations) {
     assert_eq!(find(&alice).await, [ids[0], ids[1]].into());
 }
 
-async fn deleted_messages_are_bounded(store: &dyn Conversations) {
+async fn deleted_messages_are_bounded(store: &dyn ConversationStore) {
     const AT_ONCE: usize = 1000;
     let alice = user();
     let count = MAX_DELETED_MESSAGES as u64 + 2;
@@ -382,7 +385,7 @@ async fn deleted_messages_are_bounded(store: &dyn Conversations) {
 }
 
 async fn change(
-    store: &dyn Conversations,
+    store: &dyn ConversationStore,
     user: &UserId,
     conversation: &Recipient,
     patch: ConversationPatch,
@@ -392,7 +395,7 @@ async fn change(
     changed
 }
 
-async fn state(store: &dyn Conversations, user: &UserId, conversation: &Recipient) -> ConversationState {
+async fn state(store: &dyn ConversationStore, user: &UserId, conversation: &Recipient) -> ConversationState {
     store.states(user, std::slice::from_ref(conversation)).await.expect("states").remove(0)
 }
 

@@ -1,11 +1,11 @@
-//! What every [`Membership`] must do.
+//! Conformance of [`MemberStore`].
 
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
 
 use crate::{
-    cluster::Membership,
+    cluster::MemberStore,
     id::{ChannelId, UserId},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 ///
 /// # Panics
 /// When a rule is broken.
-pub async fn check_members(members: &dyn Membership) {
+pub async fn check_members(members: &dyn MemberStore) {
     nobody_is_a_member_at_first(members).await;
     members_come_and_go(members).await;
     channels_and_users_of_one_name_are_apart(members).await;
@@ -23,7 +23,7 @@ pub async fn check_members(members: &dyn Membership) {
     a_user_in_many_channels(members).await;
 }
 
-async fn nobody_is_a_member_at_first(members: &dyn Membership) {
+async fn nobody_is_a_member_at_first(members: &dyn MemberStore) {
     let (channel, user) = (channel(), user());
     assert_eq!(channels(members, &user).await, HashSet::new());
     assert!(!members.is_member(&channel, &user).await.expect("look for a member"));
@@ -33,7 +33,7 @@ async fn nobody_is_a_member_at_first(members: &dyn Membership) {
     assert_eq!(list(members, &channel).await, []);
 }
 
-async fn members_come_and_go(members: &dyn Membership) {
+async fn members_come_and_go(members: &dyn MemberStore) {
     let (one, other) = (channel(), channel());
     let users = sorted(3);
     members.add(&one, &users).await.expect("add");
@@ -52,7 +52,7 @@ async fn members_come_and_go(members: &dyn Membership) {
     assert!(!members.is_member(&one, &users[0]).await.expect("look for a member"));
 }
 
-async fn channels_and_users_of_one_name_are_apart(members: &dyn Membership) {
+async fn channels_and_users_of_one_name_are_apart(members: &dyn MemberStore) {
     let name = unique();
     let (same_channel, same_user): (ChannelId, UserId) =
         (name.parse().expect("a channel id"), name.parse().expect("a user id"));
@@ -63,8 +63,8 @@ async fn channels_and_users_of_one_name_are_apart(members: &dyn Membership) {
     assert_eq!(channels(members, &same_user).await, HashSet::from([other_channel]));
 }
 
-/// So that what broke off half-way can be repeated.
-async fn repeating_changes_nothing(members: &dyn Membership) {
+/// So that an interrupted call can be repeated.
+async fn repeating_changes_nothing(members: &dyn MemberStore) {
     let (channel, users) = (channel(), sorted(2));
     for _ in 0..3 {
         members.add(&channel, &[&users[..], &users[..1]].concat()).await.expect("add");
@@ -76,7 +76,7 @@ async fn repeating_changes_nothing(members: &dyn Membership) {
     }
 }
 
-async fn pages_follow_each_other(members: &dyn Membership) {
+async fn pages_follow_each_other(members: &dyn MemberStore) {
     let (channel, users) = (channel(), sorted(10));
     members.add(&channel, &users).await.expect("add");
     for (after, limit, expected) in [
@@ -96,7 +96,7 @@ async fn pages_follow_each_other(members: &dyn Membership) {
     assert_eq!(page, users[5..7], "also behind one who has left meanwhile");
 }
 
-async fn many_at_once(members: &dyn Membership) {
+async fn many_at_once(members: &dyn MemberStore) {
     const COUNT: usize = 2_000;
     let (channel, users) = (channel(), sorted(COUNT));
     join_all(users.chunks(COUNT / 4).map(|users| members.add(&channel, users)))
@@ -109,7 +109,7 @@ async fn many_at_once(members: &dyn Membership) {
     assert_eq!(channels(members, &users[0]).await, HashSet::new());
 }
 
-async fn a_user_in_many_channels(members: &dyn Membership) {
+async fn a_user_in_many_channels(members: &dyn MemberStore) {
     let user = user();
     let all: HashSet<ChannelId> = (0..1_000).map(|_| channel()).collect();
     let adds = all.iter().map(|channel| members.add(channel, std::slice::from_ref(&user)));
@@ -124,14 +124,14 @@ async fn a_user_in_many_channels(members: &dyn Membership) {
     assert!(members.is_member_of(&user, &[]).await.expect("look for a member").is_empty());
 }
 
-async fn channels(members: &dyn Membership, user: &UserId) -> HashSet<ChannelId> {
+async fn channels(members: &dyn MemberStore, user: &UserId) -> HashSet<ChannelId> {
     let listed = members.channels(user).await.expect("list channels");
     let set: HashSet<ChannelId> = listed.iter().cloned().collect();
     assert_eq!(set.len(), listed.len(), "each once");
     set
 }
 
-async fn list(members: &dyn Membership, channel: &ChannelId) -> Vec<UserId> {
+async fn list(members: &dyn MemberStore, channel: &ChannelId) -> Vec<UserId> {
     members.members(channel, None, usize::MAX).await.expect("list members")
 }
 

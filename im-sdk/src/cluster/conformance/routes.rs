@@ -1,4 +1,4 @@
-//! What every implementation of [`Routes`] must do.
+//! Conformance of [`Routes`].
 
 use std::{collections::HashSet, time::Duration};
 
@@ -11,13 +11,13 @@ use crate::{
     proto::pb::ServerInfo,
 };
 
-/// A lease that does not end during a check.
+/// A lease that does not expire during a check.
 const LONG: Duration = Duration::from_secs(600);
 
-/// A lease whose end a check waits for.
+/// A lease whose expiry a check waits for.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// How many requests are under way at once where a check is about many.
+/// The number of concurrent requests in checks with many.
 const CONCURRENCY: usize = 32;
 
 /// Checks an implementation on a store that is empty and that nothing else uses.
@@ -44,7 +44,7 @@ pub async fn check_routes(routes: &dyn Routes) {
     lives_on(routes).await;
 }
 
-/// One clock: what a later answer says is not earlier.
+/// One clock: a later answer is never an earlier time.
 async fn time_goes_on(routes: &dyn Routes) {
     let first = routes.time().await.expect("time");
     assert!(first > 1_600_000_000_000, "in milliseconds since the Unix epoch");
@@ -56,7 +56,7 @@ async fn time_goes_on(routes: &dyn Routes) {
     assert!(later.await < first + 600_000, "it goes on as time does");
 }
 
-/// Whoever was handed one could issue nothing: ids must carry later times than the floor.
+/// The holder of such a number could issue nothing: ids must carry later times than the floor.
 async fn numbers_with_floors_in_the_future_wait(routes: &dyn Routes) {
     let time = routes.time().await.expect("time");
     let (owner, ahead) = ("of-a-fast-clock", time + 3_600_000);
@@ -108,7 +108,7 @@ async fn a_device_displaces_its_own_route(routes: &dyn Routes) {
     }
 }
 
-/// So that a claim whose answer was lost can be sent again.
+/// So that a claim whose answer was lost can be repeated.
 async fn a_repeated_claim_displaces_nothing(routes: &dyn Routes) {
     let user = user("repeated");
     for _ in 0..2 {
@@ -172,7 +172,7 @@ async fn a_place_that_is_taken_is_not_restored(routes: &dyn Routes) {
             assert_eq!(located(routes, &user).await.len(), 2, "nothing has changed");
         }
         assert_eq!(reclaimed == Reclaimed::Restored, taken.is_empty(), "under {policy:?}: {reclaimed:?}");
-        // Its own place, by a newer connection of its own.
+        // Displaces its own earlier connection.
         take(routes, &user, &ipad(), 4, policy).await;
         let reclaimed = routes.reclaim(&claim).await.expect("reclaim");
         let newer = Displaced { device: ipad(), route: route(4) };
@@ -285,7 +285,7 @@ async fn server_leases_end_by_themselves(routes: &dyn Routes) {
 
 async fn server_leases_are_renewed(routes: &dyn Routes) {
     let (server, control) = (server("renewed"), server("control"));
-    // The control's lease is taken last, so when it has ended, so would the other one's.
+    // The control's lease is taken last, so when it has expired, so would the other one's.
     assert!(lease(routes, &server, 1, SHORT * 3, true).await);
     assert!(lease(routes, &server, 2, LONG, false).await, "a running lease is renewed");
     assert!(lease(routes, &control, 0, SHORT * 3, true).await);
@@ -378,7 +378,7 @@ async fn lease(routes: &dyn Routes, server: &ServerId, connections: u32, ttl: Du
     routes.lease_server(server, &info, ttl, first).await.expect("lease a server")
 }
 
-/// What a live server says of itself; `None` when it is not live.
+/// Returns the described number of connections of a live server; `None` if it is not live.
 async fn connections(routes: &dyn Routes, server: &ServerId) -> Option<u32> {
     let servers = routes.live_servers().await.expect("list servers");
     let found = servers.into_iter().find(|registered| registered.id == *server)?;

@@ -1,20 +1,21 @@
-//! A Redis that throws away what it holds when it is full.
+//! A warning about a Redis that evicts data when its memory is full.
 
-use super::Redis;
+use super::connection::Redis;
 
-/// The one policy under which nothing is thrown away.
+/// The only policy that evicts nothing.
 const SAFE: &str = "noeviction";
 
 impl Redis {
-    /// Warns of a `maxmemory-policy` under which a full Redis throws logs away. A Redis that does not say is not asked twice.
+    /// Warns of a `maxmemory-policy` under which a full Redis evicts logs. A Redis that does not
+    /// answer is not asked again.
     pub(crate) async fn warn_of_eviction(&self) {
         let mut command = redis::cmd("INFO");
         command.arg("memory");
         let Ok(infos) = self.ask_masters(&command).await else { return };
         if let Some(policy) = infos.iter().filter_map(|info| policy(info)).find(|policy| *policy != SAFE) {
             tracing::warn!(
-                redis = %self.place(), policy,
-                "this Redis throws away logs, and with them messages, when its memory is full: set maxmemory-policy to {SAFE}"
+                redis = %self.address(), policy,
+                "this Redis evicts logs, and with them messages, when its memory is full: set maxmemory-policy to {SAFE}"
             );
         }
     }

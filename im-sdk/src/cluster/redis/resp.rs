@@ -1,9 +1,9 @@
-//! Redis's protocol, as far as the hot path needs it: commands are packed once, by whoever asks, and answers stay as they
-//! came until whoever asked reads them.
+//! Redis's protocol (RESP3), as far as the hot path needs it. The caller packs a command once, and
+//! a reply keeps its bytes until the caller reads it.
 
 use redis::{Cmd, Value};
 
-/// Commands as they go to Redis, one behind the other.
+/// Packed commands, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Commands {
     bytes: Vec<u8>,
@@ -28,13 +28,13 @@ impl Commands {
         self.count += 1;
     }
 
-    /// Adds a command of the client library's.
+    /// Adds a command of the client library.
     pub(crate) fn add_command(&mut self, command: &Cmd) {
         self.bytes.append(&mut command.get_packed_command());
         self.count += 1;
     }
 
-    /// How many they are.
+    /// Returns the number of commands.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -43,9 +43,9 @@ impl Commands {
         &self.bytes
     }
 
-    /// The room that they took.
+    /// Returns the emptied buffer for reuse.
     pub(super) fn into_room(mut self) -> Vec<u8> {
-        // What was large is not held until it is answered.
+        // A large buffer is not held until the replies arrive.
         if self.bytes.capacity() > MAX_ROOM {
             return Vec::new();
         }
@@ -53,7 +53,7 @@ impl Commands {
         self.bytes
     }
 
-    /// Adds the line that says how long what follows is. Nearly all lengths have one or two digits.
+    /// Adds a length line. Nearly all lengths have one or two digits.
     fn length(&mut self, kind: u8, length: usize) {
         let digit = |number: usize| b'0' + (number % 10) as u8;
         match length {
@@ -70,13 +70,13 @@ impl Commands {
     }
 }
 
-/// The most that a word takes beside its bytes, but for words of a megabyte and more.
+/// The overhead of a word of less than a megabyte.
 const WORD_BYTES: usize = 1 + 6 + 2 + 2;
 
-/// How much room of commands is used again for their answers.
+/// The largest buffer of commands that is reused for their replies.
 const MAX_ROOM: usize = 4096;
 
-/// A number as text.
+/// A number as decimal text.
 pub(crate) struct Decimal {
     digits: [u8; 20],
     start: usize,
@@ -100,27 +100,27 @@ impl Decimal {
     }
 }
 
-/// What Redis answered to some commands, in their order. Errors of single commands are among it.
+/// The replies to some commands, in their order, with the errors of single commands.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(pub(super) Vec<u8>);
+pub(crate) struct Replies(pub(super) Vec<u8>);
 
-impl Answers {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Answer<'_>> {
+impl Replies {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Reply<'_>> {
         let mut rest = self.0.as_slice();
         std::iter::from_fn(move || {
             let (answer, after) = rest.split_at(first(rest).ok()??);
             rest = after;
-            Some(Answer(answer))
+            Some(Reply(answer))
         })
     }
 }
 
-/// One answer.
+/// One reply.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer<'a>(pub(super) &'a [u8]);
+pub(crate) struct Reply<'a>(pub(super) &'a [u8]);
 
-impl<'a> Answer<'a> {
-    /// `None`: it is no string.
+impl<'a> Reply<'a> {
+    /// Returns the text of a string; `None` for any other reply.
     pub(crate) fn string(self) -> Option<&'a [u8]> {
         let (head, rest) = self.0.strip_prefix(b"$")?.split_at(line_end(self.0.get(1..)?)?);
         let length: usize = std::str::from_utf8(head).ok()?.parse().ok()?;
@@ -135,7 +135,8 @@ impl<'a> Answer<'a> {
         self.0.starts_with(b"-")
     }
 
-    /// Whether it says that this node does not do what a master does: a replica, one that is loading, one that was cut off.
+    /// Returns whether the reply states that this node does not act as a master: a replica, a node
+    /// that is loading, or one that was cut off.
     pub(super) fn says_wrong_node(self) -> bool {
         let Some(error) = self.0.strip_prefix(b"-") else { return false };
         let code = error.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -146,23 +147,25 @@ impl<'a> Answer<'a> {
         self.0.starts_with(b">")
     }
 
-    /// As the client library reads it. An error of the command is a value; Err is for what is no answer.
+    /// Decodes the reply as the client library does. An error of the command is a value; `Err`
+    /// means that it is no reply.
     pub(crate) fn value(self) -> redis::RedisResult<Value> {
         redis::parse_redis_value(self.0)
     }
 }
 
-/// The errors by which a node says so. `UNBLOCKED` ends a `WAIT` when a master becomes a replica; `NOREPLICAS` is what one says
-/// that was cut off from its replicas, which may have another master by now.
+/// The error codes of a node that does not act as a master. `UNBLOCKED` ends a `WAIT` when a master
+/// becomes a replica. A master that was cut off from its replicas, which may have another master by
+/// now, replies `NOREPLICAS`.
 const WRONG_NODE: [&[u8]; 6] =
     [b"READONLY", b"MASTERDOWN", b"LOADING", b"NOREPLICAS", b"CLUSTERDOWN", b"UNBLOCKED"];
 
-/// What came is not of Redis's protocol.
+/// The received bytes do not follow Redis's protocol.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Redis said something that is not of its protocol")]
+#[error("the received bytes do not follow Redis's protocol")]
 pub(super) struct Malformed;
 
-/// How long the first answer is. `None`: it has not come as a whole.
+/// Returns the length of the first reply, or `None` if it is incomplete.
 pub(super) fn first(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let (mut at, mut open) = (0, 1_usize);
     while open > 0 {
@@ -181,7 +184,7 @@ pub(super) fn first(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
             }
             (b'*' | b'~' | b'>', count) => open += number(count)?.unwrap_or_default(),
             (b'%', pairs) => open += 2 * number(pairs)?.unwrap_or_default(),
-            // Attributes stand before what they describe.
+            // Attributes precede what they describe.
             (b'|', pairs) => open += 2 * number(pairs)?.unwrap_or_default() + 1,
             _ => return Err(Malformed),
         }
@@ -193,10 +196,10 @@ pub(super) fn first(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok((at <= bytes.len()).then_some(at))
 }
 
-/// A line of Redis's is a number, a status or an error.
+/// The maximum length of a line: a number, a status or an error.
 const MAX_LINE: usize = 64 * 1024;
 
-/// How much a string may take, and how many values an answer may have: more than Redis ever sends here.
+/// The maximum length of a string and number of values in a reply: more than Redis ever sends here.
 const MAX_VALUES: usize = 1 << 30;
 
 fn line_end(bytes: &[u8]) -> Option<usize> {
@@ -211,7 +214,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// `None`: there is nothing.
+/// Parses a length; `None` for a null.
 fn number(text: &[u8]) -> Result<Option<usize>, Malformed> {
     if text == b"-1" {
         return Ok(None);
@@ -226,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each kind.
+    /// One reply of each kind.
     const ANSWERS: [&[u8]; 14] = [
         b"+OK\r\n",
         b"-ERR no\r\n",
@@ -253,14 +256,14 @@ mod tests {
             let followed = [answer, b"+OK\r\n"].concat();
             assert_eq!(first(&followed), Ok(Some(answer.len())));
         }
-        let answers = Answers(ANSWERS.concat());
+        let answers = Replies(ANSWERS.concat());
         assert_eq!(answers.iter().map(|answer| answer.0).collect::<Vec<_>>(), ANSWERS);
         assert!(answers.iter().all(|answer| answer.value().is_ok()), "the client library reads them too");
     }
 
     #[test]
     fn strings_are_read() {
-        let strings: Vec<_> = ANSWERS.into_iter().filter_map(|answer| Answer(answer).string()).collect();
+        let strings: Vec<_> = ANSWERS.into_iter().filter_map(|answer| Reply(answer).string()).collect();
         assert_eq!(strings, [b"0-123".as_slice(), b"\r\n", b""]);
     }
 
@@ -290,7 +293,7 @@ mod tests {
             if let Ok(Some(length)) = first(&bytes) {
                 prop_assert!(length <= bytes.len());
             }
-            _ = Answers(bytes).iter().count();
+            _ = Replies(bytes).iter().count();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which claims let a user in.
+//! Tests of claims.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn verify(claims: &serde_json::Value) -> Result<VerifiedToken, TokenError> {
     verifier().verify(&forge(Some("hs"), claims))
 }
 
-/// Claims as text, with what is in the place of `exp`.
+/// Verifies a token with this text in place of `exp`.
 fn verify_exp(exp: &str) -> Result<VerifiedToken, TokenError> {
     let claims = format!(r#"{{"sub":"alice","iss":"backend","aud":"im","exp":{exp}}}"#);
     verifier().verify(&sign(HEADER.as_bytes(), claims.as_bytes()))

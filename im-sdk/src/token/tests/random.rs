@@ -1,10 +1,11 @@
-//! Whatever a device sends as its token: nothing panics, and nobody gets in who was not signed in.
+//! Property tests: whatever a device sends as its token, nothing panics, and nobody gets in without
+//! a signed token.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 
-/// A good token, the same for all cases.
+/// A valid token, the same for all cases.
 static GOOD: LazyLock<String> = LazyLock::new(|| {
     let claims = with("exp", json!(4_102_444_800_u64));
     sign(HEADER.as_bytes(), claims.to_string().as_bytes())
@@ -16,7 +17,7 @@ proptest! {
         prop_assert!(verifier().verify(&token).is_err());
     }
 
-    /// Also in the bits that base64 does not need.
+    /// Including the bits that base64 does not need.
     #[test]
     fn a_token_that_was_changed_anywhere_is_refused(changes in vec((any::<Index>(), "[A-Za-z0-9_.=+/-]"), 1..4)) {
         let mut token = GOOD.clone();
@@ -32,7 +33,7 @@ proptest! {
         prop_assert!(verifier().verify(&GOOD[..end.index(GOOD.len())]).is_err());
     }
 
-    /// Who holds the key can sign anything: that must be read as it is, or refused.
+    /// The holder of the key can sign anything, which must be read correctly or refused.
     #[test]
     fn any_claims_are_read_or_refused(claims in any_claims(), header in any_header()) {
         if let Ok(verified) = verifier().verify(&sign(header.as_bytes(), claims.as_bytes())) {
@@ -69,7 +70,7 @@ fn any_text() -> impl Strategy<Value = String> {
 const OTHERS: &[&str] =
     &["null", "0", "-1", "1e300", "1e999", "4102444800.5", "\"\"", "[]", "[\"im\"]", "{}", "true", "nan"];
 
-/// Mostly the value that is good.
+/// Mostly the valid value.
 fn any_value(good: &'static str) -> impl Strategy<Value = String> {
     prop_oneof![6 => Just(good.to_owned()), 1 => proptest::sample::select(OTHERS).prop_map(Into::into)]
 }

@@ -13,7 +13,7 @@ use im_sdk::{
     Content, HistoryRange, async_trait,
     backend::{Im, ImConfig, Message, user},
     client::{Conversation, Event, PublishError, RefusalKind, RequestError, ResetReason},
-    cluster::{Cluster, LogId, MembersError, Membership},
+    cluster::{Cluster, LogId, MemberStore, MembersError},
     id::{ChannelId, UserId},
 };
 use im_tests::{
@@ -171,7 +171,7 @@ impl Table {
 }
 
 #[async_trait]
-impl Membership for Table {
+impl MemberStore for Table {
     async fn channels(&self, user: &UserId) -> Result<Vec<ChannelId>, MembersError> {
         self.look("list a user's channels", |all| {
             let of_user = all.iter().filter(|(_, members)| members.contains(user));

@@ -12,8 +12,8 @@ use im_sdk::{
     async_trait,
     backend::{Im, Message, channel},
     cluster::{
-        AckQuestion, AckStore, Appended, BusEvent, Cluster, DeviceAck, Ends, LogBounds, LogError, LogId,
-        LogStore, MembersError, Membership, MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, Publication,
+        AckQuery, AckStore, Appended, BusEvent, Cluster, DeviceAck, LogBounds, LogEnds, LogError, LogId,
+        LogStore, MemberStore, MembersError, MemoryBus, MemoryLog, MemoryRoutes, NewEntry, Page, Publication,
         ReadLimit, Routes, Subject,
     },
     id::{ChannelId, Device, MessageId, ServerId, UserId},
@@ -54,7 +54,7 @@ impl AckStore for Witness {
         self.log.note_acks(acks).await
     }
 
-    async fn acked(&self, questions: &[AckQuestion]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
+    async fn acked(&self, questions: &[AckQuery]) -> Result<Vec<Vec<(Device, u64)>>, LogError> {
         self.log.acked(questions).await
     }
 
@@ -97,7 +97,7 @@ impl LogStore for Witness {
         self.log.id_at(log, seq).await
     }
 
-    async fn ends(&self, logs: &[LogId]) -> Result<Vec<Ends>, LogError> {
+    async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
         self.log.ends(logs).await
     }
 }
@@ -216,7 +216,7 @@ struct Fickle {
 }
 
 #[async_trait]
-impl Membership for Fickle {
+impl MemberStore for Fickle {
     async fn channels(&self, _: &UserId) -> Result<Vec<ChannelId>, MembersError> {
         let is_member = |left: usize| left.checked_sub(1);
         let answer = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_member);

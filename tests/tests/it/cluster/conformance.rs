@@ -1,15 +1,15 @@
-//! Conformance suites of `Routes`, `Bus`, `LogStore`, `Membership`, `Conversations`, `Archive` and `MessageStore` on
+//! Conformance suites of `Routes`, `Bus`, `LogStore`, `MemberStore`, `ConversationStore`, `ArchiveQueue` and `MessageStore` on
 //! real servers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use im_sdk::backend::{SqlMessageStore, store::conformance::check_message_store};
 use im_sdk::cluster::{
-    ClusterConfig, JetStreamArchive, NatsBus, RedisConversations, RedisLastSeen, RedisLog, RedisMembers,
+    ClusterConfig, JetStreamArchiveQueue, NatsBus, RedisConversations, RedisLastSeen, RedisLog, RedisMembers,
     RedisRoutes,
     conformance::{
-        check_archive, check_bus, check_conversation_limit, check_conversations, check_last_seen, check_log,
-        check_members, check_routes,
+        check_archive_queue, check_bus, check_conversation_limit, check_conversations, check_last_seen,
+        check_log, check_members, check_routes,
     },
 };
 use im_tests::{NatsServer, PostgresServer, RedisCluster, RedisServer};
@@ -105,11 +105,11 @@ async fn log_that_waits_for_a_replica() {
 async fn archive_in_jetstream() {
     let nats = NatsServer::start().await;
     let deployments = AtomicU32::new(0);
-    check_archive(async |settings| {
+    check_archive_queue(async |settings| {
         let mut config = ClusterConfig::new(NONE, [nats.address()]);
         config.prefix = format!("im{}", deployments.fetch_add(1, Ordering::Relaxed));
         config.archive = Some(settings);
-        JetStreamArchive::connect(&config).await.unwrap()
+        JetStreamArchiveQueue::connect(&config).await.unwrap()
     })
     .await;
 }

@@ -8,7 +8,7 @@ use im_sdk::{
         Acceptance, AckError, AckOutcome, AckReport, DeviceAck, DeviceState, Durability, Handler, Im,
         Incoming, LogId, Message, Refusal, Service, user, users,
     },
-    cluster::{AckQuestion, BusEvent},
+    cluster::{AckQuery, BusEvent},
     id::{Device, UserId},
 };
 use im_tests::{
@@ -176,7 +176,7 @@ async fn entry(raw: &mut Raw) -> (u64, u64) {
 
 /// Returns the devices that have acknowledged the user's inbox up to a seq.
 async fn stored(stack: &Stack, user: &str, seq: u64) -> Vec<String> {
-    let question = AckQuestion { user: id(user), log: LogId::Inbox(id(user)), seq };
+    let question = AckQuery { user: id(user), log: LogId::Inbox(id(user)), seq };
     let devices = stack.cluster().log().acked(&[question]).await.unwrap().remove(0);
     devices.into_iter().map(|(device, _)| device.to_string()).collect()
 }

@@ -50,7 +50,7 @@ async fn append_at_last(cluster: &Cluster, user: &UserId) {
 
 /// Returns the connection of the user's only device.
 async fn heard(cluster: &Cluster, user: &UserId) -> Option<u64> {
-    let routes = cluster.routes().locate_heard(std::slice::from_ref(user)).await.unwrap().remove(0);
+    let routes = cluster.routes().locate_cached(std::slice::from_ref(user)).await.unwrap().remove(0);
     routes.first().map(|(_, route)| route.connection.0)
 }
 

@@ -14,7 +14,7 @@ use im_sdk::{
         Durability, HistoryRange, Im, MemoryMessageStore, Message, MessageStore, SendError, SqlMessageStore,
         StoreQuery, channel, user,
     },
-    cluster::{Archive, ArchiveConfig, Cluster, ClusterConfig, LogId},
+    cluster::{ArchiveConfig, ArchiveQueue, Cluster, ClusterConfig, LogId},
 };
 use im_tests::{NatsServer, PostgresServer, RedisServer, stack::PATIENCE, wait_until};
 use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
@@ -42,7 +42,7 @@ async fn stored(store: &dyn MessageStore, owner: &str) -> Vec<u64> {
     page.entries.iter().map(|entry| entry.message_id.as_u64()).collect()
 }
 
-async fn wait_until_archived(archive: &dyn Archive) {
+async fn wait_until_archived(archive: &dyn ArchiveQueue) {
     wait_until("the archive is empty", 2 * PATIENCE, async || {
         archive.lag().await.is_ok_and(|lag| lag.total() == 0)
     })

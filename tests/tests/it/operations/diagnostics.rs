@@ -304,13 +304,10 @@ async fn what_answers_where_a_service_should_be_is_named() {
     };
     let error = connect(format!("redis://:hunter2@{nats_port}"), nats.address()).await;
     assert!(matches!(error, ConnectError::Unreachable { service: "Redis", .. }), "{error:?}");
-    let expected = format!("cannot connect to Redis at {nats_port}: what answers there is NATS, not Redis");
+    let expected = format!("cannot connect to Redis at {nats_port}: found NATS there instead of Redis");
     assert_eq!(error.to_string(), expected);
     let error = connect(redis.address(), format!("nats://{redis_port}")).await.to_string();
-    assert_eq!(
-        error,
-        format!("cannot connect to NATS at {redis_port}: what answers there is Redis, not NATS")
-    );
+    assert_eq!(error, format!("cannot connect to NATS at {redis_port}: found Redis there instead of NATS"));
     let http = Stack::start(Setup::Embedded, 1).await;
     let port = http.servers[0].endpoint(Via::WebSocket).replace("ws://", "");
     let error = connect(format!("redis://{port}"), nats.address()).await.to_string();

@@ -1,17 +1,17 @@
-//! What is remembered of acknowledgements.
+//! Rules for acknowledgements.
 
 use std::time::Duration;
 
 use super::{channel, fresh, now_ms, unique};
 use crate::{
     cluster::{
-        AckQuestion, DeviceAck, LogBounds, LogId, LogStore, MAX_ACKED_SEQ, MAX_ACKS_PER_USER,
+        AckQuery, DeviceAck, LogBounds, LogId, LogStore, MAX_ACKED_SEQ, MAX_ACKS_PER_USER,
         conformance::eventually,
     },
     id::{Device, UserId},
 };
 
-/// So short that a check waits for its end.
+/// A lifetime whose end a check waits for.
 const SHORT: Duration = Duration::from_millis(300);
 
 pub(super) async fn check<L: LogStore>(open: &impl AsyncFn(LogBounds) -> L) {
@@ -43,7 +43,7 @@ async fn a_device_goes_forward_alone(store: &dyn LogStore) {
 async fn everybody_is_apart(store: &dyn LogStore) {
     let users = [user(), user()];
     let name = unique();
-    // A user and a channel of one name, and names with everything that they may have.
+    // A user and a channel of one name, and names with every allowed character.
     let logs =
         [LogId::Inbox(name.parse().expect("a user")), LogId::Channel(name.parse().expect("a channel"))];
     let devices = ["web/a", "web/a:b.*>c:", "ios/a", "other/u:x|\"'\\"];
@@ -56,7 +56,7 @@ async fn everybody_is_apart(store: &dyn LogStore) {
             }
         }
     }
-    let questions: Vec<AckQuestion> =
+    let questions: Vec<AckQuery> =
         users.iter().flat_map(|user| logs.iter().map(|log| ask(user, log, 1))).collect();
     let answers = store.acked(&questions).await.expect("ask");
     let mut expected = 1..;
@@ -112,7 +112,7 @@ async fn the_oldest_are_forgotten(store: &dyn LogStore) {
     let others: Vec<_> = (10..MAX_ACKS_PER_USER).map(device).collect();
     store.note_acks(&others).await.expect("note");
     next_millisecond().await;
-    // It has nothing new to say, and is heard of.
+    // It repeats its acknowledgement, and so stays known.
     store.note_acks(&early[..1]).await.expect("note");
     assert_eq!(acked(store, &bob, &log, 1).await.len(), MAX_ACKS_PER_USER);
     let late: Vec<_> = (MAX_ACKS_PER_USER..MAX_ACKS_PER_USER + 9).map(device).collect();
@@ -148,8 +148,8 @@ fn ack(user: &UserId, device: &str, log: &LogId, seq: u64) -> DeviceAck {
     DeviceAck::new(user.clone(), device, log.clone(), seq)
 }
 
-fn ask(user: &UserId, log: &LogId, seq: u64) -> AckQuestion {
-    AckQuestion { user: user.clone(), log: log.clone(), seq }
+fn ask(user: &UserId, log: &LogId, seq: u64) -> AckQuery {
+    AckQuery { user: user.clone(), log: log.clone(), seq }
 }
 
 async fn note(store: &dyn LogStore, user: &UserId, device: &str, log: &LogId, seq: u64) -> bool {

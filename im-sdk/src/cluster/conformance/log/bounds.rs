@@ -1,4 +1,4 @@
-//! What is trimmed.
+//! Rules for trimming.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{append, ends, fresh, id_at, now_ms, seqs, seqs_back};
 use crate::cluster::{LogBounds, LogId, LogStore, NewEntry, ReadLimit};
 
-/// How many entries more than it must a log may keep: stores trim in blocks.
+/// The number of entries that a log may keep beyond its bounds: stores trim in blocks.
 const SLACK: u64 = 300;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -97,7 +97,7 @@ async fn what_is_trimmed_cannot_be_replaced(log: &dyn LogStore) {
         replaced.push(log.replace(&inbox, seq, id, Bytes::from_static(b"new")).await.expect("replace"));
     }
     assert_eq!(replaced, [false, true]);
-    // From before the beginning of a log that was trimmed.
+    // From before the beginning of a trimmed log.
     let page = log.read(&inbox, 0, ReadLimit::new(10)).await.expect("read");
     assert!(page.entries.iter().map(|entry| (entry.seq, &*entry.payload)).eq([(2, &b"new"[..])]));
 }

@@ -1,8 +1,8 @@
-//! What every implementation of [`LogStore`] must do.
+//! Conformance of [`LogStore`].
 
 mod acks;
 mod bounds;
-mod once;
+mod idempotency;
 mod pages;
 mod shares;
 
@@ -18,12 +18,12 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::{
-    cluster::{Appended, Ends, LogBounds, LogError, LogId, LogStore, NewEntry, ReadLimit},
+    cluster::{Appended, LogBounds, LogEnds, LogError, LogId, LogStore, NewEntry, ReadLimit},
     id::{MessageId, NodeId},
 };
 
-/// Checks an implementation, given what opens it with the bounds that a check wants: a new store each time, or one that
-/// all share.
+/// Checks an implementation. `open` opens it with the given bounds: a new store each time, or one
+/// that all checks share.
 ///
 /// # Panics
 /// When a rule is broken.
@@ -33,7 +33,7 @@ pub async fn check_log<L: LogStore>(open: impl AsyncFn(LogBounds) -> L) {
     many_logs_at_once(&log).await;
     payloads_stay_as_they_are(&*log).await;
     pages::check(&*log).await;
-    once::check(&log).await;
+    idempotency::check(&log).await;
     bounds::check(&open).await;
     shares::check(&open).await;
     acks::check(&open).await;
@@ -85,7 +85,7 @@ async fn many_logs_at_once<L: LogStore>(log: &Arc<L>) {
     }
     assert!(log.append_many(Vec::new()).await.is_empty());
     let ends = log.ends(&logs).await.expect("ends");
-    assert_eq!(ends, vec![Ends { first: 1, last: ROUNDS }; logs.len()], "no log has another's entries");
+    assert_eq!(ends, vec![LogEnds { first: 1, last: ROUNDS }; logs.len()], "no log has another's entries");
 }
 
 async fn payloads_stay_as_they_are(log: &dyn LogStore) {
@@ -116,13 +116,13 @@ async fn ends(log: &dyn LogStore, of: &LogId) -> (u64, u64) {
     (ends.first, ends.last)
 }
 
-/// The seqs of up to `limit` entries behind `after`, and the log's ends.
+/// Returns the seqs of up to `limit` entries behind `after`, and the log's range.
 async fn seqs(log: &dyn LogStore, of: &LogId, after: u64, limit: usize) -> (Vec<u64>, u64, u64) {
     let page = log.read(of, after, ReadLimit::new(limit)).await.expect("read");
     (page.entries.iter().map(|entry| entry.seq).collect(), page.first, page.last)
 }
 
-/// The same, backwards.
+/// Returns the seqs of up to `limit` entries before `before`, and the log's range.
 async fn seqs_back(
     log: &dyn LogStore,
     of: &LogId,
@@ -133,12 +133,12 @@ async fn seqs_back(
     (page.entries.iter().map(|entry| entry.seq).collect(), page.first, page.last)
 }
 
-/// An inbox that no other check uses.
+/// Returns an inbox that no other check uses.
 fn fresh() -> LogId {
     LogId::Inbox(unique().parse().expect("a user id"))
 }
 
-/// A channel that no other check uses, and a user of that name neither.
+/// Returns a channel that no other check uses, nor a user of that name.
 fn channel() -> LogId {
     LogId::Channel(unique().parse().expect("a channel id"))
 }
@@ -147,12 +147,12 @@ fn unique() -> String {
     format!("{:x}", rand::random::<u128>())
 }
 
-/// An id that no other message has, of now.
+/// Returns a new message id of the current time.
 fn id() -> MessageId {
     id_at(now_ms())
 }
 
-/// An id that no other message has, of a time.
+/// Returns a new message id of a given time.
 fn id_at(unix_ms: u64) -> MessageId {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! What is read.
+//! Rules for reads.
 
 use bytes::Bytes;
 
 use super::{append, channel, ends, fresh, id, seqs, seqs_back};
 use crate::{
-    cluster::{Appended, Ends, LogId, LogStore, NewEntry, Page, ReadLimit},
+    cluster::{Appended, LogEnds, LogId, LogStore, NewEntry, Page, ReadLimit},
     id::MessageId,
 };
 
@@ -94,12 +94,12 @@ async fn ends_are_in_the_order_of_the_logs(log: &dyn LogStore) {
     }
     let asked = [&logs[..], &logs[..3]].concat();
     let found = log.ends(&asked).await.expect("ends");
-    let expected = (0..40).chain(0..3).map(|number| Ends { first: 1, last: number % 4 });
+    let expected = (0..40).chain(0..3).map(|number| LogEnds { first: 1, last: number % 4 });
     assert!(found.into_iter().eq(expected), "one for each log that was asked for, also if asked for twice");
     assert_eq!(log.ends(&[]).await.expect("ends of nothing"), []);
 }
 
-/// A page may end before the next entry does not fit, but never without an entry.
+/// A page may end before an entry that does not fit, but never without an entry.
 async fn pages_end_where_their_bytes_do(log: &dyn LogStore) {
     const SIZES: [usize; 6] = [100, 200, 300, 0, 1_000, 5];
     let inbox = fresh();
@@ -137,7 +137,7 @@ fn check_page(page: &Page, sizes: &[usize], most: &[u64], bytes: usize) {
     }
 }
 
-/// Whatever the sizes are: a store may read ahead by what it has seen.
+/// Whatever the sizes are: a store may read ahead by the sizes that it has seen.
 async fn pages_by_bytes_leave_nothing_out(log: &dyn LogStore) {
     const COUNT: u64 = 120;
     const BYTES: usize = 40_000;

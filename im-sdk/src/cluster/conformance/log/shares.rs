@@ -1,4 +1,4 @@
-//! What one writer can do to what others wrote.
+//! Rules for the effect of one writer on the entries of others.
 
 use std::time::Duration;
 
@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use super::{channel, ends, fresh, id, id_at, now_ms, refused, unique};
 use crate::{
-    cluster::{Appended, DeviceAck, LogBounds, LogError, LogId, LogStore, NewEntry, Once},
+    cluster::{Appended, DedupKey, DeviceAck, LogBounds, LogError, LogId, LogStore, NewEntry},
     id::UserId,
 };
 
-/// How many entries the logs of these checks keep. An eighth of it is a writer's share of an inbox.
+/// The number of entries in the logs of these checks. A writer's share of an inbox is an eighth of
+/// it.
 const MAX_ENTRIES: u64 = 200;
 
-/// How many entries more than it must a log may keep, or a writer append: stores work in blocks.
+/// The number of entries that a log may keep, or a writer append, beyond the bounds: stores work in
+/// blocks.
 const SLACK: u64 = 128;
 
 const MAX_BYTES: u64 = 256 * 1024;
@@ -114,7 +116,7 @@ async fn a_channel_has_shares_too(log: &dyn LogStore) {
     let first = append(log, &team, "carol").await.expect("append");
     flood(log, &team, "mallory").await.expect_err("one member does not push out what another said");
     assert_eq!(log.id_at(&team, first.seq).await.expect("look up"), Some(first.message_id));
-    // Many members do, a busy channel has to go on.
+    // If many members do so, a busy channel must continue.
     for member in 0..50 {
         for _ in 0..MAX_ENTRIES / 10 {
             append(log, &team, &format!("m{member}")).await.expect("append");
@@ -147,8 +149,8 @@ async fn a_refused_number_can_be_tried_again(log: &dyn LogStore) {
     let (bob, inbox) = reader(log).await;
     append(log, &inbox, "carol").await.expect("append");
     flood(log, &inbox, "mallory").await.expect_err("a flood is refused");
-    let numbered = |number| Once::Producer { name: "mallory/web/tab".into(), number, digest: [1; 16] };
-    let entry = |number| entry("mallory").once(numbered(number));
+    let numbered = |number| DedupKey::Producer { name: "mallory/web/tab".into(), number, digest: [1; 16] };
+    let entry = |number| entry("mallory").with_dedup_key(numbered(number));
     let (_, before) = ends(log, &inbox).await;
     for _ in 0..2 {
         let error = refused(log.append(&inbox, entry(7)).await);
@@ -169,7 +171,11 @@ async fn a_refused_number_can_be_tried_again(log: &dyn LogStore) {
 async fn room_is_found_before_anything_is_appended(log: &dyn LogStore) {
     let ((_, full), other) = (reader(log).await, fresh());
     append(log, &full, "carol").await.expect("append");
-    let numbered = entry("mallory").once(Once::Producer { name: "tab".into(), number: 1, digest: [1; 16] });
+    let numbered = entry("mallory").with_dedup_key(DedupKey::Producer {
+        name: "tab".into(),
+        number: 1,
+        digest: [1; 16],
+    });
     log.append(&full, numbered.clone()).await.expect("append");
     flood(log, &full, "mallory").await.expect_err("a flood is refused");
     let before = ends(log, &full).await;
@@ -192,7 +198,7 @@ async fn room_is_found_before_anything_is_appended(log: &dyn LogStore) {
 
 async fn logs_are_bounded_in_bytes(log: &dyn LogStore) {
     const PAYLOAD: usize = 4 * 1024;
-    // Room for eight times of what a log may have.
+    // Eight times as much as a log may have.
     let count = 8 * MAX_BYTES / PAYLOAD as u64;
     let large = || NewEntry::new(id(), (0..PAYLOAD).map(|_| rand::random::<u8>()).collect::<Vec<_>>().into());
     for to in [fresh(), channel()] {
@@ -223,7 +229,7 @@ async fn logs_are_bounded_in_bytes(log: &dyn LogStore) {
     assert!(taken >= MAX_BYTES / 8, "only {taken} bytes were taken");
 }
 
-/// A user whose devices have acknowledged something, and the inbox.
+/// Returns a user whose devices have acknowledged something, and the inbox.
 async fn reader(log: &dyn LogStore) -> (UserId, LogId) {
     let bob = user(&unique());
     let inbox = LogId::Inbox(bob.clone());
@@ -238,7 +244,7 @@ async fn acknowledge(log: &dyn LogStore, user: &UserId, seq: u64) {
     log.note_acks(&[ack]).await.expect("note");
 }
 
-/// Appends several times of what a log keeps, until something is refused.
+/// Appends several times the capacity of a log, until an append is refused.
 async fn flood(log: &dyn LogStore, to: &LogId, writer: &str) -> Result<(), LogError> {
     const AT_ONCE: usize = 20;
     for _ in 0..3 * (MAX_ENTRIES + SLACK) / AT_ONCE as u64 {
@@ -262,7 +268,7 @@ fn user(name: &str) -> UserId {
     name.parse().expect("a user id")
 }
 
-/// How many entries a log has.
+/// Returns the number of entries in a log.
 async fn kept(log: &dyn LogStore, of: &LogId) -> u64 {
     let (first, last) = ends(log, of).await;
     last + 1 - first

@@ -11,7 +11,7 @@ use std::{
 };
 
 use im_sdk::{
-    cluster::{Appended, DiskLog, LogBounds, LogError, LogId, LogStore, Once, ReadLimit, RedisLog},
+    cluster::{Appended, DedupKey, DiskLog, LogBounds, LogError, LogId, LogStore, ReadLimit, RedisLog},
     id::MessageId,
 };
 use im_tests::{RedisOptions, RedisServer, wait_until};
@@ -58,7 +58,9 @@ async fn a_frozen_redis_fails_requests_in_time() {
         let error = log.append(&bob(), entry(1)).await.unwrap_err();
         assert!(matches!(error, LogError::OutcomeUnknown { .. }), "{error}");
         assert!(error.to_string().contains("unknown"), "{error}");
-        for result in log.append_many(vec![(bob(), entry(2)), (bob(), entry(3).once(numbered(1)))]).await {
+        for result in
+            log.append_many(vec![(bob(), entry(2)), (bob(), entry(3).with_dedup_key(numbered(1)))]).await
+        {
             // The silent connection was left: what was never sent is known not to be there.
             let is_told =
                 matches!(result, Err(LogError::OutcomeUnknown { .. } | LogError::NotAppended { .. }));
@@ -81,18 +83,18 @@ async fn a_frozen_redis_fails_requests_in_time() {
 async fn what_redis_refuses_was_not_appended() {
     let redis = RedisServer::start().await;
     let log = RedisLog::connect(&config(&redis)).await.unwrap();
-    log.append(&bob(), entry(1).once(numbered(1))).await.unwrap();
+    log.append(&bob(), entry(1).with_dedup_key(numbered(1))).await.unwrap();
     let mut admin = redis.connection().await;
     order(&mut admin, &["CONFIG", "SET", "maxmemory", "1"]).await;
-    for entry in [entry(2), entry(2).once(numbered(2))] {
+    for entry in [entry(2), entry(2).with_dedup_key(numbered(2))] {
         let error = log.append(&bob(), entry).await.unwrap_err();
         assert!(matches!(error, LogError::NotAppended { .. }), "{error}");
     }
     order(&mut admin, &["CONFIG", "SET", "maxmemory", "0"]).await;
-    assert_eq!(log.append(&bob(), entry(3).once(numbered(2))).await.unwrap().seq, 2);
+    assert_eq!(log.append(&bob(), entry(3).with_dedup_key(numbered(2))).await.unwrap().seq, 2);
     // Something else under a record's name is no reason to append twice.
     order(&mut admin, &["SET", "im:{u:bob}:inbox:producer:phone", "nonsense"]).await;
-    let error = log.append(&bob(), entry(4).once(numbered(3))).await.unwrap_err();
+    let error = log.append(&bob(), entry(4).with_dedup_key(numbered(3))).await.unwrap_err();
     assert!(matches!(error, LogError::NotAppended { .. }), "{error}");
 }
 
@@ -102,7 +104,7 @@ async fn forgotten_scripts_are_sent_again() {
     let log = RedisLog::connect(&config(&redis)).await.unwrap();
     for number in 1..=3 {
         order(&mut redis.connection().await, &["SCRIPT", "FLUSH"]).await;
-        let with = entry(number).once(numbered(number));
+        let with = entry(number).with_dedup_key(numbered(number));
         let results = log.append_many(vec![(bob(), with), (bob(), entry(100 + number))]).await;
         let mut seqs: Vec<u64> = results.into_iter().map(|result| result.unwrap().seq).collect();
         seqs.sort_unstable();
@@ -116,12 +118,12 @@ async fn what_a_log_remembers_ends_by_itself() {
     let mut config = config(&redis);
     config.log_bounds = LogBounds { max_age: Duration::from_secs(3600), ..LogBounds::default() };
     let log = RedisLog::connect(&config).await.unwrap();
-    let key = |ttl| Once::Key { key: "order".into(), ttl, digest: [1; 16] };
+    let key = |ttl| DedupKey::Key { key: "order".into(), ttl, digest: [1; 16] };
     for once in [numbered(1), numbered(2), key(Duration::from_secs(60)), key(Duration::from_secs(60))] {
-        log.append(&bob(), entry(1).once(once)).await.unwrap();
+        log.append(&bob(), entry(1).with_dedup_key(once)).await.unwrap();
     }
-    let forever = Once::Key { key: "forever".into(), ttl: Duration::MAX, digest: [1; 16] };
-    log.append(&bob(), entry(2).once(forever)).await.unwrap();
+    let forever = DedupKey::Key { key: "forever".into(), ttl: Duration::MAX, digest: [1; 16] };
+    log.append(&bob(), entry(2).with_dedup_key(forever)).await.unwrap();
     let mut connection = redis.connection().await;
     let mut ttl = async |record: &str| {
         let ttl = order(&mut connection, &["TTL", &format!("im:{{u:bob}}:inbox:{record}")]).await;

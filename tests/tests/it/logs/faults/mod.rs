@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use im_sdk::{
     cluster::{
-        Appended, ClusterConfig, Entry, LogError, LogId, LogStore, NewEntry, Once, ReadLimit, RedisLog,
+        Appended, ClusterConfig, DedupKey, Entry, LogError, LogId, LogStore, NewEntry, ReadLimit, RedisLog,
     },
     id::{MessageId, NodeId},
 };
@@ -45,8 +45,8 @@ fn entry(number: u64) -> NewEntry {
     NewEntry::new(MessageId::from_parts(now, node, (number % 1024) as u16), Bytes::from(number.to_string()))
 }
 
-fn numbered(number: u64) -> Once {
-    Once::Producer { name: "phone".into(), number, digest: [1; 16] }
+fn numbered(number: u64) -> DedupKey {
+    DedupKey::Producer { name: "phone".into(), number, digest: [1; 16] }
 }
 
 /// Returns the last seq, if the log can be read.
@@ -78,7 +78,7 @@ fn keep_appending(
     id: &LogId,
     start: u64,
     stop: &Arc<AtomicBool>,
-    once: fn(u64) -> Option<Once>,
+    once: fn(u64) -> Option<DedupKey>,
 ) -> JoinHandle<(Vec<Appended>, Vec<LogError>)> {
     let (log, id, stop) = (log.clone(), id.clone(), stop.clone());
     tokio::spawn(async move {
@@ -87,7 +87,7 @@ fn keep_appending(
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            match log.append(&id, NewEntry { once: once(number), ..entry(number) }).await {
+            match log.append(&id, NewEntry { dedup_key: once(number), ..entry(number) }).await {
                 Ok(appended) => acknowledged.push(appended),
                 Err(error) => failed.push(error),
             }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use im_sdk::{
     backend::{Conversation, HistoryQuery, Im},
     cluster::{
-        Cluster, ClusterConfig, Ends, LogBounds, LogId, LogStore, MemoryBus, MemoryRoutes, NewEntry,
+        Cluster, ClusterConfig, LogBounds, LogEnds, LogId, LogStore, MemoryBus, MemoryRoutes, NewEntry,
         ReadLimit, RedisLog,
     },
     id::{MessageId, UserId},
@@ -56,7 +56,7 @@ async fn redis_sends_what_a_read_brings() {
 
     let before = sent(&mut connection).await;
     for _ in 0..10 {
-        assert_eq!(log.ends(&[bob()]).await.unwrap(), [Ends { first: 1, last: 300 }]);
+        assert_eq!(log.ends(&[bob()]).await.unwrap(), [LogEnds { first: 1, last: 300 }]);
         assert!(log.id_at(&bob(), 150).await.unwrap().is_some());
     }
     let places = sent(&mut connection).await - before;

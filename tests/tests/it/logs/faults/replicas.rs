@@ -19,7 +19,7 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     let mut config = config(&redis);
     (config.min_replicas, config.request_timeout) = (1, Duration::from_secs(2));
     let log = RedisLog::connect(&config).await.unwrap();
-    let first = log.append(&bob(), entry(1).once(numbered(1))).await.unwrap();
+    let first = log.append(&bob(), entry(1).with_dedup_key(numbered(1))).await.unwrap();
     assert_eq!((first.seq, first.repeated), (1, false));
     let at_replica: u64 = redis::cmd("XLEN")
         .arg("im:{u:bob}:inbox")
@@ -32,7 +32,7 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     // Retries, each on another connection than the one that wrote, are told the same, although they find the entry there.
     let bob = bob();
     for _ in 0..2 {
-        let retries = (0..8).map(|_| log.append(&bob, entry(2).once(numbered(2))));
+        let retries = (0..8).map(|_| log.append(&bob, entry(2).with_dedup_key(numbered(2))));
         for result in join_all(retries).await {
             assert!(
                 matches!(result, Err(LogError::Unconfirmed { acknowledged: 0, wanted: 1 })),
@@ -42,14 +42,14 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     }
     let error = log.append(&bob, entry(3)).await.unwrap_err();
     assert!(matches!(error, LogError::Unconfirmed { .. }), "{error}");
-    let error = log.append(&bob, entry(4).once(numbered(1))).await.unwrap_err();
+    let error = log.append(&bob, entry(4).with_dedup_key(numbered(1))).await.unwrap_err();
     assert!(matches!(error, LogError::Stale { last: 2 }), "what the entry did wrong comes first: {error}");
     let page = log.read(&bob, 0, ReadLimit::new(10)).await.unwrap();
     assert_eq!(page.last, 3, "reading does not wait for the replica, and the entries may be there");
 
     replica.resume();
     wait_until("the replica confirms again", PATIENCE, async || {
-        log.append(&bob, entry(5).once(numbered(2))).await.is_ok_and(|again| {
+        log.append(&bob, entry(5).with_dedup_key(numbered(2))).await.is_ok_and(|again| {
             assert_eq!((again.seq, again.repeated), (2, true));
             true
         })

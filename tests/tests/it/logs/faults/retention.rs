@@ -39,7 +39,7 @@ async fn an_inbox_lasts_once_its_user_is_known_to_exist() {
     let log = RedisLog::connect(&config(&redis)).await.unwrap();
     let mut connection = redis.connection().await;
     for user in ["ghost", "reader", "writer", "told"] {
-        log.append(&inbox(user), from("mallory", 1).once(numbered(1))).await.unwrap();
+        log.append(&inbox(user), from("mallory", 1).with_dedup_key(numbered(1))).await.unwrap();
         let key = format!("im:{{u:{user}}}:inbox");
         for key in [key.clone(), format!("{key}:producer:phone")] {
             let ttl = ttl_ms(&mut connection, &key).await;
@@ -114,7 +114,9 @@ async fn a_full_redis_still_trims_and_takes_acknowledgements() {
     log.append(&inbox("dave"), old).await.unwrap();
     let mut connection = redis.connection().await;
     order(&mut connection, &["CONFIG", "SET", "maxmemory", "1mb"]).await;
-    for refused in [entry(2), entry(3).once(numbered(3)), from("carol", 4).once(numbered(4))] {
+    for refused in
+        [entry(2), entry(3).with_dedup_key(numbered(3)), from("carol", 4).with_dedup_key(numbered(4))]
+    {
         let error = log.append(&bob(), refused).await.unwrap_err();
         assert!(matches!(error, LogError::NotAppended { .. }), "{error}");
         assert!(error.to_string().contains("its memory is full"), "{error}");
