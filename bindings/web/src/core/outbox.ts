@@ -1,0 +1,321 @@
+/**
+ * Publishes on their way: saved first, then sent under a number that never changes, until they are answered. At most one per
+ * conversation is unanswered, the rest wait in order.
+ *
+ * ```text
+ *  send --> first of its conversation? -- yes --> gets a number --> saved --> ready --> sent --> settled
+ *                     | no                            ^                         ^         |
+ *                     +--> waits for the one before --+                         +- retry -+
+ * ```
+ */
+import { encodeFrame } from "../codec.js";
+import { ImError, type Refusal } from "../errors.js";
+import { conversationOf, type MessageId } from "../ids.js";
+import { RefusalKind, type PublishResult } from "../proto.js";
+import type { SavedFailure, SavedPublish } from "../store/store.js";
+import { earliest, type Random } from "./timing.js";
+
+/** What a server allows. */
+export interface ServerLimits {
+  readonly maxFrameBytes: number;
+  readonly maxInflight: number;
+}
+
+/** What became of a send. */
+export type Settled =
+  | { readonly localId: number; readonly messageId: MessageId; readonly answer: Uint8Array; readonly error?: undefined }
+  | { readonly localId: number; readonly error: ImError };
+
+/** Where a send stands: `pending` never travelled, `sent` may have arrived, `failed` stays until it is discarded. */
+export type SendState = "pending" | "sent" | "failed";
+
+/** A send that is not settled, or that failed. */
+export interface QueuedSend {
+  readonly localId: number;
+  /** The conversation, as `@user` or `#channel`. */
+  readonly to: string;
+  readonly content: Uint8Array;
+  readonly state: SendState;
+  readonly error?: ImError | undefined;
+}
+
+interface Entry {
+  readonly localId: number;
+  readonly to: string;
+  readonly content: Uint8Array;
+  number: number;
+  /** It was handed to a connection, by this process or an earlier one. */
+  travelled: boolean;
+  /** The last try has no answer yet. */
+  unanswered: boolean;
+  /** Something may have come of an earlier try: why that is not known. */
+  doubt: string | undefined;
+  refusals: number;
+}
+
+interface Failed {
+  readonly to: string;
+  readonly content: Uint8Array;
+  readonly failure: SavedFailure;
+}
+
+const MAX_FAILED = 100;
+/** A server answers everything; should it not, a publish is sent again under its number. */
+const REPEAT_AFTER_MS = 60_000;
+const LONGEST_DELAY_MS = 15_000;
+
+/** All publishes that are not settled. */
+export class Outbox {
+  readonly #entries = new Map<number, Entry>();
+  readonly #failed = new Map<number, Failed>();
+  /** Each conversation's publishes, first come first. */
+  readonly #queues = new Map<string, number[]>();
+  readonly #numbered = new Map<number, Entry>();
+  /** Saved, and neither sent nor delayed. */
+  readonly #ready = new Set<number>();
+  readonly #delayed = new Map<number, number>();
+  /** Sent and unanswered, with the time of the next try. */
+  readonly #sent = new Map<number, number>();
+  readonly #unsaved = new Set<number>();
+  readonly #settled: Settled[] = [];
+  #nextNumber: number;
+  /** The highest local id that came. */
+  lastLocalId = 0;
+
+  constructor(
+    readonly installation: bigint,
+    nextNumber: number,
+    saved: readonly SavedPublish[],
+  ) {
+    this.#nextNumber = Math.max(1, nextNumber);
+    for (const publish of saved) this.push(publish);
+  }
+
+  get nextNumber(): number {
+    return this.#nextNumber;
+  }
+
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
+  }
+
+  get isUnanswered(): boolean {
+    return this.#sent.size > 0;
+  }
+
+  /** Takes a publish that the store has. One that is known already is passed over. */
+  push(saved: SavedPublish): void {
+    const { localId, to, content, number } = saved;
+    if (localId <= this.lastLocalId) return;
+    this.lastLocalId = localId;
+    if (saved.failure) {
+      this.#fail(localId, { to, content, failure: saved.failure });
+      return;
+    }
+    const travelled = number > 0;
+    const entry: Entry = { localId, to, content, number, travelled, unanswered: travelled, doubt: undefined, refusals: 0 };
+    this.#entries.set(localId, entry);
+    if (travelled) {
+      this.#numbered.set(number, entry);
+      this.#ready.add(number);
+      this.#nextNumber = Math.max(this.#nextNumber, number + 1);
+    }
+    const queue = this.#queues.get(to);
+    if (queue) queue.push(localId);
+    else {
+      this.#queues.set(to, [localId]);
+      this.#number(entry);
+    }
+  }
+
+  /** Returns the next frame to send, which counts as sent. */
+  pollTransmit(now: number, limits: ServerLimits): Uint8Array | undefined {
+    while (this.#ready.size > 0 && this.#sent.size < limits.maxInflight) {
+      const number = Math.min(...this.#ready);
+      const entry = this.#numbered.get(number);
+      this.#ready.delete(number);
+      if (!entry) continue;
+      const { user = "", channel = "" } = conversationOf(entry.to);
+      const content = { $unknown: entry.content };
+      const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: this.installation } });
+      if (frame.length > limits.maxFrameBytes + 3) {
+        // The limit shrank with another server.
+        this.#settleFailed(entry, tooLarge(frame.length, limits.maxFrameBytes));
+        continue;
+      }
+      if (entry.unanswered) entry.doubt = "the answer to an earlier try was lost";
+      entry.travelled = entry.unanswered = true;
+      this.#sent.set(number, now + REPEAT_AFTER_MS);
+      return frame;
+    }
+    return undefined;
+  }
+
+  /** The server's answer. One to a publish that is settled already means nothing any more. */
+  handleResult(now: number, random: Random, result: PublishResult): void {
+    const entry = this.#sent.has(result.number) ? this.#numbered.get(result.number) : undefined;
+    if (!entry) return;
+    this.#sent.delete(result.number);
+    if (result.accepted) {
+      const { messageId, answer } = result.accepted;
+      this.#remove(entry);
+      this.#settled.push({ localId: entry.localId, messageId, answer });
+      return;
+    }
+    const refusal = refusalOf(result.refused);
+    entry.unanswered = false;
+    if (!isCertain(refusal)) entry.doubt = refusal.reason;
+    if (refusal.retryAfterMs > 0) {
+      const grown = Math.min(refusal.retryAfterMs * 2 ** Math.min(entry.refusals++, 16), LONGEST_DELAY_MS);
+      const delay = Math.max(grown, refusal.retryAfterMs);
+      this.#delayed.set(result.number, now + delay * (1 + random()));
+      return;
+    }
+    const doubt = entry.doubt;
+    this.#settleFailed(
+      entry,
+      doubt === undefined
+        ? new ImError("refused", `the message to ${entry.to} was refused: ${refusal.reason}`, refusal)
+        : new ImError("unconfirmed", `whether the message to ${entry.to} arrived is not known (${doubt}): look for it before you send it anew`, refusal),
+    );
+  }
+
+  /** Nothing will answer what was sent: it is sent again. */
+  handleConnectionLost(): void {
+    for (const number of this.#sent.keys()) this.#ready.add(number);
+    this.#sent.clear();
+  }
+
+  handleTimeout(now: number): void {
+    for (const waiting of [this.#delayed, this.#sent]) {
+      for (const [number, at] of waiting) {
+        if (at > now) continue;
+        waiting.delete(number);
+        this.#ready.add(number);
+      }
+    }
+  }
+
+  pollTimeout(): number | undefined {
+    return earliest(...this.#delayed.values(), ...this.#sent.values());
+  }
+
+  /** Forgets a send. Returns `false` if it is on its way, or unknown. */
+  discard(localId: number): boolean {
+    const entry = this.#entries.get(localId);
+    if (entry?.travelled) return false;
+    if (entry) {
+      this.#remove(entry);
+      this.#settled.push({ localId, error: new ImError("discarded", `the message to ${entry.to} was discarded before it was sent`) });
+    } else if (!this.#failed.delete(localId)) return false;
+    this.#unsaved.add(localId);
+    return true;
+  }
+
+  /** Returns what is not settled and what failed, in the order in which it was sent. */
+  list(): QueuedSend[] {
+    const waiting = [...this.#entries.values()].map(
+      ({ localId, to, content, travelled }): QueuedSend => ({ localId, to, content, state: travelled ? "sent" : "pending" }),
+    );
+    const failed = [...this.#failed].map(
+      ([localId, { to, content, failure }]): QueuedSend => ({ localId, to, content, state: "failed", error: errorOf(failure) }),
+    );
+    return [...waiting, ...failed].sort((one, other) => one.localId - other.localId);
+  }
+
+  pollSettled(): Settled | undefined {
+    return this.#settled.shift();
+  }
+
+  get hasUnsaved(): boolean {
+    return this.#unsaved.size > 0;
+  }
+
+  /** Returns what to save and what to forget, which counts as saved. */
+  pollSave(): { put: SavedPublish[]; remove: number[] } {
+    const put: SavedPublish[] = [];
+    const remove: number[] = [];
+    for (const localId of this.#unsaved) {
+      const entry = this.#entries.get(localId);
+      const failed = this.#failed.get(localId);
+      if (entry) put.push({ localId, number: entry.number, to: entry.to, content: entry.content });
+      else if (failed) put.push({ localId, number: 0, ...failed });
+      else remove.push(localId);
+    }
+    this.#unsaved.clear();
+    return { put, remove };
+  }
+
+  /** It was saved: numbers can be used. */
+  handleSaved(put: readonly SavedPublish[]): void {
+    for (const { localId, number } of put) {
+      const isCurrent = number > 0 && this.#entries.get(localId)?.number === number;
+      if (isCurrent && !this.#sent.has(number) && !this.#delayed.has(number)) this.#ready.add(number);
+    }
+  }
+
+  handleNotSaved(put: readonly SavedPublish[], remove: readonly number[]): void {
+    for (const { localId } of put) this.#unsaved.add(localId);
+    for (const localId of remove) this.#unsaved.add(localId);
+  }
+
+  #number(entry: Entry): void {
+    if (entry.number > 0) return;
+    entry.number = this.#nextNumber++;
+    this.#numbered.set(entry.number, entry);
+    this.#unsaved.add(entry.localId);
+  }
+
+  #settleFailed(entry: Entry, error: ImError): void {
+    this.#remove(entry);
+    const { code, message, refusal } = error;
+    this.#fail(entry.localId, { to: entry.to, content: entry.content, failure: refusal ? { code, message, refusal } : { code, message } });
+  }
+
+  /** A failure stays until it is discarded. */
+  #fail(localId: number, failed: Failed): void {
+    this.#settled.push({ localId, error: errorOf(failed.failure) });
+    this.#failed.set(localId, failed);
+    if (this.#failed.size <= MAX_FAILED) return;
+    const oldest = Math.min(...this.#failed.keys());
+    this.#failed.delete(oldest);
+    this.#unsaved.add(oldest);
+  }
+
+  /** Takes a publish out and lets the next one of its conversation go. */
+  #remove(entry: Entry): void {
+    this.#entries.delete(entry.localId);
+    this.#unsaved.add(entry.localId);
+    this.#numbered.delete(entry.number);
+    this.#ready.delete(entry.number);
+    this.#sent.delete(entry.number);
+    this.#delayed.delete(entry.number);
+    const queue = (this.#queues.get(entry.to) ?? []).filter((localId) => localId !== entry.localId);
+    const next = queue[0] === undefined ? undefined : this.#entries.get(queue[0]);
+    if (next) {
+      this.#queues.set(entry.to, queue);
+      this.#number(next);
+    } else this.#queues.delete(entry.to);
+  }
+}
+
+/** After these refusals nothing came of the try, for certain. */
+function isCertain({ kind }: Refusal): boolean {
+  return kind === RefusalKind.Rule || kind === RefusalKind.Invalid || kind === RefusalKind.TooMany;
+}
+
+/** Returns a refusal as the application sees it. */
+export function refusalOf(refused: Refusal | undefined): Refusal {
+  if (!refused) return { kind: 0, reason: "the answer is one that this version does not know", code: 0, retryAfterMs: 0 };
+  const { kind, reason, code, retryAfterMs } = refused;
+  return { kind, reason, code, retryAfterMs };
+}
+
+function errorOf({ code, message, refusal }: SavedFailure): ImError {
+  return new ImError(code, message, refusal);
+}
+
+/** The error of a frame that the server would not take. */
+export function tooLarge(bytes: number, limit: number): ImError {
+  return new ImError("too_large", `the message takes ${bytes} bytes, and the limit is ${limit}: send less, or put media where a URL leads to`);
+}

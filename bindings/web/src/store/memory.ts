@@ -1,0 +1,64 @@
+import { ImError } from "../errors.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+
+/** A store that lasts as long as the object: for tests, and for devices that are new at each start. */
+export class MemoryStore implements Store {
+  #user = "";
+  #nextNumber = 1;
+  #nextLocalId = 1;
+  readonly #device = randomDeviceId();
+  readonly #installation = randomBits();
+  readonly #cursors = new Map<string, SavedCursor>();
+  readonly #outbox = new Map<number, SavedPublish>();
+  readonly #marks = new Map<string, SavedMarks>();
+
+  load(): Promise<Saved> {
+    return Promise.resolve({
+      user: this.#user,
+      device: this.#device,
+      installation: this.#installation,
+      nextNumber: this.#nextNumber,
+      cursors: [...this.#cursors.values()],
+      outbox: this.#after(0),
+      marks: [...this.#marks.values()],
+    });
+  }
+
+  append(to: string, content: Uint8Array): Promise<number> {
+    if (this.#outbox.size >= MAX_OUTBOX) return Promise.reject(queueFull());
+    const localId = this.#nextLocalId++;
+    this.#outbox.set(localId, { localId, number: 0, to, content });
+    return Promise.resolve(localId);
+  }
+
+  appended(after: number): Promise<SavedPublish[]> {
+    return Promise.resolve(this.#after(after));
+  }
+
+  save(batch: Batch): Promise<void> {
+    this.#user = batch.user;
+    this.#nextNumber = batch.nextNumber;
+    for (const channel of batch.left) this.#cursors.delete(channel);
+    for (const cursor of batch.cursors) this.#cursors.set(cursor.channel, cursor);
+    for (const publish of batch.put) this.#outbox.set(publish.localId, publish);
+    for (const localId of batch.remove) this.#outbox.delete(localId);
+    for (const marks of batch.marks) {
+      if (marks.marks.length > 0) this.#marks.set(marks.to, marks);
+      else this.#marks.delete(marks.to);
+    }
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #after(localId: number): SavedPublish[] {
+    return [...this.#outbox.values()].filter((publish) => publish.localId > localId).sort((one, other) => one.localId - other.localId);
+  }
+}
+
+/** The error of an outbox without room. */
+export function queueFull(): ImError {
+  return new ImError("queue_full", `${MAX_OUTBOX} messages wait to be sent: send again when some of them are settled, or discard some`);
+}
