@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Checks types, runs all tests and measures the size of the TypeScript client. Needs Node 20 or newer, and the programs that
+# `cargo build --workspace --bins` makes: IM_CLI_CHAT and IM_SERVER say where cli-chat and im-server are, by default in target/debug.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if ! command -v node > /dev/null || ! command -v npm > /dev/null; then
+    echo 'bindings/web: Node and npm are missing. On Debian and Ubuntu: apt-get install nodejs npm; elsewhere: https://nodejs.org' >&2
+    exit 1
+fi
+if [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" != true ]; then
+    echo "bindings/web: Node $(node --version) is too old; version 20 or newer is needed: https://nodejs.org" >&2
+    exit 1
+fi
+export IM_CLI_CHAT=${IM_CLI_CHAT:-../../target/debug/cli-chat} IM_SERVER=${IM_SERVER:-../../target/debug/im-server}
+for program in "$IM_CLI_CHAT" "$IM_SERVER"; do
+    [ -x "$program" ] && continue
+    echo "bindings/web: $program is missing: run \`cargo build --workspace --bins\`, or set IM_CLI_CHAT and IM_SERVER" >&2
+    exit 1
+done
+
+# Exact versions, from package-lock.json; nothing of it is shipped.
+[ -d node_modules ] && [ node_modules -nt package-lock.json ] || npm ci --ignore-scripts --no-audit --no-fund
+npm run --silent check
+npm run --silent test
+npm run --silent build
+npm run --silent size
