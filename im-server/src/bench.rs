@@ -1,11 +1,11 @@
-//! What the micro-benchmarks, and the echo server for the Autobahn test suite, reach of the server's inside (feature `bench`). No
-//! part of the interface: it changes as the inside does.
+//! The parts of the server's inside that the micro-benchmarks and the echo server for the Autobahn test suite reach (feature `bench`).
+//! Not part of the interface: it changes as the inside does.
 
 use std::{error::Error, io, task::Context, time::Duration};
 
 use bytes::Bytes;
 use futures_util::task::noop_waker;
-use im_proto::pb::{self, Way};
+use im_proto::pb::{self, JoinKind};
 use im_sdk::{
     cluster::Cluster,
     id::{ChannelId, ConnectionId, Device, DeviceId, Terminal, UserId},
@@ -15,10 +15,13 @@ use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    Server, ServerConfig, batch::Batch, deliver, listen, outbox::Outbox, registry::Registration, woken::Woken,
+    Server, ServerConfig,
+    downstream::flush::FlushQueue,
+    registry::{Registration, frame_batch::FrameBatch, outbox::Outbox},
+    transport,
 };
 
-/// Sends back every WebSocket message, text too, with the server's own framing. Dropping it ends the connections.
+/// Echoes every WebSocket message, text too, over the server's own code. Dropping the future ends the connections.
 ///
 /// # Errors
 /// When the listener fails.
@@ -26,7 +29,7 @@ pub async fn echo(listener: TcpListener) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
-        connections.spawn(listen::echo(stream));
+        connections.spawn(transport::echo(stream));
         while connections.try_join_next().is_some() {}
     }
 }
@@ -42,20 +45,20 @@ impl Inside {
     /// Starts one, with its cluster in this process.
     ///
     /// # Errors
-    /// What does not work.
+    /// Any error of the start.
     pub async fn start(connections: usize) -> Result<Self, Box<dyn Error>> {
         let key = VerificationKey::hs256("bench", &[7; 32])?;
         let mut config = ServerConfig::new("bench", TokenVerifier::new("bench", "bench", [key]));
         config.websocket = Some(([127, 0, 0, 1], 0).into());
-        // Nobody is there to be heard of, and no route to be found.
+        // No device is there to be heard, and no route to be found.
         config.heartbeat = LONG;
         config.route_audit = LONG;
         let server = Server::start(config, Cluster::embedded()).await?;
-        let shared = server.shared();
+        let context = server.context();
         let register = |number: usize| {
             let device = Device::new(Terminal::Web, DeviceId::parse("bench")?);
             let user = UserId::parse(&format!("u{number}"))?;
-            let registry = &shared.registry;
+            let registry = &context.registry;
             let registration = registry.register(user, device, u64::MAX, Outbox::new(OUTBOX_BYTES));
             registration.ok_or_else(|| "the server is full".into())
         };
@@ -63,7 +66,7 @@ impl Inside {
         Ok(Self { server, registrations })
     }
 
-    /// The connections' numbers.
+    /// Returns the connections' numbers.
     pub fn connections(&self) -> Vec<u64> {
         self.registrations.iter().map(|registration| registration.connection.id.0).collect()
     }
@@ -71,42 +74,43 @@ impl Inside {
     /// Joins all of them to a channel.
     ///
     /// # Errors
-    /// When that is no name for one.
+    /// When the name is not valid.
     pub fn join(&self, channel: &str) -> Result<(), Box<dyn Error>> {
         let channel = ChannelId::parse(channel)?;
         for registration in &self.registrations {
-            self.server.shared().registry.join(
+            self.server.context().registry.join(
                 registration.connection.id,
                 std::slice::from_ref(&channel),
-                Way::Member,
+                JoinKind::Member,
             );
         }
         Ok(())
     }
 
-    /// Looks a connection up. False: it is not there.
+    /// Looks a connection up. Returns `false` if it is not there.
     pub fn find(&self, connection: u64) -> bool {
-        self.server.shared().registry.get(ConnectionId(connection)).is_some()
+        self.server.context().registry.get(ConnectionId(connection)).is_some()
     }
 
-    /// Does with an envelope what is done with one that the bus brought.
+    /// Dispatches an envelope as if it had arrived by the bus.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the bytes are no envelope.
     pub fn dispatch(&self, envelope: Bytes) -> Result<(), prost::DecodeError> {
-        deliver::handle(&self.server.shared(), pb::Envelope::decode(envelope)?, &mut Woken::default());
+        let envelope = pb::Envelope::decode(envelope)?;
+        self.server.context().downstream.dispatch(envelope, &mut FlushQueue::default());
         Ok(())
     }
 
-    /// Empties the outboxes of the first connections, as their sessions would. How many frames there were.
+    /// Empties the outboxes of the first connections, as their sessions would. Returns how many frames there were.
     pub fn take(&self, connections: usize) -> usize {
         let waker = noop_waker();
-        let mut context = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&waker);
         let mut frames = 0;
         for registration in self.registrations.iter().take(connections) {
-            let mut batch = Batch::default();
+            let mut batch = FrameBatch::default();
             // Pending: it was empty.
-            _ = registration.connection.outbox.poll_take(&mut context, &mut batch);
+            _ = registration.connection.outbox.poll_take(&mut cx, &mut batch);
             frames += batch.iter().count();
         }
         frames
@@ -115,5 +119,5 @@ impl Inside {
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What the benchmarks leave in an outbox before they empty it is far less.
+/// Far more than the benchmarks leave in an outbox before they empty it.
 const OUTBOX_BYTES: usize = 1024 * 1024;

@@ -1,5 +1,5 @@
-//! `im-server --dev`: a server to develop clients against, with nothing beside it. It relays what one user publishes to
-//! another, accepts tokens that anybody can mint, and keeps nothing.
+//! `im-server --dev`: a server to develop clients against, with nothing beside it. It relays what one user publishes to another, accepts
+//! tokens that anybody can mint, and keeps nothing.
 
 use std::time::Duration;
 
@@ -12,26 +12,27 @@ use im_sdk::{
     token::{KeyError, MintError, SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 
-use crate::config::ServerConfig;
+use crate::config::{DEV_SECRET, ServerConfig};
 
 /// The key id in development tokens.
 pub const KEY_ID: &str = "dev";
 /// The secret of development tokens. Everybody knows it: never configure it for a server that others can reach.
-pub const SECRET: &str = "im-dev-secret-do-not-use-in-production";
+pub const SECRET: &str = DEV_SECRET;
 /// The issuer of development tokens.
 pub const ISSUER: &str = "im-dev";
 /// The audience of development tokens.
 pub const AUDIENCE: &str = "im";
 
-/// How long a development token is good.
+/// How long a development token is valid.
 const TOKEN_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The ports of `im-server --dev`.
+/// The WebSocket port of `im-server --dev`.
 pub const WEBSOCKET_PORT: u16 = 7800;
-/// See [`WEBSOCKET_PORT`].
+/// The QUIC port of `im-server --dev`.
 pub const QUIC_PORT: u16 = 7801;
 
-/// A server on localhost with development tokens: plain WebSocket, and QUIC with a self-signed certificate.
+/// Returns the configuration of a server on localhost with development tokens: plain WebSocket, and QUIC with a self-signed
+/// certificate.
 ///
 /// # Errors
 /// [`KeyError`], which the built-in secret does not cause.
@@ -40,14 +41,14 @@ pub fn config() -> Result<ServerConfig, KeyError> {
     let mut config = ServerConfig::new("dev", TokenVerifier::new(ISSUER, AUDIENCE, [key]));
     config.websocket = Some(([127, 0, 0, 1], WEBSOCKET_PORT).into());
     config.quic = Some(([127, 0, 0, 1], QUIC_PORT).into());
-    // Who develops a client wants to know.
+    // Developers of clients want to know.
     config.explain_refusals = true;
-    // Nobody waits for a development server.
+    // Nobody waits for a development server to end.
     config.drain_grace = Duration::from_secs(1);
     Ok(config)
 }
 
-/// A token that [`config`]'s server accepts.
+/// Mints a token that [`config`]'s server accepts.
 ///
 /// # Errors
 /// [`MintError`], which the built-in secret does not cause.
@@ -56,7 +57,7 @@ pub fn token(user: &UserId) -> Result<String, MintError> {
     TokenMinter::new(key, ISSUER, AUDIENCE).mint(user, TOKEN_TTL)
 }
 
-/// A back end that passes everything on.
+/// A backend that passes everything on.
 #[derive(Debug)]
 pub struct Relay {
     _service: Service,
@@ -66,16 +67,16 @@ pub struct Relay {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// The back end did not start.
+    /// The backend did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Publishes cannot be received.
+    /// The backend cannot receive publishes.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
 impl Relay {
-    /// Relays on a cluster until dropped.
+    /// Relays on a cluster until it is dropped.
     ///
     /// # Errors
     /// [`RelayError`].
@@ -85,7 +86,7 @@ impl Relay {
     }
 }
 
-/// Whoever develops a client needs no rules.
+/// Lets everybody do everything: developers of clients need no rules.
 struct Everybody;
 
 impl Handler for Everybody {

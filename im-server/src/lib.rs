@@ -1,19 +1,23 @@
-//! The thin server: it holds devices' connections, registers their routes, and pushes what arrives on its own subject.
-//! It reads no message, no history, no group; it can be killed at any time.
+//! The thin server: it holds devices' connections, registers their routes, and pushes what arrives on its own subject. It reads no
+//! message, no history, no group; it can be killed at any time.
 //!
 //! ```text
-//! listen/{websocket,quic} -> handshake -> session  (one task per connection)
-//!                                            ^ outbox        | publishes, syncs, acknowledgements
-//!        bus: im.srv.<server> -> deliver -> registry         v
-//!                                                        upstream, sync, acks -> bus: im.up.*
+//! transport/{websocket,quic} -> connection/handshake -> connection/session  (one task per connection)
+//!                                                           ^ outbox           | publishes, requests, syncs, acks, signals
+//!        bus: im.srv.<server> -> downstream/dispatch -> registry               v
+//!                                                                      upstream/ lanes -> bus: im.up.*
 //! ```
+//!
+//! Its parts use one another in one direction: server, transport, connection, context, downstream, upstream, registry, config.
 //!
 //! | to | see |
 //! | --- | --- |
 //! | run it as a program | `im-server --config FILE`; `im-server.example.toml` has every key, [`mod@file`] reads it |
-//! | develop clients with nothing beside it | `im-server --dev`, [`dev`] |
-//! | start with a back end and a device | [`im_sdk::guide::start`] |
+//! | develop clients with nothing beside it | `im-server --dev`, `dev` |
+//! | start with a backend and a device | [`im_sdk::guide::start`] |
 //! | deploy, size and understand failures | [`im_sdk::guide::operating`] |
+//!
+//! Without the feature `dev`, which is on by default, neither the backend half of `im_sdk` nor its store on disk is linked.
 //!
 //! Embed it, for one process that does everything or for tests:
 //!
@@ -22,7 +26,7 @@
 //! use im_sdk::{cluster::Cluster, token::{TokenVerifier, VerificationKey, random_secret}};
 //! use im_server::{Server, ServerConfig};
 //!
-//! let secret = random_secret(); // or your own, which the back end signs tokens with
+//! let secret = random_secret(); // or your own, which the backend signs tokens with
 //! let verifier = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", &secret)?]);
 //! let mut config = ServerConfig::new("im1", verifier);
 //! config.websocket = Some("127.0.0.1:7800".parse()?);
@@ -33,60 +37,28 @@
 //! # }
 //! ```
 
-mod acks;
-mod advice;
-mod allowance;
-mod answers;
-mod arrivals;
-mod audit;
-mod back_ends;
-mod batch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;
-mod bounded;
-mod broadcast;
-mod channels;
 mod config;
-mod deliver;
-mod descriptors;
+mod connection;
+mod context;
+#[cfg(feature = "dev")]
 pub mod dev;
 #[cfg(test)]
 mod document;
-mod drain;
-pub mod file;
-mod handshake;
-mod haste;
-mod hints;
-mod holes;
-mod isolation;
-mod joined;
-mod lease;
-mod link;
-mod listen;
-mod merge;
-mod occurrences;
-mod outbox;
-mod presence;
+mod downstream;
+mod lifecycle;
+mod logging;
 mod registry;
-mod requests;
-mod rollback;
 mod server;
-mod session;
-mod shared;
-mod signals;
-mod strangers;
-mod sync;
-mod tls;
+#[cfg(test)]
+mod testing;
+mod transport;
 mod upstream;
-mod users;
-mod waiting;
-mod woken;
 
-pub use advice::advice;
-pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig};
-pub use descriptors::fit_descriptors;
-pub use listen::ListenError;
-pub use rollback::Past;
-pub use server::{Server, StartError, Stopped};
-pub use tls::TlsError;
+pub use config::{InvalidConfig, Limits, ServerConfig, TlsConfig, file, warnings::config_warnings};
+pub use context::StoreEpoch;
+pub use lifecycle::StopReason;
+pub use server::{Server, StartError};
+pub use transport::{ListenError, fd_limit::fit_fd_limit, tls::TlsError};

@@ -3,8 +3,8 @@
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use im_sdk::{cluster::Cluster, id::UserId};
-use im_server::{Server, ServerConfig, advice, dev, file, fit_descriptors};
+use im_sdk::cluster::Cluster;
+use im_server::{Server, ServerConfig, config_warnings, file, fit_fd_limit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
@@ -12,31 +12,24 @@ use tracing_subscriber::{
     EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// glibc's allocator takes up to a fifth of the server's time where messages are made on one thread and let go on another.
+/// glibc's allocator takes up to a fifth of the server's time when one thread allocates messages and another frees them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Holds devices' connections and pushes what back ends send them.
+/// Holds devices' connections and pushes what backends send them.
 ///
-/// What the configuration file sets can also be set by variables, such as IM_SERVER_NAME. RUST_LOG sets what is logged.
+/// Variables, such as IM_SERVER_NAME, can set everything that the configuration file sets. RUST_LOG sets what is logged.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// The configuration file; im-server.example.toml shows every key.
-    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
+    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "dev", arg(conflicts_with = "dev"))]
     config: Option<PathBuf>,
 
-    /// Everything in this process, on localhost, with tokens that anybody can mint: to develop clients against.
-    #[arg(long)]
-    dev: bool,
-
-    /// With --dev: listen on this WebSocket port (0: any free one).
-    #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::WEBSOCKET_PORT)]
-    websocket_port: u16,
-
-    /// With --dev: listen on this QUIC port (0: any free one).
-    #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::QUIC_PORT)]
-    quic_port: u16,
+    #[cfg(feature = "dev")]
+    #[command(flatten)]
+    dev: dev::DevArguments,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -44,7 +37,7 @@ type Failure = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging(arguments.dev);
+    start_logging(&arguments);
     raise_descriptor_limit();
     match start(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,19 +49,30 @@ async fn main() -> ExitCode {
 }
 
 async fn start(arguments: &Arguments) -> Result<(), Failure> {
-    // First of all, so that a signal is an orderly end from here on.
+    // First of all, so that a signal leads to an orderly end from here on.
     let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    if arguments.dev { run_dev(arguments, signals).await } else { run(arguments, signals).await }
+    #[cfg(feature = "dev")]
+    if arguments.dev.dev {
+        return dev::run(&arguments.dev, signals).await;
+    }
+    run(arguments, signals).await
 }
 
 /// SIGTERM and SIGINT.
 type Signals = (Signal, Signal);
 
-fn start_logging(dev: bool) {
-    // What the NATS library says at `info`, the server says itself, with the address.
-    let default = if dev { "im_server=debug,im_sdk=info" } else { "info,async_nats=warn" };
+fn start_logging(arguments: &Arguments) {
+    #[cfg(feature = "dev")]
+    let is_dev = arguments.dev.dev;
+    #[cfg(not(feature = "dev"))]
+    let is_dev = {
+        _ = arguments;
+        false
+    };
+    // The server itself logs what the NATS library logs at `info`, with the address.
+    let default = if is_dev { "im_server=debug,im_sdk=info" } else { "info,async_nats=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // Colours are for people: files and collectors get text.
+    // Colours are for people; files and collectors get text.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
@@ -76,13 +80,13 @@ fn start_logging(dev: bool) {
     tracing_subscriber::registry().with(filter).with(may_be_logged).with(lines).init();
 }
 
-/// Whether lines of a target may be logged, whatever RUST_LOG says. The libraries below show what they send and receive where they
-/// are told to say everything, and that is what people write to each other.
+/// Returns whether lines of a target may be logged, whatever RUST_LOG says. At their lowest levels, libraries log the bytes that they
+/// send and receive, which are people's messages.
 fn may_be_logged(target: &str, level: Level) -> bool {
     level <= Level::INFO || target.starts_with("im_server") || target.starts_with("im_sdk")
 }
 
-/// Every connection is a descriptor: take as many as the system lets us have.
+/// Raises the limit of open files as far as the operating system allows: every connection is a descriptor.
 fn raise_descriptor_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "cannot raise the limit of open files");
@@ -91,8 +95,8 @@ fn raise_descriptor_limit() {
 
 async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure> {
     let (mut config, cluster) = file::load(arguments.config.as_ref(), std::env::vars_os())?;
-    for advice in advice(&config).into_iter().chain(fit_descriptors(&mut config)) {
-        tracing::warn!("{advice}");
+    for warning in config_warnings(&config).into_iter().chain(fit_fd_limit(&mut config)) {
+        tracing::warn!("{warning}");
     }
     let cluster = tokio::select! {
         cluster = Cluster::connect_server(cluster) => cluster?,
@@ -105,38 +109,7 @@ async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure>
     .await
 }
 
-async fn run_dev(arguments: &Arguments, signals: Signals) -> Result<(), Failure> {
-    for variable in file::variable_names(std::env::vars_os()) {
-        tracing::warn!(variable, "passed over: variables are for a server without --dev");
-    }
-    let mut config = dev::config()?;
-    config.websocket = Some(([127, 0, 0, 1], arguments.websocket_port).into());
-    config.quic = Some(([127, 0, 0, 1], arguments.quic_port).into());
-    let cluster = Cluster::embedded();
-    let _relay = dev::Relay::start(cluster.clone()).await?;
-    let tokens = ["alice", "bob"].map(|user| UserId::parse(user).map(|user| (dev::token(&user), user)));
-    serve(config, cluster, signals, |server| {
-        for endpoint in server.endpoints() {
-            say(format_args!("endpoint {endpoint}"));
-        }
-        if let Some(fingerprint) = server.certificate_sha256() {
-            say(format_args!("certificate-sha256 {}", hex(&fingerprint)));
-        }
-        for (token, user) in tokens.into_iter().flatten() {
-            say(format_args!("token {user} {}", token.unwrap_or_default()));
-        }
-        say(format_args!("ready"));
-    })
-    .await
-}
-
-/// What `--dev` tells people and scripts, a fact a line.
-#[expect(clippy::print_stdout, reason = "this is the program's output, not its log")]
-fn say(fact: std::fmt::Arguments<'_>) {
-    println!("{fact}");
-}
-
-/// Runs until a signal, then drains.
+/// Serves until a signal, then drains. A second signal expedites the drain, a third one ends the process.
 async fn serve(
     config: ServerConfig,
     cluster: Cluster,
@@ -146,21 +119,21 @@ async fn serve(
     let server = Server::start(config, cluster).await?;
     announce(&server);
     tokio::select! {
-        stopped = server.ended() => return Err(format!("the server has stopped: {stopped:?}").into()),
+        reason = server.ended() => return Err(format!("the server has stopped: {reason:?}").into()),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!(connections = server.connections(), "draining");
-    let enough = CancellationToken::new();
-    let impatient = async {
+    let expedite = CancellationToken::new();
+    let more_signals = async {
         either(&mut terminate, &mut interrupt).await;
-        tracing::warn!("a second signal: who is left is closed at once");
-        enough.cancel();
+        tracing::warn!("second signal: the remaining devices are closed at once");
+        expedite.cancel();
         either(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
-        () = server.shutdown_until(enough.cancelled()) => tracing::info!("stopped"),
-        () = impatient => tracing::warn!("stopped at once by a third signal"),
+        () = server.shutdown_until(expedite.cancelled()) => tracing::info!("stopped"),
+        () = more_signals => tracing::warn!("third signal: stopped at once"),
     }
     Ok(())
 }
@@ -172,8 +145,62 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+#[cfg(feature = "dev")]
+mod dev {
+    //! `im-server --dev`.
+
+    use clap::Args;
+    use data_encoding::HEXLOWER;
+    use im_sdk::{cluster::Cluster, id::UserId};
+    use im_server::{dev, file};
+
+    use super::{Failure, Signals, serve};
+
+    #[derive(Args)]
+    pub(super) struct DevArguments {
+        /// Everything in this process, on localhost, with tokens that anybody can mint: to develop clients against.
+        #[arg(long)]
+        pub(super) dev: bool,
+
+        /// With --dev: listen on this WebSocket port (0: any free one).
+        #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::WEBSOCKET_PORT)]
+        websocket_port: u16,
+
+        /// With --dev: listen on this QUIC port (0: any free one).
+        #[arg(long, value_name = "PORT", requires = "dev", default_value_t = dev::QUIC_PORT)]
+        quic_port: u16,
+    }
+
+    pub(super) async fn run(arguments: &DevArguments, signals: Signals) -> Result<(), Failure> {
+        for variable in file::variable_names(std::env::vars_os()) {
+            tracing::warn!(variable, "variable ignored: variables are for a server without --dev");
+        }
+        let mut config = dev::config()?;
+        config.websocket = Some(([127, 0, 0, 1], arguments.websocket_port).into());
+        config.quic = Some(([127, 0, 0, 1], arguments.quic_port).into());
+        let cluster = Cluster::embedded();
+        let _relay = dev::Relay::start(cluster.clone()).await?;
+        let tokens = ["alice", "bob"].map(|user| UserId::parse(user).map(|user| (dev::token(&user), user)));
+        serve(config, cluster, signals, |server| {
+            for endpoint in server.endpoints() {
+                print(format_args!("endpoint {endpoint}"));
+            }
+            if let Some(fingerprint) = server.certificate_sha256() {
+                print(format_args!("certificate-sha256 {}", HEXLOWER.encode(&fingerprint)));
+            }
+            for (token, user) in tokens.into_iter().flatten() {
+                print(format_args!("token {user} {}", token.unwrap_or_default()));
+            }
+            print(format_args!("ready"));
+        })
+        .await
+    }
+
+    /// Prints a fact for people and scripts, one a line.
+    #[expect(clippy::print_stdout, reason = "this is the program's output, not its log")]
+    fn print(fact: std::fmt::Arguments<'_>) {
+        println!("{fact}");
+    }
 }
 
 #[cfg(test)]

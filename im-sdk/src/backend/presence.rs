@@ -129,7 +129,7 @@ impl Im {
     /// [`PresenceError`]. Repeating it does no harm.
     pub async fn unwatch(&self, watcher: &UserId, user: &UserId) -> Result<(), PresenceError> {
         let channels = vec![ChannelId::presence_of(user).to_string()];
-        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), ..pb::Channels::default() };
+        let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), ..pb::Channels::default() };
         let devices = self.locate(std::slice::from_ref(watcher), |_| true).await?;
         let left = self.deliver(devices, |_| pb::record::Effect::Leave(watched.clone())).await;
         match left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {

@@ -185,7 +185,11 @@ impl Im {
 
 /// The channel, as one that devices join by themselves.
 pub(super) fn in_room(channel: &ChannelId) -> pb::Channels {
-    pb::Channels { channels: vec![channel.to_string()], way: pb::Way::Room.into(), ..pb::Channels::default() }
+    pb::Channels {
+        channels: vec![channel.to_string()],
+        kind: pb::JoinKind::Room.into(),
+        ..pb::Channels::default()
+    }
 }
 
 fn left_frame(channel: &ChannelId, cause: pb::RoomLeftCause, reason: &str) -> bytes::Bytes {

@@ -1,177 +1,163 @@
-//! One life of a server, under one id: bind, register, run; its end is in `end.rs`.
+//! One run of a server, under one id: it binds, registers and serves. `shutdown.rs` ends it.
 
-use std::{
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use im_proto::pb;
 use im_sdk::{
     cluster::{BusError, Cluster, Publication, Subscription},
     id::{InvalidId, ServerId},
 };
+use parking_lot::Mutex;
 use prost::Message as _;
 use rand::RngExt as _;
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
+use tokio_util::task::TaskTracker;
 
-use super::{StartError, Stopped, end};
+use super::{StartError, failover, lease, route_audit, shutdown, sweep};
 use crate::{
-    acks::{self, Acks},
-    answers::{self, Answers},
-    arrivals::Arrivals,
-    audit, back_ends,
-    broadcast::{self, Broadcasts},
-    channels::{self, Channels},
     config::ServerConfig,
-    deliver,
-    haste::Haste,
-    hints::{self, SyncHints},
-    isolation::{self, Isolation},
-    lease,
-    listen::{Addresses, Listeners},
-    occurrences::Throttles,
-    presence::{self, Presences},
-    registry::Registry,
-    requests::{self, Requests},
-    rollback::{self, Past},
-    shared::Shared,
-    signals::{self, Signals},
-    strangers::Strangers,
-    sync::{self, Syncs},
-    tls::Identity,
-    upstream::{self, Upstream},
+    context::{ServerContext, StoreEpoch},
+    downstream::{Downstream, DownstreamQueues},
+    lifecycle::{Lifecycle, StopReason},
+    logging::{rejections::RejectionLog, throttle::LogThrottles},
+    registry::{Registry, admission::Admission},
+    transport::{Addresses, Listeners, tls::Identity},
+    upstream::{Upstream, UpstreamQueues, backend_watch},
 };
 
-/// How long what a server says to itself may take.
-const FIRST_ENVELOPE: Duration = Duration::from_secs(5);
+/// How long the server's first probe may take to come back.
+const FIRST_ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module's description. Dropped, it closes its devices and waits for nothing.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) shared: Arc<Shared>,
+    pub(super) context: Arc<ServerContext>,
     pub(super) addresses: Addresses,
     lease: JoinHandle<()>,
-    deliver: JoinHandle<()>,
-    pub(super) channels: JoinHandle<()>,
+    dispatch: JoinHandle<()>,
+    pub(super) channel_routes: JoinHandle<()>,
     pub(super) presences: JoinHandle<()>,
     pub(super) accepting: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
 impl Run {
-    /// Begins one, after the one of which `past` tells.
+    /// Begins a run, which goes on from `epoch` if it replaces another one.
     pub(super) async fn begin(
         config: ServerConfig,
         cluster: Cluster,
         identity: Option<&Identity>,
-        past: Option<&Past>,
+        epoch: Option<&StoreEpoch>,
     ) -> Result<Self, StartError> {
         let id = server_id(&config)?;
         let listeners = Listeners::bind(&config, identity)?;
         let subscription = subscribe(&cluster, &id).await?;
-        let (upstream, publishes) = Upstream::new();
-        let (syncs, sync_queue) = Syncs::new();
-        let (requests, request_queue) = Requests::new(&id);
-        let (channels, changes) = Channels::new();
-        let (acks, ack_queue) = Acks::new();
-        let (answers, answer_queue) = Answers::new();
-        let (signals, signal_queue) = Signals::new();
-        let (presences, presence_queue) = Presences::new(config.presence_delay);
-        let (broadcasts, broadcast_queue) = Broadcasts::new();
-        let shared = Arc::new(Shared {
-            id,
-            strangers: Strangers::default(),
-            throttles: Throttles::default(),
-            back_ends: Arc::default(),
-            arrivals: Arc::new(Arrivals::new(&config.limits)),
-            registry: Arc::new(Registry::new(config.limits.max_connections, rand::rng().random())),
-            upstream,
-            syncs,
-            hints: SyncHints::default(),
-            requests,
-            channels,
-            acks,
-            answers,
-            signals,
-            presences,
-            broadcasts,
-            endpoints: listeners.endpoints(&config),
-            tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
-            leaving_channels: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-            drain_announced: AtomicBool::new(false),
-            haste: Haste::default(),
-            leased_until: Mutex::new(Instant::now()),
-            past: Mutex::default(),
-            isolation: Isolation::new(),
-            lease_lost: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            why_ended: OnceLock::new(),
-            config,
-            cluster,
-        });
-        rollback::begin(&shared, past).await?;
-        register(&shared).await?;
-        let deliver = tokio::spawn(deliver(Arc::clone(&shared), subscription));
-        let channels = tokio::spawn(channels::keep(Arc::clone(&shared), changes));
-        let forward = upstream::forward(shared.cluster.clone(), shared.id.clone(), publishes);
-        let presences = tokio::spawn(presence::forward(shared.cluster.clone(), presence_queue));
-        let lease = tokio::spawn(keep_lease(Arc::clone(&shared)));
-        let forward_syncs = sync::forward(
-            shared.cluster.clone(),
-            shared.id.clone(),
-            Arc::clone(&shared.back_ends),
-            sync_queue,
+        let endpoints = listeners.endpoints(&config);
+        let (context, upstream_queues, downstream_queues) = build(id, config, cluster, endpoints);
+        failover::begin(&context, epoch).await?;
+        register(&context).await?;
+
+        let dispatch = tokio::spawn(dispatch(Arc::clone(&context), subscription));
+        let backends = &context.upstream.backends;
+        let upstream = upstream_queues.spawn(&context.cluster, &context.id, backends);
+        let downstream = downstream_queues.spawn(&context.downstream);
+        let lease = tokio::spawn(keep_lease(Arc::clone(&context)));
+        let watch = backend_watch::run(
+            Arc::clone(backends),
+            context.cluster.clone(),
+            context.id.clone(),
+            context.lifecycle.stopped.clone(),
         );
-        let forward_requests = requests::forward(shared.cluster.clone(), shared.id.clone(), request_queue);
-        let others = vec![
-            tokio::spawn(forward),
-            tokio::spawn(forward_syncs),
-            tokio::spawn(forward_requests),
-            tokio::spawn(acks::forward(shared.cluster.clone(), ack_queue)),
-            tokio::spawn(answers::forward(shared.cluster.clone(), answer_queue)),
-            tokio::spawn(signals::forward(shared.cluster.clone(), signal_queue)),
-            tokio::spawn(broadcast::run(Arc::clone(&shared), broadcast_queue)),
-            tokio::spawn(lease::sweep(Arc::clone(&shared))),
-            tokio::spawn(audit::run(Arc::clone(&shared))),
-            tokio::spawn(rollback::watch(Arc::clone(&shared))),
-            tokio::spawn(back_ends::watch(Arc::clone(&shared))),
-            tokio::spawn(isolation::watch(Arc::clone(&shared))),
-            tokio::spawn(hints::run(Arc::clone(&shared))),
+        let mut others = vec![
+            tokio::spawn(watch),
+            tokio::spawn(sweep::run(Arc::clone(&context))),
+            tokio::spawn(route_audit::run(Arc::clone(&context))),
+            tokio::spawn(failover::watch(Arc::clone(&context))),
         ];
-        let (addresses, accepting) = listeners.accept(&shared);
-        Ok(Self { shared, addresses, lease, deliver, channels, presences, accepting, others })
+        others.extend(upstream.lanes);
+        others.extend(downstream.others);
+        let (addresses, accepting) = listeners.accept(&context);
+        Ok(Self {
+            context,
+            addresses,
+            lease,
+            dispatch,
+            channel_routes: downstream.channel_routes,
+            presences: upstream.presences,
+            accepting,
+            others,
+        })
     }
+}
+
+/// Builds the context and the queues of its tasks.
+fn build(
+    id: ServerId,
+    config: ServerConfig,
+    cluster: Cluster,
+    endpoints: Vec<String>,
+) -> (Arc<ServerContext>, UpstreamQueues, DownstreamQueues) {
+    let (upstream, upstream_queues) = Upstream::new(config.presence_delay);
+    let upstream = Arc::new(upstream);
+    let registry = Arc::new(Registry::new(config.limits.max_connections, rand::rng().random()));
+    let lifecycle = Arc::new(Lifecycle::new());
+    let throttles = Arc::<LogThrottles>::default();
+    let (downstream, downstream_queues) = Downstream::new(
+        id.clone(),
+        &config,
+        cluster.clone(),
+        Arc::clone(&registry),
+        Arc::clone(&upstream),
+        Arc::clone(&lifecycle),
+        Arc::clone(&throttles),
+    );
+    let context = ServerContext {
+        id,
+        admission: Arc::new(Admission::new(&config.limits)),
+        config,
+        cluster,
+        registry,
+        upstream,
+        downstream: Arc::new(downstream),
+        lifecycle,
+        rejections: RejectionLog::default(),
+        throttles,
+        endpoints,
+        tasks: TaskTracker::new(),
+        store_epoch: Mutex::default(),
+    };
+    (Arc::new(context), upstream_queues, downstream_queues)
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.shared.draining.cancel();
-        self.shared.stopped.cancel();
+        self.context.lifecycle.draining.cancel();
+        self.context.lifecycle.stopped.cancel();
         self.lease.abort();
-        self.deliver.abort();
-        self.channels.abort();
+        self.dispatch.abort();
+        self.channel_routes.abort();
         // Not `presences`: it ends with the last session, whose route is released.
         self.accepting.iter().chain(&self.others).for_each(JoinHandle::abort);
-        end::close_all(&self.shared.registry.all());
+        shutdown::close_all(&self.context.registry.all());
     }
 }
 
-/// Keeps the lease; without it the run is over.
-async fn keep_lease(shared: Arc<Shared>) {
-    lease::keep(Arc::clone(&shared)).await;
-    if !shared.stopped.is_cancelled() {
-        shared.lease_lost.cancel();
-        shared.end(Stopped::LeaseLost);
+/// Keeps the lease. Without it the run is over.
+async fn keep_lease(context: Arc<ServerContext>) {
+    lease::keep(Arc::clone(&context)).await;
+    if !context.lifecycle.stopped.is_cancelled() {
+        context.lifecycle.lease_lost.cancel();
+        context.lifecycle.end(StopReason::LeaseLost);
     }
 }
 
-/// Delivers; when nothing can come any more, the run is over.
-async fn deliver(shared: Arc<Shared>, subscription: Subscription) {
-    deliver::run(Arc::clone(&shared), subscription).await;
-    shared.end(Stopped::BusClosed);
+/// Dispatches what arrives. When nothing can arrive any more, the run is over.
+async fn dispatch(context: Arc<ServerContext>, subscription: Subscription) {
+    Arc::clone(&context.downstream).run(subscription).await;
+    context.lifecycle.end(StopReason::BusClosed);
 }
 
 fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
@@ -180,32 +166,32 @@ fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
     ServerId::parse(&format!("{}-{incarnation}", config.name))
 }
 
-/// Subscribes to the server's subject, and waits until something came in on it: the first device's back end may be quicker
-/// than the subscription, and would take the server for dead.
+/// Subscribes to the server's subject, and waits until something has arrived on it: the first device's backend may be quicker than the
+/// subscription, and would take the server for dead.
 async fn subscribe(cluster: &Cluster, id: &ServerId) -> Result<Subscription, StartError> {
     let subject = cluster.names().server(id);
     let mut subscription = cluster.bus().subscribe(subject.clone()).await?;
-    let nothing = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
+    let probe = pb::Envelope { publisher: id.to_string(), ..pb::Envelope::default() };
     let publication =
-        Publication { subject: subject.clone(), return_to: None, payload: nothing.encode_to_vec().into() };
+        Publication { subject: subject.clone(), return_to: None, payload: probe.encode_to_vec().into() };
     let first = async {
         cluster.bus().publish(publication).await?;
         subscription.next().await.ok_or(BusError::Closed)
     };
-    match timeout(FIRST_ENVELOPE, first).await {
+    match timeout(FIRST_ENVELOPE_TIMEOUT, first).await {
         Ok(first) => first.map(|_| subscription).map_err(StartError::from),
         Err(_) => Err(StartError::Deaf(subject)),
     }
 }
 
-async fn register(shared: &Shared) -> Result<(), StartError> {
-    let info = pb::ServerInfo { endpoints: shared.endpoints.clone(), ..Default::default() };
-    let routes = shared.cluster.routes();
+async fn register(context: &ServerContext) -> Result<(), StartError> {
+    let info = pb::ServerInfo { endpoints: context.endpoints.clone(), ..Default::default() };
+    let routes = context.cluster.routes();
     let asked = Instant::now();
-    if routes.lease_server(&shared.id, &info, shared.config.lease, true).await? {
-        shared.set_leased_until(asked + shared.config.lease);
-        lease::sample_clock(shared).await;
+    if routes.lease_server(&context.id, &info, context.config.lease, true).await? {
+        context.lifecycle.set_leased_until(asked + context.config.lease);
+        lease::sample_clock(context).await;
         return Ok(());
     }
-    Err(StartError::IdTaken(shared.id.clone()))
+    Err(StartError::IdTaken(context.id.clone()))
 }

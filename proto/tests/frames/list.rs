@@ -162,11 +162,11 @@ pub(crate) fn messages() -> Vec<Vector> {
         message("record.leave", record(Effect::Leave(channels()))),
         message(
             "record.join.watch",
-            record(Effect::Join(pb::Channels { way: pb::Way::Watch.into(), only: true, ..channels() })),
+            record(Effect::Join(pb::Channels { kind: pb::JoinKind::Watch.into(), only: true, ..channels() })),
         ),
         message(
             "record.leave.room",
-            record(Effect::Leave(pb::Channels { way: pb::Way::Room.into(), ..channels() })),
+            record(Effect::Leave(pb::Channels { kind: pb::JoinKind::Room.into(), ..channels() })),
         ),
         message(
             "record.leave.pass",

@@ -164,7 +164,7 @@ impl<H: Handler> Requests<H> {
             .await
             .map_err(HandlerFailed::refused)?;
         let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
-        let watched = pb::Channels { channels, way: pb::Way::Watch.into(), only: true, pass: 0 };
+        let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), only: true, pass: 0 };
         if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(watched)).await {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));

@@ -66,7 +66,7 @@ async fn dev_relays_between_those_whose_tokens_it_prints() {
     let trust = Trust::sha256_hex(&told("certificate-sha256 ")[0]).unwrap();
     relay(&endpoints, &trust, &told("token alice ")[0], &told("token bob ")[0]).await;
     // It has no configuration, and says so.
-    let passed_over: Vec<_> = output.lines().filter(|line| line.contains("passed over")).collect();
+    let passed_over: Vec<_> = output.lines().filter(|line| line.contains("variable ignored")).collect();
     assert!(matches!(passed_over[..], [one] if one.contains("IM_SERVER_NAME")), "{output}");
     ends_well(program).await;
 }

@@ -104,7 +104,7 @@ async fn that_no_back_end_listens_is_said_once_and_when_it_is_over() {
             im_tests::stack::StackServer::Process(server) => server.output().matches(something).count(),
             im_tests::stack::StackServer::Embedded(_) => log.lines(something).len(),
         };
-        let (gone, back) = ("no back end is listening: what devices", "a back end is listening again");
+        let (gone, back) = ("no back end is listening: publishes", "a back end is listening again");
         // Nobody publishes or asks: its sync alone is lost.
         let mut raws = Vec::new();
         for number in 0..5 {
@@ -163,7 +163,7 @@ async fn a_plain_port_answers_http_and_tls() {
     let reason = told(&stack, &endpoint.replace("ws://", "wss://"), token("alice")).await;
     assert!(reason.contains("does not speak TLS"), "{reason}");
     assert!(start.elapsed() < Duration::from_secs(4), "it waited for its whole time");
-    wait_for_line(&log, "a TLS handshake came to the WebSocket port").await;
+    wait_for_line(&log, "TLS handshake on the plain WebSocket port").await;
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_port_with_tls_answers_who_has_none() {
     let endpoint = stack.servers[0].endpoint(Via::WebSocket);
     let answer = ask(address(&endpoint), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("wss://"), "{answer}");
-    wait_for_line(&log, "a request without TLS came to the WebSocket port").await;
+    wait_for_line(&log, "plain HTTP on the WebSocket port").await;
     let reason = told(&stack, &endpoint.replace("wss://", "ws://"), token("alice")).await;
     assert!(reason.contains("400") && reason.contains("wss://"), "{reason}");
     // And those who are right get in.

@@ -132,7 +132,7 @@ async fn the_end_of_a_server_can_be_asked_for_again() {
     cluster.routes().end_server_lease(server.id()).await.unwrap();
     for _ in 0..2 {
         let stopped = timeout(PATIENCE, server.stopped()).await.unwrap();
-        assert_eq!(stopped, im_server::Stopped::LeaseLost);
+        assert_eq!(stopped, im_server::StopReason::LeaseLost);
     }
 }
 

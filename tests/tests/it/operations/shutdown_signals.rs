@@ -126,11 +126,11 @@ async fn a_third_signal_stops_at_once() {
     // Else the second one would be enough.
     stack.services().unwrap().redis.stop();
     server.ask_to_end();
-    server.wait_for_log("a second signal").await;
+    server.wait_for_log("second signal").await;
     server.ask_to_end();
     server.exited(HURRIED).await;
     let output = server.output();
-    assert!(output.contains("a third signal"), "{output}");
+    assert!(output.contains("third signal"), "{output}");
     stack.services().unwrap().redis.resume();
 }
 

@@ -77,8 +77,8 @@ impl Sync {
     /// Has the connection watch those of some users whose presence it may see, and nobody else.
     pub(super) async fn watch_only(&self, visible: &[UserId]) -> Result<(), SyncError> {
         let channels = visible.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
-        let way = pb::Way::Watch.into();
-        self.ask(Effect::Join(pb::Channels { channels, way, only: true, pass: 0 })).await
+        let kind = pb::JoinKind::Watch.into();
+        self.ask(Effect::Join(pb::Channels { channels, kind, only: true, pass: 0 })).await
     }
 
     /// The channels that the device has a cursor of, and the user is no member of. The connection is in none of them.

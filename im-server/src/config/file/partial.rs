@@ -1,0 +1,111 @@
+//! What has been read so far, and what it comes to.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
+
+use im_sdk::{cluster::ClusterConfig, token::TokenVerifier};
+
+use super::{
+    FileError, Origin,
+    auth::Auth,
+    keys::{Key, variable},
+};
+use crate::config::{InvalidConfig, ServerConfig, TlsConfig, check_cluster};
+
+/// What has been read so far. Holds secrets: not `Debug`.
+pub(super) struct PartialConfig {
+    /// Without its name and what verifies tokens.
+    pub(super) server: ServerConfig,
+    pub(super) cluster: ClusterConfig,
+    pub(super) name: Option<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) private_key: Option<PathBuf>,
+    pub(super) auth: Auth,
+    /// Where keys got their values, by their paths.
+    origins: HashMap<String, Origin>,
+    sections: HashSet<String>,
+}
+
+impl PartialConfig {
+    pub(super) fn new() -> Self {
+        Self {
+            server: ServerConfig::new(String::new(), TokenVerifier::new("", "", [])),
+            cluster: ClusterConfig::new::<[String; 0], [String; 0]>([], []),
+            name: None,
+            certificate: None,
+            private_key: None,
+            auth: Auth::default(),
+            origins: HashMap::new(),
+            sections: HashSet::new(),
+        }
+    }
+
+    /// Remembers where a key got its value.
+    pub(super) fn came_from(&mut self, key: &Key, origin: Origin) {
+        self.open(key.section);
+        self.origins.insert(key.path(), origin);
+    }
+
+    /// Remembers that a section is there.
+    pub(super) fn open(&mut self, section: &str) {
+        self.sections.insert(section.to_owned());
+    }
+
+    /// Puts it together, and checks that it makes sense.
+    pub(super) fn finish(mut self) -> Result<(ServerConfig, ClusterConfig), FileError> {
+        self.server.name = required(self.name.take(), "server", "name")?;
+        self.server.verifier = std::mem::take(&mut self.auth).verifier()?.into();
+        self.server.tls = match (self.certificate.take(), self.private_key.take()) {
+            (Some(certificate), Some(key)) => TlsConfig::Files { certificate, key },
+            (None, None) => TlsConfig::SelfSigned,
+            _ => return contradiction("tls.certificate and tls.key go together: set both"),
+        };
+        self.check_listeners()?;
+        self.server.check().map_err(|source| self.invalid(source))?;
+        self.check_cluster()?;
+        Ok((self.server, self.cluster))
+    }
+
+    fn check_listeners(&self) -> Result<(), FileError> {
+        for (section, listen) in [("websocket", self.server.websocket), ("quic", self.server.quic)] {
+            if listen.is_none() && self.sections.contains(section) {
+                return Err(missing(section, "listen"));
+            }
+        }
+        if self.server.websocket.is_none() && self.server.quic.is_none() {
+            return contradiction(
+                "the server has no address to listen on: set websocket.listen or quic.listen",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_cluster(&self) -> Result<(), FileError> {
+        for (key, addresses) in [("redis", &self.cluster.redis), ("nats", &self.cluster.nats)] {
+            if addresses.is_empty() {
+                return Err(missing("cluster", key));
+            }
+        }
+        check_cluster(&self.cluster).map_err(|source| self.invalid(source))
+    }
+
+    fn invalid(&self, source: InvalidConfig) -> FileError {
+        let origin = self.origins.get(source.key()).cloned().unwrap_or(Origin::Default);
+        FileError::Config { source, origin }
+    }
+}
+
+/// What must be set.
+pub(super) fn required<T>(value: Option<T>, section: &str, name: &str) -> Result<T, FileError> {
+    value.ok_or_else(|| missing(section, name))
+}
+
+fn missing(section: &str, name: &str) -> FileError {
+    FileError::Missing { key: format!("{section}.{name}"), variable: variable(section, name) }
+}
+
+pub(super) fn contradiction<T>(what: impl Into<String>) -> Result<T, FileError> {
+    Err(FileError::Contradiction(what.into()))
+}

@@ -1,0 +1,65 @@
+//! The transport of a session: frames in, batches of frames out, and a close that the device gets to read.
+
+use std::{
+    future::Future,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use im_proto::{close::CloseCode, frame::FrameError};
+
+use crate::registry::{frame_batch::FrameBatch, outbox::Close};
+
+/// How long a closing connection may take to hand over its last frames and its close code.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// A framed connection to one device.
+pub(crate) trait Transport: Send {
+    /// Receives the next frame, without its length prefix. `None` means that the device has closed.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, TransportError>>;
+
+    /// Writes all of `batch` and flushes. Ready when nothing is left to do.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut FrameBatch,
+    ) -> Poll<Result<(), TransportError>>;
+
+    /// Sets the largest frame from here on.
+    fn set_frame_limit(&mut self, bytes: usize);
+
+    /// Closes with a code and waits, at most [`LINGER`], until the device has it. The rest of a message that was begun, in `batch`,
+    /// goes first. `None` means that the device has closed or is gone; it still gets an answer that the protocol owes it.
+    fn close(self, close: Option<Close>, batch: FrameBatch) -> impl Future<Output = ()> + Send;
+}
+
+/// Why a transport cannot go on.
+#[derive(Debug)]
+pub(crate) enum TransportError {
+    /// The transport is gone, and nobody is there to be told.
+    Lost,
+    /// The device broke the protocol or a limit, and is told so.
+    Refused(Close),
+}
+
+impl TransportError {
+    pub(crate) fn protocol(reason: impl Into<String>) -> Self {
+        Self::Refused(Close::new(CloseCode::ProtocolError, reason))
+    }
+
+    /// The device sent more, before it was let in, than there is room for.
+    pub(crate) fn admission_full() -> Self {
+        Self::Refused(Close::new(CloseCode::Overloaded, "devices that are not let in yet hold too much"))
+    }
+}
+
+impl From<FrameError> for TransportError {
+    fn from(error: FrameError) -> Self {
+        let code = match error {
+            FrameError::TooLarge { .. } => CloseCode::FrameTooLarge,
+            _ => CloseCode::ProtocolError,
+        };
+        Self::Refused(Close::new(code, error.to_string()))
+    }
+}

@@ -1,0 +1,96 @@
+//! The phases of a server's run: it holds a lease, drains, has stopped, or has ended because nothing reaches its devices any more.
+//! Tasks wait for the tokens; nothing here does anything by itself.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// Why a server does not run any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Its lease ran out, so its devices counted as offline. [`Server::start_replacing`] starts a new one, which gets a new id.
+    ///
+    /// [`Server::start_replacing`]: crate::Server::start_replacing
+    LeaseLost,
+    /// It alone could not reach Redis or the bus, while others could. Start a new one in the same way.
+    Isolated,
+    /// The bus is closed for good.
+    BusClosed,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    /// Cancelled when no new connections are taken.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when the routes of channels are to be removed.
+    pub(crate) leaving_channels: CancellationToken,
+    /// Cancelled when everything is over.
+    pub(crate) stopped: CancellationToken,
+    /// Cancelled when the route store has said that the lease is over.
+    pub(crate) lease_lost: CancellationToken,
+    /// Cancelled when nothing reaches this server's devices any more.
+    pub(crate) ended: CancellationToken,
+    end_reason: OnceLock<StopReason>,
+    drain_announced: AtomicBool,
+    /// The time until which the lease surely runs, by a clock that goes on while the process is frozen.
+    leased_until: Mutex<Instant>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new() -> Self {
+        Self {
+            draining: CancellationToken::new(),
+            leaving_channels: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+            lease_lost: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            end_reason: OnceLock::new(),
+            drain_announced: AtomicBool::new(false),
+            leased_until: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Returns whether this server may still write routes. Without its lease, it could overwrite those that others own.
+    pub(crate) fn holds_lease(&self) -> bool {
+        Instant::now() < *self.leased_until.lock()
+    }
+
+    pub(crate) fn set_leased_until(&self, until: Instant) {
+        *self.leased_until.lock() = until;
+    }
+
+    /// Returns for how long the lease has been over, or `None` while it runs.
+    pub(crate) fn without_lease_for(&self) -> Option<Duration> {
+        let until = *self.leased_until.lock();
+        Instant::now().checked_duration_since(until)
+    }
+
+    /// Notes that nothing reaches this server's devices any more. The first reason stays.
+    pub(crate) fn end(&self, reason: StopReason) {
+        let _ = self.end_reason.set(reason);
+        self.ended.cancel();
+    }
+
+    /// Returns why the run has ended, once `ended` is cancelled.
+    pub(crate) fn end_reason(&self) -> StopReason {
+        self.end_reason.get().copied().unwrap_or(StopReason::LeaseLost)
+    }
+
+    /// Returns whether the route store knows that this server drains.
+    pub(crate) fn drain_announced(&self) -> bool {
+        self.drain_announced.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_drain_announced(&self, announced: bool) {
+        self.drain_announced.store(announced, Ordering::Relaxed);
+    }
+}

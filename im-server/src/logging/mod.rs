@@ -1,0 +1,4 @@
+//! Log lines that others can cause.
+
+pub(crate) mod rejections;
+pub(crate) mod throttle;

@@ -1,0 +1,113 @@
+//! A lane onto the bus: a bounded queue that is entered without waiting, and the task that publishes what has queued up.
+//!
+//! All lanes work alike. They differ in their [`Encoder`]: how many messages share a publication, and what it looks like.
+
+use std::sync::Arc;
+
+use im_sdk::cluster::{Cluster, Publication};
+
+use super::byte_queue::{self, Capacity, Permit};
+use crate::registry::users::{QueueShare, User};
+
+/// Turns the messages of one lane into publications of the bus.
+pub(crate) trait Encoder: Send + 'static {
+    /// One message in the lane.
+    type Message: Send + 'static;
+
+    /// The lane's name in the log.
+    const LANE: &'static str;
+
+    /// How much may wait in the lane.
+    const CAPACITY: Capacity;
+
+    /// The most messages that share a publication.
+    const MAX_BATCH: usize;
+
+    /// Encodes the messages, of which there are at most [`Self::MAX_BATCH`], as one publication.
+    ///
+    /// Returns `None` if there is nothing to publish.
+    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Publication>;
+}
+
+/// The entrance of a lane.
+#[derive(Debug)]
+pub(crate) struct Lane<M> {
+    queue: byte_queue::Sender<Queued<M>>,
+}
+
+/// The exit of a lane.
+#[derive(Debug)]
+pub(crate) struct Outgoing<E: Encoder> {
+    pub(super) queue: byte_queue::Receiver<Queued<E::Message>>,
+}
+
+/// A message in a lane.
+#[derive(Debug)]
+pub(crate) struct Queued<M> {
+    pub(super) message: M,
+    /// The user's share of what waits for the bus. Messages of the server itself belong to no user.
+    _share: Option<QueueShare>,
+}
+
+/// Room for one message. Dropped unused, the room is free again.
+#[derive(Debug)]
+pub(crate) struct LanePermit<'a, M> {
+    permit: Permit<'a, Queued<M>>,
+    share: QueueShare,
+}
+
+/// Creates a lane.
+pub(crate) fn lane<E: Encoder>() -> (Lane<E::Message>, Outgoing<E>) {
+    let (sender, queue) = byte_queue::channel(E::CAPACITY);
+    (Lane { queue: sender }, Outgoing { queue })
+}
+
+impl<M> Lane<M> {
+    /// Reserves room for a message of this size.
+    ///
+    /// Returns `None` if the lane is full, or the user's share of all lanes.
+    pub(crate) fn try_reserve(&self, user: &Arc<User>, bytes: usize) -> Option<LanePermit<'_, M>> {
+        let share = user.try_queue(bytes)?;
+        let permit = self.queue.try_reserve(bytes)?;
+        Some(LanePermit { permit, share })
+    }
+
+    /// Queues a user's message. Returns `false` if there is no room.
+    pub(crate) fn try_send(&self, user: &Arc<User>, message: M, bytes: usize) -> bool {
+        self.try_reserve(user, bytes).map(|permit| permit.send(message)).is_some()
+    }
+
+    /// Queues a message of the server itself. Returns `false` if there is no room.
+    pub(crate) fn try_send_own(&self, message: M, bytes: usize) -> bool {
+        self.queue.try_send(Queued { message, _share: None }, bytes)
+    }
+}
+
+impl<M> LanePermit<'_, M> {
+    pub(crate) fn send(self, message: M) {
+        self.permit.send(Queued { message, _share: Some(self.share) });
+    }
+}
+
+impl<E: Encoder> Outgoing<E> {
+    /// Publishes what has queued up, as many messages at once as fit. Ends when the lane's entrance is gone.
+    pub(crate) async fn run(mut self, cluster: Cluster, encoder: E) {
+        let mut batch = Vec::new();
+        while self.queue.recv_batch(&mut batch, E::MAX_BATCH).await {
+            let Some(publication) = encoder.encode(batch.drain(..).map(|queued| queued.message)) else {
+                continue;
+            };
+            if let Err(error) = cluster.bus().publish(publication).await {
+                tracing::warn!(lane = E::LANE, %error, "cannot publish to the bus");
+            }
+        }
+    }
+
+    /// Takes the next publication's messages.
+    #[cfg(test)]
+    pub(super) async fn next_batch(&mut self) -> Vec<E::Message> {
+        let mut batch = Vec::new();
+        self.queue.recv_batch(&mut batch, E::MAX_BATCH).await;
+        batch.into_iter().map(|queued| queued.message).collect()
+    }
+}

@@ -1,0 +1,179 @@
+//! Devices' requests on their way to the backends, and those that wait for their responses.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use im_proto::{
+    limits::MAX_INFLIGHT_REQUESTS,
+    pb::{self, RefusalKind},
+};
+use im_sdk::{
+    cluster::{Publication, Subject},
+    id::{ConnectionId, ServerId},
+};
+use prost::Message as _;
+
+use super::{
+    byte_queue::Capacity,
+    lane::{Encoder, Lane, LanePermit, Outgoing, lane},
+    pending::{AdmitError, PendingRequests},
+    refusal::{self, RETRY_MS},
+};
+use crate::registry::connection::Connection;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    lane: Lane<(Arc<Connection>, Bytes)>,
+    pending: PendingRequests,
+}
+
+type Permit<'a> = LanePermit<'a, (Arc<Connection>, Bytes)>;
+
+impl Requests {
+    pub(crate) fn new() -> (Self, Outgoing<RequestEncoder>) {
+        let (lane, outgoing) = lane();
+        (Self { lane, pending: PendingRequests::new(|connection| &connection.pending_requests) }, outgoing)
+    }
+
+    /// Queues a device's `Request`, or tells the device why not. Never waits.
+    ///
+    /// A number that is pending already is the same request, sent again by an impatient device: it gets the one response.
+    pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, request: Bytes) {
+        match self.admit(connection, number, request.len()) {
+            Ok(Some(permit)) => permit.send((Arc::clone(connection), request)),
+            Ok(None) => {}
+            Err((kind, reason)) => {
+                connection.outbox.try_push(refusal::of_request(number, kind, reason, RETRY_MS));
+            }
+        }
+    }
+
+    /// Returns `None` if the request is pending already.
+    fn admit(
+        &self,
+        connection: &Arc<Connection>,
+        number: u64,
+        bytes: usize,
+    ) -> Result<Option<Permit<'_>>, (RefusalKind, &'static str)> {
+        // First: a repetition must not be refused while the first one may yet be answered.
+        if self.pending.contains(connection, number) {
+            return Ok(None);
+        }
+        let full = (RefusalKind::Unavailable, "the way to the back ends is full");
+        let permit = self.lane.try_reserve(connection.user_state(), bytes).ok_or(full)?;
+        let span = tracing::debug_span!(
+            "request",
+            user = %connection.user,
+            terminal = ?connection.device.terminal,
+            connection = %connection.id,
+            number
+        );
+        match self.pending.admit(connection, number, MAX_INFLIGHT_REQUESTS as u32, span) {
+            Ok(()) => Ok(Some(permit)),
+            Err(AdmitError::Duplicate) => Ok(None),
+            Err(AdmitError::TooMany) => {
+                Err((RefusalKind::TooMany, "too many requests wait for their responses"))
+            }
+        }
+    }
+
+    /// Returns whether a request of this number waits for its response. Only the connection's own session may call this.
+    pub(crate) fn is_pending(&self, connection: &Connection, number: u64) -> bool {
+        self.pending.contains(connection, number)
+    }
+
+    /// Tells a device that its user asks too often.
+    pub(crate) fn refuse(&self, connection: &Connection, number: u64, retry_after_ms: u32) {
+        let reason = "the user's devices ask too often, or for too much";
+        connection.outbox.try_push(refusal::of_request(number, RefusalKind::TooMany, reason, retry_after_ms));
+    }
+
+    /// Passes a backend's response on, unless the device was told something else meanwhile.
+    pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::RequestAnswer) {
+        self.pending.answer(connection, answer.number, answer.frames);
+    }
+
+    /// Refuses all pending requests, because no backend listens. As with publishes, the bus does not tell which one it could not
+    /// deliver; a device whose request was taken all the same asks again.
+    pub(crate) fn no_backend(&self) {
+        self.pending.answer_all(|number| unavailable(number, "no back end is listening"));
+    }
+
+    /// Refuses the requests that have been pending for longer than this.
+    pub(crate) fn expire(&self, timeout: Duration) {
+        self.pending.answer_older(timeout, |number| unavailable(number, "no back end answered in time"));
+    }
+
+    /// Forgets a connection that is gone.
+    pub(crate) fn forget(&self, connection: &Connection) {
+        self.pending.forget(connection);
+    }
+}
+
+fn unavailable(number: u64, reason: &str) -> Bytes {
+    refusal::of_request(number, RefusalKind::Unavailable, reason, RETRY_MS)
+}
+
+/// Encodes requests, one at a time. Those that nobody takes come back to `own`.
+#[derive(Debug)]
+pub(crate) struct RequestEncoder {
+    pub(super) server: ServerId,
+    pub(super) subject: Subject,
+    pub(super) own: Subject,
+}
+
+impl Encoder for RequestEncoder {
+    type Message = (Arc<Connection>, Bytes);
+    const LANE: &'static str = "request";
+    /// Most are of some hundred bytes, but a device may fill a frame.
+    const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
+    const MAX_BATCH: usize = 1;
+
+    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
+        let (connection, request) = messages.next()?;
+        let request = pb::UpstreamRequest {
+            server: self.server.to_string(),
+            connection: connection.id.0,
+            user: connection.user.to_string(),
+            device: Some((&connection.device).into()),
+            request,
+        };
+        Some(Publication {
+            subject: self.subject.clone(),
+            return_to: Some(self.own.clone()),
+            payload: request.encode_to_vec().into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::{registry::frame_batch::FrameBatch, testing};
+
+    #[test]
+    fn a_request_that_waits_is_not_refused_when_it_comes_again() {
+        const LARGE: usize = 64 * 1024;
+        let registration = testing::connection();
+        let connection = &registration.connection;
+        let (requests, _outgoing) = Requests::new();
+        requests.try_forward(connection, 1, Bytes::from(vec![0; LARGE]));
+        let shares: Vec<_> = std::iter::from_fn(|| connection.user_state().try_queue(LARGE)).collect();
+        assert!(!shares.is_empty());
+        let was_refused = || {
+            let mut batch = FrameBatch::default();
+            let taken = connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+            matches!(taken, Poll::Ready(_))
+        };
+        requests.try_forward(connection, 1, Bytes::from(vec![0; LARGE]));
+        assert!(!was_refused(), "it gets the one response");
+        requests.try_forward(connection, 2, Bytes::from(vec![0; LARGE]));
+        assert!(was_refused(), "the user has used up its share of the queue");
+        drop(shares);
+        requests.try_forward(connection, 3, Bytes::from(vec![0; LARGE]));
+        assert!(!was_refused());
+    }
+}
