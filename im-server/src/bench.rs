@@ -15,9 +15,10 @@ use prost::Message as _;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    Server, ServerConfig,
+    config::ServerConfig,
     downstream::flush::FlushQueue,
     registry::{Registration, frame_batch::FrameBatch, outbox::Outbox},
+    server::Server,
     transport,
 };
 

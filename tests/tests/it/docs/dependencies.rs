@@ -1,6 +1,11 @@
 //! Crates that each half of the SDK depends on, and a single version of the important ones.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Returns the names of all crates that a crate with these features links.
 fn tree(package: &str, features: &str) -> BTreeSet<String> {
@@ -40,6 +45,12 @@ fn a_back_end_links_no_transport() {
     check("im-sdk", "backend", &["redis", "async-nats"], &["quinn", "tokio-tungstenite", "sqlx"]);
     check("im-sdk", "postgres", &["sqlx-postgres"], &["sqlx-sqlite", "libsqlite3-sys", "rusqlite"]);
     check("im-sdk", "sql", &["sqlx", "sqlx-sqlite"], &["quinn", "tokio-tungstenite", "sqlx-mysql"]);
+}
+
+#[test]
+fn a_server_without_the_feature_dev_links_no_back_end() {
+    check("im-server", "", &["quinn", "redis", "async-nats"], &["redb", "sqlx", "unicode-normalization"]);
+    check("im-server", "dev", &["redb"], &["sqlx"]);
 }
 
 #[test]
@@ -140,4 +151,129 @@ fn what_the_workspace_names_is_used_and_has_its_reason() {
         let ours = name.starts_with("im-");
         assert!(ours || reasons.contains(name.as_str()), "ARCHITECTURE.md does not say why {name} is there");
     }
+}
+
+/// The top folders of a crate's `src`, each of which may use those below it and itself.
+type Layers<'a> = &'a [&'a [&'a str]];
+
+const SERVER_LAYERS: Layers<'_> = &[
+    &["bench", "dev"],
+    &["server"],
+    &["transport"],
+    &["connection"],
+    &["context"],
+    &["downstream"],
+    &["upstream"],
+    &["registry"],
+    &["config"],
+    &["lifecycle", "logging"],
+];
+
+#[test]
+fn the_parts_of_a_server_use_one_another_in_one_direction() {
+    check_layers("im-server/src", SERVER_LAYERS);
+}
+
+/// Checks that every file of `src` uses nothing but its own top folder and those of lower layers. `lib.rs`, programs and unit tests
+/// may use everything.
+fn check_layers(src: &str, layers: Layers<'_>) {
+    let layer_of: BTreeMap<&str, usize> = (0..)
+        .zip(layers)
+        .flat_map(|(number, layer)| layer.iter().map(move |folder| (*folder, number)))
+        .collect();
+    let root = PathBuf::from(format!("{}/../{src}", env!("CARGO_MANIFEST_DIR")));
+    let (mut uses, mut wrong) = (0, Vec::new());
+    for file in source_files(&root) {
+        let path = file.strip_prefix(&root).unwrap();
+        let Some(own) = top_folder(path) else { continue };
+        let layer = *layer_of.get(&*own).unwrap_or_else(|| panic!("{src}/{own} is in no layer"));
+        for used in used_folders(&fs::read_to_string(&file).unwrap()) {
+            uses += 1;
+            let is_below = layer_of.get(&*used).is_some_and(|below| *below > layer);
+            if used != own && !is_below {
+                wrong.push(format!("{src}/{} uses crate::{used}", path.display()));
+            }
+        }
+    }
+    assert!(uses > 50, "only {uses} uses were found in {src}");
+    assert!(wrong.is_empty(), "against the order of the layers:\n{}", wrong.join("\n"));
+}
+
+fn source_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // Files of unit tests.
+        if matches!(&*name, "tests" | "testing.rs") || name.ends_with("tests.rs") {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(source_files(&path));
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Returns `None` for `lib.rs` and programs.
+fn top_folder(path: &Path) -> Option<String> {
+    let top = path.components().next()?.as_os_str().to_string_lossy().into_owned();
+    let top = top.trim_end_matches(".rs").to_owned();
+    (!matches!(&*top, "lib" | "main" | "bin")).then_some(top)
+}
+
+/// Returns the first segments of all paths in the code that begin with `crate::`, without those of the unit tests below it.
+fn used_folders(text: &str) -> BTreeSet<String> {
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code: String = code
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut used = BTreeSet::new();
+    for (at, root) in code.match_indices("crate::") {
+        // `pub(in crate::..)` uses nothing, `$crate` is a macro's.
+        if code[..at].ends_with("in ") || code[..at].ends_with('$') {
+            continue;
+        }
+        match code[at + root.len()..].strip_prefix('{') {
+            Some(group) => used.extend(first_segments(group)),
+            None => used.extend(segment(&code[at + root.len()..])),
+        }
+    }
+    used
+}
+
+/// Returns the first segments of the paths in a group of imports.
+fn first_segments(group: &str) -> Vec<String> {
+    let (mut depth, mut is_first, mut segments) = (0, true, Vec::new());
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => is_first = true,
+            character if is_first && !character.is_whitespace() => {
+                segments.extend(segment(&group[at..]));
+                is_first = false;
+            }
+            _ => {}
+        }
+    }
+    segments
+}
+
+fn segment(path: &str) -> Option<String> {
+    let segment: String = path.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
+    (!segment.is_empty()).then_some(segment)
+}
+
+#[test]
+fn uses_are_found_in_code_alone() {
+    let text = "//! [`crate::server`]\nuse crate::{\n    context::{Context, Other},\n    registry::Registry,\n};\n\
+                fn x(a: crate::upstream::Lane) {} // crate::no\npub(in crate::listen) fn y() {}\n\
+                #[cfg(test)]\nmod tests {\n    use crate::bench;\n}\n";
+    assert_eq!(used_folders(text), ["context", "registry", "upstream"].map(String::from).into());
 }
