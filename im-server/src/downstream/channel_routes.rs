@@ -390,8 +390,5 @@ async fn remove(downstream: &Downstream, channels: &[ChannelId]) -> bool {
     false
 }
 
-#[cfg(all(test, feature = "dev"))]
-mod crowd_tests;
-
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,7 @@
+// With a backend beside the server.
+#[cfg(feature = "dev")]
+mod crowd;
+
 use std::future::pending;
 
 use async_trait::async_trait;

@@ -266,7 +266,8 @@ fn first_segments(group: &str) -> Vec<String> {
 }
 
 fn segment(path: &str) -> Option<String> {
-    let segment: String = path.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
+    let segment: String =
+        path.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
     (!segment.is_empty()).then_some(segment)
 }
 
