@@ -1,12 +1,12 @@
 //! Chat, groups and notifications inside your product, without an IM platform beside it.
 //!
-//! Your back end links this crate: it sends messages, handles what devices publish, and keeps its
+//! Your backend links this crate: it sends messages, handles what devices publish, and keeps its
 //! users and rules to itself. Thin `im-server` processes hold the devices' connections, and devices
 //! link the other half of this crate, or a binding of it. Redis and NATS connect them; for
 //! development, tests and small products everything runs in one process with nothing to install.
 //!
 //! ```text
-//!   device                        im-server                        business back end
+//!   device                        im-server                        business backend
 //!  +-----------+  QUIC/WebSocket  +----------------+  im.up.*       +------------------+
 //!  | `client`  | <--------------> | holds          | -------------> | `backend` and    |
 //!  |           |  frames          | connections    | <------------- | your rules       |
@@ -15,7 +15,7 @@
 //!                                         +---- routes, leases (Redis) -------+
 //! ```
 //!
-//! The smallest back end, with everything in one process:
+//! The smallest backend, with everything in one process:
 #![cfg_attr(feature = "backend", doc = "```")]
 #![cfg_attr(not(feature = "backend"), doc = "```ignore")]
 //! use im_sdk::{backend::{Im, Message, user}, cluster::Cluster};
@@ -33,7 +33,7 @@
 //!
 //! | | page |
 //! | --- | --- |
-//! | run a back end, a server and a device; mint tokens | [getting started](guide::start) |
+//! | run a backend, a server and a device; mint tokens | [getting started](guide::start) |
 //! | send reliably, notify offline users, stream an answer | [sending](guide::sending) |
 //! | handle what devices publish | [handlers](guide::handlers) |
 //! | have groups, with members in my own tables | [channels](guide::channels) |
@@ -53,12 +53,12 @@
 //! | `backend` | `backend` (default) | business code: send, serve what devices publish, presence, kick |
 //! | `client` | `client`; `sqlite` for a store in a file | devices: one connection, kept alive over every change of network |
 //! | `cluster` | `cluster` | connections between processes: routes, bus and logs, on Redis and NATS or in process |
-//! | `token` | `cluster` | tokens that back ends mint and servers verify |
+//! | `token` | `cluster` | tokens that backends mint and servers verify |
 //! | `backend::store` | `backend`; `postgres` for PostgreSQL, `sql` for SQLite too | messages in your database |
 //! | [`content`], [`timeline`] | always | the kinds of messages; changes to them |
 //! | [`id`], `proto` | always | ids, and the wire protocol |
 //!
-//! A device never compiles redis or async-nats, a back end never compiles quinn.
+//! A device never compiles redis or async-nats, a backend never compiles quinn.
 
 pub use im_proto as proto;
 pub use im_proto::id;

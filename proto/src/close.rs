@@ -77,7 +77,7 @@ close_codes! {
     FrameTooLarge = 4402, "frame_too_large";
     /// Another connection displaced this device under the login policy.
     Replaced = 4403, "replaced";
-    /// The back end disconnected the device.
+    /// The backend disconnected the device.
     Kicked = 4404, "kicked";
     /// The device closed the connection itself.
     ClientClosed = 4405, "client_closed";

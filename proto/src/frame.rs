@@ -2,7 +2,7 @@
 //!
 //! A QUIC stream is a sequence of frames; a binary WebSocket message contains one or several
 //! complete ones. So the same bytes serve both transports, and a server passes on the frames of a
-//! back end without decoding them.
+//! backend without decoding them.
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message as _;

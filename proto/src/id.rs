@@ -136,7 +136,7 @@ impl ChannelId {
         UserId::parse(self.0.strip_prefix(' ')?).ok()
     }
 
-    /// Parses a name sent between back ends and servers, which may be that of a [presence
+    /// Parses a name sent between backends and servers, which may be that of a [presence
     /// channel](Self::presence_of).
     ///
     /// # Errors

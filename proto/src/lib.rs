@@ -1,4 +1,4 @@
-//! The wire protocol between devices, servers and back ends: messages, frames, ids, limits and
+//! The wire protocol between devices, servers and backends: messages, frames, ids, limits and
 //! close codes.
 //!
 //! Nothing here does I/O. `pb` holds the types that prost generates from `im/v1/*.proto`; the other
@@ -7,7 +7,7 @@
 //! [`limits`] has every number that both sides must agree on.
 //!
 //! `PROTOCOL.md`, in this crate's folder, describes the protocol for authors of clients in other
-//! languages. A back end or a device in Rust needs little of this crate: `im_sdk` speaks the
+//! languages. A backend or a device in Rust needs little of this crate: `im_sdk` speaks the
 //! protocol and re-exports it as `im_sdk::proto`, for [`id`]s and [`limits`].
 //!
 //! ```

@@ -106,7 +106,7 @@ pub const MAX_DRAFT_BYTES: usize = 1024;
 /// gets there. Fixed.
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
-/// The maximum number of a user's conversations with state, unless the back end's store of
+/// The maximum number of a user's conversations with state, unless the backend's store of
 /// conversations is given another limit. Nothing is forgotten at the limit: a change to one more is
 /// refused. It bounds what one user's devices can have stored, and exceeds the customers of a shop.
 pub const MAX_CONVERSATIONS: usize = 65_536;

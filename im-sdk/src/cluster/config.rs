@@ -42,7 +42,7 @@ pub struct ClusterConfig {
     pub request_timeout: Duration,
     /// The time limit of the first connection. Default 5 s; from a millisecond to a day.
     pub connect_timeout: Duration,
-    /// The bounds of each log. All back ends of one deployment should agree on them.
+    /// The bounds of each log. All backends of one deployment should agree on them.
     pub log_bounds: LogBounds,
     /// The number of replicas of a Redis master that must acknowledge an entry before it counts as
     /// appended.
@@ -52,7 +52,7 @@ pub struct ClusterConfig {
     /// of up to the last second; `appendfsync always` closes that gap too.
     pub min_replicas: usize,
     /// The percentage of a Redis's `maxmemory` at which devices' messages are refused, so that the
-    /// remaining memory is for back ends, and for whoever frees memory: a full Redis refuses
+    /// remaining memory is for backends, and for whoever frees memory: a full Redis refuses
     /// everybody. Default 90; from 1 to 100. Without `maxmemory` there is no such limit.
     pub watermark_percent: u8,
     /// Settings of the archive's queue, which `Durability::Archived` needs. The queue is a
@@ -226,9 +226,9 @@ pub enum ConnectError {
         /// The feature that older releases lack.
         lack: &'static str,
     },
-    /// NATS accepts only smaller messages than servers and back ends send each other.
+    /// NATS accepts only smaller messages than servers and backends send each other.
     #[error(
-        "NATS at {address} accepts messages of at most {max_payload} bytes, but servers and back ends send each \
+        "NATS at {address} accepts messages of at most {max_payload} bytes, but servers and backends send each \
          other up to {needed}: set `max_payload: {needed}` in its configuration"
     )]
     SmallMessages {

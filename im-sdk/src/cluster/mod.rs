@@ -1,4 +1,4 @@
-//! The parts that connect back ends and servers: routes, bus, logs, members, conversations and
+//! The parts that connect backends and servers: routes, bus, logs, members, conversations and
 //! archive.
 //!
 //! [`Routes`] finds the devices of users, and [`Bus`] carries envelopes to them. [`LogStore`]
@@ -61,7 +61,7 @@ pub use traits::{
     Route, Routes, RoutesError, SUBSCRIPTION_CAPACITY, Source, Subscription,
 };
 
-/// The routes, the bus, the logs, the members, the conversations and the archive that a back end
+/// The routes, the bus, the logs, the members, the conversations and the archive that a backend
 /// and its servers share. Cloning is cheap. A server uses only the routes and the bus.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -83,7 +83,7 @@ const MEMORY_ARCHIVE_BYTES: u64 = 64 * 1024 * 1024;
 
 impl Cluster {
     /// Creates a cluster inside this process: no service to install, nothing survives a restart.
-    /// Clones share it: give one to the server and one to the back end.
+    /// Clones share it: give one to the server and one to the backend.
     pub fn embedded() -> Self {
         let archive = ArchiveConfig { max_bytes: MEMORY_ARCHIVE_BYTES, ..ArchiveConfig::default() };
         Self::embedded_with(Arc::new(MemoryLog::new(LogBounds::default())))
@@ -183,20 +183,20 @@ impl Cluster {
         }
     }
 
-    /// Sets the store of members, such as your own tables. All back ends must see the same members.
+    /// Sets the store of members, such as your own tables. All backends must see the same members.
     #[must_use]
     pub fn with_members(self, members: Arc<dyn MemberStore>) -> Self {
         Self { members, ..self }
     }
 
     /// Uses the application's own tables as a read-only store of members: see [`MemberTables`]. All
-    /// back ends must see the same members.
+    /// backends must see the same members.
     #[must_use]
     pub fn with_member_tables(self, tables: Arc<dyn MemberTables>) -> Self {
         self.with_members(Arc::new(traits::member_tables::ReadOnlyMembers(tables)))
     }
 
-    /// Sets the store of conversations. All back ends must see the same conversations.
+    /// Sets the store of conversations. All backends must see the same conversations.
     #[must_use]
     pub fn with_conversations(self, conversations: Arc<dyn ConversationStore>) -> Self {
         Self { conversations, ..self }
@@ -240,7 +240,7 @@ impl Cluster {
         self.watermark.is_nearly_full()
     }
 
-    /// Updates the fill state of the store of logs. A back end calls it as often as it lists live
+    /// Updates the fill state of the store of logs. A backend calls it as often as it lists live
     /// servers.
     #[cfg(feature = "backend")]
     pub(crate) async fn look_how_full(&self) {

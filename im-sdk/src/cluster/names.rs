@@ -163,55 +163,55 @@ impl Names {
         Subject::new(format!("{}.srv.{server}", self.prefix))
     }
 
-    /// Publishes of devices, for the back ends' queue group.
+    /// Publishes of devices, for the backends' queue group.
     pub fn upstream_publish(&self) -> Subject {
         Subject::new(format!("{}.up.publish", self.prefix))
     }
 
-    /// Requests of devices for entries after their cursors, for the back ends' queue group.
+    /// Requests of devices for entries after their cursors, for the backends' queue group.
     pub fn upstream_sync(&self) -> Subject {
         Subject::new(format!("{}.up.sync", self.prefix))
     }
 
-    /// Questions of servers that cannot reach the route store, whether others can, for the back
-    /// ends' queue group.
+    /// Questions of servers that cannot reach the route store, whether others can, for the
+    /// backends' queue group.
     pub fn upstream_store(&self) -> Subject {
         Subject::new(format!("{}.up.store", self.prefix))
     }
 
-    /// Questions of servers in which channels connections may be, for the back ends' queue group.
+    /// Questions of servers in which channels connections may be, for the backends' queue group.
     pub fn upstream_membership(&self) -> Subject {
         Subject::new(format!("{}.up.membership", self.prefix))
     }
 
-    /// Requests of devices, for the back ends' queue group.
+    /// Requests of devices, for the backends' queue group.
     pub fn upstream_request(&self) -> Subject {
         Subject::new(format!("{}.up.request", self.prefix))
     }
 
-    /// Acknowledgements of devices, for the back ends' queue group.
+    /// Acknowledgements of devices, for the backends' queue group.
     pub fn upstream_ack(&self) -> Subject {
         Subject::new(format!("{}.up.ack", self.prefix))
     }
 
-    /// Signals of devices, for the back ends' queue group.
+    /// Signals of devices, for the backends' queue group.
     pub fn upstream_signal(&self) -> Subject {
         Subject::new(format!("{}.up.signal", self.prefix))
     }
 
-    /// Devices that have connected and disconnected, for the back ends' queue group.
+    /// Devices that have connected and disconnected, for the backends' queue group.
     pub fn upstream_presence(&self) -> Subject {
         Subject::new(format!("{}.up.presence", self.prefix))
     }
 
-    /// Stored acknowledgements, for every back end that waits for some.
+    /// Stored acknowledgements, for every backend that waits for some.
     pub fn acks_stored(&self) -> Subject {
         Subject::new(format!("{}.acks", self.prefix))
     }
 
-    /// Heartbeats of back ends that serve, for all back ends.
+    /// Heartbeats of backends that serve, for all backends.
     pub fn back_ends_alive(&self) -> Subject {
-        Subject::new(format!("{}.back-ends", self.prefix))
+        Subject::new(format!("{}.backends", self.prefix))
     }
 
     /// The JetStream stream of messages on their way into the archive.
@@ -230,7 +230,7 @@ impl Names {
         format!("{}-archivers", self.prefix)
     }
 
-    /// Answers of servers to one back end or server. Below `up` and of one token, so that a server
+    /// Answers of servers to one backend or server. Below `up` and of one token, so that a server
     /// needs no more rights than publishing to `<prefix>.up.*` and `<prefix>.srv.*`.
     pub fn answers(&self, publisher: &str) -> Subject {
         Subject::new(format!("{}.up.answers-{publisher}", self.prefix))
@@ -252,7 +252,7 @@ impl Names {
         Subject::new(format!("{}.undelivered.{publisher}.*", self.prefix))
     }
 
-    /// The queue group of all back ends.
+    /// The queue group of all backends.
     pub fn backends(&self) -> QueueGroup {
         QueueGroup(format!("{}-backends", self.prefix).into())
     }
@@ -406,7 +406,7 @@ mod tests {
             let tokens: Vec<&str> = subject.as_str().split('.').collect();
             assert!(matches!(tokens[..], ["im", "up" | "srv", _]), "{subject}");
         }
-        assert_eq!(names.archive().as_str(), "im.archive", "and nobody but a back end into the archive");
+        assert_eq!(names.archive().as_str(), "im.archive", "and nobody but a backend into the archive");
     }
 
     #[test]

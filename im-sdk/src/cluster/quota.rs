@@ -155,7 +155,7 @@ pub(in crate::cluster) trait LogHead {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct SpaceRequest<'a> {
     pub(in crate::cluster) bytes: u64,
-    /// The writer; `None` for the back end and the owner of the inbox, who are never refused.
+    /// The writer; `None` for the backend and the owner of the inbox, who are never refused.
     writer: Option<&'a UserId>,
     /// The furthest acknowledgement of an inbox by a device of its owner.
     acknowledged: Option<u64>,
@@ -205,7 +205,7 @@ impl<'a> SpaceRequest<'a> {
     }
 
     /// Returns whether an entry may be evicted: it was delivered, is too old, or its writer has
-    /// used up its share. Entries of back ends are evicted only for back ends.
+    /// used up its share. Entries of backends are evicted only for backends.
     fn may_evict<L: LogHead>(
         &self,
         left: &mut Remaining<'_, L>,
@@ -324,7 +324,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// An append by one of some writers, `None` for a back end, of a message of this age.
+        /// An append by one of some writers, `None` for a backend, of a message of this age.
         Append { writer: Option<usize>, bytes: usize, age_s: u64 },
         /// An acknowledgement up to so many entries from the end.
         Acknowledge { behind: u64 },

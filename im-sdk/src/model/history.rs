@@ -85,7 +85,7 @@ pub enum HistoryRange {
 /// ```
 ///
 /// Times are those in message ids, in milliseconds since the Unix epoch. A log is in the order of
-/// its seqs and not of time: the clocks of back ends differ, and a retried send keeps its first id.
+/// its seqs and not of time: the clocks of backends differ, and a retried send keeps its first id.
 /// So a time is a filter, not a position. If 256 entries in a row, or all that one page inspects,
 /// are beyond it by more than [`CLOCK_TOLERANCE`], the rest is assumed to be so too.
 ///

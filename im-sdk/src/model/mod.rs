@@ -1,6 +1,6 @@
-//! The values that devices and back ends share: contents, conversations, questions about history, signals.
+//! The values that devices and backends share: contents, conversations, questions about history, signals.
 //!
-//! Nothing here does I/O, and nothing here knows the client, the cluster or the back end. Conversions to and from the
+//! Nothing here does I/O, and nothing here knows the client, the cluster or the backend. Conversions to and from the
 //! wire stand beside each type.
 
 #[cfg(feature = "serde")]

@@ -69,7 +69,7 @@ pub enum CallStep {
     Candidate,
     /// The call is over.
     Hangup,
-    /// From the back end: another device of this user has taken or declined the call. Stop ringing.
+    /// From the backend: another device of this user has taken or declined the call. Stop ringing.
     AnsweredElsewhere,
     /// A step that this version does not know.
     Unknown,

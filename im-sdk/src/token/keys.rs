@@ -139,7 +139,7 @@ const PUBLISHED: [&str; 3] =
     ["change me", "at least 32 bytes that nobody else knows", "thirty-two bytes or more, please"];
 
 /// Creates a random secret for HS256, for tests and for products that run in one process. Its
-/// tokens end with the process. For servers and back ends, create one with `openssl rand -base64
+/// tokens end with the process. For servers and backends, create one with `openssl rand -base64
 /// 32` and configure it in all of them.
 pub fn random_secret() -> [u8; MIN_SECRET_BYTES] {
     rand::random()

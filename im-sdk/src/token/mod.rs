@@ -1,4 +1,4 @@
-//! Access tokens of devices: JSON Web Tokens (RFC 7519) that a back end mints and a server verifies
+//! Access tokens of devices: JSON Web Tokens (RFC 7519) that a backend mints and a server verifies
 //! by itself.
 //!
 //! A token names its user (`sub`), issuer (`iss`), audience (`aud`) and expiry (`exp`); its header
@@ -9,7 +9,7 @@
 //! use im_sdk::{id::UserId, token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey, random_secret}};
 //! use std::time::Duration;
 //!
-//! let secret = random_secret(); // in production from your configuration, the same in servers and back ends
+//! let secret = random_secret(); // in production from your configuration, the same in servers and backends
 //! let minter = TokenMinter::new(SigningKey::hs256("k1", &secret)?, "my-backend", "im");
 //! let token = minter.mint(&UserId::parse("alice")?, Duration::from_secs(3600))?;
 //!
@@ -35,7 +35,7 @@ use self::claims::Claims;
 pub use self::keys::{KeyError, MIN_SECRET_BYTES, SigningKey, VerificationKey, is_published, random_secret};
 use crate::id::UserId;
 
-/// The tolerated difference between the clocks of a back end and a server, so that a fresh token is
+/// The tolerated difference between the clocks of a backend and a server, so that a fresh token is
 /// neither premature nor expired.
 pub const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
@@ -48,7 +48,7 @@ struct MintedClaims<'a> {
     exp: u64,
 }
 
-/// Mints tokens for a back end's users.
+/// Mints tokens for a backend's users.
 #[derive(Debug)]
 pub struct TokenMinter {
     key: SigningKey,

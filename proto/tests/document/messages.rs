@@ -23,7 +23,7 @@ use crate::{DOCUMENT, pool::POOL, rows, section};
 /// Number, name and type.
 type Fields = BTreeSet<(u32, String, String)>;
 
-/// Returns the messages of devices and servers, without those between back ends and servers.
+/// Returns the messages of devices and servers, without those between backends and servers.
 fn messages() -> impl Iterator<Item = MessageDescriptor> {
     let is_ours = |message: &MessageDescriptor| {
         !message.is_map_entry() && message.parent_file().name() != "im/v1/cluster.proto"

@@ -1,4 +1,4 @@
-//! Vectors of messages between back ends and servers.
+//! Vectors of messages between backends and servers.
 
 use bytes::Bytes;
 use im_proto::{

@@ -30,3 +30,4 @@ mod said;
 mod server;
 mod session;
 mod sizes;
+mod unknown_fields;

@@ -1,4 +1,4 @@
-//! Servers and back ends read and write the same bytes by other types.
+//! Servers and backends read and write the same bytes by other types.
 
 use bytes::Bytes;
 use im_proto::{
@@ -67,7 +67,7 @@ fn a_publish_is_passed_on_byte_for_byte() {
     assert_eq!(known, Some(self::publish(1, "bob", text("hi"))));
 }
 
-/// A back end writes entries as `RawFrame`, with the message as in the log: devices read a `Frame`.
+/// A backend writes entries as `RawFrame`, with the message as in the log: devices read a `Frame`.
 #[test]
 fn raw_frames_read_as_frames() {
     let raw = pb::RawFrame { push: Some(raw_push()), response: None }.encode_to_vec();

@@ -13,7 +13,7 @@ pub(crate) fn garbage() -> impl Strategy<Value = Bytes> {
     ]
 }
 
-/// Returns the same for messages between back ends and servers, and for stored ones.
+/// Returns the same for messages between backends and servers, and for stored ones.
 pub(crate) fn garbage_of_any_type() -> impl Strategy<Value = Bytes> {
     damaged(any::message())
 }

@@ -52,7 +52,10 @@ fn decode<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &Bytes) -> 
         prop_assert!(message.encoded_len() <= 2 * bytes.len());
         let written = message.encode_to_vec();
         prop_assert_eq!(written.len(), message.encoded_len());
-        prop_assert_eq!(M::decode(&written[..]), Ok(message));
+        // `Content::unknown` may hold fields of a kind that a later one replaced; they are not
+        // written.
+        let again = M::decode(&written[..]).unwrap();
+        prop_assert!(again == message || again.encode_to_vec() == written, "{again:?} is not {message:?}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Conversations in the file of the logs, for an embedded back end.
+//! Conversations in the file of the logs, for an embedded backend.
 
 use std::{collections::HashSet, sync::Arc};
 

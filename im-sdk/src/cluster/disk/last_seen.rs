@@ -1,4 +1,4 @@
-//! Last-seen times in the file of the logs, for an embedded back end.
+//! Last-seen times in the file of the logs, for an embedded backend.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Members in the file of the logs, for an embedded back end.
+//! Members in the file of the logs, for an embedded backend.
 
 use std::{ops::Bound, sync::Arc};
 

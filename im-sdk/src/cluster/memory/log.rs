@@ -94,7 +94,7 @@ impl MemoryLog {
     }
 
     /// Removes inboxes of unknown users in which every entry is too old. A user is unknown without
-    /// acknowledgements and publishes, if no back end has written to the inbox.
+    /// acknowledgements and publishes, if no backend has written to the inbox.
     fn sweep(&self, logs: &mut HashMap<LogId, Log>, cutoffs: Cutoffs) {
         if logs.len() < self.sweep_at.load(Ordering::Relaxed).max(MIN_LOGS_TO_SWEEP) {
             return;
@@ -385,6 +385,6 @@ mod tests {
         }
         assert!(log.logs().len() <= 2 * MIN_LOGS_TO_SWEEP, "{} logs", log.logs().len());
         assert_eq!(log.append(&known, entry()).await.unwrap().seq, 2, "who reads exists");
-        assert_eq!(log.append(&told, entry()).await.unwrap().seq, 3, "as whom a back end writes to");
+        assert_eq!(log.append(&told, entry()).await.unwrap().seq, 3, "as whom a backend writes to");
     }
 }

@@ -24,7 +24,7 @@ const BATCH: usize = 512;
 
 /// Members in a single Redis or a Redis Cluster.
 ///
-/// If two back ends add and remove the same user at the same time, either may win, and the
+/// If two backends add and remove the same user at the same time, either may win, and the
 /// channel's list of members may differ from the outcome: repeat the call that should have won.
 #[derive(Debug)]
 pub struct RedisMembers {
@@ -87,7 +87,7 @@ impl RedisMembers {
 }
 
 /// The scripts that change sets. They run while the memory is full: who may read and write must not
-/// depend on how much others have sent. Back ends bound what they add here.
+/// depend on how much others have sent. Backends bound what they add here.
 struct Change {
     members: Script,
     channels: Script,

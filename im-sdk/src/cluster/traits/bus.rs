@@ -15,7 +15,7 @@ use crate::cluster::names::{Names, QueueGroup, Subject};
 /// [`Disruption::Overflow`]. See also [`SUBSCRIPTION_BYTES`](super::super::SUBSCRIPTION_BYTES).
 pub const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
-/// Carries messages between back ends and servers: at most once, in order per publisher and
+/// Carries messages between backends and servers: at most once, in order per publisher and
 /// subject.
 #[async_trait]
 pub trait Bus: Send + Sync + std::fmt::Debug + 'static {

@@ -54,7 +54,7 @@ pub struct ChangeOrigin {
     pub at_ms: u64,
     /// The user's version up to which the device knew all changes.
     pub known: u64,
-    /// The device; empty for a back end.
+    /// The device; empty for a backend.
     pub device: String,
 }
 

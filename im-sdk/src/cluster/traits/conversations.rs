@@ -34,7 +34,7 @@ pub const MAX_DELETED_MESSAGES: usize = 10_000;
 /// How long a contact is stored after it was last noted.
 pub const CONTACT_TTL: Duration = Duration::from_secs(180 * 24 * 3600);
 
-/// Stores the state of users' conversations, and their contacts. Only back ends use it.
+/// Stores the state of users' conversations, and their contacts. Only backends use it.
 #[async_trait]
 pub trait ConversationStore: Send + Sync + fmt::Debug + 'static {
     /// Changes a user's state of a conversation, by the rules of [`ConversationPatch`]. An

@@ -11,7 +11,7 @@ use crate::id::{Terminal, UserId};
 pub const LAST_SEEN_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Stores when each user's devices were last connected, by kind of device, for [`LAST_SEEN_TTL`].
-/// Only back ends use it.
+/// Only backends use it.
 #[async_trait]
 pub trait LastSeenStore: Send + Sync + std::fmt::Debug + 'static {
     /// Records that devices were connected until a time.

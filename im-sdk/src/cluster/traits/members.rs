@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::id::{ChannelId, UserId};
 
-/// Stores the members of channels. Only back ends use it; a server never learns who is a member of
+/// Stores the members of channels. Only backends use it; a server never learns who is a member of
 /// what.
 ///
 /// An application with group tables of its own implements the read-only

@@ -17,13 +17,13 @@ pub struct Change {
     /// is in the inbox of the user who deletes.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub channel: Option<ChannelId>,
-    /// The seq of the message in the log of the user who changes it, on the way to the back end.
+    /// The seq of the message in the log of the user who changes it, on the way to the backend.
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) seq: u64,
-    /// The two users of the conversation, if the back end makes the change.
+    /// The two users of the conversation, if the backend makes the change.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub(crate) between: Vec<UserId>,
-    /// The rank among the changes of one message: the last one has the highest order. The back end
+    /// The rank among the changes of one message: the last one has the highest order. The backend
     /// sets it when it logs the change.
     pub order: u64,
 }
@@ -40,7 +40,7 @@ pub struct Amended {
     /// Whether it was a recall, so that the content is empty; otherwise the content is that of the
     /// edit.
     pub recalled: bool,
-    /// The user who recalled the message; `None` for the back end itself.
+    /// The user who recalled the message; `None` for the backend itself.
     pub by: Option<UserId>,
     /// The order of the change.
     pub order: u64,

@@ -28,7 +28,7 @@ impl Forwarded {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct ForwardedEntry {
-    /// The sender; `None` if it is not stated, or the back end.
+    /// The sender; `None` if it is not stated, or the backend.
     pub from: Option<UserId>,
     /// The sender's name, for readers who do not know the user, as stated by the user who forwards.
     pub name: String,
@@ -36,11 +36,11 @@ pub struct ForwardedEntry {
     pub sent_at_ms: u64,
     /// The content of the message.
     pub content: Content,
-    /// Whether the back end has found the message, and states its sender, time and content.
+    /// Whether the backend has found the message, and states its sender, time and content.
     /// Otherwise they are claims of the user who forwards. An entry made by
     /// `ReceivedMessage::forward` can be found.
     pub verified: bool,
-    /// The place of the message, on the way to the back end; `None` if it is not stated.
+    /// The place of the message, on the way to the backend; `None` if it is not stated.
     pub source: Option<ForwardSource>,
 }
 

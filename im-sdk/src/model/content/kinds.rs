@@ -91,7 +91,7 @@ impl Card {
     }
 }
 
-/// A notice of the system in a conversation: somebody joined, a call ended. Back ends send notices;
+/// A notice of the system in a conversation: somebody joined, a call ended. Backends send notices;
 /// those of devices are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]

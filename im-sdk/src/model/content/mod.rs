@@ -27,7 +27,7 @@
 //! | [`Image`], [`File`], [`Voice`], [`Video`] | [`Media`] stored elsewhere: messages reference them, they do not carry them |
 //! | [`Location`], [`Card`] | a place on earth; a user, a group, a link |
 //! | [`Forwarded`] | messages from other conversations, forwarded together |
-//! | [`Notice`] | notices of the system; back ends send them, those of devices are refused |
+//! | [`Notice`] | notices of the system; backends send them, those of devices are refused |
 //! | [`Change`] | not shown by itself: it changes an earlier message, see [`timeline`](crate::timeline) |
 //! | [`Custom`] | anything that the application defines |
 //!
@@ -40,7 +40,7 @@
 //! # Limits
 //!
 //! A message fits into one frame, 64 KiB. The other limits are in [`limits`](crate::proto::limits),
-//! such as [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS). Back ends check all of them before
+//! such as [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS). Backends check all of them before
 //! a message is sent.
 
 mod change;

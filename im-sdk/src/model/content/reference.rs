@@ -31,29 +31,29 @@ impl Mentions {
 
 /// A quote: the message that another one answers, with enough of it to be shown without it.
 ///
-/// A device names the message and its place (`ReceivedMessage::quote`). The back end looks it up in
+/// A device names the message and its place (`ReceivedMessage::quote`). The backend looks it up in
 /// the conversation, and fills in its sender and excerpt. A quote of a message that it does not
 /// find is passed on as received, not [verified](Quote::verified): show it as a claim, or not at
-/// all. Quotes of a back end itself are passed on unchecked.
+/// all. Quotes of a backend itself are passed on unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Quote {
     /// The quoted message.
     pub message_id: MessageId,
-    /// The sender of the quoted message; `None` for the back end.
+    /// The sender of the quoted message; `None` for the backend.
     pub from: Option<UserId>,
     /// The name of the quoted message's [kind](Content::kind), such as `image`; the application's
     /// name for a custom kind, empty if the quoting device did not know.
     pub kind: String,
     /// The beginning of the quoted text, at most [`MAX_EXCERPT_BYTES`].
     pub excerpt: String,
-    /// Whether the back end has found the message in this conversation. Otherwise all fields are
+    /// Whether the backend has found the message in this conversation. Otherwise all fields are
     /// claims of the sender of the quote.
     pub verified: bool,
     /// Whether the quoted message was recalled; there is no excerpt.
     pub recalled: bool,
-    /// The seq of the message in the log of the user who quotes it, on the way to the back end; 0
+    /// The seq of the message in the log of the user who quotes it, on the way to the backend; 0
     /// if it is not stated.
     pub seq: u64,
     /// The edit whose text is quoted; `None` for the message as it was sent.

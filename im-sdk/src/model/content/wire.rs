@@ -344,7 +344,7 @@ fn names(users: &[UserId]) -> Vec<String> {
     users.iter().map(ToString::to_string).collect()
 }
 
-/// Parses user ids. Back ends let no invalid ones through.
+/// Parses user ids. Backends let no invalid ones through.
 fn users(names: &[String]) -> Vec<UserId> {
     names.iter().filter_map(|name| UserId::parse(name).ok()).collect()
 }

@@ -6,7 +6,7 @@ use super::{Recipient, names};
 #[cfg(any(feature = "backend", feature = "client"))]
 use crate::{id::MessageId, proto::pb};
 
-/// The highest seq that back ends accept, beyond every log. Higher ones are reduced to it.
+/// The highest seq that backends accept, beyond every log. Higher ones are reduced to it.
 #[cfg(feature = "client")]
 const MAX_SEQ: u64 = crate::proto::limits::MAX_SEQ;
 

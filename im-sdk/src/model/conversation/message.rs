@@ -1,4 +1,4 @@
-//! Rules for which messages a list of conversations counts and shows: the same in back ends and on
+//! Rules for which messages a list of conversations counts and shows: the same in backends and on
 //! devices.
 
 use crate::{
@@ -16,7 +16,7 @@ pub(crate) fn stands_alone(content: &Content) -> bool {
 }
 
 /// Returns whether a message counts as unread until the user has read it: one of another sender
-/// that stands alone, is no notice and is not silent. `from` is empty for the back end.
+/// that stands alone, is no notice and is not silent. `from` is empty for the backend.
 pub(crate) fn counts(from: &str, content: &Content, user: &UserId) -> bool {
     let is_quiet = content.silent || matches!(content.body, Body::Notice(_));
     from != user.as_str() && stands_alone(content) && !is_quiet

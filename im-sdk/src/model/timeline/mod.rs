@@ -49,7 +49,7 @@
 //! # }
 //! ```
 //!
-//! # In the back end
+//! # In the backend
 //!
 //! `ChangePolicy` in `ImConfig::changes` sets what devices may do; a handler refuses or grants more
 //! in `Handler::change`. `Im::change` changes messages regardless of the policy.
@@ -99,7 +99,7 @@
 //! - A quote of a recalled message shows no excerpt.
 //! - A change waits for its message, see [`MAX_WAITING_CHANGES`].
 //! - A deletion counts only for the user of the timeline.
-//! - Back ends refuse changes that a user may not make, so every change in a log counts.
+//! - Backends refuse changes that a user may not make, so every change in a log counts.
 
 mod state;
 #[cfg(test)]
@@ -129,7 +129,7 @@ pub const MAX_WAITING_CHANGES: usize = 10_000;
 pub struct Entry<'a> {
     /// The id of the entry.
     pub id: MessageId,
-    /// The sender; `None` for the back end itself.
+    /// The sender; `None` for the backend itself.
     pub from: Option<&'a UserId>,
     /// The content.
     pub content: &'a Content,

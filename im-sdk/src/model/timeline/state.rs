@@ -38,7 +38,7 @@ pub struct ShownMessage {
 pub struct Recalled {
     /// The change; if there are several, the one with the lowest id.
     pub change: MessageId,
-    /// The user who recalled the message; `None` for the back end itself.
+    /// The user who recalled the message; `None` for the backend itself.
     pub by: Option<UserId>,
 }
 
@@ -49,7 +49,7 @@ pub struct Reaction<'a> {
     /// The emoji, or the application's name for one. Of emojis that differ only in the variation
     /// selector, the one with it.
     pub emoji: &'a str,
-    /// The users, in the order of their ids, at least one; `None` for the back end itself.
+    /// The users, in the order of their ids, at least one; `None` for the backend itself.
     pub users: Vec<Option<&'a UserId>>,
 }
 
@@ -99,7 +99,7 @@ impl ShownMessage {
         self.id
     }
 
-    /// Returns the sender; `None` for the back end itself.
+    /// Returns the sender; `None` for the backend itself.
     pub fn from(&self) -> Option<&UserId> {
         self.from.as_ref()?.as_ref()
     }

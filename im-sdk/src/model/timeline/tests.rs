@@ -43,7 +43,7 @@ struct Act {
     what: u8,
     message: Index,
     emoji: usize,
-    /// The clock error of the back end that takes it.
+    /// The clock error of the backend that takes it.
     skew: u64,
     /// The delay in each log, relative to others at the same time.
     late: [usize; 4],
@@ -440,7 +440,7 @@ fn messages_are_in_the_order_of_their_log_whatever_the_clocks() {
         let entry = Entry::new(id(number), Some(&alice), &hi);
         timeline.apply(if seq == 0 { entry } else { entry.at(channel, seq) });
     };
-    // The question came from a back end whose clock is ahead, the later messages from others.
+    // The question came from a backend whose clock is ahead, the later messages from others.
     apply(20, None, 4);
     apply(90, None, 1);
     apply(10, None, 2);

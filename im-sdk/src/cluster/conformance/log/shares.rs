@@ -134,14 +134,14 @@ async fn owners_and_back_ends_are_never_refused(log: &dyn LogStore) {
     let (_, inbox) = reader(log).await;
     let unread = append(log, &inbox, "carol").await.expect("append");
     for _ in 0..MAX_ENTRIES / 2 {
-        log.append(&inbox, NewEntry::new(id(), Bytes::from_static(b"news"))).await.expect("nor a back end");
+        log.append(&inbox, NewEntry::new(id(), Bytes::from_static(b"news"))).await.expect("nor a backend");
     }
-    flood(log, &inbox, "mallory").await.expect_err("what a back end sent is not pushed out either");
+    flood(log, &inbox, "mallory").await.expect_err("what a backend sent is not pushed out either");
     assert!(log.id_at(&inbox, unread.seq).await.expect("look up").is_some());
     for _ in 0..4 * MAX_ENTRIES {
         log.append(&inbox, NewEntry::new(id(), Bytes::from_static(b"news"))).await.expect("append");
     }
-    assert_eq!(log.id_at(&inbox, unread.seq).await.expect("look up"), None, "a back end pushes out anything");
+    assert_eq!(log.id_at(&inbox, unread.seq).await.expect("look up"), None, "a backend pushes out anything");
     assert!(kept(log, &inbox).await <= 2 * (MAX_ENTRIES + SLACK) + SLACK);
 }
 

@@ -1,4 +1,4 @@
-//! The archive's queue in a file, for an embedded back end.
+//! The archive's queue in a file, for an embedded backend.
 //!
 //! One thread writes, and requests that queued meanwhile share the next `fsync`. Only the process
 //! knows which records were fetched: after a crash, every record that was not acknowledged is

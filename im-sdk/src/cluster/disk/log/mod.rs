@@ -1,4 +1,4 @@
-//! Logs in a file, for an embedded back end.
+//! Logs in a file, for an embedded backend.
 //!
 //! One thread writes, and everything that queued while it wrote reaches the disk with one `fsync`.
 //! Readers see committed data and never wait for it.

@@ -37,7 +37,7 @@ const LOOKS_PER_LOG: u64 = 16;
 /// The maximum number of appends to a log between two inspections, on average.
 const MAX_APPENDS_PER_LOOK: u64 = 1_024;
 
-/// How many times its bounds a log that back ends append to may grow to before it is inspected.
+/// How many times its bounds a log that backends append to may grow to before it is inspected.
 const HARD_GROWTH_LIMIT: u64 = GROWTH_LIMIT + 1;
 
 /// The usual size of a command beside the payload.
@@ -282,7 +282,7 @@ impl RedisLog {
         self.bounds.max_entries.saturating_mul(HARD_GROWTH_LIMIT).min(i64::MAX as u64)
     }
 
-    /// Returns the key of an inbox that is to be made permanent because a back end appends to it;
+    /// Returns the key of an inbox that is to be made permanent because a backend appends to it;
     /// appends of devices alone create one that expires with its entries. Returns `None` for an
     /// inbox that was recently made permanent.
     fn to_persist(&self, log: &LogId, entry: &NewEntry) -> Option<String> {

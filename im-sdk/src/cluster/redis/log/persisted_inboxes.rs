@@ -1,4 +1,4 @@
-//! Inboxes that a back end has recently made permanent.
+//! Inboxes that a backend has recently made permanent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -14,7 +14,7 @@
 //! p             1: the log lasts for good
 //! ```
 //!
-//! Entries that are in no block, or are no device's, were appended by a back end. A block is
+//! Entries that are in no block, or are no device's, were appended by a backend. A block is
 //! evicted as a whole or not at all.
 
 use std::sync::LazyLock;
