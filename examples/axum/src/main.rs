@@ -28,8 +28,8 @@ use clap::Parser;
 use im_sdk::{
     HistoryRange, Recipient,
     backend::{
-        Acceptance, Durability, Handler, Im, ImConfig, Incoming, LoggedMessage, Message, Reach, ReachRights,
-        Refusal, SendError, SqlMessageStore, user,
+        Acceptance, Durability, Handler, HistoryEntry, Im, ImConfig, Incoming, LoggedMessage, Message, Reach,
+        ReachRights, Refusal, SendError, SqlMessageStore, user,
     },
     cluster::{Cluster, LogId, MemberTables, MembersError},
     id::{ChannelId, MessageId, UserId},
@@ -243,7 +243,7 @@ async fn history(Caller(shop, me): Caller, Query(page): Query<Page>) -> Result<J
     };
     let range = page.before.map_or(HistoryRange::Newest, HistoryRange::Before);
     let page = shop.im.history(&me, conversation, range, 50).await?;
-    let json = |entry| json!({ "id": entry.message_id, "from": entry.from, "content": entry.content });
+    let json = |of: &HistoryEntry| json!({ "id": of.message_id, "from": of.from, "content": of.content });
     let messages: Vec<Value> = page.entries.iter().map(json).collect();
     let next = page.next.and_then(|next| if let HistoryRange::Before(seq) = next { Some(seq) } else { None });
     Ok(Json(json!({ "messages": messages, "next": next })))

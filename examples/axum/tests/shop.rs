@@ -17,7 +17,7 @@ use std::{
 use im_sdk::{
     Content,
     client::{Client, ClientConfig, Event, PublishError, ReceivedMessage},
-    content::Change,
+    content::ChangeKind,
     id::{ChannelId, UserId},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -85,7 +85,8 @@ impl Shop {
 
     fn texts(&self, query: &str, key: &str) -> Vec<String> {
         let page = self.ok("GET", &format!("/history?{query}"), key);
-        let text = |message: &Value| message["content"]["text"].as_str().unwrap_or_default().to_owned();
+        let text =
+            |message: &Value| message["content"]["body"]["text"].as_str().unwrap_or_default().to_owned();
         page["messages"].as_array().unwrap().iter().map(text).collect()
     }
 
@@ -191,8 +192,10 @@ async fn two_users_meet_and_talk() {
     let received = message(&bob).await;
     assert_eq!((received.content.as_text(), received.from), (Some("lunch?"), Some(user("alice"))));
     assert_eq!(code(&alice.publish(user("bob"), Content::text("damn!")).await.unwrap_err()), 1);
-    let edit = Content::from(Change::edit(sent, "damn, lunch?"));
-    assert_eq!(code(&alice.publish(user("bob"), edit).await.unwrap_err()), 1);
+    let echo = message(&alice).await.reference(&user("alice")).unwrap();
+    let edit = echo.change(ChangeKind::Edit(Box::new(Content::text("damn, lunch?"))));
+    let refused = alice.publish(user("bob"), edit).await.unwrap_err();
+    assert_eq!(code(&refused), 1, "{refused}");
 
     // Bob has not read it: he is notified, with the sum of what is unread. Alice has read her own.
     assert_eq!(shop.line("push to "), "bob: \"lunch?\" from alice, badge 3");
