@@ -174,7 +174,7 @@ async fn two_users_meet_and_talk() {
 
     // Only friends reach each other, and both have to say so.
     let (alice, bob) = (shop.device(&alice_key).await, shop.device(&bob_key).await);
-    let refused = alice.publish(user("bob"), Content::text("hi")).await.unwrap_err();
+    let refused = alice.send(user("bob"), Content::text("hi")).outcome().await.unwrap_err();
     assert_eq!(
         (code(&refused), refused.to_string().ends_with("bob is not your friend")),
         (2, true),
@@ -182,19 +182,19 @@ async fn two_users_meet_and_talk() {
     );
     shop.ok("PUT", "/friends/bob", &alice_key);
     assert_eq!(message(&bob).await.content.as_text(), Some("alice is your friend, if you are alice's."));
-    assert_eq!(code(&alice.publish(user("bob"), Content::text("hi")).await.unwrap_err()), 2);
+    assert_eq!(code(&alice.send(user("bob"), Content::text("hi")).outcome().await.unwrap_err()), 2);
     shop.ok("PUT", "/friends/alice", &bob_key);
     message(&alice).await;
     assert_eq!(shop.ask("PUT", "/friends/nobody", &alice_key).0, 404);
 
     // They talk; the rule for words holds for edits too.
-    let sent = alice.publish(user("bob"), Content::text("lunch?")).await.unwrap().message_id.unwrap();
+    let sent = alice.send(user("bob"), Content::text("lunch?")).outcome().await.unwrap().message_id.unwrap();
     let received = message(&bob).await;
     assert_eq!((received.content.as_text(), received.from), (Some("lunch?"), Some(user("alice"))));
-    assert_eq!(code(&alice.publish(user("bob"), Content::text("damn!")).await.unwrap_err()), 1);
+    assert_eq!(code(&alice.send(user("bob"), Content::text("damn!")).outcome().await.unwrap_err()), 1);
     let echo = message(&alice).await.reference(&user("alice")).unwrap();
     let edit = echo.change(ChangeKind::Edit(Box::new(Content::text("damn, lunch?"))));
-    let refused = alice.publish(user("bob"), edit).await.unwrap_err();
+    let refused = alice.send(user("bob"), edit).outcome().await.unwrap_err();
     assert_eq!(code(&refused), 1, "{refused}");
 
     // Bob has not read it: he is notified, with the sum of what is unread. Alice has read her own.
@@ -210,7 +210,7 @@ async fn two_users_meet_and_talk() {
         _ => None,
     })
     .await;
-    alice.publish(team.clone(), Content::text("hi all")).await.unwrap();
+    alice.send(team.clone(), Content::text("hi all")).outcome().await.unwrap();
     loop {
         let received = message(&bob).await;
         if received.channel.as_ref() == Some(&team) {
@@ -234,7 +234,7 @@ async fn two_users_meet_and_talk() {
     assert_eq!(shop.ask("DELETE", "/messages/12345", &carol_key).0, 404);
 
     // All of it is there after a restart.
-    tokio::join!(alice.close(), bob.close());
+    tokio::join!(alice.shutdown(), bob.shutdown());
     shop.interrupt();
     let shop = Shop::start(data.path());
     assert_eq!(shop.texts("group=team", &alice_key), ["hi all"]);
@@ -249,13 +249,17 @@ async fn history_is_read_page_by_page() {
     shop.ok("PUT", "/groups/diary/alice", &key);
     let alice = shop.device(&key).await;
     for number in 0..60 {
-        alice.publish(ChannelId::parse("diary").unwrap(), Content::text(number.to_string())).await.unwrap();
+        alice
+            .send(ChannelId::parse("diary").unwrap(), Content::text(number.to_string()))
+            .outcome()
+            .await
+            .unwrap();
     }
     let newest = shop.ok("GET", "/history?group=diary", &key);
     let before = newest["next"].as_u64().unwrap();
     let older = shop.texts(&format!("group=diary&before={before}"), &key);
     assert_eq!(older, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
     assert_eq!(newest["messages"].as_array().unwrap().len(), 50);
-    alice.close().await;
+    alice.shutdown().await;
     shop.interrupt();
 }

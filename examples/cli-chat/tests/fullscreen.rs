@@ -47,7 +47,7 @@ impl Screen {
         drop(command);
         let mut output = File::from(terminal);
         let keyboard = output.try_clone().unwrap();
-        let parser = Arc::new(Mutex::new(vt100::Parser::new(size(ROWS), size(COLUMNS), 0)));
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(cells(ROWS), cells(COLUMNS), 0)));
         let shown = Arc::clone(&parser);
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -103,8 +103,8 @@ impl Drop for Screen {
     }
 }
 
-fn size(cells: u16) -> NonZeroU16 {
-    NonZeroU16::new(cells).unwrap()
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
 }
 
 const ROWS: u16 = 24;

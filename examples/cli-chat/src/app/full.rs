@@ -261,7 +261,7 @@ fn shown(message: &ShownMessage, me: &UserId) -> Shown {
         shown.from.clear();
     }
     shown.text = summary(content);
-    shown.quote = content.quote.as_ref().map(quoted).unwrap_or_default();
+    shown.quote = content.quote.as_ref().map(|quote| quoted(quote)).unwrap_or_default();
     shown.calls = content.mentions.call(me) && message.from() != Some(me);
     if message.is_edited() {
         shown.beside.push_str(" (edited)");

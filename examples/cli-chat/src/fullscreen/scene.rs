@@ -3,7 +3,7 @@
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Position, Rect},
-    style::{Color, Modifier, Style, Stylize as _},
+    style::{Color, Style, Stylize as _},
     text::{Line, Span},
     widgets::{Block, Borders, Clear, Paragraph},
 };
