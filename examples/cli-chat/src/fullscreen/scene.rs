@@ -5,7 +5,7 @@ use ratatui::{
     layout::{Constraint, Layout, Position, Rect},
     style::{Color, Style, Stylize as _},
     text::{Line, Span},
-    widgets::{Block, Borders, Clear, Paragraph},
+    widgets::{Block, Borders, Paragraph},
 };
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -70,8 +70,14 @@ pub(crate) fn render(frame: &mut Frame<'_>, scene: &Scene, input: &Input) -> usi
     let list_width = if body.width >= 60 { LIST_WIDTH } else { 0 };
     let [list, main] = Layout::horizontal([Constraint::Length(list_width), Constraint::Min(1)]).areas(body);
     render_list(frame, scene, list);
+    let notes = notes(scene, main);
+    let height = u16::try_from(notes.len() + 1).unwrap_or(u16::MAX).min(main.height);
+    let height = if notes.is_empty() { 0 } else { height };
+    let [main, below] = Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(main);
     let most = render_messages(frame, scene, main);
-    render_notes(frame, scene, main);
+    let block =
+        Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title_top("Esc closes".dim());
+    frame.render_widget(Paragraph::new(notes).block(block), below);
     let style = if scene.is_connected { Style::new().reversed() } else { Style::new().on_red().white() };
     let text = format!(" {}", scene.status);
     frame.render_widget(Paragraph::new(text).style(style), status);
@@ -149,29 +155,19 @@ fn render_messages(frame: &mut Frame<'_>, scene: &Scene, area: Rect) -> usize {
     most
 }
 
-/// Draws the notes over the last messages.
-fn render_notes(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
-    if scene.notes.is_empty() {
-        return;
-    }
-    let width = usize::from(area.width);
+/// Formats the notes, as many of the last lines as leave room for a title.
+fn notes(scene: &Scene, area: Rect) -> Vec<Line<'static>> {
     let line = |note: &String| {
         let style = match note.chars().next() {
             Some('!') => Style::new().red(),
             Some('*') => Style::new().dim(),
             _ => Style::new(),
         };
-        wrap(vec![Span::styled(format!(" {note}"), style)], width, 3)
+        wrap(vec![Span::styled(format!(" {note}"), style)], area.width.into(), 3)
     };
     let mut lines: Vec<Line<'_>> = scene.notes.iter().flat_map(line).collect();
     let height = usize::from(area.height).saturating_sub(2).min(lines.len());
-    let lines = lines.split_off(lines.len() - height);
-    let rows = u16::try_from(height + 1).unwrap_or(u16::MAX).min(area.height);
-    let area = Rect { y: area.y + area.height - rows, height: rows, ..area };
-    frame.render_widget(Clear, area);
-    let block =
-        Block::new().borders(Borders::TOP).border_style(Style::new().dim()).title_top("Esc closes".dim());
-    frame.render_widget(Paragraph::new(lines).block(block), area);
+    lines.split_off(lines.len() - height)
 }
 
 fn render_input(frame: &mut Frame<'_>, scene: &Scene, input: &Input, area: Rect) {
@@ -237,9 +233,10 @@ fn wrap(spans: Vec<Span<'static>>, width: usize, indent: usize) -> Vec<Line<'sta
         });
         let end = match fits {
             None => rest.len(),
+            Some(end) if rest[end].0 == ' ' => end.max(1),
             Some(end) => {
                 let space = rest[..end].iter().rposition(|(character, _)| *character == ' ');
-                space.map(|space| space + 1).filter(|space| *space > end / 2).unwrap_or(end.max(1))
+                space.filter(|space| *space > end / 2).unwrap_or(end.max(1))
             }
         };
         let mut line = Line::from(" ".repeat(before));
@@ -249,6 +246,8 @@ fn wrap(spans: Vec<Span<'static>>, width: usize, indent: usize) -> Vec<Line<'sta
         }
         lines.push(line);
         rest = &rest[end..];
+        // The space at which a line is broken is not shown.
+        rest = if rest.first().is_some_and(|(character, _)| *character == ' ') { &rest[1..] } else { rest };
     }
     lines
 }

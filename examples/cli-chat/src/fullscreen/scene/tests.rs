@@ -93,7 +93,7 @@ fn a_chat_has_a_list_messages_with_their_states_and_a_prompt() {
         [
             "● bob                    │ bob · online · bob is typing…",
             "  bob: See you there, t… │",
-            "  #team              @3  │",
+            "  #team               @3 │",
             "  team: @alice?          │      14:00 bob has joined",
             "  carol            muted │    1 14:03 bob: Lunch?",
             "  carol: ok              │    2 14:03 alice: At noon? (edited) 👍bob ✓✓",
@@ -134,14 +134,14 @@ fn long_messages_are_wrapped_at_spaces_and_can_be_scrolled() {
 }
 
 #[test]
-fn notes_lie_over_the_messages_and_a_lost_connection_shows() {
+fn notes_stand_below_the_messages_and_a_lost_connection_shows() {
     let notes = ["* in #team: alice, bob", "! there is no message 99"].map(str::to_owned).to_vec();
     let scene = Scene { notes, is_connected: false, status: "alice · not connected".to_owned(), ..scene() };
     let (rows, ..) = drawn(&scene, &typed("/members"), 80, 12);
     let main: Vec<&str> = rows.iter().filter_map(|row| row.split_once('│').map(|(_, main)| main)).collect();
     assert!(main[7].starts_with("Esc closes──"), "{main:?}");
     assert_eq!(main[8..], [" * in #team: alice, bob", " ! there is no message 99"]);
-    assert!(main[6].contains("Great"), "{main:?}");
+    assert!(main[6].contains("alice: damn"), "the newest messages stay in sight: {main:?}");
 }
 
 #[test]
