@@ -1,6 +1,6 @@
 //! Least permissions of servers and back ends in Redis and NATS.
 //!
-//! README.md shows the same; `tests/tests/it/security/least_privilege.rs` compares them.
+//! The guide (`operating.md`) shows the same; `tests/tests/it/security/least_privilege.rs` compares them.
 
 /// Owner of a set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The messages that this run has seen: what became of them, and the numbers that people name them by.
+//! The messages of this run, with their changes, and the numbers by which people name them.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,11 +12,11 @@ use im_sdk::{
 /// The messages of one conversation.
 struct Past {
     timeline: Timeline,
-    /// Where they are in the log.
+    /// Their places in the log.
     seqs: HashMap<MessageId, u64>,
 }
 
-/// See the module's description.
+/// Messages by conversation, and their numbers.
 pub(crate) struct Book {
     me: UserId,
     past: HashMap<Recipient, Past>,
@@ -26,13 +26,13 @@ pub(crate) struct Book {
     next: u32,
 }
 
-/// What came of an entry of a log.
+/// The effect of an entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Noted {
     pub(crate) conversation: Recipient,
     /// The message that looks different now.
     pub(crate) id: MessageId,
-    /// It is new.
+    /// Whether it is new.
     pub(crate) is_new: bool,
 }
 
@@ -46,7 +46,7 @@ impl Book {
         self.past.remove(conversation);
     }
 
-    /// Takes an entry as it arrives, in any order. `None`: nothing looks different.
+    /// Takes an entry as it arrives, in any order. Returns `None` if nothing looks different.
     pub(crate) fn note(&mut self, message: &ReceivedMessage) -> Option<Noted> {
         if let Some(conversation) = conversation_of(message, &self.me) {
             return self.note_in(conversation, message);
@@ -93,12 +93,12 @@ impl Book {
         self.past.get(conversation)?.timeline.get(id)
     }
 
-    /// No more messages of this conversation are kept.
+    /// Returns whether no more messages of this conversation are kept.
     pub(crate) fn is_full(&self, conversation: &Recipient) -> bool {
         self.messages(conversation).count() >= MAX_MESSAGES / 2
     }
 
-    /// The number of a message, which it gets the first time that somebody asks. `None`: it is in no log.
+    /// Returns the number of a message, which it gets when it is first asked for; `None` if it is in no log.
     pub(crate) fn number(&mut self, conversation: &Recipient, id: MessageId) -> Option<u32> {
         if let Some(number) = self.given_number(id) {
             return Some(number);
@@ -107,28 +107,28 @@ impl Book {
         Some(self.give_number(MessageRef::new(conversation.clone(), id, seq)))
     }
 
-    /// The number of a message that was found elsewhere.
+    /// Returns the number of a message that a search has found.
     pub(crate) fn number_of(&mut self, message: &ReceivedMessage) -> Option<u32> {
         let reference = message.reference(&self.me)?;
         Some(self.given_number(message.id).unwrap_or_else(|| self.give_number(reference)))
     }
 
-    /// The number that a message has got.
+    /// Returns the number of a message, if it has one.
     pub(crate) fn given_number(&self, id: MessageId) -> Option<u32> {
         self.numbers.get(&id).copied()
     }
 
-    /// The message with a number.
+    /// Returns the message with a number.
     ///
     /// # Errors
-    /// There is none, for people.
+    /// A text for people: there is no such message.
     pub(crate) fn find(&self, number: u32) -> Result<&MessageRef, String> {
         let first = self.next - u32::try_from(self.numbered.len()).unwrap_or(0);
         let found = number.checked_sub(first).and_then(|index| self.numbered.get(index as usize));
         found.ok_or_else(|| format!("there is no message {number}: the number stands before a message"))
     }
 
-    /// The place of the newest message that somebody else sent, to be marked as read.
+    /// Returns the place of the newest message of somebody else, to be marked as read.
     pub(crate) fn newest_of_others(&self, conversation: &Recipient) -> Option<Position> {
         let newest = self.messages(conversation).rev().find(|message| message.from() != Some(&self.me))?;
         let seq = *self.past.get(conversation)?.seqs.get(&newest.id())?;
@@ -136,7 +136,7 @@ impl Book {
         Some(Position { log, seq, id: Some(newest.id()) })
     }
 
-    /// The newest message of one's own that another user has read, who has read this far.
+    /// Returns the newest message of the user's own that another user has read, who has read up to `read`.
     pub(crate) fn newest_read(&self, conversation: &Recipient, read: ReadTo) -> Option<MessageId> {
         let past = self.past.get(conversation)?;
         let is_read = |message: &&ShownMessage| match read {
@@ -169,7 +169,7 @@ pub(crate) enum ReadTo {
 }
 
 impl Past {
-    /// Who chats for weeks without opening the conversation again keeps its end.
+    /// Keeps the newest half, for a user who chats for weeks without opening the conversation again.
     fn limit(&mut self) {
         let messages = self.timeline.messages().count();
         if messages <= MAX_MESSAGES {
@@ -181,8 +181,8 @@ impl Past {
     }
 }
 
-/// Where an entry belongs. A deletion for oneself is in the inbox, and says which channel it is of. `None`: it is from the
-/// back end itself, outside of all conversations.
+/// Returns the conversation of an entry. A deletion for oneself is in the inbox, and names its channel. `None`: the entry is from
+/// the back end itself, outside of all conversations.
 fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Option<Recipient> {
     let changed = message.content.as_change().and_then(|change| change.channel.as_ref());
     if let Some(channel) = message.channel.as_ref().or(changed) {
@@ -193,13 +193,13 @@ fn conversation_of(message: &ReceivedMessage, me: &UserId) -> Option<Recipient> 
     Some(other.clone().into())
 }
 
-/// Whether it is from the back end itself, outside of all conversations: no list shows it and nothing counts it.
+/// Returns whether a message is from the back end itself, outside of all conversations: no list shows or counts it.
 pub(crate) fn is_notice(message: &ReceivedMessage) -> bool {
     message.from.is_none() && message.channel.is_none() && message.content.as_change().is_none()
 }
 
-/// How many messages of a conversation are kept.
+/// The messages of a conversation that are kept.
 const MAX_MESSAGES: usize = 2000;
 
-/// How many messages have a number; the oldest lose theirs.
+/// The messages that have a number; the oldest lose theirs.
 const MAX_NUMBERED: usize = 10_000;

@@ -1,4 +1,4 @@
-//! What a typed line means. Pure: nothing is looked up or carried out here.
+//! Parses typed lines. Pure: nothing is looked up or carried out here.
 
 use im_sdk::{
     Recipient,
@@ -6,7 +6,7 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 
-/// What `/help` shows.
+/// The text of `/help`.
 pub(crate) const HELP: &str = "\
 /list                  the conversations, those with something new in bold
 /open bob, /open #team open one, where what you type goes; /older shows more
@@ -21,36 +21,43 @@ pub(crate) const HELP: &str = "\
                        /untop, /unmute
 /queue                 what is not sent yet; /retry, /discard for what failed
 /quit                  leave
-In a text, @bob calls bob and @all everybody; //TEXT begins with a slash.";
+In a text, @bob mentions bob and @all everybody; //TEXT begins with a slash.";
 
-/// What somebody wants.
+/// The commands, for completion.
+pub(crate) const COMMANDS: &[&str] = &[
+    "open", "msg", "list", "older", "search", "notices", "reply", "edit", "recall", "delete", "react",
+    "unreact", "pin", "unpin", "readers", "group", "leave", "members", "top", "untop", "mute", "unmute",
+    "queue", "retry", "discard", "connect", "help", "quit",
+];
+
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Say it in the open conversation.
+    /// Sends a text to the open conversation.
     Say(String),
-    /// Say it somewhere.
+    /// Sends a text to a user or a group.
     SayTo(Recipient, String),
-    /// Answer the message with this number.
+    /// Answers the message with this number.
     Reply(u32, String),
-    /// Change the message with this number.
+    /// Changes the message with this number.
     Change(u32, ChangeKind),
-    /// Who has read the message with this number?
+    /// Asks who has read the message with this number.
     Readers(u32),
     Open(Recipient),
     List,
     Older,
     Search(String),
-    /// What the back end itself has told, outside of conversations.
+    /// Shows messages of the back end itself, outside of conversations.
     Notices,
-    /// Bring users into a group, which comes into being with its first member.
+    /// Adds users to a group, which begins with its first member.
     Group(ChannelId, Vec<UserId>),
-    /// None: the open one.
+    /// `None`: the open one.
     Leave(Option<ChannelId>),
-    /// None: the open one.
+    /// `None`: the open one.
     Members(Option<ChannelId>),
-    /// The open conversation stands before the others, or does not any more.
+    /// Moves the open conversation to the top of the list, or back.
     Top(bool),
-    /// The open conversation does not count as unread, or does again.
+    /// Leaves the open conversation out of the unread count, or counts it again.
     Mute(bool),
     Queue,
     Retry,
@@ -60,10 +67,10 @@ pub(crate) enum Command {
     Quit,
 }
 
-/// What a line means; nothing, if there is nothing in it.
+/// Parses a line. Returns `None` for an empty one.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A text for people: what is wrong with the line.
 pub(crate) fn parse(line: &str) -> Result<Option<Command>, String> {
     let line = line.trim();
     if line.is_empty() {
@@ -77,10 +84,10 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, String> {
     command(name, rest).map(Some)
 }
 
-/// Whom a name stands for: `bob` or `@bob` for a user, `#team` for a group.
+/// Parses a name: `bob` or `@bob` for a user, `#team` for a group.
 ///
 /// # Errors
-/// What names look like.
+/// A text for people: the form of names.
 pub(crate) fn recipient(name: &str) -> Result<Recipient, String> {
     let parsed = match name.strip_prefix('#') {
         Some(group) => ChannelId::parse(group).map(Recipient::from),
@@ -90,7 +97,7 @@ pub(crate) fn recipient(name: &str) -> Result<Recipient, String> {
 }
 
 fn command(name: &str, rest: &str) -> Result<Command, String> {
-    let usage = |arguments: &str| format!("it goes like this: /{name} {arguments}");
+    let usage = |arguments: &str| format!("usage: /{name} {arguments}");
     let text = |arguments: &str| if rest.is_empty() { Err(usage(arguments)) } else { Ok(rest.to_owned()) };
     let number = || numbered(rest).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number);
     let message = || number().ok_or_else(|| usage("NUMBER, the one that stands before the message"));
@@ -149,7 +156,7 @@ fn command(name: &str, rest: &str) -> Result<Command, String> {
     }
 }
 
-/// A text as it is sent: `@bob` in it calls bob, `@all` everybody.
+/// Returns the content of a text: `@bob` in it mentions bob, `@all` everybody.
 pub(crate) fn said(text: &str) -> im_sdk::Content {
     let called = text.split_whitespace().filter_map(|word| word.strip_prefix('@'));
     let called = called.map(|name| name.trim_end_matches(['.', ',', ':', ';', '!', '?', ')']));
@@ -165,7 +172,7 @@ fn first_word(text: &str) -> (&str, &str) {
     (word, rest.trim())
 }
 
-/// A message's number, and what follows.
+/// Splits a message's number from the rest.
 fn numbered(text: &str) -> Option<(u32, &str)> {
     let (number, rest) = first_word(text);
     Some((number.parse().ok()?, rest))

@@ -1,6 +1,6 @@
-//! How a chat finds its server on one machine, for development: `serve` writes a file, the others read it.
+//! Discovery of the server on one machine, for development: `serve` writes a file, and chats read it.
 //!
-//! The file has the key that signs tokens, so whoever can read it can be any user. In a product the key stays with the back
+//! The file has the key that signs tokens, so anyone who can read it can impersonate any user. In a product the key stays with the back
 //! end, which gives a token to a user who has logged in.
 
 use std::{
@@ -17,10 +17,10 @@ use im_sdk::{
     token::{KeyError, SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 
-/// What stands in the file.
+/// The contents of the file.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Development {
-    /// Where the server listens, best first.
+    /// The server's addresses, best first.
     pub(crate) endpoints: Vec<String>,
     /// The SHA-256 fingerprint of its certificate.
     pub(crate) certificate_sha256: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Development {
 }
 
 impl Development {
-    /// Reads the file of a directory. `None`: there is none.
+    /// Reads the file of a directory. Returns `None` if there is none.
     pub(crate) fn read(data: &Path) -> io::Result<Option<Self>> {
         match fs::read_to_string(path(data)) {
             Ok(text) => Ok(Some(Self::parse(&text))),
@@ -38,17 +38,17 @@ impl Development {
         }
     }
 
-    /// Writes it, for nobody but the own user to read. Whoever reads meanwhile sees the old one or the new one.
+    /// Writes the file, readable by its owner alone. A concurrent reader sees either the old file or the new one.
     pub(crate) fn write(&self, data: &Path) -> io::Result<()> {
         let new = path(data).with_extension("new");
-        // One that is left from before might be readable by others.
+        // A file that is left from before might be readable by others.
         _ = fs::remove_file(&new);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(self.text().as_bytes())?;
         fs::rename(new, path(data))
     }
 
-    /// Verifies what [`tokens`] gives.
+    /// Returns a verifier of the tokens that [`tokens`] mints.
     pub(crate) fn verifier(&self) -> Result<TokenVerifier, KeyError> {
         let key = VerificationKey::hs256(KEY_ID, self.secret.as_bytes())?;
         Ok(TokenVerifier::new(ISSUER, AUDIENCE, [key]))
@@ -75,12 +75,13 @@ impl Development {
     }
 }
 
-/// Where the file is.
+/// Returns the path of the file.
 pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("server.dev")
 }
 
-/// Gives a user tokens, as a back end does after a login. The file is read each time: a new server may have a new key.
+/// Returns a provider that mints tokens for a user, as a back end does after a login. It reads the file each time: a new server
+/// may have a new key.
 pub(crate) fn tokens(data: PathBuf, user: UserId) -> impl TokenProvider {
     move |_: TokenRequest| {
         let unavailable = |error: &dyn std::error::Error| TokenError::Unavailable(error.to_string());
@@ -97,7 +98,7 @@ const KEY_ID: &str = "dev";
 const ISSUER: &str = "cli-chat";
 const AUDIENCE: &str = "im";
 
-/// Short: another one is made when it ends.
+/// The lifetime of a token. It may be short: the client asks for another one.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
 const WARNING: &str = "\

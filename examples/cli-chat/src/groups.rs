@@ -1,5 +1,5 @@
-//! What a device asks of the back end about groups. The SDK leaves that to the application: most have an interface of their
-//! own for it (HTTP); here it is a message of an own kind to the back end, which answers it and sends nothing on.
+//! Requests about groups, from a device to the back end. The SDK leaves them to the application. Most products have an HTTP API
+//! for it; here a request is a message of a custom kind to the back end, which answers it and forwards nothing.
 
 use im_sdk::{
     Content,
@@ -7,14 +7,14 @@ use im_sdk::{
     id::{ChannelId, UserId},
 };
 
-/// Something to be done with a group.
+/// A request about a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Bring users in. A group comes into being with its first member, who is the one that asks.
+    /// Adds users. A group begins with its first member, the user who asks.
     Add(ChannelId, Vec<UserId>),
-    /// Take the one that asks out.
+    /// Removes the user who asks.
     Leave(ChannelId),
-    /// Tell who is in it.
+    /// Lists the members.
     Members(ChannelId),
 }
 
@@ -25,7 +25,7 @@ pub(crate) const BACK_END: &str = "back-end";
 const KIND: &str = "cli-chat.group";
 
 impl Request {
-    /// As it travels.
+    /// Encodes the request as a message.
     pub(crate) fn content(&self) -> Content {
         let words = match self {
             Self::Add(group, users) => {
@@ -38,12 +38,12 @@ impl Request {
         Content::custom(KIND, words)
     }
 
-    /// Whether it is one of these, which nobody should see.
+    /// Returns whether a message is a request, which no chat shows.
     pub(crate) fn is_one(content: &Content) -> bool {
         matches!(&content.body, Body::Custom(custom) if custom.kind == KIND)
     }
 
-    /// What [`Request::content`] made. Names have no spaces.
+    /// Parses what [`Request::content`] has made. Names have no spaces.
     pub(crate) fn parse(custom: &Custom) -> Option<Self> {
         let text = std::str::from_utf8(&custom.data).ok().filter(|_| custom.kind == KIND)?;
         let mut words = text.split(' ');

@@ -6,26 +6,29 @@
 //! cargo run -p cli-chat -- bob
 //! ```
 //!
-//! Then `/open bob` in Alice's, and write; `/help` shows the rest. With a pipe instead of a keyboard it carries out each line,
-//! waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
+//! Then `/open bob` in Alice's, and write; `/help` shows the rest. It takes the whole terminal: conversations on the left, messages
+//! on the right; Tab goes to the next conversation. `--plain` prints lines instead. With a pipe instead of a keyboard it carries
+//! out each line, waits for what it has sent and exits: `printf '/open bob\nhello\n' | cli-chat alice`.
 //!
-//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other back end. Groups are made by messages that
-//! only the back end of `serve` understands, and search needs one that archives; what is missing is told.
+//! With `--server` and `--token` (or the variable `CHAT_TOKEN`) it is a device of any other back end. Groups need the
+//! back end of `serve`, and search needs one that archives; the chat tells you what is missing.
 //!
 //! | file | |
 //! | --- | --- |
-//! | `commands.rs` | what a typed line means |
-//! | `view.rs` | what a line on the screen looks like |
-//! | `app/` | the chat between the two, over `im_sdk::client` |
-//! | `book.rs` | messages, with what was done to them, and their numbers |
-//! | `terminal.rs` | keyboard and screen |
-//! | `serve.rs`, `groups.rs` | server and back end; what devices ask it about groups |
-//! | `dev.rs` | how the two find each other |
+//! | `commands.rs` | parses typed lines |
+//! | `view.rs` | formats lines |
+//! | `fullscreen/` | the whole screen: line editing (`input.rs`), drawing (`scene.rs`) |
+//! | `app/` | the chat itself, over `im_sdk::client` |
+//! | `book.rs` | messages with their changes, and their numbers |
+//! | `terminal.rs` | lines: keyboard and screen, or pipes |
+//! | `serve.rs`, `groups.rs` | server and back end; requests about groups |
+//! | `dev.rs` | how chats find the server |
 
 mod app;
 mod book;
 mod commands;
 mod dev;
+mod fullscreen;
 mod groups;
 mod serve;
 mod terminal;
@@ -44,6 +47,8 @@ use im_sdk::{
 use crate::{
     app::{Advice, App},
     dev::Development,
+    fullscreen::Fullscreen,
+    terminal::Screen,
 };
 
 /// Chats in the terminal.
@@ -59,13 +64,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Be the server, with a back end for development. What it keeps lies in the directory `server` of --data.
+    /// Runs the server and a back end for development. They keep their data in the directory `server` of --data.
     Serve {
-        /// Where to listen, for QUIC and WebSocket.
+        /// The address to listen on, for QUIC and WebSocket.
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7800")]
         listen: SocketAddr,
 
-        /// Where everything is kept, and what the others need to find it.
+        /// The directory for all data, and for the file by which chats find the server.
         #[arg(long, value_name = "DIR", default_value = DATA)]
         data: PathBuf,
     },
@@ -73,11 +78,11 @@ enum Role {
 
 #[derive(clap::Args)]
 struct Chat {
-    /// Who you are.
+    /// Your user name.
     #[arg(value_name = "USER")]
     user: UserId,
 
-    /// Where is kept what was seen and what is not sent yet, and where `cli-chat serve` can be found.
+    /// The directory of `cli-chat serve`, and for the chat's own data: messages that are not sent yet, and places in the logs.
     #[arg(long, value_name = "DIR", default_value = DATA)]
     data: PathBuf,
 
@@ -92,18 +97,22 @@ struct Chat {
     #[arg(long, requires = "servers")]
     token: Option<String>,
 
-    /// Believe the server with this certificate, by its SHA-256 fingerprint.
+    /// Trusts the server whose certificate has this SHA-256 fingerprint.
     #[arg(long, value_name = "HEX", value_parser = Trust::sha256_hex)]
     trust_sha256: Option<Trust>,
 
-    /// This device's name, where the user has several.
+    /// The name of this device, where the user has several.
     #[arg(long, value_name = "NAME", default_value = "cli-chat")]
     device: DeviceId,
 
-    /// As what kind of device it logs in. By default servers let a user have one of each kind connected, and the newest one
-    /// displaces the one before; those of `cli-chat serve` let all stay.
+    /// The kind of device. By default servers let one of each kind stay connected, and a newer one displaces it; the server of
+    /// `cli-chat serve` lets all stay.
     #[arg(long, value_name = "KIND", default_value_t = Terminal::Desktop)]
     terminal: Terminal,
+
+    /// Prints lines instead of taking the whole terminal.
+    #[arg(long)]
+    plain: bool,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -132,7 +141,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether all was sent.
+/// Returns whether all was sent.
 async fn run(chat: Chat) -> Result<bool, Failure> {
     let user = chat.user.clone();
     let advice = if !chat.servers.is_empty() {
@@ -140,9 +149,15 @@ async fn run(chat: Chat) -> Result<bool, Failure> {
     } else {
         Advice { unreachable: "does `cli-chat serve` run?", no_token: "/connect tries again" }
     };
+    let has_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let is_full = has_terminal && !chat.plain && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     // It opens a file, which may take a while.
     let config = tokio::task::spawn_blocking(move || config(chat)).await??;
     let client = Client::open(config)?;
+    if is_full {
+        let app = App::new(client, user, Screen::of_notes(), advice)?;
+        return Ok(app.run_full(Fullscreen::open()?).await?);
+    }
     let (screen, keyboard) = terminal::open()?;
     Ok(App::new(client, user, screen, advice)?.run(keyboard).await)
 }
@@ -193,18 +208,18 @@ fn no_server(data: &std::path::Path) -> String {
     )
 }
 
-/// A name that any file system takes, and that is no other name's.
+/// Encodes a name so that any file system takes it, and no two names collide.
 fn file_name(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") };
     name.bytes().map(encode).collect()
 }
 
-/// Where everything is kept unless told otherwise.
+/// The default of --data.
 const DATA: &str = "cli-chat-data";
 
-/// How long an attempt to connect may take: nothing can be typed before the first one has failed.
+/// Limit of an attempt to connect. In line mode nothing can be typed before the first one has failed.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// How long somebody waits for an answer.
+/// Limit of a wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

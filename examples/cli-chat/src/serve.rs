@@ -1,4 +1,4 @@
-//! The other side: a server and a back end in one process, with nothing to install. What it keeps lies in a directory.
+//! The server and the back end, in one process with nothing to install. Their data is in one directory.
 //!
 //! In production the two are apart, with Redis and NATS between them (`examples/backend`); [`Rules`] would be the same.
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     development.certificate_sha256 = server.certificate_sha256().map(|hash| hex(&hash));
     development.write(data)?;
     announce(data, &server);
-    // A machine that slept is no end: the server goes on by itself.
+    // A server on a machine that slept goes on by itself.
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -52,7 +52,7 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
     Ok(())
 }
 
-/// What has to run besides a server.
+/// The back end.
 struct BackEnd {
     im: Im,
     archiver: ArchiverHandle,
@@ -63,7 +63,7 @@ impl BackEnd {
     async fn start(cluster: Cluster, messages: &Path) -> Result<Self, Failure> {
         let store = Arc::new(SqlMessageStore::connect(&format!("sqlite:{}", messages.display())).await?);
         let mut config = ImConfig::default();
-        // All messages are kept for good, where they can be searched.
+        // All messages are archived, so that they can be searched.
         config.default_durability = Durability::Archived;
         config.message_store = Some(store.clone());
         let im = Im::start(cluster, config).await?;
@@ -79,7 +79,7 @@ impl BackEnd {
     }
 }
 
-/// What users may do: all may write to each other; who is in a group may bring others in.
+/// The rules: all users may write to each other; members of a group may add others.
 struct Rules {
     im: Im,
 }
@@ -98,19 +98,19 @@ impl Handler for Rules {
         Ok(Acceptance::handled().with_answer(answer))
     }
 
-    /// All may write to each other. A product would ask who has blocked whom.
+    /// Lets all users write to each other. A product would ask who has blocked whom.
     async fn may_reach(&self, _reach: &Reach) -> Result<ReachRights, Refusal> {
         Ok(ReachRights::Granted)
     }
 
-    /// Everybody sees when others are online. A product would show it to friends.
+    /// Shows everybody who is online. A product would show it to friends.
     async fn may_watch(&self, _watcher: UserId, users: Vec<UserId>) -> Vec<UserId> {
         users
     }
 }
 
 impl Rules {
-    /// It may be carried out again where the answer got lost, so the second time has no effect.
+    /// Carries out a request. It may come again after its answer got lost; the second time has no effect.
     async fn carry_out(&self, by: UserId, request: Request) -> Result<String, Refusal> {
         let members = |group: &ChannelId| self.members(group.clone());
         let stranger = |group: &ChannelId| Refusal::new(format!("{by} is not in #{group}"));
@@ -169,7 +169,7 @@ impl Rules {
         Ok(format!("#{group} has {} members", members.len() + new.len() + usize::from(members.is_empty())))
     }
 
-    /// Tells the members what has happened.
+    /// Sends the members a notice.
     async fn tell(&self, group: &ChannelId, text: String) -> Result<(), Refusal> {
         let notice = Message::new().content(Notice::new("group.changed", text));
         self.im.channel(group).send(notice).await.map(drop).map_err(failed)
@@ -188,7 +188,7 @@ fn failed(error: impl std::error::Error) -> Refusal {
     Refusal::new(format!("the back end failed: {error}"))
 }
 
-/// The one that is there, or a new one.
+/// Returns the secret of an earlier run, or a new one.
 fn secret(data: &Path) -> io::Result<String> {
     let found = Development::read(data)?.map(|development| development.secret);
     Ok(found.filter(|secret| secret.len() >= 2 * SECRET_BYTES).unwrap_or_else(|| {
@@ -200,7 +200,10 @@ fn secret(data: &Path) -> io::Result<String> {
 
 #[expect(clippy::print_stdout, reason = "this is what the program tells people and scripts")]
 fn announce(data: &Path, server: &Server) {
-    println!("for development only: who can read {} can be anybody", crate::dev::path(data).display());
+    println!(
+        "for development only: anyone who can read {} can impersonate any user",
+        crate::dev::path(data).display()
+    );
     println!("listening on {}", server.endpoints().join(" and "));
     println!("ready: `cli-chat alice` and `cli-chat bob`, with the same --data, in other terminals");
 }
@@ -209,12 +212,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// In larger groups nobody would be told at once what others have read.
+/// In larger groups, members are not told at once what others have read.
 const MAX_MEMBERS: usize = im_sdk::backend::MAX_TOLD_MEMBERS;
 
 const SECRET_BYTES: usize = 32;
 
-/// Often, so that people see soon that this was killed: over QUIC nothing else tells them.
+/// Short, so that devices notice soon that this was killed: over QUIC nothing else tells them.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Nobody waits for a development server.

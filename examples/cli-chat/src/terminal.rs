@@ -1,11 +1,13 @@
-//! The keyboard and the screen, or two pipes.
+//! Lines in, lines out: the keyboard and the screen, or two pipes.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     env,
     io::{self, IsTerminal as _, Write as _},
     sync::mpsc as threads,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rustyline::{
@@ -15,38 +17,85 @@ use rustyline::{
 use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Where lines are shown.
+/// The place where lines are shown.
 pub(crate) struct Screen {
-    /// `None`: straight to the output, which a program reads.
-    printer: Option<(threads::SyncSender<String>, JoinHandle<()>)>,
+    output: Output,
     colours: bool,
 }
 
-/// What is typed.
+enum Output {
+    /// Straight to the output, which a program reads.
+    Plain,
+    /// Above the line that is typed.
+    Above(threads::SyncSender<String>, JoinHandle<()>),
+    /// Over the messages of the full screen, with the time at which each came.
+    Notes(RefCell<VecDeque<(Instant, String)>>),
+}
+
+/// The keyboard, line by line.
 pub(crate) struct Keyboard {
     /// The lines, up to the end of the input.
     pub(crate) lines: mpsc::Receiver<String>,
-    /// Something was typed that is no command, and is no whole line yet.
+    /// Notices of typing, in lines that are not complete and no commands.
     pub(crate) typing: mpsc::Receiver<()>,
     prompts: Option<threads::Sender<Prompt>>,
 }
 
-/// What stands before what is typed.
+/// The prompt of a line.
 pub(crate) struct Prompt {
     pub(crate) text: String,
-    /// What is typed here comes back as a message, so the line is taken off the screen; commands stay.
+    /// Whether a text comes back as a message, so that its line is taken off the screen. Commands stay.
     pub(crate) shows_again: bool,
 }
 
 impl Screen {
+    /// Collects lines as notes of the full screen.
+    pub(crate) fn of_notes() -> Self {
+        Self { output: Output::Notes(RefCell::default()), colours: false }
+    }
+
+    /// Returns whether the screen as a whole is drawn, so that lines are notes beside the messages.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.output, Output::Notes(_))
+    }
+
     /// Shows a line.
     pub(crate) fn print(&self, line: &str) {
-        let line = format!("{line}\n");
-        // If nobody can see it any more, or is that far behind, there is nothing to be done.
-        _ = match &self.printer {
-            Some((printer, _)) => printer.try_send(line).map_err(io::Error::other),
-            None => io::stdout().write_all(line.as_bytes()),
-        };
+        // Nothing can be done about an output that is gone, or that far behind.
+        match &self.output {
+            Output::Plain => _ = io::stdout().write_all(format!("{line}\n").as_bytes()),
+            Output::Above(printer, _) => _ = printer.try_send(format!("{line}\n")),
+            Output::Notes(notes) => {
+                let mut notes = notes.borrow_mut();
+                notes.push_back((Instant::now(), line.to_owned()));
+                if notes.len() > MAX_NOTES {
+                    notes.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Returns the visible notes: all of them, until the newest one has been there for long enough to read them.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let Output::Notes(notes) = &self.output else { return Vec::new() };
+        let mut notes = notes.borrow_mut();
+        let shown_for = NOTE + NOTE_LINE * u32::try_from(notes.len()).unwrap_or(u32::MAX);
+        if notes.back().is_some_and(|(since, _)| since.elapsed() > shown_for) {
+            notes.clear();
+        }
+        notes.iter().map(|(_, note)| note.clone()).collect()
+    }
+
+    /// Takes the notes off the screen.
+    pub(crate) fn dismiss(&self) {
+        if let Output::Notes(notes) = &self.output {
+            notes.borrow_mut().clear();
+        }
+    }
+
+    /// Goes on with plain lines, since the full screen has ended.
+    pub(crate) fn end_notes(&mut self) {
+        self.output = Output::Plain;
     }
 
     /// Whether lines may have colours: on a terminal, unless <https://no-color.org> says otherwise.
@@ -56,7 +105,7 @@ impl Screen {
 
     /// Waits until all is shown.
     pub(crate) fn close(self) {
-        if let Some((lines, printer)) = self.printer {
+        if let Output::Above(lines, printer) = self.output {
             drop(lines);
             // A printer that has panicked has nothing to show.
             _ = printer.join();
@@ -72,10 +121,10 @@ impl Keyboard {
     }
 }
 
-/// The screen and the keyboard.
+/// Opens the screen and the keyboard.
 ///
-/// Reading and showing block, so threads do it. The one that reads waits for a prompt before each line, so it is never
-/// left behind in the middle of one, which would leave the terminal in the editor's mode.
+/// Reading and writing block, so threads do it. The reader waits for a prompt before each line. So it never ends in the middle of
+/// one, which would leave the terminal in the editor's mode.
 pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     let (to_lines, lines) = mpsc::channel(QUEUED_LINES);
     let (to_typing, typing) = mpsc::channel(1);
@@ -84,7 +133,7 @@ pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     let colours = is_seen && wants_colours && env::var_os("TERM").is_none_or(|term| term != "dumb");
     if !io::stdin().is_terminal() || !is_seen {
         thread::spawn(move || forward(&to_lines));
-        return Ok((Screen { printer: None, colours }, Keyboard { lines, typing, prompts: None }));
+        return Ok((Screen { output: Output::Plain, colours }, Keyboard { lines, typing, prompts: None }));
     }
     let mut editor = Editor::<Watch, DefaultHistory>::new()?;
     editor.set_helper(Some(Watch { typing: to_typing, length: Cell::new(0) }));
@@ -92,8 +141,8 @@ pub(crate) fn open() -> Result<(Screen, Keyboard)> {
     let (prompts, asked) = threads::channel();
     thread::spawn(move || read(editor, &asked, &to_lines));
     let (printer, printed) = threads::sync_channel(QUEUED_OUTPUT);
-    let printer = Some((printer, thread::spawn(move || show(above, &printed))));
-    Ok((Screen { printer, colours }, Keyboard { lines, typing, prompts: Some(prompts) }))
+    let output = Output::Above(printer, thread::spawn(move || show(above, &printed)));
+    Ok((Screen { output, colours }, Keyboard { lines, typing, prompts: Some(prompts) }))
 }
 
 /// Sends the lines of a pipe on.
@@ -105,7 +154,7 @@ fn forward(lines: &mpsc::Sender<String>) {
     }
 }
 
-/// Sends on what is typed.
+/// Sends typed lines on.
 fn read(
     mut editor: Editor<Watch, DefaultHistory>,
     asked: &threads::Receiver<Prompt>,
@@ -118,7 +167,7 @@ fn read(
         if line.trim().is_empty() || (prompt.shows_again && !is_command) {
             let columns = editor.dimensions().map_or(usize::MAX, |(columns, _)| columns.into());
             let rows = 1 + (prompt.text.width() + line.width()) / columns.max(1);
-            // Up so many rows, and clear from there on.
+            // Up by these rows, and clear from there.
             _ = write!(io::stdout(), "\x1b[{rows}A\x1b[J").and_then(|()| io::stdout().flush());
         }
         if lines.blocking_send(line).is_err() {
@@ -127,7 +176,7 @@ fn read(
     }
 }
 
-/// Shows lines above what is being typed. On a thread of its own, since the editor takes them only while it reads.
+/// Shows lines above the one that is typed, on a thread of its own: the editor takes them only while it reads.
 fn show(mut above: impl ExternalPrinter, lines: &threads::Receiver<String>) {
     for line in lines {
         if above.print(line.clone()).is_err() {
@@ -137,7 +186,7 @@ fn show(mut above: impl ExternalPrinter, lines: &threads::Receiver<String>) {
     }
 }
 
-/// Notices that something is typed.
+/// Notices typing.
 struct Watch {
     typing: mpsc::Sender<()>,
     length: Cell<usize>,
@@ -149,7 +198,7 @@ impl Hinter for Watch {
     fn hint(&self, line: &str, _position: usize, _context: &Context<'_>) -> Option<String> {
         let grows = line.len() > self.length.replace(line.len());
         if grows && !line.starts_with('/') {
-            // One that was not taken yet says the same.
+            // A notice that was not taken yet says the same.
             _ = self.typing.try_send(());
         }
         None
@@ -164,8 +213,15 @@ impl Highlighter for Watch {}
 impl Validator for Watch {}
 impl Helper for Watch {}
 
-/// A pipe can be faster than the network; then it waits.
+/// Lines of a pipe that wait for the network.
 const QUEUED_LINES: usize = 16;
 
-/// Lines that wait to be shown: more than one reads. What comes then is left out.
+/// Notes that are kept: more than fit on a screen.
+const MAX_NOTES: usize = 100;
+
+/// The time for which notes are shown, and the time in addition for each line.
+const NOTE: Duration = Duration::from_secs(5);
+const NOTE_LINE: Duration = Duration::from_secs(2);
+
+/// Lines that wait to be shown: more than anybody reads. Further ones are dropped.
 const QUEUED_OUTPUT: usize = 1024;

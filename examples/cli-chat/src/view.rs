@@ -1,4 +1,4 @@
-//! What is shown, line by line. Pure: state goes in, text comes out.
+//! Formats lines. Pure: state goes in, text comes out.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use im_sdk::{
     timeline::ShownMessage,
 };
 
-/// Makes lines for one user's eyes.
+/// Formats lines for one user.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     me: UserId,
-    /// Whether the lines may have colours, which is for terminals alone.
+    /// Whether lines have colours, as on a terminal.
     colours: bool,
 }
 
-/// A message and what is beside it.
+/// A message, and its place in the chat.
 pub(crate) struct Row<'a> {
     pub(crate) message: &'a ShownMessage,
-    /// What people name it by. `None`: it is in no log, so nothing can be done to it.
+    /// Its number. `None`: it is in no log, so it cannot be changed.
     pub(crate) number: Option<u32>,
-    /// It was shown before, and is different now.
+    /// Whether it was shown before, and looks different now.
     pub(crate) is_changed: bool,
     /// The conversation, where it is not the open one.
     pub(crate) elsewhere: Option<&'a Recipient>,
@@ -30,7 +30,7 @@ pub(crate) struct Row<'a> {
 }
 
 /// A conversation in the list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) name: String,
     pub(crate) unread: String,
@@ -38,7 +38,7 @@ pub(crate) struct Listed {
     pub(crate) pinned: bool,
     pub(crate) muted: bool,
     pub(crate) online: bool,
-    /// Who said what last, and how long ago.
+    /// The sender, the text and the age of the last message.
     pub(crate) last: Option<(String, String, Duration)>,
 }
 
@@ -47,7 +47,7 @@ impl View {
         Self { me, colours }
     }
 
-    /// A message as it is now: `  12 bob: hello`, and after a change ` ~12 bob: hello (edited) 👍alice`.
+    /// Formats a message as it is now: `  12 bob: hello`, and after a change ` ~12 bob: hello (edited) 👍alice`.
     pub(crate) fn message(&self, row: &Row<'_>) -> String {
         let Row { message, .. } = row;
         let mark = if row.is_changed { "~" } else { "" };
@@ -73,19 +73,19 @@ impl View {
         line + &self.dim(&beside)
     }
 
-    /// A message that is not sent yet.
+    /// Formats a message that is not sent yet.
     pub(crate) fn waiting(&self, to: &Recipient, text: &str) -> String {
         let me = &self.me;
         self.dim(&format!("   … {me} to {}: {} (not sent yet)", name(to), clean(text)))
     }
 
-    /// A conversation that is opened.
+    /// Formats the header of a conversation.
     pub(crate) fn header(&self, conversation: &Recipient, beside: &[String]) -> String {
         let beside: String = beside.iter().map(|text| format!(" · {text}")).collect();
         self.bold(&format!("── {}", name(conversation))) + &self.dim(&beside)
     }
 
-    /// The conversations, each in a line, and how much is unread in all.
+    /// Formats the conversations, one per line, and the unread total.
     pub(crate) fn list(&self, listed: &[Listed], unread: &str) -> Vec<String> {
         if listed.is_empty() {
             return vec![self.told("no conversations yet: /open USER begins one, /help shows the rest")];
@@ -99,7 +99,7 @@ impl View {
         let is_new = !listed.unread.is_empty();
         let unread = if is_new { format!("{} unread", listed.unread) } else { String::new() };
         let badges = [
-            (listed.mentioned, "calls you"),
+            (listed.mentioned, "mentions you"),
             (listed.pinned, "at the top"),
             (listed.muted, "muted"),
             (listed.online, "online"),
@@ -117,12 +117,12 @@ impl View {
         line
     }
 
-    /// Something that is no message.
+    /// Formats information.
     pub(crate) fn told(&self, text: &str) -> String {
         self.dim(&format!("* {}", clean(text)))
     }
 
-    /// Something that went wrong.
+    /// Formats an error.
     pub(crate) fn failed(&self, text: &str) -> String {
         self.paint("31", &format!("! {}", clean(text)))
     }
@@ -147,7 +147,7 @@ impl View {
         format!("{}: {quote}{text}", self.name(from))
     }
 
-    /// Each user has a colour.
+    /// Gives each user a colour.
     fn name(&self, user: Option<&UserId>) -> String {
         let name = sender(user);
         let sum = name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
@@ -168,7 +168,7 @@ impl View {
     }
 }
 
-/// How a conversation is named, as `/open` takes it.
+/// Returns the name of a conversation, as `/open` takes it.
 pub(crate) fn name(conversation: &Recipient) -> String {
     match conversation {
         Recipient::User(user) => user.to_string(),
@@ -176,12 +176,12 @@ pub(crate) fn name(conversation: &Recipient) -> String {
     }
 }
 
-/// Who said something.
+/// Returns the name of a sender.
 pub(crate) fn sender(user: Option<&UserId>) -> &str {
     user.map_or("(the back end)", UserId::as_str)
 }
 
-/// What a message says, in one line.
+/// Returns the text of a message, in one line.
 pub(crate) fn summary(content: &Content) -> String {
     let text = clean(content.summary());
     match &content.body {
@@ -192,7 +192,7 @@ pub(crate) fn summary(content: &Content) -> String {
     }
 }
 
-/// How long ago, about; less than a minute is no time.
+/// Formats an age, rounded down to its largest unit.
 pub(crate) fn age(age: Duration) -> String {
     match age.as_secs() {
         0..60 => "now".to_owned(),
@@ -202,19 +202,19 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
-/// Of which kind it is. A custom one is named by others.
+/// Returns the kind of a message. The names of custom kinds come from others.
 fn kind(content: &Content) -> String {
     content.kind().map_or_else(String::new, |kind| clean(&kind.to_string()))
 }
 
-/// What others write must neither steer this terminal, nor pass for a line of this program.
-fn clean(text: &str) -> String {
+/// Replaces characters of others' texts that would steer the terminal, or pass for a line of this program.
+pub(crate) fn clean(text: &str) -> String {
     let is_steering =
         |char: char| char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.replace('\n', " ⏎ ").replace(is_steering, "\u{fffd}")
 }
 
-fn quoted(quote: &Quote) -> String {
+pub(crate) fn quoted(quote: &Quote) -> String {
     let doubt = if quote.verified { "" } else { " (unverified)" };
     let says = if quote.recalled { "(recalled)".to_owned() } else { shortened(&quote.excerpt) };
     format!("«{}{doubt}: {says}» ", sender(quote.from.as_ref()))
@@ -233,7 +233,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Characters of a message in the list, or in a quotation.
 const SHORT: usize = 40;
 
-/// Not red, which is for what went wrong.
+/// Colours of users. Red is for errors.
 const COLOURS: [&str; 5] = ["36", "32", "35", "34", "33"];
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn serve(data: &Path, port: u16) -> Chat {
     server
 }
 
-/// One that nobody listens on, below those that the system gives to connections.
+/// Returns a free port, below those that the system gives to connections.
 fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);
@@ -42,7 +42,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     alice.say("call me @bob");
     alice.wait("alice: call me @bob");
     let mut bob = Chat::connect(data, "bob");
-    assert!(bob.wait("  alice  ").contains("2 unread, calls you"));
+    assert!(bob.wait("  alice  ").contains("2 unread, mentions you"));
     bob.wait("* 2 unread in all");
     alice.wait("* bob is online");
     bob.say("/open alice");
@@ -52,7 +52,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     // Alice may learn of it a little earlier than bob's own list.
     bob.repeat("/list", " unread in all", "* 0 unread in all");
 
-    // What is done to messages shows on the other side.
+    // Changes of messages show on the other side.
     bob.say(&format!("/react {hello} 👍"));
     alice.wait("alice: hello, bob 👍bob");
     alice.say("/edit 1 hello, Bob");
@@ -70,7 +70,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     assert!(bob.wait("  alice  ").contains("alice: (recalled by alice)"));
     alice.say(&format!("/pin {when}"));
     bob.wait("when? (pinned)");
-    // What may not be done is told, with the number that the user knows.
+    // A refusal names the message by its number.
     bob.say(&format!("/edit {hello} mine"));
     assert_eq!(bob.wait("! "), format!("! message {hello} cannot be changed (edit): bob did not send it"));
     bob.say("/recall 99");
@@ -78,7 +78,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     bob.say("/nonsense");
     bob.wait("! there is no command /nonsense: /help");
 
-    // A group: who is in it is told, who is not is refused.
+    // A group: its members are told, others are refused.
     let mut carol = Chat::connect(data, "carol");
     carol.wait("no conversations yet");
     alice.say("/group team bob");
@@ -102,7 +102,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     carol.wait("* you are not in #team any more");
     bob.wait("* carol has left");
 
-    // All ends with the input, and is there after a restart of everything.
+    // A chat ends with its input, and everything is there after a restart.
     alice.say(&format!("/delete {from_carol}"));
     alice.wait("(deleted for you)");
     alice.say("/mute");
@@ -122,7 +122,7 @@ fn two_people_and_a_group_chat_and_come_back() {
     alice.say("/open bob");
     alice.wait("alice: hello, Bob (edited) 👍bob");
     alice.wait("alice: (recalled by alice)");
-    // What was recalled is not to be read in the answer to it either.
+    // A quote of a recalled message does not show it either.
     alice.wait("bob: «alice: (recalled)» when? (pinned)");
     alice.wait("* bob has read");
     alice.say("/open #team");
@@ -159,7 +159,7 @@ fn what_is_written_without_a_connection_is_sent_later() {
     let (all_done, seen) = alice.end();
     assert!(!all_done && seen.last().is_some_and(|line| line.contains("1 not sent yet")), "{seen:?}");
 
-    // The next run begins without a server, too. When it is back, all comes by itself.
+    // The next run begins without a server, too. Once it is back, the messages come.
     let mut alice = Chat::start(data, &["alice"]);
     alice.wait("* does `cli-chat serve` run?");
     alice.say("/open bob");
@@ -175,7 +175,7 @@ fn what_is_written_without_a_connection_is_sent_later() {
     assert!(seen.iter().all(|line| !line.contains('\x1b')), "a pipe gets no escapes: {seen:?}");
 }
 
-/// It is for who names a server, and no matter for all others.
+/// It is used only with `--server`.
 #[test]
 fn a_token_in_the_environment_is_in_nobodys_way() {
     let data = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! `cargo run --release -p quickstart`
 //!
-//! Everything in one process: a server, a back end, alice on QUIC and bob on WebSocket. All print what arrives.
-#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+//! Everything in one process: a server, a back end, and two devices, alice's on QUIC and bob's on WebSocket, which print what arrives.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use im_server::{Server, ServerConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = random_secret(); // of this process alone
+    let secret = random_secret(); // ends with this process
     let minter = TokenMinter::new(SigningKey::hs256("k1", &secret)?, "quickstart", "im");
     let verifier = TokenVerifier::new("quickstart", "im", [VerificationKey::hs256("k1", &secret)?]);
     let mut config = ServerConfig::new("im1", verifier);
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::embedded();
     let server = Server::start(config, cluster.clone()).await?;
 
-    // The back end decides what becomes of what devices publish.
+    // The back end. What devices publish comes to this closure first.
     let im = Im::with_cluster(cluster).await?;
     let decide = async |incoming: Incoming| match incoming.content.texts().contains(&"spam") {
         true => Err(Refusal::new("no spam, please")),
@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Waits until there is a connection, or a message, which it prints. Nothing here is a reason to lose the connection.
+/// Waits for a connection, or for a message, which it prints. Fails if the connection is lost, for which there is no reason here.
 async fn next(name: &str, client: &Client) -> Result<(), Box<dyn Error>> {
     loop {
         let reason = match client.next_events(1).await.pop().ok_or("the client is closed")? {

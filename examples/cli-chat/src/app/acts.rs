@@ -1,4 +1,4 @@
-//! What is typed: each command is carried out, or becomes a question to the back end.
+//! Carries out commands, by itself or by a request to the back end.
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
@@ -18,19 +18,25 @@ use crate::{
 };
 
 impl App {
-    /// Carries out a line. Break: the user leaves.
+    /// Carries out a line, and tells if that fails. Breaks when the user leaves.
     pub(super) async fn obey(&mut self, line: &str) -> ControlFlow<()> {
-        match parse(line) {
-            Ok(None) => {}
-            Ok(Some(Command::Quit)) => return ControlFlow::Break(()),
-            Ok(Some(command)) => {
-                if let Err(error) = self.carry_out(command).await {
-                    self.fail(&error);
-                }
-            }
-            Err(error) => self.fail(&error),
+        self.try_to_obey(line).await.unwrap_or_else(|error| {
+            self.fail(&error);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Carries out a line. Breaks when the user leaves.
+    ///
+    /// # Errors
+    /// The reason why it could not be carried out, for people.
+    pub(super) async fn try_to_obey(&mut self, line: &str) -> Result<ControlFlow<()>, String> {
+        match parse(line)? {
+            None => {}
+            Some(Command::Quit) => return Ok(ControlFlow::Break(())),
+            Some(command) => self.carry_out(command).await?,
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     }
 
     async fn carry_out(&mut self, command: Command) -> Result<(), String> {
@@ -96,7 +102,7 @@ impl App {
         Ok(())
     }
 
-    /// It was taken: when it is sent, it comes back as an event.
+    /// Notes a send that the client has taken. It comes back as an event when it is sent.
     fn note_send(&mut self, local_id: LocalId, to: Recipient, text: String) {
         self.sends.insert(local_id, Send { to, text, since: Instant::now(), taken: None, is_late: false });
         if !self.is_connected() {
@@ -144,7 +150,7 @@ impl App {
         Ok(())
     }
 
-    /// Opens a conversation: what is typed goes there, and what is said there is shown and read.
+    /// Opens a conversation: texts go there, and its messages are shown and marked as read.
     pub(super) fn open(&mut self, conversation: Recipient) {
         self.open = Some(Open {
             conversation: conversation.clone(),
@@ -161,7 +167,7 @@ impl App {
         }
     }
 
-    /// Asks for the end of the open conversation, if that was not done.
+    /// Requests the newest messages of the open conversation, unless that was done.
     pub(super) fn load_history(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| open.history == History::Missing) else { return };
         open.history = History::Coming;
@@ -212,7 +218,7 @@ impl App {
         Ok(())
     }
 
-    /// Sends anew what failed.
+    /// Sends failed messages again.
     async fn retry(&mut self) -> Result<(), String> {
         for send in
             self.client.unsettled_sends().await.into_iter().filter(|send| send.state == SendState::Failed)
@@ -222,6 +228,7 @@ impl App {
             let sent = sent.map_err(|error| format!("not sent to {}: {text}: {error}", name(&send.to)))?;
             self.note_send(sent.local_id(), send.to, text);
         }
+        self.failed.clear();
         Ok(())
     }
 
@@ -231,6 +238,7 @@ impl App {
         {
             send.handle.discard().await;
         }
+        self.failed.clear();
         self.tell("what failed is forgotten");
         Ok(())
     }
@@ -244,7 +252,7 @@ impl App {
         Ok(())
     }
 
-    /// The group that is meant.
+    /// Returns the named group, or the open one.
     fn group(&self, named: Option<ChannelId>) -> Result<ChannelId, String> {
         let open = self.open.as_ref().and_then(|open| open.conversation.as_channel().cloned());
         named.or(open).ok_or_else(|| "no group is open: say which one".to_owned())

@@ -1,4 +1,4 @@
-//! What the back end answers.
+//! Takes the back end's answers.
 
 use im_sdk::{
     Recipient,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl App {
-    /// Takes the answer to something that was asked.
+    /// Takes the answer to a request.
     pub(super) async fn take_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Conversations(Ok(pages)) => {
@@ -59,7 +59,7 @@ impl App {
             Answer::Readers(number, Err(error)) => {
                 self.complain(&format!("tell who has read {number}"), &error)
             }
-            // A relay sends it on to whoever has that name.
+            // A relay forwards it to the user with that name.
             Answer::Group(_, Ok(published)) if published.answer.is_empty() => {
                 self.has_groups = false;
                 self.fail(NO_GROUPS);
@@ -67,7 +67,7 @@ impl App {
                 let hidden = self.client.set_conversation(self.back_end.clone(), out_of_the_list).await;
                 hidden.unwrap_or_else(|error| self.fail(&format!("{BACK_END} stays in the list: {error}")));
             }
-            // It is told by an event.
+            // An event tells it.
             Answer::Group(Request::Leave(_), Ok(_)) => {}
             Answer::Group(request, Ok(published)) => {
                 self.tell(&String::from_utf8_lossy(&published.answer));
@@ -90,7 +90,7 @@ impl App {
                 self.book.note_past(conversation, entry);
             }
         }
-        // Another one may be open by now.
+        // Another conversation may be open by now.
         let Some(open) = self.open.as_mut().filter(|open| open.conversation == *conversation) else { return };
         match outcome {
             Ok(past) if is_older => {
@@ -107,7 +107,7 @@ impl App {
             Err(error) => {
                 if !is_older {
                     open.history = History::Missing;
-                    // With what has come meanwhile.
+                    // With the messages that have come meanwhile.
                     self.show_opened(conversation, false);
                 }
                 if is_refused(&error) {
@@ -118,7 +118,7 @@ impl App {
         }
     }
 
-    /// A conversation, with all that is known of it.
+    /// Shows a conversation, with its messages and read marks.
     fn show_opened(&mut self, conversation: &Recipient, has_more: bool) {
         self.show_header(conversation, has_more);
         let messages: Vec<MessageId> = self.book.messages(conversation).map(|message| message.id()).collect();
@@ -138,5 +138,5 @@ fn is_refused(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused { kind: RefusalKind::Rule | RefusalKind::Invalid, .. })
 }
 
-/// The back end has taken a request for a message to somebody.
+/// The text for a back end that forwards requests as messages.
 pub(super) const NO_GROUPS: &str = "this back end knows nothing of groups: `cli-chat serve` does";

@@ -1,4 +1,4 @@
-//! What arrives: events of the client.
+//! Takes events of the client.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use im_sdk::{
 };
 use tokio::time::Instant;
 
-use super::{App, History, Link, Loading, OVERDUE, Open, Send};
+use super::{App, Failed, History, Link, Loading, OVERDUE, Open, Send};
 use crate::{
     book::is_notice,
     groups::Request,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl App {
-    /// Takes an event. Break: there is nothing more to be done.
+    /// Takes an event. Breaks when the chat cannot go on.
     pub(super) async fn take(&mut self, event: Event) -> ControlFlow<()> {
         self.list.apply(&event);
         if self.list_loading == Loading::Failed {
@@ -71,7 +71,7 @@ impl App {
         if self.link != Link::Down {
             self.tell(&format!("not connected, trying again: {reason}"));
         }
-        // What a server says needs no advice on how to find one.
+        // A server that has answered was found.
         if self.link == Link::Unknown && code.is_none() {
             self.tell(self.advice.unreachable);
         }
@@ -90,7 +90,7 @@ impl App {
         self.note_late();
     }
 
-    /// A message, or a change of one.
+    /// Takes a message, or a change of one.
     async fn arrive(&mut self, message: &ReceivedMessage) {
         if let Some(position) = &message.position {
             self.client.ack(position);
@@ -112,7 +112,7 @@ impl App {
                 open.history != History::Coming
                     && (noted.is_new || self.book.given_number(noted.id).is_some())
             }
-            // What was missed is in the list.
+            // Missed messages are in the list.
             None => self.book.given_number(noted.id).is_some() || (noted.is_new && self.link == Link::Up),
         };
         if !is_shown && open.is_none() && noted.is_new && !is_own {
@@ -143,7 +143,7 @@ impl App {
         };
         let open = self.open.as_mut().filter(is_of_log);
         match (reason, open) {
-            // Nothing is missing that was here before.
+            // Nothing that was here is missing.
             (ResetReason::New, _) => {}
             (ResetReason::Left, open) => {
                 if open.is_some() {
@@ -151,7 +151,7 @@ impl App {
                 }
                 self.tell(&format!("you are not in {place} any more"));
             }
-            // Some of it did not arrive.
+            // Some messages did not arrive.
             (_, Some(open)) => {
                 open.history = History::Missing;
                 self.load_history();
@@ -160,7 +160,7 @@ impl App {
         }
     }
 
-    /// Something that was sent is taken. It is done when it has come back, which may have been before.
+    /// Notes that a send is accepted. It is done when its message has come back, which may have been before.
     fn published(&mut self, local_id: LocalId, message_id: Option<MessageId>) {
         match (self.sends.get_mut(&local_id), message_id) {
             (Some(send), Some(id)) if !self.own.contains(&id) => send.taken = Some(id),
@@ -179,7 +179,7 @@ impl App {
         }
     }
 
-    /// Something that was sent failed for good.
+    /// Tells that a send has failed for good.
     async fn refused(&mut self, local_id: LocalId, error: &PublishError, retryable: bool) {
         let queued = self.client.unsettled_sends().await;
         let Some(send) = queued.into_iter().find(|send| send.local_id() == local_id) else { return };
@@ -191,10 +191,13 @@ impl App {
         });
         if !retryable {
             send.handle.discard().await;
+        } else if send.content.as_change().is_none() {
+            self.failed.drain(..(self.failed.len() + 1).saturating_sub(MAX_FAILED));
+            self.failed.push(Failed { to: send.to, text: described(&send.content), why });
         }
     }
 
-    /// A back end names a message by its id, people by its number.
+    /// Replaces a message's id in a text by its number.
     fn with_number(&self, text: &str, id: MessageId) -> String {
         match self.book.given_number(id) {
             Some(number) => text.replace(&id.to_string(), &number.to_string()),
@@ -202,7 +205,7 @@ impl App {
         }
     }
 
-    /// What an earlier run has left behind. What failed is told by events.
+    /// Notes the sends that an earlier run has left. Events tell of failed ones.
     pub(super) async fn note_queued(&mut self) {
         for queued in self.client.unsettled_sends().await {
             if queued.state != SendState::Failed {
@@ -217,7 +220,7 @@ impl App {
     }
 }
 
-/// What somebody has sent, in a few words.
+/// Describes a message or a change in a few words.
 pub(super) fn described(content: &Content) -> String {
     match content.as_change() {
         Some(change) => format!("({} of a message)", change.kind.as_str().replace('_', " ")),
@@ -225,7 +228,7 @@ pub(super) fn described(content: &Content) -> String {
     }
 }
 
-/// Why something was not taken, for people: a back end's own words, where it has some.
+/// Returns the reason of a failure, for people: the back end's own words, if it has some.
 pub(super) fn why(error: &PublishError) -> String {
     match error {
         PublishError::Refused { reason, .. } => reason.clone(),
@@ -233,5 +236,8 @@ pub(super) fn why(error: &PublishError) -> String {
     }
 }
 
-/// More than are sent at once.
+/// Failed sends that are shown among the messages of the full screen.
+const MAX_FAILED: usize = 100;
+
+/// Own messages that are remembered: more than are sent at once.
 const MAX_OWN: usize = 256;

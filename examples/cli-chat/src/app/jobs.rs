@@ -1,5 +1,5 @@
-//! What is asked of the back end. Answers take a while, and events must be taken meanwhile: each question is a future that
-//! the loop waits for beside them.
+//! Requests to the back end. Events must be taken while an answer is under way, so each request is a future that the loop awaits
+//! beside them.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use im_sdk::{
 
 use crate::{book::is_notice, groups::Request};
 
-/// A question under way.
+/// A request under way.
 pub(super) type Job = BoxFuture<'static, Answer>;
 
-/// What came of it.
+/// The answer to a request.
 pub(super) enum Answer {
     Conversations(Result<Vec<ConversationPage>, RequestError>),
     Past { conversation: Recipient, is_older: bool, outcome: Result<Past, RequestError> },
@@ -32,11 +32,11 @@ pub(super) enum Answer {
 /// A part of a conversation's history.
 pub(super) struct Past {
     pub(super) entries: Vec<ReceivedMessage>,
-    /// Where it goes on. `None`: that was all.
+    /// The range of the next page. `None`: this was the last one.
     pub(super) next: Option<HistoryRange>,
 }
 
-/// All conversations.
+/// Requests all conversations.
 pub(super) fn conversations(client: Arc<Client>) -> Job {
     let pages = async move {
         let (mut pages, mut skip) = (Vec::new(), 0);
@@ -53,7 +53,7 @@ pub(super) fn conversations(client: Arc<Client>) -> Job {
     pages.map(Answer::Conversations).boxed()
 }
 
-/// What was said in a conversation before a place, or last.
+/// Requests the messages of a conversation before a place, or the newest ones.
 pub(super) fn past(client: Arc<Client>, conversation: Recipient, before: Option<HistoryRange>) -> Job {
     let is_older = before.is_some();
     let asked = conversation.clone();
@@ -61,7 +61,7 @@ pub(super) fn past(client: Arc<Client>, conversation: Recipient, before: Option<
     pages.map(move |outcome| Answer::Past { conversation, is_older, outcome }).boxed()
 }
 
-/// Goes back until there is something to show. A page may be empty where something is in front of it.
+/// Goes back until there are enough messages to show. A page may be empty although others follow.
 async fn back(client: &Client, conversation: &Recipient, from: HistoryRange) -> Result<Past, RequestError> {
     let mut past = Past { entries: Vec::new(), next: Some(from) };
     let mut changes = Vec::new();
@@ -79,12 +79,12 @@ async fn back(client: &Client, conversation: &Recipient, from: HistoryRange) -> 
     Ok(past)
 }
 
-/// Messages with these words, in all conversations.
+/// Searches all conversations for words.
 pub(super) fn found(client: Arc<Client>, words: String) -> Job {
     async move { Answer::Found(client.search(Search::new(words), FOUND).await) }.boxed()
 }
 
-/// The end of the inbox, back to enough messages of the back end itself. History cannot be asked for these alone.
+/// Requests the end of the inbox, back to enough messages of the back end itself. History cannot be asked for these alone.
 pub(super) fn notices(client: Arc<Client>) -> Job {
     let pages = async move {
         let (mut entries, mut range) = (Vec::new(), Some(HistoryRange::Newest));
@@ -102,32 +102,32 @@ pub(super) fn notices(client: Arc<Client>) -> Job {
     pages.map(Answer::Notices).boxed()
 }
 
-/// Where these users stand, from now on.
+/// Watches the presence of users.
 pub(super) fn presences(client: Arc<Client>, users: Vec<UserId>) -> Job {
     async move { Answer::Presences(client.watch(users).await) }.boxed()
 }
 
-/// Who has read a message of a group.
+/// Requests the readers of a message in a group.
 pub(super) fn readers(client: Arc<Client>, number: u32, channel: ChannelId, seq: u64) -> Job {
     async move { Answer::Readers(number, client.readers(&channel, seq, READERS).await) }.boxed()
 }
 
-/// What the back end is to do with a group.
+/// Sends a request about a group.
 pub(super) fn group(client: Arc<Client>, back_end: UserId, request: Request) -> Job {
     let content = request.content();
     let asking = async move { client.send(back_end, content).outcome().await };
     asking.map(|outcome| Answer::Group(request, outcome)).boxed()
 }
 
-/// How many entries are asked for at once, how many messages are enough to show, and how often it is asked for more.
+/// Entries of a page, messages that are enough to show, and pages that are requested at most.
 const PAGE: u32 = 20;
 const ENOUGH: usize = 10;
 const MAX_PAGES: usize = 5;
 
-/// As many entries as a back end gives at once.
+/// The largest page that a back end gives.
 const LARGE_PAGE: u32 = 200;
 
-/// As much as fits onto a screen.
+/// Results that fit on a screen.
 const FOUND: u32 = 20;
 pub(super) const NOTICES: usize = 20;
 const READERS: u32 = 20;

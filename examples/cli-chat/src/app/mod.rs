@@ -1,8 +1,9 @@
-//! The chat: what it knows, and the loop in which it takes what arrives, what is answered and what is typed.
+//! The chat: its state, and the loop that takes events, answers and typed lines.
 
 mod acts;
 mod answers;
 mod events;
+mod full;
 mod jobs;
 mod others;
 mod showing;
@@ -30,7 +31,7 @@ use crate::{
     view::{View, name},
 };
 
-/// See the module's description.
+/// A chat of one user.
 pub(crate) struct App {
     client: Arc<Client>,
     me: UserId,
@@ -39,33 +40,35 @@ pub(crate) struct App {
     screen: Screen,
     advice: Advice,
     link: Link,
-    /// Why there was never a connection. `None`: there was one.
+    /// The reason why there was never a connection. `None`: there was one.
     unreached: Option<String>,
     list: ConversationList,
     list_loading: Loading,
-    /// The list is to be shown when it is there: at first, and when somebody asked for it meanwhile.
+    /// Whether the list is to be shown once it is loaded: at first, and after `/list`.
     list_wanted: bool,
     book: Book,
     open: Option<Open>,
     presences: HashMap<UserId, UserPresence>,
     watched: BTreeSet<UserId>,
     sends: BTreeMap<LocalId, Send>,
-    /// Entries of this user that have come, the last ones.
+    /// Sends that were refused and can be sent again.
+    failed: Vec<Failed>,
+    /// The last entries of this user that have come.
     own: VecDeque<MessageId>,
     jobs: FuturesUnordered<Job>,
-    /// Messages in other conversations that came when the connection was back. `None`: it was never lost.
+    /// Messages in other conversations that came when the connection was back. `None`: there was no connection yet.
     missed: Option<usize>,
-    /// The same of the back end itself, which no list shows.
+    /// Messages of the back end itself that came then, which no list shows.
     missed_notices: usize,
-    /// Unless the back end has shown that it knows nothing of groups.
+    /// Whether the back end may know groups.
     has_groups: bool,
-    /// When others were last told that this user types.
+    /// The time at which others were last told that this user types.
     typed: Option<Instant>,
-    /// Something that was typed could not be done.
+    /// Whether a command has failed.
     has_failed: bool,
 }
 
-/// What to do where there is no connection.
+/// Advice for a user without a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advice {
     /// No server was found.
@@ -74,23 +77,23 @@ pub(crate) struct Advice {
     pub(crate) no_token: &'static str,
 }
 
-/// How the connection stands.
+/// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     /// The first attempt is under way.
     Unknown,
-    /// What was missed is still coming.
+    /// Missed messages are still coming.
     CatchingUp,
     Up,
     Down,
 }
 
-/// Whether all conversations are asked for.
+/// The state of the request for all conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loading {
     Idle,
     UnderWay,
-    /// In vain. It is done again when something arrives.
+    /// It has failed, and is repeated when an event arrives.
     Failed,
 }
 
@@ -100,34 +103,41 @@ struct Open {
     history: History,
     /// The newest message of this user that others are known to have read.
     read: HashMap<UserId, MessageId>,
-    /// When it was last shown that others type.
+    /// The times at which others were last shown to type.
     typing: HashMap<UserId, Instant>,
 }
 
-/// How much of the open conversation's history is there.
+/// The history of the open conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum History {
-    /// It is not asked for: there is no connection.
+    /// Not requested: there is no connection.
     Missing,
-    /// It is asked for. What arrives meanwhile is shown with it.
+    /// Requested. Messages that arrive meanwhile are shown with it.
     Coming,
-    /// It is there, back to here. `None`: from the beginning.
+    /// Loaded, back to this range. `None`: back to the beginning.
     Back(Option<HistoryRange>),
 }
 
-/// Something that is sent, and has not come back yet.
+/// A send that has not come back yet.
 struct Send {
     to: Recipient,
     text: String,
     since: Instant,
-    /// The back end has taken it, and it becomes this entry.
+    /// The entry that it becomes, once the back end has accepted it.
     taken: Option<MessageId>,
-    /// It takes so long that nobody waits for it any more.
+    /// Whether it takes so long that nothing waits for it any more.
     is_late: bool,
 }
 
+/// A send that was refused and can be sent again.
+struct Failed {
+    to: Recipient,
+    text: String,
+    why: String,
+}
+
 impl App {
-    /// A chat over a client that is not connected yet.
+    /// Creates a chat over a client that is not connected yet.
     ///
     /// # Errors
     /// [`InvalidId`], which the built-in names do not cause.
@@ -149,6 +159,7 @@ impl App {
             presences: HashMap::new(),
             watched: BTreeSet::new(),
             sends: BTreeMap::new(),
+            failed: Vec::new(),
             own: VecDeque::new(),
             jobs: FuturesUnordered::new(),
             missed: None,
@@ -159,7 +170,7 @@ impl App {
         })
     }
 
-    /// Chats until the input ends. Whether there was a connection, all that was typed could be done, and all was sent.
+    /// Chats by lines until the input ends. Returns whether there was a connection, all commands succeeded, and all was sent.
     pub(crate) async fn run(mut self, mut keyboard: Keyboard) -> bool {
         self.client.connect();
         self.note_queued().await;
@@ -172,7 +183,7 @@ impl App {
             }
             let overdue = self.overdue();
             tokio::select! {
-                biased; // What arrives is shown before what is typed is carried out.
+                biased; // events are shown before typed lines are carried out
                 events = self.client.next_events(EVENTS) => for event in events {
                     if self.take(event).await.is_break() {
                         return self.leave().await;
@@ -188,7 +199,7 @@ impl App {
                         None => ControlFlow::Break(()),
                     };
                     if goes_on.is_break() {
-                        // Only then does the keyboard's thread end.
+                        // The keyboard's thread ends only then.
                         drop(keyboard);
                         return self.leave().await;
                     }
@@ -197,7 +208,7 @@ impl App {
         }
     }
 
-    /// Waits for what is on its way, and says what is left.
+    /// Waits for sends under way, and tells how many are left.
     async fn leave(mut self) -> bool {
         let settling = async {
             while self.is_connected() && !self.sends.is_empty() {
@@ -220,7 +231,7 @@ impl App {
         all_done
     }
 
-    /// What stands before what is typed: the open conversation, and how much is unread elsewhere.
+    /// Returns the prompt: the open conversation, and the unread count of the others.
     fn prompt(&self) -> Prompt {
         let open = self.open.as_ref().map(|open| &open.conversation);
         let listed = open.and_then(|open| self.list.get(open)).filter(|listed| !listed.state.muted);
@@ -228,11 +239,11 @@ impl App {
         elsewhere.count = elsewhere.count.saturating_sub(listed.map_or(0, |listed| listed.unread.into()));
         let unread = (elsewhere.count > 0).then(|| format!("({} unread)", unread(elsewhere)));
         let parts: Vec<String> = open.map(name).into_iter().chain(unread).collect();
-        // A message is shown again when it is sent, with its number.
+        // A sent message is shown with its number.
         Prompt { text: format!("{}> ", parts.join(" ")), shows_again: open.is_some() }
     }
 
-    /// Asks for all conversations, where what is known of them may be wrong.
+    /// Requests all conversations, if the list may be wrong.
     fn load_list(&mut self) {
         if self.list.needs_loading() && self.is_connected() && self.list_loading == Loading::Idle {
             self.list_loading = Loading::UnderWay;
@@ -241,7 +252,7 @@ impl App {
         }
     }
 
-    /// Asks where those stand whom the user talks to.
+    /// Watches the presence of the users in the list.
     fn watch(&mut self) {
         let listed = self.list.conversations().into_iter().map(|listed| listed.state.conversation);
         let open = self.open.as_ref().map(|open| open.conversation.clone());
@@ -261,24 +272,24 @@ impl App {
         self.open.as_ref().is_some_and(|open| open.conversation == *conversation)
     }
 
-    /// Whether the next line may be carried out. One at a time, after the first attempt to connect, and when what was sent is
-    /// there: what a script does has an order, and what a person has typed does not come in between.
+    /// Returns whether the next line may be carried out: after the first attempt to connect, and when the one before is done. So the
+    /// lines of a script have an order.
     fn is_ready(&self) -> bool {
         self.link != Link::Unknown && self.jobs.is_empty() && self.sends.values().all(|send| send.is_late)
     }
 
-    /// When something has been under way for so long that nobody should wait for it.
+    /// Returns the time at which a send under way becomes late.
     fn overdue(&self) -> Option<Instant> {
         self.sends.values().filter(|send| !send.is_late).map(|send| send.since + OVERDUE).min()
     }
 
-    /// Shows what is not sent although it should be.
+    /// Shows sends that are late.
     fn note_late(&mut self) {
         let is_down = !self.is_connected();
         let is_late = |send: &&mut Send| !send.is_late && (is_down || send.since.elapsed() >= OVERDUE);
         for send in self.sends.values_mut().filter(is_late) {
             send.is_late = true;
-            if send.taken.is_none() {
+            if send.taken.is_none() && !self.screen.is_full() {
                 self.screen.print(&self.view.waiting(&send.to, &send.text));
             }
         }
@@ -294,14 +305,14 @@ impl App {
     }
 }
 
-/// How many events are taken at once.
+/// Events that are taken at once.
 const EVENTS: usize = 100;
 
-/// After that long what is sent is shown as not sent yet. Mostly it is there before.
+/// The time after which a send is shown as not sent yet.
 const OVERDUE: Duration = Duration::from_secs(1);
 
-/// How long the end waits for what is on its way.
+/// Limit of the wait for sends under way, when the chat ends.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// A server takes so many.
+/// Users that a server lets a device watch.
 const MAX_WATCHED: usize = im_sdk::proto::limits::MAX_WATCHED_USERS;

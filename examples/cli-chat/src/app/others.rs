@@ -1,4 +1,4 @@
-//! What others do: read, type, come and go.
+//! Takes what others do: read, type, come and go.
 
 use std::time::Duration;
 
@@ -29,12 +29,13 @@ impl App {
     pub(super) fn tell_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) {
         if let Some(id) = self.has_read(conversation, user, read)
             && let Some(number) = self.book.number(conversation, id)
+            && !self.screen.is_full()
         {
             self.tell(&format!("{user} has read {number}"));
         }
     }
 
-    /// Notes how far somebody has read the open conversation. The newest message of one's own, if that is news.
+    /// Notes how far a user has read the open conversation. Returns the newest message of the user's own that was read, if that is news.
     fn has_read(&mut self, conversation: &Recipient, user: &UserId, read: ReadTo) -> Option<MessageId> {
         let id = self.book.newest_read(conversation, read)?;
         let open = self.open.as_mut().filter(|open| open.conversation == *conversation)?;
@@ -42,7 +43,7 @@ impl App {
         before.is_none_or(|before| before < id).then_some(id)
     }
 
-    /// Somebody types: it is shown, but not before each of their messages.
+    /// Shows that a user types, but not before each message.
     pub(super) fn note_signal(&mut self, signal: &ReceivedSignal) {
         let conversation = match &signal.channel {
             Some(channel) => Recipient::from(channel.clone()),
@@ -51,8 +52,10 @@ impl App {
         let Some(open) = self.open.as_mut().filter(|open| open.conversation == conversation) else { return };
         let is_typing = signal.signal == Signal::typing();
         let is_news = open.typing.get(&signal.from).is_none_or(|shown| shown.elapsed() > TYPING_SHOWN);
-        if is_typing && is_news {
+        if is_typing && (is_news || self.screen.is_full()) {
             open.typing.insert(signal.from.clone(), Instant::now());
+        }
+        if is_typing && is_news && !self.screen.is_full() {
             self.tell(&format!("{} is typing", signal.from));
         }
     }
@@ -63,25 +66,25 @@ impl App {
         let before = self.presences.insert(user.clone(), presence);
         let has_changed = before.map_or(is_online, |before| before.is_online() != is_online);
         let open = self.open.as_ref().filter(|open| open.conversation == user);
-        // What is yet to be shown says it too.
-        if has_changed && open.is_some_and(|open| open.history != History::Coming) {
+        // The header says it too, once it is shown.
+        if has_changed && !self.screen.is_full() && open.is_some_and(|open| open.history != History::Coming) {
             self.tell(&format!("{user} is {}", if is_online { "online" } else { "offline" }));
         }
     }
 
-    /// Others may be shown that this user types: said every few seconds, as long as it is so.
+    /// Tells others that this user types, every few seconds.
     pub(super) async fn tell_typing(&mut self) {
         let Some(open) = &self.open else { return };
         if self.is_connected() && self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY) {
             self.typed = Some(Instant::now());
-            // Nobody is told whether a signal arrives.
+            // A signal has no outcome.
             _ = self.client.signal(open.conversation.clone(), Signal::typing()).await;
         }
     }
 }
 
-/// Typing is shown at most so often of each user.
+/// The shortest time between two lines that show one user typing.
 const TYPING_SHOWN: Duration = Duration::from_secs(20);
 
-/// What others show lasts a little longer than that.
+/// The shortest time between two signals. Others show each of them a little longer.
 const TYPING_EVERY: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What is shown of what the chat knows.
+//! Shows messages, lists and headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,8 +16,11 @@ use crate::{
 };
 
 impl App {
-    /// Shows a message as it is now, for the first time or after something was done to it.
+    /// Shows a message as it is now, for the first time or after a change.
     pub(super) fn show(&mut self, conversation: &Recipient, id: MessageId, is_changed: bool) {
+        if self.screen.is_full() {
+            return;
+        }
         let number = self.book.number(conversation, id);
         let Some(message) = self.book.message(conversation, id) else { return };
         let row = Row {
@@ -39,7 +42,7 @@ impl App {
         }
     }
 
-    /// What was found may have been changed since, which is known only of what is loaded.
+    /// Shows a message that a search has found.
     pub(super) fn show_found(&mut self, message: &ReceivedMessage) {
         let number = self.book.number_of(message).map(|number| number.to_string()).unwrap_or_default();
         let conversation = message.reference(&self.me).map(|reference| name(&reference.conversation));
@@ -49,12 +52,12 @@ impl App {
         self.screen.print(&format!("{number:>4} [{place}] {from}: {text} · {age}"));
     }
 
-    /// What the back end itself says, outside of all conversations.
+    /// Shows a message of the back end itself, outside of all conversations.
     pub(super) fn show_notice(&self, message: &ReceivedMessage) {
         self.show_notices(std::slice::from_ref(message));
     }
 
-    /// The last of these that are from the back end itself, as changes have left them.
+    /// Shows the last of these that are from the back end itself, as changes have left them.
     pub(super) fn show_notices(&self, entries: &[ReceivedMessage]) {
         let mut timeline = Timeline::new(self.me.clone());
         entries.iter().for_each(|entry| _ = timeline.apply(entry));
@@ -72,6 +75,15 @@ impl App {
     }
 
     pub(super) fn show_header(&self, conversation: &Recipient, has_more: bool) {
+        let mut beside = self.header(conversation);
+        beside.extend(has_more.then(|| "/older shows more".to_owned()));
+        if !self.screen.is_full() {
+            self.screen.print(&self.view.header(conversation, &beside));
+        }
+    }
+
+    /// Returns the notes beside a conversation's name.
+    pub(super) fn header(&self, conversation: &Recipient) -> Vec<String> {
         let presence = conversation.as_user().and_then(|user| self.presences.get(user));
         let listed = self.list.get(conversation);
         let mut beside = Vec::new();
@@ -84,17 +96,16 @@ impl App {
             beside.extend((listed.unread > 0).then(|| format!("{} unread", counted(&listed))));
             beside.extend(listed.state.muted.then(|| "muted".to_owned()));
         }
-        beside.extend(has_more.then(|| "/older shows more".to_owned()));
-        self.screen.print(&self.view.header(conversation, &beside));
+        beside
     }
 
-    /// All conversations, and how much is unread.
+    /// Shows all conversations, and the unread total.
     pub(super) fn show_list(&mut self) {
         self.list_wanted = self.list.needs_loading();
         if self.list_wanted && !self.is_connected() {
             return self.tell("the conversations are shown when there is a connection");
         }
-        if self.list_wanted {
+        if self.list_wanted || self.screen.is_full() {
             return;
         }
         let listed: Vec<Listed> =
@@ -107,7 +118,7 @@ impl App {
         }
     }
 
-    fn listed(&self, listed: &ListedConversation) -> Listed {
+    pub(super) fn listed(&self, listed: &ListedConversation) -> Listed {
         let user = listed.state.conversation.as_user();
         let text = |last: &ReceivedMessage| match &listed.last_recalled {
             Some(recalled) => format!("(recalled by {})", sender(recalled.by.as_ref())),
@@ -131,7 +142,7 @@ impl App {
     }
 }
 
-/// How old a message is.
+/// Returns the age of a message.
 fn age(id: MessageId) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(id.unix_ms()))

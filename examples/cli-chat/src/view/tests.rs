@@ -86,7 +86,7 @@ fn the_list_tells_what_is_new() {
     };
     let team = Listed { name: "#team".to_owned(), muted: true, last, ..Listed::default() };
     let wanted = [
-        "  bob    2 unread, calls you, online".to_owned(),
+        "  bob    2 unread, mentions you, online".to_owned(),
         format!("  #team  muted  carol: {}… · 2 h", "l".repeat(40)),
         "* 2 unread in all".to_owned(),
     ];

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a line may take. Far more than it does: the machine may be busy.
+/// Limit of a wait for a line, far longer than it takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `cli-chat`, killed when dropped.
@@ -21,7 +21,7 @@ pub(crate) struct Chat {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
-    /// What it has printed so far, for the one who reads that a test has failed.
+    /// Its output so far, for the message of a failed test.
     pub(crate) seen: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl Chat {
         Self { name: arguments[0].to_owned(), input: child.stdin.take(), child, lines, seen: Vec::new() }
     }
 
-    /// A user who is connected and has seen the list.
+    /// Starts a user, and waits until it is connected.
     pub(crate) fn connect(data: &Path, user: &str) -> Self {
         let mut chat = Self::start(data, &[user]);
         chat.wait("* connected as");
@@ -50,7 +50,7 @@ impl Chat {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The next line with this in it.
+    /// Waits for a line that contains `part`.
     pub(crate) fn wait(&mut self, part: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -65,7 +65,7 @@ impl Chat {
         }
     }
 
-    /// Says the same until the line with this in it is the wanted one.
+    /// Repeats a line until the answer that contains `part` is the wanted one.
     pub(crate) fn repeat(&mut self, line: &str, part: &str, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -78,7 +78,7 @@ impl Chat {
         }
     }
 
-    /// The number that stands before the next message with this in it.
+    /// Returns the number of the next message that contains `part`.
     pub(crate) fn number(&mut self, part: &str) -> String {
         let line = self.wait(part);
         let number = line.split_whitespace().next().unwrap();
@@ -86,13 +86,13 @@ impl Chat {
         number.to_owned()
     }
 
-    /// Asks it to end, and waits for that.
+    /// Terminates it, and waits for its end.
     pub(crate) fn terminate(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 
-    /// Ends the input, and waits for the end. Whether all went well, and all that was printed.
+    /// Ends the input, and waits for the end. Returns whether it succeeded, and its output.
     pub(crate) fn end(mut self) -> (bool, Vec<String>) {
         drop(self.input.take());
         let deadline = Instant::now() + PATIENCE;
@@ -103,7 +103,7 @@ impl Chat {
     }
 }
 
-/// Without what the environment of the tests may have.
+/// Returns a command without the variables of the tests' own environment.
 pub(crate) fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cli-chat"));
     command.args(arguments).arg("--data").arg(data).env_remove("CHAT_TOKEN");

@@ -58,6 +58,15 @@ fn the_protocol_does_no_io() {
     check("im-proto", "", &["prost"], &["tokio", "rustls"]);
 }
 
+/// Applications choose their own HTTP framework, as `examples/axum` does; none comes with the SDK, the server or the bindings.
+#[test]
+fn no_http_stack_comes_with_the_sdk() {
+    let stacks = ["hyper", "h2", "axum", "actix-http", "reqwest", "ureq", "tower", "tower-http"];
+    check("im-sdk", "backend client conformance serde sql sqlite", &["redis", "quinn", "sqlx"], &stacks);
+    check("im-server", "", &["im-sdk", "quinn"], &stacks);
+    check("im-ffi", "", &["im-sdk", "uniffi"], &stacks);
+}
+
 #[test]
 fn what_matters_is_there_once() {
     let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
@@ -67,7 +76,7 @@ fn what_matters_is_there_once() {
         let versions = lock.matches(&format!("\nname = \"{name}\"\n")).count();
         assert_eq!(versions, 1, "{name} is there in {versions} versions");
     }
-    for name in ["hyper", "aws-lc-rs", "openssl"] {
+    for name in ["aws-lc-rs", "openssl"] {
         assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "{name} has come in");
     }
 }
