@@ -187,7 +187,6 @@ command -v cargo >/dev/null || fail "missing: cargo; install Rust from https://r
 # `cargo test` does: without, it would build most crates twice.
 say "building"
 cargo build --locked --workspace --bins --lib "${targets[@]}"
-cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 
 # Most tests wait for servers rather than compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}

@@ -64,8 +64,8 @@ impl TestClient {
         .await
     }
 
-    /// Waits until it has received everything that was logged when it connected. Until then, the cursors of a new device
-    /// are not final.
+    /// Waits until it has received everything that was logged when it connected. Until then, the cursors of a new
+    /// device are not final.
     pub async fn up_to_date(&mut self) {
         self.next("up to date", |event| matches!(event, Event::UpToDate).then_some(())).await;
     }

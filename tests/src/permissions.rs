@@ -11,8 +11,8 @@ pub enum Role {
     Backend,
 }
 
-/// Redis permissions of a server: the routes of users and channels and the servers' leases, and nothing else. A server can
-/// neither read a log nor change a membership.
+/// Redis permissions of a server: the routes of users and channels and the servers' leases, and nothing else. A server
+/// can neither read a log nor change a membership.
 pub const REDIS_SERVER: &str = "~im:{u:*}:routes ~im:{c:*}:servers ~im:{servers}:* resetchannels -@all +auth +hello \
     +ping +select +info +role +time +wait +eval +evalsha +hget +hgetall +hset +hdel +sadd +srem +smembers +zadd +zscore \
     +zrange +zrangebyscore +zrem +client|setname +client|tracking +client|caching +client|id";

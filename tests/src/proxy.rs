@@ -51,7 +51,8 @@ struct Plan {
 }
 
 impl TcpProxy {
-    /// Starts one in front of a URL such as `redis://127.0.0.1:6379`. Names and passwords in it stay in [`TcpProxy::url`].
+    /// Starts one in front of a URL such as `redis://127.0.0.1:6379`. Names and passwords in it stay in
+    /// [`TcpProxy::url`].
     ///
     /// # Panics
     /// Panics if the URL has no IPv4 address with a port.

@@ -136,7 +136,6 @@ impl From<Output> for Ran {
 /// Calls of `cargo` if no tests are selected.
 const EVERYTHING: &str = "\
 cargo build --locked --workspace --bins --lib --tests
-cargo build --locked -p im-ffi --features bindgen --bin uniffi-bindgen
 cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
 cargo test --locked -p im-sdk --no-default-features --features backend

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo build -p im-ffi
-//! cargo run -p im-ffi --features bindgen --bin uniffi-bindgen -- \
+//! cargo run -p uniffi-bindgen -- \
 //!     generate target/debug/libim_ffi.so --language python --out-dir out
 //! ```
 //!

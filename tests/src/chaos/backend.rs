@@ -1,4 +1,4 @@
-//! A back end as a process of its own: it serves, and sends its share of the load.
+//! Back ends in processes of their own, which serve and send their share of the load.
 
 use std::{
     collections::HashMap,
@@ -16,21 +16,21 @@ use tokio::time::sleep;
 use super::{Checker, Share, Stamp, Told, lines::BackendLine, tail::Tail};
 use crate::{binary, process::Process, stack::PATIENCE, wait_until};
 
-/// Between two looks at what it reports.
+/// Interval between two reads of its reports.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What the program needs to know. It travels as arguments.
+/// Settings of the program, passed as arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendSetup {
-    /// Where Redis is.
+    /// Address of Redis.
     pub redis: String,
-    /// Where NATS is.
+    /// Address of NATS.
     pub nats: String,
-    /// What goes into its stamps: new for every process.
+    /// Publisher name in its stamps, new for every process.
     pub publisher: String,
-    /// What it sends.
+    /// Its share of the load.
     pub share: Share,
-    /// How much of what it publishes to servers is lost on purpose.
+    /// Percentage of its envelopes to servers that are dropped on purpose.
     pub drop_percent: u32,
     /// See [`im_sdk::cluster::ClusterConfig::min_replicas`].
     pub min_replicas: usize,
@@ -41,7 +41,7 @@ pub struct BackendSetup {
 }
 
 impl BackendSetup {
-    /// As arguments of the program.
+    /// Returns the arguments of the program.
     pub fn to_arguments(&self) -> Vec<String> {
         let share = &self.share;
         vec![
@@ -61,7 +61,7 @@ impl BackendSetup {
         ]
     }
 
-    /// From the program's arguments.
+    /// Parses the program's arguments.
     pub fn from_arguments(arguments: impl IntoIterator<Item = String>) -> Option<Self> {
         fn next<T: FromStr>(words: &mut impl Iterator<Item = String>) -> Option<T> {
             words.next()?.parse().ok()
@@ -90,7 +90,7 @@ impl BackendSetup {
 /// A back end process, killed when dropped.
 #[derive(Debug)]
 pub struct Backend {
-    /// What it was told.
+    /// Its settings.
     pub setup: BackendSetup,
     process: Process,
     reported: Arc<Reported>,
@@ -107,7 +107,7 @@ struct Reported {
 }
 
 impl Backend {
-    /// Starts one and waits until it serves. Its load begins with [`Backend::go`].
+    /// Starts one and waits until it serves. [`Backend::go`] starts its load.
     pub async fn start(setup: BackendSetup, total: Arc<AtomicU64>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let program = binary("chaos-backend");
@@ -122,29 +122,29 @@ impl Backend {
         backend
     }
 
-    /// Begins the load.
+    /// Starts the load.
     pub fn go(&mut self) {
         self.process.write_line("go");
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`). What it reported before stays.
+    /// Kills it (`SIGKILL`). Its earlier reports stay.
     pub async fn kill(&mut self) {
         self.process.kill();
         // What it wrote last is read by then.
         sleep(POLL_INTERVAL * 5).await;
     }
 
-    /// Whether its load is over, or it is dead.
+    /// Returns whether its load is over, or it has exited.
     pub fn is_done(&mut self) -> bool {
         self.reported.done.load(Ordering::Relaxed) || self.process.exit_status().is_some()
     }
 
-    /// How many sends failed so far, each try counted.
+    /// Returns the number of failed sends so far, counting each attempt.
     pub fn failed(&self) -> u64 {
         self.reported.failed.load(Ordering::Relaxed)
     }
 
-    /// Why sends failed, each reason once and how often.
+    /// Returns the errors of failed sends, each with its number.
     pub fn failures(&self) -> HashMap<String, u64> {
         let mut failures = HashMap::new();
         for line in &*self.reported.lines.lock().expect("nobody panics with it") {
@@ -155,13 +155,13 @@ impl Backend {
         failures
     }
 
-    /// What it printed that is no report, such as why it ended.
+    /// Returns its output other than reports, such as why it exited.
     pub fn output(&self) -> String {
         let is_report = |line: &&str| line.parse::<BackendLine>().is_err();
         self.process.output().lines().filter(is_report).collect::<Vec<_>>().join("\n")
     }
 
-    /// Everything that it reported.
+    /// Returns all of its reports.
     pub fn feed(&self, checker: &mut Checker) {
         let lanes = self.setup.share.lanes();
         let stamp =

@@ -1,5 +1,5 @@
-//! What every publisher was told and what every device saw, held against each other. No I/O: whoever runs the load feeds
-//! it, in any order between sources and in the true order within each.
+//! Compares what every publisher was told with what every device saw. No I/O: the caller feeds it, in any order between
+//! sources and in the true order within each.
 //!
 //! ```text
 //!  publishers: sent, told ---+                 +--> nothing lost: told Ok => in the log => at every device of the log
@@ -18,59 +18,59 @@ pub use self::verdict::{Verdict, Violation};
 use self::view::{Once, View};
 use super::Stamp;
 
-/// What is at which place.
+/// An entry at a position of a log.
 type Entries = BTreeMap<u64, (MessageId, Option<Stamp>)>;
 
-/// What a publisher was told of a message.
+/// Result of a message, as reported to its publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// It is sent.
+    /// The message is sent.
     Ok {
-        /// Its id, if that was told too.
+        /// Its id, if reported.
         id: Option<MessageId>,
-        /// Where it is, as far as that was told.
+        /// Its positions, as far as reported.
         places: Vec<(LogId, u64)>,
     },
-    /// It failed: it may be in some of its logs, or none.
+    /// The message failed: it may be in some of its logs, or none.
     Failed,
 }
 
-/// What the application on a device saw of one log, in this order.
+/// An observation of one log by the application on a device, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// An entry.
     Entry {
-        /// Its place.
+        /// Its position.
         seq: u64,
         /// Its id.
         id: MessageId,
-        /// What it is. `None`: nothing of the load.
+        /// Its stamp; `None` if it is not part of the load.
         stamp: Option<Stamp>,
     },
-    /// The log goes on elsewhere.
+    /// The log was reset.
     Reset {
-        /// Where.
+        /// Position after the reset.
         seq: u64,
-        /// Why.
+        /// Reason of the reset.
         reason: ResetReason,
     },
-    /// A new client began on the device's store, which holds this cursor. What lies beyond it comes again.
+    /// A new client opened the device's store, which holds this cursor. Entries after it arrive again.
     Reopened {
         /// The cursor.
         seq: u64,
     },
 }
 
-/// What a scenario may do to logs.
+/// Effects on logs that a scenario allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Logs may be rolled back: what was told Ok may not be in its log, and devices may be reset.
+    /// Logs may be rolled back: accepted messages may be missing from their logs, and devices may be reset.
     pub lost_tail: bool,
-    /// Logs may be rolled back as far as nothing that was told Ok is lost: devices may be reset.
+    /// Logs may be rolled back without loss of accepted messages: devices may be reset.
     pub resets: bool,
 }
 
-/// A message on its way.
+/// A message that was sent.
 #[derive(Debug)]
 struct Sent {
     logs: Vec<LogId>,
@@ -87,40 +87,40 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker for a scenario.
+    /// Creates a checker for a scenario.
     pub fn new(allowed: Allowed) -> Self {
         Self { allowed, ..Self::default() }
     }
 
-    /// A message is about to be sent, and belongs into these logs.
+    /// Records that a message is about to be sent to these logs.
     pub fn sent(&mut self, stamp: Stamp, logs: Vec<LogId>) {
         self.sent.insert(stamp, Sent { logs, told: None });
     }
 
-    /// What its publisher was told in the end.
+    /// Records the result of a message.
     ///
     /// # Panics
-    /// When it was not sent.
+    /// Panics if the message was not sent.
     pub fn told(&mut self, stamp: &Stamp, told: Told) {
         self.sent.get_mut(stamp).unwrap_or_else(|| panic!("{stamp} was told and not sent")).told = Some(told);
     }
 
-    /// What a device saw of a log.
+    /// Records what a device saw of a log.
     pub fn seen(&mut self, device: &str, log: &LogId, seen: Seen) {
         self.seen.entry(device.to_owned()).or_default().entry(log.clone()).or_default().push(seen);
     }
 
-    /// A device follows a log, even if it sees nothing of it.
+    /// Records that a device follows a log, even if it sees nothing of it.
     pub fn follows(&mut self, device: &str, log: &LogId) {
         self.seen.entry(device.to_owned()).or_default().entry(log.clone()).or_default();
     }
 
-    /// What a log holds at the end.
+    /// Records the contents of a log at the end.
     pub fn stored(&mut self, log: &LogId, seq: u64, id: MessageId, stamp: Option<Stamp>) {
         self.stored.entry(log.clone()).or_default().insert(seq, (id, stamp));
     }
 
-    /// The verdict.
+    /// Returns the verdict.
     pub fn finish(self) -> Verdict {
         let mut verdict = Verdict::default();
         for sent in self.sent.values() {
@@ -140,7 +140,7 @@ impl Checker {
         verdict
     }
 
-    /// Every log by itself: what is in it was sent there, once and in order.
+    /// Checks each log by itself: its entries were sent there, once and in order.
     fn check_logs(&self, verdict: &mut Verdict) {
         for (log, entries) in &self.stored {
             let mut once = Once::default();
@@ -157,7 +157,7 @@ impl Checker {
         }
     }
 
-    /// What was told Ok is where it was told to be.
+    /// Checks that accepted messages are at their reported positions.
     fn check_acknowledged(&self, verdict: &mut Verdict) {
         let mut in_logs: HashSet<(&LogId, &Stamp)> = HashSet::new();
         for (log, entries) in &self.stored {

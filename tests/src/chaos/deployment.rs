@@ -1,4 +1,4 @@
-//! Redis, NATS, three servers and two back ends, as processes.
+//! A deployment of Redis, NATS, three servers and two back ends, each a process.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,38 +23,38 @@ use crate::{
 const SERVERS: usize = 3;
 const BACKENDS: usize = 2;
 
-/// Conversations of each back end, unless a scenario holds each of them up more than others do.
+/// Number of conversations of each back end, unless a scenario delays each of them more than usual.
 const LANES: usize = 100;
 
-/// What back ends wait for Redis by default.
+/// Default request timeout of back ends.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What each log keeps: everything of a scenario, so that what is missing at the end was lost.
+/// Bounds of each log: it keeps a whole scenario, so that a missing entry was lost.
 pub fn log_bounds() -> LogBounds {
     LogBounds { max_bytes: 1 << 30, ..LogBounds::default() }
 }
 
-/// How many entries are read at once.
+/// Number of entries that are read at once.
 const PAGE: usize = 1000;
 
-/// What differs from one scenario to another.
+/// Settings of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct DeploymentOptions {
-    /// How long the back ends send.
+    /// Duration of the back ends' load.
     pub seconds: f64,
-    /// How many messages in a second the back ends send, together.
+    /// Messages per second of all back ends together.
     pub rate: f64,
-    /// How many devices there are.
+    /// Number of devices.
     pub devices: usize,
-    /// How many of them do not read.
+    /// Number of devices that do not read.
     pub unread: usize,
-    /// How many conversations each back end has; 0: as usual.
+    /// Number of conversations of each back end; 0 for the default.
     pub lanes: usize,
-    /// See [`BackendSetup::send_timeout`]. Unless set, the profile's.
+    /// See [`BackendSetup::send_timeout`]. Defaults to the profile's.
     pub send_timeout: Option<Duration>,
-    /// See [`BackendSetup::request_timeout`]. Unless set, the default.
+    /// See [`BackendSetup::request_timeout`].
     pub request_timeout: Option<Duration>,
-    /// How many processes have devices of their own, [`DEVICES_PER_PROCESS`](super::DEVICES_PER_PROCESS) each.
+    /// Number of processes with [`DEVICES_PER_PROCESS`](super::DEVICES_PER_PROCESS) devices each.
     pub processes: usize,
     /// See [`BackendSetup::drop_percent`].
     pub drop_percent: u32,
@@ -62,18 +62,18 @@ pub struct DeploymentOptions {
     pub replica: bool,
     /// See [`BackendSetup::min_replicas`].
     pub min_replicas: usize,
-    /// Variables of the servers.
+    /// Environment variables of the servers.
     pub server_variables: Vec<(String, String)>,
     /// Whether each process reaches Redis and NATS over [`Links`] of its own.
     pub linked: bool,
 }
 
-/// One process's links to Redis and NATS, to be broken for this process alone.
+/// Links of one process to Redis and NATS, which can be broken for this process alone.
 #[derive(Debug)]
 pub struct Links {
-    /// To Redis.
+    /// Link to Redis.
     pub redis: TcpProxy,
-    /// To NATS.
+    /// Link to NATS.
     pub nats: TcpProxy,
 }
 
@@ -87,27 +87,27 @@ impl Links {
 /// Redis, NATS, three servers and two back ends, as processes.
 #[derive(Debug)]
 pub struct Deployment {
-    /// Keeps routes and logs, on disk.
+    /// Stores routes and logs, on disk.
     pub redis: RedisServer,
-    /// Its replica, where there is one.
+    /// Replica of Redis, if any.
     pub replica: Option<RedisServer>,
     /// The bus.
     pub nats: NatsServer,
-    /// What devices connect to.
+    /// The servers.
     pub servers: Vec<ImServer>,
-    /// What sends and serves now.
+    /// The running back ends.
     pub backends: Vec<Backend>,
-    /// Those that were killed.
+    /// Back ends that were killed.
     pub dead: Vec<Backend>,
-    /// What devices believe.
+    /// Certificate of the servers.
     pub certificate: Certificate,
-    /// The cluster as this process sees it.
+    /// Connection of this process to the cluster.
     pub cluster: Cluster,
-    /// Each server's links, where there are.
+    /// Links of each server, if any.
     pub server_links: Vec<Links>,
-    /// Each back end's links, where there are. One that takes another's place has that one's.
+    /// Links of each back end, if any. A replacement uses the links of its predecessor.
     pub backend_links: Vec<Links>,
-    /// This process's links, where there are.
+    /// Links of this process, if any.
     own_links: Option<Links>,
     options: DeploymentOptions,
     profile: Profile,
@@ -115,7 +115,7 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Starts it. `total` counts what the back ends were told Ok.
+    /// Starts it. `total` counts accepted messages of the back ends.
     pub async fn start(profile: &Profile, options: DeploymentOptions, total: Arc<AtomicU64>) -> Self {
         let on_disk = RedisOptions { append_only: true, ..RedisOptions::default() };
         let (redis, nats) = (RedisServer::start_with(on_disk).await, NatsServer::start().await);
@@ -172,12 +172,12 @@ impl Deployment {
         deployment
     }
 
-    /// What it was started with.
+    /// Its settings.
     pub fn options(&self) -> &DeploymentOptions {
         &self.options
     }
 
-    /// A further run of a back end, which sends for so many seconds when told to go.
+    /// Starts another run of a back end, which sends for some seconds once started.
     pub async fn backend(&self, index: usize, run: usize, seconds: f64) -> Backend {
         let options = &self.options;
         let share = Share {
@@ -203,18 +203,18 @@ impl Deployment {
         Backend::start(setup, Arc::clone(&self.total)).await
     }
 
-    /// Loses Redis to a replica, which answers in its place from then on, and gets a replica of its own.
+    /// Kills Redis. Its replica takes over the address and gets a replica of its own.
     pub async fn lose_redis_to(&mut self, mut replica: RedisServer) {
         std::mem::swap(&mut self.redis, &mut replica);
         self.redis.take_over(replica).await;
         self.replica = Some(self.redis.start_replica().await);
     }
 
-    /// Makes the replica the master, and the master its replica, as a managed Redis does for its maintenance: both stay, and so
-    /// do all connections. New ones lead to the new master.
+    /// Fails over to the replica without a crash, as a managed Redis does for maintenance: both servers and all
+    /// connections stay, and new connections lead to the new master.
     ///
     /// # Panics
-    /// When there are no replica and no links, or the two do not change places.
+    /// Panics if there is no replica or no links, or if the failover does not complete.
     pub async fn change_masters(&mut self) {
         let replica = self.replica.take().expect("a replica");
         self.redis.hand_over_to(&replica).await;
@@ -224,7 +224,7 @@ impl Deployment {
         links.for_each(|links| links.redis.lead_to(&self.redis.address()));
     }
 
-    /// Every server's addresses: QUIC, then WebSocket.
+    /// Returns every server's endpoints: QUIC, then WebSocket.
     pub fn endpoints(&self) -> Vec<[Endpoint; 2]> {
         let parse = |server: &ImServer| {
             [0, 1].map(|transport| server.endpoints()[transport].parse().expect("an endpoint"))
@@ -232,7 +232,7 @@ impl Deployment {
         self.servers.iter().map(parse).collect()
     }
 
-    /// Every user is in a group.
+    /// Adds every user to a group.
     async fn fill_groups(&self) {
         for user in 0..self.options.devices {
             let joined = self.cluster.members().add(&load_group(user), &[load_user(user)]).await;
@@ -240,24 +240,24 @@ impl Deployment {
         }
     }
 
-    /// Every user's log, and every group's.
+    /// Returns the ids of every user's and every group's log.
     pub fn logs(&self) -> Vec<LogId> {
         let users = 0..self.options.devices;
         let groups: BTreeSet<_> = users.clone().map(load_group).map(LogId::Channel).collect();
         users.map(load_user).map(LogId::Inbox).chain(groups).collect()
     }
 
-    /// Where the logs end.
+    /// Returns the last seq of each log.
     ///
     /// # Panics
-    /// When Redis does not answer.
+    /// Panics if Redis does not answer.
     pub async fn ends(&self) -> HashMap<LogId, u64> {
         let logs = self.logs();
         let ends = self.cluster.log().ends(&logs).await.expect("the logs' ends");
         logs.into_iter().zip(ends.into_iter().map(|ends| ends.last)).collect()
     }
 
-    /// Whether what each device saw last stands where its logs end.
+    /// Returns whether the last entry that each device saw is the last of its log.
     pub async fn agrees_with(&self, devices: &[Arc<DeviceState>], ends: &HashMap<LogId, u64>) -> bool {
         for device in devices {
             for log in device.logs() {
@@ -272,16 +272,16 @@ impl Deployment {
         true
     }
 
-    /// How often servers have asked their devices to sync.
+    /// Returns how often servers have asked their devices to sync.
     pub fn hints(&self) -> usize {
         let hints = |server: &ImServer| server.output().matches("devices are asked to sync").count();
         self.servers.iter().map(hints).sum()
     }
 
-    /// Everything that the back ends reported and the logs hold.
+    /// Feeds the checker with the back ends' reports and the contents of the logs.
     ///
     /// # Panics
-    /// When Redis does not answer.
+    /// Panics if Redis does not answer.
     pub async fn feed(&self, checker: &mut Checker) {
         self.backends.iter().chain(&self.dead).for_each(|backend| backend.feed(checker));
         for log in self.logs() {
@@ -303,7 +303,7 @@ impl Deployment {
     }
 }
 
-/// Where a process that has these links finds Redis and NATS.
+/// Returns the addresses of Redis and NATS for a process with these links.
 fn addresses(links: Option<&Links>, role: Role, redis: &RedisServer, nats: &NatsServer) -> (String, String) {
     match links {
         Some(links) => (links.redis.url().to_owned(), links.nats.url().to_owned()),
@@ -311,7 +311,7 @@ fn addresses(links: Option<&Links>, role: Role, redis: &RedisServer, nats: &Nats
     }
 }
 
-/// The stamp of a message as logs keep it.
+/// Returns the stamp of a logged message.
 fn stamp(payload: bytes::Bytes) -> Option<Stamp> {
     let message = im_proto::pb::Message::decode(payload).ok()?;
     Stamp::of(Content::from(message.content).as_text())

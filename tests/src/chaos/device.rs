@@ -1,4 +1,4 @@
-//! A device of the load: a real client, an application that keeps what it saw, and a conversation of its own.
+//! Devices of the load: a real client, an application that stores what it saw, and a conversation of its own.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,47 +19,47 @@ use tokio::{
 use super::{Seen, Stamp, lines::DeviceLine, load_group, load_user};
 use crate::stack::token;
 
-/// How many events are taken at once.
+/// Number of events that are taken at once.
 const EVENTS: usize = 100;
 
-/// Between two looks whether everything that was sent is answered.
+/// Interval between two checks whether every publish has a result.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long that may take at the end.
+/// Time limit for the results at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(40);
 
 /// A device of the load.
 #[derive(Clone)]
 pub struct DeviceSetup {
-    /// The number of its user, whose only device it is.
+    /// Number of its user, who has no other device.
     pub index: usize,
-    /// How many users there are: it sends to the next one, and now and then to its group.
+    /// Number of users. It sends to the next one, and now and then to its group.
     pub users: usize,
-    /// Every server's QUIC and WebSocket addresses. It knows all servers, and uses one transport at a time.
+    /// QUIC and WebSocket endpoints of every server. It knows all servers, and uses one transport at a time.
     pub servers: Vec<[Endpoint; 2]>,
-    /// How often it has gone to the next server and the other transport.
+    /// Number of moves to the next server and the other transport.
     pub turn: usize,
-    /// Which servers to believe.
+    /// Trust setting of its client.
     pub trust: Trust,
-    /// What survives its client.
+    /// Store that survives its client.
     pub store: Arc<dyn DeviceStore>,
-    /// The number of its next message.
+    /// Number of its next message.
     pub next_number: u64,
-    /// How often it sends.
+    /// Interval between two messages.
     pub every: Duration,
 }
 
-/// What a device is to do. The last one counts.
+/// Instructions for a device. The latest one counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Send messages.
     pub send: bool,
-    /// Leave events where they are.
+    /// Take no events.
     pub pause_reading: bool,
-    /// With each change the client is closed, and another one opened on its store, at the next server
-    /// and over the other transport.
+    /// Reconnect: with each change of the number, the client is closed and another one opened on its store, at the
+    /// next server and over the other transport.
     pub flaps: u64,
-    /// Wait for the answers to what was sent, and end.
+    /// Wait for the results of all publishes, and end.
     pub finish: bool,
 }
 
@@ -69,7 +69,7 @@ impl DeviceSetup {
         load_user(self.index)
     }
 
-    /// What its stamps say.
+    /// Publisher name in its stamps.
     pub fn stamp(&self, number: u64) -> Stamp {
         device_stamp(self.index, self.users, number)
     }
@@ -82,10 +82,10 @@ impl DeviceSetup {
         }
     }
 
-    /// Runs it until it is told to finish, and tells everything that happens.
+    /// Runs it until it is told to finish, and reports everything that happens.
     ///
     /// # Panics
-    /// When the client does not open.
+    /// Panics if the client does not open.
     pub async fn run(mut self, mut wishes: watch::Receiver<Wish>, mut tell: impl FnMut(DeviceLine)) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -127,14 +127,14 @@ impl DeviceSetup {
         }
     }
 
-    /// Half of the devices begin with each transport, and a third with each server.
+    /// Returns the endpoints in order: half of the devices start with each transport, a third with each server.
     fn endpoints(&self) -> Vec<Endpoint> {
         let (first, transport) = (self.index / 2 + self.turn, (self.index + self.turn) % 2);
         let count = self.servers.len();
         (0..count).map(|step| self.servers[(first + step) % count][transport].clone()).collect()
     }
 
-    /// A client on the store, told to connect.
+    /// Opens a client on the store and connects it.
     fn open(&self, tell: &mut impl FnMut(DeviceLine)) -> Client {
         let device: Device = "web/tab".parse().expect("a device");
         let token = Arc::new(token(self.user().as_str()));
@@ -151,8 +151,8 @@ impl DeviceSetup {
         client
     }
 
-    /// Tells how many entries the client had known when they came. What it was sent and nobody has acknowledged comes
-    /// again to the next one.
+    /// Closes the client and reports the number of repeated entries. Entries that were not acknowledged are sent again
+    /// to the next client.
     async fn close(&self, client: Client, tell: &mut impl FnMut(DeviceLine)) -> u64 {
         client.shutdown().await;
         loop {
@@ -177,14 +177,14 @@ impl DeviceSetup {
     }
 }
 
-/// What the messages of a user's device say.
+/// Returns the stamp of a message of a user's device.
 pub fn device_stamp(index: usize, users: usize, number: u64) -> Stamp {
     let to =
         if is_for_group(number) { load_group(index).to_string() } else { format!("u{}", peer(index, users)) };
     Stamp::new(format!("d{index}"), format!("u{index}>{to}"), number)
 }
 
-/// Where the message with a number belongs.
+/// Returns the logs of the message with a number.
 pub fn device_logs(index: usize, users: usize, number: u64) -> Vec<LogId> {
     if is_for_group(number) {
         return vec![LogId::Channel(load_group(index))];
@@ -192,7 +192,7 @@ pub fn device_logs(index: usize, users: usize, number: u64) -> Vec<LogId> {
     [index, peer(index, users)].map(load_user).map(LogId::Inbox).into()
 }
 
-/// Whether a device sends the message with a number to its group.
+/// Returns whether a device sends the message with a number to its group.
 fn is_for_group(number: u64) -> bool {
     number.is_multiple_of(4)
 }
@@ -205,7 +205,7 @@ fn finish() -> Wish {
     Wish { finish: true, ..Wish::default() }
 }
 
-/// The application: it keeps what it saw, and acknowledges what it has kept.
+/// The application: stores what it saw, then acknowledges it.
 fn take(client: &Client, events: Vec<Event>, tell: &mut impl FnMut(DeviceLine)) {
     let mut last = HashMap::new();
     for event in events {

@@ -1,4 +1,4 @@
-//! A bus that loses envelopes on purpose.
+//! A bus that drops envelopes on purpose.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use im_sdk::{
     cluster::{Bus, BusError, Names, Publication, QueueGroup, Subject, Subscription},
 };
 
-/// Passes everything on, but for some of the publications to servers: of those it says Ok, and they are gone.
+/// Forwards everything except a share of the publications to servers, which it accepts and drops.
 #[derive(Debug)]
 pub struct DroppingBus {
     bus: Arc<dyn Bus>,
@@ -16,7 +16,7 @@ pub struct DroppingBus {
 }
 
 impl DroppingBus {
-    /// Drops this share of what is published to servers.
+    /// Drops this percentage of publications to servers.
     pub fn new(bus: Arc<dyn Bus>, percent: u32) -> Self {
         // `im.up.sync` and the like are beside `im.srv.<server>`.
         let prefix = bus.names().upstream_sync().to_string();

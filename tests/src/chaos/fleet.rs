@@ -11,18 +11,18 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use super::{DEVICES_PER_PROCESS, DeviceProcess, DeviceSetup, DeviceState, ProcessSetup, Wish};
 use crate::{stack::Certificate, wait_until};
 
-/// How long all devices may take to connect.
+/// Time limit for all devices to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long they may take to end.
+/// Time limit for all devices to end.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All devices of a scenario, each of its own user.
 #[derive(Debug)]
 pub struct Fleet {
-    /// Each device by the number of its user.
+    /// State of each device, by the number of its user.
     pub devices: Vec<Arc<DeviceState>>,
-    /// Processes that have devices of their own.
+    /// Processes with devices of their own.
     pub processes: Vec<DeviceProcess>,
     servers: Vec<[Endpoint; 2]>,
     every: Duration,
@@ -31,7 +31,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without devices so far. Each will send `every` so often. `total` counts what they have published.
+    /// Creates a fleet without devices. Each device will send at the interval `every`. `total` counts accepted
+    /// publishes.
     pub(super) fn new(
         users: usize,
         servers: Vec<[Endpoint; 2]>,
@@ -42,7 +43,7 @@ impl Fleet {
         Self { devices, servers, every, wishes: Vec::new(), tasks: Vec::new(), processes: Vec::new() }
     }
 
-    /// Starts the devices: the last ones in so many processes, the others in this one.
+    /// Starts the devices: the last ones in processes of their own, the others in this one.
     pub(super) async fn start(&mut self, certificate: &Certificate, processes: usize) {
         let here = self.devices.len() - processes * DEVICES_PER_PROCESS;
         for index in 0..here {
@@ -71,20 +72,20 @@ impl Fleet {
         }
     }
 
-    /// Tells some devices of this process what to do.
+    /// Instructs some devices of this process.
     pub fn wish(&self, devices: impl IntoIterator<Item = usize>, change: impl Fn(&mut Wish)) {
         for device in devices {
             self.wishes[device].send_modify(&change);
         }
     }
 
-    /// All devices send from now on, or do not.
+    /// Starts or pauses the load of all devices.
     pub(super) fn send(&mut self, send: bool) {
         self.wish(0..self.wishes.len(), |wish| wish.send = send);
         self.processes.iter_mut().for_each(|process| process.send(send));
     }
 
-    /// Waits until every device was up to date.
+    /// Waits until every device has been up to date.
     pub(super) async fn up_to_date(&self) {
         wait_until("all devices are up to date", CONNECT_TIMEOUT, async || {
             self.devices.iter().all(|device| device.was_up_to_date())
@@ -95,7 +96,7 @@ impl Fleet {
     /// Waits until every device has ended.
     ///
     /// # Panics
-    /// When one does not, or panicked.
+    /// Panics if a device does not end, or panicked.
     pub(super) async fn finish(&mut self) {
         self.wish(0..self.wishes.len(), |wish| wish.finish = true);
         for task in self.tasks.drain(..) {

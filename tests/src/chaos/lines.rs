@@ -1,5 +1,5 @@
-//! What child processes report, a line each. Written in one piece, so a process that is killed has reported what it had
-//! done, but for the last step.
+//! Reports of child processes, one line each. Lines are written in one piece, so a killed process has reported
+//! everything but its last step.
 
 use std::{fmt, io::Write as _, str::FromStr};
 
@@ -11,38 +11,38 @@ use im_sdk::{
 
 use super::{NoStamp, Seen, Stamp};
 
-/// What a back end reports.
+/// Report of a back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackendLine {
-    /// It serves, and waits for the word to go.
+    /// The back end serves and waits for the start of the load.
     Ready,
     /// A message is about to be sent.
     Sending {
-        /// The lane's number.
+        /// Number of the lane.
         lane: usize,
-        /// The message's number in it.
+        /// Number of the message in the lane.
         number: u64,
     },
-    /// `Im::send` said Ok.
+    /// `Im::send` returned Ok.
     Sent {
-        /// The lane's number.
+        /// Number of the lane.
         lane: usize,
-        /// The message's number in it.
+        /// Number of the message in the lane.
         number: u64,
-        /// The message's id.
+        /// Id of the message.
         id: MessageId,
-        /// Logs and the places in them.
+        /// Logs and seqs.
         places: Vec<(LogId, u64)>,
     },
-    /// `Im::send` said no.
+    /// `Im::send` returned an error.
     Failed {
-        /// The lane's number.
+        /// Number of the lane.
         lane: usize,
-        /// The message's number in it.
+        /// Number of the message in the lane.
         number: u64,
-        /// Whether it is left at that.
+        /// Whether the message is given up.
         last: bool,
-        /// Why.
+        /// The error.
         error: String,
     },
     /// The load is over.
@@ -92,24 +92,24 @@ impl FromStr for BackendLine {
     }
 }
 
-/// What a device reports.
+/// Report of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceLine {
-    /// It has everything that was there when it connected.
+    /// The device is up to date.
     UpToDate,
-    /// It saw something of a log.
+    /// The device saw something of a log.
     Seen(Log, Seen),
-    /// It is about to send its message with this number.
+    /// The device is about to send its message with this number.
     Sending(u64),
-    /// The client has taken it, under a local id.
+    /// The client has queued the message, under a local id.
     Taken(u64, u64),
-    /// The back end has taken what has this local id.
+    /// The message with this local id was accepted.
     Published(u64, Option<MessageId>),
-    /// What has this local id failed for good.
+    /// The message with this local id failed permanently.
     Failed(u64, String),
-    /// The connection ended.
+    /// The device was disconnected.
     Disconnected(String),
-    /// Nothing that was sent is unanswered, and how many entries had come that the client knew.
+    /// Every publish has a result. Contains the number of repeated entries.
     Finished(u64),
 }
 
@@ -170,12 +170,12 @@ impl FromStr for DeviceLine {
     }
 }
 
-/// A device's line, where several devices report together.
+/// Report of one of several devices in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
-    /// The number of its user.
+    /// Number of its user.
     pub device: usize,
-    /// What it reports.
+    /// Its report.
     pub line: DeviceLine,
 }
 
@@ -194,7 +194,7 @@ impl FromStr for Tagged {
     }
 }
 
-/// A line that is none of these, such as what a library says.
+/// A line that is not a report, such as output of a library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoLine;
 
@@ -207,7 +207,7 @@ impl From<NoStamp> for NoLine {
 /// Writes a line to standard output at once.
 ///
 /// # Panics
-/// When nobody reads it any more.
+/// Panics if nobody reads it any more.
 pub fn print(line: impl fmt::Display) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).expect("the test reads this");
 }
@@ -243,7 +243,7 @@ fn reason(word: &str) -> Result<ResetReason, NoLine> {
 }
 
 impl Stamp {
-    /// The stamp of a text, if it has one.
+    /// Returns the stamp of a text, if it has one.
     pub fn of(text: Option<&str>) -> Option<Self> {
         text?.parse().ok()
     }

@@ -1,5 +1,5 @@
-//! The load of back ends: lanes, each a conversation whose next message is sent when the one before was told, at a pace
-//! that makes up for what a disturbance held up.
+//! The load of back ends, in lanes. Each lane is a conversation that sends a message once the previous one has a
+//! result, at a pace that catches up after a fault.
 
 use std::time::Duration;
 
@@ -15,33 +15,33 @@ use tokio::{
 
 use super::{Stamp, lines::BackendLine};
 
-/// Between two tries of a send that failed.
+/// Interval between two attempts of a failed send.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long after the load's end a send is still tried again.
+/// Time after the end of the load for which sends are repeated.
 const LAST_RETRIES: Duration = Duration::from_secs(20);
 
-/// How much a message to a user who [does not read](Share::unread) takes: nearly all that a frame holds.
+/// Size of a message to a user who [does not read](Share::unread): nearly the maximum of a frame.
 const LARGE: usize = 60_000;
 
-/// How many of those a lane sends in a second.
+/// Number of such messages per second and lane.
 const LARGE_RATE: f64 = 30.0;
 
-/// The user with a number.
+/// Returns the user with a number.
 ///
 /// # Panics
-/// Never: the name is valid.
+/// Never, since the name is valid.
 pub fn load_user(number: usize) -> UserId {
     UserId::parse(&format!("u{number}")).expect("a valid name")
 }
 
-/// How many users are in a group, one after another.
+/// Number of consecutive users in a group.
 const GROUP: usize = 10;
 
-/// The group that the user with a number is in.
+/// Returns the group of the user with a number.
 ///
 /// # Panics
-/// Never: the name is valid.
+/// Never, since the name is valid.
 pub fn load_group(number: usize) -> ChannelId {
     ChannelId::parse(&format!("g{}", number / GROUP)).expect("a valid name")
 }
@@ -49,22 +49,22 @@ pub fn load_group(number: usize) -> ChannelId {
 /// One conversation of a back end.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    /// Its name in stamps.
+    /// Name in stamps.
     pub conversation: String,
-    /// Who sends; `None`: the back end itself.
+    /// Sender; `None` for the back end itself.
     pub from: Option<UserId>,
-    /// Who receives.
+    /// Recipients.
     pub to: Vec<UserId>,
-    /// The group that receives, instead.
+    /// Group that receives instead of users.
     pub group: Option<ChannelId>,
-    /// Whether what failed is tried again under its key until it is done. Otherwise it is left as it is.
+    /// Whether a failed send is repeated under its idempotency key until it succeeds. Otherwise it is given up.
     pub keyed: bool,
-    /// How many bytes are added to each message.
+    /// Number of padding bytes of each message.
     pub padding: usize,
 }
 
 impl Lane {
-    /// The logs that its messages belong into.
+    /// Returns the logs of its messages.
     pub fn logs(&self) -> Vec<LogId> {
         if let Some(group) = &self.group {
             return vec![LogId::Channel(group.clone())];
@@ -87,26 +87,26 @@ impl Lane {
     }
 }
 
-/// One back end's share of the load. Both sides of the process boundary make the same lanes of it.
+/// Share of one back end in the load. Both sides of the process boundary derive the same lanes from it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Share {
-    /// Which back end: 0, 1 and so on.
+    /// Index of the back end.
     pub index: usize,
-    /// How many users there are.
+    /// Number of users.
     pub users: usize,
-    /// The last so many of them do not read, and get messages that fill queues.
+    /// Number of users, the last ones, who do not read and get messages that fill queues.
     pub unread: usize,
-    /// How many conversations it has.
+    /// Number of conversations.
     pub lanes: usize,
-    /// How many messages in a second, all lanes together.
+    /// Messages per second of all lanes together.
     pub rate: f64,
-    /// For how long.
+    /// Duration.
     pub seconds: f64,
 }
 
 impl Share {
-    /// Its conversations: from user to user, some to three at once, some to groups, some from nobody, every other one with
-    /// keys.
+    /// Returns its conversations: from user to user, some to three at once, some to groups, some without a sender,
+    /// every other one with idempotency keys.
     pub fn lanes(&self) -> Vec<Lane> {
         let readers = self.users - self.unread;
         let lane = |number: usize| {
@@ -138,7 +138,7 @@ impl Share {
         Duration::from_secs_f64(1.0 / rate)
     }
 
-    /// Sends it, and tells how each message went. The publisher's name goes into the stamps.
+    /// Sends the load and reports the result of each message. Stamps contain the publisher's name.
     pub async fn run(&self, im: &Im, publisher: &str, tell: fn(BackendLine)) {
         let start = Instant::now();
         let end = start + Duration::from_secs_f64(self.seconds);
@@ -163,7 +163,7 @@ struct Running {
 }
 
 impl Running {
-    /// A message each time that one is due. Those that are overdue follow each other at once.
+    /// Sends a message whenever one is due. Overdue messages follow each other at once.
     async fn run(self, first: Instant, every: Duration, end: Instant) {
         for (count, number) in (0_u32..).zip(1_u64..) {
             let due = first + every * count;

@@ -1,4 +1,4 @@
-//! Load on a real deployment, while things are done to it, and the proof that nothing is lost, doubled or shuffled.
+//! Load on a real deployment during faults, and the check that nothing is lost, duplicated or reordered.
 //!
 //! ```text
 //!  back ends (processes) --- lanes, and what devices publish ---+
@@ -7,7 +7,7 @@
 //!  logs, read at the end ---------------------------------------+
 //! ```
 //!
-//! A scenario says what is done, in `tests/chaos/`.
+//! The scenarios are in `tests/chaos/`.
 
 mod backend;
 mod checker;

@@ -1,27 +1,27 @@
-//! What a scenario came to, in a line.
+//! The outcome of a scenario in one line.
 
 use std::fmt;
 
 use super::Verdict;
 
-/// What a scenario came to.
+/// Outcome of a scenario.
 #[derive(Debug)]
 pub struct Outcome {
     pub(super) name: &'static str,
     pub(super) seconds: f64,
     pub(super) devices: usize,
-    /// Messages told Ok in a second of the load's time.
+    /// Accepted messages per second of the load's duration.
     pub rate: f64,
     pub(super) wanted: Option<f64>,
-    /// What the checker says.
+    /// Verdict of the checker.
     pub verdict: Verdict,
-    /// Sends of back ends that failed, each try counted.
+    /// Number of failed sends of back ends, counting each attempt.
     pub failed_sends: u64,
-    /// What devices sent and was refused for good.
+    /// Number of publishes of devices that failed permanently.
     pub failed_publishes: u64,
-    /// How often a connection was closed for being too slow.
+    /// Number of connections that were closed for being too slow.
     pub slow_consumers: u64,
-    /// How often servers have asked their devices to sync.
+    /// Number of times that servers asked their devices to sync.
     pub hints: usize,
     pub(super) repeated: u64,
 }

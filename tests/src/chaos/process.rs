@@ -1,5 +1,5 @@
-//! Devices in a process of their own, to be killed: their stores are files, and what their applications processed is what
-//! they reported.
+//! Devices in processes of their own, which can be killed. Their stores are files, and their applications have
+//! processed what they reported.
 
 use std::{
     path::PathBuf,
@@ -17,29 +17,29 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::{DeviceState, lines::Tagged, tail::Tail};
 use crate::{binary, process::Process, wait_until};
 
-/// How many devices share a process.
+/// Number of devices in a process.
 pub const DEVICES_PER_PROCESS: usize = 4;
 
-/// Between two looks at what they report.
+/// Interval between two reads of their reports.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a process may take to end.
+/// Time limit for a process to exit.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the devices of a process have in common. It travels as arguments.
+/// Common settings of the devices of a process, passed as arguments.
 #[derive(Clone, Debug)]
 pub struct ProcessSetup {
-    /// How many users there are.
+    /// Number of users.
     pub users: usize,
-    /// Every server's QUIC and WebSocket addresses.
+    /// QUIC and WebSocket endpoints of every server.
     pub servers: Vec<[Endpoint; 2]>,
-    /// What devices believe, a file.
+    /// File with the certificate of the servers.
     pub certificate: PathBuf,
-    /// How often a device sends.
+    /// Interval between two messages of a device.
     pub every: Duration,
 }
 
-/// A device of a process, as it travels: its number and the number of its next message.
+/// A device of a process, as an argument: its number and the number of its next message.
 pub type DeviceArgument = (usize, u64);
 
 impl ProcessSetup {
@@ -56,7 +56,7 @@ impl ProcessSetup {
         arguments
     }
 
-    /// From the program's arguments, with the folder of the stores and the devices.
+    /// Parses the program's arguments: the settings, the folder of the stores, and the devices.
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = String>,
     ) -> Option<(Self, PathBuf, Vec<DeviceArgument>)> {
@@ -107,7 +107,7 @@ impl DeviceProcess {
         self.running.process.write_line(if send { "send" } else { "hush" });
     }
 
-    /// Ends it at once, as a crash does (`SIGKILL`), and starts it again on its stores.
+    /// Kills it (`SIGKILL`) and starts it again on its stores.
     pub async fn kill_and_restart(&mut self) {
         self.running.process.kill();
         self.running.read_all().await;
@@ -133,7 +133,7 @@ impl Running {
         Self { process, ended, reading: tokio::spawn(reading), _directory: directory }
     }
 
-    /// Waits until all that it reported before its end is read.
+    /// Waits until all reports from before its exit are read.
     async fn read_all(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         (&mut self.reading).await.expect("reports are read");

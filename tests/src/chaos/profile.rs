@@ -1,4 +1,4 @@
-//! How much load, and for how long.
+//! Amount and duration of the load.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use std::time::Duration;
 pub struct Profile {
     /// Whether it is the full one.
     pub full: bool,
-    /// How many devices, each of its own user.
+    /// Number of devices, each of its own user.
     pub devices: usize,
-    /// How many messages in a second must be reached.
+    /// Required number of messages per second.
     pub rate: f64,
-    /// The shortest time that a scenario's load takes.
+    /// Minimum duration of a scenario's load.
     pub seconds: f64,
-    /// How long servers' leases last.
+    /// Lease of the servers.
     pub lease: Duration,
-    /// How often devices must send something.
+    /// Heartbeat of devices.
     pub heartbeat: Duration,
 }
 
 impl Profile {
-    /// The one that `TEST_PROFILE` names. The full one needs a release build: `tests/run.sh --full` makes one.
+    /// Returns the profile in `TEST_PROFILE`. The full one needs a release build, as `tests/run.sh --full` makes it.
     pub fn from_environment() -> Self {
         let full = std::env::var("TEST_PROFILE").is_ok_and(|profile| profile == "full");
         if full && !cfg!(debug_assertions) { Self::full() } else { Self::short() }
     }
 
-    /// 2,000 messages in a second to 200 devices, for a minute at least.
+    /// Returns the full profile: 2,000 messages per second to 200 devices for at least a minute.
     pub fn full() -> Self {
         Self {
             full: true,
@@ -38,7 +38,7 @@ impl Profile {
         }
     }
 
-    /// Some seconds each, for every change.
+    /// Returns the short profile: some seconds per scenario, for every change.
     pub fn short() -> Self {
         Self {
             full: false,
@@ -50,12 +50,12 @@ impl Profile {
         }
     }
 
-    /// How long a send waits for servers: the default, or less.
+    /// Returns the time that a send waits for servers: the default, or less.
     pub fn send_timeout(&self) -> Duration {
         self.either(5.0, 1.0)
     }
 
-    /// One time in the full profile, another one in the short one.
+    /// Returns one time in the full profile, another one in the short one.
     pub fn either(&self, full: f64, short: f64) -> Duration {
         Duration::from_secs_f64(if self.full { full } else { short })
     }

@@ -1,4 +1,4 @@
-//! A scenario from its start to its verdict.
+//! Runs a scenario from its start to its verdict.
 
 use std::{
     collections::HashMap,
@@ -21,29 +21,29 @@ use super::{
     lines::{DeviceLine, print},
 };
 
-/// What of the load devices send themselves.
+/// Share of the load that devices send.
 const DEVICES_SHARE: f64 = 0.2;
 
-/// Somewhat more than the rate that must be reached is sent, for what a disturbance costs.
+/// Factor by which the load exceeds the required rate, to make up for faults.
 const SURPLUS: f64 = 1.05;
 
-/// How long after the load's time it may take until the last of it is sent.
+/// Time limit after the load's duration until its last message is sent.
 const LATE: Duration = Duration::from_secs(60);
 
-/// How long devices may take, after that, until they have everything. A client gives a sync that it hears nothing of up after
-/// ten seconds, and several may be lost; whatever takes longer than this was missed, and left to the slow check, which comes
+/// Time limit after that until devices have everything. A client gives up an unanswered sync after ten seconds, and
+/// several may be lost. Anything that takes longer was missed and left to the slow check, which runs
 /// after minutes.
 const SETTLE: Duration = Duration::from_secs(90);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many violations are shown.
+/// Number of violations that are shown.
 const SHOWN: usize = 20;
 
-/// One at a time: they measure what the machine can do.
+/// Runs scenarios one at a time, since they measure what the machine can do.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// What a scenario is called and needs.
+/// Name and requirements of a scenario.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     name: &'static str,
@@ -53,33 +53,33 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A scenario with the profile's load.
+    /// Creates a scenario with the profile's load.
     pub fn new(name: &'static str) -> Self {
         Self { name, seconds: 0.0, surplus: SURPLUS, options: DeploymentOptions::default() }
     }
 
-    /// The load lasts so long, at least as long as the profile says.
+    /// Sets the duration of the load, at least that of the profile.
     #[must_use]
     pub fn lasts(mut self, time: Duration) -> Self {
         self.seconds = time.as_secs_f64();
         self
     }
 
-    /// More is sent than usual, for what the disturbance costs: this many times the rate that must be reached.
+    /// Sets the load to a multiple of the required rate, to make up for the fault.
     #[must_use]
     pub fn surplus(mut self, factor: f64) -> Self {
         self.surplus = factor;
         self
     }
 
-    /// Something differs.
+    /// Changes the settings of the deployment.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut DeploymentOptions)) -> Self {
         change(&mut self.options);
         self
     }
 
-    /// Starts everything, and the load. Scenarios of one process wait for each other.
+    /// Starts the deployment and the load. Scenarios of one process wait for each other.
     pub async fn start(self) -> Chaos {
         let turn = TURN.lock().await;
         let profile = Profile::from_environment();
@@ -109,65 +109,65 @@ impl Scenario {
     }
 }
 
-/// A scenario under way.
+/// A running scenario.
 #[derive(Debug)]
 pub struct Chaos {
     name: &'static str,
-    /// How much load there is.
+    /// Its profile.
     pub profile: Profile,
-    /// What it runs on.
+    /// Its deployment.
     pub deployment: Deployment,
     /// Its devices.
     pub fleet: Fleet,
     started: Instant,
     ends: Instant,
-    /// How much was acknowledged when the load's time was over.
+    /// Number of accepted messages at the end of the load's duration.
     in_time: JoinHandle<u64>,
     total: Arc<AtomicU64>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Chaos {
-    /// Lets the load go on for a time.
+    /// Lets the load run for a time.
     pub async fn go_on(&self, time: Duration) {
         sleep(time).await;
     }
 
-    /// How long the load will last from now on.
+    /// Returns the remaining duration of the load.
     pub fn left(&self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
     }
 
-    /// How many messages were acknowledged so far.
+    /// Returns the number of accepted messages so far.
     pub fn acknowledged(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// How far the devices that `is_of_interest` are behind their logs: the one that is furthest.
+    /// Returns the maximum lag of the devices that `is_of_interest`.
     pub async fn lag(&self, is_of_interest: impl Fn(usize) -> bool) -> u64 {
         let ends = self.deployment.ends().await;
         let devices = self.fleet.devices.iter().filter(|device| is_of_interest(device.index()));
         devices.flat_map(|device| behind(device, &ends)).max().unwrap_or(0)
     }
 
-    /// How often devices were disconnected so far.
+    /// Returns the number of disconnects of devices so far.
     pub fn disconnects(&self) -> u64 {
         let is_it = |line: &DeviceLine| matches!(line, DeviceLine::Disconnected(_));
         self.fleet.devices.iter().map(|device| device.count(is_it)).sum()
     }
 
-    /// Ends the load, waits until every device has everything, and holds all reports against each other.
+    /// Ends the load, waits until every device has everything, and checks all reports.
     ///
     /// # Panics
-    /// When there is a violation, or the rate was not reached.
+    /// Panics if there is a violation, or if the rate was not reached.
     pub async fn finish(self, allowed: Allowed) -> Outcome {
         self.end(allowed, true).await
     }
 
-    /// The same for a scenario during which nothing can be sent.
+    /// Like [`Chaos::finish`], for a scenario during which nothing can be sent.
     ///
     /// # Panics
-    /// When there is a violation.
+    /// Panics if there is a violation.
     pub async fn finish_at_any_rate(self, allowed: Allowed) -> Outcome {
         self.end(allowed, false).await
     }
@@ -225,7 +225,7 @@ impl Chaos {
         }
     }
 
-    /// Until nothing is on its way any more. Whatever is missing then, the checker says.
+    /// Waits until no message is in flight. The checker reports what is missing then.
     async fn settle(&self) {
         let deadline = Instant::now() + SETTLE;
         // For so long nothing may change before that counts as settled.
@@ -263,7 +263,7 @@ impl Chaos {
     }
 }
 
-/// How far a device is behind each of its logs.
+/// Returns the lag of a device in each of its logs.
 fn behind(device: &DeviceState, ends: &HashMap<LogId, u64>) -> impl Iterator<Item = u64> {
     let behind = |log: Log| ends[&device.stored(&log)].saturating_sub(device.position(&log));
     device.logs().map(behind).into_iter()

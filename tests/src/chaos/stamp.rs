@@ -1,21 +1,21 @@
-//! What every message of the load says about itself.
+//! Stamps: the texts by which messages of the load are identified.
 
 use std::{fmt, str::FromStr};
 
-/// Who sent a message, in which conversation, and the how manieth it is there. It is the message's text, so a device that
-/// sees it knows what it has.
+/// Publisher, conversation and number of a message. The stamp is the message's text, so a device that
+/// sees the message knows which one it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stamp {
-    /// Who numbered it: one run of a back end, or a device. No blanks.
+    /// Publisher: one run of a back end, or a device. Contains no blanks.
     pub publisher: String,
-    /// What it belongs to, such as `u1>u2`. No blanks.
+    /// Conversation, such as `u1>u2`. Contains no blanks.
     pub conversation: String,
-    /// Counted from 1 per publisher and conversation.
+    /// Number, counted from 1 per publisher and conversation.
     pub number: u64,
 }
 
 impl Stamp {
-    /// A stamp.
+    /// Creates a stamp.
     pub fn new(publisher: impl Into<String>, conversation: impl Into<String>, number: u64) -> Self {
         Self { publisher: publisher.into(), conversation: conversation.into(), number }
     }
@@ -27,14 +27,14 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// A text is no stamp.
+/// Error for a text that is not a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoStamp;
 
 impl FromStr for Stamp {
     type Err = NoStamp;
 
-    /// Reads a stamp; what follows a further blank is padding.
+    /// Parses a stamp. Anything after another blank is padding.
     fn from_str(text: &str) -> Result<Self, NoStamp> {
         let mut words = text.splitn(4, ' ');
         let (Some(publisher), Some(conversation), Some(number)) = (words.next(), words.next(), words.next())

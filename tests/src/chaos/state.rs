@@ -1,4 +1,4 @@
-//! What a device has told so far, wherever it runs.
+//! State of a device by its reports, wherever it runs.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use im_sdk::{client::Log, cluster::LogId, id::MessageId};
 
 use super::{Checker, Seen, Told, device_logs, device_stamp, lines::DeviceLine, load_group, load_user};
 
-/// What a device has told so far.
+/// State of a device by its reports.
 #[derive(Debug)]
 pub struct DeviceState {
     index: usize,
@@ -43,12 +43,12 @@ impl DeviceState {
         self.index
     }
 
-    /// The logs that it follows: its user's inbox, and its group's.
+    /// Returns the logs that it follows: its user's inbox and its group's log.
     pub fn logs(&self) -> [Log; 2] {
         [Log::Inbox, Log::Channel(load_group(self.index))]
     }
 
-    /// What the store calls such a log.
+    /// Returns the id of such a log in the store.
     pub fn stored(&self, log: &Log) -> LogId {
         match log {
             Log::Inbox => LogId::Inbox(load_user(self.index)),
@@ -56,12 +56,12 @@ impl DeviceState {
         }
     }
 
-    /// How far it is in a log.
+    /// Returns its position in a log.
     pub fn position(&self, log: &Log) -> u64 {
         self.positions.lock().expect("nobody panics with it").get(log).copied().unwrap_or(0)
     }
 
-    /// What it saw last of a log, if that was an entry.
+    /// Returns the last entry that it saw of a log, unless a reset came later.
     pub fn last_id(&self, log: &Log) -> Option<MessageId> {
         let lines = self.lines.lock().expect("nobody panics with it");
         let last = lines.iter().rev().find_map(|line| match line {
@@ -74,23 +74,23 @@ impl DeviceState {
         }
     }
 
-    /// Whether it was connected and had everything, once.
+    /// Returns whether it has been up to date.
     pub fn was_up_to_date(&self) -> bool {
         self.up_to_date.load(Ordering::Relaxed)
     }
 
-    /// Whether everything that it sent was answered.
+    /// Returns whether all of its publishes have results.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed) >= self.taken.load(Ordering::Relaxed)
     }
 
-    /// How often something was told.
+    /// Returns the number of reports of a kind.
     pub fn count(&self, is_it: impl Fn(&DeviceLine) -> bool) -> u64 {
         let lines = self.lines.lock().expect("nobody panics with it");
         lines.iter().filter(|line| is_it(line)).count() as u64
     }
 
-    /// Takes a line in.
+    /// Records a report.
     pub(super) fn tell(&self, line: DeviceLine) {
         match &line {
             DeviceLine::UpToDate => self.up_to_date.store(true, Ordering::Relaxed),
@@ -111,7 +111,7 @@ impl DeviceState {
         self.lines.lock().expect("nobody panics with it").push(line);
     }
 
-    /// The number after its last message's.
+    /// Returns the number of its next message.
     pub(super) fn next_number(&self) -> u64 {
         let lines = self.lines.lock().expect("nobody panics with it");
         let number =
@@ -119,7 +119,7 @@ impl DeviceState {
         lines.iter().filter_map(number).max().unwrap_or(0) + 1
     }
 
-    /// Everything that it told.
+    /// Returns all of its reports.
     pub(super) fn feed(&self, users: usize, checker: &mut Checker) {
         let name = format!("u{}/web", self.index);
         let stamp = |number| device_stamp(self.index, users, number);

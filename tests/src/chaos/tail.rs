@@ -1,22 +1,22 @@
-//! The lines of a child process, as they come and after its end.
+//! Reads the lines of a child process, as they are written and after its exit.
 
 use std::{fs::File, io::Read as _, path::Path, str::FromStr};
 
-/// Reads a file that grows.
+/// Reader of a growing file.
 #[derive(Debug)]
 pub(super) struct Tail {
     file: File,
-    /// The beginning of a line whose end is yet to come.
+    /// Beginning of an incomplete line.
     rest: String,
 }
 
 impl Tail {
-    /// From the file's beginning on.
+    /// Starts at the beginning of the file.
     pub(super) fn follow(path: &Path) -> Self {
         Self { file: File::open(path).expect("a log file"), rest: String::new() }
     }
 
-    /// The lines of this kind that came since the last call. Other lines are passed over.
+    /// Returns the lines of this kind since the last call, and skips others.
     pub(super) fn read<T: FromStr>(&mut self) -> Vec<T> {
         self.file.read_to_string(&mut self.rest).expect("the log file can be read");
         let Some(end) = self.rest.rfind('\n') else { return Vec::new() };

@@ -54,8 +54,8 @@ async fn envelopes_dropped() {
         &[("2% of envelopes dropped", 2)]
     };
     for &(name, percent) in shares {
-        // A send whose envelope is lost waits for an answer that never comes, and so does a device whose answer is lost:
-        // they must not wait long, and other conversations go on meanwhile.
+        // A send whose envelope is lost waits for an answer that never comes, and so does a device whose answer is
+        // lost: they must not wait long, and other conversations go on meanwhile.
         let timeout =
             ("IM_SERVER_PUBLISH_TIMEOUT_MS".to_owned(), profile.either(2.0, 1.0).as_millis().to_string());
         let scenario = Scenario::new(name).with(|options| {

@@ -82,8 +82,8 @@ async fn broken(name: &'static str, link: Link, how: Break) {
     chaos.finish_at_any_rate(Allowed::default()).await;
 }
 
-/// Breaks a back end's link under load, and checks that the other back end continues. Messages that the first one appends
-/// and cannot push arrive with the next push, or when the link is repaired.
+/// Breaks a back end's link under load, and checks that the other back end continues. Messages that the first one
+/// appends and cannot push arrive with the next push, or when the link is repaired.
 async fn backend_broken(name: &'static str, link: Link, how: Break) {
     let profile = Profile::from_environment();
     let (before, time) = (profile.either(5.0, 0.5), profile.either(20.0, 4.0));

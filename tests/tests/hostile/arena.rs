@@ -13,7 +13,10 @@ use im_tests::{
     stack::{PATIENCE, ServerOptions, token},
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
 
 /// Interval between two rounds of the bystander.
 const PACE: Duration = Duration::from_millis(100);
@@ -21,12 +24,16 @@ const PACE: Duration = Duration::from_millis(100);
 /// Time limit of a bystander's step on a machine that also runs the attack and other tests, in a debug build.
 pub(crate) const UNNOTICED: Duration = Duration::from_secs(3);
 
+/// Permits for attacks that run at once, whatever the number of test threads: the latencies of bystanders are measured.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
 /// Redis, NATS, an `im-server` and a back end, each a process of its own; and a back end in this process that sends.
 pub(crate) struct Arena {
     pub(crate) stack: Stack,
     pub(crate) backend: Program,
     pub(crate) im: Im,
     _folder: Option<TempDir>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl Arena {
@@ -41,12 +48,13 @@ impl Arena {
     }
 
     pub(crate) async fn start_with(options: ServerOptions, database: bool) -> Self {
+        let turn = TURNS.acquire().await.unwrap();
         let stack = Stack::start_with(Setup::Clustered, 1, options).await;
         let folder = database.then(|| tempfile::tempdir().unwrap());
         let url = folder.as_ref().map(|folder| format!("sqlite:{}", folder.path().join("m.db").display()));
         let backend = start_backend(&stack, url.as_deref(), &[]).await;
         let im = stack.backend().await;
-        Self { stack, backend, im, _folder: folder }
+        Self { stack, backend, im, _folder: folder, _turn: turn }
     }
 
     pub(crate) fn redis(&self) -> &RedisServer {

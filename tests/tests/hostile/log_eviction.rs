@@ -12,7 +12,8 @@ use im_tests::{
 
 use crate::arena::{Arena, Published, attacker, publish_all, text};
 
-/// Number of attackers. Together they publish more than a log keeps, although half of a device's publishes are refused as out of order.
+/// Number of attackers. Together they publish more than a log keeps, although half of a device's publishes are refused
+/// as out of order.
 const ATTACKERS: usize = 48;
 const EACH: u64 = 500;
 

@@ -1,7 +1,7 @@
 //! Attacks, wrong clocks and full stores: each is refused or bounded, and nobody else notices.
 //!
-//! Each attack runs against processes with default settings, beside a [bystander](im_tests::Bystander) whose latencies and
-//! losses are measured. So is the memory of the processes.
+//! Each attack runs against processes with default settings, beside a [bystander](im_tests::Bystander) whose latencies
+//! and losses are measured. So is the memory of the processes.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

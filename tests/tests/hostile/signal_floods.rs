@@ -70,8 +70,8 @@ async fn read_slowly(mut raw: Raw, until: &str) -> (u64, Option<CloseCode>) {
     }
 }
 
-/// All terminals of mallory send signals at once while the victims read slowly. Nobody is disconnected, and messages sent
-/// afterwards arrive.
+/// All terminals of mallory send signals at once while the victims read slowly. Nobody is disconnected, and messages
+/// sent afterwards arrive.
 async fn attack(arena: &Arena, what: &'static str, victims: Vec<(String, Raw)>, body: Body) {
     let mut devices = Vec::new();
     for kind in TERMINALS {

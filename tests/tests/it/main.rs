@@ -1,7 +1,7 @@
 //! End-to-end tests in one binary: real servers, back ends and devices.
 //!
-//! One binary links the workspace once. The tests that need a process of their own stand beside it: `chaos` and `hostile`
-//! load the machine and measure, `run_sh` tests the script that runs the others.
+//! One binary links the workspace once. The tests that need a process of their own stand beside it: `chaos` and
+//! `hostile` load the machine and measure, `run_sh` tests the script that runs the others.
 #![allow(
     clippy::expect_used,
     clippy::panic,

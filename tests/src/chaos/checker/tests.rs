@@ -22,7 +22,7 @@ fn ok(seq: u64, number: u64) -> Told {
 
 const FORKED: fn(u64) -> Seen = |seq| Seen::Reset { seq, reason: ResetReason::Forked };
 
-/// `count` messages to b, all told Ok, in the log, and nobody has seen them.
+/// Records `count` accepted messages to b that are in the log and that nobody has seen.
 fn run(allowed: Allowed, count: u64) -> Checker {
     let mut checker = Checker::new(allowed);
     checker.follows("b/phone", &log("b"));

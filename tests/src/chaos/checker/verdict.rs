@@ -1,4 +1,4 @@
-//! What a checker says.
+//! Verdicts of the checker.
 
 use std::fmt;
 
@@ -6,47 +6,47 @@ use im_sdk::cluster::LogId;
 
 use crate::chaos::Stamp;
 
-/// Something that must not be.
+/// A violation of a guarantee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// Told Ok, and not in a log.
+    /// An accepted message is missing from a log.
     NotLogged(LogId, Stamp),
-    /// In a log, and not at a device that follows it.
+    /// An entry of a log is missing at a device that follows it.
     Lost(String, LogId, u64),
-    /// One message twice in a log: the same stamp under two ids, or one id at two places.
+    /// A message is duplicated in a log: one stamp under two ids, or one id at two positions.
     Doubled(LogId, Stamp),
-    /// A device saw an entry again that it had, without a reset or a new client in between.
+    /// A device saw an entry again, without a reset or a new client in between.
     Repeated(String, LogId, u64),
-    /// A device saw an entry that was not the next.
+    /// A device saw an entry that was not the next one.
     Gap(String, LogId, u64),
-    /// A seq with two ids: at one device without a reset in between, or in a receipt.
+    /// A seq has two ids: at one device without a reset in between, or in a receipt.
     TwoIds(String, LogId, u64),
-    /// A conversation's later message came before an earlier one.
+    /// A later message of a conversation came before an earlier one.
     OutOfOrder(String, LogId, Stamp),
-    /// Nobody sent it, or nobody sent it there.
+    /// A message that nobody sent, or nobody sent there.
     Invented(LogId, Option<Stamp>),
-    /// A log was reset, and nothing had happened to it.
+    /// A log was reset without cause.
     NeedlessReset(String, LogId, u64),
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// How many messages were told Ok.
+    /// Number of accepted messages.
     pub acknowledged: u64,
-    /// How many were told to have failed.
+    /// Number of failed messages.
     pub failed: u64,
-    /// How many were never told: whoever waited was killed.
+    /// Number of messages without a result, since their publisher was killed.
     pub untold: u64,
-    /// Entries seen, repetitions included.
+    /// Number of entries seen, including repetitions.
     pub received: u64,
-    /// Resets, beside a log's first.
+    /// Number of resets, except the first of each log.
     pub resets: u64,
-    /// Entries seen again by a new client on a store.
+    /// Number of entries seen again by a new client on a store.
     pub seen_again: u64,
-    /// Told Ok and lost with a log's tail, where that is [allowed](crate::chaos::Allowed::lost_tail).
+    /// Number of accepted messages lost with a log's tail, where that is [allowed](crate::chaos::Allowed::lost_tail).
     pub rolled_back: u64,
-    /// What must not be.
+    /// The violations.
     pub violations: Vec<Violation>,
 }
 

@@ -1,4 +1,4 @@
-//! One log as its application on a device has it.
+//! One log as an application on a device has it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry as MapEntry};
 
@@ -7,7 +7,7 @@ use im_sdk::{client::ResetReason, cluster::LogId, id::MessageId};
 use super::{Allowed, Entries, Seen, Verdict, Violation};
 use crate::chaos::Stamp;
 
-/// Ids and stamps of one log, each once, and each conversation's numbers rising.
+/// Checks that the ids and stamps of one log are unique, and that the numbers of each conversation rise.
 #[derive(Debug, Default)]
 pub(super) struct Once {
     ids: HashSet<MessageId>,
@@ -39,17 +39,17 @@ impl Once {
     }
 }
 
-/// What a device has of a log, as its application would: entries by place, thrown away at a reset.
+/// Entries of a log on a device, by seq, discarded at a reset.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     device: &'a str,
     log: &'a LogId,
     entries: Entries,
-    /// The place of the last entry, or where a reset led.
+    /// Seq of the last entry or reset.
     position: Option<u64>,
-    /// What is not above it was covered by a reset.
+    /// Seq up to which entries were covered by a reset.
     covered: u64,
-    /// What is not above it may come again: a new client began below.
+    /// Seq up to which entries may arrive again, since a new client started below.
     again_until: u64,
 }
 
@@ -113,7 +113,7 @@ impl<'a> View<'a> {
         self.position = Some(seq);
     }
 
-    /// What the log holds is what the device has, from where it was reset to last.
+    /// Checks that the device has the contents of the log since its last reset.
     pub(super) fn check_against(&self, stored: Option<&Entries>, verdict: &mut Verdict) {
         let empty = BTreeMap::new();
         let stored = stored.unwrap_or(&empty);

@@ -245,8 +245,8 @@ impl MemberStore for Fickle {
     }
 }
 
-/// Removes the user before the sync, after the channels were looked up, and while entries are sent. The record that makes
-/// the connection leave has come too early then.
+/// Removes the user before the sync, after the channels were looked up, and while entries are sent. The record that
+/// makes the connection leave has come too early then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_removed_during_a_sync_has_left_at_its_end() {
     for times in 0..=3 {

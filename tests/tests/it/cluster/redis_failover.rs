@@ -14,8 +14,8 @@ use im_server::dev;
 use im_tests::{EmbeddedServer, NatsServer, RedisServer, TcpProxy, TestClient, stack::PATIENCE, wait_until};
 use tokio::time::{Instant, timeout};
 
-/// Time limit for requests to work again once an address leads to a master: twice `request_timeout`, which is 2 s, and a
-/// second, and one more for a busy machine.
+/// Time limit for requests to work again once an address leads to a master: twice `request_timeout`, which is 2 s, and
+/// a second, and one more for a busy machine.
 const BOUND: Duration = Duration::from_secs(2 * 2 + 1 + 1);
 
 /// Lease of the servers.

@@ -46,8 +46,8 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
     assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::NoContent)));
 }
 
-/// A broadcast that meets a full queue on a server reports that, and reaches nobody there. In one process, where so many
-/// arrive together; `im-server` has a test of the queue itself.
+/// A broadcast that meets a full queue on a server reports that, and reaches nobody there. In one process, where so
+/// many arrive together; `im-server` has a test of the queue itself.
 async fn what_finds_no_place_is_refused(via: Via) {
     const AT_ONCE: usize = 400;
     let stack = Stack::start(Setup::Embedded, 1).await;

@@ -206,7 +206,8 @@ async fn messages_are_as_they_are_now(setup: Setup, via: Via) {
     let reaction = ChangeKind::Reaction { emoji: "🎉".to_owned(), removed: false };
     bob.change(&helo, reaction).await.unwrap();
     bob.change(&deleted, ChangeKind::DeleteForMe).await.unwrap();
-    // Each page alone is right, although the changes stand behind all of them; a device of the same user has no other news.
+    // Each page alone is right, although the changes stand behind all of them; a device of the same user has no other
+    // news.
     let tablet = TimelineDevice::connect(&stack, "bob", "ios/tablet", 0, via).await;
     let mut pages = Vec::new();
     let mut range = HistoryRange::After(0);

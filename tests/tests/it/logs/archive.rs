@@ -214,7 +214,8 @@ async fn an_embedded_archive_survives_its_process() {
     assert_eq!(stored(&*store, "bob").await, [id]);
 }
 
-/// Texts without repetition, whose index is as large as possible: more of them than a database writes within its time limit.
+/// Texts without repetition, whose index is as large as possible: more of them than a database writes within its time
+/// limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_texts_behind_an_outage_are_archived_in_the_end() {
     const TEXTS: usize = 64;

@@ -280,7 +280,8 @@ async fn a_new_device_gets_what_is_sent_to_it_at_once(setup: Setup, via: Via) {
     assert_eq!(bob.text().await, "welcome");
 }
 
-/// Bytes that await an offline device in each of its logs: together many times what a server and the kernel buffer for it.
+/// Bytes that await an offline device in each of its logs: together many times what a server and the kernel buffer for
+/// it.
 const MISSED: u64 = 400;
 const MISSED_BYTES: usize = 16 * 1024;
 

@@ -13,7 +13,8 @@ use tokio::process::Command;
 /// Library of Debian's package `faketime`.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-/// Environment variable that turns this binary into a phone: endpoint, token, file of its store and text, each on a line.
+/// Environment variable that turns this binary into a phone: endpoint, token, file of its store and text, each on a
+/// line.
 const PHONE: &str = "IM_TEST_PHONE";
 
 /// Connects as a phone, publishes a text to bob, and closes once the back end has accepted it.

@@ -141,7 +141,8 @@ async fn a_server_that_alone_lost_redis_lets_its_devices_go() {
     two.comes_back().await;
 }
 
-/// A server alone on NATS waits before it acts, since servers do not reconnect at the same moment after an outage of NATS.
+/// A server alone on NATS waits before it acts, since servers do not reconnect at the same moment after an outage of
+/// NATS.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_alone_lost_nats_lets_its_devices_go() {
     let two = Two::start().await;

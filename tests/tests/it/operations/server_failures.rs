@@ -126,8 +126,8 @@ async fn a_server_that_is_only_dropped_sends_its_devices_elsewhere() {
     }
 }
 
-/// A failover that also loses a server's lease. Its devices may have received entries of the new epoch before they left, so
-/// their last entry does not reveal that earlier ones were replaced.
+/// A failover that also loses a server's lease. Its devices may have received entries of the new epoch before they
+/// left, so their last entry does not reveal that earlier ones were replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lost_its_lease_in_a_failover_has_devices_compare_their_logs() {
     let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };
@@ -186,8 +186,8 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
         found[0].len() == 1 && found[0][0].1.server == new_id
     })
     .await;
-    // The old connection of `moves` ends: kicked, or closed with the others and back as the same device. Whichever of the
-    // two is left, there is one route, and not under the old id.
+    // The old connection of `moves` ends: kicked, or closed with the others and back as the same device. Whichever of
+    // the two is left, there is one route, and not under the old id.
     let ended =
         |event: &Event| matches!(event, Event::Stopped { .. } | Event::Disconnected { .. }).then_some(());
     moves.next("the old connection has ended", ended).await;
@@ -200,8 +200,8 @@ async fn a_server_frozen_past_its_lease_goes_on_under_a_new_id() {
     moved.client().disconnect();
 }
 
-/// Over QUIC an acknowledgement that arrives during a freeze makes connections drain for three times as long, on the address that the
-/// server needs again.
+/// Over QUIC an acknowledgement that arrives during a freeze makes connections drain for three times as long, on the
+/// address that the server needs again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     let options = ServerOptions { lease: Duration::from_secs(1), ..ServerOptions::default() };

@@ -22,7 +22,8 @@ const VIAS: [Via; 2] = [Via::Quic, Via::WebSocket];
 /// Longer than any test waits.
 const GRACE: Duration = Duration::from_secs(3600);
 
-/// Time within which a notified device has moved. Without notice, a QUIC device moves when its heartbeat (30 s) expires.
+/// Time within which a notified device has moved. Without notice, a QUIC device moves when its heartbeat (30 s)
+/// expires.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Time limit of a shutdown in a hurry, which takes two seconds, on a busy machine.

@@ -53,8 +53,8 @@ fn any_of(golden: &[Bytes], random: &mut StdRng) -> Bytes {
     bytes.into()
 }
 
-/// Counts panics of tasks, which nothing else would show. Panics in this file's crate are failed tests of their own and do
-/// not count: all tests share one process.
+/// Counts panics of tasks, which nothing else would show. Panics in this file's crate are failed tests of their own
+/// and do not count: all tests share one process.
 fn panics() -> &'static AtomicUsize {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
     static ONCE: Once = Once::new();

@@ -64,8 +64,8 @@ async fn the_route_is_in_redis_while_the_device_is_connected() {
     .await;
 }
 
-/// Waits for the next envelope with a number. Skips those to an impossible server, with which a back end probes the bus, and
-/// those with which servers probe themselves.
+/// Waits for the next envelope with a number. Skips those to an impossible server, with which a back end probes the
+/// bus, and those with which servers probe themselves.
 async fn next_to_a_server(all: &mut async_nats::Subscriber) -> (String, pb::Envelope) {
     loop {
         let message = next(all).await;
@@ -125,7 +125,8 @@ async fn a_publish_goes_to_the_back_ends_queue() {
     assert_eq!((inner.to.as_str(), inner.number), ("alice", publish.number));
 }
 
-/// NATS configuration: a server may subscribe to its own subject and publish to `im.up.*` and `im.srv.*`; back ends may do everything.
+/// NATS configuration: a server may subscribe to its own subject and publish to `im.up.*` and `im.srv.*`; back ends
+/// may do everything.
 const LEAST_RIGHTS: &str = r#"
 authorization {
   users = [

@@ -29,7 +29,8 @@ async fn an_entry_that_no_replica_has_is_not_acknowledged() {
     assert_eq!(at_replica, 1, "Ok means that the replica has it");
 
     replica.stop();
-    // Retries, each on another connection than the one that wrote, are told the same, although they find the entry there.
+    // Retries, each on another connection than the one that wrote, are told the same, although they find the entry
+    // there.
     let bob = bob();
     for _ in 0..2 {
         let retries = (0..8).map(|_| log.append(&bob, entry(2).with_dedup_key(numbered(2))));

@@ -185,7 +185,8 @@ async fn history_that_makes_no_sense(setup: Setup, via: Via) {
     }
 }
 
-/// Floods of syncs and acknowledgements, which have no response, and of requests, of which a connection may have a few at once.
+/// Floods of syncs and acknowledgements, which have no response, and of requests, of which a connection may have a few
+/// at once.
 async fn a_flood_of_questions_keeps_nobody_waiting(setup: Setup, via: Via) {
     const FLOOD: u64 = 2000;
     let stack = Stack::start(setup, 1).await;
