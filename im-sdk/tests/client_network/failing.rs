@@ -1,4 +1,4 @@
-//! What the application gives the client panics, or takes its runtime away.
+//! Panics in the parts that the application gives the client, and a runtime that is taken away.
 
 use std::{
     sync::{

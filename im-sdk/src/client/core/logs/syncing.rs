@@ -164,7 +164,7 @@ impl Syncing {
         self.outstanding.as_ref().filter(|_| self.reading).map(Outstanding::lost_at)
     }
 
-    /// One is asked for; `wanted`: some log wants it.
+    /// A sync is asked for; `wanted`: a log wants it.
     pub(super) fn begin(&mut self, now: Instant, rng: &mut StdRng, wanted: bool) {
         self.wanted.forget_what_is_long_ago(now);
         self.routine.forget_what_is_long_ago(now);

@@ -57,7 +57,7 @@ fn asks_for_endpoints(test: &mut Harness) -> bool {
     actions.contains(&Action::AskEndpoints)
 }
 
-/// Where an attempt goes, and whether endpoints were asked for before it. It fails.
+/// An attempt that fails: its rounds, and whether endpoints were asked for before it.
 fn attempt(test: &mut Harness) -> (bool, Vec<String>) {
     let asked = asks_for_endpoints(test);
     test.core.handle_token(test.now, Ok("token".to_owned()));

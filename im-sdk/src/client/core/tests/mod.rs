@@ -4,16 +4,16 @@ mod changes;
 mod connection;
 mod conversations;
 mod delivery;
+mod golden_frames;
 mod hostile;
 mod logs;
-mod numbers;
 mod publish;
-mod random;
+mod random_inputs;
 mod requests;
-mod retryable;
+mod retryable_failures;
 mod rooms;
-mod said;
 mod send;
+mod server_frames;
 
 use std::sync::Arc;
 
