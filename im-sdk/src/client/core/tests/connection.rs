@@ -330,7 +330,7 @@ fn what_is_not_the_protocol_ends_the_connection() {
         let mut test = Harness::connected();
         match frame {
             Some(frame) => test.core.handle_frame(test.now, frame),
-            None => test.core.handle_ended(test.now, Ended::Protocol(String::new())),
+            None => test.core.handle_ended(test.now, ConnectionEnd::Protocol(String::new())),
         }
         assert_eq!((test.core.state(), test.close_code()), (State::Waiting, CloseCode::ProtocolError));
         test.pass(SECOND);

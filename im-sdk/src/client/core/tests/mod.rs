@@ -145,11 +145,12 @@ impl Harness {
     }
 
     fn closed_by_server(&mut self, code: CloseCode) {
-        self.core.handle_ended(self.now, Ended::Closed { code: Some(code), reason: "test".to_owned() });
+        self.core
+            .handle_ended(self.now, ConnectionEnd::Closed { code: Some(code), reason: "test".to_owned() });
     }
 
     fn broken(&mut self) {
-        self.core.handle_ended(self.now, Ended::Broken("test".to_owned()));
+        self.core.handle_ended(self.now, ConnectionEnd::Broken("test".to_owned()));
     }
 
     /// Lets time pass, with every timer on the way.
