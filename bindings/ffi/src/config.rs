@@ -1,4 +1,4 @@
-//! What a client needs to know.
+//! Configuration of a client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,16 +12,16 @@ use crate::{
     token::{Foreign, TokenProvider},
 };
 
-/// What a client needs to know.
+/// Configuration of a client.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct ClientConfig {
-    /// Where servers listen, best first: `quic://host:port`, `wss://host[:port][/path]`, `ws://host[:port][/path]`.
+    /// The endpoints of the servers, best first: `quic://host:port`, `wss://host[:port][/path]`, `ws://host[:port][/path]`.
     pub endpoints: Vec<String>,
-    /// What kind of device this is.
+    /// The kind of device.
     pub terminal: Terminal,
     /// The device's name, the same over restarts: 1-64 printable ASCII characters without space, `{`, `}` and `/`.
     pub device_id: String,
-    /// Which servers to believe. The public certificate authorities unless set.
+    /// The certificates to trust. The public certificate authorities unless set.
     #[uniffi(default = None)]
     pub trust: Option<Trust>,
     /// The file in which the device keeps its place in each log, what it has not sent yet, and its numbers. Without
@@ -29,7 +29,7 @@ pub struct ClientConfig {
     /// file is open: up to a second where another client has it.
     #[uniffi(default = None)]
     pub store_path: Option<String>,
-    /// How long a publish waits, for a connection included. 30 s unless set.
+    /// How long `send_and_wait` waits, for a connection included, unless it is given a limit. 30 s unless set.
     #[uniffi(default = None)]
     pub publish_timeout_ms: Option<u64>,
     /// How long a history and whatever else asks the back end waits, for a connection included. 15 s unless set.
@@ -78,7 +78,7 @@ fn set<T>(field: &mut T, given: Option<T>) {
     }
 }
 
-/// What kind of device it is: the login policy tells devices apart by it.
+/// A kind of device. The login policy tells devices apart by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Terminal {
     /// A browser.
@@ -121,12 +121,12 @@ impl From<im_sdk::id::Terminal> for Terminal {
     }
 }
 
-/// Which servers to believe.
+/// The server certificates to trust.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Trust {
-    /// The certificate authorities that browsers believe.
+    /// The certificate authorities that browsers trust.
     WebPki,
-    /// The same and the certificates of this PEM text.
+    /// Those authorities and the certificates of this PEM text.
     Pem {
         /// The text.
         text: String,

@@ -1,4 +1,4 @@
-//! What a message carries.
+//! Contents of messages.
 
 mod convert;
 
@@ -7,10 +7,10 @@ use std::collections::HashMap;
 pub(crate) use self::convert::message_id;
 use crate::InvalidContent;
 
-/// What a message carries.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Content {
-    /// What it is.
+    /// The kind of content, with its fields.
     pub body: Body,
     /// Users whom it calls by name.
     #[uniffi(default = [])]
@@ -30,7 +30,7 @@ pub struct Content {
     /// An edit or a recall was carried out where the message is kept: this is what it says since then.
     #[uniffi(default = None)]
     pub amended: Option<Amended>,
-    /// What a newer version put there and this one does not know. Keep it with the rest.
+    /// Fields of a newer version that this one does not know. Keep them with the rest.
     #[uniffi(default = None)]
     pub unknown: Option<Vec<u8>>,
 }
@@ -42,7 +42,7 @@ pub struct Amended {
     pub change: u64,
     /// It was a recall, and the content is empty. Else the content is that of the edit.
     pub recalled: bool,
-    /// Who recalled it. None: the back end itself.
+    /// The user that recalled it. None: the back end itself.
     pub by_user: Option<String>,
     /// The change's own order.
     pub order: u64,
@@ -88,32 +88,32 @@ pub enum Body {
     },
     /// Messages from elsewhere.
     Forwarded {
-        /// What is written above them.
+        /// Their title.
         title: String,
         /// The messages.
         entries: Vec<ForwardedEntry>,
     },
-    /// What the system says.
+    /// A notice of the system.
     Notice {
         /// The application's name for it.
         kind: String,
         /// For devices that do not know the kind.
         text: String,
-        /// What a device makes a sentence of.
+        /// Parameters, of which a device makes a sentence.
         parameters: HashMap<String, String>,
     },
     /// Changes another message.
     Change {
         /// The message that is changed.
         message_id: u64,
-        /// What becomes of it.
+        /// The change.
         kind: ChangeKind,
         /// The channel that the message is in, where the change is in another log.
         channel: Option<String>,
         /// Ranks the changes of one message; 0 on the way to the back end.
         order: u64,
     },
-    /// Whatever the application defines.
+    /// A kind that the application defines.
     Custom {
         /// The application's name for the kind, such as `order.paid`.
         kind: String,
@@ -124,19 +124,19 @@ pub enum Body {
     Unknown,
 }
 
-/// What becomes of a message.
+/// A change of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum ChangeKind {
     /// Nobody is to see it any more.
     Recall,
     /// It says this from now on.
     Edit {
-        /// What it says.
+        /// The new content.
         content: Box<Content>,
     },
     /// The user that says so does not want to see it any more.
     DeleteForMe,
-    /// One user's sign to it.
+    /// A user's reaction to it.
     Reaction {
         /// An emoji, or the application's name for one.
         emoji: String,
@@ -152,10 +152,10 @@ pub enum ChangeKind {
     Unknown,
 }
 
-/// Where the bytes of a picture, a recording or a file are, and what they are.
+/// The place and the type of the bytes of a picture, a recording or a file.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Media {
-    /// Where they are.
+    /// Their URL.
     pub url: String,
     /// Such as `image/jpeg`; empty: not told.
     #[uniffi(default = "")]
@@ -185,7 +185,7 @@ pub struct Image {
     /// A smaller one.
     #[uniffi(default = None)]
     pub thumbnail: Option<Media>,
-    /// What is written below it.
+    /// Its caption.
     #[uniffi(default = "")]
     pub caption: String,
 }
@@ -195,7 +195,7 @@ pub struct Image {
 pub struct File {
     /// The file itself.
     pub media: Media,
-    /// What is written below it.
+    /// Its caption.
     #[uniffi(default = "")]
     pub caption: String,
 }
@@ -228,7 +228,7 @@ pub struct Video {
     /// A still picture of it.
     #[uniffi(default = None)]
     pub thumbnail: Option<Media>,
-    /// What is written below it.
+    /// Its caption.
     #[uniffi(default = "")]
     pub caption: String,
 }
@@ -240,10 +240,10 @@ pub struct Location {
     pub latitude_e7: i32,
     /// Degrees east of Greenwich, times ten million.
     pub longitude_e7: i32,
-    /// What it is called.
+    /// Its name.
     #[uniffi(default = "")]
     pub name: String,
-    /// Where that is.
+    /// Its address.
     #[uniffi(default = "")]
     pub address: String,
 }
@@ -251,19 +251,19 @@ pub struct Location {
 /// Something with a title.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Card {
-    /// What it stands for: `user`, `channel`, `link`, or the application's own word.
+    /// The kind of thing that it stands for: `user`, `channel`, `link`, or the application's own word.
     pub kind: String,
-    /// Which one.
+    /// The id of that thing.
     pub id: String,
     /// Its title.
     pub title: String,
-    /// What else there is to say.
+    /// Its text.
     #[uniffi(default = "")]
     pub text: String,
-    /// Where it leads.
+    /// Its link.
     #[uniffi(default = "")]
     pub url: String,
-    /// What it looks like.
+    /// Its picture.
     #[uniffi(default = None)]
     pub image: Option<Media>,
 }
@@ -271,24 +271,24 @@ pub struct Card {
 /// A message that is passed on.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ForwardedEntry {
-    /// Who sent it. None: not told, or the back end.
+    /// The sender. None: not told, or the back end.
     pub from_user: Option<String>,
-    /// What they were called.
+    /// The name of the sender.
     pub name: String,
     /// When, in milliseconds since the Unix epoch; 0: not told.
     pub sent_at_ms: u64,
-    /// What it said.
+    /// Its content.
     pub content: Content,
     /// The back end has found the message and says who sent it, when, and what it says. Else that is what the user says who passes
     /// it on.
     #[uniffi(default = false)]
     pub verified: bool,
-    /// Where the message is, for who passes it on: `forward_message` says so. None: the back end does not look for it.
+    /// The place of the message, in a log of the user that passes it on: `forward_message` tells it. None: the back end does not look for it.
     #[uniffi(default = None)]
     pub source: Option<ForwardSource>,
 }
 
-/// Where a message is that is passed on, in a log of who does it.
+/// The place of a message that is passed on, in a log of the user that passes it on.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ForwardSource {
     /// The message.
@@ -304,9 +304,9 @@ pub struct ForwardSource {
 pub struct Quote {
     /// The message.
     pub message_id: u64,
-    /// Who sent it. None: the back end.
+    /// The sender. None: the back end.
     pub from_user: Option<String>,
-    /// What it is: `text`, `image` and so on.
+    /// Its kind: `text`, `image` and so on.
     pub kind: String,
     /// The beginning of what it says.
     pub excerpt: String,
@@ -337,7 +337,7 @@ pub fn encode_content(content: Content) -> Result<Vec<u8>, InvalidContent> {
     Ok(content.parse()?.encode())
 }
 
-/// What [`encode_content`] made, of this version or another one.
+/// Decodes a content that [`encode_content`] has encoded, of this version or another one.
 ///
 /// # Errors
 /// [`InvalidContent`]: these bytes are something else.

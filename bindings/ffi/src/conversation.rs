@@ -4,15 +4,15 @@ mod convert;
 
 use crate::{Client, Position, ReceivedMessage, RequestError};
 
-/// With whom a conversation is.
+/// The receiver of a message, which also names the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, uniffi::Enum)]
 pub enum Recipient {
-    /// With a user.
+    /// A user.
     User {
         /// The other user.
         user: String,
     },
-    /// In a channel.
+    /// The members of a channel.
     Channel {
         /// Its id.
         channel: String,
@@ -29,10 +29,10 @@ pub struct ReadMark {
     pub id: Option<u64>,
 }
 
-/// What a user has set in a conversation, the same on all of the user's devices.
+/// The marks of a user in a conversation, the same on all of the user's devices.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ConversationState {
-    /// With whom.
+    /// The conversation.
     pub conversation: Recipient,
     /// The number of the user's change by which it became so. 0: nothing was set.
     pub version: u64,
@@ -44,7 +44,7 @@ pub struct ConversationState {
     pub pinned: bool,
     /// Does not count in the sum of unread messages, and should not notify.
     pub muted: bool,
-    /// What the user has begun to type.
+    /// The draft: a text that the user has begun to type.
     pub draft: String,
     /// Not in the list as long as nothing is behind this entry.
     pub hidden: u64,
@@ -63,7 +63,7 @@ pub struct ConversationState {
     pub mentions_only: bool,
 }
 
-/// What to set in a conversation. What is not named stays as it is.
+/// Marks to set in a conversation. The others stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, uniffi::Record)]
 pub struct ConversationChange {
     /// Everything up to here was read.
@@ -84,7 +84,7 @@ pub struct ConversationChange {
     /// Marked as unread, to come back to it, or not any more.
     #[uniffi(default = None)]
     pub marked_unread: Option<bool>,
-    /// What was typed, at most 1024 bytes; empty removes it.
+    /// The draft, at most 1024 bytes; empty removes it.
     #[uniffi(default = None)]
     pub draft: Option<String>,
     /// Out of the list until something is behind this entry; 0: back in it.
@@ -98,7 +98,7 @@ pub struct ConversationChange {
 /// A conversation in the list.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ListedConversation {
-    /// With whom, and what the user has set in it.
+    /// The conversation, and the user's marks in it.
     pub state: ConversationState,
     /// The last message that the user may see, with what it says after its last edit; without content if it was recalled.
     pub last: Option<ReceivedMessage>,
@@ -123,9 +123,9 @@ pub struct ListedConversation {
 /// That a message was recalled.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Recalled {
-    /// By which change.
+    /// The change.
     pub change: u64,
-    /// Who did. None: the back end itself.
+    /// The user that recalled it. None: the back end itself.
     pub by_user: Option<String>,
 }
 
@@ -144,7 +144,7 @@ pub struct ConversationPage {
     pub unread_more: bool,
 }
 
-/// Who has read a message.
+/// The readers of a message.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Readers {
     /// How many.
@@ -156,9 +156,9 @@ pub struct Readers {
 /// How far a member has read a channel.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReadReceipt {
-    /// Which channel.
+    /// The channel.
     pub channel: String,
-    /// Who has read it.
+    /// The user that has read it.
     pub user: String,
     /// The last entry that was read.
     pub seq: u64,
@@ -172,27 +172,27 @@ pub enum MarkError {
     /// A user, a channel or a position makes no sense.
     #[error("{reason}")]
     InvalidId {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The draft is too long.
     #[error("{reason}")]
     DraftTooLong {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
-        /// What it takes.
+        /// Its size.
         bytes: u64,
     },
     /// Something was set in too many conversations that no back end has taken.
     #[error("{reason}")]
     QueueFull {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -222,7 +222,7 @@ impl Client {
         Ok(self.inner.conversations(skip, limit).await?.into())
     }
 
-    /// Who has read a message of a channel, by its place: how many, and up to `limit` names.
+    /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names.
     ///
     /// # Errors
     /// [`RequestError`].

@@ -9,31 +9,31 @@ pub enum OpenError {
     /// The configuration names no endpoint.
     #[error("{reason}")]
     NoEndpoints {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// An endpoint, the device id, a certificate or a fingerprint is not valid.
     #[error("{reason}")]
     InvalidConfig {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The process cannot have the threads or files that the client needs.
     #[error("the runtime cannot be started: {reason}")]
     NoRuntime {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// TLS cannot be set up.
     #[error("{reason}")]
     Tls {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The store's file cannot be opened, or is in use.
     #[error("{reason}")]
     Store {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -88,47 +88,47 @@ pub enum SendError {
     /// The receiver's id, or one in the content, is not valid.
     #[error("{reason}")]
     InvalidId {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// Too many publishes wait already.
     #[error("{reason}")]
     QueueFull {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// It does not fit into a frame.
     #[error("{reason}")]
     TooLarge {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
-        /// What it takes.
+        /// Its size.
         bytes: u64,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: u64,
     },
     /// Its content cannot be sent.
     #[error("{reason}")]
     NoContent {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The store could not keep it.
     #[error("{reason}")]
     Store {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// A send that has not failed, or was discarded or retried since, cannot be retried.
     #[error("{reason}")]
     NotFailed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -186,47 +186,47 @@ pub enum PublishError {
     /// The receiver's id, or one in the content, is not valid. Nothing was sent.
     #[error("{reason}")]
     InvalidId {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// Too many publishes wait already. Nothing was sent.
     #[error("{reason}")]
     QueueFull {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// It does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
-        /// What it takes.
+        /// Its size.
         bytes: u64,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: u64,
     },
     /// Its content cannot be sent.
     #[error("{reason}")]
     NoContent {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// It could not be sent in time. Nothing was sent, or it is certain that nothing came of it.
     #[error("{reason}")]
     TimedOut {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
     #[error("{reason}")]
     NotConnected {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// It was sent, and it is not known whether it arrived: sending it again may send it twice.
     #[error("{reason}")]
     Unconfirmed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The back end or the server did not take it: nothing came of this try.
@@ -244,25 +244,25 @@ pub enum PublishError {
     /// It was discarded before it was sent.
     #[error("{reason}")]
     Discarded {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The store could not keep it. Nothing was sent.
     #[error("{reason}")]
     Store {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is stopped. Nothing was sent.
     #[error("{reason}")]
     Stopped {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is closed. Nothing was sent.
     #[error("{reason}")]
     Closed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -385,13 +385,13 @@ pub enum TokenError {
     /// There is none at the moment. The client asks again, with backoff.
     #[error("{reason}")]
     Unavailable {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// There will be none. The client stops.
     #[error("{reason}")]
     Denied {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -417,7 +417,7 @@ pub enum InvalidContent {
     /// It names something by an id that is none, or its bytes are something else.
     #[error("{reason}")]
     Invalid {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }

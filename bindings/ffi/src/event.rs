@@ -1,4 +1,4 @@
-//! What the client tells the application.
+//! Events: the client's news for the application.
 
 use im_sdk::client as sdk;
 
@@ -7,29 +7,29 @@ use crate::{
     RoomLeftCause, Transport, UserPresence,
 };
 
-/// What happened, in the order in which it happened.
+/// An event. Events come in the order in which they happened.
 #[expect(clippy::large_enum_variant, reason = "most events are messages, and one at a time is handed over")]
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Event {
-    /// A server said welcome: messages flow from here on.
+    /// A server has welcomed the device: messages flow from here on.
     Connected {
         /// The user that the token names.
         user: String,
-        /// How frames travel.
+        /// The transport of the connection.
         transport: Transport,
-        /// Where the server listens.
+        /// The server's endpoint.
         endpoint: String,
     },
     /// The connection ended, or an attempt to make one failed.
     Disconnected {
         /// The close code, if one was given; a network error has none.
         code: Option<u16>,
-        /// For people: what happened.
+        /// The reason, for people.
         reason: String,
         /// When the next attempt follows. None: the application itself disconnected.
         retry_in_ms: Option<u64>,
     },
-    /// A message arrived.
+    /// A message came.
     Message {
         /// The message.
         message: ReceivedMessage,
@@ -51,48 +51,48 @@ pub enum Event {
     },
     /// A member has read further in a channel of few members. It may get lost.
     ChannelRead {
-        /// Who, and how far.
+        /// The member, and how far.
         receipt: ReadReceipt,
     },
     /// Another device signalled something.
     Signal {
-        /// What.
+        /// The signal.
         signal: ReceivedSignal,
     },
-    /// Where a user that the device watches stands now.
+    /// The presence of a user that the device watches has changed.
     Presence {
-        /// Where.
+        /// The presence.
         presence: UserPresence,
     },
     /// The device is not in a room any more, and did not ask for that.
     RoomLeft {
-        /// Which room.
+        /// The room.
         channel: String,
         /// Why.
         cause: RoomLeftCause,
-        /// For people: why.
+        /// The reason, for people.
         reason: String,
         /// The application's own code, where a handler of its refused to let the device in again, else 0.
         rule_code: i32,
     },
     /// The back end has taken a send.
     Published {
-        /// What the send returned.
+        /// The id of the send: `SendHandle.local_id`.
         local_id: u64,
         /// The id that the message got. None: the back end handled it without sending a message.
         message_id: Option<u64>,
-        /// Whatever the back end answers, often nothing.
+        /// The application's own answer, often empty.
         answer: Vec<u8>,
     },
-    /// A send failed for good. It stays among what is queued until it is discarded.
+    /// A send failed for good. It stays among the unsettled ones until it is discarded or retried.
     PublishFailed {
-        /// What the send returned.
+        /// The id of the send: `SendHandle.local_id`.
         local_id: u64,
         /// The stable name of the error, such as `refused`.
         code: String,
         /// Why, in words.
         reason: String,
-        /// What a server refused it with, if one did.
+        /// The kind of the refusal, if it was refused.
         kind: Option<RefusalKind>,
         /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
         rule_code: i32,
@@ -106,25 +106,25 @@ pub enum Event {
         /// Why: `server`, `token`, `other_user`, `failed`, or of the store `store_in_use`, `store_unreadable`, `store_damaged`,
         /// `store_full` or `store_failed`.
         cause: String,
-        /// For people: what happened.
+        /// The reason, for people.
         reason: String,
     },
     /// Something that this binding does not know.
     Unknown,
 }
 
-/// Where the client stands.
+/// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum State {
     /// The application has not asked for a connection.
     Disconnected,
     /// A connection is being made.
     Connecting,
-    /// A server said welcome.
+    /// A server has welcomed the device.
     Connected,
     /// The next attempt follows after a delay.
     Waiting,
-    /// There is no point in trying again.
+    /// The client stays away: see `Stopped`.
     Stopped,
     /// The client is closed for good.
     Closed,

@@ -7,10 +7,10 @@ use im_sdk::{
 
 use crate::{ReceivedMessage, RefusalKind};
 
-/// Whose messages.
+/// The conversation whose messages are asked for.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Conversation {
-    /// What this device's user and that one said to each other.
+    /// The messages between this device's user and that one.
     User {
         /// The other user.
         user: String,
@@ -34,7 +34,7 @@ impl Conversation {
     }
 }
 
-/// Which part of a log.
+/// A part of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum HistoryRange {
     /// The last entries.
@@ -79,7 +79,7 @@ pub enum Kind {
         /// The number.
         number: u32,
     },
-    /// What the application defines.
+    /// A kind that the application defines.
     Custom {
         /// The application's name for it.
         name: String,
@@ -95,10 +95,10 @@ impl From<Kind> for sdk::Kind {
     }
 }
 
-/// Which entries of a conversation are asked for. Without `before_message` and `after_message`, those of `range`.
+/// A query for entries of a conversation. Without `before_message` and `after_message`, those of `range`.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryQuery {
-    /// Which part of the log.
+    /// The part of the log.
     pub range: HistoryRange,
     /// Instead: those before the entry with this message.
     #[uniffi(default = None)]
@@ -243,19 +243,19 @@ pub enum RequestError {
     /// A user, a channel or a message is not an id.
     #[error("{reason}")]
     InvalidId {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// Too many requests wait already.
     #[error("{reason}")]
     QueueFull {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// There was no answer in time.
     #[error("{reason}")]
     TimedOut {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The back end or the server did not answer the question.
@@ -273,35 +273,35 @@ pub enum RequestError {
     /// It does not fit into a frame. Nothing was sent.
     #[error("{reason}")]
     TooLarge {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
-        /// What it takes.
+        /// Its size.
         bytes: u64,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: u64,
     },
     /// The device is in as many rooms as it may be.
     #[error("{reason}")]
     TooManyRooms {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is stopped.
     #[error("{reason}")]
     Stopped {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The application has not asked for a connection, or has ended it.
     #[error("{reason}")]
     NotConnected {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is closed.
     #[error("{reason}")]
     Closed {
-        /// What is wrong.
+        /// The reason, for people.
         reason: String,
     },
 }

@@ -1,6 +1,8 @@
 //! The client half of the SDK for Kotlin, Swift and Python.
 //!
-//! This crate translates and decides nothing: what each name means stands at its namesake in `im_sdk::client`.
+//! This crate translates and decides nothing: the meaning of each name is documented at its namesake in `im_sdk::client`. The types are
+//! mirrored here and not derived there: derived ones would be in a second module of each language, and could not show as `Unknown` the
+//! variants that a later version of `im_sdk` adds.
 //! Generate a language's module with
 //!
 //! ```text

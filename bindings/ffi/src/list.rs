@@ -13,7 +13,7 @@ pub struct ConversationList {
     state: Mutex<State>,
 }
 
-/// What is shown, and what is being loaded to take its place.
+/// The list that is shown, and the one that is being loaded to take its place.
 #[derive(Debug)]
 struct State {
     shown: sdk::ConversationList,
@@ -84,7 +84,7 @@ impl ConversationList {
         self.lock().shown.conversations().into_iter().map(ListedConversation::from).collect()
     }
 
-    /// One of them, also if it is hidden.
+    /// Returns a conversation, also if it is hidden.
     pub fn get(&self, conversation: Recipient) -> Option<ListedConversation> {
         self.lock().shown.get(&conversation.parse().ok()?).map(ListedConversation::from)
     }

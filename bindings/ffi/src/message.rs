@@ -29,7 +29,7 @@ pub struct ReceivedMessage {
     pub position: Option<Position>,
 }
 
-/// Where a message is, to change it: the user or the channel, as in a send, and its place in the log.
+/// The place of a message, by which to change it: the user or the channel, as in a send, and its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct MessageRef {
     /// The other user of the conversation; oneself, where there is no other. None: it is in a channel.
@@ -42,7 +42,7 @@ pub struct MessageRef {
     pub seq: u64,
 }
 
-/// What to name a received message by. `me` is the user whose device this is. None: it is in no log and cannot be changed.
+/// Makes the reference of a received message. `me` is the user whose device this is. None: it is in no log and cannot be changed.
 #[uniffi::export]
 pub fn message_ref(message: ReceivedMessage, me: String) -> Option<MessageRef> {
     let seq = message.position?.seq;

@@ -12,11 +12,11 @@ use crate::{Client, ReceivedMessage, Recipient, RequestError, Terminal};
 /// A room that the device is in.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct JoinedRoom {
-    /// About how many devices are.
+    /// About how many devices are in the room.
     pub online: u64,
-    /// Whatever the back end answers, often nothing.
+    /// The application's own answer, often empty.
     pub answer: Vec<u8>,
-    /// What was said last, in order, as far as the back end sends it.
+    /// The last messages, in order, as far as the back end sends them.
     pub recent: Vec<ReceivedMessage>,
 }
 
@@ -45,12 +45,12 @@ pub enum Signal {
     Call {
         /// The call's name, the same for all of its steps.
         id: String,
-        /// Which step.
+        /// The step.
         step: CallStep,
-        /// What the devices' media libraries say to each other.
+        /// The data of the devices' media libraries.
         data: Vec<u8>,
     },
-    /// Whatever the application defines.
+    /// A kind that the application defines.
     Custom {
         /// The application's name for the kind.
         kind: String,
@@ -66,13 +66,13 @@ pub enum Signal {
 pub enum CallStep {
     /// To all devices of a user: somebody calls.
     Ring,
-    /// Who rang does not any more.
+    /// The caller has given up.
     Cancel,
     /// The user does not take the call.
     Busy,
-    /// What the calling device offers.
+    /// The offer of the calling device.
     Offer,
-    /// What the device that takes the call answers.
+    /// The answer of the device that takes the call.
     Answer,
     /// A way by which the devices may reach each other.
     Candidate,
@@ -84,23 +84,23 @@ pub enum CallStep {
     Unknown,
 }
 
-/// What another device signalled.
+/// A signal of another device.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct ReceivedSignal {
-    /// Whose device it is.
+    /// The user whose device sent it.
     pub from_user: String,
     /// The device, such as `ios/4f1c`: `signal_device` takes it.
     pub device: String,
     /// The channel that it was sent to. None: to this user.
     pub channel: Option<String>,
-    /// What it says.
+    /// The signal itself.
     pub signal: Signal,
 }
 
-/// Where a user is online, and was last.
+/// The presence of a user.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct UserPresence {
-    /// Who.
+    /// The user.
     pub user: String,
     /// The kinds of devices that are connected, or were.
     pub terminals: Vec<TerminalPresence>,
@@ -109,7 +109,7 @@ pub struct UserPresence {
 /// One kind of device of a user.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct TerminalPresence {
-    /// Which kind.
+    /// The kind.
     pub terminal: Terminal,
     /// At least one device of this kind is connected.
     pub online: bool,
@@ -135,7 +135,7 @@ impl Client {
         Ok(self.inner.leave_room(channel).await?)
     }
 
-    /// Watches these users, at most 500, and no others: tells where they stand. `Presence` events tell when that changes.
+    /// Watches these users, at most 500, and no others, and returns their presence. `Presence` events tell when that changes.
     ///
     /// # Errors
     /// [`RequestError`].

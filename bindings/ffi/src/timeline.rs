@@ -1,4 +1,4 @@
-//! What messages look like after all that was done to them.
+//! Messages with their changes applied.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -83,15 +83,15 @@ impl Timeline {
 pub struct ShownMessage {
     /// Its id.
     pub id: u64,
-    /// Who sent it. None: the back end itself.
+    /// The sender. None: the back end itself.
     pub from_user: Option<String>,
-    /// What it says, after its last edit. None: it was recalled or deleted.
+    /// Its content, after its last edit. None: it was recalled or deleted.
     pub content: Option<Content>,
     /// It says something else than at first.
     pub edited: bool,
     /// It was recalled: nobody is to see what it said.
     pub recalled: bool,
-    /// Who did. None: the back end itself.
+    /// The user that recalled it. None: the back end itself.
     pub recalled_by: Option<String>,
     /// The user does not want to see it: leave it out.
     pub deleted: bool,
@@ -106,7 +106,7 @@ pub struct ShownMessage {
 pub struct Reaction {
     /// The emoji.
     pub emoji: String,
-    /// Who, at least one; empty stands for the back end itself.
+    /// The users, at least one; empty stands for the back end itself.
     pub users: Vec<String>,
 }
 

@@ -19,7 +19,7 @@ pub enum TokenRequest {
     Rejected {
         /// The close code.
         code: u16,
-        /// The same in words, for logs.
+        /// The reason, for logs.
         reason: String,
     },
 }

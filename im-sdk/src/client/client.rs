@@ -90,6 +90,16 @@ impl Client {
     ///
     /// While the client waits for its next attempt, this makes it now, so call it when the device finds a network
     /// again. It also leaves [`State::Stopped`]. Otherwise, calling it again changes nothing.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) {
+    /// use im_sdk::client::Event;
+    ///
+    /// client.connect();
+    /// // From here on the device has everything that was there.
+    /// while !client.next_events(1).await.contains(&Event::UpToDate) {}
+    /// # }
+    /// ```
     #[doc(alias = "login")]
     pub fn connect(&self) {
         self.desired.send_modify(|desired| {
@@ -101,6 +111,12 @@ impl Client {
     /// Ends the connection and stays away until [`Client::connect`]. Returns at once.
     ///
     /// Messages that were not sent yet wait for the next connection; their time limits go on.
+    ///
+    /// ```no_run
+    /// # fn example(client: im_sdk::client::Client, is_in_foreground: bool) {
+    /// if is_in_foreground { client.connect() } else { client.disconnect() }
+    /// # }
+    /// ```
     pub fn disconnect(&self) {
         self.desired.send_modify(|desired| {
             desired.online = false;
@@ -147,6 +163,18 @@ impl Client {
     }
 
     /// Returns where the client stands.
+    ///
+    /// ```no_run
+    /// # fn example(client: im_sdk::client::Client) {
+    /// use im_sdk::client::State;
+    ///
+    /// let banner = match client.state() {
+    ///     State::Connected => "",
+    ///     State::Connecting | State::Waiting => "connecting ...",
+    ///     _ => "offline",
+    /// };
+    /// # }
+    /// ```
     pub fn state(&self) -> State {
         self.status().state
     }
@@ -285,6 +313,19 @@ impl Client {
     /// Reads a page of entries as they are in the log: messages, and changes at the places where they were made. [`Client::history`]
     /// has put them together. The text of a recalled or edited message is gone here, too.
     ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{Conversation, HistoryRange};
+    ///
+    /// // The whole inbox from its beginning, entry by entry, for a copy on this device.
+    /// let page = client.raw_history(Conversation::Inbox, HistoryRange::After(0), 100).await?;
+    /// for entry in &page.messages {
+    ///     println!("{:?}: {:?}", entry.position, entry.content.kind());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn raw_history(
@@ -374,6 +415,15 @@ impl Client {
     /// in the store. Calling it again just waits. The other clones are closed too.
     ///
     /// Events that came before can still be taken.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) {
+    /// client.shutdown().await;
+    /// for event in client.next_events(1000).await {
+    ///     println!("came before the end: {event:?}");
+    /// }
+    /// # }
+    /// ```
     #[doc(alias = "close")]
     #[doc(alias = "logout")]
     pub async fn shutdown(&self) {

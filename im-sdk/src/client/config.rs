@@ -22,20 +22,20 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Where servers listen, best first. Neighbours with the same host and different transports count as one server.
+    /// The endpoints of the servers, best first. Neighbours with the same host and different transports count as one server.
     ///
     /// A connection attempt goes through the list: the first QUIC endpoint races against the first WebSocket endpoint
     /// ([`WEBSOCKET_DELAY`] later), against the second ones as soon as that has failed or [`SERVER_DELAY`] later, and so on,
     /// six at once. The one that answers first is kept. A server that fails, that another one further down the list
     /// overtakes, or that is about to stop moves to the end of the list.
     pub endpoints: Vec<Endpoint>,
-    /// What kind of device this is, and its name, which should stay the same over restarts.
+    /// The kind of device, and its name, which should stay the same over restarts.
     pub device: Device,
-    /// Where tokens come from.
+    /// The provider of tokens.
     pub tokens: Arc<dyn TokenProvider>,
-    /// Which servers to believe. [`Trust::WebPki`] unless set.
+    /// The certificates to trust. [`Trust::WebPki`] unless set.
     pub trust: Trust,
-    /// Where the device keeps what it must not forget. A [`MemoryStore`] unless set, which forgets when the process
+    /// The store for the state that the device must not forget. A [`MemoryStore`] unless set, which forgets when the process
     /// ends: then each log starts with a reset, and what was not sent is lost.
     pub store: Arc<dyn DeviceStore>,
     /// How long [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, for a connection included, unless

@@ -59,9 +59,9 @@ pub enum PublishError {
     /// It does not fit into a frame. Nothing was sent.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// What it takes.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: usize,
     },
     /// Its content is [empty](crate::Content::is_empty).
@@ -165,9 +165,9 @@ pub enum SendError {
     /// It does not fit into a frame.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// What it takes.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: usize,
     },
     /// Its content is [empty](crate::Content::is_empty).

@@ -21,7 +21,7 @@ pub struct HistoryPage {
     /// The reactions to these messages and their pins, also those that stand on newer pages. The last ones, where there are many.
     /// [`HistoryPage::timeline`] puts them together. Empty where entries are asked for as they are.
     pub changes: Vec<ReceivedMessage>,
-    /// Where to go on in the direction that was asked for; nothing need be there. A page may be shorter than asked for, and
+    /// The range of the next page in the direction that was asked for; nothing need be there. A page may be shorter than asked for, and
     /// even empty, and something follows all the same. `None`: that was all.
     pub next: Option<HistoryRange>,
 }
@@ -41,7 +41,7 @@ impl HistoryPage {
 pub struct FoundPage {
     /// The newest first, each with its position in its log.
     pub messages: Vec<ReceivedMessage>,
-    /// Where to go on: [`Search::before`](crate::Search::before). A page may be shorter than asked for, and even empty, and
+    /// The place of the next page: [`Search::before`](crate::Search::before). A page may be shorter than asked for, and even empty, and
     /// something follows all the same. `None`: that was all.
     pub next: Option<SearchPlace>,
 }
@@ -75,9 +75,9 @@ pub enum RequestError {
     /// It does not fit into a frame. Nothing was sent.
     #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// What it takes.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The largest size that is allowed.
         limit: usize,
     },
     /// The device is in [`MAX_ROOMS`](crate::client::MAX_ROOMS) rooms already.

@@ -165,6 +165,14 @@ impl Client {
     }
 
     /// Signals something to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, ReceivedSignal};
+    /// # async fn example(client: Client, ring: ReceivedSignal) {
+    /// use im_sdk::{CallStep, Signal};
+    /// client.signal_device(ring.from, ring.device, Signal::call("c-1", CallStep::Answer, "sdp")).await;
+    /// # }
+    /// ```
     pub async fn signal_device(&self, to: UserId, device: Device, signal: Signal) -> bool {
         self.signal_to(to.into(), Some(device), signal).await
     }

@@ -212,6 +212,14 @@ impl SendHandle {
 
     /// Forgets the send if it has failed, or was never handed to a connection. Returns `false` if it may be on its way, or is
     /// settled.
+    ///
+    /// ```no_run
+    /// # async fn example(sent: im_sdk::client::SendHandle) {
+    /// if !sent.discard().await {
+    ///     println!("too late: recall the message instead");
+    /// }
+    /// # }
+    /// ```
     pub async fn discard(&self) -> bool {
         let (done, answer) = oneshot::channel();
         let asked = self.commands.send(Command::Discard(self.local_id, done)).await;
@@ -221,6 +229,14 @@ impl SendHandle {
     /// Sends anew what has failed, under a new id. The failed one is forgotten, at once with the saving of the new one.
     ///
     /// Only where the error [is retryable](PublishError::is_retryable) it is certain that the message does not come twice.
+    ///
+    /// ```no_run
+    /// # async fn example(sent: im_sdk::client::SendHandle) -> Result<(), im_sdk::client::RetryError> {
+    /// let again = sent.retry().await?;
+    /// println!("send {} goes on as {}", sent.local_id(), again.local_id());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RetryError`]: nothing is sent, and a failed send stays.

@@ -128,7 +128,7 @@ async fn passes(device: &Device, quic: &Server) -> Duration {
     took
 }
 
-/// What QUIC does not notice, WebSocket does.
+/// A failure that QUIC does not notice and WebSocket does.
 #[tokio::test]
 async fn a_server_that_is_gone_costs_no_more_than_its_websocket() {
     let identity = Identity::new();

@@ -1,4 +1,4 @@
-//! What the application gives the client panics, or takes its runtime away.
+//! Panics in the parts that the application gives the client, and a runtime that is taken away.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use im_sdk::{
     client::{
         Client, ClientConfig, DeviceStore, Event, MAX_QUEUED_EVENTS, MemoryStore, PublishError, RequestError,
         SendError, State, StopCause, StoreError, Trust,
-        device_store::{Batch, Saved},
+        device_store::{Batch, SavedState},
     },
     id::UserId,
     proto::pb,
@@ -116,7 +116,7 @@ async fn there_is_room_for_the_last_event() {
 struct Sticky(MemoryStore);
 
 impl DeviceStore for Sticky {
-    fn load(&self) -> Result<Saved, StoreError> {
+    fn load(&self) -> Result<SavedState, StoreError> {
         self.0.load()
     }
 

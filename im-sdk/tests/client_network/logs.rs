@@ -10,7 +10,7 @@ use im_sdk::{
     client::{
         DeviceStore, Event, LocalId, MemoryStore, Position, SendError, SendState, State, StopCause,
         StoreError, Trust,
-        device_store::{Batch, Saved},
+        device_store::{Batch, SavedState},
     },
     id::UserId,
     proto::pb,
@@ -160,7 +160,7 @@ impl Moody {
 }
 
 impl DeviceStore for Moody {
-    fn load(&self) -> Result<Saved, StoreError> {
+    fn load(&self) -> Result<SavedState, StoreError> {
         self.mood()?;
         self.inner.load()
     }

@@ -57,7 +57,7 @@ impl Identity {
     }
 }
 
-/// Where devices connect to.
+/// The URL that devices connect to.
 pub(crate) enum Server {
     WebSocket(TcpListener, Option<TlsAcceptor>),
     Quic(quinn::Endpoint),

@@ -17,6 +17,16 @@ impl Client {
     /// [`ConversationList`](super::ConversationList) keeps the list up
     /// to date with it.
     ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
+    /// let page = client.conversations(0, 20).await?;
+    /// for listed in &page.conversations {
+    ///     println!("{}: {} unread", listed.state.conversation, listed.unread);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn conversations(&self, skip: u32, limit: u32) -> Result<ConversationPage, RequestError> {
@@ -30,6 +40,17 @@ impl Client {
 
     /// Loads all pages of a list that [needs it](super::ConversationList::needs_loading). Events that come meanwhile are applied to the list
     /// afterwards, as ever.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{client::ConversationList, id::UserId};
+    ///
+    /// let mut list = ConversationList::new(UserId::parse("alice")?);
+    /// client.load(&mut list).await?;
+    /// println!("{} unread", list.unread().count);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`]: the list still needs loading.
@@ -50,6 +71,14 @@ impl Client {
 
     /// Tells who has read a message of a channel, by its place: how many, and up to `limit` names. In a conversation with a user,
     /// [`ConversationState::peer_read`](crate::ConversationState::peer_read) tells.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
+    /// let readers = client.readers("team", 42, 10).await?;
+    /// println!("read by {}, among them {:?}", readers.count, readers.users);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].

@@ -52,7 +52,7 @@ pub struct ConversationList {
     pub(super) user: UserId,
     pub(super) items: BTreeMap<Recipient, Item>,
     pub(super) recent: VecDeque<Recent>,
-    /// What was done to messages, whether they are known or not. Those that are counted are not in it.
+    /// Changes of messages, known ones or not. Those that are counted are not in it.
     pub(super) changes: Timeline,
     /// The end of the inbox, as far as pages and entries tell.
     pub(super) inbox_end: u64,
@@ -169,7 +169,7 @@ impl ConversationList {
         listed.into_iter().map(Item::show).collect()
     }
 
-    /// One of them, also if it is hidden.
+    /// Returns a conversation, also if it is hidden.
     pub fn get(&self, conversation: &Recipient) -> Option<ListedConversation> {
         self.items.get(conversation).map(Item::show)
     }
@@ -182,7 +182,7 @@ impl ConversationList {
         self.unread_at(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// The same at another time, in milliseconds since the Unix epoch.
+    /// Counts unread messages as of another time, in milliseconds since the Unix epoch.
     pub fn unread_at(&self, unix_ms: u64) -> Unread {
         let heard = self.items.values().filter(|item| item.is_listed() && !item.state.is_muted_at(unix_ms));
         heard.fold(Unread::default(), |sum, item| Unread {

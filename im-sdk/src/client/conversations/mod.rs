@@ -49,7 +49,7 @@ impl ConversationPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListedConversation {
-    /// With whom, and what the user has set in it.
+    /// The conversation, and the user's marks in it.
     pub state: ConversationState,
     /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
     /// content; one that the user has deleted for itself gives way to the one before it.
@@ -86,9 +86,9 @@ impl ListedConversation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadReceipt {
-    /// Which channel.
+    /// The channel.
     pub channel: ChannelId,
-    /// Who has read it.
+    /// The user that has read it.
     pub user: UserId,
     /// The last entry that was read.
     pub seq: u64,
@@ -96,7 +96,7 @@ pub struct ReadReceipt {
     pub id: Option<MessageId>,
 }
 
-/// Who has read a message.
+/// The readers of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readers {
@@ -113,7 +113,7 @@ pub enum MarkError {
     /// The draft is longer than [`MAX_DRAFT_BYTES`].
     #[error("the draft takes {bytes} bytes, more than the {MAX_DRAFT_BYTES} that are kept")]
     DraftTooLong {
-        /// What it takes.
+        /// Its size.
         bytes: usize,
     },
     /// Something was set in [`MAX_CONVERSATION_MARKS`] conversations already that no back end has taken.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{
-    Core, Ended, Phase,
+    ConnectionEnd, Core, Phase,
     backoff::random_within,
     logs::{Change, Entry, Mark},
     session::{Greeting, Leave, Limits, Session},
@@ -27,9 +27,9 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    fn receive(&mut self, now: Instant, frame: Bytes) -> Result<(), Ended> {
+    fn receive(&mut self, now: Instant, frame: Bytes) -> Result<(), ConnectionEnd> {
         self.check_size(frame.len())?;
-        let body = frame::decode(frame).map_err(|error| Ended::Protocol(error.to_string()))?;
+        let body = frame::decode(frame).map_err(|error| ConnectionEnd::Protocol(error.to_string()))?;
         if let Phase::Connected(session) = &mut self.phase {
             session.heartbeat.handle_received(now);
         }
@@ -38,27 +38,31 @@ impl<T> Core<T> {
             (Some(pb::frame::Body::Ping(ping)), _) => self.handle_ping(ping.echo),
             (Some(body), Phase::Connected(_)) => self.handle_body(now, body),
             (Some(_), Phase::Greeting(_)) => {
-                Err(Ended::Protocol("the server sent another frame before the welcome".to_owned()))
+                Err(ConnectionEnd::Protocol("the server sent another frame before the welcome".to_owned()))
             }
             _ => Ok(()),
         }
     }
 
-    fn check_size(&self, bytes: usize) -> Result<(), Ended> {
+    fn check_size(&self, bytes: usize) -> Result<(), ConnectionEnd> {
         let limit = self.limits.max_frame_bytes;
         if bytes <= limit {
             return Ok(());
         }
-        Err(Ended::Protocol(frame::FrameError::TooLarge { bytes: bytes as u64, limit }.to_string()))
+        Err(ConnectionEnd::Protocol(frame::FrameError::TooLarge { bytes: bytes as u64, limit }.to_string()))
     }
 
-    fn welcome(&mut self, now: Instant, welcome: pb::Welcome) -> Result<(), Ended> {
+    fn welcome(&mut self, now: Instant, welcome: pb::Welcome) -> Result<(), ConnectionEnd> {
         let Phase::Greeting(Greeting { via, .. }) = &self.phase else { return Ok(()) };
         let via = via.clone();
         if !proto::PROTOCOL_VERSIONS.contains(&welcome.version) {
-            return Err(Ended::Protocol(format!("the server speaks protocol version {}", welcome.version)));
+            return Err(ConnectionEnd::Protocol(format!(
+                "the server speaks protocol version {}",
+                welcome.version
+            )));
         }
-        let user = UserId::parse(&welcome.user).map_err(|error| Ended::Protocol(error.to_string()))?;
+        let user =
+            UserId::parse(&welcome.user).map_err(|error| ConnectionEnd::Protocol(error.to_string()))?;
         if !self.owns_store(&user) {
             // The messages of another user must not be sent.
             let reason = format!("the store belongs to {}, and the token to {user}", self.saving.user);
@@ -89,7 +93,7 @@ impl<T> Core<T> {
         self.saving.user == user.as_str()
     }
 
-    fn handle_ping(&mut self, echo: u64) -> Result<(), Ended> {
+    fn handle_ping(&mut self, echo: u64) -> Result<(), ConnectionEnd> {
         match &mut self.phase {
             Phase::Greeting(greeting) => greeting.pong = Some(echo),
             Phase::Connected(session) => session.pong = Some(echo),
@@ -98,7 +102,7 @@ impl<T> Core<T> {
         Ok(())
     }
 
-    fn handle_body(&mut self, now: Instant, body: pb::frame::Body) -> Result<(), Ended> {
+    fn handle_body(&mut self, now: Instant, body: pb::frame::Body) -> Result<(), ConnectionEnd> {
         match body {
             pb::frame::Body::Push(push) => self.handle_push(now, push),
             pb::frame::Body::PublishResult(result) => {

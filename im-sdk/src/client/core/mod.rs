@@ -40,7 +40,7 @@ use rand::{RngExt as _, rngs::StdRng};
 pub use self::rooms::MAX_ROOMS;
 use self::{
     backoff::Backoff,
-    conversations::{Asker, Conversations},
+    conversations::{Conversations, Requester},
     endpoint_list::EndpointList,
     logs::Logs,
     outbox::{Outbox, Waiter},
@@ -59,7 +59,7 @@ use crate::{
     Content, Recipient,
     client::{
         ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError,
-        TokenRequest, device_store::Saved,
+        TokenRequest, device_store::SavedState,
     },
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
@@ -82,7 +82,7 @@ pub(super) enum Action {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     /// The server closed it.
     Closed {
         /// `None` if the server gave none.
@@ -126,7 +126,7 @@ pub(super) struct Core<T> {
     /// Whether the next connection goes on with an earlier login.
     resumes: bool,
     outbox: Outbox<T>,
-    requests: Requests<Asker<T>>,
+    requests: Requests<Requester<T>>,
     /// Answers to the application's requests.
     answers: VecDeque<(T, Answer)>,
     conversations: Conversations,
@@ -161,7 +161,7 @@ enum Phase {
 
 impl<T> Core<T> {
     /// Makes a state machine that goes on from the state that was saved.
-    pub(super) fn new(config: &ClientConfig, saved: Saved, mut rng: StdRng) -> Self {
+    pub(super) fn new(config: &ClientConfig, saved: SavedState, mut rng: StdRng) -> Self {
         let installation = rng.random_range(1..=u64::MAX);
         let check_every = config.cursor_check.min(LONGEST_WAIT);
         let resumes = !saved.user.is_empty() && !config.new_login;
@@ -269,12 +269,12 @@ impl<T> Core<T> {
     }
 
     /// The connection ended.
-    pub(super) fn handle_ended(&mut self, now: Instant, ended: Ended) {
+    pub(super) fn handle_ended(&mut self, now: Instant, ended: ConnectionEnd) {
         match ended {
             _ if !matches!(self.phase, Phase::Greeting(_) | Phase::Connected(_)) => {}
-            Ended::Closed { code, reason } => self.lose(now, code, reason),
-            Ended::Broken(reason) => self.lose(now, None, reason),
-            Ended::Protocol(reason) => self.fail(now, CloseCode::ProtocolError, reason),
+            ConnectionEnd::Closed { code, reason } => self.lose(now, code, reason),
+            ConnectionEnd::Broken(reason) => self.lose(now, None, reason),
+            ConnectionEnd::Protocol(reason) => self.fail(now, CloseCode::ProtocolError, reason),
         }
         self.close_if_done(now);
     }

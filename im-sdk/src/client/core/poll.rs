@@ -83,7 +83,7 @@ impl<T> Core<T> {
         self.outbox.list()
     }
 
-    /// What the connection runs over, while there is one.
+    /// Returns the transport of the connection, while there is one.
     pub(in crate::client) fn transport(&self) -> Option<Transport> {
         match &self.phase {
             Phase::Connected(session) => Some(session.via.transport),
@@ -91,12 +91,12 @@ impl<T> Core<T> {
         }
     }
 
-    /// How many received messages made no sense.
+    /// Counts received messages that made no sense.
     pub(in crate::client) fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// How many entries of logs came that were known.
+    /// Counts entries of logs that came although they were known.
     pub(in crate::client) fn repeated(&self) -> u64 {
         self.logs.repeated()
     }

@@ -74,7 +74,7 @@ enum State {
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
 /// A settled question, and who asked it.
-pub(super) type Asked<T> = (Option<T>, Question);
+pub(super) type SettledQuestion<T> = (Option<T>, Question);
 
 impl<T> Requests<T> {
     pub(super) fn new(timeout: Duration) -> Self {
@@ -138,12 +138,12 @@ impl<T> Requests<T> {
     }
 
     /// Takes out an answered question; `None` if nobody waits for it, or the answer is of another kind.
-    pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<Asked<T>> {
+    pub(super) fn take_answered(&mut self, number: u64, outcome: &Outcome) -> Option<SettledQuestion<T>> {
         self.waiting.get(&number).filter(|waiting| is_answer(&waiting.question, outcome))?;
         self.take(number)
     }
 
-    fn take(&mut self, number: u64) -> Option<Asked<T>> {
+    fn take(&mut self, number: u64) -> Option<SettledQuestion<T>> {
         self.waiting.remove(&number).map(|waiting| (waiting.ticket, waiting.question))
     }
 
@@ -154,7 +154,7 @@ impl<T> Requests<T> {
         rng: &mut StdRng,
         number: u64,
         refused: pb::Refused,
-    ) -> Option<(Asked<T>, RequestError)> {
+    ) -> Option<(SettledQuestion<T>, RequestError)> {
         let waiting = self.waiting.get_mut(&number)?;
         let kind = refused.kind().into();
         let retry_after =

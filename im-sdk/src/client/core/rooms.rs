@@ -11,7 +11,7 @@ use prost::Message as _;
 use rand::rngs::StdRng;
 
 use super::{
-    Core, Phase, Reply, backoff::random_within, conversations::Asker, inbound::search_place, requests,
+    Core, Phase, Reply, backoff::random_within, conversations::Requester, inbound::search_place, requests,
 };
 use crate::{
     Conversation, HistoryQuery, Recipient, Search, Signal, UserPresence,
@@ -50,17 +50,17 @@ struct Room {
     data: Bytes,
     /// Whether the device was let in.
     joined: bool,
-    known: Known,
+    known: SeenIds,
 }
 
 /// The last messages of a room's log that came.
 #[derive(Debug, Default)]
-struct Known {
+struct SeenIds {
     ids: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
-impl Known {
+impl SeenIds {
     /// Returns `false` if it came before.
     fn note(&mut self, id: u64) -> bool {
         if !self.ids.insert(id) {
@@ -169,7 +169,7 @@ impl<T> Core<T> {
         data: Bytes,
     ) {
         if self.rooms.rooms.len() >= MAX_ROOMS && !self.rooms.rooms.contains_key(&channel) {
-            let ticket = Some(Asker::ByApplication(ticket));
+            let ticket = Some(Requester::ByApplication(ticket));
             return self.requests.answer(ticket, Err(RequestError::TooManyRooms));
         }
         let join = pb::JoinRoom { channel: channel.to_string(), data: data.clone() };
@@ -195,7 +195,7 @@ impl<T> Core<T> {
 
     /// Returns `false` if it is answered already.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
-        let ticket = Asker::ByApplication(ticket);
+        let ticket = Requester::ByApplication(ticket);
         let error = match &self.phase {
             _ if self.closing.is_some() => RequestError::Closed,
             Phase::Stopped(reason) => RequestError::Stopped { reason: reason.clone() },

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Batch, DeviceStore, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish};
+use super::{Batch, DeviceStore, SavedCursor, SavedMark, SavedMarks, SavedPublish, SavedState};
 
 /// Opens the same store again, after the one that was open before is dropped.
 pub type Reopen = Box<dyn Fn() -> Arc<dyn DeviceStore>>;
@@ -21,8 +21,8 @@ pub fn check(make: impl Fn() -> Reopen) {
 }
 
 fn a_new_store_is_empty(reopen: &Reopen) {
-    assert_eq!(reopen().load(), Ok(Saved::default()));
-    assert_eq!(reopen().load(), Ok(Saved::default()));
+    assert_eq!(reopen().load(), Ok(SavedState::default()));
+    assert_eq!(reopen().load(), Ok(SavedState::default()));
 }
 
 fn what_was_saved_is_loaded(reopen: &Reopen) {
@@ -39,7 +39,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
     };
     let store = reopen();
     store.save(&batch).unwrap();
-    let expected = Saved {
+    let expected = SavedState {
         user: batch.user,
         cursors: batch.cursors,
         outbox: batch.put,
@@ -170,7 +170,7 @@ fn many_batches_add_up(reopen: &Reopen) {
 }
 
 /// Loads a store, with the cursors in a known order.
-fn load(store: &Arc<dyn DeviceStore>) -> Saved {
+fn load(store: &Arc<dyn DeviceStore>) -> SavedState {
     let mut saved = store.load().unwrap();
     saved.cursors.sort_by(|one, other| one.channel.cmp(&other.channel));
     saved

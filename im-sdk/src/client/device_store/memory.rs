@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, DeviceStore, Saved, StoreError};
+use super::{Batch, DeviceStore, SavedState, StoreError};
 
 /// Keeps everything in memory: for tests, for bots that live in one process, and until the application chooses.
 ///
@@ -10,7 +10,7 @@ use super::{Batch, DeviceStore, Saved, StoreError};
 /// given to a later client, goes on where the first one was.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    saved: Mutex<Saved>,
+    saved: Mutex<SavedState>,
 }
 
 impl MemoryStore {
@@ -20,17 +20,17 @@ impl MemoryStore {
     }
 
     /// Makes a store with these contents.
-    pub fn with(saved: Saved) -> Self {
+    pub fn with(saved: SavedState) -> Self {
         Self { saved: Mutex::new(saved) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Saved> {
+    fn lock(&self) -> MutexGuard<'_, SavedState> {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl DeviceStore for MemoryStore {
-    fn load(&self) -> Result<Saved, StoreError> {
+    fn load(&self) -> Result<SavedState, StoreError> {
         Ok(self.lock().clone())
     }
 

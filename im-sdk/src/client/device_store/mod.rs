@@ -28,11 +28,11 @@ use crate::{
 /// All methods are called on threads that may block, never two at once for one client. Records are plain, so that
 /// an implementation can live in another language.
 pub trait DeviceStore: Send + Sync + 'static {
-    /// Loads everything that was saved; [`Saved::default`] if nothing was.
+    /// Loads everything that was saved; [`SavedState::default`] if nothing was.
     ///
     /// # Errors
     /// [`StoreError`]. The client then does not start: without its numbers it could send twice.
-    fn load(&self) -> Result<Saved, StoreError>;
+    fn load(&self) -> Result<SavedState, StoreError>;
 
     /// Saves all of the batch or nothing of it. `Ok` means that it survives the end of the process, and, if the store
     /// is on a disk, a loss of power.
@@ -44,7 +44,7 @@ pub trait DeviceStore: Send + Sync + 'static {
 
 /// The contents of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Saved {
+pub struct SavedState {
     /// The user that all of this belongs to; empty until the first connection.
     pub user: String,
     /// How far the application has dealt with each log, at most one for each, in any order.

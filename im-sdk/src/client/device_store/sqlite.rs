@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, Row, Transaction, named_params};
 
-use super::{Batch, DeviceStore, Saved, SavedCursor, SavedMark, SavedMarks, SavedPublish, StoreError};
+use super::{Batch, DeviceStore, SavedCursor, SavedMark, SavedMarks, SavedPublish, SavedState, StoreError};
 
 /// Keeps everything in one SQLite file, which survives the process, and power failures as far as the disk does.
 ///
@@ -44,7 +44,7 @@ impl SqliteStore {
 }
 
 impl DeviceStore for SqliteStore {
-    fn load(&self) -> Result<Saved, StoreError> {
+    fn load(&self) -> Result<SavedState, StoreError> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
         let mut saved = transaction.query_row(SELECT_STATE, [], state)?;
@@ -100,13 +100,13 @@ fn collect<T>(
     transaction.prepare(query)?.query_map([], read)?.collect()
 }
 
-fn state(row: &Row<'_>) -> rusqlite::Result<Saved> {
-    Ok(Saved {
+fn state(row: &Row<'_>) -> rusqlite::Result<SavedState> {
+    Ok(SavedState {
         user: row.get(0)?,
         next_local_id: unsigned(row, 1)?,
         next_number: unsigned(row, 2)?,
         installation: unsigned(row, 3)?,
-        ..Saved::default()
+        ..SavedState::default()
     })
 }
 
@@ -357,6 +357,6 @@ mod tests {
         let cursors = vec![SavedCursor { channel: String::new(), seq: 1, id: 1 }];
         let batch = Batch { cursors, put: vec![put], next_number: 2, ..Batch::default() };
         assert_eq!(store.save(&batch).unwrap_err().code(), "failed");
-        assert_eq!(store.load(), Ok(Saved::default()));
+        assert_eq!(store.load(), Ok(SavedState::default()));
     }
 }

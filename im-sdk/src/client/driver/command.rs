@@ -95,7 +95,7 @@ fn refused(error: &SendError) -> RequestError {
 /// Whether a send was taken, and then how to learn its outcome.
 pub(in crate::client) type TakenSend = Result<TrackedSend, SendError>;
 
-/// Where the core's answer goes.
+/// The receiver of the core's answer.
 pub(super) enum ReplyTo {
     Outcome(oneshot::Sender<Outcome>),
     Taken(oneshot::Sender<TakenSend>),

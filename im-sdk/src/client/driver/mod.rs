@@ -32,7 +32,7 @@ use super::{
     ClientConfig, Endpoint, Event, LocalId, State, Transport,
     acks::AckQueue,
     core::{Action, Core, Taken, Unsettled},
-    device_store::Saved,
+    device_store::SavedState,
     send::TrackedSend,
     transport::{Connector, Link, RaceWinner},
 };
@@ -101,7 +101,7 @@ struct Driver {
 impl Driver {
     fn new(
         config: &ClientConfig,
-        saved: Saved,
+        saved: SavedState,
         saver: Saver,
         connector: Connector,
         channels: DriverChannels,

@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc};
 
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::client::device_store::{Batch, DeviceStore, Saved, StoreError};
+use crate::client::device_store::{Batch, DeviceStore, SavedState, StoreError};
 
 /// Calls the store, one call at a time.
 pub(super) struct Saver {
@@ -17,7 +17,7 @@ impl Saver {
         Self { store, call: None }
     }
 
-    pub(super) async fn load(&self) -> Result<Saved, StoreError> {
+    pub(super) async fn load(&self) -> Result<SavedState, StoreError> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || store.load()).await.unwrap_or_else(|error| Err(died(&error)))
     }

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 
 use super::{Driver, DriverChannels, Status, saver::Saver};
 use crate::client::{
-    ClientConfig, Event, SendError, State, StopCause, StoreError, device_store::Saved, transport::Connector,
+    ClientConfig, Event, SendError, State, StopCause, StoreError, device_store::SavedState,
+    transport::Connector,
 };
 
 /// Runs a client from the loading of its store to its end. A panic, of its own or of the application's provider or store, is told
@@ -46,7 +47,7 @@ async fn run_to_the_end(config: ClientConfig, connector: Connector, mut channels
 }
 
 /// Loads the store, as often as the application asks for a connection; `None` if it ends the client first.
-async fn load(saver: &Saver, channels: &mut DriverChannels) -> Option<Saved> {
+async fn load(saver: &Saver, channels: &mut DriverChannels) -> Option<SavedState> {
     loop {
         match saver.load().await {
             Ok(saved) => return Some(saved),

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use super::{Command, Driver, tokens::TokenReply};
 use crate::client::{
     StoreError,
-    core::Ended,
+    core::ConnectionEnd,
     transport::{Link, RaceWinner, Reader, Writer},
 };
 
@@ -27,8 +27,8 @@ pub(super) enum Input {
     Desired,
     Gone,
     Time,
-    Written(Result<(), Ended>),
-    Read(Result<Bytes, Ended>),
+    Written(Result<(), ConnectionEnd>),
+    Read(Result<Bytes, ConnectionEnd>),
     Raced(Result<Box<RaceWinner>, String>),
     Token(TokenReply),
     Room,
@@ -75,14 +75,14 @@ impl Activity {
     }
 }
 
-async fn write(writer: Option<&mut Writer>) -> Result<(), Ended> {
+async fn write(writer: Option<&mut Writer>) -> Result<(), ConnectionEnd> {
     match writer {
         Some(writer) if !writer.is_idle() => writer.flush().await,
         _ => pending().await,
     }
 }
 
-async fn read(reader: Option<&mut Reader>) -> Result<Bytes, Ended> {
+async fn read(reader: Option<&mut Reader>) -> Result<Bytes, ConnectionEnd> {
     match reader {
         Some(reader) => reader.next().await,
         None => pending().await,

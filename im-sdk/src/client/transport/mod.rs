@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
 
 pub(super) use self::race::{Connector, RaceWinner};
-use super::{core::Ended, error::with_causes};
+use super::{core::ConnectionEnd, error::with_causes};
 use crate::proto::close::CloseCode;
 
 /// An established connection. Its halves work at the same time: a blocked write does not stop reading.
@@ -49,7 +49,7 @@ pub(super) enum Reader {
 
 impl Reader {
     /// Reads the next frame, without its length. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
+    pub(super) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         match self {
             Self::Quic(reader) => reader.next().await,
             Self::WebSocket(reader) => reader.next().await,
@@ -61,12 +61,12 @@ impl Reader {
 pub(super) struct Writer {
     kind: Kind,
     pending: BytesMut,
-    failed: Option<Failed>,
+    failed: Option<FailedWrite>,
 }
 
 /// A failed write. The server may have said why before it closed the connection, and that may still be unread.
-struct Failed {
-    ended: Ended,
+struct FailedWrite {
+    ended: ConnectionEnd,
     read_until: Instant,
 }
 
@@ -96,17 +96,17 @@ impl Writer {
     }
 
     /// Writes the queued frames. Cancel-safe. Returns a failure a little later, so that the reader's reason comes first.
-    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+    pub(super) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         if self.failed.is_none() {
             let Err(ended) = self.write().await else { return Ok(()) };
-            self.failed = Some(Failed { ended, read_until: Instant::now() + LAST_WORDS });
+            self.failed = Some(FailedWrite { ended, read_until: Instant::now() + LAST_WORDS });
         }
         let Some(failed) = &self.failed else { return Ok(()) };
         tokio::time::sleep_until(failed.read_until).await;
         Err(failed.ended.clone())
     }
 
-    async fn write(&mut self) -> Result<(), Ended> {
+    async fn write(&mut self) -> Result<(), ConnectionEnd> {
         match &mut self.kind {
             Kind::Quic(writer) => writer.flush(&mut self.pending).await,
             Kind::WebSocket(writer) => writer.flush(&mut self.pending).await,

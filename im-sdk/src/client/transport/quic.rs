@@ -16,7 +16,7 @@ use super::{ConnectError, Kind, Link, Writer as AnyWriter, resolve, stagger::sta
 use crate::{
     client::{
         Endpoint,
-        core::{Ended, MAX_RECEIVED_FRAME_BYTES},
+        core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
     },
     proto::{
         ALPN,
@@ -72,10 +72,10 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Reads the next frame. Cancel-safe: bytes that were read stay in the buffer.
-    pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
+    pub(super) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         loop {
             let frame = frame::take(&mut self.buffer, MAX_RECEIVED_FRAME_BYTES);
-            if let Some(frame) = frame.map_err(|error| Ended::Protocol(error.to_string()))? {
+            if let Some(frame) = frame.map_err(|error| ConnectionEnd::Protocol(error.to_string()))? {
                 return Ok(frame);
             }
             if self.finished {
@@ -85,16 +85,18 @@ impl Reader {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
                 Ok(None) | Err(ReadError::Reset(_)) => self.finished = true,
                 Err(ReadError::ConnectionLost(error)) => return Err(ended(error)),
-                Err(error) => return Err(Ended::Broken(error.to_string())),
+                Err(error) => return Err(ConnectionEnd::Broken(error.to_string())),
             }
         }
     }
 
     /// A server that finished the stream is about to close the connection, which tells why.
-    async fn close_code(&self) -> Ended {
+    async fn close_code(&self) -> ConnectionEnd {
         match tokio::time::timeout(CLOSE_CODE_WAIT, self.connection.closed()).await {
             Ok(error) => ended(error),
-            Err(_) => Ended::Closed { code: None, reason: "the server finished its stream".to_owned() },
+            Err(_) => {
+                ConnectionEnd::Closed { code: None, reason: "the server finished its stream".to_owned() }
+            }
         }
     }
 }
@@ -108,12 +110,12 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Writes `pending`. Cancel-safe: bytes that were written are taken off it.
-    pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), Ended> {
+    pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), ConnectionEnd> {
         while !pending.is_empty() {
             match self.send.write(pending).await {
                 Ok(written) => pending.advance(written),
                 Err(WriteError::ConnectionLost(error)) => return Err(ended(error)),
-                Err(error) => return Err(Ended::Broken(error.to_string())),
+                Err(error) => return Err(ConnectionEnd::Broken(error.to_string())),
             }
         }
         Ok(())
@@ -135,13 +137,13 @@ impl Writer {
     }
 }
 
-fn ended(error: ConnectionError) -> Ended {
+fn ended(error: ConnectionError) -> ConnectionEnd {
     match error {
         ConnectionError::ApplicationClosed(close) => {
             let code = u16::try_from(close.error_code.into_inner()).ok().map(CloseCode::from);
-            Ended::Closed { code, reason: String::from_utf8_lossy(&close.reason).into_owned() }
+            ConnectionEnd::Closed { code, reason: String::from_utf8_lossy(&close.reason).into_owned() }
         }
-        other => Ended::Broken(other.to_string()),
+        other => ConnectionEnd::Broken(other.to_string()),
     }
 }
 

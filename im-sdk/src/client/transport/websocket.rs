@@ -29,7 +29,7 @@ use super::{ConnectError, Kind, Link, Writer as AnyWriter, resolve, stagger::sta
 use crate::{
     client::{
         Endpoint,
-        core::{Ended, MAX_RECEIVED_FRAME_BYTES},
+        core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
     },
     proto::{
         WEBSOCKET_PROTOCOL,
@@ -121,17 +121,19 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Reads the next frame. Cancel-safe: the one await is, and its result is kept.
-    pub(super) async fn next(&mut self) -> Result<Bytes, Ended> {
+    pub(super) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         loop {
             if let Some(frame) = self.frames.next() {
-                return frame.map_err(|error| Ended::Protocol(error.to_string()));
+                return frame.map_err(|error| ConnectionEnd::Protocol(error.to_string()));
             }
             match self.stream.next().await {
                 Some(Ok(Message::Binary(message))) => {
                     self.frames = frame::split(message, MAX_RECEIVED_FRAME_BYTES)
                 }
                 Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
-                Some(Ok(Message::Text(_))) => return Err(Ended::Protocol("a text message came".to_owned())),
+                Some(Ok(Message::Text(_))) => {
+                    return Err(ConnectionEnd::Protocol("a text message came".to_owned()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(ended(error)),
                 None => return Err(closed(None)),
@@ -153,7 +155,7 @@ impl Writer {
     }
 
     /// Writes `pending` as one message. Cancel-safe: a message that was begun goes on at the next call.
-    pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), Ended> {
+    pub(super) async fn flush(&mut self, pending: &mut BytesMut) -> Result<(), ConnectionEnd> {
         poll_fn(|context| self.poll_flush(pending, context)).await.map_err(ended)
     }
 
@@ -193,16 +195,16 @@ impl Writer {
     }
 }
 
-fn closed(frame: Option<CloseFrame>) -> Ended {
+fn closed(frame: Option<CloseFrame>) -> ConnectionEnd {
     let code = frame.as_ref().map(|frame| CloseCode::from(u16::from(frame.code)));
     let reason = frame.map_or_else(|| "the server hung up".to_owned(), |frame| frame.reason.to_string());
-    Ended::Closed { code, reason }
+    ConnectionEnd::Closed { code, reason }
 }
 
-fn ended(error: tungstenite::Error) -> Ended {
+fn ended(error: tungstenite::Error) -> ConnectionEnd {
     match error {
-        tungstenite::Error::Capacity(error) => Ended::Protocol(error.to_string()),
-        other => Ended::Broken(other.to_string()),
+        tungstenite::Error::Capacity(error) => ConnectionEnd::Protocol(error.to_string()),
+        other => ConnectionEnd::Broken(other.to_string()),
     }
 }
 

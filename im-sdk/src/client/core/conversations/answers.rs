@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Asker, RETRY_INTERVAL};
+use super::{RETRY_INTERVAL, Requester};
 use crate::{
     ConversationState,
     client::{
@@ -37,7 +37,7 @@ impl<T> Core<T> {
     pub(in crate::client::core) fn sort_answers(&mut self, now: Instant) {
         while let Some((asked, answer)) = self.requests.poll_answered() {
             match asked {
-                Asker::ByApplication(ticket) => {
+                Requester::ByApplication(ticket) => {
                     if let Ok(Reply::Conversations(page)) = &answer {
                         self.follow_conversations(page);
                     }
@@ -48,13 +48,13 @@ impl<T> Core<T> {
         }
     }
 
-    fn handle_own_answer(&mut self, now: Instant, asked: Asker<T>, answer: Answer) {
+    fn handle_own_answer(&mut self, now: Instant, asked: Requester<T>, answer: Answer) {
         match (asked, answer) {
-            (Asker::Marks, Ok(Reply::Marked(states))) => {
+            (Requester::Marks, Ok(Reply::Marked(states))) => {
                 self.conversations.handle_marked();
                 self.tell_states(now, states);
             }
-            (Asker::Marks, Err(error)) => {
+            (Requester::Marks, Err(error)) => {
                 if is_final(&error) {
                     tracing::warn!(%error, "what was set in conversations was refused");
                     self.conversations.handle_marked();
@@ -62,17 +62,19 @@ impl<T> Core<T> {
                     self.conversations.take_back(now);
                 }
             }
-            (Asker::Changes(since), Ok(Reply::Conversations(page))) => self.handle_changes(now, since, *page),
-            (Asker::Changes(_), Err(error)) => {
+            (Requester::Changes(since), Ok(Reply::Conversations(page))) => {
+                self.handle_changes(now, since, *page)
+            }
+            (Requester::Changes(_), Err(error)) => {
                 self.conversations.asking = false;
                 if !is_final(&error) {
                     self.conversations.ask_at = Some(now + RETRY_INTERVAL);
                 }
             }
             // An answer of another kind than the question is none.
-            (Asker::Marks, Ok(_)) => self.conversations.handle_marked(),
-            (Asker::Changes(_), Ok(_)) => self.conversations.asking = false,
-            (Asker::ByApplication(_), _) => {}
+            (Requester::Marks, Ok(_)) => self.conversations.handle_marked(),
+            (Requester::Changes(_), Ok(_)) => self.conversations.asking = false,
+            (Requester::ByApplication(_), _) => {}
         }
     }
 

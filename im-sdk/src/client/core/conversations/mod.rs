@@ -15,14 +15,14 @@ use crate::{
     ConversationChange, MAX_DRAFT_BYTES, Recipient,
     client::{
         MAX_CONVERSATION_MARKS, MarkError,
-        device_store::{Saved, SavedMarks},
+        device_store::{SavedMarks, SavedState},
     },
     proto::pb,
 };
 
 /// The one who asks, and waits for the answer.
 #[derive(Debug)]
-pub(in crate::client) enum Asker<T> {
+pub(in crate::client) enum Requester<T> {
     ByApplication(T),
     /// The core, with marks.
     Marks,
@@ -49,7 +49,7 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
-    pub(super) fn load(saved: &Saved) -> Self {
+    pub(super) fn load(saved: &SavedState) -> Self {
         Self { marks: Pending::load(&saved.marks), ..Self::default() }
     }
 
@@ -200,7 +200,7 @@ impl<T> Core<T> {
             if !marks.is_empty() {
                 parts.marking = true;
                 let question = pb::request::Question::Mark(pb::MarkRequest { marks });
-                self.requests.ask_anyway(now, Asker::Marks, question);
+                self.requests.ask_anyway(now, Requester::Marks, question);
             }
         }
         let parts = &mut self.conversations;
@@ -212,7 +212,7 @@ impl<T> Core<T> {
             let request = pb::ConversationsRequest { since: Some(since), limit: 0, skip: 0 };
             self.requests.ask_anyway(
                 now,
-                Asker::Changes(since),
+                Requester::Changes(since),
                 pb::request::Question::Conversations(request),
             );
         }

@@ -58,7 +58,7 @@ pub(super) struct LogFollower {
     /// The highest entry that had come when the last sync began: a log that ended before it has been rolled back.
     seen: u64,
     /// The place to ask from instead of the position.
-    back: Option<Back>,
+    back: Option<Rewind>,
     /// The place where the last sync began, until its end comes: the server's word about that place may be lost.
     unanswered: Option<Mark>,
     /// The last acknowledged place since the last reset. Never beyond the position.
@@ -67,7 +67,7 @@ pub(super) struct LogFollower {
 
 /// An earlier place to ask from.
 #[derive(Debug)]
-struct Back {
+struct Rewind {
     from: Mark,
     /// Whether another message came for that place.
     contradicted: bool,
@@ -120,7 +120,7 @@ impl LogFollower {
         let oldest = self.mark().seq.saturating_sub(self.recent.len().saturating_sub(1) as u64);
         let compare: BTreeSet<u64> = (oldest..=self.mark().seq).skip(1).collect();
         let from = self.recent(oldest).filter(|_| !compare.is_empty() && tries > 0);
-        self.back = from.map(|from| Back { from, contradicted: false, compare, asked: false, tries });
+        self.back = from.map(|from| Rewind { from, contradicted: false, compare, asked: false, tries });
     }
 
     pub(super) fn held(&self) -> usize {
@@ -234,11 +234,11 @@ impl LogFollower {
 
     /// Notes that the log has another message at a known place, or none. The server says so when it is asked from there.
     fn contradict(&mut self, known: Mark) {
-        let is_first = |back: &Back| !back.contradicted || known.seq < back.from.seq;
+        let is_first = |back: &Rewind| !back.contradicted || known.seq < back.from.seq;
         if self.back.as_ref().is_none_or(is_first) {
             let tries = self.back.as_ref().map_or(MAX_TRIES, |back| back.tries);
             let compare = BTreeSet::new();
-            self.back = Some(Back { from: known, contradicted: true, compare, asked: false, tries });
+            self.back = Some(Rewind { from: known, contradicted: true, compare, asked: false, tries });
         }
     }
 
@@ -252,7 +252,7 @@ impl LogFollower {
         } else if let Some(first) = back.compare.first()
             && let Some(from) = self.recent(first - 1).filter(|_| tries > 0)
         {
-            self.back = Some(Back { from, asked: false, tries, ..back });
+            self.back = Some(Rewind { from, asked: false, tries, ..back });
         }
         if self.back.is_some() {
             self.need_sync(now);

@@ -15,7 +15,7 @@ pub(super) struct Syncing {
     /// About how often to check without any reason.
     every: Duration,
     /// The sync that was asked for and is not answered.
-    outstanding: Option<Outstanding>,
+    outstanding: Option<SyncInFlight>,
     /// The pace of syncs that a log wants.
     wanted: Pace,
     /// The pace of hints and checks.
@@ -31,7 +31,7 @@ pub(super) struct Syncing {
 }
 
 #[derive(Debug)]
-struct Outstanding {
+struct SyncInFlight {
     since: Instant,
     /// When an answer to it came last.
     heard: Instant,
@@ -67,7 +67,7 @@ impl Pace {
     }
 }
 
-impl Outstanding {
+impl SyncInFlight {
     fn lost_at(&self) -> Instant {
         (self.heard + SILENCE).min(self.since + LONGEST)
     }
@@ -161,21 +161,21 @@ impl Syncing {
 
     /// When to give the outstanding one up.
     pub(super) fn lost_at(&self) -> Option<Instant> {
-        self.outstanding.as_ref().filter(|_| self.reading).map(Outstanding::lost_at)
+        self.outstanding.as_ref().filter(|_| self.reading).map(SyncInFlight::lost_at)
     }
 
-    /// One is asked for; `wanted`: some log wants it.
+    /// A sync is asked for; `wanted`: a log wants it.
     pub(super) fn begin(&mut self, now: Instant, rng: &mut StdRng, wanted: bool) {
         self.wanted.forget_what_is_long_ago(now);
         self.routine.forget_what_is_long_ago(now);
         let wanted = wanted || self.again_at.is_some();
-        self.outstanding = Some(Outstanding { since: now, heard: now, has_progress: false, wanted });
+        self.outstanding = Some(SyncInFlight { since: now, heard: now, has_progress: false, wanted });
         self.hint_at = None;
         self.again_at = None;
         self.check_at = Some(now + self.every * 3 / 4 + random_within(rng, self.every / 2));
     }
 
-    fn learn(&mut self, now: Instant, rng: &mut StdRng, ended: &Outstanding) {
+    fn learn(&mut self, now: Instant, rng: &mut StdRng, ended: &SyncInFlight) {
         if ended.has_progress {
             return self.reset_pace();
         }

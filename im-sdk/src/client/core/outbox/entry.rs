@@ -140,13 +140,13 @@ impl<T> Entry<T> {
 
 /// A send that has failed for good and that the application has not discarded.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct FailedSend {
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
     pub(super) error: PublishError,
 }
 
-impl Failed {
+impl FailedSend {
     pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
         Some(Self {
             to: saved.recipient()?,

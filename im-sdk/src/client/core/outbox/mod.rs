@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 
 pub(super) use self::entry::Waiter;
 use self::{
-    entry::{Entry, Failed},
+    entry::{Entry, FailedSend},
     queues::Queues,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, SendError,
         SendState,
         core::{backoff::random_within, origin, session::Limits},
-        device_store::Saved,
+        device_store::SavedState,
     },
     proto::{frame, pb},
 };
@@ -60,7 +60,7 @@ pub(super) struct Outbox<T> {
     timeout: Duration,
     /// In the order in which the application made them.
     entries: BTreeMap<LocalId, Entry<T>>,
-    failed: BTreeMap<LocalId, Failed>,
+    failed: BTreeMap<LocalId, FailedSend>,
     queues: Queues,
     deadlines: BTreeSet<(Instant, LocalId)>,
     /// The sends that are to be saved.
@@ -79,7 +79,7 @@ pub(super) struct Outbox<T> {
 impl<T> Outbox<T> {
     /// Goes on with the sends of earlier processes. `installation` is for a new store, whose numbers begin at 1: no clock is
     /// asked, so a wrong one costs nothing. A store of an earlier version goes on without one.
-    pub(super) fn new(timeout: Duration, saved: &Saved, installation: u64) -> Self {
+    pub(super) fn new(timeout: Duration, saved: &SavedState, installation: u64) -> Self {
         let is_new = saved.next_number == 0 && saved.installation == 0;
         let installation = if is_new { installation } else { saved.installation };
         let next_number = saved.next_number.max(1);
@@ -357,7 +357,7 @@ impl<T> Outbox<T> {
             }
             Err(error) => {
                 self.events.push_back(failure(local_id, &error));
-                self.failed.insert(local_id, Failed { to, content, error });
+                self.failed.insert(local_id, FailedSend { to, content, error });
                 if self.failed.len() > MAX_FAILED_SENDS {
                     self.unsaved.extend(self.failed.pop_first().map(|(oldest, _)| oldest));
                 }

@@ -2,7 +2,7 @@
 
 use super::{
     Outbox, Waiter,
-    entry::{Entry, Failed},
+    entry::{Entry, FailedSend},
     failure,
 };
 use crate::client::{LocalId, SendError, device_store::SavedPublish};
@@ -75,7 +75,7 @@ impl<T> Outbox<T> {
     pub(super) fn load(&mut self, saved: &SavedPublish) {
         let local_id = LocalId::from_u64(saved.local_id);
         if !saved.failure.is_empty() {
-            if let Some(failed) = Failed::load(saved) {
+            if let Some(failed) = FailedSend::load(saved) {
                 self.events.push_back(failure(local_id, &failed.error));
                 self.failed.insert(local_id, failed);
             }

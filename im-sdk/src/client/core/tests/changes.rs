@@ -9,7 +9,7 @@ use crate::{content::Change, id::MessageId, timeline::Timeline};
 const TEAM: &str = "team";
 const LOGS: [&str; 2] = ["", TEAM];
 
-/// What somebody does; ids are not in the order of the logs.
+/// An act of a user; ids are not in the order of the logs.
 #[derive(Clone, Debug)]
 struct Act {
     in_team: bool,
@@ -115,7 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One device of alice's, with what its application shows, which outlives the process.
+/// A device of alice, and the view of its application, which outlives the process.
 struct Device<'a> {
     test: Harness,
     logs: &'a [Vec<pb::Push>; 2],
@@ -148,7 +148,7 @@ impl<'a> Device<'a> {
         self.sync(&hello.cursors);
     }
 
-    /// What a back end answers to these cursors.
+    /// The answer of a back end to these cursors.
     fn sync(&mut self, cursors: &[pb::Cursor]) {
         for cursor in cursors {
             let log = usize::from(!cursor.channel.is_empty());

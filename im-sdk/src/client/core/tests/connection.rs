@@ -57,7 +57,7 @@ fn asks_for_endpoints(test: &mut Harness) -> bool {
     actions.contains(&Action::AskEndpoints)
 }
 
-/// Where an attempt goes, and whether endpoints were asked for before it. It fails.
+/// An attempt that fails: its rounds, and whether endpoints were asked for before it.
 fn attempt(test: &mut Harness) -> (bool, Vec<String>) {
     let asked = asks_for_endpoints(test);
     test.core.handle_token(test.now, Ok("token".to_owned()));
@@ -330,7 +330,7 @@ fn what_is_not_the_protocol_ends_the_connection() {
         let mut test = Harness::connected();
         match frame {
             Some(frame) => test.core.handle_frame(test.now, frame),
-            None => test.core.handle_ended(test.now, Ended::Protocol(String::new())),
+            None => test.core.handle_ended(test.now, ConnectionEnd::Protocol(String::new())),
         }
         assert_eq!((test.core.state(), test.close_code()), (State::Waiting, CloseCode::ProtocolError));
         test.pass(SECOND);

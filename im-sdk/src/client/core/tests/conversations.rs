@@ -6,7 +6,7 @@ use crate::{
     client::{ConversationList, ConversationPage, ListedConversation},
 };
 
-/// As in the core.
+/// The same as in the core.
 const MARK_INTERVAL: Duration = Duration::from_millis(200);
 
 fn read(seq: u64) -> ConversationChange {
@@ -56,7 +56,7 @@ impl Harness {
         }
     }
 
-    /// What is asked for now: since which version?
+    /// The version since which changes are asked for now.
     fn sent_question(&mut self) -> Option<(u64, Option<u64>)> {
         match self.try_sent()? {
             pb::frame::Body::Request(pb::Request {
@@ -174,7 +174,7 @@ fn marks_are_kept_until_they_are_answered() {
     assert!(sees_again);
 }
 
-/// What is sent, with how long ago it was set and what was known then.
+/// The marks that are sent, with their age and the version that was known then.
 fn asked(body: pb::frame::Body) -> (u64, Vec<pb::Mark>) {
     match body {
         pb::frame::Body::Request(pb::Request {

@@ -1,4 +1,4 @@
-//! Whatever the network, the servers and the process do: the application sees every entry of a log once and in order, or an
+//! Delivery over failures of the network, the servers and the process: the application sees every entry of a log once and in order, or an
 //! explicit reset first; after a crash again from what it acknowledged last. And whatever was taken is published once.
 
 mod application;

@@ -13,7 +13,7 @@ use crate::{
 enum Step {
     /// A golden frame as it is, or damaged.
     Frame(Bytes),
-    /// One with a number that something waits for.
+    /// An answer with a number that something waits for.
     Answer(u64, Bytes),
     Do(u8),
     Pass(u32),
@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What an application may want at any time.
+/// Inputs of an application, at any time.
 fn act(test: &mut Harness, what: u8) {
     let (now, team) = (test.now, || ChannelId::parse("team").unwrap());
     let bob = || UserId::parse("bob").unwrap();

@@ -4,16 +4,16 @@ mod changes;
 mod connection;
 mod conversations;
 mod delivery;
+mod golden_frames;
 mod hostile;
 mod logs;
-mod numbers;
 mod publish;
-mod random;
+mod random_inputs;
 mod requests;
-mod retryable;
+mod retryable_failures;
 mod rooms;
-mod said;
 mod send;
+mod server_frames;
 
 use std::sync::Arc;
 
@@ -145,11 +145,12 @@ impl Harness {
     }
 
     fn closed_by_server(&mut self, code: CloseCode) {
-        self.core.handle_ended(self.now, Ended::Closed { code: Some(code), reason: "test".to_owned() });
+        self.core
+            .handle_ended(self.now, ConnectionEnd::Closed { code: Some(code), reason: "test".to_owned() });
     }
 
     fn broken(&mut self) {
-        self.core.handle_ended(self.now, Ended::Broken("test".to_owned()));
+        self.core.handle_ended(self.now, ConnectionEnd::Broken("test".to_owned()));
     }
 
     /// Lets time pass, with every timer on the way.

@@ -328,7 +328,7 @@ fn the_longest_times_are_no_trouble() {
     config.publish_timeout = Duration::MAX;
     config.request_timeout = Duration::MAX;
     config.cursor_check = Duration::MAX;
-    let saved = Saved { next_number: u64::MAX, ..Saved::default() };
+    let saved = SavedState { next_number: u64::MAX, ..SavedState::default() };
     let core = Core::new(&config, saved, StdRng::seed_from_u64(1));
     let mut test = Harness { core, ..Harness::new() };
     test.publish(1, "bob");

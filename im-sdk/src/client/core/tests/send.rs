@@ -7,7 +7,7 @@ fn published(local_id: LocalId, id: u64) -> Event {
     Event::Published { local_id, message_id: MessageId::from_u64(id), answer: Bytes::new() }
 }
 
-/// What the events say of sends.
+/// The outcomes of sends, as events tell them.
 fn ends(test: &mut Harness) -> Vec<(u64, &'static str, bool)> {
     test.events()
         .into_iter()

@@ -1,15 +1,15 @@
-//! What an application on the device does.
+//! The application on the device.
 
 use super::*;
 
-/// What the application has, in memory and on its own disk.
+/// An application, with its state in memory and on its own disk.
 #[derive(Clone, Default)]
 pub(super) struct Application {
-    /// Where each log stands; `None` before its first reset.
+    /// The position in each log; `None` before its first reset.
     pub(super) at: BTreeMap<String, u64>,
     /// The ids of what it has of each log since its last reset.
     pub(super) ids: BTreeMap<String, BTreeMap<u64, u64>>,
-    /// What it has acknowledged, which survives a crash.
+    /// The acknowledged positions, which survive a crash.
     pub(super) settled: BTreeMap<String, Position>,
     pub(super) sent: BTreeSet<u64>,
     pub(super) ended: BTreeSet<u64>,

@@ -1,8 +1,8 @@
-//! What back ends and Redis do, as far as a device sees it.
+//! Back ends and Redis, as a device sees them.
 
 use super::*;
 
-/// What the back ends and Redis hold.
+/// The state of the back ends and Redis.
 pub(super) struct Backend {
     pub(super) logs: BTreeMap<&'static str, BackendLog>,
     /// The logs that the user is not a member of.
@@ -10,7 +10,7 @@ pub(super) struct Backend {
     pub(super) next_id: u64,
     /// The results of the last number of each conversation.
     pub(super) results: BTreeMap<(String, String), (u64, u64)>,
-    /// Which publishes had an effect, by conversation.
+    /// The publishes that had an effect, by conversation.
     pub(super) effects: BTreeMap<(String, String), Vec<u32>>,
 }
 

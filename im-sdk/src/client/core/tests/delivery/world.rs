@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// What the back end has appended goes out, if the user is a member.
+    /// Pushes the entries that the back end has appended, if the user is a member.
     pub(super) fn append(&mut self, channel: &'static str) {
         let push = self.backend.append(channel);
         if let Some(since) = self.rolled_back.get_mut(channel) {

@@ -132,7 +132,7 @@ fn cursors_that_hello_has_no_room_for_are_told_afterwards() {
     let channel = |number: usize| format!("{number:064}");
     let cursors = (0..200).map(|number| SavedCursor { channel: channel(number), seq: 7, id: 7 });
     let inbox = SavedCursor { channel: String::new(), seq: 7, id: 7 };
-    let saved = Saved { cursors: cursors.chain([inbox]).collect(), ..Saved::default() };
+    let saved = SavedState { cursors: cursors.chain([inbox]).collect(), ..SavedState::default() };
     let mut test = Harness::with_store(1, MemoryStore::with(saved), Instant::now());
     test.core.handle_connect(test.now);
     let hello = test.connect_all_the_way();

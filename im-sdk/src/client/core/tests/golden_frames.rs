@@ -27,14 +27,14 @@ pub(super) fn edit() -> impl Strategy<Value = Edit> {
     (any::<Index>(), number).prop_map(|(at, number)| Edit { at, number })
 }
 
-/// One of the golden frames, without its length: of each kind as often.
+/// A golden frame, without its length: each kind as often.
 pub(super) fn golden(kind: &Index, which: &Index) -> &'static Bytes {
     static GOLDEN: LazyLock<Vec<Vec<Bytes>>> = LazyLock::new(|| by_kind().into_values().collect());
     let frames: &Vec<Bytes> = kind.get(&GOLDEN);
     which.get(frames)
 }
 
-/// What servers say by kind, and what devices say, which servers may say too, as one.
+/// The frames of servers by kind, and those of devices, which a server may send too, as one kind.
 fn by_kind() -> BTreeMap<String, Vec<Bytes>> {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../../../proto/vectors/frames.json")).unwrap();

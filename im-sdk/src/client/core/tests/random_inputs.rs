@@ -1,12 +1,12 @@
-//! Whatever happens in whatever order: nothing panics, nothing hangs, and every publish is resolved exactly once. Whatever a
-//! server says on a connection that lasts: see `said.rs`.
+//! Random inputs in any order: nothing panics, nothing hangs, and every publish is resolved exactly once. `server_frames.rs` has the frames
+//! of a server on a connection that lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
-    numbers::{Edit, edit, edited, golden},
+    golden_frames::{Edit, edit, edited, golden},
     *,
 };
 
@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is checked all along.
+/// The checks after every input.
 #[derive(Default)]
 pub(super) struct Watch {
     published: u32,

@@ -1,4 +1,4 @@
-//! What may be sent anew: only that of which nothing came, whatever was answered before.
+//! Retryable failures: only sends that certainly had no effect, whatever was answered before.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// How a publish was answered that is not accepted.
+/// An answer to a publish that is not accepted.
 #[derive(Clone, Copy, Debug)]
 struct No {
     kind: i32,
@@ -14,7 +14,7 @@ struct No {
 }
 
 impl No {
-    /// By what PROTOCOL.md says, not by what the code does.
+    /// Decides by PROTOCOL.md, not by the code.
     fn is_certain(self) -> bool {
         let certain = [pb::RefusalKind::Rule, pb::RefusalKind::Invalid, pb::RefusalKind::TooMany];
         certain.iter().any(|kind| *kind as i32 == self.kind)

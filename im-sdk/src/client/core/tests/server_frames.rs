@@ -1,13 +1,13 @@
-//! Whatever a server says, in frames of every kind and with numbers that make no sense: nothing panics, every publish is resolved
-//! exactly once, and what comes of it does no harm to the models that applications show.
+//! Frames of every kind from a server, with numbers that make no sense: nothing panics, every publish is resolved exactly once, and the
+//! events do no harm to the models that applications show.
 
 use std::collections::VecDeque;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
-    numbers::{Edit, edit, edited, golden},
-    random::Watch,
+    golden_frames::{Edit, edit, edited, golden},
+    random_inputs::Watch,
     *,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 enum Step {
     /// A golden frame with other numbers; as an answer to what was asked, if it is an answer to that.
     Say(Index, Index, Vec<Edit>),
-    /// The same with a bit turned over, or cut short.
+    /// A golden frame with a bit turned over, or cut short.
     Break(Index, Index, Index, Option<u8>),
     Publish(u8),
     Send,
@@ -103,7 +103,7 @@ impl Shown {
         self.look();
     }
 
-    /// Whatever came of the last frame.
+    /// Takes the effects of the last frame.
     fn stay_connected(&mut self) {
         let test = &mut self.test;
         if test.core.state() != State::Connected {
@@ -160,7 +160,7 @@ impl Shown {
         }
     }
 
-    /// As the application does.
+    /// Acts as the application does.
     fn look(&mut self) {
         self.watch.collect(&mut self.test);
         for event in self.test.events() {
