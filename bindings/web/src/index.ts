@@ -11,6 +11,7 @@ export { CloseCode, ImError, type ErrorCode, type Refusal } from "./errors.js";
 export { type ClientEvent, type ConnectionState, type ReceivedMessage, type ResetCause, type StopCause } from "./events.js";
 export { isId, sentAt, type Conversation, type LogName, type MessageId, type Position } from "./ids.js";
 export { webSocket, type Socket, type SocketFactory, type SocketHandlers, type WebSocketClass, type WebSocketLike } from "./socket.js";
+export { Timeline, ShownMessage, type ReactionGroup, type Recalled } from "./timeline.js";
 export { MemoryStore } from "./store/memory.js";
 export { MAX_OUTBOX, type Batch, type Saved, type SavedCursor, type SavedFailure, type SavedMarks, type SavedPublish, type Store } from "./store/store.js";
 export * as proto from "./proto.js";
