@@ -4,10 +4,11 @@ import type { ConversationChange } from "./core/marks.js";
 import type { QueuedSend } from "./core/outbox.js";
 import type { Question } from "./core/requests.js";
 import { Engine, SignedOutError, storeError, type Link, type TokenProvider } from "./engine.js";
-import { ImError } from "./errors.js";
+import { CloseCode, ImError } from "./errors.js";
 import type { ClientEvent, ConnectionState, ReceivedMessage } from "./events.js";
 import { isConversation, isDeviceId, keyOf, type Conversation, type MessageId, type Position } from "./ids.js";
 import { Terminal, type Content, type ContentKind, type Conversations, type Cursor, type Device, type Presence, type Push, type Readers, type Response, type Signal } from "./proto.js";
+import { TabLink, isShared, platformTabs, type MakeEngine, type TabsPlatform } from "./tabs.js";
 import { webSocket, type SocketFactory, type WebSocketClass } from "./socket.js";
 import { MemoryStore } from "./store/memory.js";
 import type { Store } from "./store/store.js";
@@ -38,6 +39,11 @@ export interface ClientOptions {
    * own database has the message.
    */
   readonly ack?: "auto" | "manual";
+  /**
+   * Whether the tabs of a browser share one connection: by default they do where the store is an `IndexedDbStore` and the platform has
+   * Web Locks and BroadcastChannel. Without those, the tab that was opened last has the connection.
+   */
+  readonly tabs?: TabsPlatform | false;
   /** How long a request may take, in milliseconds; by default 15 s. */
   readonly requestTimeoutMs?: number;
   /** Called with what a listener throws; by default it is reported as an uncaught error. */
@@ -196,26 +202,32 @@ export class Client {
     if (!isDeviceId(device.id)) throw new ImError("invalid", `${device.id} is no device id: use 1 to 64 printable ASCII characters without braces and slashes`);
     const client = new Client(options, store, saved.user);
     client.#device = device;
-    const { endpoints } = options;
-    client.#link = new Engine({
-      core: {
-        device,
-        clientName: `${options.name ?? "app"} im-sdk-web/${VERSION}`,
-        random: Math.random,
-        requestTimeoutMs: options.requestTimeoutMs ?? 15_000,
-        syncEveryMs: 300_000,
-        watchEveryMs: 300_000,
-      },
-      store,
-      saved,
-      socket,
-      token: options.token,
-      endpoints: async () => (typeof endpoints === "function" ? endpoints() : endpoints),
-      onEvent: (event) => client.#take(event),
-      onState: (state) => client.#setState(state),
-    });
+    const core = {
+      device,
+      clientName: `${options.name ?? "app"} im-sdk-web/${VERSION}`,
+      random: Math.random,
+      requestTimeoutMs: options.requestTimeoutMs ?? 15_000,
+      syncEveryMs: 300_000,
+      watchEveryMs: 300_000,
+    };
+    const { endpoints, token } = options;
+    const askEndpoints = async (): Promise<readonly string[]> => (typeof endpoints === "function" ? endpoints() : endpoints);
+    const make: MakeEngine = (loaded, handlers) => new Engine({ core, store, saved: loaded, socket, token, endpoints: askEndpoints, ...handlers });
+    const onEvent = (event: ClientEvent): void => client.#take(event);
+    const onState = (state: ConnectionState): void => client.#setState(state);
+    const platform = options.tabs === false ? undefined : (options.tabs ?? platformTabs());
+    if (platform && isShared(store)) client.#link = new TabLink({ platform, store, saved, makeEngine: make, onEvent, onState });
+    else {
+      if (isShared(store)) await store.claim();
+      const onFenced = (): void => {
+        client.#take({ type: "stopped", cause: "server", code: CloseCode.Replaced, reason: "another tab has the connection" });
+        (client.#link as Engine).abandon();
+        client.#setState("stopped");
+      };
+      client.#link = make(saved, { onEvent, onState, onFenced });
+      client.#link.connect();
+    }
     client.#stopWaking = onWake(() => client.wake());
-    client.#link.connect();
     return client;
   }
 

@@ -28,6 +28,8 @@ export interface EngineConfig {
   readonly endpoints: () => Promise<readonly string[]>;
   readonly onEvent: (event: ClientEvent) => void;
   readonly onState: (state: ConnectionState) => void;
+  /** Another tab has claimed the store: this engine must end. */
+  readonly onFenced?: () => void;
 }
 
 /** What a client asks of whoever has the connection: the engine in this tab, or in another one. */
@@ -84,7 +86,8 @@ export class Engine implements Link {
   #again = false;
   #pulling = false;
   #pullAgain = false;
-  #saving: Promise<void> = Promise.resolve();
+  #saving: Promise<ImError | undefined> = Promise.resolve(undefined);
+  #abandoned = false;
   #closed: Promise<void> | undefined;
   #onClosed: (() => void) | undefined;
 
@@ -125,8 +128,7 @@ export class Engine implements Link {
 
   async mark(to: Conversation, change: ConversationChange): Promise<void> {
     this.#do((now) => this.#core.handleMark(now, to, change));
-    // What was set is saved before the promise resolves.
-    await this.#saving;
+    await this.#saved();
   }
 
   signal(signal: Init<Signal>): Promise<boolean> {
@@ -135,7 +137,7 @@ export class Engine implements Link {
 
   async discard(localId: number): Promise<boolean> {
     const gone = this.#do(() => this.#core.discard(localId));
-    await this.#saving;
+    if (gone) await this.#saved();
     return gone;
   }
 
@@ -147,12 +149,13 @@ export class Engine implements Link {
     this.#closed ??= new Promise<void>((resolve) => {
       this.#onClosed = resolve;
       this.#do((now) => this.#core.close(now, now + timeoutMs));
-    }).then(() => this.#saving);
+    }).then(async () => void (await this.#saving));
     return this.#closed;
   }
 
   /** Ends at once, without a word to anybody: another tab has the connection now. */
   abandon(): void {
+    this.#abandoned = true;
     this.#attempt++;
     this.#socket?.close(4405, "another tab has the connection");
     this.#socket = undefined;
@@ -163,7 +166,17 @@ export class Engine implements Link {
     this.#tickets.clear();
   }
 
+  /** Resolves when everything up to now is in the store. */
+  async #saved(): Promise<void> {
+    while (!this.#abandoned && this.#core.hasUnsaved) {
+      const error = await this.#saving;
+      if (error) throw error;
+    }
+    if (this.#abandoned) throw new ImError("closed", "another tab has the connection: ask again");
+  }
+
   #do<T>(what: (now: number) => T): T {
+    // After `abandon` nothing runs: `#run` returns at once.
     const result = what(this.#clock.now());
     this.#run();
     return result;
@@ -194,8 +207,16 @@ export class Engine implements Link {
     const batch = core.pollSave();
     if (batch) {
       this.#saving = this.#config.store.save(batch).then(
-        () => this.#do((now) => core.handleSaved(now)),
-        (error: unknown) => this.#do((now) => core.handleSaved(now, storeError(error))),
+        () => {
+          this.#do((now) => core.handleSaved(now));
+          return undefined;
+        },
+        (error: unknown) => {
+          const failure = storeError(error);
+          if (failure.code === "closed" && this.#config.onFenced) this.#config.onFenced();
+          else this.#do((now) => core.handleSaved(now, failure));
+          return failure;
+        },
       );
     }
     if (core.state !== this.#state) this.#config.onState((this.#state = core.state));

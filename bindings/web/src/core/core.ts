@@ -384,10 +384,15 @@ export class Core {
     return frame;
   }
 
+  /** Whether something that was set or discarded is not in the store yet. */
+  get hasUnsaved(): boolean {
+    return this.#saving !== undefined || this.#outbox.hasUnsaved || this.#marks.hasUnsaved;
+  }
+
   /** Returns the next batch to save; what becomes of it goes to {@link handleSaved}. One at a time. */
   pollSave(): Batch | undefined {
-    const hasUnsaved = this.#outbox.hasUnsaved || this.#logs.hasUnsaved || this.#marks.hasUnsaved || this.#userUnsaved;
-    if (this.#saving || this.#saveAt !== undefined || !hasUnsaved) return undefined;
+    const isClean = !this.#outbox.hasUnsaved && !this.#logs.hasUnsaved && !this.#marks.hasUnsaved && !this.#userUnsaved;
+    if (this.#saving || this.#saveAt !== undefined || isClean) return undefined;
     this.#userUnsaved = false;
     this.#saving = {
       user: this.#user,

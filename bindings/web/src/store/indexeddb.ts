@@ -1,0 +1,231 @@
+import { ImError } from "../errors.js";
+import { queueFull } from "./memory.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+
+/** Settings of {@link IndexedDbStore.open}. */
+export interface IndexedDbOptions {
+  /** The factory of databases; by default the platform's `indexedDB`. */
+  readonly factory?: IDBFactory;
+  /** Asks the browser to keep the data when space runs low; by default it does. Firefox asks the user. */
+  readonly persist?: boolean;
+}
+
+interface Meta {
+  readonly user: string;
+  readonly device: string;
+  readonly installation: bigint;
+  readonly nextNumber: number;
+  readonly nextLocalId: number;
+  /** Counts the holders of the connection. */
+  readonly epoch: number;
+}
+
+type Table = "meta" | "cursors" | "outbox" | "marks";
+const KEYS: Readonly<Record<Exclude<Table, "meta">, string>> = { cursors: "channel", outbox: "localId", marks: "to" };
+const TABLES: Table[] = ["meta", "cursors", "outbox", "marks"];
+const META = "meta";
+const ATTEMPTS = 3;
+const PAUSE_MS = 100;
+
+/** Failures of the connection to the database, after which it is opened anew: WebKit cuts those of pages in the background. */
+const LOST = new Set(["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"]);
+
+/**
+ * A store in IndexedDB, one database for each account. Several tabs may use one.
+ *
+ * Should the database fail and stay away, sends are rejected with the code `store`, the event `store_failed` says so once, and
+ * what is received goes on.
+ */
+export class IndexedDbStore implements Store {
+  #database: IDBDatabase | undefined;
+  #opening: Promise<IDBDatabase> | undefined;
+  #closed = false;
+  #epoch: number | undefined;
+
+  private constructor(
+    readonly name: string,
+    readonly factory: IDBFactory,
+  ) {}
+
+  /**
+   * Opens the store of an account: any name that tells the users of this browser apart, such as the user id.
+   *
+   * @throws {@link ImError} with the code `store` where there is no IndexedDB, as in some private windows.
+   */
+  static async open(account: string, options: IndexedDbOptions = {}): Promise<IndexedDbStore> {
+    const factory = options.factory ?? (globalThis as { indexedDB?: IDBFactory }).indexedDB;
+    if (!factory) throw new ImError("store", "this platform has no IndexedDB: use a MemoryStore, or a store of your own");
+    const store = new IndexedDbStore(`im-sdk:${account}`, factory);
+    await store.#retry(() => store.#open());
+    const storage = (globalThis as { navigator?: Partial<Navigator> }).navigator?.storage;
+    if (options.persist !== false && !options.factory) storage?.persist?.().catch(() => false);
+    return store;
+  }
+
+  load(): Promise<Saved> {
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      const { user, device, installation, nextNumber } = meta;
+      const [cursors, outbox, marks] = await Promise.all([
+        done(tables("cursors").getAll() as IDBRequest<SavedCursor[]>),
+        done(tables("outbox").getAll() as IDBRequest<SavedPublish[]>),
+        done(tables("marks").getAll() as IDBRequest<SavedMarks[]>),
+      ]);
+      return { user, device, installation, nextNumber, cursors, outbox, marks };
+    });
+  }
+
+  append(to: string, content: Uint8Array): Promise<number> {
+    let tried = 0;
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      // A connection that was cut may have been cut behind the commit.
+      const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
+      if (there?.to === to && String(there.content) === String(content)) return tried;
+      if ((await done(tables("outbox").count())) >= MAX_OUTBOX) throw queueFull();
+      const localId = (tried = meta.nextLocalId);
+      tables("outbox").put({ localId, number: 0, to, content } satisfies SavedPublish);
+      tables("meta").put({ ...meta, nextLocalId: localId + 1 } satisfies Meta, META);
+      return localId;
+    });
+  }
+
+  appended(after: number): Promise<SavedPublish[]> {
+    return this.#transact("readonly", async (tables) => {
+      const all = (await done(tables("outbox").getAll(afterKey(after)))) as SavedPublish[];
+      return all.filter(({ localId }) => localId > after);
+    });
+  }
+
+  save(batch: Batch): Promise<void> {
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      if (this.#epoch !== undefined && meta.epoch !== this.#epoch) {
+        throw new ImError("closed", "another tab has the connection, so this one must not save");
+      }
+      tables("meta").put({ ...meta, user: batch.user, nextNumber: batch.nextNumber } satisfies Meta, META);
+      for (const channel of batch.left) tables("cursors").delete(channel);
+      for (const cursor of batch.cursors) tables("cursors").put(cursor);
+      for (const publish of batch.put) tables("outbox").put(publish);
+      for (const localId of batch.remove) tables("outbox").delete(localId);
+      for (const marks of batch.marks) {
+        if (marks.marks.length > 0) tables("marks").put(marks);
+        else tables("marks").delete(marks.to);
+      }
+    });
+  }
+
+  /** From here on only this object may save: others that claimed the database earlier are fenced off. Returns the epoch. */
+  claim(): Promise<number> {
+    return this.#transact("readwrite", async (tables) => {
+      const meta = await this.#meta(tables);
+      const epoch = meta.epoch + 1;
+      tables("meta").put({ ...meta, epoch } satisfies Meta, META);
+      return epoch;
+    }).then((epoch) => (this.#epoch = epoch));
+  }
+
+  /** Returns whether nobody has claimed the database since this object did. */
+  async isClaimed(): Promise<boolean> {
+    const meta = await this.#transact("readwrite", (tables) => this.#meta(tables));
+    return meta.epoch === this.#epoch;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#database?.close();
+    this.#database = undefined;
+    return Promise.resolve();
+  }
+
+  /** The first record, made where the database is new. */
+  async #meta(tables: (table: Table) => IDBObjectStore): Promise<Meta> {
+    const there = (await done(tables("meta").get(META))) as Meta | undefined;
+    if (there) return there;
+    const meta: Meta = { user: "", device: randomDeviceId(), installation: randomBits(), nextNumber: 1, nextLocalId: 1, epoch: 0 };
+    tables("meta").put(meta, META);
+    return meta;
+  }
+
+  #open(): Promise<IDBDatabase> {
+    if (this.#database) return Promise.resolve(this.#database);
+    this.#opening ??= new Promise<IDBDatabase>((resolve, reject) => {
+      const request = this.factory.open(this.name, 1);
+      request.onupgradeneeded = () => {
+        for (const table of TABLES) request.result.createObjectStore(table, table === "meta" ? {} : { keyPath: KEYS[table] });
+      };
+      request.onsuccess = () => {
+        const database = request.result;
+        const lose = (): void => {
+          if (this.#database === database) this.#database = undefined;
+          database.close();
+        };
+        database.onclose = lose;
+        database.onversionchange = lose;
+        this.#database = database;
+        resolve(database);
+      };
+      request.onerror = () => reject(request.error ?? new Error("the database could not be opened"));
+      request.onblocked = () => reject(new Error("another tab holds an older version of the database open"));
+    }).finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  /** Does something in one transaction, and resolves when that is on the disk. */
+  #transact<T>(mode: IDBTransactionMode, what: (tables: (table: Table) => IDBObjectStore) => Promise<T>): Promise<T> {
+    return this.#retry(async () => {
+      const database = await this.#open();
+      const transaction = database.transaction(TABLES, mode, { durability: "strict" });
+      const complete = new Promise<void>((resolve, reject) => {
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = () => reject(transaction.error ?? new DOMException("the transaction was cut", "AbortError"));
+      });
+      complete.catch(() => {});
+      let result: T;
+      try {
+        result = await what((table) => transaction.objectStore(table));
+      } catch (error) {
+        try {
+          transaction.abort();
+        } catch {
+          // It is over already.
+        }
+        throw error;
+      }
+      await complete;
+      return result;
+    });
+  }
+
+  async #retry<T>(what: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      if (this.#closed) throw new ImError("closed", `the store ${this.name} is closed: open another one`);
+      try {
+        return await what();
+      } catch (error) {
+        if (error instanceof ImError) throw error;
+        const { name, message } = error as Error;
+        if (!LOST.has(name) || attempt === ATTEMPTS) {
+          const hint = name === "QuotaExceededError" ? "the disk or the site's share of it is full: free some space" : "reload the page, or go on with a MemoryStore";
+          throw new ImError("store", `the database ${this.name} failed (${name}: ${message}): ${hint}`, undefined, { cause: error });
+        }
+        this.#database?.close();
+        this.#database = undefined;
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * (attempt - 1)));
+      }
+    }
+  }
+}
+
+function done<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error ?? new Error("a request to the database failed"));
+  });
+}
+
+/** Keys behind one, where the platform has key ranges. */
+function afterKey(after: number): IDBKeyRange | null {
+  const ranges = (globalThis as { IDBKeyRange?: typeof IDBKeyRange }).IDBKeyRange;
+  return ranges ? ranges.lowerBound(after, true) : null;
+}
