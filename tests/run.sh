@@ -188,8 +188,9 @@ command -v cargo >/dev/null || fail "missing: cargo; install Rust from https://r
 say "building"
 cargo build --locked --workspace --bins --lib "${targets[@]}"
 
-# Most tests wait for servers rather than compute.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+# Most tests wait for servers rather than compute. More than 16 at once would need much memory for these servers.
+threads=$((4 * $(nproc)))
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((threads < 16 ? threads : 16))}
 say "testing ($profile profile)"
 TEST_PROFILE=$profile cargo test --locked ${scope[@]+"${scope[@]}"} --no-fail-fast ${chosen[@]+"${chosen[@]}"}
 
