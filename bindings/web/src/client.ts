@@ -1,6 +1,8 @@
 import { encode, type Init } from "./codec.js";
+import type { ConversationList } from "./conversations.js";
 import { checkSend, checkWatch, received, type TokenRequest } from "./core/core.js";
 import type { ConversationChange } from "./core/marks.js";
+import { open } from "./core/origin.js";
 import type { QueuedSend } from "./core/outbox.js";
 import type { Question } from "./core/requests.js";
 import { Engine, SignedOutError, storeError, type Link, type TokenProvider } from "./engine.js";
@@ -11,7 +13,7 @@ import { Terminal, type Content, type ContentKind, type Conversations, type Curs
 import { TabLink, isShared, platformTabs, type MakeEngine, type TabsPlatform } from "./tabs.js";
 import { webSocket, type SocketFactory, type WebSocketClass } from "./socket.js";
 import { MemoryStore } from "./store/memory.js";
-import type { Store } from "./store/store.js";
+import type { Saved, Store } from "./store/store.js";
 
 export { SignedOutError, type TokenProvider, type TokenRequest };
 
@@ -170,6 +172,7 @@ export class Client {
   /** Of sends that settled before their handle was there. */
   readonly #early = new Map<number, Outcome>();
   readonly #stateListeners = new Set<() => void>();
+  readonly #installation: bigint;
   #link!: Link;
   #device!: Device;
   #user: string;
@@ -179,10 +182,11 @@ export class Client {
   #closed = false;
   #stopWaking: () => void = () => {};
 
-  private constructor(options: ClientOptions, store: Store, user: string) {
+  private constructor(options: ClientOptions, store: Store, saved: Saved) {
     this.#options = options;
     this.#store = store;
-    this.#user = user;
+    this.#user = saved.user;
+    this.#installation = saved.installation;
   }
 
   /**
@@ -200,7 +204,7 @@ export class Client {
     });
     const device = { terminal: options.terminal ?? Terminal.Web, id: options.device ?? saved.device };
     if (!isDeviceId(device.id)) throw new ImError("invalid", `${device.id} is no device id: use 1 to 64 printable ASCII characters without braces and slashes`);
-    const client = new Client(options, store, saved.user);
+    const client = new Client(options, store, saved);
     client.#device = device;
     const core = {
       device,
@@ -337,7 +341,7 @@ export class Client {
     const history = { ...place(of), before, beforeId, after, afterId, limit, sinceMs, untilMs, kinds: [...(kinds ?? [])], messages: !raw };
     const page = expect(await this.#request({ history }), "history");
     const next = page.next || (before !== undefined || after === undefined ? page.entries[0]?.seq : page.entries.at(-1)?.seq) || 0;
-    return { messages: messagesOf(page.entries), changes: messagesOf(page.changes), more: page.more, next };
+    return { messages: this.#messages(page.entries), changes: this.#messages(page.changes), more: page.more, next };
   }
 
   /** Searches messages that the back end keeps for good. */
@@ -345,12 +349,23 @@ export class Client {
     const { conversation, kinds, before, ...rest } = query;
     const search = { ...rest, ...(conversation ? place(conversation) : {}), kinds: [...(kinds ?? [])], before };
     const found = expect(await this.#request({ search }), "found");
-    return { messages: messagesOf(found.entries), next: found.next };
+    return { messages: this.#messages(found.entries), next: found.next };
   }
 
   /** Returns a page of the list of conversations. From then on changes to it come as events. */
   async conversations(page: { readonly limit?: number; readonly skip?: number } = {}): Promise<Conversations> {
     return expect(await this.#request({ conversations: page }), "conversations");
+  }
+
+  /** Loads all pages into a list, which is up to date from then on as long as it is fed with all events. */
+  async loadConversations(list: ConversationList): Promise<void> {
+    list.beginLoading();
+    for (let skip = 0; ; ) {
+      const page = await this.conversations({ skip });
+      list.load(page);
+      skip += page.conversations.length;
+      if (!page.more || page.conversations.length === 0) return;
+    }
   }
 
   /**
@@ -376,7 +391,7 @@ export class Client {
   async joinRoom(channel: string, data: Uint8Array = new Uint8Array(0)): Promise<JoinedRoom> {
     checkConversation({ channel });
     const { online, answer, recent } = expect(await this.#request({ joinRoom: { channel, data } }), "joinedRoom");
-    return { online, answer, recent: messagesOf(recent) };
+    return { online, answer, recent: this.#messages(recent) };
   }
 
   /** Goes out of a room. */
@@ -411,6 +426,11 @@ export class Client {
     for (const waiting of this.#outcomes.values()) waiting.settle({ error });
     this.#outcomes.clear();
     for (const listener of this.#stateListeners) listener();
+  }
+
+  #messages(entries: readonly Push[]): ReceivedMessage[] {
+    const sendOf = (from: string | undefined, origin: bigint): number | undefined => (from === this.#user ? open(this.#installation, origin) : undefined);
+    return entries.flatMap((push) => received(push, undefined, (origin) => sendOf(push.message?.from, origin)) ?? []);
   }
 
   #request(question: Question): Promise<Response> {
@@ -529,10 +549,6 @@ function place(of: Conversation | "inbox"): { inbox: true } | { user: string } |
   if (of === "inbox") return { inbox: true };
   checkConversation(of);
   return of.user === undefined ? { channel: of.channel } : { user: of.user };
-}
-
-function messagesOf(entries: readonly Push[]): ReceivedMessage[] {
-  return entries.flatMap((push) => received(push) ?? []);
 }
 
 function expect<K extends keyof Response>(response: Response, kind: K): NonNullable<Response[K]> {

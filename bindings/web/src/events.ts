@@ -17,6 +17,8 @@ export interface ReceivedMessage {
   readonly seq: number;
   /** Where it is in a log that this device follows. */
   readonly position?: Position | undefined;
+  /** The send of this device that it came of, by which a message that is shown as pending is known again, also after a restart. */
+  readonly localId?: number | undefined;
 }
 
 /** Why a connection ended for good. */

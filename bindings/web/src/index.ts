@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 export * from "./client.js";
+export { ConversationList, type ListedConversation, type Unread } from "./conversations.js";
 export { type Init } from "./codec.js";
 export { type ConversationChange } from "./core/marks.js";
 export { type QueuedSend, type SendState } from "./core/outbox.js";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeFrames, encode, encodeFrame } from "../src/codec.js";
 import { Core } from "../src/core/core.js";
+import { open, seal } from "../src/core/origin.js";
 import type { ClientEvent } from "../src/events.js";
 import { MemoryStore } from "../src/store/memory.js";
 import { World, seeded } from "./world.js";
@@ -131,6 +132,19 @@ async function rig(store = new MemoryStore(), random = (): number => 0.5): Promi
   };
   return made;
 }
+
+test("a store opens the origins that it has sealed, and no others", () => {
+  const key = 0x0123456789abcdefn;
+  const seen = new Set<bigint>();
+  for (const localId of [...Array.from({ length: 2000 }, (_, index) => index + 1), 2 ** 32 - 1]) {
+    const origin = seal(key, localId);
+    assert.equal(open(key, origin), localId);
+    assert.equal(open(key + 1n, origin), undefined);
+    seen.add(origin);
+  }
+  assert.equal(seen.size, 2001);
+  assert.equal(open(key, 0n), undefined);
+});
 
 test("each close code leads to what its range says", async () => {
   const expected: [number | undefined, string, string[]][] = [

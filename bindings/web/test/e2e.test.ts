@@ -37,7 +37,9 @@ test("a message reaches the other user and the sender's own log, once each", asy
   const message = bob.messages.find(({ content }) => content.text?.text === "hello");
   assert.equal(message?.id, messageId);
   assert.equal(message?.from, "alice");
-  assert.equal(alice.texts.filter((text) => text === "hello").length, 1);
+  assert.deepEqual(alice.messages.map(({ localId }) => localId), [sent.localId], "her own send is known again");
+  assert.equal(message?.localId, undefined, "for others it is a number like any other");
+  assert.equal((await alice.client.history({ user: "bob" })).messages[0]?.localId, sent.localId);
 });
 
 test("many messages come in order, and each once", async () => {

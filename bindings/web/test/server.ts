@@ -52,6 +52,7 @@ export class TestServer {
   async start(): Promise<void> {
     const child = spawn(binary("IM_CLI_CHAT", "cli-chat"), ["serve", "--listen", `127.0.0.1:${this.port}`, "--data", this.#data], { stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
+    process.once("exit", () => child.kill("SIGKILL"));
     child.stdout.on("data", (text) => (this.#output += text));
     child.stderr.on("data", (text) => (this.#output += text));
     for (let tries = 0; tries < 200; tries++) {

@@ -13,6 +13,7 @@ import { ResetReason, RoomLeftCause, type ConversationState, type Device, type F
 import type { Batch, Saved, SavedPublish } from "../store/store.js";
 import { Logs, type LogChange } from "./logs.js";
 import { Marks, type ConversationChange } from "./marks.js";
+import { open } from "./origin.js";
 import { Outbox, type QueuedSend, type ServerLimits } from "./outbox.js";
 import { Requests, type Answered, type Question } from "./requests.js";
 import { Backoff, Heartbeat, earliest, type Random } from "./timing.js";
@@ -606,8 +607,13 @@ export class Core {
   }
 
   #deliver(push: Push, position: Position | undefined): void {
-    const message = received(push, position);
+    const message = received(push, position, (origin) => this.#sendOf(push, origin));
     if (message) this.#events.push({ type: "message", message });
+  }
+
+  /** The send of this store that a message came of. */
+  #sendOf({ message }: Push, origin: bigint): number | undefined {
+    return message?.from === this.#user ? open(this.#outbox.installation, origin) : undefined;
   }
 
   #handleResponse(now: number, response: Response): void {
@@ -745,7 +751,7 @@ function causeOf(reason: ResetReason): ResetCause {
 }
 
 /** Returns a pushed message as the application sees it; `undefined` where it makes no sense. */
-export function received(push: Push, position?: Position): ReceivedMessage | undefined {
+export function received(push: Push, position?: Position, sendOf?: (origin: bigint) => number | undefined): ReceivedMessage | undefined {
   const { message, channel, seq } = push;
   if (!message || message.id === 0n || message.id >> 63n !== 0n) return undefined;
   if ([message.from, message.to].some((user) => user !== "" && !isId(user))) return undefined;
@@ -757,6 +763,7 @@ export function received(push: Push, position?: Position): ReceivedMessage | und
     content: message.content ?? create("Content"),
     seq,
     position,
+    localId: sendOf?.(message.origin),
   };
 }
 

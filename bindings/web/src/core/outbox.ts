@@ -13,6 +13,7 @@ import { ImError, type Refusal } from "../errors.js";
 import { conversationOf, type MessageId } from "../ids.js";
 import { RefusalKind, type PublishResult } from "../proto.js";
 import type { SavedFailure, SavedPublish } from "../store/store.js";
+import { seal } from "./origin.js";
 import { earliest, type Random } from "./timing.js";
 
 /** What a server allows. */
@@ -137,7 +138,7 @@ export class Outbox {
       if (!entry) continue;
       const { user = "", channel = "" } = conversationOf(entry.to);
       const content = { $unknown: entry.content };
-      const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: this.installation } });
+      const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: this.installation, origin: seal(this.installation, entry.localId) } });
       if (frame.length > limits.maxFrameBytes + 3) {
         // The limit shrank with another server.
         this.#settleFailed(entry, tooLarge(frame.length, limits.maxFrameBytes));
