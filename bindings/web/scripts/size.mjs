@@ -26,4 +26,4 @@ async function measure(name, entry) {
 }
 
 await measure("@im-sdk/client", "index.ts");
-if (existsSync(`${root}src/react.ts`)) await measure("@im-sdk/client with React hooks", "react.ts");
+if (existsSync(`${root}src/react.ts`)) await measure("@im-sdk/client/react, without what it shares with the client", "react.ts");
