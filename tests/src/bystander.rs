@@ -139,26 +139,26 @@ enum Step {
 
 impl Seen {
     fn took(&self, step: Step, since: Instant) {
-        self.taken.lock().expect("no panic").entry(step).or_default().push(since.elapsed());
+        self.taken.lock().expect("no thread panicked").entry(step).or_default().push(since.elapsed());
     }
 
     fn sent(&self, text: &str) -> Instant {
         let now = Instant::now();
-        self.awaited.lock().expect("no panic").insert(text.to_owned(), now);
+        self.awaited.lock().expect("no thread panicked").insert(text.to_owned(), now);
         now
     }
 
     fn failed(&self, text: Option<&str>, why: String) {
         if let Some(text) = text {
-            self.awaited.lock().expect("no panic").remove(text);
+            self.awaited.lock().expect("no thread panicked").remove(text);
         }
-        self.failures.lock().expect("no panic").push(why);
+        self.failures.lock().expect("no thread panicked").push(why);
     }
 
     fn came(&self, step: Step, text: &str) {
         // Each device also receives the copies of what its own user sent.
         if text.starts_with(if step == Step::Send { "send" } else { "message" }) {
-            let sent = self.awaited.lock().expect("no panic").remove(text);
+            let sent = self.awaited.lock().expect("no thread panicked").remove(text);
             sent.into_iter().for_each(|sent| self.took(step, sent));
         }
     }
@@ -194,7 +194,7 @@ impl Bystander {
 
     /// Returns the number of disconnects so far.
     pub fn disconnects(&self) -> usize {
-        *self.seen.disconnects.lock().expect("no panic")
+        *self.seen.disconnects.lock().expect("no thread panicked")
     }
 
     /// Stops the rounds, and waits up to [`PATIENCE`] for messages that have not arrived.
@@ -208,22 +208,22 @@ impl Bystander {
         }
         let seen = &self.seen;
         let all_came = async {
-            while !seen.awaited.lock().expect("no panic").is_empty() {
+            while !seen.awaited.lock().expect("no thread panicked").is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let _ = timeout(PATIENCE, all_came).await;
         self.listening.abort_all();
-        let mut taken = seen.taken.lock().expect("no panic");
+        let mut taken = seen.taken.lock().expect("no thread panicked");
         let mut of = |step| Latencies::new(taken.remove(&step).unwrap_or_default());
         BystanderReport {
             sends: of(Step::Send),
             messages: of(Step::Message),
             publishes: of(Step::Publish),
             requests: of(Step::Request),
-            lost: seen.awaited.lock().expect("no panic").len(),
-            disconnects: *seen.disconnects.lock().expect("no panic"),
-            failures: std::mem::take(&mut seen.failures.lock().expect("no panic")),
+            lost: seen.awaited.lock().expect("no thread panicked").len(),
+            disconnects: *seen.disconnects.lock().expect("no thread panicked"),
+            failures: std::mem::take(&mut seen.failures.lock().expect("no thread panicked")),
         }
     }
 }
@@ -300,7 +300,7 @@ async fn listen(client: Arc<Client>, step: Step, seen: Arc<Seen>) {
                     }
                 }
                 Event::Disconnected { .. } | Event::Stopped { .. } => {
-                    *seen.disconnects.lock().expect("no panic") += 1;
+                    *seen.disconnects.lock().expect("no thread panicked") += 1;
                 }
                 _ => {}
             }

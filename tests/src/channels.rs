@@ -16,17 +16,17 @@ use crate::{Stack, TestClient, Via, stack::PATIENCE};
 
 /// Parses a channel id.
 pub fn group(name: &str) -> ChannelId {
-    ChannelId::parse(name).expect("it works")
+    ChannelId::parse(name).expect("a valid channel id")
 }
 
 /// Serves with a handler that accepts every publish.
 pub async fn serve(im: &Im) -> Service {
-    im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.expect("it works")
+    im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.expect("the service starts")
 }
 
 /// Sends a text to a channel.
 pub async fn text_to(im: &Im, name: &str, text: &str) -> Receipt {
-    im.send(Message::to(channel(name)).from("somebody").text(text)).await.expect("it works")
+    im.send(Message::to(channel(name)).from("somebody").text(text)).await.expect("the message is sent")
 }
 
 /// Connects a device and waits until it is up to date.
@@ -59,7 +59,7 @@ pub async fn expect(client: &mut TestClient, name: &str, text: &str) {
 
 /// Sends a marker to the user and returns the events that arrive before it.
 pub async fn events_before_marker(im: &Im, client: &mut TestClient, user_name: &str) -> Vec<Event> {
-    im.send(Message::to(user(user_name)).text("marker")).await.expect("it works");
+    im.send(Message::to(user(user_name)).text("marker")).await.expect("the message is sent");
     let mut before = Vec::new();
     client
         .next("the marker", |event| match event {
@@ -89,11 +89,11 @@ impl EnvelopeTap {
     pub async fn on(stack: &Stack, index: usize) -> Self {
         let server = stack.server_id(&stack.servers[index]).await;
         let (bus, subject) = (stack.cluster().bus(), stack.cluster().names().server(&server));
-        let mut subscription = bus.subscribe(subject.clone()).await.expect("it works");
+        let mut subscription = bus.subscribe(subject.clone()).await.expect("the bus takes the subscription");
         // Envelopes of others may overtake the subscription on the way to the bus. Once one arrives, it is active.
         let nothing = pb::Envelope { publisher: TAP.to_owned(), ..pb::Envelope::default() };
         let publication = Publication { subject, return_to: None, payload: nothing.encode_to_vec().into() };
-        bus.publish(publication).await.expect("it works");
+        bus.publish(publication).await.expect("the bus takes the envelope");
         timeout(PATIENCE, subscription.next()).await.expect("it comes back").expect("the bus is open");
         Self { server, subscription }
     }
@@ -106,7 +106,7 @@ impl EnvelopeTap {
         while records.len() < count {
             let event = timeout_at(deadline, self.subscription.next()).await;
             let event = event.unwrap_or_else(|_| panic!("{} of {count} records", records.len()));
-            records.extend(channel_records(event.expect("it works"), name));
+            records.extend(channel_records(event.expect("the bus is open"), name));
         }
         records
     }
@@ -118,8 +118,8 @@ impl EnvelopeTap {
             |envelope: &pb::Envelope| envelope.records.iter().filter(|record| record.channel == name).count();
         while envelopes.iter().map(of_channel).sum::<usize>() < count {
             let event = timeout(PATIENCE, self.subscription.next()).await.expect("an envelope in time");
-            let BusEvent::Message(message) = event.expect("it works") else { continue };
-            let envelope = pb::Envelope::decode(message.payload).expect("it works");
+            let BusEvent::Message(message) = event.expect("the bus is open") else { continue };
+            let envelope = pb::Envelope::decode(message.payload).expect("a valid envelope");
             envelopes.extend((!envelope.records.is_empty()).then_some(envelope));
         }
         envelopes
@@ -137,7 +137,7 @@ impl EnvelopeTap {
 
 fn channel_records(event: BusEvent, name: &str) -> Vec<pb::Record> {
     let BusEvent::Message(message) = event else { return Vec::new() };
-    let envelope = pb::Envelope::decode(message.payload).expect("it works");
+    let envelope = pb::Envelope::decode(message.payload).expect("a valid envelope");
     envelope.records.into_iter().filter(|record| record.channel == name).collect()
 }
 

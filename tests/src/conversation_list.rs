@@ -29,12 +29,12 @@ pub fn team() -> Recipient {
 pub async fn say(im: &Im, from: &str, to: &str, text: &str) {
     let message = Message::to(user(to)).text(text);
     let message = if from.is_empty() { message } else { message.from(from) };
-    im.send(message).await.expect("it works");
+    im.send(message).await.expect("the message is sent");
 }
 
 /// Sends a text to the channel `team`.
 pub async fn say_to_team(im: &Im, from: &str, text: &str) {
-    im.send(Message::to(channel("team")).from(from).text(text)).await.expect("it works");
+    im.send(Message::to(channel("team")).from(from).text(text)).await.expect("the message is sent");
 }
 
 /// Waits for a message with this text and returns its position.
@@ -63,7 +63,7 @@ pub fn row(name: &str, last: &str, unread: u32) -> (String, String, u32) {
 
 /// Requests the whole list from the back end.
 pub async fn whole(client: &TestClient) -> ConversationPage {
-    client.client().conversations(0, 0).await.expect("it works")
+    client.client().conversations(0, 0).await.expect("the list is answered")
 }
 
 /// A device that keeps a list of conversations.

@@ -56,7 +56,9 @@ impl DrainingServer {
     /// Panics if it does not exit within that time.
     pub async fn exited(self, within: Duration) {
         match self {
-            Self::Embedded(server) => timeout(within, server).await.expect("in time").expect("no panic"),
+            Self::Embedded(server) => {
+                timeout(within, server).await.expect("in time").expect("no thread panicked")
+            }
             Self::Process(mut server) => server.exited(within).await,
         }
     }

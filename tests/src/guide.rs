@@ -85,7 +85,7 @@ impl Demo {
             |event: &Event| matches!(event, Event::Reset { position, .. } if position.log.as_str() == name);
         while !client.next_events(1).await.iter().any(is_reset) {}
         wait_until("the server has joined the device", PATIENCE, async || {
-            self.im.channel(name).online().await.expect("it works") > 0
+            self.im.channel(name).online().await.expect("the route store answers") > 0
         })
         .await;
     }

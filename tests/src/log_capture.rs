@@ -35,7 +35,7 @@ impl LogCapture {
 
     /// Returns everything captured so far.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.written.0.lock().expect("nobody panicked")).into_owned()
+        String::from_utf8_lossy(&self.written.0.lock().expect("no thread panicked")).into_owned()
     }
 
     /// Returns the captured lines that contain `something`.
@@ -49,7 +49,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panicked").write(bytes)
+        self.0.lock().expect("no thread panicked").write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

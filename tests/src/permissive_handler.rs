@@ -31,12 +31,12 @@ pub struct PermissiveHandler {
 impl PermissiveHandler {
     /// Serves with this handler.
     pub async fn serve(&self, im: &Im) -> Service {
-        im.serve(self.clone()).await.expect("it works")
+        im.serve(self.clone()).await.expect("the service starts")
     }
 
     /// Returns how often a user came online, or went offline.
     pub fn count(&self, user: &str, online: bool) -> usize {
-        let events = self.events.lock().expect("no panic");
+        let events = self.events.lock().expect("no thread panicked");
         events.iter().filter(|(name, came)| name.as_str() == user && *came == online).count()
     }
 }
@@ -64,7 +64,7 @@ impl Handler for PermissiveHandler {
     }
 
     async fn presence(&self, event: PresenceEvent) {
-        self.events.lock().expect("no panic").push((event.user, event.online));
+        self.events.lock().expect("no thread panicked").push((event.user, event.online));
     }
 
     async fn may_watch(&self, _: UserId, users: Vec<UserId>) -> Vec<UserId> {
