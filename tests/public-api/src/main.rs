@@ -60,17 +60,19 @@ fn run_rustdoc(rustdoc: &Path) -> Result<ExitCode, Box<dyn Error>> {
 
 fn run(update: bool) -> Result<ExitCode, Box<dyn Error>> {
     let documents = document()?;
+    let lists = root().join("api");
+    fs::create_dir_all(&lists)?;
     let mut differs = false;
     for (name, file) in CRATES {
         let api = list(&documents.join(format!("{file}.json")))?;
-        let path = root().join("api").join(format!("{name}.txt"));
+        let path = lists.join(format!("{name}.txt"));
         let listed = fs::read_to_string(&path).unwrap_or_default();
         if api == listed {
             continue;
         }
         if update {
             fs::write(&path, &api)?;
-            println!("{} is up to date now", path.display());
+            println!("api/{name}.txt is up to date now");
         } else {
             differs = true;
             println!("The public API of {name} differs from api/{name}.txt:");
