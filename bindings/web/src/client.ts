@@ -8,7 +8,7 @@ import type { Question } from "./core/requests.js";
 import { Engine, SignedOutError, storeError, type Link, type TokenProvider } from "./engine.js";
 import { CloseCode, ImError } from "./errors.js";
 import type { ClientEvent, ConnectionState, ReceivedMessage } from "./events.js";
-import { isConversation, isDeviceId, keyOf, type Conversation, type MessageId, type Position } from "./ids.js";
+import { isConversation, isDeviceId, keyOf, type Conversation, type LogName, type MessageId, type Position } from "./ids.js";
 import { Terminal, type Content, type ContentKind, type Conversations, type Cursor, type Device, type Presence, type Push, type Readers, type Response, type Signal } from "./proto.js";
 import { TabLink, isShared, platformTabs, type MakeEngine, type TabsPlatform } from "./tabs.js";
 import { webSocket, type SocketFactory, type WebSocketClass } from "./socket.js";
@@ -171,6 +171,8 @@ export class Client {
   readonly #outcomes = new Map<number, Waiting>();
   /** Of sends that settled before their handle was there. */
   readonly #early = new Map<number, Outcome>();
+  /** What listeners have dealt with, not told yet. */
+  readonly #acks = new Map<LogName, Position>();
   readonly #stateListeners = new Set<() => void>();
   readonly #installation: bigint;
   #link!: Link;
@@ -420,6 +422,7 @@ export class Client {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopWaking();
+    this.#flushAcks();
     await this.#link.close(timeoutMs);
     await this.#store.close();
     const error = new ImError("closed", "the client was closed before the message was settled: it stays in the store, where there is one");
@@ -535,7 +538,15 @@ export class Client {
   #dealtWith(event: ClientEvent): void {
     if (this.#options.ack === "manual") return;
     const position = event.type === "message" ? event.message.position : event.type === "reset" && event.reason !== "left" ? event.position : undefined;
-    if (position) this.#link.ack(position);
+    if (!position) return;
+    // Many at a time are one acknowledgement for each log.
+    if (this.#acks.size === 0) queueMicrotask(() => this.#flushAcks());
+    this.#acks.set(position.log, position);
+  }
+
+  #flushAcks(): void {
+    for (const position of this.#acks.values()) this.#link.ack(position);
+    this.#acks.clear();
   }
 }
 

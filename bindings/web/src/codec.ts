@@ -48,6 +48,8 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
 /** Wire types of single values; strings, bytes, maps and messages have 2. */
 const WIRE: Readonly<Record<string, number>> = { o: 0, u: 0, i: 0, z: 0, n: 0, l: 0, g: 0, f: 1 };
 const MAX_DEPTH = 100;
+/** Shorter texts are read without the platform's decoder, which takes longer to begin. */
+const SHORT = 40;
 
 const schemas = new Map<string, Schema>();
 
@@ -235,6 +237,8 @@ export function encodeFrame(frame: Init<Messages["Frame"]>): Uint8Array {
 }
 
 class Reader {
+  #view: DataView | undefined;
+
   constructor(readonly bytes: Uint8Array, public at: number, readonly end: number) {}
 
   fail(what: string): never {
@@ -287,6 +291,15 @@ class Reader {
 
   string(): string {
     const { at, end } = this.view();
+    if (end - at < SHORT) {
+      let ascii = "";
+      for (let index = at; index < end; index++) {
+        const byte = this.bytes[index] as number;
+        if (byte > 127) break;
+        ascii += String.fromCharCode(byte);
+      }
+      if (ascii.length === end - at) return ascii;
+    }
     try {
       return textDecoder.decode(this.bytes.subarray(at, end));
     } catch {
@@ -303,8 +316,8 @@ class Reader {
         return this.bytes.slice(at, end);
       }
       case "f": {
-        const start = this.take(8);
-        return new DataView(this.bytes.buffer, this.bytes.byteOffset + start, 8).getBigUint64(0, true);
+        this.#view ??= new DataView(this.bytes.buffer, this.bytes.byteOffset);
+        return this.#view.getBigUint64(this.take(8), true);
       }
       default:
         return convert(type, this.varint());
