@@ -24,7 +24,7 @@ const BATCH: usize = 1024;
 /// How many devices that have become members may sync in a second.
 const SYNCS_PER_SECOND: usize = 2000;
 
-/// MemberStore was not read, not changed, or not told to all devices.
+/// Membership was not read, not changed, or not told to all devices.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {

@@ -1,4 +1,4 @@
-//! Counters of rooms: what many devices add within a moment goes out as one message.
+//! Counters of rooms: additions within a moment go out as one message.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -42,7 +42,7 @@ pub enum CountError {
 }
 
 impl Counts {
-    /// True: it is the first of its window.
+    /// Returns `true` if the addition is the first of its window.
     fn add(&self, key: (ChannelId, String), add: u64) -> Result<bool, CountError> {
         let mut running = self.running();
         let full = running.len() >= MAX_COUNTERS;

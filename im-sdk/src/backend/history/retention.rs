@@ -115,7 +115,7 @@ impl fmt::Debug for Retention {
 #[error("the back end has no message store: set ImBuilder::message_store")]
 pub struct NoMessageStore;
 
-/// Deletes what is older than the rules say. ChangeOrigin by [`Im::retention`].
+/// Deletes what is older than the rules say. Made by [`Im::retention`].
 #[derive(Debug)]
 #[must_use = "nothing is deleted until it is started, or run once"]
 pub struct Cleaner {

@@ -1,4 +1,4 @@
-//! HOT PATH 1 for channels: one append, one envelope per server that holds members, whatever their number.
+//! Sends to channels, **hot path 1** for channels: one append, and one record per server that holds members, whatever their number.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     proto::pb,
 };
 
-/// Servers that were handed a record, and what becomes of it.
+/// Servers that were handed a record, with its deliveries.
 pub(in crate::backend) type Dispatched = Vec<(ServerId, Delivery)>;
 
 /// The servers that were handed what is in a channel's log.

@@ -1,4 +1,4 @@
-//! What is kept nowhere, and is sent once all the same.
+//! Deduplicates messages that are not logged.
 
 use crate::backend::SendError;
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Im {
-    /// Under which id a live message was sent before, with the same number or key. To be asked when nothing but handing it to the
-    /// servers is left to do: who asks again would be told that it was sent.
+    /// Returns the id under which a transient message was sent before with the same number or key. Call it last, before the message is
+    /// handed to the servers: a second call reports the message as sent.
     pub(in crate::backend) async fn sent_before(
         &self,
         log: LogId,

@@ -1,4 +1,4 @@
-//! From users to their connected devices, and what the servers make of what is meant for these.
+//! Locates users' connected devices, hands records for them to their servers, and collects the servers' answers.
 
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ pub(in crate::backend) struct Located {
     pub(in crate::backend) connection: ConnectionId,
 }
 
-/// Connections that live, by their servers: each server once.
+/// Live connections grouped by server, each server once.
 pub(in crate::backend) type ByServer = Vec<(ServerId, Vec<Located>)>;
 
 /// Connections of a server that a record is on its way to.
@@ -46,7 +46,7 @@ pub(in crate::backend) enum Freshness {
     BehindAppend,
 }
 
-/// What became of what was meant for one connection.
+/// How far a record got with one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Reach {
     Reached,
@@ -59,7 +59,7 @@ pub(in crate::backend) enum Reach {
 }
 
 impl Reach {
-    /// What was to be done is not done, as far as anybody knows, though the connection may be there.
+    /// Returns `true` if the record is not known to have taken effect, although the connection may exist.
     pub(in crate::backend) fn is_unconfirmed(self) -> bool {
         matches!(self, Self::Deaf | Self::Unknown)
     }
@@ -175,7 +175,7 @@ impl Im {
         reached
     }
 
-    /// A live server that misses a connection says so for good: its route leads nowhere.
+    /// Removes the routes of connections that a live server does not have: they lead nowhere.
     fn sweep_missed(&self, server: &ServerId, outcome: &Outcome, reaches: &[(Located, Reach)]) {
         if !matches!(outcome, Outcome::Done { missed, .. } if !missed.is_empty()) {
             return;
@@ -184,7 +184,7 @@ impl Im {
         self.sweep(gone.map(|(located, _)| (server.clone(), located.clone())).collect());
     }
 
-    /// Sweeps what the servers miss when they have answered, for a send that does not wait for that.
+    /// Removes stale routes once the servers have answered, for a send that does not wait for that.
     pub(super) fn sweep_beside(&self, dispatched: Vec<Dispatched>) {
         if dispatched.is_empty() {
             return;
@@ -200,7 +200,7 @@ impl Im {
         });
     }
 
-    /// Removes routes that lead nowhere, beside the send that met them.
+    /// Removes routes that lead nowhere, in a task of its own.
     fn sweep(&self, stale: Vec<(ServerId, Located)>) {
         if stale.is_empty() {
             return;
@@ -224,7 +224,7 @@ async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
     presence::tell_offline(cluster, gone).await;
 }
 
-/// Neighbours with the same effect together; a user's devices are neighbours.
+/// Groups neighbours with the same effect. The devices of a user are neighbours.
 fn by_effect(
     located: Vec<Located>,
     effect: impl Fn(&UserId) -> pb::record::Effect,
@@ -246,7 +246,7 @@ fn by_effect(
     groups
 }
 
-/// A user's devices stay neighbours, as far as they are on one server.
+/// Groups connections by server. The devices of a user stay neighbours as far as they are on one server.
 fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
     if located.len() > 1 {
         located.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -261,7 +261,7 @@ fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
     groups
 }
 
-/// Into parts that are not too large for a record.
+/// Splits connections into parts that fit into a record.
 fn split(mut located: Vec<Located>) -> impl Iterator<Item = Vec<Located>> {
     std::iter::from_fn(move || {
         let rest = located.split_off(located.len().min(MAX_CONNECTIONS));

@@ -1,4 +1,4 @@
-//! Into the logs: a message to a user is appended to that user's inbox and to its sender's.
+//! Appends to inboxes: a message to a user goes into that user's inbox and into its sender's.
 //!
 //! An append that may be retried begins with the sender's inbox (without a sender, with that of the recipient whose id is the
 //! lowest): it decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
@@ -17,7 +17,7 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// Where a message is.
+/// The places of a message in the logs.
 #[derive(Debug)]
 pub(in crate::backend) struct Logged {
     pub(in crate::backend) message_id: MessageId,

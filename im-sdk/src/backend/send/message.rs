@@ -53,7 +53,7 @@ impl From<Priority> for pb::Priority {
     }
 }
 
-/// Whom a message is for. ChangeOrigin by [`user`], [`users`] and [`channel`].
+/// Whom a message is for. Made by [`user`], [`users`] and [`channel`].
 #[derive(Clone, Debug)]
 pub struct Target(To);
 

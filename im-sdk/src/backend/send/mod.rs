@@ -1,4 +1,7 @@
-//! HOT PATH 1: append -> locate -> group by server -> encode once -> publish.
+//! Sends to users, **hot path 1**: append -> locate -> group by server -> encode once -> publish.
+//!
+//! [`log`] appends to inboxes, [`dispatch`] locates devices and hands records to servers, [`publisher`] carries them there, and
+//! [`channel`] does the same for channels, with one record per server.
 
 pub(super) mod acks;
 pub(super) mod amend;
@@ -36,10 +39,10 @@ use crate::{
     proto::{limits::MAX_FRAME_BYTES, pb},
 };
 
-/// What an entry takes more as part of a page of history than alone. What is logged must fit into such a page too.
+/// The bytes that an entry takes beyond its own as part of a page of history. A logged message must fit into such a page too.
 pub(super) const HISTORY_OVERHEAD: usize = 64;
 
-/// So few users are found by looking at all of them.
+/// The number of users up to which a linear search is used.
 const FEW: usize = 8;
 
 impl Im {
@@ -53,8 +56,8 @@ impl Im {
         self.send_prepared(prepared, None).await
     }
 
-    /// The same for a device's publish, which has a number that makes it one effect. It does not wait for what the servers
-    /// say: the receipt tells of the logs alone. What one device publishes is handed to the servers in its order.
+    /// Sends a device's publish, whose number makes it one effect. It does not wait for the servers' answers: the receipt covers the
+    /// logs alone. The publishes of one device are handed to the servers in its order.
     ///
     /// The publishing user is the writer of what is appended: it has a share of each log, whoever the message says it is from.
     pub(super) async fn send_once(
@@ -68,7 +71,7 @@ impl Im {
         self.send_prepared(prepared, Some(once)).await
     }
 
-    /// Boxed: it goes through all steps, and a future that holds it is copied when it is made.
+    /// Validates a message. The result is boxed because every step's future would copy it.
     fn prepare(&self, message: Message) -> Result<Box<Prepared>, SendError> {
         let config = &self.inner.config;
         let message = message.or_durability(config.default_durability);
@@ -177,7 +180,8 @@ impl Im {
         Ok(receipt.delivered(prepared.users, reached))
     }
 
-    /// The message is safe: what fails from here on delays it until the device's next sync. `None`: nobody could be located.
+    /// Pushes a logged message. The message is safe: a failure delays it until the device's next sync. Returns `None` if nobody could
+    /// be located.
     async fn push_logged(&self, logged: &Logged, waits: bool) -> Option<Vec<(Located, Reach)>> {
         let dispatched = match self.dispatch_logged(logged).await {
             Ok(dispatched) => dispatched,

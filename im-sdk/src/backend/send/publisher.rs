@@ -1,5 +1,5 @@
-//! Envelopes to servers: records that are ready for one server at the same time travel together, and each learns what
-//! became of it.
+//! Publishes records to servers. Records that are ready for one server at the same time travel in one envelope, and each gets its
+//! own outcome.
 
 mod link;
 mod record;
@@ -39,7 +39,7 @@ const LAST_NUMBER_INTERVAL: Duration = Duration::from_secs(1);
 /// No server has this id: theirs end with what is new at every boot.
 const NOBODY: &str = "nobody";
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Outcome {
     /// The server did it for all but these connections, which are gone.
@@ -77,7 +77,7 @@ impl Future for Delivery {
     }
 }
 
-/// Those who wait for an envelope's answer, one for each record.
+/// The waiters of an envelope, one for each record.
 type InFlight = Vec<Option<Waiter>>;
 
 /// See the module's description.

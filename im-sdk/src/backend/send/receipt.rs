@@ -1,4 +1,4 @@
-//! What a send came to.
+//! The results of a send.
 //!
 //! A ladder: **accepted** (the message is in the recipients' logs, or the send is an error), **pushed** (a device's server has
 //! queued it for the device), **acked** (the device's application has dealt with it; [`Im::wait_acked`](crate::backend::Im::wait_acked) waits for that).
@@ -25,7 +25,7 @@ impl UserDevice {
     }
 }
 
-/// What a send to a channel came to.
+/// The result of a send to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -42,12 +42,12 @@ pub struct ChannelReceipt {
     pub connections: u64,
     /// For how many it was left out, because of its [`Priority`](crate::backend::Priority).
     pub shed: u64,
-    /// True: which servers hold members could not be read, or not read again behind the append. The message is in the
+    /// Whether the servers that hold members could not be read, or not again behind the append. The message is in the
     /// channel's log. Members on servers that are not named here may be connected, and get it with their next sync.
     pub unlocated: bool,
 }
 
-/// What a send came to, per device and user. Every recipient is in at least one of the lists; of a channel's members none
+/// The result of a send, per device and user. Every recipient is in at least one of the lists; of a channel's members none
 /// is, see [`Receipt::channel`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -76,7 +76,7 @@ pub struct Receipt {
     pub unlocated: Vec<UserId>,
 }
 
-/// So few users are found by looking at all of them.
+/// The number of users up to which a linear search is used.
 const FEW: usize = 8;
 
 impl Receipt {
@@ -123,7 +123,7 @@ impl Receipt {
         self.channel.as_ref().map_or(0, |channel| channel.shed)
     }
 
-    /// True when at least one device of the user has it queued.
+    /// Returns `true` if at least one device of the user has the message queued.
     pub fn reached(&self, user: &UserId) -> bool {
         self.pushed.iter().any(|pushed| pushed.user == *user)
     }

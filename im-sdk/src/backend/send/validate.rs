@@ -1,4 +1,4 @@
-//! Whether a content is one that devices can be given.
+//! Validates contents before devices are given them.
 
 use crate::{
     content::is_empty,
@@ -66,7 +66,7 @@ impl From<InvalidId> for InvalidContent {
     }
 }
 
-/// Checks everything but the size, for which the frame has a limit.
+/// Checks everything but the size, which is limited by the frame.
 pub(in crate::backend) fn check(content: &pb::Content) -> Result<(), InvalidContent> {
     match &content.body {
         Some(Body::Change(change)) => {

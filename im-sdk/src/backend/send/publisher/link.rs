@@ -1,4 +1,4 @@
-//! What waits to be published to one server.
+//! The bounded queue of records for one server.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Somebody who wants to know what became of a record, for so long.
+/// Receives the outcome of a record, until a deadline.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) done: oneshot::Sender<Outcome>,
@@ -114,7 +114,7 @@ impl Link {
         Ok(())
     }
 
-    /// Waits for records. False: there will be none any more.
+    /// Waits for records. Returns `false` if the link is closed and empty.
     pub(super) async fn ready(&self) -> bool {
         loop {
             {
