@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use divan::{Bencher, black_box};
 use im_sdk::{
     HistoryQuery, HistoryRange,
-    backend::{Durability, Im, ImConfig, MemoryMessageStore, Message, Search, user, users},
+    backend::{Durability, Im, MemoryMessageStore, Message, Search, user, users},
     cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
     id::UserId,
@@ -43,9 +43,8 @@ async fn fill() -> Im {
     let log = Arc::new(MemoryLog::new(bounds));
     let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
     let store = Arc::new(MemoryMessageStore::new());
-    let mut config = ImConfig::default();
-    config.message_store = Some(store);
-    let im = Im::start(cluster, config).await.expect("a back end");
+    let config = Im::builder().message_store(store);
+    let im = config.start(cluster).await.expect("a back end");
     for number in 0..MESSAGES {
         let customer = format!("customer-{}", number % CONVERSATIONS);
         let text = format!("order {number}: when does it come?");
@@ -121,11 +120,9 @@ fn search(bencher: Bencher<'_, '_>) {
         let runtime = Runtime::new().expect("a runtime");
         let im = runtime.block_on(async {
             let store = Arc::new(MemoryMessageStore::new());
-            let mut config = ImConfig::default();
-            config.message_store = Some(store.clone());
-            config.default_durability = Durability::Archived;
-            let im = Im::start(Cluster::embedded(), config).await.expect("a back end");
-            let archiver = im.archiver(store).expect("an archive").start();
+            let config = Im::builder().message_store(store.clone()).default_durability(Durability::Archived);
+            let im = config.start(Cluster::embedded()).await.expect("a back end");
+            let archiver = im.start_archiver(store).expect("an archive");
             for number in 0..MESSAGES {
                 let text = format!("order {number}: when does it come?");
                 let from = format!("customer-{}", number % CONVERSATIONS);

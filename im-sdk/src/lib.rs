@@ -54,7 +54,7 @@
 //! | `client` | `client`; `sqlite` for a store in a file | devices: one connection, kept alive over every change of network |
 //! | `cluster` | `cluster` | connections between processes: routes, bus and logs, on Redis and NATS or in process |
 //! | `token` | `cluster` | tokens that backends mint and servers verify |
-//! | `backend::store` | `backend`; `postgres` for PostgreSQL, `sql` for SQLite too | messages in your database |
+//! | `backend::message_store` | `backend`; `postgres` for PostgreSQL, `sql` for SQLite too | messages in your database |
 //! | [`content`], [`timeline`] | always | the kinds of messages; changes to them |
 //! | [`id`], `proto` | always | ids, and the wire protocol |
 //!

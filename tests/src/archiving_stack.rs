@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use im_sdk::{
-    backend::{
-        ArchiverHandle, Durability, Im, ImConfig, MemoryMessageStore, MessageStore, Service, SqlMessageStore,
-    },
+    backend::{Archiver, Durability, Im, MemoryMessageStore, MessageStore, Service, SqlMessageStore},
     cluster::{ArchiveConfig, LogBounds, LogId},
 };
 use tempfile::TempDir;
@@ -30,7 +28,7 @@ pub struct ArchivingStack {
     /// The store that the archiver writes to.
     pub store: Arc<dyn MessageStore>,
     /// Copies messages from the archive queue to the store.
-    pub archiver: ArchiverHandle,
+    pub archiver: Archiver,
     _service: Service,
     _folder: Option<TempDir>,
 }
@@ -51,11 +49,9 @@ impl ArchivingStack {
 
     async fn start_with(setup: Setup, store: Arc<dyn MessageStore>, folder: Option<TempDir>) -> Self {
         let stack = Stack::start_with_logs(setup, 1, bounded_logs(MIN_LOG_ENTRIES)).await;
-        let mut config = ImConfig::default();
-        config.message_store = Some(store.clone());
-        config.default_durability = Durability::Archived;
+        let config = Im::builder().message_store(store.clone()).default_durability(Durability::Archived);
         let im = stack.backend_with(config).await;
-        let archiver = im.archiver(store.clone()).expect("an archive").start();
+        let archiver = im.start_archiver(store.clone()).expect("an archive");
         let service = serve(&im).await;
         Self { stack, im, store, archiver, _service: service, _folder: folder }
     }

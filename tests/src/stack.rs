@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use im_sdk::{
-    backend::{Im, ImConfig, SigningKey, TokenMinter},
+    backend::{Im, ImBuilder, SigningKey, TokenMinter},
     client::{Client, ClientConfig, TokenProvider, Trust},
     cluster::{
         ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchiveQueue, MemoryBus,
@@ -311,16 +311,16 @@ impl Stack {
 
     /// Starts a back end, in a clustered deployment with connections of its own.
     pub async fn backend(&self) -> Im {
-        self.backend_with(ImConfig::default()).await
+        self.backend_with(Im::builder()).await
     }
 
     /// Starts a back end with these settings.
-    pub async fn backend_with(&self, settings: ImConfig) -> Im {
+    pub async fn backend_with(&self, settings: ImBuilder) -> Im {
         let cluster = match &self.services {
             None => self.cluster.clone(),
             Some(services) => Cluster::connect(config(services, self.logs)).await.expect("Redis and NATS"),
         };
-        Im::start(cluster, settings).await.expect("the back end starts")
+        settings.start(cluster).await.expect("the back end starts")
     }
 
     /// Waits until a server has registered itself, and returns its id.

@@ -28,8 +28,8 @@ use clap::Parser;
 use im_sdk::{
     HistoryRange, Recipient,
     backend::{
-        Acceptance, Durability, Handler, HistoryEntry, Im, ImConfig, Incoming, LoggedMessage, Message, Reach,
-        ReachRights, Refusal, SendError, SqlMessageStore, user,
+        Acceptance, Handler, Im, Incoming, LoggedMessage, LoggedPublish, Message, Reach, ReachRights,
+        Refusal, SendError, SqlMessageStore, user,
     },
     cluster::{Cluster, LogId, MemberTables, MembersError},
     id::{ChannelId, MessageId, UserId},
@@ -102,12 +102,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The back end. Messages are archived: history reaches back for ever, and a message is found by its id.
     let store = format!("sqlite:{}", data("messages.db").display());
     let store = Arc::new(SqlMessageStore::connect(&store).await?);
-    let mut config = ImConfig::default();
-    config.default_durability = Durability::Archived;
-    config.message_store = Some(store.clone());
-    config.system_user = Some("shop".parse()?); // so that the shop's own messages stand in a conversation, and count
-    let im = Im::start(cluster, config).await?;
-    let archiver = im.archiver(store)?.start();
+    // The shop's own messages stand in a conversation, and count as unread.
+    let im = Im::builder().archive_to(store).system_user("shop").start(cluster).await?;
 
     let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
     let shop = Arc::new(Shop { im: im.clone(), tables, minter, arguments });
@@ -121,7 +117,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     server.shutdown().await;
     service.shutdown().await;
     pushes.abort();
-    archiver.shutdown().await;
     im.shutdown().await;
     Ok(())
 }
@@ -243,7 +238,7 @@ async fn history(Caller(shop, me): Caller, Query(page): Query<Page>) -> Result<J
     };
     let range = page.before.map_or(HistoryRange::Newest, HistoryRange::Before);
     let page = shop.im.history(&me, conversation, range, 50).await?;
-    let json = |of: &HistoryEntry| json!({ "id": of.message_id, "from": of.from, "content": of.content });
+    let json = |of: &LoggedMessage| json!({ "id": of.message_id, "from": of.from, "content": of.content });
     let messages: Vec<Value> = page.entries.iter().map(json).collect();
     let next = page.next.and_then(|next| if let HistoryRange::Before(seq) = next { Some(seq) } else { None });
     Ok(Json(json!({ "messages": messages, "next": next })))
@@ -285,7 +280,7 @@ impl Handler for Rules {
     }
 
     /// Queues notifications for the recipients of a message, which is in their logs now.
-    async fn logged(&self, message: LoggedMessage) {
+    async fn logged(&self, message: LoggedPublish) {
         let is_new = message.content.as_change().is_none(); // an edit or a reaction notifies nobody
         for (log, _) in message.places.iter().filter(|_| is_new) {
             let (insert, to) = match log {

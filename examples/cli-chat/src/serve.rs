@@ -6,8 +6,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use im_sdk::{
     backend::{
-        Acceptance, ArchiverHandle, Durability, Handler, Im, ImConfig, Incoming, Message, Reach, ReachRights,
-        Refusal, Service, SqlMessageStore,
+        Acceptance, Handler, Im, Incoming, Message, Reach, ReachRights, Refusal, Service, SqlMessageStore,
     },
     cluster::{Cluster, LoginPolicy},
     content::{Body, Notice},
@@ -55,26 +54,20 @@ pub(crate) async fn run(data: &Path, listen: SocketAddr) -> Result<(), Failure> 
 /// The back end.
 struct BackEnd {
     im: Im,
-    archiver: ArchiverHandle,
     service: Service,
 }
 
 impl BackEnd {
     async fn start(cluster: Cluster, messages: &Path) -> Result<Self, Failure> {
         let store = Arc::new(SqlMessageStore::connect(&format!("sqlite:{}", messages.display())).await?);
-        let mut config = ImConfig::default();
         // All messages are archived, so that they can be searched.
-        config.default_durability = Durability::Archived;
-        config.message_store = Some(store.clone());
-        let im = Im::start(cluster, config).await?;
-        let archiver = im.archiver(store)?.start();
+        let im = Im::builder().archive_to(store).start(cluster).await?;
         let service = im.serve(Rules { im: im.clone() }).await?;
-        Ok(Self { im, archiver, service })
+        Ok(Self { im, service })
     }
 
     async fn shutdown(self) {
         self.service.shutdown().await;
-        self.archiver.shutdown().await;
         self.im.shutdown().await;
     }
 }

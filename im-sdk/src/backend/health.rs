@@ -10,10 +10,11 @@ use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::im::Im;
 use crate::{
+    backend::im::Im,
     cluster::{BusEvent, Publication},
     id::ServerId,
+    log_throttle::throttled,
     proto::pb,
 };
 
@@ -47,7 +48,7 @@ pub struct Health {
 pub struct ServingBackEnd {
     /// Its id, new at each start.
     pub id: String,
-    /// Its [`ImConfig::service_name`](super::ImConfig::service_name).
+    /// Its [`ImBuilder::service_name`](super::ImBuilder::service_name).
     pub service: String,
 }
 
@@ -77,6 +78,14 @@ impl BackEnds {
         let mut heard = self.lock();
         heard.retain(|_, heard| now.saturating_duration_since(heard.last) < GONE_AFTER);
         if heard.len() >= MAX_BACK_ENDS && !heard.contains_key(&id) {
+            drop(heard);
+            throttled!(
+                warn,
+                %id,
+                %service,
+                limit = MAX_BACK_ENDS,
+                "too many back ends serve under this prefix: Im::health does not list all of them"
+            );
             return false;
         }
         heard.insert(id, Heard { service, last: now }).is_none()
@@ -104,7 +113,7 @@ impl BackEnds {
 
 impl Im {
     /// Asks Redis and NATS, and tells which servers and back ends there are: for a readiness probe, and for people who look for what
-    /// is missing. It takes as long as [`ImConfig::send_timeout`](super::ImConfig::send_timeout) at most.
+    /// is missing. It takes as long as [`ImBuilder::send_timeout`](super::ImBuilder::send_timeout) at most.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -202,14 +211,14 @@ impl BackEnds {
                 other = %service,
                 %id,
                 "another service answers what devices publish here as well, so each publish goes to either handler: if that is \
-                 not meant, give one of them a ClusterConfig::prefix of its own; if it is, give both one ImConfig::service_name"
+                 not meant, give one of them a ClusterConfig::prefix of its own; if it is, give both one ImBuilder::service_name"
             );
         }
         is_new && is_other
     }
 }
 
-/// The name of this program, as [`ImConfig::service_name`](super::ImConfig::service_name) has it unless set.
+/// The name of this program, as [`ImBuilder::service_name`](super::ImBuilder::service_name) has it unless set.
 pub(super) fn program_name() -> String {
     let program = std::env::current_exe().ok();
     let stem = program.as_deref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy());
@@ -219,14 +228,11 @@ pub(super) fn program_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        backend::{ImConfig, Incoming},
-        cluster::Cluster,
-    };
+    use crate::{backend::Incoming, cluster::Cluster};
 
     async fn back_end(cluster: &Cluster, service: &str) -> Im {
-        let config = ImConfig { service_name: service.to_owned(), ..ImConfig::default() };
-        Im::start(cluster.clone(), config).await.unwrap()
+        let config = Im::builder().service_name(service.to_owned());
+        config.start(cluster.clone()).await.unwrap()
     }
 
     #[tokio::test]

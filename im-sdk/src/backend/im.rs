@@ -12,90 +12,25 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{
-    acks::AckWatch,
-    amend::MAX_FINISHING,
-    budget::{Budgets, UserBudgets},
-    change::ChangePolicy,
-    counts::Counts,
-    directory::Directory,
-    health::{BackEnds, program_name},
-    history::KnownMarks,
-    ids::Ids,
-    message::Durability,
-    publisher::Publisher,
-    search::Searches,
-    service::Contacts,
-    store::MessageStore,
-};
 use crate::{
-    cluster::{BusError, Cluster, ClusterConfig, ConnectError, RoutesError},
-    id::UserId,
+    backend::{
+        builder::{Config, ImBuilder, StartError},
+        channels::room_counters::Counts,
+        health::BackEnds,
+        history::{KnownMarks, archiver::Archiver, search::Searches},
+        message_store::MessageStore,
+        send::{
+            acks::AckWatch,
+            amend::MAX_FINISHING,
+            message_ids::{Ids, unix_ms},
+            publisher::Publisher,
+            server_directory::Directory,
+        },
+        service::{Contacts, budget::Budgets},
+    },
+    cluster::{Cluster, ClusterConfig},
     log_throttle::throttled,
 };
-
-/// How long a back end waits for things, with defaults.
-///
-/// ```
-/// use im_sdk::backend::ImConfig;
-/// use std::time::Duration;
-/// let mut config = ImConfig::default();
-/// config.send_timeout = Duration::from_secs(2);
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ImConfig {
-    /// How long a send waits for the servers' answers. Default 5 s.
-    pub send_timeout: Duration,
-    /// How often the back end asks which servers live. Default 1 s.
-    pub directory_refresh: Duration,
-    /// How long this process's node number stays its own after it was last renewed; renewed at a third of it.
-    /// Default 30 s.
-    pub node_lease: Duration,
-    /// How many publishes of devices are handled at once; further ones wait on the bus. Default 1024.
-    pub handler_concurrency: usize,
-    /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
-    /// [`Durability::Logged`].
-    pub default_durability: Durability,
-    /// Where history goes on that the logs do not reach back to, and what is searched. Default `None`: history ends there, and
-    /// nothing can be searched.
-    pub message_store: Option<Arc<dyn MessageStore>>,
-    /// What devices may do to messages that were sent.
-    pub changes: ChangePolicy,
-    /// How long a method of the [`Handler`](super::Handler) may take. Then it is dropped, the device is told to try again
-    /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
-    /// database that does not answer, would else take one place of `handler_concurrency` after the other. Default 10 s, as long
-    /// as servers wait for what becomes of a publish (`server.publish_timeout_ms`): later nobody hears the answer.
-    pub handler_timeout: Duration,
-    /// How much the devices of one user may have this back end do. On by default.
-    pub user_budgets: UserBudgets,
-    /// The name of the service whose handler this is. Back ends that serve under one prefix share what devices publish, so they
-    /// should be one service: the log warns where another name serves, and [`Im::health`] lists them. Default: the program's name.
-    pub service_name: String,
-    /// The sender of what the back end sends to users without a sender, so that a welcome stands in a conversation, in the
-    /// list, and counts as unread. It is a user id like any other, which nobody has to log in with; its inbox gets no
-    /// copies of what is sent like that. What users answer is published to it. Default `None`: such a message belongs to no
-    /// conversation.
-    pub system_user: Option<UserId>,
-}
-
-impl Default for ImConfig {
-    fn default() -> Self {
-        Self {
-            send_timeout: Duration::from_secs(5),
-            directory_refresh: Duration::from_secs(1),
-            node_lease: Duration::from_secs(30),
-            handler_concurrency: 1024,
-            default_durability: Durability::default(),
-            message_store: None,
-            changes: ChangePolicy::default(),
-            handler_timeout: Duration::from_secs(10),
-            user_budgets: UserBudgets::default(),
-            service_name: program_name(),
-            system_user: None,
-        }
-    }
-}
 
 /// For how long the route store may fail to answer before devices' requests are left to other back ends, which may reach it:
 /// longer than a failover within Redis takes, shorter than devices wait.
@@ -103,51 +38,6 @@ const STORES_LOST: Duration = Duration::from_secs(3);
 
 /// For how long no server may live before the log says so: as long as one takes to start.
 const WITHOUT_SERVERS: Duration = Duration::from_secs(10);
-
-/// Tasks that run more often than this do nothing else.
-const MIN_INTERVAL: Duration = Duration::from_millis(10);
-
-impl ImConfig {
-    fn check(&self) -> Result<(), StartError> {
-        if self.directory_refresh < MIN_INTERVAL {
-            return Err(StartError::Config("directory_refresh must be at least 10 ms"));
-        }
-        if self.node_lease < MIN_INTERVAL * 3 {
-            return Err(StartError::Config("node_lease must be at least 30 ms"));
-        }
-        if !(1..=Semaphore::MAX_PERMITS).contains(&self.handler_concurrency) {
-            return Err(StartError::Config("handler_concurrency must be at least 1"));
-        }
-        if self.handler_timeout < MIN_INTERVAL {
-            return Err(StartError::Config("handler_timeout must be at least 10 ms"));
-        }
-        Ok(())
-    }
-}
-
-/// A back end did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A setting makes no sense.
-    #[error("the back end's configuration is not valid: {0}")]
-    Config(&'static str),
-    /// Redis or NATS could not be reached.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The route store did not answer.
-    #[error(transparent)]
-    Routes(#[from] RoutesError),
-    /// The bus did not take the subscriptions.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-    /// As many processes issue message ids as there are node numbers.
-    #[error(
-        "all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out",
-        crate::id::NodeId::COUNT
-    )]
-    NoNode,
-}
 
 /// The back end's half of the SDK. Cloning is cheap and shares everything; the last clone that is dropped ends its
 /// tasks.
@@ -159,7 +49,9 @@ pub struct Im {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) cluster: Cluster,
-    pub(super) config: ImConfig,
+    pub(super) config: Config,
+    /// The archiver that [`ImBuilder::archive_to`] has started.
+    pub(super) archiver: Option<Archiver>,
     pub(super) ids: Arc<Ids>,
     pub(super) directory: Arc<Directory>,
     pub(super) publisher: Arc<Publisher>,
@@ -181,35 +73,59 @@ pub(super) struct Inner {
 }
 
 impl Im {
-    /// Connects to Redis and NATS.
+    /// Returns a builder for a back end with settings of its own.
+    pub fn builder() -> ImBuilder {
+        ImBuilder::default()
+    }
+
+    /// Connects to Redis and NATS, with the default settings. [`Im::builder`] has others.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{backend::Im, cluster::ClusterConfig};
+    ///
+    /// let im = Im::connect(ClusterConfig::new(["redis://127.0.0.1:6379"], ["nats://127.0.0.1:4222"])).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn connect(config: ClusterConfig) -> Result<Self, StartError> {
-        Self::with_cluster(Cluster::connect(config).await?).await
+        Self::builder().connect(config).await
     }
 
-    /// Starts on a cluster, for example [`Cluster::embedded`].
+    /// Starts on a cluster that exists already, such as [`Cluster::embedded`], with the default settings. [`Im::builder`] has others.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn with_cluster(cluster: Cluster) -> Result<Self, StartError> {
-        Self::start(cluster, ImConfig::default()).await
+        Self::builder().start(cluster).await
     }
 
-    /// Starts on a cluster with settings of your own.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn start(cluster: Cluster, config: ImConfig) -> Result<Self, StartError> {
-        config.check()?;
-        if config.default_durability == Durability::Archived && cluster.archive().is_none() {
-            return Err(StartError::Config("default_durability is Archived, but the cluster has no archive"));
-        }
+    pub(super) async fn start(
+        cluster: Cluster,
+        config: Config,
+        archive_to: Option<Arc<dyn MessageStore>>,
+    ) -> Result<Self, StartError> {
         let name = format!("be-{:016x}", rand::rng().random::<u64>());
         let ids = Ids::lease(&cluster, &name, config.node_lease).await?.ok_or(StartError::NoNode)?;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let archiver = match archive_to {
+            Some(store) => Some(Archiver::start(&cluster, store, &tasks, &stop)?),
+            None => None,
+        };
         let inner = Inner {
             ids: Arc::new(ids),
             directory: Arc::new(Directory::new(cluster.clone())),
@@ -223,6 +139,7 @@ impl Im {
             finishing: Arc::new(Semaphore::new(MAX_FINISHING)),
             acks: Arc::new(AckWatch::new(cluster.clone(), tasks.clone(), stop.clone())),
             counts: Arc::default(),
+            archiver,
             cluster,
             config,
             tasks,
@@ -234,13 +151,18 @@ impl Im {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The cluster that it runs on.
+    /// Returns the cluster that the back end runs on.
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
     }
 
-    /// Gives the node number back and ends this process's tasks, within [`ImConfig::send_timeout`]. Sends that are under
-    /// way end as unconfirmed.
+    /// Returns the cluster's time, or this machine's where the cluster's is not known at the moment.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.inner.cluster.clock().now_ms().unwrap_or_else(unix_ms)
+    }
+
+    /// Gives the node number back and ends this process's tasks, archivers after the batch that they are at, within
+    /// [`ImBuilder::send_timeout`]. Sends that are under way end as unconfirmed.
     pub async fn shutdown(self) {
         self.inner.stop.cancel();
         self.inner.publisher.close();
@@ -283,7 +205,7 @@ async fn upkeep(
     directory: Arc<Directory>,
     publisher: Arc<Publisher>,
     stores: watch::Sender<bool>,
-    config: ImConfig,
+    config: Config,
     stop: CancellationToken,
 ) {
     let mut answered = Instant::now();
@@ -429,18 +351,17 @@ mod tests {
 
     #[tokio::test]
     async fn settings_that_make_no_sense_are_refused() {
-        let wrong: [fn(&mut ImConfig); 5] = [
-            |config| config.directory_refresh = Duration::ZERO,
-            |config| config.node_lease = Duration::ZERO,
-            |config| config.handler_concurrency = 0,
-            |config| config.handler_concurrency = usize::MAX,
-            |config| config.handler_timeout = Duration::ZERO,
+        let wrong: [fn(ImBuilder) -> ImBuilder; 6] = [
+            |im| im.directory_refresh(Duration::ZERO),
+            |im| im.node_lease(Duration::ZERO),
+            |im| im.handler_concurrency(0),
+            |im| im.handler_concurrency(usize::MAX),
+            |im| im.handler_timeout(Duration::ZERO),
+            |im| im.system_user("no user"),
         ];
         for change in wrong {
-            let mut config = ImConfig::default();
-            change(&mut config);
-            let started = Im::start(Cluster::embedded(), config).await;
-            assert!(matches!(started, Err(StartError::Config(_))), "{started:?}");
+            let started = change(Im::builder()).start(Cluster::embedded()).await;
+            assert!(matches!(started, Err(StartError::Config(_) | StartError::SystemUser(_))), "{started:?}");
         }
     }
 }

@@ -15,78 +15,65 @@
 //! devices publish, [channels](crate::guide::channels), [rooms](crate::guide::rooms), [conversations](crate::guide::conversations),
 //! [history](crate::guide::history), and how to [operate](crate::guide::operating) all of it.
 
-mod acks;
-mod amend;
-mod append;
-mod archive;
-mod broadcast;
-mod budget;
-mod change;
-mod channel;
-mod check;
+mod builder;
+mod channels;
 mod conversations;
-mod counts;
-mod directory;
-mod export;
-mod fanout;
+mod error_chain;
 mod health;
 mod history;
-mod ids;
 mod im;
-mod live;
-mod message;
-#[cfg(test)]
-mod metered;
+pub mod message_store;
+mod parse_ids;
 mod presence;
-mod publisher;
-mod receipt;
-mod retention;
-mod room;
-mod search;
 mod send;
 mod service;
-pub mod store;
 #[cfg(test)]
-mod trouble;
+mod test_support;
 
-pub use acks::{AckError, AckOutcome, AckReport, DeviceState};
-pub use amend::AmendError;
-pub use archive::{Archiver, ArchiverHandle, ArchiverStall, NoArchive};
-pub use broadcast::BroadcastReceipt;
-pub use budget::{Budget, UserBudgets};
-pub use change::{ChangePolicy, ChangeRights, IncomingChange};
-pub use channel::{Channel, ChannelError, ChannelHistoryError};
-pub use check::InvalidContent;
+pub use builder::{ImBuilder, StartError};
+pub use channels::{
+    channel::{Channel, ChannelError, ChannelHistoryError},
+    room::{Room, RoomError},
+    room_counters::CountError,
+};
 pub use conversations::{
     ConversationError, ConversationPage, ListedConversation, MAX_CONVERSATION_PAGE,
     MAX_CONVERSATION_PAGE_BYTES, MAX_NAMED_READERS, MAX_TOLD_MEMBERS, MAX_UNREAD, Marked, ReadersError,
     UnreadTotal,
 };
-pub use counts::CountError;
 pub use health::{Health, ServingBackEnd};
 pub use history::{
-    HistoryEntry, HistoryError, HistoryPage, MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN,
+    HistoryError, HistoryPage, LoggedMessage, MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN,
     MAX_HISTORY_SCAN_BYTES,
+    archiver::{Archiver, ArchiverStall, NoArchive},
+    retention::{Cleaner, CleanerHandle, NoMessageStore, Retention},
+    search::{FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError},
 };
-pub use ids::IdError;
-pub use im::{Im, ImConfig, StartError};
-pub use message::{Durability, Message, Priority, Target, channel, user, users};
-pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
-pub use receipt::{ChannelReceipt, Receipt, UserDevice};
-pub use retention::{Cleaner, CleanerHandle, NoMessageStore, Retention};
-pub use room::{Room, RoomError};
-pub use search::{FoundMessage, FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError};
-pub use send::SendError;
-pub use service::{
-    Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedMessage, PresenceEvent, Reach,
-    ReachKind, ReachRights, ReachRule, Refusal, Relay, RequestKind, RoomJoin, RoomWelcome, ServeError,
-    Service, testing,
-};
+pub use im::Im;
 #[cfg(feature = "postgres")]
-pub use store::SqlMessageStore;
-pub use store::{
+pub use message_store::SqlMessageStore;
+pub use message_store::{
     AMENDMENTS_KEPT, AmendedPart, Amendment, MemoryMessageStore, MessageStore, MessageStoreError,
     NotAMessage, SearchPage, SearchQuery, StorePage, StoreQuery, StoredEntry, StoredKey, Words,
+};
+pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
+pub use send::{
+    SendError,
+    acks::{AckError, AckOutcome, AckReport, DeviceState},
+    amend::AmendError,
+    broadcast::BroadcastReceipt,
+    message::{Durability, InvalidMessage, Message, Priority, Target, channel, user, users},
+    message_ids::IdError,
+    receipt::{ChannelReceipt, Receipt, UserDevice},
+    validate::InvalidContent,
+};
+pub use service::{
+    Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedPublish, PresenceEvent, Reach,
+    ReachKind, ReachRights, ReachRule, Refusal, Relay, RequestKind, RoomJoin, RoomWelcome, ServeError,
+    Service,
+    budget::{Budget, UserBudgets},
+    change::{ChangePolicy, ChangeRights, IncomingChange},
+    testing,
 };
 
 pub use crate::{

@@ -4,11 +4,15 @@ use std::{collections::HashMap, time::SystemTime};
 
 use prost::Message as _;
 
-use super::{im::Im, receipt::UserDevice, send::Reach};
 use crate::{
     UserPresence,
+    backend::{
+        im::Im,
+        parse_ids::{parse_user, parse_users},
+        send::{Freshness, Reach, receipt::UserDevice},
+    },
     cluster::{Cluster, LastSeenError, Publication, RoutesError},
-    id::{ChannelId, Device, ServerId, Terminal, UserId},
+    id::{ChannelId, Device, InvalidId, ServerId, Terminal, UserId},
     proto::{
         close::{CloseCode, fit_reason},
         pb,
@@ -41,6 +45,9 @@ pub struct ServerAddresses {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PresenceError {
+    /// A user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
     /// The route store did not answer.
     #[error(transparent)]
     Routes(#[from] RoutesError),
@@ -61,6 +68,9 @@ pub enum PresenceError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KickError {
+    /// The user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
     /// The route store did not answer. Nobody was thrown out.
     #[error(transparent)]
     Routes(#[from] RoutesError),
@@ -81,12 +91,16 @@ impl Im {
     ///
     /// # Errors
     /// [`PresenceError`] when the route store does not answer.
-    pub async fn online(
+    pub async fn online<I>(
         &self,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, Vec<OnlineDevice>>, PresenceError> {
+        users: impl IntoIterator<Item = I>,
+    ) -> Result<HashMap<UserId, Vec<OnlineDevice>>, PresenceError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let users = &parse_users(users)?;
         let mut online: HashMap<UserId, Vec<OnlineDevice>> = HashMap::new();
-        for (server, located) in self.locate(users, |_| true).await? {
+        for (server, located) in self.locate(users, Freshness::Current, |_| true).await? {
             for located in located {
                 let device = OnlineDevice { device: located.owner.device, server: server.clone() };
                 online.entry(located.owner.user).or_default().push(device);
@@ -100,7 +114,7 @@ impl Im {
     ///
     /// ```no_run
     /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
-    /// for presence in im.presence(&["alice".parse()?, "bob".parse()?]).await? {
+    /// for presence in im.presence(["alice", "bob"]).await? {
     ///     println!("{}: {}, last seen {:?}", presence.user, presence.is_online(), presence.last_seen());
     /// }
     /// # Ok(())
@@ -109,10 +123,22 @@ impl Im {
     ///
     /// # Errors
     /// [`PresenceError`].
-    pub async fn presence(&self, users: &[UserId]) -> Result<Vec<UserPresence>, PresenceError> {
+    pub async fn presence<I>(
+        &self,
+        users: impl IntoIterator<Item = I>,
+    ) -> Result<Vec<UserPresence>, PresenceError>
+    where
+        I: TryInto<UserId, Error: Into<InvalidId>>,
+    {
+        let users = &parse_users(users)?;
         let mut online: HashMap<UserId, Vec<Terminal>> = HashMap::new();
         let seen = self.inner.cluster.last_seen().last_seen(users).await?;
-        for located in self.locate(users, |_| true).await?.into_iter().flat_map(|(_, located)| located) {
+        for located in self
+            .locate(users, Freshness::Current, |_| true)
+            .await?
+            .into_iter()
+            .flat_map(|(_, located)| located)
+        {
             online.entry(located.owner.user).or_default().push(located.owner.device.terminal);
         }
         let of = |(user, seen): (&UserId, Vec<(Terminal, u64)>)| {
@@ -127,10 +153,15 @@ impl Im {
     ///
     /// # Errors
     /// [`PresenceError`]. Repeating it does no harm.
-    pub async fn unwatch(&self, watcher: &UserId, user: &UserId) -> Result<(), PresenceError> {
+    pub async fn unwatch(
+        &self,
+        watcher: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+    ) -> Result<(), PresenceError> {
+        let (watcher, user) = (&parse_user(watcher)?, &parse_user(user)?);
         let channels = vec![ChannelId::presence_of(user).to_string()];
         let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), ..pb::Channels::default() };
-        let devices = self.locate(std::slice::from_ref(watcher), |_| true).await?;
+        let devices = self.locate(std::slice::from_ref(watcher), Freshness::Current, |_| true).await?;
         let left = self.deliver(devices, |_| pb::record::Effect::Leave(watched.clone())).await;
         match left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {
             0 => Ok(()),
@@ -149,12 +180,13 @@ impl Im {
     #[doc(alias("logout", "log out", "ban", "disconnect", "revoke"))]
     pub async fn kick(
         &self,
-        user: &UserId,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
         device: Option<&Device>,
         reason: &str,
     ) -> Result<usize, KickError> {
+        let user = &parse_user(user)?;
         let wanted = |candidate: &Device| device.is_none_or(|device| device == candidate);
-        let located = self.locate(std::slice::from_ref(user), wanted).await?;
+        let located = self.locate(std::slice::from_ref(user), Freshness::Current, wanted).await?;
         let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: fit_reason(reason).to_owned() };
         let reached = self.deliver(located, |_| pb::record::Effect::Kick(kick.clone())).await;
         let closed = reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count();
@@ -167,7 +199,7 @@ impl Im {
     /// The live servers that take new devices, least loaded first. Hand the addresses to devices, in this order.
     ///
     /// It is what this process knows, without asking. Which servers there are is as old as
-    /// [`super::ImConfig::directory_refresh`] at most while the route store answers, and as old as its last answer while it
+    /// [`super::ImBuilder::directory_refresh`] at most while the route store answers, and as old as its last answer while it
     /// does not. How many connections each holds is as old as the last renewal of its lease besides, so up to a third of the
     /// lease; that it is about to stop it says at once. A server that has died is in the list until its lease is over.
     pub fn endpoints(&self) -> Vec<ServerAddresses> {
@@ -214,12 +246,12 @@ const OFFLINE_BATCH: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::trouble::{connect, deaf_server, hasty, silent_server};
+    use crate::backend::test_support::broken_cluster::{connect, deaf_server, impatient, silent_server};
 
     #[tokio::test]
     async fn a_kick_that_no_server_confirms_is_an_error() {
         let cluster = Cluster::embedded();
-        let im = hasty(cluster.clone()).await;
+        let im = impatient(cluster.clone()).await;
         let bob: UserId = "bob".parse().unwrap();
         assert_eq!(im.kick(&bob, None, "out").await.unwrap(), 0, "nobody is there");
         let (silent, _heard) = silent_server(&cluster, "s1").await;

@@ -32,12 +32,12 @@ pages! {
         id: ChannelId, UserId;
     }
     sending = "sending.md" {
-        backend: Channel, Durability, Im, ImConfig, Message, Receipt, SendError, channel, user, users;
+        backend: Channel, Durability, Im, ImBuilder, Message, Receipt, SendError, channel, user, users;
         client: Event;
         cluster: ClusterConfig, LogBounds;
     }
     handlers = "handlers.md" {
-        backend: Acceptance, Handler, Im, ImConfig, Incoming, ReachRule, Receipt, ServeError, Service, UserBudgets;
+        backend: Acceptance, Handler, Im, ImBuilder, Incoming, ReachRule, Receipt, ServeError, Service, UserBudgets;
         client: Event, PublishError, Published, RefusalKind;
         content: Notice;
     }
@@ -57,7 +57,7 @@ pages! {
         content: Body, Card, Change, Content, Custom, File, Forwarded, Image, Location, Media, Notice, Quote, Video, Voice;
     }
     changes = "changes.md" {
-        backend: ChangePolicy, ChangeRights, Handler, Im, Incoming, ImConfig, MessageStore, SendError;
+        backend: ChangePolicy, ChangeRights, Handler, Im, Incoming, ImBuilder, MessageStore, SendError;
         client: Client, Event, MessageRef, ResetReason;
         content: Body, Change;
         timeline: MAX_WAITING_CHANGES, ShownMessage, Timeline;
@@ -73,7 +73,7 @@ pages! {
         client: Client, Event, RequestError;
     }
     history = "history.md" {
-        backend: ArchiverHandle, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
+        backend: Archiver, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
             MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, MAX_SEARCH_BYTES,
             MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
         client: Client, ReceivedMessage;
@@ -87,7 +87,7 @@ pages! {
             StoreError, TokenProvider, TokenRequest, Trust;
     }
     operating = "operating.md" {
-        backend: ArchiverHandle, Im, ImConfig, Receipt, SendError;
+        backend: Archiver, Im, ImBuilder, Receipt, SendError;
         client: Client, TokenProvider;
         cluster: ClusterConfig, LogBounds, LogError;
     }

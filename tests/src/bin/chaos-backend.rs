@@ -5,7 +5,7 @@
 use std::{io::BufRead as _, process::ExitCode, sync::Arc};
 
 use im_sdk::{
-    backend::{Im, ImConfig, Incoming},
+    backend::{Im, Incoming},
     cluster::{Cluster, ClusterConfig},
 };
 use im_tests::chaos::{
@@ -21,9 +21,8 @@ async fn main() -> ExitCode {
         eprintln!("chaos-backend is started by the chaos tests");
         return ExitCode::FAILURE;
     };
-    let mut config = ImConfig::default();
-    config.send_timeout = setup.send_timeout;
-    let im = Im::start(cluster(&setup).await, config).await.expect("the back end starts");
+    let config = Im::builder().send_timeout(setup.send_timeout);
+    let im = config.start(cluster(&setup).await).await.expect("the back end starts");
     let service =
         im.serve(|incoming: Incoming| async move { Ok(incoming.accept()) }).await.expect("it serves");
     let mut orders = orders();

@@ -11,8 +11,7 @@ use std::{io::BufRead as _, process::ExitCode, sync::Arc};
 
 use im_sdk::{
     backend::{
-        Acceptance, DeviceAck, Durability, Handler, Im, ImConfig, Incoming, Message, Refusal,
-        SqlMessageStore, user,
+        Acceptance, DeviceAck, Durability, Handler, Im, Incoming, Message, Refusal, SqlMessageStore, user,
     },
     cluster::{ArchiveConfig, Cluster, ClusterConfig},
     id::UserId,
@@ -27,18 +26,17 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-    let (mut cluster, mut config) = (ClusterConfig::new([redis], [nats]), ImConfig::default());
+    let (mut cluster, mut config) = (ClusterConfig::new([redis], [nats]), Im::builder());
     let mut store = None;
     if let Some(url) = database.first() {
         cluster.archive = Some(ArchiveConfig { max_bytes: 256 << 20, ..ArchiveConfig::default() });
         let database = Arc::new(SqlMessageStore::connect(url).await.expect("the database opens"));
-        config.message_store = Some(database.clone());
-        config.default_durability = Durability::Archived;
+        config = config.message_store(database.clone()).default_durability(Durability::Archived);
         store = Some(database);
     }
     let cluster = Cluster::connect(cluster).await.expect("Redis and NATS");
-    let im = Im::start(cluster, config).await.expect("the back end starts");
-    let archiver = store.map(|store| im.archiver(store).expect("an archive").start());
+    let im = config.start(cluster).await.expect("the back end starts");
+    let archiver = store.map(|store| im.start_archiver(store).expect("an archive"));
     let service = im.serve(Plain).await.expect("it serves");
     println!("ready");
     let mut orders = orders();

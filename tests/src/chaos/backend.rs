@@ -34,7 +34,7 @@ pub struct BackendSetup {
     pub drop_percent: u32,
     /// See [`im_sdk::cluster::ClusterConfig::min_replicas`].
     pub min_replicas: usize,
-    /// See [`im_sdk::backend::ImConfig::send_timeout`].
+    /// See [`im_sdk::backend::ImBuilder::send_timeout`].
     pub send_timeout: Duration,
     /// See [`im_sdk::cluster::ClusterConfig::request_timeout`].
     pub request_timeout: Duration,

@@ -32,7 +32,7 @@ async fn a_removed_member_gets_nothing_more_although_its_route_was_lost() {
     team.remove_members(["mallory"]).await.unwrap();
     let removed = Instant::now();
     wait_until("the device is online again", BOUND, async || {
-        arena.im.online(&["mallory".parse().unwrap()]).await.unwrap().values().any(|on| !on.is_empty())
+        arena.im.online(["mallory"]).await.unwrap().values().any(|on| !on.is_empty())
     })
     .await;
     tokio::time::sleep_until(removed + BOUND).await;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::raw::Read;
+use super::assemble::Read;
 use crate::{
     Content,
     content::{Change, ChangeKind},

@@ -9,10 +9,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
     ConversationError,
+    assemble::{RawConversation, Read},
     changes::Changes,
     count::Unread,
     list::{FEW, FIRST_BYTES, Found, PAGE, PARALLEL},
-    raw::{RawConversation, Read},
 };
 use crate::{
     ConversationState, Recipient,

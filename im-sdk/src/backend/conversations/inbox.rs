@@ -7,15 +7,15 @@ use prost::Message as _;
 
 use super::{
     ConversationError,
+    assemble::{RawConversation, Read},
     changes::Changes,
     count::Unread,
     list::{FEW, FIRST_BYTES, PAGE},
-    raw::{RawConversation, Read},
     store::read_store,
 };
 use crate::{
     ConversationState, HistoryRange, Recipient,
-    backend::{im::Im, store::peer},
+    backend::{im::Im, message_store::peer},
     cluster::{Entry, LogId, ReadLimit},
     id::{ChannelId, UserId},
     proto::pb,

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    ConversationError, UnreadTotal, changes::Changes, marks::log_of, raw::RawConversation,
+    ConversationError, UnreadTotal, assemble::RawConversation, changes::Changes, marks::log_of,
     store::MAX_COUNTED_BYTES,
 };
 use crate::{
     Conversation, ConversationState, HistoryQuery, Recipient,
-    backend::{history::Shows, ids::unix_ms, im::Im},
+    backend::{history::Shows, im::Im},
     cluster::ReadLimit,
     id::{ChannelId, MessageId, UserId},
 };
@@ -85,14 +85,12 @@ impl Im {
         let more = all.len() > skip.saturating_add(limit.entries);
         let mut room = MAX_COUNTED_BYTES;
         for (listed, changes) in all.iter_mut().skip(skip).take(limit.entries) {
-            if listed.unread.more && listed.is_all && !listed.unread.is_full() {
-                let changes = changes.as_mut().unwrap_or(&mut of_inbox);
-                self.count_in_store(user, listed, changes, &mut room).await?;
-            }
+            let changes = changes.as_mut().unwrap_or(&mut of_inbox);
+            self.count_further(user, listed, changes, &mut room).await?;
         }
         let mut all: Vec<RawConversation> = all.into_iter().map(|(listed, _)| listed).collect();
         let mut unread = UnreadTotal::default();
-        let now = cluster.clock().now_ms().unwrap_or_else(unix_ms);
+        let now = self.now_ms();
         for listed in all.iter().filter(|listed| listed.is_listed() && !listed.state.is_muted_at(now)) {
             let mentions_only = listed.state.mentions_only;
             let count = if mentions_only { listed.unread.mentioned() } else { listed.unread.count() };
@@ -106,6 +104,63 @@ impl Im {
         self.read_last(user, &mut conversations, limit.bytes).await?;
         let more = more || conversations.len() < wanted;
         Ok(RawList { conversations, more, unread, version, inbox_end: inbox.end })
+    }
+
+    /// One conversation of a user, if there is one of this name.
+    pub(super) async fn raw_conversation(
+        &self,
+        user: &UserId,
+        name: Recipient,
+    ) -> Result<Option<RawConversation>, ConversationError> {
+        let cluster = &self.inner.cluster;
+        let mut states: HashMap<Recipient, ConversationState> = cluster
+            .conversations()
+            .states(user, std::slice::from_ref(&name))
+            .await?
+            .into_iter()
+            .filter(|state| state.version > 0)
+            .map(|state| (name.clone(), state))
+            .collect();
+        let found = match name.as_channel() {
+            Some(channel) => {
+                let is_member = cluster.members().is_member(channel, user).await?;
+                let channels =
+                    listed_channels(is_member.then(|| channel.clone()).into_iter().collect(), &states);
+                if channels.is_empty() {
+                    return Ok(None);
+                }
+                let inbox = self.inbox_of(user, HashMap::new()).await?;
+                let mut found = self.channels_of(user, channels, states, inbox.of_channels).await?;
+                found.pop()
+            }
+            None => {
+                let of_peer = states.remove(&name).map(|state| (name.clone(), state));
+                let inbox = self.inbox_of(user, of_peer.into_iter().collect()).await?;
+                let peer = inbox.peers.into_iter().find(|peer| peer.state.conversation == name);
+                peer.map(|peer| (peer, Some(inbox.changes)))
+            }
+        };
+        let Some((mut listed, changes)) = found else { return Ok(None) };
+        let mut changes = changes.unwrap_or_else(|| Changes::new(user));
+        self.count_further(user, &mut listed, &mut changes, &mut { MAX_COUNTED_BYTES }).await?;
+        let mut page = vec![listed];
+        self.replace_deleted_last(user, &mut page).await?;
+        self.read_last(user, &mut page, MAX_COUNTED_BYTES).await?;
+        Ok(page.pop())
+    }
+
+    /// Counts what the message store has and the log has not any more.
+    async fn count_further(
+        &self,
+        user: &UserId,
+        listed: &mut RawConversation,
+        changes: &mut Changes,
+        room: &mut usize,
+    ) -> Result<(), ConversationError> {
+        if listed.unread.more && listed.is_all && !listed.unread.is_full() {
+            self.count_in_store(user, listed, changes, room).await?;
+        }
+        Ok(())
     }
 
     /// Everything that a user has set, and the last change that is in it.

@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::ConversationError;
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
-    backend::{ids::unix_ms, im::Im, store::peer},
+    backend::{im::Im, message_store::peer, send::message_ids::unix_ms},
     cluster::{ChangeOrigin, ChangedConversation, ConversationPatch, Entry, LogError, LogId, ReadLimit},
     id::{ChannelId, Device, UserId},
     proto::pb,

@@ -9,6 +9,7 @@
 //!
 //! Nothing is written per recipient of a message: unread is what stands in a log behind the mark.
 
+mod assemble;
 mod changes;
 mod channels;
 mod count;
@@ -16,18 +17,17 @@ mod inbox;
 mod list;
 mod marks;
 mod push;
-mod raw;
 mod readers;
 mod store;
 
 pub(super) use self::{
+    assemble::RawConversation,
     list::{RawList, Which},
     marks::PeerReceipt,
-    raw::RawConversation,
 };
-use super::{HistoryEntry, HistoryError, im::Im};
 use crate::{
     ConversationChange, ConversationState, Recipient,
+    backend::{HistoryError, LoggedMessage, im::Im, parse_ids::parse_user},
     cluster::{ConversationsError, LogError, MembersError, ReadLimit},
     id::{Device, InvalidId, MessageId, UserId},
     proto::limits,
@@ -93,7 +93,7 @@ pub struct ListedConversation {
     pub state: ConversationState,
     /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
     /// content; one that the user has deleted for itself gives way to the one before it.
-    pub last: Option<HistoryEntry>,
+    pub last: Option<LoggedMessage>,
     /// The edit by which it says what it says. `None`: it was never edited.
     pub last_edit: Option<MessageId>,
     /// It was recalled: nobody is to see what it said.
@@ -110,6 +110,9 @@ pub struct ListedConversation {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversationError {
+    /// The user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
     /// The draft is longer than [`MAX_DRAFT_BYTES`](crate::MAX_DRAFT_BYTES).
     #[error("the draft takes {bytes} bytes, more than the {} that are kept", crate::MAX_DRAFT_BYTES)]
     DraftTooLong {
@@ -155,7 +158,7 @@ impl Im {
     /// newest [`MAX_WAITING_CHANGES`](crate::timeline::MAX_WAITING_CHANGES) changes.
     ///
     /// Unread counts are exact up to [`MAX_UNREAD`], as far as the log, or for those on the page
-    /// [`ImConfig::message_store`](super::ImConfig::message_store), still has what is unread;
+    /// [`ImBuilder::message_store`](super::ImBuilder::message_store), still has what is unread;
     /// [`ListedConversation::unread_more`] tells where not. At most [`MAX_CONVERSATION_PAGE`] are on
     /// a page, and no more than there are bytes for, [`MAX_CONVERSATION_PAGE_BYTES`]: go on behind as many as came.
     ///
@@ -195,10 +198,11 @@ impl Im {
     #[doc(alias("badge", "unread"))]
     pub async fn conversations(
         &self,
-        user: &UserId,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
         skip: usize,
         limit: usize,
     ) -> Result<ConversationPage, ConversationError> {
+        let user = &parse_user(user)?;
         let limit =
             ReadLimit::new(limit.clamp(1, MAX_CONVERSATION_PAGE)).with_bytes(MAX_CONVERSATION_PAGE_BYTES);
         let list = self.raw_conversations(user, Which::Listed, skip, limit).await?;
@@ -211,20 +215,50 @@ impl Im {
         })
     }
 
+    /// One conversation of a user, as [`Im::conversations`] has it. `None`: the user has none of this name, such as in a channel
+    /// that it is not a member of. One that is hidden or deleted is returned as well.
+    ///
+    /// It costs about what the list does, less the other channels: the inbox is gone through.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
+    /// im.send(Message::to(user("alice")).from(&bob).text("hi")).await?;
+    /// let conversation = im.conversation(&alice, bob).await?.ok_or("there is one")?;
+    /// assert_eq!(conversation.unread, 1);
+    /// assert!(im.conversation(&alice, UserId::parse("carol")?).await?.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    pub async fn conversation(
+        &self,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        conversation: impl Into<Recipient>,
+    ) -> Result<Option<ListedConversation>, ConversationError> {
+        let found = self.raw_conversation(&parse_user(user)?, conversation.into()).await?;
+        Ok(found.map(ListedConversation::from))
+    }
+
     /// How much a user has not read, for a badge: the sum that [`Im::conversations`] has, without the list.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use im_sdk::{
-    ///     backend::{Im, ImConfig, Message, user},
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };
-    /// let mut config = ImConfig::default();
-    /// config.system_user = Some(UserId::parse("system")?);
-    /// let im = Im::start(Cluster::embedded(), config).await?;
+    /// let config = Im::builder().system_user(UserId::parse("system")?);
+    /// let im = config.start(Cluster::embedded()).await?;
     /// im.send(Message::to(user("zoe")).text("welcome!")).await?;
-    /// assert_eq!(im.unread(&UserId::parse("zoe")?).await?.count, 1);
+    /// assert_eq!(im.unread("zoe").await?.count, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -233,8 +267,11 @@ impl Im {
     /// # Errors
     /// [`ConversationError`].
     #[doc(alias = "badge")]
-    pub async fn unread(&self, user: &UserId) -> Result<UnreadTotal, ConversationError> {
-        let list = self.raw_conversations(user, Which::Listed, 0, ReadLimit::new(0)).await?;
+    pub async fn unread(
+        &self,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+    ) -> Result<UnreadTotal, ConversationError> {
+        let list = self.raw_conversations(&parse_user(user)?, Which::Listed, 0, ReadLimit::new(0)).await?;
         Ok(list.unread)
     }
 
@@ -245,10 +282,11 @@ impl Im {
     /// [`ConversationError`]. Repeating it does no harm.
     pub async fn set_conversation(
         &self,
-        user: &UserId,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
         conversation: impl Into<Recipient>,
         change: ConversationChange,
     ) -> Result<ConversationState, ConversationError> {
+        let user = &parse_user(user)?;
         // Whoever asks a back end means what is there now.
         let made = self.made(None, u64::MAX, 0);
         let (outcome, receipt) = self.change_conversation(user, &conversation.into(), change, made).await?;
@@ -271,7 +309,7 @@ pub const MAX_CONVERSATION_PAGE_BYTES: usize = 1024 * 1024;
 impl From<RawConversation> for ListedConversation {
     fn from(raw: RawConversation) -> Self {
         Self {
-            last: raw.last.map(|last| HistoryEntry::of(raw.state.conversation.as_channel().cloned(), last)),
+            last: raw.last.map(|last| LoggedMessage::of(raw.state.conversation.as_channel().cloned(), last)),
             last_edit: raw.last_edit.map(|edit| edit.change),
             last_recalled: raw.last_recalled,
             unread: raw.unread.count(),

@@ -3,7 +3,7 @@
 use super::MAX_TOLD_MEMBERS;
 use crate::{
     ConversationState, ReadMark,
-    backend::im::Im,
+    backend::{im::Im, send::Freshness},
     id::{ChannelId, Device, MessageId, UserId},
     proto::{frame, pb},
 };
@@ -47,7 +47,7 @@ impl Im {
     }
 
     async fn tell(&self, users: &[UserId], but: Option<&Device>, changed: pb::ConversationsChanged) {
-        let located = match self.locate(users, |device| Some(device) != but).await {
+        let located = match self.locate(users, Freshness::Current, |device| Some(device) != but).await {
             Ok(located) => located,
             Err(error) => return tracing::debug!(%error, "devices cannot be told what was set"),
         };

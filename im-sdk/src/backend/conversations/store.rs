@@ -2,16 +2,16 @@
 
 use super::{
     ConversationError,
+    assemble::{RawConversation, Read},
     changes::Changes,
     marks::log_of,
-    raw::{RawConversation, Read},
 };
 use crate::{
     HistoryRange, Recipient,
     backend::{
         HistoryError,
         im::Im,
-        store::{MessageStore, StoreQuery},
+        message_store::{MessageStore, StoreQuery},
     },
     id::UserId,
 };

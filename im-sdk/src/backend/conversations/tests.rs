@@ -212,8 +212,8 @@ async fn what_is_recalled_counts_no_more_and_a_last_message_says_what_it_says_no
 #[tokio::test]
 async fn what_the_back_end_says_itself_counts_with_a_system_user() {
     let system: UserId = "system".parse().unwrap();
-    let config = crate::backend::ImConfig { system_user: Some(system.clone()), ..Default::default() };
-    let im = Im::start(crate::cluster::Cluster::embedded(), config).await.unwrap();
+    let config = Im::builder().system_user(system.clone());
+    let im = config.start(crate::cluster::Cluster::embedded()).await.unwrap();
     let (zoe, yves): (UserId, UserId) = ("zoe".parse().unwrap(), "yves".parse().unwrap());
     im.send(Message::to(user(&zoe)).text("welcome!")).await.unwrap();
     let page = im.conversations(&zoe, 0, 10).await.unwrap();

@@ -22,7 +22,7 @@ use crate::{
     Filter, HistoryRange, Kind,
     backend::{
         im::Im,
-        store::{MessageStoreError, StoreQuery},
+        message_store::{MessageStoreError, StoreQuery},
     },
     cluster::{LogError, LogId, ReadLimit},
     id::MessageId,

@@ -3,7 +3,7 @@
 use super::{HistoryError, MAX_HISTORY_SCAN};
 use crate::{
     Filter, HistoryRange,
-    backend::{im::Im, store::StoreQuery},
+    backend::{im::Im, message_store::StoreQuery},
     cluster::{Entry, LogError, LogId, ReadLimit},
     history::HistoryStart,
     id::MessageId,

@@ -13,7 +13,7 @@ use crate::{
     HistoryQuery, HistoryRange, Kind,
     backend::{
         im::Im,
-        store::{MessageStore, StorePage, StoreQuery, peer},
+        message_store::{MessageStore, StorePage, StoreQuery, peer},
     },
     cluster::{Entry, LogId, Page, ReadLimit},
     id::UserId,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    backend::{ImConfig, MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
+    backend::{MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
     cluster::{ArchiveRecord, Cluster, LogBounds, LogPosition, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
 };
@@ -24,11 +24,11 @@ impl Past {
         let log = Arc::new(MemoryLog::new(bounds));
         let cluster = Cluster::new(Arc::new(MemoryRoutes::new()), Arc::new(MemoryBus::new()), log);
         let store = MemoryMessageStore::new();
-        let mut config = ImConfig::default();
+        let mut config = Im::builder();
         if with_store {
-            config.message_store = Some(Arc::new(store.clone()));
+            config = config.message_store(Arc::new(store.clone()));
         }
-        Self { im: Im::start(cluster, config).await.unwrap(), store }
+        Self { im: config.start(cluster).await.unwrap(), store }
     }
 
     /// Sends to bob, and puts it into the store as well.
@@ -53,8 +53,7 @@ impl Past {
     }
 
     async fn read(&self, conversation: &Conversation, range: HistoryRange, limit: usize) -> (Vec<u64>, bool) {
-        let bob = "bob".parse().unwrap();
-        let page = self.im.history(&bob, conversation, range, limit).await.unwrap();
+        let page = self.im.history("bob", conversation, range, limit).await.unwrap();
         assert!(page.entries.iter().all(|entry| entry.content == Content::text("hi")));
         (page.entries.iter().map(|entry| entry.seq).collect(), page.next.is_some())
     }
@@ -149,8 +148,7 @@ async fn the_log_wins_where_it_has_something() {
     for seq in [2, 4] {
         past.put("bob", seq, "ghost", MessageId::first_at(1_740_000_000_000 + seq)).await;
     }
-    let bob = "bob".parse().unwrap();
-    let page = past.im.history(&bob, &Conversation::Inbox, Newest, 10).await.unwrap();
+    let page = past.im.history("bob", &Conversation::Inbox, Newest, 10).await.unwrap();
     let seen: Vec<_> =
         page.entries.iter().map(|entry| (entry.seq, entry.from.as_ref().unwrap().to_string())).collect();
     let from = |seq: u64, from: &str| (seq, from.to_owned());
@@ -160,7 +158,7 @@ async fn the_log_wins_where_it_has_something() {
         [alice(1), from(2, "ghost"), alice(2), alice(3), alice(4), alice(5), alice(6)],
         "the log begins at 3: what was lost before that is shown"
     );
-    let forward = past.im.history(&bob, &Conversation::Inbox, After(0), 10).await.unwrap();
+    let forward = past.im.history("bob", &Conversation::Inbox, After(0), 10).await.unwrap();
     assert_eq!(forward.entries, page.entries, "the same from the other side");
 }
 

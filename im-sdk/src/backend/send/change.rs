@@ -4,20 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 
+use super::{
+    SendError,
+    error::name_of,
+    log::inboxes,
+    message::{InvalidMessage, Prepared, channel, users},
+};
 use crate::{
     Recipient,
     backend::{
         Receipt, Target,
-        append::inboxes,
-        history::{HistoryEntry, HistoryError},
+        history::{HistoryError, LoggedMessage},
         im::Im,
-        message::{Prepared, channel, users},
-        send::SendError,
-        store::{AMENDMENTS_KEPT, StoredEntry},
+        message_store::{AMENDMENTS_KEPT, StoredEntry},
+        parse_ids::parse_user,
     },
     cluster::{LogId, ReadLimit},
     content::Change,
-    id::{MessageId, UserId},
+    id::{InvalidId, MessageId, UserId},
     proto::pb,
 };
 
@@ -38,9 +42,8 @@ impl Im {
         // Behind the ends of all logs that it goes into: so it is higher than that of each change that is logged there already,
         // whatever the clocks of back ends say, and the same in all logs.
         let ends = self.inner.cluster.log().ends(&logs).await.map_err(|error| match logs.first() {
-            Some(LogId::Channel(channel)) => SendError::not_in_channel(channel, error),
-            Some(LogId::Inbox(inbox)) => SendError::not_logged(inbox, error),
-            None => SendError::NoRecipient,
+            Some(log) => SendError::not_logged(log.clone(), error),
+            None => InvalidMessage::NoRecipient.into(),
         })?;
         let last = ends.iter().map(|ends| ends.last).max().unwrap_or_default();
         change.set_order(last.saturating_add(1));
@@ -51,7 +54,7 @@ impl Im {
     async fn find_changed(&self, change: &mut Prepared, logs: &[LogId]) -> Result<(), SendError> {
         let Some(id) = change.changes else { return Ok(()) };
         let no_such_message = || {
-            let names: Vec<String> = logs.iter().take(3).map(place).collect();
+            let names: Vec<String> = logs.iter().take(3).map(name_of).collect();
             SendError::NoSuchMessage { message_id: id, place: names.join(" or ") }
         };
         for (index, log) in logs.iter().enumerate() {
@@ -94,23 +97,21 @@ impl Im {
     }
 
     /// Recalls a message, in whatever conversation it is. It is found by its id in
-    /// [`ImConfig::message_store`](crate::backend::ImConfig::message_store), once an archiver has written it; for another message,
+    /// [`ImBuilder::message_store`](crate::backend::ImBuilder::message_store), once an archiver has written it; for another message,
     /// [`Im::change`] takes the conversation.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;
     /// use im_sdk::{
-    ///     backend::{Durability, Im, ImConfig, MemoryMessageStore, Message, user},
+    ///     backend::{Durability, Im, MemoryMessageStore, Message, user},
     ///     cluster::Cluster,
     /// };
     ///
     /// let store = Arc::new(MemoryMessageStore::new());
-    /// let mut config = ImConfig::default();
-    /// config.message_store = Some(store.clone());
-    /// config.default_durability = Durability::Archived;
-    /// let im = Im::start(Cluster::embedded(), config).await?;
-    /// let archiver = im.archiver(store)?.start();
+    /// let config = Im::builder().message_store(store.clone()).default_durability(Durability::Archived);
+    /// let im = config.start(Cluster::embedded()).await?;
+    /// let archiver = im.start_archiver(store)?;
     /// let rude = im.send(Message::to(user("bob")).from("alice").text("rude")).await?.message_id;
     /// while archiver.written() < 2 {
     ///     tokio::task::yield_now().await;
@@ -134,16 +135,16 @@ impl Im {
     }
 
     /// A message by its id, as it is now, in whatever conversation: from
-    /// [`ImConfig::message_store`](crate::backend::ImConfig::message_store), once an archiver has written it. Its place is the one in one of
+    /// [`ImBuilder::message_store`](crate::backend::ImBuilder::message_store), once an archiver has written it. Its place is the one in one of
     /// the logs that have it.
     ///
     /// # Errors
     /// [`HistoryError::NotStored`]: it is not there. For a message that is in a log alone: [`Im::message_in`].
-    pub async fn message(&self, id: MessageId) -> Result<HistoryEntry, HistoryError> {
+    pub async fn message(&self, id: MessageId) -> Result<LoggedMessage, HistoryError> {
         let found = self.stored_message(id, 1).await?;
         let entry = found.into_iter().next().ok_or(HistoryError::NotStored(id))?;
         let channel = crate::backend::history::channel_of(&entry.log);
-        Ok(HistoryEntry::of(channel, entry.into()))
+        Ok(LoggedMessage::of(channel, entry.into()))
     }
 
     /// A message by its id and its conversation as a user has it, as it is now.
@@ -152,10 +153,11 @@ impl Im {
     /// [`HistoryError::NoSuchMessage`]: it is not there, or not any more.
     pub async fn message_in(
         &self,
-        user: &UserId,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
         conversation: impl Into<Recipient>,
         id: MessageId,
-    ) -> Result<HistoryEntry, HistoryError> {
+    ) -> Result<LoggedMessage, HistoryError> {
+        let user = &parse_user(user)?;
         let conversation = conversation.into();
         let log = match &conversation {
             Recipient::User(_) => LogId::Inbox(user.clone()),
@@ -182,13 +184,6 @@ impl Im {
 
 fn looked_up(error: HistoryError) -> SendError {
     SendError::NotLookedUp(Arc::new(error))
-}
-
-fn place(log: &LogId) -> String {
-    match log {
-        LogId::Inbox(user) => format!("the inbox of {user}"),
-        LogId::Channel(id) => format!("channel {id}"),
-    }
 }
 
 /// Where a message went.

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::receipt::UserDevice;
 use super::*;
 use crate::{
     backend::{
         AckOutcome, DeviceState, SendError, channel,
-        receipt::UserDevice,
-        trouble::{Shy, connect, deaf_server, hasty, silent_server},
+        test_support::broken_cluster::{FlakyRoutes, connect, deaf_server, impatient, silent_server},
         user, users,
     },
     cluster::{Cluster, DeviceAck},
@@ -37,8 +37,8 @@ async fn devices_whose_server_does_not_answer_are_unconfirmed() {
     let cluster = Cluster::embedded();
     let (server, _heard) = silent_server(&cluster, "s1").await;
     connect(&cluster, &server, "web/tab", 7).await;
-    let im = hasty(cluster.clone()).await;
-    for durability in [Durability::Live, Durability::Logged] {
+    let im = impatient(cluster.clone()).await;
+    for durability in [Durability::Transient, Durability::Logged] {
         let message = Message::to(users(["bob", "carol"])).text("hi").durability(durability);
         let receipt = im.send(message).await.unwrap();
         assert_eq!(
@@ -48,7 +48,7 @@ async fn devices_whose_server_does_not_answer_are_unconfirmed() {
         assert!(receipt.pushed.is_empty() && receipt.unlocated.is_empty(), "{receipt:?}");
     }
     cluster.routes().join_channels(&server, &["team".parse().unwrap()]).await.unwrap();
-    for durability in [Durability::Live, Durability::Logged] {
+    for durability in [Durability::Transient, Durability::Logged] {
         let message = Message::to(channel("team")).text("hi").durability(durability);
         let told = im.send(message).await.unwrap().channel.unwrap();
         assert_eq!((told.unconfirmed.as_slice(), told.pushed.len()), (std::slice::from_ref(&server), 0));
@@ -61,17 +61,17 @@ async fn a_server_that_nobody_hears_of_has_offline_users() {
     let cluster = Cluster::embedded();
     let server = deaf_server(&cluster, "s1").await;
     connect(&cluster, &server, "web/tab", 7).await;
-    let receipt = hasty(cluster).await.send(Message::to(user("bob")).text("hi")).await.unwrap();
+    let receipt = impatient(cluster).await.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!((receipt.offline, receipt.unconfirmed), (vec![id("bob")], vec![]));
 }
 
 #[tokio::test]
 async fn users_who_cannot_be_located_are_not_offline() {
-    let (routes, cluster) = Shy::cluster();
+    let (routes, cluster) = FlakyRoutes::cluster();
     let (server, _heard) = silent_server(&cluster, "s1").await;
     connect(&cluster, &server, "web/tab", 7).await;
     cluster.routes().join_channels(&server, &["team".parse().unwrap()]).await.unwrap();
-    let im = hasty(cluster.clone()).await;
+    let im = impatient(cluster.clone()).await;
     routes.hide(true);
     let message = || Message::to(users(["bob", "carol"])).from("alice").text("hi");
     let receipt = im.send(message()).await.unwrap();
@@ -82,13 +82,13 @@ async fn users_who_cannot_be_located_are_not_offline() {
     );
     assert!(receipt.pushed.is_empty() && receipt.unconfirmed.is_empty());
     assert_eq!(receipt.logged.len(), 2, "it is in the logs all the same");
-    let live = im.send(message().durability(Durability::Live)).await;
+    let live = im.send(message().durability(Durability::Transient)).await;
     assert!(matches!(live, Err(SendError::Routes(_))), "{live:?}");
 
     let team = || Message::to(channel("team")).text("hi");
     let told = im.send(team()).await.unwrap().channel.unwrap();
     assert!(told.unlocated && told.unconfirmed.is_empty(), "{told:?}");
-    let live = im.send(team().durability(Durability::Live)).await;
+    let live = im.send(team().durability(Durability::Transient)).await;
     assert!(matches!(live, Err(SendError::Routes(_))), "{live:?}");
 }
 
@@ -97,9 +97,10 @@ async fn a_live_message_is_sent_once_under_one_key() {
     let cluster = Cluster::embedded();
     let (server, _heard) = silent_server(&cluster, "s1").await;
     connect(&cluster, &server, "web/tab", 7).await;
-    let im = hasty(cluster).await;
-    let live =
-        |text: &str| Message::to(user("bob")).text(text).durability(Durability::Live).idempotency_key("k");
+    let im = impatient(cluster).await;
+    let live = |text: &str| {
+        Message::to(user("bob")).text(text).durability(Durability::Transient).idempotency_key("k")
+    };
     let (first, again) = (im.send(live("a")).await.unwrap(), im.send(live("a")).await.unwrap());
     assert_eq!((first.repeated, first.unconfirmed), (false, vec![tab()]));
     assert_eq!((again.repeated, again.message_id), (true, first.message_id));
@@ -112,14 +113,14 @@ async fn a_live_message_is_sent_once_under_one_key() {
 
 /// Users who could not be located, whose routes can be read again after a while.
 async fn unlocated(found_after: Option<Duration>, within: Duration) -> (crate::backend::AckReport, Duration) {
-    let (routes, cluster) = Shy::cluster();
+    let (routes, cluster) = FlakyRoutes::cluster();
     let (server, _heard) = silent_server(&cluster, "s1").await;
     connect(&cluster, &server, "web/tab", 7).await;
-    let im = hasty(cluster.clone()).await;
+    let im = impatient(cluster.clone()).await;
     routes.hide(true);
     let receipt = im.send(Message::to(users(["bob", "carol"])).text("hi")).await.unwrap();
     let begun = Instant::now();
-    let (report, ()) = tokio::join!(receipt.acked(within), async {
+    let (report, ()) = tokio::join!(im.wait_acked(&receipt, within), async {
         let Some(after) = found_after else { return };
         tokio::time::sleep(after).await;
         routes.hide(false);

@@ -12,12 +12,13 @@ use prost::Message as _;
 
 use super::{
     Handler,
+    budget::Resource,
     call::Deadline,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::{budget::Resource, im::Im},
+    backend::im::Im,
     cluster::{DeviceAck, LogError, LogId, LogStore, MAX_ACKED_SEQ, Publication},
     id::{ChannelId, Device, MessageId, UserId},
     log_throttle::throttled,

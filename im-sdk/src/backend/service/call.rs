@@ -5,7 +5,7 @@ use std::{fmt::Display, panic::AssertUnwindSafe, time::Duration};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
-use super::answers::{RETRY_MS, refused};
+use super::response::{RETRY_MS, refused};
 use crate::{
     id::UserId,
     log_throttle::throttled,
@@ -83,7 +83,7 @@ impl<'a> Deadline<'a> {
                     to,
                     number,
                     ?limit,
-                    "the handler did not end within ImConfig::handler_timeout and was given up"
+                    "the handler did not end within ImBuilder::handler_timeout and was given up"
                 );
                 Err(HandlerFailed::TimedOut)
             }

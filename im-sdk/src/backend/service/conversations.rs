@@ -4,11 +4,11 @@ use prost::Message as _;
 
 use super::{
     Handler,
-    answers::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, own_rule, push, refused},
-    asker::{Asker, check_member},
     call::Deadline,
     reach::{Reach, ReachKind, may_show},
     request::{RequestKind, permit},
+    requester::{Requester, check_member},
+    response::{ENTRY_OVERHEAD, FRAME_OVERHEAD, RETRY_MS, own_rule, push, refused},
 };
 use crate::{
     ConversationChange, ConversationState, Recipient,
@@ -105,22 +105,22 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
 pub(super) async fn mark<H: Handler>(
     im: &Im,
     handler: &H,
-    asker: &Asker,
+    requester: &Requester,
     asked: pb::MarkRequest,
 ) -> Result<pb::Marked, pb::Refused> {
     let marks = parse(asked).map_err(|reason| refused(RefusalKind::Invalid, reason, 0))?;
     // All are asked about before any is carried out.
     for mark in &marks {
         let kind = RequestKind::Mark(mark.conversation.clone(), mark.change.clone());
-        permit(im, handler, asker, kind).await?;
+        permit(im, handler, requester, kind).await?;
     }
     let (mut states, mut changed, mut not_set) = (Vec::new(), Vec::new(), None);
     for Asked { conversation, change, known, age_ms } in marks {
-        let made = im.made(Some(&asker.device), known, age_ms);
-        match im.change_conversation(&asker.user, &conversation, change, made).await {
+        let made = im.made(Some(&requester.device), known, age_ms);
+        match im.change_conversation(&requester.user, &conversation, change, made).await {
             Ok((outcome, receipt)) => {
                 if let Some(receipt) = receipt {
-                    show_peer(im, handler, asker, receipt).await?;
+                    show_peer(im, handler, requester, receipt).await?;
                 }
                 states.push(outcome.state.clone().into());
                 if outcome.changed {
@@ -129,35 +129,35 @@ pub(super) async fn mark<H: Handler>(
             }
             Err(error @ ConversationError::NotAMember) => not_set = Some(error),
             Err(error) if is_too_many(&error) => not_set = Some(error),
-            Err(error) => return Err(failed(&asker.user, &error)),
+            Err(error) => return Err(failed(&requester.user, &error)),
         }
     }
     let news = changed.iter().map(|outcome| outcome.state.clone()).collect();
-    im.tell_changes(&asker.user, Some(&asker.device), news).await;
+    im.tell_changes(&requester.user, Some(&requester.device), news).await;
     for outcome in changed {
-        let (user, device) = (asker.user.clone(), Some(asker.device.clone()));
+        let (user, device) = (requester.user.clone(), Some(requester.device.clone()));
         let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
-        let call = Deadline::new(im.inner.config.handler_timeout, "marked", &asker.user);
+        let call = Deadline::new(im.inner.config.handler_timeout, "marked", &requester.user);
         // Nothing depends on it: what failed is in the log.
         let _ = call.run(|| handler.marked(marked)).await;
     }
     match not_set {
-        Some(error) if states.is_empty() => Err(failed(&asker.user, &error)),
+        Some(error) if states.is_empty() => Err(failed(&requester.user, &error)),
         _ => Ok(pb::Marked { states }),
     }
 }
 
-/// Shows the other user of a conversation how far it was read, if the asker may show it that.
+/// Shows the other user of a conversation how far it was read, if the requester may show it that.
 async fn show_peer<H: Handler>(
     im: &Im,
     handler: &H,
-    asker: &Asker,
+    requester: &Requester,
     receipt: PeerReceipt,
 ) -> Result<(), pb::Refused> {
-    let (from, device) = (asker.user.clone(), asker.device.clone());
+    let (from, device) = (requester.user.clone(), requester.device.clone());
     let reach = Reach { from, device, to: receipt.peer.clone(), what: ReachKind::Receipt };
     if may_show(im, handler, &reach, receipt.is_of_peer).await {
-        im.show_peer(&asker.user, receipt).await.map_err(|error| failed(&asker.user, &error))?;
+        im.show_peer(&requester.user, receipt).await.map_err(|error| failed(&requester.user, &error))?;
     }
     Ok(())
 }
@@ -196,14 +196,14 @@ fn parse(asked: pb::MarkRequest) -> Result<Vec<Asked>, String> {
 pub(super) async fn readers<H: Handler>(
     im: &Im,
     handler: &H,
-    asker: &Asker,
+    requester: &Requester,
     asked: &pb::ReadersRequest,
 ) -> Result<pb::Readers, pb::Refused> {
     let channel = ChannelId::parse(&asked.channel)
         .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
-    let user = &asker.user;
+    let user = &requester.user;
     check_member(im, user, &channel).await?;
-    permit(im, handler, asker, RequestKind::Readers(channel.clone(), asked.seq)).await?;
+    permit(im, handler, requester, RequestKind::Readers(channel.clone(), asked.seq)).await?;
     let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
     let readers =
         im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {

@@ -1,11 +1,11 @@
 //! Serving what devices publish: a handler accepts, changes, refuses or answers.
 
 mod acks;
-mod answers;
-mod asker;
+pub(super) mod budget;
 mod call;
+pub(super) mod change;
 mod conversations;
-mod logged;
+mod logged_publish;
 mod presence;
 mod publish;
 mod queue;
@@ -13,7 +13,9 @@ mod reach;
 mod reactions;
 mod references;
 mod request;
+mod requester;
 mod responder;
+mod response;
 mod rooms;
 mod rule;
 mod signals;
@@ -30,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) use self::reach::Contacts;
 use self::{
     acks::Acks,
+    change::{ChangeRights, IncomingChange},
     presence::Presences,
     publish::Publishes,
     request::Requests,
@@ -39,7 +42,7 @@ use self::{
     sync::{Memberships, Syncs},
 };
 pub use self::{
-    logged::LoggedMessage,
+    logged_publish::LoggedPublish,
     presence::PresenceEvent,
     reach::{Reach, ReachKind, ReachRights},
     request::{DeviceRequest, RequestKind},
@@ -47,14 +50,14 @@ pub use self::{
     rule::ReachRule,
     signals::{IncomingSignal, Relay},
 };
-use super::{
-    Marked,
-    change::{ChangeRights, IncomingChange},
-    im::{Im, ImConfig},
-    message::{Durability, Message},
-};
 use crate::{
     Content, Recipient,
+    backend::{
+        Marked,
+        builder::Config,
+        im::Im,
+        send::message::{Durability, Message},
+    },
     cluster::{BusError, DeviceAck},
     id::{Device, UserId},
     log_throttle::throttled,
@@ -107,10 +110,10 @@ impl Incoming {
     }
 
     /// Takes it as it is: it is sent to whom it is meant for; to a room that the device has joined as
-    /// [`Durability::Live`]. Of a change: it is carried out, where [`ChangePolicy`](super::ChangePolicy) allows it.
+    /// [`Durability::Transient`]. Of a change: it is carried out, where [`ChangePolicy`](super::ChangePolicy) allows it.
     pub fn accept(self) -> Acceptance {
         let message = Message::to(self.to).from(&self.from).content(self.content);
-        Acceptance::send(if self.in_room { message.durability(Durability::Live) } else { message })
+        Acceptance::send(if self.in_room { message.durability(Durability::Transient) } else { message })
     }
 }
 
@@ -245,7 +248,9 @@ pub trait Handler: Send + Sync + 'static {
     /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
     ///   device published, not those that a back end sent in a user's name.
     /// - Of a user whose last message to another one [`Handler::publish`] has refused, neither is shown, until it accepts one. The
-    ///   back end that has refused it remembers that, in channels too.
+    ///   back end that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
+    ///   one ends. A refusal by [`Handler::publish`] is an answer to one message and no rule: it may be about its words. What
+    ///   must hold at every back end belongs in this method, which all of them ask.
     ///
     /// Channels are for their members, and rooms for those who have joined: this is not asked.
     ///
@@ -360,15 +365,15 @@ pub trait Handler: Send + Sync + 'static {
 
     /// A message that a device published, or a change, is in its logs: for notifying who is offline, and for records of who said
     /// what. Told before the device hears that it was accepted, so it should be quick; it may take
-    /// [`ImConfig::handler_timeout`](super::ImConfig::handler_timeout). The default does nothing.
+    /// [`ImBuilder::handler_timeout`](super::ImBuilder::handler_timeout). The default does nothing.
     ///
     /// **At least once**, as long as the device repeats what is not answered: should this back end die before, the repetition is
-    /// told by another one, with [`LoggedMessage::repeated`] set. A call that panics or takes too long is in the log and not made
-    /// again. Messages that are [`Durability::Live`], or that the handler sends itself with [`Im::send`], are not told of: that
+    /// told by another one, with [`LoggedPublish::repeated`] set. A call that panics or takes too long is in the log and not made
+    /// again. Messages that are [`Durability::Transient`], or that the handler sends itself with [`Im::send`], are not told of: that
     /// returns a receipt.
     ///
     /// ```
-    /// use im_sdk::backend::{Acceptance, Handler, Incoming, LoggedMessage, Refusal};
+    /// use im_sdk::backend::{Acceptance, Handler, Incoming, LoggedPublish, Refusal};
     ///
     /// struct Audited;
     /// # async fn keep(id: u64, from: &str) {}
@@ -378,14 +383,14 @@ pub trait Handler: Send + Sync + 'static {
     ///         Ok(incoming.accept())
     ///     }
     ///
-    ///     async fn logged(&self, message: LoggedMessage) {
+    ///     async fn logged(&self, message: LoggedPublish) {
     ///         // Keyed by the message's id, so that a repetition changes nothing.
     ///         keep(message.message_id.as_u64(), message.from.as_str()).await;
     ///     }
     /// }
     /// ```
     #[doc(alias("push", "notification", "audit", "webhook"))]
-    fn logged(&self, message: LoggedMessage) -> impl Future<Output = ()> + Send {
+    fn logged(&self, message: LoggedPublish) -> impl Future<Output = ()> + Send {
         let _ = message;
         std::future::ready(())
     }
@@ -416,9 +421,9 @@ where
     }
 }
 
-/// Publishes cannot be received.
+/// Publishes cannot be received, because the bus does not take the subscriptions.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot serve publishes: {0}")]
+#[error("cannot serve publishes")]
 pub struct ServeError(#[from] BusError);
 
 /// A running service. Dropping it stops receiving at once; [`Service::shutdown`] also waits for what was begun.
@@ -437,8 +442,8 @@ impl Service {
     /// Receives nothing more and waits until everything that was begun, or was on its way here, is answered. On NATS that takes
     /// about a second where little comes in.
     ///
-    /// It waits for [`ImConfig::handler_timeout`](super::ImConfig::handler_timeout) and twice
-    /// [`ImConfig::send_timeout`](super::ImConfig::send_timeout) at most, 20 s by default. What is not over then is dropped, the
+    /// It waits for [`ImBuilder::handler_timeout`](super::ImBuilder::handler_timeout) and twice
+    /// [`ImBuilder::send_timeout`](super::ImBuilder::send_timeout) at most, 20 s by default. What is not over then is dropped, the
     /// log says how much that is, and devices ask others again.
     pub async fn shutdown(self) {
         self.stop.cancel();
@@ -463,7 +468,7 @@ impl Drop for Service {
 
 impl Im {
     /// Receives this back end's share of what devices publish, from now until the service is dropped or shut down. Where
-    /// the bus is out of reach, from when it is back; this waits for it for [`super::ImConfig::send_timeout`].
+    /// the bus is out of reach, from when it is back; this waits for it for [`super::ImBuilder::send_timeout`].
     /// Any number of back ends may serve; each publish goes to one of them.
     ///
     /// # Errors
@@ -479,7 +484,7 @@ impl Im {
             abandon: abandon.clone(),
         };
         // From here on what was begun ends with an error too.
-        let ImConfig { handler_timeout, send_timeout, .. } = &self.inner.config;
+        let Config { handler_timeout, send_timeout, .. } = &self.inner.config;
         let limit = handler_timeout.saturating_add(send_timeout.saturating_mul(2));
         let service = Service { stop, abandon, running, limit };
         let handler = Arc::new(handler);

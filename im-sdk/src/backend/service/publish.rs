@@ -7,32 +7,36 @@ use futures_util::FutureExt as _;
 use prost::Message as _;
 
 use super::{
-    Acceptance, Handler, Incoming, LoggedMessage,
-    answers::{own_rule, rule},
+    Acceptance, Handler, Incoming, LoggedPublish,
+    budget::Resource,
     call::{Deadline, HandlerFailed},
-    logged::Publishing,
+    change::{ChangeRights, IncomingChange},
+    logged_publish::Publishing,
     queue::{Job, Limits},
     reach::{Permitted, check_change, check_message, too_many},
     reactions::ReactionCounts,
     references::{LookUpError, Quoted},
+    requester::check_open_to,
     responder::Responder,
+    response::{own_rule, rule},
 };
 use crate::{
     Content, Recipient,
     backend::{
-        budget::Resource,
-        change::{ChangeRights, IncomingChange},
-        check,
         im::Im,
-        message::{Message, check_size, digest},
-        send::{self, SendError},
+        send,
+        send::{
+            SendError,
+            message::{InvalidMessage, Message, check_size, digest},
+            validate as check,
+        },
     },
     cluster::{DedupKey, LogError, LogId},
     content::{Body, Change, ChangeKind},
     id::{ChannelId, Device, MessageId, ServerId, UserId},
     log_throttle::throttled,
     proto::{frame, limits::MAX_REACTIONS_PER_USER, pb},
-    refusal_code::{CHANGE_NOT_ALLOWED, NOT_A_MEMBER, TOO_MANY_REACTIONS},
+    refusal_code::{CHANGE_NOT_ALLOWED, TOO_MANY_REACTIONS},
 };
 
 /// When a device may try again what failed here.
@@ -180,7 +184,7 @@ impl<H: Handler> Publishes<H> {
         if let Recipient::Channel(channel) = &incoming.to
             && !incoming.in_room
         {
-            self.check_member(channel, from).await?;
+            check_open_to(&self.im, from, channel).await?;
         }
         let once = DedupKey::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
@@ -273,7 +277,7 @@ impl<H: Handler> Publishes<H> {
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let content = pb::Content::from(content.clone());
         check::check(&content).map_err(|error| invalid(error.to_string()))?;
-        check_size(&content).map_err(|error| invalid(SendError::from(error).to_string()))?;
+        check_size(&content).map_err(|error| invalid(error.to_string()))?;
         Ok(quoted)
     }
 
@@ -353,24 +357,11 @@ impl<H: Handler> Publishes<H> {
     }
 
     /// Tells the handler. The message is safe, so nothing depends on it: what failed is in this process's log.
-    async fn tell_logged(&self, logged: LoggedMessage) {
+    async fn tell_logged(&self, logged: LoggedPublish) {
         let (from, to, number) = (logged.from.clone(), logged.to.clone(), logged.number);
         let limit = self.im.inner.config.handler_timeout;
         let call = Deadline::new(limit, "logged", &from).to(&to).number(number);
         let _ = call.run(|| self.handler.logged(logged)).await;
-    }
-
-    /// Whoever is no member may not send to a channel, whatever the handler would say.
-    async fn check_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), pb::Refused> {
-        match self.im.inner.cluster.members().is_member(channel, user).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(own_rule(NOT_A_MEMBER, format!("{user} is not a member of channel {channel}"))),
-            Err(error) => {
-                throttled!(warn, %channel, %user, %error, "cannot tell whether a publish may be taken");
-                let reason = "it could not be looked up who is a member of the channel";
-                Err(refused(pb::RefusalKind::Internal, reason, RETRY_MS))
-            }
-        }
     }
 
     async fn send_for(
@@ -385,7 +376,7 @@ impl<H: Handler> Publishes<H> {
         let content = message.content_ref().clone();
         match self.im.send_once(message, once, from).await {
             Ok(receipt) => {
-                if let Some(logged) = LoggedMessage::new(of, content, &receipt) {
+                if let Some(logged) = LoggedPublish::new(of, content, &receipt) {
                     self.tell_logged(logged).await;
                 }
                 Ok(receipt.message_id)
@@ -462,7 +453,7 @@ fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, Prod
         (recipient(&body)?, Producer { installation: body.installation, origin: body.origin });
     let content = body.content.unwrap_or_default();
     check::check(&content).map_err(|error| error.to_string())?;
-    check_size(&content).map_err(|error| SendError::from(error).to_string())?;
+    check_size(&content).map_err(|error| error.to_string())?;
     let content = Content::from(content);
     if content.is_empty() {
         return Err("the content is empty".into());
@@ -495,13 +486,14 @@ fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {
     }
 }
 
-/// Returns whether a device caused it by its numbers alone, so that no operator needs to hear of it.
+/// Returns `true` if a device caused it by its numbers alone, so that no operator needs to hear of it.
 fn is_device_fault(error: &SendError) -> bool {
-    use SendError::{Conflict, NotInChannel, NotLogged, TooLarge, Trimmed};
     match error {
-        Conflict | Trimmed { .. } | TooLarge { .. } => true,
-        NotLogged { source, .. } | NotInChannel { source, .. } => {
-            matches!(source, LogError::Stale { .. } | LogError::Full { .. })
+        SendError::Conflict
+        | SendError::Trimmed { .. }
+        | SendError::Invalid(InvalidMessage::TooLarge { .. }) => true,
+        SendError::NotLogged { cause, .. } => {
+            matches!(cause, LogError::Stale { .. } | LogError::Full { .. })
         }
         _ => false,
     }
@@ -511,19 +503,18 @@ fn not_sent(error: &SendError) -> pb::Refused {
     let internal =
         |retry_after_ms| refused(pb::RefusalKind::Internal, "the message could not be sent", retry_after_ms);
     match error {
-        SendError::TooLarge { .. } => refused(pb::RefusalKind::Invalid, &error.to_string(), 0),
+        SendError::Invalid(error @ InvalidMessage::TooLarge { .. }) => {
+            refused(pb::RefusalKind::Invalid, &error.to_string(), 0)
+        }
         SendError::NotAmended { .. } => {
             let reason = "the change is in the logs, but was not carried out everywhere yet";
             refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
         }
-        SendError::Conflict
-        | SendError::NotLogged { source: LogError::Stale { .. }, .. }
-        | SendError::NotInChannel { source: LogError::Stale { .. }, .. } => {
+        SendError::Conflict | SendError::NotLogged { cause: LogError::Stale { .. }, .. } => {
             let reason = "the number was used for another message";
             refused(pb::RefusalKind::Invalid, reason, 0)
         }
-        SendError::NotLogged { source: LogError::Full { retry_after }, .. }
-        | SendError::NotInChannel { source: LogError::Full { retry_after }, .. } => {
+        SendError::NotLogged { cause: LogError::Full { retry_after }, .. } => {
             let reason = "the recipient has not read what you sent before, and there is no room for more";
             let retry_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_MS);
             refused(pb::RefusalKind::TooMany, reason, retry_ms)
@@ -532,26 +523,11 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::Id(_)
         | SendError::Routes(_)
         | SendError::NotLogged { .. }
-        | SendError::NotArchived { .. }
-        | SendError::NotInChannel { .. } => internal(RETRY_MS),
-        // Of an earlier try something is in a log.
+        | SendError::NotArchived { .. } => internal(RETRY_MS),
+        // An earlier try has left something in a log.
         SendError::Trimmed { .. } => internal(0),
-        // What the handler made of it makes no sense, and will not the next time: nothing came of it.
-        SendError::InvalidUser(_)
-        | SendError::InvalidChannel(_)
-        | SendError::NoRecipient
-        | SendError::NoContent
-        | SendError::TerminalsNeedLive
-        | SendError::TerminalsNeedUsers
-        | SendError::BroadcastNeedsLive
-        | SendError::PriorityNeedsLive
-        | SendError::InvalidKey
-        | SendError::InvalidContent(_)
-        | SendError::ChangeNeedsLog
-        | SendError::DeletionInChannel
-        | SendError::NoSuchMessage { .. }
-        | SendError::OtherTarget { .. }
-        | SendError::NoArchive => {
+        // What the handler made of it cannot be sent, now or the next time: nothing came of it.
+        SendError::Invalid(_) | SendError::NoSuchMessage { .. } | SendError::NoArchive => {
             let reason = "the back end made a message of it that cannot be sent";
             refused(pb::RefusalKind::Invalid, reason, 0)
         }

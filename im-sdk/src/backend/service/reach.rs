@@ -7,15 +7,13 @@ use std::{
 
 use super::{
     Handler, Refusal,
-    answers::{RETRY_MS, refused, rule},
+    budget::{Exhausted, RecentMap, Resource},
     call::{Deadline, HandlerFailed},
+    response::{RETRY_MS, refused, rule},
 };
 use crate::{
     Recipient,
-    backend::{
-        budget::{Exhausted, RecentMap, Resource},
-        im::Im,
-    },
+    backend::{im::Im, send::Freshness},
     cluster::LogId,
     id::{Device, UserId},
     log_throttle::throttled,
@@ -260,7 +258,7 @@ impl Im {
     /// Whether a user is connected, has been, or has messages.
     async fn was_ever_seen(&self, user: &UserId) -> Result<bool, Failure> {
         let users = std::slice::from_ref(user);
-        if !self.locate_cached(users, |_| true).await?.is_empty() {
+        if !self.locate(users, Freshness::Cached, |_| true).await?.is_empty() {
             return Ok(true);
         }
         if self.inner.cluster.last_seen().last_seen(users).await?.iter().any(|times| !times.is_empty()) {
@@ -318,7 +316,7 @@ fn warn_once() {
     WARNED.call_once(|| {
         tracing::warn!(
             "Handler::may_reach decides nothing, so that strangers may write to each other within \
-             ImConfig::user_budgets, and signals reach only users who have written to their sender: \
+             ImBuilder::user_budgets, and signals reach only users who have written to their sender: \
              implement it with the application's own rules"
         );
     });

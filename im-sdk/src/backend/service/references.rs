@@ -11,13 +11,13 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, stream};
 
+use super::change::IncomingChange;
 use crate::{
     Content, Recipient,
     backend::{
-        amend::AmendError,
-        change::IncomingChange,
-        history::{HistoryEntry, HistoryError},
+        history::{HistoryError, LoggedMessage},
         im::Im,
+        send::amend::AmendError,
     },
     cluster::{LogId, MembersError},
     content::{Body, ForwardSource, ForwardedEntry, Quote},
@@ -93,7 +93,7 @@ impl Im {
     ) -> Result<Option<Quoted>, LookUpError> {
         let log = IncomingChange::log(from, to);
         let found = self.message_at(&log, seq, message_id).await?;
-        let is_theirs = |entry: &HistoryEntry| match to {
+        let is_theirs = |entry: &LoggedMessage| match to {
             Recipient::User(other) => is_between(entry, from, other),
             Recipient::Channel(_) => true,
         };
@@ -149,7 +149,7 @@ impl Im {
     async fn find_forwarded(
         &self,
         source: Option<&(LogId, ForwardSource)>,
-    ) -> Result<Option<HistoryEntry>, HistoryError> {
+    ) -> Result<Option<LoggedMessage>, HistoryError> {
         let Some((log, source)) = source else { return Ok(None) };
         self.message_at(log, source.seq, source.message_id).await
     }
@@ -198,7 +198,7 @@ fn forget_places(content: &mut Content) {
 }
 
 /// Whether a message in the inbox of one user is one of the two users' conversation, so that both have it.
-fn is_between(entry: &HistoryEntry, owner: &UserId, other: &UserId) -> bool {
+fn is_between(entry: &LoggedMessage, owner: &UserId, other: &UserId) -> bool {
     match (&entry.from, &entry.to) {
         // The owner's own, to the other one alone. Of one to several it is not told whether the other is one of them.
         (Some(from), to) if from == owner => to.as_ref() == Some(other),
@@ -209,7 +209,7 @@ fn is_between(entry: &HistoryEntry, owner: &UserId, other: &UserId) -> bool {
     }
 }
 
-fn quote_of(entry: &HistoryEntry) -> Quote {
+fn quote_of(entry: &LoggedMessage) -> Quote {
     Quote { verified: true, ..Quote::new(entry.message_id, entry.from.clone(), &entry.content) }
 }
 

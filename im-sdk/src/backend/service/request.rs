@@ -15,19 +15,18 @@ mod parse;
 
 use super::{
     Handler,
-    answers::{FRAME_OVERHEAD, RETRY_MS, answer, fit, fit_found, refusal, refused, response, rule},
-    asker::{Asker, check_member},
     call::{Deadline, HandlerFailed},
     conversations,
     queue::{Job, Limits},
+    requester::{Requester, check_member},
     responder::Responder,
+    response::{FRAME_OVERHEAD, RETRY_MS, answer, fit, fit_found, refusal, refused, response, rule},
 };
 use crate::{
     Conversation, ConversationChange, Recipient, Search,
     backend::{
-        history::{HistoryError, Shows},
+        history::{HistoryError, Shows, search::SearchError},
         im::Im,
-        search::SearchError,
     },
     cluster::ReadLimit,
     id::{ChannelId, Device, ServerId, UserId},
@@ -81,11 +80,11 @@ pub enum RequestKind {
 pub(super) async fn permit<H: Handler>(
     im: &Im,
     handler: &H,
-    asker: &Asker,
+    requester: &Requester,
     kind: RequestKind,
 ) -> Result<(), pb::Refused> {
-    let request = DeviceRequest { from: asker.user.clone(), device: asker.device.clone(), kind };
-    let call = Deadline::new(im.inner.config.handler_timeout, "may_request", &asker.user);
+    let request = DeviceRequest { from: requester.user.clone(), device: requester.device.clone(), kind };
+    let call = Deadline::new(im.inner.config.handler_timeout, "may_request", &requester.user);
     call.run(|| handler.may_request(&request)).await.map_err(HandlerFailed::refused)?.map_err(rule)
 }
 
@@ -96,7 +95,7 @@ pub(super) struct Requests<H> {
 }
 
 impl<H: Handler> Responder for Requests<H> {
-    type Request = (Asker, pb::Request);
+    type Request = (Requester, pb::Request);
 
     const NAME: &'static str = "requests";
 
@@ -110,82 +109,84 @@ impl<H: Handler> Responder for Requests<H> {
         }
     }
 
-    fn parse(&self, payload: Bytes) -> Vec<Job<(Asker, pb::Request)>> {
+    fn parse(&self, payload: Bytes) -> Vec<Job<(Requester, pb::Request)>> {
         let bytes = payload.len();
         let parsed = pb::UpstreamRequest::decode(payload).ok().and_then(|upstream| {
-            let asker = Asker {
+            let requester = Requester {
                 server: ServerId::parse(&upstream.server).ok()?,
                 connection: upstream.connection,
                 user: UserId::parse(&upstream.user).ok()?,
                 device: Device::try_from(upstream.device?).ok()?,
             };
-            Some((asker, pb::Request::decode(upstream.request).ok()?))
+            Some((requester, pb::Request::decode(upstream.request).ok()?))
         });
         if parsed.is_none() {
             throttled!(warn, "a request is not valid and was dropped");
         }
-        let job = |(asker, request): (Asker, _)| Job::new(asker.user.clone(), (asker, request), bytes);
+        let job = |(requester, request): (Requester, _)| {
+            Job::new(requester.user.clone(), (requester, request), bytes)
+        };
         parsed.map(job).into_iter().collect()
     }
 
-    async fn handle(self: Arc<Self>, requests: Vec<(Asker, pb::Request)>) {
-        for (asker, request) in requests {
-            self.respond(asker, request).await;
+    async fn handle(self: Arc<Self>, requests: Vec<(Requester, pb::Request)>) {
+        for (requester, request) in requests {
+            self.respond(requester, request).await;
         }
     }
 
-    fn refuse(&self, (asker, request): (Asker, pb::Request)) -> Option<(ServerId, pb::Record)> {
+    fn refuse(&self, (requester, request): (Requester, pb::Request)) -> Option<(ServerId, pb::Record)> {
         let reason = "too many requests of the user wait".to_owned();
         let refused = refused(RefusalKind::TooMany, reason, RETRY_MS);
-        let record = record(&asker, request.number, refusal(request.number, refused));
-        Some((asker.server, record))
+        let record = record(&requester, request.number, refusal(request.number, refused));
+        Some((requester.server, record))
     }
 }
 
-fn record(asker: &Asker, number: u64, frames: Bytes) -> pb::Record {
+fn record(requester: &Requester, number: u64, frames: Bytes) -> pb::Record {
     let effect = pb::record::Effect::Response(pb::RequestAnswer { number, frames });
-    pb::Record { connections: vec![asker.connection], effect: Some(effect), ..pb::Record::default() }
+    pb::Record { connections: vec![requester.connection], effect: Some(effect), ..pb::Record::default() }
 }
 
 impl<H: Handler> Requests<H> {
-    async fn respond(&self, asker: Asker, request: pb::Request) {
+    async fn respond(&self, requester: Requester, request: pb::Request) {
         let number = request.number;
-        let answer = AssertUnwindSafe(self.answer(&asker, request)).catch_unwind().await;
+        let answer = AssertUnwindSafe(self.answer(&requester, request)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
-            throttled!(error, user = %asker.user, "the answering of a request panicked");
+            throttled!(error, user = %requester.user, "the answering of a request panicked");
             Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
         });
         let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
-        let record = record(&asker, number, frames);
-        self.im.inner.publisher.submit_and_forget(&asker.server, record).await;
+        let record = record(&requester, number, frames);
+        self.im.inner.publisher.submit_and_forget(&requester.server, record).await;
     }
 
-    async fn answer(&self, asker: &Asker, request: pb::Request) -> Result<Bytes, pb::Refused> {
+    async fn answer(&self, requester: &Requester, request: pb::Request) -> Result<Bytes, pb::Refused> {
         use pb::{request::Question, response::Outcome};
         let (im, number) = (&self.im, request.number);
         match request.question {
             Some(Question::History(asked)) => {
-                let history = Some(self.history(asker, &asked).await?);
+                let history = Some(self.history(requester, &asked).await?);
                 Ok(answer(pb::RawResponse { number, history, ..Default::default() }))
             }
             Some(Question::Search(asked)) => {
-                let found = Some(self.search(asker, &asked).await?);
+                let found = Some(self.search(requester, &asked).await?);
                 Ok(answer(pb::RawResponse { number, found, ..Default::default() }))
             }
-            Some(Question::JoinRoom(join)) => self.join_room(asker, number, join).await,
-            Some(Question::LeaveRoom(leave)) => self.leave_room(asker, number, leave).await,
-            Some(Question::Watch(watch)) => self.watch(asker, number, watch).await,
+            Some(Question::JoinRoom(join)) => self.join_room(requester, number, join).await,
+            Some(Question::LeaveRoom(leave)) => self.leave_room(requester, number, leave).await,
+            Some(Question::Watch(watch)) => self.watch(requester, number, watch).await,
             Some(Question::Conversations(asked)) => {
-                self.permit(asker, RequestKind::Conversations).await?;
-                let conversations = Some(conversations::list(im, &asker.user, &asked).await?);
+                self.permit(requester, RequestKind::Conversations).await?;
+                let conversations = Some(conversations::list(im, &requester.user, &asked).await?);
                 Ok(answer(pb::RawResponse { number, conversations, ..Default::default() }))
             }
             Some(Question::Mark(asked)) => {
-                let marked = conversations::mark(im, &*self.handler, asker, asked).await?;
+                let marked = conversations::mark(im, &*self.handler, requester, asked).await?;
                 Ok(response(number, Outcome::Marked(marked)))
             }
             Some(Question::Readers(asked)) => {
-                let readers = conversations::readers(im, &*self.handler, asker, &asked).await?;
+                let readers = conversations::readers(im, &*self.handler, requester, &asked).await?;
                 Ok(response(number, Outcome::Readers(readers)))
             }
             None => {
@@ -195,21 +196,21 @@ impl<H: Handler> Requests<H> {
         }
     }
 
-    pub(super) async fn permit(&self, asker: &Asker, kind: RequestKind) -> Result<(), pb::Refused> {
-        permit(&self.im, &*self.handler, asker, kind).await
+    pub(super) async fn permit(&self, requester: &Requester, kind: RequestKind) -> Result<(), pb::Refused> {
+        permit(&self.im, &*self.handler, requester, kind).await
     }
 
     async fn history(
         &self,
-        asker: &Asker,
+        requester: &Requester,
         asked: &pb::HistoryRequest,
     ) -> Result<pb::RawHistory, pb::Refused> {
-        let user = &asker.user;
+        let user = &requester.user;
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let conversation = parse::conversation(asked).map_err(invalid)?;
         self.check_reading(user, Some(&conversation)).await?;
         let query = parse::query(asked).map_err(invalid)?;
-        self.permit(asker, RequestKind::History(conversation.clone())).await?;
+        self.permit(requester, RequestKind::History(conversation.clone())).await?;
         // What does not fit into a frame is not read.
         let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
         let page = match asked.messages {
@@ -227,12 +228,16 @@ impl<H: Handler> Requests<H> {
         }
     }
 
-    async fn search(&self, asker: &Asker, asked: &pb::SearchRequest) -> Result<pb::RawFound, pb::Refused> {
-        let user = &asker.user;
+    async fn search(
+        &self,
+        requester: &Requester,
+        asked: &pb::SearchRequest,
+    ) -> Result<pb::RawFound, pb::Refused> {
+        let user = &requester.user;
         let invalid = |reason: String| refused(RefusalKind::Invalid, reason, 0);
         let search = parse::search(asked).map_err(invalid)?;
         self.check_reading(user, search.conversation.as_ref()).await?;
-        self.permit(asker, RequestKind::Search(search.clone())).await?;
+        self.permit(requester, RequestKind::Search(search.clone())).await?;
         match self.im.search_in_turn(user, &search, parse::limit(asked.limit)).await {
             Ok(found) => Ok(fit_found(found)),
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {

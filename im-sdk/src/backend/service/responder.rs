@@ -329,7 +329,7 @@ impl<R: Responder> Receiving<R> {
                 kind = R::NAME,
                 concurrency,
                 "all places of this back end are taken, and what devices want waits: is the handler slow, or what it asks? \
-                 ImConfig::handler_concurrency sets how many publishes are handled at once"
+                 ImBuilder::handler_concurrency sets how many publishes are handled at once"
             );
         }
     }
@@ -394,7 +394,7 @@ mod tests {
         permits: usize,
         patience: Duration,
     ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
-        let im = Im::start(cluster.clone(), crate::backend::ImConfig::default()).await.unwrap();
+        let im = Im::with_cluster(cluster.clone()).await.unwrap();
         // The tests alone say whether the stores answer: its upkeep, which looks at once, would say that they do.
         im.inner.stop.cancel();
         im.inner.tasks.close();

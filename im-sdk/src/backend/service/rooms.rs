@@ -8,15 +8,15 @@ use prost::Message as _;
 
 use super::{
     Handler,
-    answers::{RETRY_MS, answer as answer_frame, fit, refused, response, rule},
-    asker::Asker,
     call::{Deadline, HandlerFailed},
     reach::{Reach, ReachKind, is_refused},
     request::{RequestKind, Requests},
+    requester::Requester,
+    response::{RETRY_MS, answer as answer_frame, fit, refused, response, rule},
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
-    backend::{history::Shows, im::Im, room::in_room},
+    backend::{channels::room::in_room, history::Shows, im::Im},
     cluster::ReadLimit,
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
@@ -76,23 +76,23 @@ impl RoomWelcome {
 impl<H: Handler> Requests<H> {
     pub(super) async fn join_room(
         &self,
-        asker: &Asker,
+        requester: &Requester,
         number: u64,
         join: pb::JoinRoom,
     ) -> Result<Bytes, pb::Refused> {
         let channel = parse(&join.channel)?;
-        let (user, device) = (asker.user.clone(), asker.device.clone());
+        let (user, device) = (requester.user.clone(), requester.device.clone());
         let asked = RoomJoin { user, device, channel: channel.clone(), data: join.data };
         let limit = self.im.inner.config.handler_timeout;
-        let call = Deadline::new(limit, "join_room", &asker.user).to(&channel);
+        let call = Deadline::new(limit, "join_room", &requester.user).to(&channel);
         let joined = call.run(|| self.handler.join_room(asked)).await.map_err(HandlerFailed::refused)?;
         let RoomWelcome { answer, recent } = joined.map_err(rule)?;
-        if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(in_room(&channel))).await {
+        if !self.im.perform(&requester.server, requester.connection, Effect::Join(in_room(&channel))).await {
             let reason = "the server could not join the connection: it is in too many rooms, or try again";
             return Err(refused(RefusalKind::Unavailable, reason.to_owned(), RETRY_MS));
         }
         // After the join: what is appended from here on is pushed.
-        let recent = self.recent(asker, &channel, recent, answer.len()).await?;
+        let recent = self.recent(requester, &channel, recent, answer.len()).await?;
         let online = self.im.count_online(&channel).await.unwrap_or_else(|error| {
             tracing::debug!(%channel, %error, "it could not be counted who is in a room");
             1
@@ -110,7 +110,7 @@ impl<H: Handler> Requests<H> {
     /// The end of the room's log.
     async fn recent(
         &self,
-        asker: &Asker,
+        requester: &Requester,
         channel: &ChannelId,
         count: usize,
         taken: usize,
@@ -121,7 +121,7 @@ impl<H: Handler> Requests<H> {
         let conversation = Conversation::Channel(channel.clone());
         let newest = HistoryQuery::newest();
         let limit = ReadLimit::new(count.min(MAX_RECENT)).with_bytes(MAX_FRAME_BYTES);
-        let read = self.im.read_conversation(&asker.user, &conversation, &newest, limit, Shows::Messages);
+        let read = self.im.read_conversation(&requester.user, &conversation, &newest, limit, Shows::Messages);
         let page = read.await;
         let page = page.map_err(|error| {
             throttled!(warn, %channel, %error, "what was said last in a room could not be read");
@@ -133,12 +133,12 @@ impl<H: Handler> Requests<H> {
 
     pub(super) async fn leave_room(
         &self,
-        asker: &Asker,
+        requester: &Requester,
         number: u64,
         leave: pb::LeaveRoom,
     ) -> Result<Bytes, pb::Refused> {
         let channel = parse(&leave.channel)?;
-        if !self.im.ask_for(&asker.server, asker.connection, Effect::Leave(in_room(&channel))).await {
+        if !self.im.perform(&requester.server, requester.connection, Effect::Leave(in_room(&channel))).await {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
@@ -147,7 +147,7 @@ impl<H: Handler> Requests<H> {
 
     pub(super) async fn watch(
         &self,
-        asker: &Asker,
+        requester: &Requester,
         number: u64,
         watch: pb::Watch,
     ) -> Result<Bytes, pb::Refused> {
@@ -159,19 +159,19 @@ impl<H: Handler> Requests<H> {
         let mut users = users.map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(user.clone()));
-        self.permit(asker, RequestKind::Watch(users.clone())).await?;
-        let users = visible(&self.im, &*self.handler, &asker.user, &asker.device, users)
+        self.permit(requester, RequestKind::Watch(users.clone())).await?;
+        let users = visible(&self.im, &*self.handler, &requester.user, &requester.device, users)
             .await
             .map_err(HandlerFailed::refused)?;
         let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
         let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), only: true, pass: 0 };
-        if !self.im.ask_for(&asker.server, asker.connection, Effect::Join(watched)).await {
+        if !self.im.perform(&requester.server, requester.connection, Effect::Join(watched)).await {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
         // After the join: what changes from here on is told.
         let presences = self.im.presence(&users).await.map_err(|error| {
-            throttled!(warn, user = %asker.user, %error, "presence could not be told");
+            throttled!(warn, user = %requester.user, %error, "presence could not be told");
             refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
         })?;
         Ok(presences_frames(number, presences))

@@ -1,7 +1,7 @@
 //! A rule beside a handler.
 
 use super::{
-    Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedMessage, PresenceEvent, Reach,
+    Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedPublish, PresenceEvent, Reach,
     ReachRights, Refusal, Relay, RoomJoin, RoomWelcome,
 };
 use crate::{
@@ -88,7 +88,7 @@ where
         self.handler.may_request(request)
     }
 
-    fn logged(&self, message: LoggedMessage) -> impl Future<Output = ()> + Send {
+    fn logged(&self, message: LoggedPublish) -> impl Future<Output = ()> + Send {
         self.handler.logged(message)
     }
 

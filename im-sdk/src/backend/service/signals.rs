@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::{
     Handler,
+    budget::{Exhausted, RecentMap, Resource},
     call::{Deadline, HandlerFailed},
     queue::{Job, Limits},
     reach::{Reach, ReachKind, may_show},
@@ -18,9 +19,8 @@ use super::{
 use crate::{
     CallStep, Recipient, Signal,
     backend::{
-        budget::{Exhausted, RecentMap, Resource},
         im::Im,
-        send::check_size,
+        send::{Freshness, check_size},
     },
     cluster::{MembersError, RoutesError},
     id::{ChannelId, Device, UserId},
@@ -278,7 +278,8 @@ impl<H: Handler> Signals<H> {
     ) -> Result<(), RoutesError> {
         let is_origin = |device: &Device| *user == signal.from && *device == signal.device;
         let wanted = |device: &Device| wanted(device) && !is_origin(device);
-        for (server, located) in self.im.locate_cached(std::slice::from_ref(user), wanted).await? {
+        for (server, located) in self.im.locate(std::slice::from_ref(user), Freshness::Cached, wanted).await?
+        {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let record = pb::Record { connections, ..passing(frame) };
             self.im.inner.publisher.submit_and_forget(&server, record).await;

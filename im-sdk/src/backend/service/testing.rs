@@ -51,15 +51,15 @@ use prost::Message as _;
 
 use super::{
     Handler, IncomingSignal, RequestKind,
-    asker::Asker,
     publish::{Publishes, Request},
     request::permit,
+    requester::Requester,
     rooms::visible,
     signals::Signals,
 };
 use crate::{
     Content, Recipient, Signal,
-    backend::{Im, ImConfig, StartError},
+    backend::{Im, ImBuilder, StartError},
     cluster::{Cluster, LogId, ReadLimit},
     content::{Body, Change},
     id::{Device, InvalidId, MessageId, ServerId, UserId},
@@ -120,15 +120,15 @@ impl<H: Handler> HandlerTest<H> {
     /// # Errors
     /// [`StartError`].
     pub async fn new(handler: H) -> Result<Self, StartError> {
-        Self::with_config(handler, ImConfig::default()).await
+        Self::with_settings(handler, Im::builder()).await
     }
 
-    /// The same with settings.
+    /// Makes a test of a handler on a cluster of its own, with settings.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn with_config(handler: H, config: ImConfig) -> Result<Self, StartError> {
-        let im = Im::start(Cluster::embedded(), config).await?;
+    pub async fn with_settings(handler: H, settings: ImBuilder) -> Result<Self, StartError> {
+        let im = settings.start(Cluster::embedded()).await?;
         Ok(Self::on(im, Arc::new(handler)))
     }
 
@@ -203,8 +203,8 @@ impl<H: Handler> HandlerTest<H> {
     /// # Errors
     /// [`Refused`].
     pub async fn request(&self, from: &str, kind: RequestKind) -> Result<(), Refused> {
-        let asker = Asker { server: server()?, connection: 0, user: user(from)?, device: device()? };
-        Ok(permit(&self.im, &*self.handler, &asker, kind).await?)
+        let requester = Requester { server: server()?, connection: 0, user: user(from)?, device: device()? };
+        Ok(permit(&self.im, &*self.handler, &requester, kind).await?)
     }
 
     /// Those of some users whose coming and going a user's device is shown: see [`Handler::may_watch`].
@@ -275,7 +275,7 @@ mod tests {
     use crate::{
         Conversation, HistoryRange,
         backend::{
-            Acceptance, ChangeRights, DeviceRequest, Durability, Incoming, IncomingChange, LoggedMessage,
+            Acceptance, ChangeRights, DeviceRequest, Durability, Incoming, IncomingChange, LoggedPublish,
             Message, Reach, ReachKind, ReachRights, ReachRule, Refusal,
         },
         cluster::Publication,
@@ -509,13 +509,13 @@ mod tests {
 
     /// Notes what is logged.
     #[derive(Default)]
-    struct Noted(Mutex<Vec<LoggedMessage>>);
+    struct Noted(Mutex<Vec<LoggedPublish>>);
 
     impl Handler for Noted {
         async fn publish(&self, incoming: Incoming) -> Result<Acceptance, Refusal> {
             match incoming.content.as_text() {
                 Some("live") => {
-                    Ok(Acceptance::send(Message::to(incoming.to).durability(Durability::Live).text("x")))
+                    Ok(Acceptance::send(Message::to(incoming.to).durability(Durability::Transient).text("x")))
                 }
                 Some("handled") => Ok(Acceptance::handled()),
                 Some("panic") => {
@@ -525,7 +525,7 @@ mod tests {
             }
         }
 
-        async fn logged(&self, message: LoggedMessage) {
+        async fn logged(&self, message: LoggedPublish) {
             assert_ne!(message.content.as_text(), Some("panic in the hook"));
             self.0.lock().unwrap().push(message);
         }
@@ -556,10 +556,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_service_whose_handler_hangs_comes_to_its_end() {
-        let mut config = ImConfig::default();
-        (config.handler_timeout, config.send_timeout) =
-            (Duration::from_millis(50), Duration::from_millis(50));
-        let im = Im::start(Cluster::embedded(), config).await.unwrap();
+        let limit = Duration::from_millis(50);
+        let im = Im::builder().handler_timeout(limit).send_timeout(limit);
+        let im = im.start(Cluster::embedded()).await.unwrap();
         let (begun, mut heard) = mpsc::unbounded_channel();
         let handler = move |_: Incoming| {
             begun.send(()).unwrap();

@@ -89,6 +89,10 @@ impl MemberStore for DiskMembers {
     async fn remove(&self, channel: &ChannelId, users: &[UserId]) -> Result<(), MembersError> {
         self.change("remove members", channel, users, |table, key| table.remove(key).map(drop)).await
     }
+
+    fn forgets_removed(&self) -> bool {
+        true
+    }
 }
 
 type Table<'a> = redb::Table<'a, (&'static str, &'static str), ()>;

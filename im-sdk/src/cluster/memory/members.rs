@@ -86,6 +86,10 @@ impl MemberStore for MemoryMembers {
         }
         Ok(())
     }
+
+    fn forgets_removed(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

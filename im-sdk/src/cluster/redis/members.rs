@@ -187,6 +187,10 @@ impl MemberStore for RedisMembers {
         }
         Ok(())
     }
+
+    fn forgets_removed(&self) -> bool {
+        true
+    }
 }
 
 fn failed(action: &'static str) -> impl FnOnce(RequestError) -> MembersError {

@@ -68,6 +68,12 @@ pub trait MemberStore: Send + Sync + std::fmt::Debug + 'static {
     fn is_read_only(&self) -> bool {
         false
     }
+
+    /// Returns `true` if a user that [`MemberStore::remove`] has removed is not a member any more for sure. The default is `false`:
+    /// the application may delete the row later, so whether a channel was closed is looked up as well.
+    fn forgets_removed(&self) -> bool {
+        false
+    }
 }
 
 /// An error of the store of members.

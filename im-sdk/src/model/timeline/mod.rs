@@ -51,7 +51,7 @@
 //!
 //! # In the backend
 //!
-//! `ChangePolicy` in `ImConfig::changes` sets what devices may do; a handler refuses or grants more
+//! `ChangePolicy` in `ImBuilder::changes` sets what devices may do; a handler refuses or grants more
 //! in `Handler::change`. `Im::change` changes messages regardless of the policy.
 //!
 #![cfg_attr(feature = "backend", doc = "```no_run")]

@@ -157,7 +157,7 @@ impl Send {
 
     /// How many were sent, and in how many seconds.
     async fn sends(&self, im: &Im, time: Duration) -> Result<(u64, f64), String> {
-        let durability = if self.path == Path::Live { Durability::Live } else { Durability::Logged };
+        let durability = if self.path == Path::Live { Durability::Transient } else { Durability::Logged };
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let started = Instant::now();
         let lane = |lane: u32| {

@@ -11,7 +11,7 @@ use std::{
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
     Content, HistoryRange, async_trait,
-    backend::{Im, ImConfig, Message, user},
+    backend::{Im, Message, user},
     client::{Conversation, Event, PublishError, RefusalKind, RequestError, ResetReason},
     cluster::{Cluster, LogId, MemberStore, MembersError},
     id::{ChannelId, UserId},
@@ -211,7 +211,7 @@ async fn back_end(stack: &Stack, table: &Table) -> Im {
         None => stack.cluster().clone(),
         Some(services) => Cluster::connect(services.config()).await.unwrap(),
     };
-    Im::start(cluster.with_members(Arc::new(table.clone())), ImConfig::default()).await.unwrap()
+    Im::with_cluster(cluster.with_members(Arc::new(table.clone()))).await.unwrap()
 }
 
 async fn the_applications_own_members(setup: Setup, via: Via) {

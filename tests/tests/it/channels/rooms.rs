@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Durability, Message, Priority, SendError},
+    backend::{Durability, InvalidMessage, Message, Priority, SendError},
     client::{Event, RefusalKind, RequestError, RoomLeftCause},
     content::{self, Content},
     id::UserId,
@@ -230,7 +230,8 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     let room = im.room("lobby");
     let large = "x".repeat(60_000);
     // It does not read from here on. First the likes go, then what is of normal priority.
-    for (priority, next) in [(Priority::Low, Priority::Normal), (Priority::Normal, Priority::Must)] {
+    for (priority, next) in [(Priority::Low, Priority::Normal), (Priority::Normal, Priority::DisconnectSlow)]
+    {
         wait_until("one is left out", Duration::from_secs(30), async || {
             let receipt = room.send(text(&large).priority(priority)).await.unwrap();
             read(&mut reader, receipt.channel.as_ref().unwrap().connections).await;
@@ -256,7 +257,7 @@ async fn what_is_left_out_is_counted(setup: Setup, via: Via) {
     })
     .await;
     let wrong = im.channel("lobby").send(text("hi").priority(Priority::Low)).await;
-    assert!(matches!(wrong, Err(SendError::PriorityNeedsLive)), "{wrong:?}");
+    assert!(matches!(wrong, Err(SendError::Invalid(InvalidMessage::PriorityNeedsTransient))), "{wrong:?}");
 }
 
 /// The reader is one of the devices that the message is queued for.

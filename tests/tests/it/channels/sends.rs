@@ -122,10 +122,10 @@ async fn live_messages_are_kept_nowhere(setup: Setup, via: Via) {
     let _service = serve(&im).await;
     im.channel("team").add_members(["a", "b"]).await.unwrap();
     let mut clients = [connect(&stack, "a", 0, via).await, connect(&stack, "b", 1, via).await];
-    let typing = Message::to(channel("team")).from("a").text("typing").durability(Durability::Live);
+    let typing = Message::to(channel("team")).from("a").text("typing").durability(Durability::Transient);
     let receipt = im.send(typing).await.unwrap();
     let told = receipt.channel.unwrap();
-    assert_eq!((told.seq, told.pushed.len(), receipt.durability), (0, 2, Durability::Live));
+    assert_eq!((told.seq, told.pushed.len(), receipt.durability), (0, 2, Durability::Transient));
     for client in &mut clients {
         let message = client.message().await;
         assert_eq!(message.channel, Some(group("team")));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, future::join_all, stream};
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Durability, Message, SendError},
+    backend::{Durability, InvalidMessage, Message, SendError},
     cluster::LogId,
 };
 use im_tests::{
@@ -42,8 +42,8 @@ async fn everybody_who_is_online_gets_it_once(setup: Setup, via: Via) {
         assert_eq!(events_before_marker(&im, client, user).await, [], "once");
     }
     let logged = im.broadcast(Message::new().text("hi").durability(Durability::Logged)).await;
-    assert!(matches!(logged, Err(SendError::BroadcastNeedsLive)), "{logged:?}");
-    assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::NoContent)));
+    assert!(matches!(logged, Err(SendError::Invalid(InvalidMessage::BroadcastNeedsTransient))), "{logged:?}");
+    assert!(matches!(im.broadcast(Message::new()).await, Err(SendError::Invalid(InvalidMessage::NoContent))));
 }
 
 /// A broadcast that meets a full queue on a server reports that, and reaches nobody there. In one process, where so

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use im_proto::pb;
 use im_sdk::{
     Content, Recipient,
-    backend::{InvalidContent, Message, SendError, channel, user},
+    backend::{InvalidContent, InvalidMessage, Message, SendError, channel, user},
     client::{Conversation, HistoryRange, PublishError, RefusalKind},
     content::{
         Body, Card, Change, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video,
@@ -173,7 +173,10 @@ async fn what_makes_no_sense_is_refused(setup: Setup, via: Via) {
         }
     }
     let error = im.send(Message::to(user("bob")).content(crowd())).await.unwrap_err();
-    assert!(matches!(error, SendError::InvalidContent(InvalidContent::TooMany { .. })), "{error}");
+    assert!(
+        matches!(error, SendError::Invalid(InvalidMessage::Content(InvalidContent::TooMany { .. }))),
+        "{error}"
+    );
     let empty = Content::custom("", Bytes::new());
     im.send(Message::to(user("bob")).content(empty)).await.unwrap();
 }

@@ -12,8 +12,8 @@ use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
     Content, Signal,
     backend::{
-        ChangePolicy, ChangeRights, Durability, Handler, Im, ImConfig, Incoming, IncomingChange, Message,
-        Refusal, SendError, Service, channel, user, users,
+        ChangePolicy, ChangeRights, Durability, Handler, Im, Incoming, IncomingChange, InvalidMessage,
+        Message, Refusal, SendError, Service, channel, user, users,
     },
     client::{Conversation, Event, MessageRef, RefusalKind},
     cluster::{LogId, ReadLimit},
@@ -184,10 +184,10 @@ async fn a_device_that_was_away_ends_in_the_same_state(setup: Setup, via: Via) {
 
 async fn who_may_not_is_refused(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    let mut config = ImConfig::default();
-    config.changes.recall = Some(Duration::from_millis(500));
-    config.changes.pin = false;
-    let im = stack.backend_with(config).await;
+    let mut changes = ChangePolicy::default();
+    changes.recall = Some(Duration::from_millis(500));
+    changes.pin = false;
+    let im = stack.backend_with(Im::builder().changes(changes)).await;
     let _service = serve(&im).await;
     let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
     let mut bob = TimelineDevice::connect(&stack, "bob", "web/tab", 0, via).await;
@@ -291,9 +291,9 @@ impl Handler for Moderated {
 
 async fn the_handler_decides(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    let mut config = ImConfig::default();
-    config.changes.edit = None;
-    let im = stack.backend_with(config).await;
+    let mut changes = ChangePolicy::default();
+    changes.edit = None;
+    let im = stack.backend_with(Im::builder().changes(changes)).await;
     let _service: Service = im.serve(Moderated).await.unwrap();
     im.channel("team").add_members(["alice", "mona"]).await.unwrap();
     let mut alice = TimelineDevice::connect(&stack, "alice", "web/tab", 0, via).await;
@@ -374,10 +374,9 @@ async fn whoever_is_refused_reaches_nobody(setup: Setup, via: Via) {
 
 async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 2).await;
-    let mut config = ImConfig::default();
-    config.changes = ChangePolicy::default();
-    config.changes.recall = None;
-    let im = stack.backend_with(config).await;
+    let mut changes = ChangePolicy::default();
+    changes.recall = None;
+    let im = stack.backend_with(Im::builder().changes(changes)).await;
     let _service = serve(&im).await;
     im.channel("team").add_members(["alice", "bob"]).await.unwrap();
     let mut devices = four_devices(&stack, via).await;
@@ -403,10 +402,10 @@ async fn back_ends_change_whatever_they_like(setup: Setup, via: Via) {
     all_show(&mut devices[..2], &["(moderated) (edited) ⚖️the back end (pinned)"]).await;
     let shown = ["(recalled by the back end)", "(moderated) (edited) ⚖️the back end (pinned)"];
     all_show(&mut devices[2..], &shown).await;
-    let live = Message::to(channel("team")).content(Change::pin(team)).durability(Durability::Live);
-    assert!(matches!(im.send(live).await, Err(SendError::ChangeNeedsLog)));
+    let live = Message::to(channel("team")).content(Change::pin(team)).durability(Durability::Transient);
+    assert!(matches!(im.send(live).await, Err(SendError::Invalid(InvalidMessage::ChangeNeedsLog))));
     let deletion = im.change(channel("team"), Change::delete_for_me(team)).await;
-    assert!(matches!(deletion, Err(SendError::DeletionInChannel)), "{deletion:?}");
+    assert!(matches!(deletion, Err(SendError::Invalid(InvalidMessage::DeletionInChannel))), "{deletion:?}");
 }
 
 async fn messages_in_the_store_are_changed(setup: Setup, via: Via) {

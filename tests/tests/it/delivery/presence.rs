@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Im, ImConfig, UserPresence},
+    backend::{Im, UserPresence},
     client::RequestError,
     id::{ChannelId, Terminal, UserId},
 };
@@ -17,6 +17,9 @@ use im_tests::{
     stack::{PATIENCE, SLACK, ServerOptions},
     wait_until,
 };
+
+/// How often a back end asks which servers live, by default.
+const DIRECTORY_REFRESH: Duration = Duration::from_secs(1);
 
 everywhere!(
     those_who_watch_are_told,
@@ -101,7 +104,7 @@ async fn last_seen_is_told_per_terminal(setup: Setup, via: Via) {
     assert_eq!(online(&presence), [(Terminal::Web, true), (Terminal::Ios, false)]);
     assert!(before <= seen && seen <= SystemTime::now() + Duration::from_secs(1));
     assert_eq!(of(&im, "nobody").await.terminals, []);
-    assert_eq!(im.presence(&[]).await.unwrap(), []);
+    assert_eq!(im.presence::<&str>([]).await.unwrap(), []);
 }
 
 async fn a_watch_survives_a_reconnect(setup: Setup, via: Via) {
@@ -233,7 +236,7 @@ async fn the_devices_of_a_server_that_died_are_offline(setup: Setup, via: Via) {
     assert_eq!(left[0].len(), 1, "a server that dies releases nothing");
     // Whoever looks for one of its devices after its lease has ended finds that out, and all are told.
     wait_until("bob is offline", PATIENCE, async || !of(&im, "bob").await.is_online()).await;
-    let promised = lease + ImConfig::default().directory_refresh;
+    let promised = lease + DIRECTORY_REFRESH;
     assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
     let told = presence(&mut alice, "bob", |told| !told.is_online() && told.last_seen().is_some()).await;
     assert_eq!(online(&told), [(Terminal::Web, false)]);

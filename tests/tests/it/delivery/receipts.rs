@@ -74,7 +74,7 @@ async fn all_devices_of_two_users_acknowledge(setup: Setup, via: Via) {
         let message = Message::to(users(["bob", "carol"])).from("alice").text("hi");
         let receipt = im.send(message).await.unwrap();
         assert_eq!(receipt.pushed.len(), 3);
-        let (report, ()) = tokio::join!(receipt.acked(PATIENCE), async {
+        let (report, ()) = tokio::join!(im.wait_acked(&receipt, PATIENCE), async {
             for client in &mut all {
                 take(client).await;
             }
@@ -83,7 +83,7 @@ async fn all_devices_of_two_users_acknowledge(setup: Setup, via: Via) {
         assert_eq!((report.outcome, report.offline.len()), (AckOutcome::Acked, 0));
         assert_eq!(devices(&report, DeviceState::Acked), ["bob web/tab", "bob ios/phone", "carol web/tab"]);
         // It is stored: who asks later does not wait.
-        assert_eq!(receipt.acked(Duration::ZERO).await.unwrap().outcome, AckOutcome::Acked);
+        assert_eq!(im.wait_acked(&receipt, Duration::ZERO).await.unwrap().outcome, AckOutcome::Acked);
     }
 }
 
@@ -96,14 +96,14 @@ async fn a_device_that_never_acknowledges_is_named(setup: Setup, via: Via) {
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     take(&mut tab).await;
     let read = phone.message().await.position.unwrap();
-    let report = receipt.acked(SHORT).await.unwrap();
+    let report = im.wait_acked(&receipt, SHORT).await.unwrap();
     assert_eq!(report.outcome, AckOutcome::TimedOut);
     assert_eq!(devices(&report, DeviceState::Acked), ["bob web/tab"]);
     assert_eq!(devices(&report, DeviceState::Pushed), ["bob ios/phone"]);
     assert!(report.acked_by(&id("bob")) && report.offline.is_empty());
     // Late is not never.
     phone.client().ack(&read);
-    assert_eq!(receipt.acked(PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
+    assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
 
 async fn nobody_waits_for_who_is_offline(setup: Setup, via: Via) {
@@ -111,7 +111,7 @@ async fn nobody_waits_for_who_is_offline(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let _service = serve(&im).await;
     let receipt = im.send(Message::to(users(["bob", "carol"])).text("hi")).await.unwrap();
-    let report = timeout(PATIENCE, receipt.acked(PATIENCE * 100)).await.unwrap().unwrap();
+    let report = timeout(PATIENCE, im.wait_acked(&receipt, PATIENCE * 100)).await.unwrap().unwrap();
     assert_eq!((report.outcome, report.devices.len()), (AckOutcome::Offline, 0));
     assert_eq!(report.offline, [id("bob"), id("carol")]);
 
@@ -121,7 +121,7 @@ async fn nobody_waits_for_who_is_offline(setup: Setup, via: Via) {
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in_with("carol", vec![cursor(0, 0)]).await;
     // Carol comes while bob is waited for, and counts.
-    let (report, ()) = tokio::join!(receipt.acked(PATIENCE), async {
+    let (report, ()) = tokio::join!(im.wait_acked(&receipt, PATIENCE), async {
         ack(&mut raw, 2, receipt.message_id.as_u64()).await;
         wait_until("carol's acknowledgement is stored", PATIENCE, async || {
             stored(&stack, "carol", 2).await == ["web/raw"]
@@ -149,7 +149,7 @@ async fn a_device_that_left_is_told_from_one_that_is_silent(setup: Setup, via: V
     gone.text().await;
     gone.client().shutdown().await;
     stack.wait_online(&im, "bob", 1).await;
-    let report = receipt.acked(SHORT).await.unwrap();
+    let report = im.wait_acked(&receipt, SHORT).await.unwrap();
     assert_eq!(report.outcome, AckOutcome::TimedOut);
     assert_eq!(devices(&report, DeviceState::Pushed), ["bob web/tab"]);
     assert_eq!(devices(&report, DeviceState::Offline), ["bob ios/phone"]);
@@ -189,7 +189,7 @@ async fn a_device_acknowledges_after_it_came_back_elsewhere(setup: Setup, via: V
     bob.log_in("bob").await;
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!(receipt.pushed.len(), 1);
-    let (report, ()) = tokio::join!(receipt.acked(PATIENCE), async {
+    let (report, ()) = tokio::join!(im.wait_acked(&receipt, PATIENCE), async {
         entry(&mut bob).await;
         drop(bob);
         let mut bob = Raw::connect(&stack, 1, via).await;
@@ -211,7 +211,7 @@ async fn another_back_end_stores_the_acknowledgement(setup: Setup, via: Via) {
     let mut news = stack.cluster().bus().subscribe(stack.cluster().names().acks_stored()).await.unwrap();
     for seq in 1..=3 {
         let receipt = sender.send(Message::to(user("bob")).text("hi")).await.unwrap();
-        let (report, ()) = tokio::join!(receipt.acked(PATIENCE), take(&mut bob));
+        let (report, ()) = tokio::join!(sender.wait_acked(&receipt, PATIENCE), take(&mut bob));
         assert_eq!(report.unwrap().outcome, AckOutcome::Acked);
         // The other one has told it, to whoever listens.
         loop {
@@ -237,11 +237,11 @@ async fn a_lost_acknowledgement_comes_again(setup: Setup, via: Via) {
     // Nobody is there to take it.
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     take(&mut bob).await;
-    assert_eq!(receipt.acked(SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
+    assert_eq!(im.wait_acked(&receipt, SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
     let _service = serve(&im).await;
     bob.client().disconnect();
     bob.client().connect();
-    assert_eq!(receipt.acked(PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
+    assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
 
 /// Forwards acknowledgements to the test.
@@ -308,11 +308,11 @@ async fn lies_do_no_harm(setup: Setup, via: Via) {
     let second = receipt.message_id.as_u64();
     // A sync may bring the first one again.
     while entry(&mut mallory).await != (2, second) {}
-    assert_eq!(receipt.acked(SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
+    assert_eq!(im.wait_acked(&receipt, SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
     assert!(stored(&stack, "mallory", 0).await.is_empty(), "nothing of it was believed");
     // And nothing stands in the way of the truth.
     ack(&mut mallory, 2, second).await;
-    assert_eq!(receipt.acked(PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
+    assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
 
 async fn a_branch_that_was_lost_is_not_acknowledged(setup: Setup, via: Via) {
@@ -327,7 +327,7 @@ async fn a_branch_that_was_lost_is_not_acknowledged(setup: Setup, via: Via) {
     raw.log_in("bob").await;
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!(receipt.logged[0].1, 1);
-    assert_eq!(receipt.acked(SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
+    assert_eq!(im.wait_acked(&receipt, SHORT).await.unwrap().outcome, AckOutcome::TimedOut);
 
     raw.send_frame(Body::Sync(pb::Sync { cursors: vec![cursor(9, 4711)] })).await;
     loop {
@@ -340,18 +340,18 @@ async fn a_branch_that_was_lost_is_not_acknowledged(setup: Setup, via: Via) {
     // From here on the log may grow beyond the old branch.
     assert!(stored(&stack, "bob", 1).await.is_empty());
     ack(&mut raw, 1, receipt.message_id.as_u64()).await;
-    assert_eq!(receipt.acked(PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
+    assert_eq!(im.wait_acked(&receipt, PATIENCE).await.unwrap().outcome, AckOutcome::Acked);
 }
 
 async fn live_messages_are_not_acknowledged(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let _bob = stack.connect("bob", "web/tab", 0, via).await;
-    let live = Message::to(user("bob")).text("typing").durability(Durability::Live);
+    let live = Message::to(user("bob")).text("typing").durability(Durability::Transient);
     let receipt = im.send(live).await.unwrap();
-    assert_eq!(receipt.acked(SHORT).await, Err(AckError::Live));
+    assert_eq!(im.wait_acked(&receipt, SHORT).await, Err(AckError::Transient));
     let receipt = im.send(Message::to(user("bob")).text("hi")).await.unwrap();
-    let (waited, ()) = tokio::join!(receipt.acked(PATIENCE * 100), im.shutdown());
+    let (waited, ()) = tokio::join!(im.wait_acked(&receipt, PATIENCE * 100), im.clone().shutdown());
     assert_eq!(waited, Err(AckError::Ended));
-    assert_eq!(receipt.acked(SHORT).await, Err(AckError::Ended));
+    assert_eq!(im.wait_acked(&receipt, SHORT).await, Err(AckError::Ended));
 }

@@ -12,7 +12,8 @@ use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
     Content, MAX_CONTENT_BYTES, MAX_TEXT_BYTES,
     backend::{
-        Acceptance, Durability, Im, Incoming, Message, Receipt, Refusal, SendError, Service, user, users,
+        Acceptance, Durability, Im, Incoming, InvalidMessage, Message, Receipt, Refusal, SendError, Service,
+        user, users,
     },
     client::{Client, CloseCode, HistoryRange, MemoryStore, PublishError},
     id::{Device, Terminal, UserId},
@@ -110,7 +111,7 @@ async fn reaches_chosen_terminals(setup: Setup, via: Via) {
     let im = stack.backend().await;
     let mut phone = stack.connect("bob", "ios/phone", 0, via).await;
     let mut browser = stack.connect("bob", "web/tab", 0, via).await;
-    let message = || Message::to(user("bob")).durability(Durability::Live);
+    let message = || Message::to(user("bob")).durability(Durability::Transient);
     let receipt = im.send(message().text("phone").terminals([Terminal::Ios])).await.unwrap();
     assert_eq!(devices(&receipt), set(["bob:ios/phone"]));
     let receipt = im.send(message().text("none").terminals([Terminal::Desktop])).await.unwrap();
@@ -230,12 +231,24 @@ async fn wrong_messages_are_refused(setup: Setup, _: Via) {
     let stack = Stack::start(setup, 1).await;
     let im = stack.backend().await;
     let send = async |message| im.send(message).await.unwrap_err();
-    assert!(matches!(send(Message::to(user("no user")).text("hi")).await, SendError::InvalidUser(_)));
-    assert!(matches!(send(Message::to(users::<&str>([])).text("hi")).await, SendError::NoRecipient));
-    assert!(matches!(send(Message::to(user("bob"))).await, SendError::NoContent));
+    assert!(matches!(
+        send(Message::to(user("no user")).text("hi")).await,
+        SendError::Invalid(InvalidMessage::User(_))
+    ));
+    assert!(matches!(
+        send(Message::to(users::<&str>([])).text("hi")).await,
+        SendError::Invalid(InvalidMessage::NoRecipient)
+    ));
+    assert!(matches!(send(Message::to(user("bob"))).await, SendError::Invalid(InvalidMessage::NoContent)));
     let large = Message::to(user("bob")).text("x".repeat(70_000));
-    assert!(matches!(send(large).await, SendError::TooLarge { limit: MAX_CONTENT_BYTES, .. }));
-    assert!(matches!(send(Message::to(user("bob")).text("")).await, SendError::NoContent));
+    assert!(matches!(
+        send(large).await,
+        SendError::Invalid(InvalidMessage::TooLarge { limit: MAX_CONTENT_BYTES, .. })
+    ));
+    assert!(matches!(
+        send(Message::to(user("bob")).text("")).await,
+        SendError::Invalid(InvalidMessage::NoContent)
+    ));
 }
 
 async fn tells_who_is_online(setup: Setup, via: Via) {

@@ -73,7 +73,7 @@ async fn what_is_typed_into_the_example_arrives() {
         ])
         .stdin(fs::File::open(typed).unwrap());
     tokio::task::spawn_blocking(move || run(&mut chat)).await.unwrap();
-    let (bob, alice) = ("bob".parse().unwrap(), "alice".parse().unwrap());
-    let page = im.history(&bob, &Conversation::User(alice), HistoryRange::Newest, 1).await.unwrap();
+    let alice = "alice".parse().unwrap();
+    let page = im.history("bob", &Conversation::User(alice), HistoryRange::Newest, 1).await.unwrap();
     assert_eq!(page.entries[0].content.as_text(), Some("hello from the example"));
 }

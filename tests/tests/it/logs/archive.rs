@@ -59,7 +59,7 @@ async fn what_is_sent_to_a_channel_is_stored_once() {
         receipts.push(im.send(send().durability(Durability::Archived)).await.unwrap());
     }
     let store = Arc::new(MemoryMessageStore::new());
-    let archiver = im.archiver(store.clone()).unwrap().start();
+    let archiver = im.start_archiver(store.clone()).unwrap();
     wait_until_archived(im.cluster().archive().unwrap().as_ref()).await;
     archiver.shutdown().await;
     let log = LogId::Channel("team".parse().unwrap());
@@ -98,7 +98,7 @@ async fn no_ok_without_jetstream() {
     ids.push(receipt.message_id.as_u64());
 
     let store = Arc::new(MemoryMessageStore::new());
-    let archiver = im.archiver(store.clone()).unwrap().start();
+    let archiver = im.start_archiver(store.clone()).unwrap();
     wait_until_archived(&**im.cluster().archive().unwrap()).await;
     assert_eq!(stored(&*store, "bob").await, ids, "also what NATS had before it was killed");
     assert_eq!(stored(&*store, "alice").await, ids);
@@ -137,7 +137,7 @@ fn archiver(config: ClusterConfig, url: String) -> Runtime {
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         };
-        let _archiver = im.archiver(Arc::new(store)).unwrap().start();
+        let _archiver = im.start_archiver(Arc::new(store)).unwrap();
         std::future::pending::<()>().await;
     });
     runtime
@@ -207,7 +207,7 @@ async fn an_embedded_archive_survives_its_process() {
     let im = Im::with_cluster(Cluster::embedded_at(&path).unwrap()).await.unwrap();
     let url = format!("sqlite:{}", folder.path().join("messages.db").display());
     let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());
-    let archiver = im.archiver(store.clone()).unwrap().start();
+    let archiver = im.start_archiver(store.clone()).unwrap();
     wait_until_archived(&**im.cluster().archive().unwrap()).await;
     assert_eq!(archiver.written(), 2);
     archiver.shutdown().await;
@@ -228,7 +228,7 @@ async fn long_texts_behind_an_outage_are_archived_in_the_end() {
             let letters = (0..20_000).map(|_| rand::random_range('\u{4e00}'..'\u{9fa0}'));
             im.send(message(&letters.collect::<String>())).await.unwrap();
         }
-        let archiver = im.archiver(store.clone()).unwrap().start();
+        let archiver = im.start_archiver(store.clone()).unwrap();
         let mut written = 0;
         while archiver.lag().await.unwrap().total() > 0 {
             wait_until("it gets on", PATIENCE, async || {

@@ -221,7 +221,7 @@ async fn live_messages_are_kept_nowhere(setup: Setup, via: Via) {
     let _service = serve(&im).await;
     let mut bob = log_in(&stack, "bob", vec![], via).await;
     sync(&mut bob).await;
-    let live = Message::to(user("bob")).text("typing").durability(Durability::Live);
+    let live = Message::to(user("bob")).text("typing").durability(Durability::Transient);
     let receipt = im.send(live).await.unwrap();
     assert!(receipt.logged.is_empty() && receipt.pushed.len() == 1);
     assert_eq!(push(&mut bob).await, (0, "typing".into()));

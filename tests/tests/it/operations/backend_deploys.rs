@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use im_sdk::backend::{Im, ImConfig, Incoming, Service, UserBudgets};
+use im_sdk::backend::{Im, Incoming, Service, UserBudgets};
 use im_tests::{Setup, Stack, TestClient, Via, everywhere};
 
 everywhere!(a_rolling_deploy_makes_nobody_wait);
@@ -37,8 +37,7 @@ async fn a_rolling_deploy_makes_nobody_wait(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
     // Devices that publish all the time would soon wait for their budgets alone.
     let backend = || {
-        let mut settings = ImConfig::default();
-        settings.user_budgets = UserBudgets::unlimited();
+        let settings = Im::builder().user_budgets(UserBudgets::unlimited());
         stack.backend_with(settings)
     };
     let mut ims = [backend().await, backend().await];

@@ -7,7 +7,7 @@ use std::{
 
 use im_proto::pb::frame::Body;
 use im_sdk::{
-    backend::{self, Durability, Im, ImConfig, Message, user, users},
+    backend::{self, Durability, Im, Message, user, users},
     client::{CloseCode, Event},
     id::UserId,
 };
@@ -18,6 +18,9 @@ use im_tests::{
     wait_until,
 };
 use tokio::time::sleep;
+
+/// How often a back end asks which servers live, by default.
+const DIRECTORY_REFRESH: Duration = Duration::from_secs(1);
 
 everywhere!(
     routes_of_a_dead_server_count_as_offline,
@@ -58,7 +61,7 @@ async fn routes_of_a_dead_server_count_as_offline(setup: Setup, via: Via) {
     })
     .await;
     // Whose lease has run out is dead to a back end when it looks next.
-    let promised = lease + ImConfig::default().directory_refresh;
+    let promised = lease + DIRECTORY_REFRESH;
     assert!(killed.elapsed() < promised + SLACK, "it took {:?}, not {promised:?}", killed.elapsed());
     alive.text().await;
     wait_until("its route is swept", PATIENCE, async || {
@@ -215,7 +218,7 @@ async fn a_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     // On its way when the server freezes.
     for number in 0..20 {
         let message = Message::to(users(["bob", "carol"])).text(number.to_string());
-        im.send(message.durability(Durability::Live)).await.unwrap();
+        im.send(message.durability(Durability::Transient)).await.unwrap();
     }
     server.stop();
     // The time is what matters: acknowledgements have waited for that long.
@@ -224,7 +227,7 @@ async fn a_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     let woken = Instant::now();
     for (user, device) in &mut devices {
         wait_until("the device is back", PATIENCE, async || {
-            let message = Message::to(backend::user(*user)).text("awake").durability(Durability::Live);
+            let message = Message::to(backend::user(*user)).text("awake").durability(Durability::Transient);
             !im.send(message).await.unwrap().pushed.is_empty()
         })
         .await;

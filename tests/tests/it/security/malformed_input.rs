@@ -140,7 +140,8 @@ async fn a_bus_may_say_anything(setup: Setup) {
     let (all, mut random) = (golden("messages", ""), StdRng::seed_from_u64(8));
     // Somebody waits for acknowledgements, so that what is said of them is heard.
     let receipt = im.send(Message::to(user("nobody")).text("?")).await.unwrap();
-    let waiting = tokio::spawn(async move { receipt.acked(std::time::Duration::from_secs(1)).await });
+    let waiting =
+        tokio::spawn(async move { im.wait_acked(&receipt, std::time::Duration::from_secs(1)).await });
     for (subject, kind) in subjects {
         let own = golden("messages", kind);
         for number in 0..300 {

@@ -6,7 +6,7 @@ use crate::{
     Content, ReadMark,
     backend::{
         ConversationPage, Im, MAX_CONVERSATION_PAGE_BYTES, Message, channel, conversations::Which,
-        metered::MeteredLog,
+        test_support::metered_log::MeteredLog,
     },
     cluster::ReadLimit,
     content::Change,
@@ -25,7 +25,7 @@ fn bob() -> UserId {
 }
 
 async fn back_end() -> (Arc<MeteredLog>, Im) {
-    let (log, cluster) = MeteredLog::cluster();
+    let (log, cluster) = MeteredLog::unbounded();
     (log, Im::with_cluster(cluster).await.unwrap())
 }
 
@@ -67,7 +67,7 @@ async fn a_list_looks_at_so_many_bytes_and_keeps_none_that_it_does_not_show() {
     assert!(seen.len() > 100 && seen.iter().cloned().eq(newest), "{seen:?}");
 }
 
-fn text(last: &Option<crate::backend::HistoryEntry>) -> usize {
+fn text(last: &Option<crate::backend::LoggedMessage>) -> usize {
     let content = &last.as_ref().unwrap().content;
     content.as_text().map_or(0, str::len)
 }

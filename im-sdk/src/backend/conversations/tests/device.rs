@@ -7,7 +7,8 @@ use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use crate::{
     ConversationChange, ReadMark, Recipient,
     backend::{
-        HistoryEntry, Im, Message, conversations::Which, history::RawEntry, message::Target, user, users,
+        Im, LoggedMessage, Message, conversations::Which, history::RawEntry, send::message::Target, user,
+        users,
     },
     client::{self, ConversationList, Event, Log, ReceivedMessage, Transport},
     cluster::{Cluster, LogId, ReadLimit},
@@ -39,7 +40,7 @@ pub(super) fn log_id(name: &str) -> LogId {
 
 pub(super) fn received(log: &str, entry: RawEntry) -> ReceivedMessage {
     let seq = entry.seq;
-    let entry = HistoryEntry::of(None, entry);
+    let entry = LoggedMessage::of(None, entry);
     let log = Log::parse(log).unwrap();
     ReceivedMessage {
         id: entry.message_id,

@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use super::*;
 use crate::{
     Kind,
-    backend::metered::{Meter, MeteredLog},
+    backend::test_support::metered_log::{Meter, MeteredLog},
     content::Change,
     proto::limits::MAX_FRAME_BYTES,
 };
@@ -22,7 +22,7 @@ fn id(number: u64) -> u64 {
 
 /// An inbox of large messages, some of alice's among carol's.
 async fn large_inbox(count: u64) -> (Arc<MeteredLog>, Im) {
-    let (log, cluster) = MeteredLog::cluster();
+    let (log, cluster) = MeteredLog::unbounded();
     for seq in 1..=count {
         let from = if seq % 50 == 7 { "alice" } else { "carol" };
         assert_eq!(log.say("bob", from, id(seq), LARGE).await.seq, seq);
@@ -49,7 +49,7 @@ async fn a_page_reads_what_it_brings() {
         assert!(log.take().bytes <= MAX_FRAME_BYTES, "{range:?}");
     }
 
-    let thousand = im.history(&"bob".parse().unwrap(), &Conversation::Inbox, Newest, 1000).await.unwrap();
+    let thousand = im.history("bob", &Conversation::Inbox, Newest, 1000).await.unwrap();
     assert_eq!((thousand.entries.len(), thousand.next), (MAX_HISTORY_BYTES / LARGE, Some(Before(384))));
     let read = log.take();
     assert!(read.bytes <= MAX_HISTORY_BYTES && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
@@ -97,7 +97,7 @@ async fn what_is_not_there_is_not_looked_for_without_end() {
 async fn pages_lose_nothing_whatever_sizes_are() {
     for seed in 0..20 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let (log, cluster) = MeteredLog::cluster();
+        let (log, cluster) = MeteredLog::unbounded();
         let count = rng.random_range(1..400_u64);
         let largest = [10, 2_000, LARGE][rng.random_range(0..3)];
         let mut of_alice = Vec::new();

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use super::*;
 use crate::{
     Search,
-    backend::{ArchiverHandle, Durability, channel},
+    backend::{Archiver, Durability, channel},
     cluster::{Clock, Routes as _, SetClocks},
     content::{Change, ChangeKind, Quote},
     timeline::{Entry as Shown, ShownMessage},
@@ -34,7 +34,7 @@ fn name(user: &str) -> UserId {
 struct World {
     ims: [Im; 2],
     clocks: [Arc<SetClocks>; 2],
-    archiver: ArchiverHandle,
+    archiver: Archiver,
 }
 
 impl World {
@@ -51,16 +51,13 @@ impl World {
                 routes.lease_node(&owner, Duration::from_secs(3600), time).await.unwrap().unwrap();
             }
             let clock = Clock::with_local(routes.clone(), local.clone());
-            let config = ImConfig {
-                message_store: Some(Arc::new(store.clone())),
-                default_durability: Durability::Archived,
-                ..ImConfig::default()
-            };
-            ims.push(Im::start(cluster.clone().with_routes(routes, clock), config).await.unwrap());
+            let config =
+                Im::builder().message_store(Arc::new(store.clone())).default_durability(Durability::Archived);
+            ims.push(config.start(cluster.clone().with_routes(routes, clock)).await.unwrap());
             clocks.push(local);
         }
         ims[0].channel("team").add_members(USERS).await.unwrap();
-        let archiver = ims[0].archiver(Arc::new(store)).unwrap().start();
+        let archiver = ims[0].start_archiver(Arc::new(store)).unwrap();
         let (Ok(ims), Ok(clocks)) = (ims.try_into(), clocks.try_into()) else { panic!("two back ends") };
         Self { ims, clocks, archiver }
     }
@@ -146,7 +143,7 @@ impl Look {
         Self { pinned: false, edited: false, reactions: BTreeSet::new(), ..self.clone() }
     }
 
-    fn of_entry(entry: &HistoryEntry) -> Self {
+    fn of_entry(entry: &LoggedMessage) -> Self {
         let (text, quote) = parts(Some(&entry.content));
         let from = entry.from.as_ref().map(ToString::to_string).unwrap_or_default();
         Self { id: entry.message_id.as_u64(), from, text, quote, ..Self::default() }
@@ -284,7 +281,7 @@ async fn pages(im: &Im, user: &str, place: Place, forward: bool, size: usize) ->
 }
 
 /// What a device shows that has all entries of the logs, in this order.
-fn device(entries: &[(LogId, HistoryEntry)], user: &str, place: Place) -> Vec<Look> {
+fn device(entries: &[(LogId, LoggedMessage)], user: &str, place: Place) -> Vec<Look> {
     let mut timeline = Timeline::new(name(user));
     entries.iter().for_each(|(_, entry)| _ = timeline.apply(entry));
     let wanted = place.log(user);
@@ -304,7 +301,7 @@ fn device(entries: &[(LogId, HistoryEntry)], user: &str, place: Place) -> Vec<Lo
     shown.map(Look::of).filter(|look| ids.contains(&look.id)).collect()
 }
 
-async fn entries(im: &Im, user: &str) -> Vec<(LogId, HistoryEntry)> {
+async fn entries(im: &Im, user: &str) -> Vec<(LogId, LoggedMessage)> {
     let mut all = Vec::new();
     for log in [LogId::Inbox(name(user)), LogId::Channel("team".parse().unwrap())] {
         let page =
@@ -312,7 +309,7 @@ async fn entries(im: &Im, user: &str) -> Vec<(LogId, HistoryEntry)> {
         let entries = page
             .entries
             .into_iter()
-            .map(|entry| (log.clone(), HistoryEntry::of(channel_of(&log), RawEntry::from(entry))));
+            .map(|entry| (log.clone(), LoggedMessage::of(channel_of(&log), RawEntry::from(entry))));
         all.extend(entries);
     }
     all
@@ -373,7 +370,7 @@ async fn check(world: &World, model: &Model, rng: &mut StdRng) {
                 let mut search = Search::new(text);
                 search.conversation = Some(conversation.clone());
                 let found = world.ims[0].search(&me, &search, 10).await.unwrap().messages;
-                found.into_iter().map(|found| Look::of_entry(&found.entry)).collect::<Vec<Look>>()
+                found.into_iter().map(|found| Look::of_entry(&found)).collect::<Vec<Look>>()
             };
             for look in plain.iter().filter(|look| look.text.is_some()) {
                 let found = search(look.text.as_deref().unwrap()).await;

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::{Sync, SyncError};
 use crate::{
     ConversationState, Recipient,
-    backend::publisher::{Outcome, Reached},
+    backend::send::publisher::{Outcome, Reached},
     id::{ChannelId, UserId},
     proto::{pb, pb::record::Effect},
 };
@@ -131,9 +130,9 @@ impl Sync {
 
     async fn ask_server(&self, record: pb::Record) -> Result<Option<Reached>, SyncError> {
         let record = pb::Record { connections: vec![self.connection], ..record };
-        let outcome = self.im.inner.publisher.submit(&self.server, record).await;
-        match timeout(self.im.inner.config.send_timeout, outcome).await {
-            Ok(Ok(Outcome::Done { missed, reached })) if missed.is_empty() => Ok(reached),
+        let publisher = &self.im.inner.publisher;
+        match publisher.submit(&self.server, record, publisher.deadline()).await.await {
+            Outcome::Done { missed, reached } if missed.is_empty() => Ok(reached),
             _ => Err(SyncError::Gone),
         }
     }

@@ -1,8 +1,8 @@
 //! One log of a device that is being brought up to date.
 
-use super::{Sync, SyncError, out::Out, progress::Progress};
+use super::{Sync, SyncError, frame_writer::FrameWriter, progress::Progress};
 use crate::{
-    backend::message::{channel_push_frame, push_frame},
+    backend::send::message::{channel_push_frame, push_frame},
     cluster::{DeviceAck, Entry, LogId, Page, ReadLimit},
     id::MessageId,
     proto::{frame, pb, pb::ResetReason},
@@ -91,7 +91,7 @@ impl Start {
     pub(super) async fn push(
         self,
         sync: &Sync,
-        out: &mut Out<'_>,
+        out: &mut FrameWriter<'_>,
         progress: &mut Progress,
     ) -> Result<pb::Cursor, SyncError> {
         let Self { log, reset, after, mut page } = self;
@@ -140,7 +140,7 @@ async fn first_since(sync: &Sync, log: &LogId, oldest: u64, last: u64, since: u6
 async fn push_entries(
     log: &LogId,
     entries: Vec<Entry>,
-    out: &mut Out<'_>,
+    out: &mut FrameWriter<'_>,
     progress: &mut Progress,
 ) -> Result<(), SyncError> {
     for Entry { payload, seq, message_id, .. } in entries {

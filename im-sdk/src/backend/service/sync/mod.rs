@@ -7,10 +7,10 @@
 //! A connection takes as much as its device reads. When enough waits for it, the sync ends here with what is left of it, and the
 //! server asks for that when the connection has taken the rest: a device that reads slowly takes no place of others.
 
+mod frame_writer;
 mod joining;
 mod log;
 mod membership;
-mod out;
 mod progress;
 
 use std::{
@@ -25,14 +25,15 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::membership::Memberships;
-use self::{log::Start, out::Out, progress::Progress};
+use self::{frame_writer::FrameWriter, log::Start, progress::Progress};
 use super::{
+    budget::Resource,
     call::HandlerFailed,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::{budget::Resource, ids::unix_ms, im::Im, message::left_frame},
+    backend::{im::Im, send::message::left_frame},
     cluster::{ConversationsError, LogError, LogId, MembersError},
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
@@ -63,7 +64,7 @@ pub(super) struct Sync {
     device: Device,
     /// By channel; the inbox has no name.
     cursors: HashMap<String, pb::Cursor>,
-    /// When it began, before anything of it was sent.
+    /// When it began, before anything of it was sent, by the cluster's clock.
     began_ms: u64,
 }
 
@@ -186,7 +187,7 @@ impl Sync {
         let request = pb::UpstreamSync::decode(payload).map_err(|error| error.to_string())?;
         let pb::SyncRest { cursors, began_ms } = if request.rest.is_empty() {
             let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
-            pb::SyncRest { cursors: sync.cursors, began_ms: unix_ms() }
+            pb::SyncRest { cursors: sync.cursors, began_ms: im.now_ms() }
         } else {
             pb::SyncRest::decode(request.rest).map_err(|error| error.to_string())?
         };
@@ -204,7 +205,7 @@ impl Sync {
         let budgets = &self.im.inner.budgets;
         budgets.take(&self.user, [(Resource::SyncBytes, 1)]).map_err(|_| SyncError::Exhausted)?;
         let channels = self.join().await?;
-        let mut out = Out::new(self);
+        let mut out = FrameWriter::new(self);
         for channel in self.strangers(&channels) {
             progress.leave(channel.as_str());
             out.add(&left_frame(channel.as_str())).await?;
@@ -229,7 +230,7 @@ impl Sync {
     async fn push_logs(
         &self,
         channels: &[ChannelId],
-        out: &mut Out<'_>,
+        out: &mut FrameWriter<'_>,
         progress: &mut Progress,
     ) -> Result<Vec<pb::Cursor>, SyncError> {
         let inbox = std::iter::once(LogId::Inbox(self.user.clone()));

@@ -215,7 +215,7 @@ impl SendPublisher {
             return Err("channels are measured with --path edge only".to_owned());
         }
         let failed = Arc::new(AtomicU64::new(0));
-        let durability = if options.path == Path::Live { Durability::Live } else { Durability::Logged };
+        let durability = if options.path == Path::Live { Durability::Transient } else { Durability::Logged };
         let payload = options.payload;
         let lane = |number: usize| {
             let (lane, mut stamps) = mpsc::channel::<Stamp>(8);

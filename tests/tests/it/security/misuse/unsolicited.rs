@@ -6,8 +6,8 @@ use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
     Content, Signal,
     backend::{
-        Acceptance, Budget, DeviceAck, Handler, ImConfig, Incoming, Message, Reach, ReachKind, ReachRights,
-        Refusal, user,
+        Acceptance, Budget, DeviceAck, Handler, Im, Incoming, Message, Reach, ReachKind, ReachRights,
+        Refusal, UserBudgets, user,
     },
     client::Event,
     cluster::LogId,
@@ -53,9 +53,9 @@ async fn publish(raw: &mut Raw, number: u64, to: &str) -> Result<u64, pb::Refuse
 
 async fn ghosts_are_few(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    let mut settings = ImConfig::default();
-    settings.user_budgets.unknown_contacts = Budget::per_hour(20, 20);
-    let im = stack.backend_with(settings).await;
+    let mut budgets = UserBudgets::default();
+    budgets.unknown_contacts = Budget::per_hour(20, 20);
+    let im = stack.backend_with(Im::builder().user_budgets(budgets)).await;
     let _service = serve(&im).await;
     let bob = device(&stack, "bob", "web/tab", 0, via).await;
     let mut mallory = raw(&stack, "mallory", via).await;
@@ -83,9 +83,9 @@ async fn ghosts_are_few(setup: Setup, via: Via) {
 
 async fn a_flood_of_publishes_is_told_when_to_go_on(setup: Setup, via: Via) {
     let stack = Stack::start(setup, 1).await;
-    let mut settings = ImConfig::default();
-    settings.user_budgets.publishes = Budget::per_second(2, 5);
-    let im = stack.backend_with(settings).await;
+    let mut budgets = UserBudgets::default();
+    budgets.publishes = Budget::per_second(2, 5);
+    let im = stack.backend_with(Im::builder().user_budgets(budgets)).await;
     let _service = serve(&im).await;
     let mut mallory = raw(&stack, "mallory", via).await;
     let mut refusals = Vec::new();

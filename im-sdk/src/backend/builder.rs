@@ -1,0 +1,260 @@
+//! The settings of a back end, and how it starts.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    backend::{
+        health::program_name,
+        history::archiver::NoArchive,
+        im::Im,
+        message_store::MessageStore,
+        send::message::Durability,
+        service::{budget::UserBudgets, change::ChangePolicy},
+    },
+    cluster::{ArchiveConfig, BusError, Cluster, ClusterConfig, ConnectError, RoutesError},
+    id::{InvalidId, UserId},
+};
+
+/// The settings, complete.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) send_timeout: Duration,
+    pub(super) directory_refresh: Duration,
+    pub(super) node_lease: Duration,
+    pub(super) handler_concurrency: usize,
+    pub(super) default_durability: Durability,
+    pub(super) message_store: Option<Arc<dyn MessageStore>>,
+    pub(super) changes: ChangePolicy,
+    pub(super) handler_timeout: Duration,
+    pub(super) user_budgets: UserBudgets,
+    pub(super) service_name: String,
+    pub(super) system_user: Option<UserId>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            send_timeout: Duration::from_secs(5),
+            directory_refresh: Duration::from_secs(1),
+            node_lease: Duration::from_secs(30),
+            handler_concurrency: 1024,
+            default_durability: Durability::default(),
+            message_store: None,
+            changes: ChangePolicy::default(),
+            handler_timeout: Duration::from_secs(10),
+            user_budgets: UserBudgets::default(),
+            service_name: program_name(),
+            system_user: None,
+        }
+    }
+}
+
+/// Tasks that run more often than this do nothing else.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+impl Config {
+    fn check(&self, cluster: &Cluster) -> Result<(), StartError> {
+        if self.directory_refresh < MIN_INTERVAL {
+            return Err(StartError::Config("directory_refresh must be at least 10 ms"));
+        }
+        if self.node_lease < MIN_INTERVAL * 3 {
+            return Err(StartError::Config("node_lease must be at least 30 ms"));
+        }
+        if !(1..=Semaphore::MAX_PERMITS).contains(&self.handler_concurrency) {
+            return Err(StartError::Config("handler_concurrency must be at least 1"));
+        }
+        if self.handler_timeout < MIN_INTERVAL {
+            return Err(StartError::Config("handler_timeout must be at least 10 ms"));
+        }
+        if self.default_durability == Durability::Archived && cluster.archive().is_none() {
+            return Err(StartError::Config("default_durability is Archived, but the cluster has no archive"));
+        }
+        Ok(())
+    }
+}
+
+/// Starts an [`Im`] with settings of its own. ChangeOrigin by [`Im::builder`]; each setting has a default.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use std::{sync::Arc, time::Duration};
+/// use im_sdk::{backend::{Im, MemoryMessageStore}, cluster::Cluster};
+///
+/// let im = Im::builder()
+///     .send_timeout(Duration::from_secs(2))
+///     .system_user("shop")
+///     .archive_to(Arc::new(MemoryMessageStore::new()))
+///     .start(Cluster::embedded())
+///     .await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct ImBuilder {
+    config: Config,
+    default_durability: Option<Durability>,
+    archive_to: Option<Arc<dyn MessageStore>>,
+    system_user: Option<Result<UserId, InvalidId>>,
+}
+
+impl ImBuilder {
+    /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`] and no [`ClusterConfig::archive`], the archive has its
+    /// default settings.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn connect(self, mut config: ClusterConfig) -> Result<Im, StartError> {
+        if self.archive_to.is_some() {
+            config.archive.get_or_insert_with(ArchiveConfig::default);
+        }
+        self.start(Cluster::connect(config).await?).await
+    }
+
+    /// Starts on a cluster that exists already, such as [`Cluster::embedded`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(self, cluster: Cluster) -> Result<Im, StartError> {
+        let Self { mut config, default_durability, archive_to, system_user } = self;
+        config.system_user = system_user.transpose().map_err(StartError::SystemUser)?;
+        if let Some(store) = &archive_to {
+            config.message_store.get_or_insert_with(|| Arc::clone(store));
+        }
+        let archived = archive_to.is_some().then_some(Durability::Archived);
+        config.default_durability = default_durability.or(archived).unwrap_or_default();
+        config.check(&cluster)?;
+        Im::start(cluster, config, archive_to).await
+    }
+
+    /// Keeps messages for good: those that do not say their durability are [`Durability::Archived`], an archiver of this process
+    /// brings them to the store, and history and search read it. [`Im::archiver`] tells how far it has got.
+    ///
+    /// It is one call for [`ImBuilder::default_durability`], [`ImBuilder::message_store`] and [`Im::start_archiver`]. The first two
+    /// are kept as they are where they are set besides.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::sync::Arc;
+    /// use im_sdk::{backend::{Im, MemoryMessageStore, Message, user}, cluster::Cluster};
+    ///
+    /// let store = Arc::new(MemoryMessageStore::new());
+    /// let im = Im::builder().archive_to(store).start(Cluster::embedded()).await?;
+    /// im.send(Message::to(user("bob")).from("alice").text("for good")).await?;
+    /// let lag = im.archiver().ok_or("an archiver")?.lag().await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn archive_to(self, store: Arc<dyn MessageStore>) -> Self {
+        Self { archive_to: Some(store), ..self }
+    }
+
+    /// How long a send waits for the servers' answers. Default 5 s.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.config.send_timeout = timeout;
+        self
+    }
+
+    /// How often the back end asks which servers live. Default 1 s.
+    pub fn directory_refresh(mut self, every: Duration) -> Self {
+        self.config.directory_refresh = every;
+        self
+    }
+
+    /// How long this process's node number stays its own after it was last renewed; it is renewed at a third of that. Default 30 s.
+    pub fn node_lease(mut self, lease: Duration) -> Self {
+        self.config.node_lease = lease;
+        self
+    }
+
+    /// How many publishes of devices are handled at once; further ones wait on the bus. Default 1024.
+    pub fn handler_concurrency(mut self, calls: usize) -> Self {
+        self.config.handler_concurrency = calls;
+        self
+    }
+
+    /// How long a method of the [`Handler`](super::Handler) may take. Then it is dropped, the device is told to try again
+    /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
+    /// database that does not answer, would else take one place of [`ImBuilder::handler_concurrency`] after the other. Default 10 s,
+    /// as long as servers wait for what becomes of a publish (`server.publish_timeout_ms`): later nobody hears the answer.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handler_timeout = timeout;
+        self
+    }
+
+    /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
+    /// [`Durability::Logged`]; [`Durability::Archived`] with [`ImBuilder::archive_to`].
+    pub fn default_durability(mut self, durability: Durability) -> Self {
+        self.default_durability = Some(durability);
+        self
+    }
+
+    /// Where history goes on that the logs do not reach back to, and what is searched. Default: that of
+    /// [`ImBuilder::archive_to`]; without it history ends where the logs do, and nothing can be searched.
+    pub fn message_store(mut self, store: Arc<dyn MessageStore>) -> Self {
+        self.config.message_store = Some(store);
+        self
+    }
+
+    /// What devices may do to messages that were sent.
+    pub fn changes(mut self, policy: ChangePolicy) -> Self {
+        self.config.changes = policy;
+        self
+    }
+
+    /// How much the devices of one user may have this back end do. On by default.
+    pub fn user_budgets(mut self, budgets: UserBudgets) -> Self {
+        self.config.user_budgets = budgets;
+        self
+    }
+
+    /// The name of the service whose handler this is. Back ends that serve under one prefix share what devices publish, so they
+    /// should be one service: the log warns where another name serves, and [`Im::health`] lists them. Default: the program's name.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.config.service_name = name.into();
+        self
+    }
+
+    /// The sender of what the back end sends to users without a sender, so that a welcome stands in a conversation, in the
+    /// list, and counts as unread. It is a user id like any other, which nobody has to log in with; its inbox gets no
+    /// copies of what is sent like that. What users answer is published to it. Default: none, and such a message belongs to no
+    /// conversation.
+    pub fn system_user(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
+        self.system_user = Some(user.try_into().map_err(Into::into));
+        self
+    }
+}
+
+/// A back end did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting makes no sense.
+    #[error("the back end's configuration is not valid: {0}")]
+    Config(&'static str),
+    /// The system user has no valid id.
+    #[error("ImBuilder::system_user has no valid id: {0}")]
+    SystemUser(InvalidId),
+    /// There is no archive to read from.
+    #[error(transparent)]
+    NoArchive(#[from] NoArchive),
+    /// Redis or NATS could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The route store did not answer.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// The bus did not take the subscriptions.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// As many processes issue message ids as there are node numbers.
+    #[error(
+        "all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out",
+        crate::id::NodeId::COUNT
+    )]
+    NoNode,
+}

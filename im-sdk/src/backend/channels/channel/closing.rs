@@ -1,0 +1,202 @@
+//! The end of a channel.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{BATCH, Channel, ChannelError};
+use crate::{
+    ConversationState, Recipient,
+    backend::{
+        im::Im,
+        send::{message::left_frame, publisher::Outcome},
+    },
+    cluster::{ConversationPatch, RoutesError},
+    id::{ChannelId, UserId},
+    proto::pb,
+};
+
+/// How many members' conversations are written at once.
+const PARALLEL: usize = 64;
+
+impl Channel {
+    /// Ends the channel: removes all members, as [`Channel::remove_members`] does, and takes out and tells everybody whose
+    /// device is still connected to it. The log stays until it is too old.
+    ///
+    /// With members in the application's own tables the rows may be deleted before or after it. Where they are still there,
+    /// nobody follows the channel any more all the same, until [`Channel::add_members`] or [`Channel::members_changed`]
+    /// opens it again.
+    ///
+    /// # Errors
+    /// [`ChannelError`]. Repeating it does no harm.
+    #[doc(alias = "delete group")]
+    pub async fn close(&self) -> Result<(), ChannelError> {
+        self.end_for_all(Listing::Gone).await
+    }
+
+    /// Ends the channel as [`Channel::close`] does, but leaves it in the lists of those who were members, with its last
+    /// message, and with [`ConversationState::closed`] for the application to show a note by. It stays until each
+    /// user deletes it ([`ConversationChange::delete`](crate::ConversationChange::delete)).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message}, cluster::Cluster, id::UserId};
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice"]).await?;
+    /// team.send(Message::new().from("alice").text("goodbye")).await?;
+    /// team.dissolve().await?;
+    /// let page = im.conversations(&UserId::parse("alice")?, 0, 20).await?;
+    /// assert!(page.conversations[0].state.closed.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChannelError`]. Repeating it does no harm.
+    pub async fn dissolve(&self) -> Result<(), ChannelError> {
+        self.end_for_all(Listing::Kept).await
+    }
+
+    async fn end_for_all(&self, listing: Listing) -> Result<(), ChannelError> {
+        let channel = self.id()?;
+        let (mut connections, mut after) = (0, None::<UserId>);
+        loop {
+            let members = self.members(after.as_ref(), BATCH).await?;
+            let Some(last) = members.last().cloned() else { break };
+            if after.as_ref().is_some_and(|after| last <= *after) {
+                // Tables that pay no attention to `after` have told all that they have.
+                break;
+            }
+            connections += self.end_for(&members, listing, after.as_ref()).await?;
+            if members.len() < BATCH {
+                break;
+            }
+            after = Some(last);
+        }
+        connections += self.end_for_noted(listing).await?;
+        let servers = self.im.take_everybody_out(channel).await?;
+        match (connections, servers) {
+            (0, 0) => Ok(()),
+            (0, servers) => Err(ChannelError::UnconfirmedServers { servers }),
+            (connections, _) => Err(ChannelError::Unconfirmed { connections }),
+        }
+    }
+
+    /// Those who were added once, and whom the application's tables do not name any more.
+    async fn end_for_noted(&self, listing: Listing) -> Result<usize, ChannelError> {
+        let store = self.im.inner.cluster.conversations();
+        let (channel, mut connections, mut before) = (self.id()?, 0, Vec::new());
+        loop {
+            let noted = store.readers(channel, 0, BATCH).await?.users;
+            if noted.is_empty() || noted == before {
+                return Ok(connections);
+            }
+            connections += self.end_for_former(&noted, listing).await?;
+            before = noted;
+        }
+    }
+
+    /// `after`: behind which member these stand.
+    async fn end_for(
+        &self,
+        users: &[UserId],
+        listing: Listing,
+        after: Option<&UserId>,
+    ) -> Result<usize, ChannelError> {
+        let members = self.im.inner.cluster.members();
+        let closed = match listing {
+            Listing::Kept => self.note_closed(users, self.end().await?).await?,
+            Listing::Gone => Vec::new(),
+        };
+        if !members.is_read_only() {
+            members.remove(self.id()?, users).await?;
+        }
+        // Rows of the application's own may be deleted later: a sync must not bring the channel back until then.
+        let stay = listing == Listing::Gone && self.members(after, 1).await?.first() == users.first();
+        if stay {
+            self.note_closed(users, 0).await?;
+        }
+        let connections = self.take_out(users).await?;
+        self.tell_closed(closed).await;
+        Ok(connections)
+    }
+
+    async fn end_for_former(&self, users: &[UserId], listing: Listing) -> Result<usize, ChannelError> {
+        let closed = match listing {
+            Listing::Kept => self.note_closed(users, self.end().await?).await?,
+            Listing::Gone => Vec::new(),
+        };
+        let connections = self.take_out(users).await?;
+        self.tell_closed(closed).await;
+        Ok(connections)
+    }
+
+    /// Returns the states that this has changed.
+    async fn note_closed(
+        &self,
+        users: &[UserId],
+        end: u64,
+    ) -> Result<Vec<(UserId, ConversationState)>, ChannelError> {
+        let store = self.im.inner.cluster.conversations();
+        let name = Recipient::Channel(self.id()?.clone());
+        let patch = ConversationPatch { closed: Some(Some(end)), ..ConversationPatch::default() };
+        let (name, patch) = (&name, &patch);
+        let changes = users.iter().map(|user| async move {
+            let outcome = store.change(user, name, patch).await?;
+            Ok::<_, ChannelError>(outcome.changed.then(|| (user.clone(), outcome.state)))
+        });
+        let changes: Vec<_> = changes.collect();
+        let changed = stream::iter(changes).buffer_unordered(PARALLEL).try_collect::<Vec<_>>().await?;
+        Ok(changed.into_iter().flatten().collect())
+    }
+
+    async fn tell_closed(&self, closed: Vec<(UserId, ConversationState)>) {
+        let tells = closed
+            .into_iter()
+            .map(|(user, state)| async move { self.im.tell_changes(&user, None, vec![state]).await });
+        let tells: Vec<_> = tells.collect();
+        stream::iter(tells).buffer_unordered(PARALLEL).collect::<()>().await;
+    }
+}
+
+/// What becomes of a channel that has ended in the lists of its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    Gone,
+    Kept,
+}
+
+impl Im {
+    /// Takes everybody out who is still connected to a channel as a member, whoever that is, and tells them. Returns how many
+    /// servers did not confirm it.
+    async fn take_everybody_out(&self, channel: &ChannelId) -> Result<usize, RoutesError> {
+        let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
+        self.empty_channel(channel, left_frame(channel.as_str()), channels).await
+    }
+
+    /// Tells everybody who is in a channel, then takes them out in the way that `leave` names. Returns how many servers did
+    /// not confirm it.
+    pub(in crate::backend) async fn empty_channel(
+        &self,
+        channel: &ChannelId,
+        told: bytes::Bytes,
+        leave: pb::Channels,
+    ) -> Result<usize, RoutesError> {
+        let servers: HashSet<_> = self.servers_of(channel).await?;
+        let mut dispatched = Vec::new();
+        // In this order: who is out is not told any more.
+        for effect in [pb::record::Effect::Frames(told), pb::record::Effect::Leave(leave)] {
+            let record =
+                pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
+            dispatched = self.dispatch_to_all(&servers, &record).await;
+        }
+        let mut unconfirmed = 0;
+        for (_, delivery) in dispatched {
+            // A server that nobody hears of may still hold its connections.
+            unconfirmed += usize::from(!matches!(delivery.await, Outcome::Done { .. }));
+        }
+        Ok(unconfirmed)
+    }
+}

@@ -1,0 +1,230 @@
+//! Rooms: channels that devices join and leave by themselves, for as long as they are connected.
+//!
+//! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
+//! per server, and a room of tens of thousands no more than that.
+
+use futures_util::future::join_all;
+
+use super::room_counters::CountError;
+use crate::{
+    Content,
+    backend::{
+        im::Im,
+        parse_ids::parse_user,
+        send::{
+            Freshness, Located, Reach, SendError,
+            message::{Durability, Message, Priority, Target},
+            publisher::Outcome,
+            receipt::Receipt,
+        },
+    },
+    cluster::RoutesError,
+    id::{ChannelId, InvalidId, UserId},
+    proto::{frame, pb},
+};
+
+/// A room, by its name, which is that of a channel. It needs no creation.
+///
+/// Devices come in when the [handler](crate::backend::Handler::join_room) lets them. What is sent is [`Durability::Transient`]: who is there
+/// gets it, and a device's publish that had to be repeated is shown once, if it is repeated within an hour. A message with [`Durability::Logged`] is also kept in the channel's log, of which those who join may get the end
+/// ([`RoomWelcome::with_recent`](crate::backend::RoomWelcome::with_recent)).
+#[derive(Clone, Debug)]
+pub struct Room {
+    im: Im,
+    id: Result<ChannelId, InvalidId>,
+}
+
+/// It was not done, or not for everybody.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoomError {
+    /// The room or the user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The route store did not answer.
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
+    /// This many servers did not answer: what was asked for may be done there or not. Repeat it.
+    #[error("{servers} servers did not answer in time")]
+    Unconfirmed {
+        /// How many.
+        servers: usize,
+    },
+}
+
+impl Im {
+    /// A room.
+    ///
+    /// An id that is not valid shows when something is done with it.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::backend::{Message, Priority};
+    /// let room = im.room("lobby");
+    /// room.send(Message::new().from("alice").text("hello, everybody")).await?;
+    /// // May be left out for devices that read too slowly; the receipt says for how many it was.
+    /// let receipt = room.send(Message::new().text("rose").priority(Priority::Low)).await?;
+    /// println!("{} did not see it", receipt.shed());
+    /// // Those of 200 ms together, as one message.
+    /// room.count("like", 1)?;
+    /// println!("{} devices are in", room.online().await?);
+    /// room.close("see you tomorrow").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn room(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Room {
+        Room { im: self.clone(), id: id.try_into().map_err(Into::into) }
+    }
+}
+
+impl Room {
+    /// Sends a message to all who are in the room; [`Durability::Transient`] unless it says otherwise. It is made by
+    /// [`Message::new`], or for this channel; one for another target is [`InvalidMessage::OtherTarget`].
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
+        let message = message.or_durability(Durability::Transient);
+        self.im.send(message.retarget(Target::channel(self.id.clone()))?).await
+    }
+
+    /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
+    /// the back end itself: [`crate::content::Custom`] of this kind with the sum in decimal digits as its data. Each back end sums up
+    /// what it counts itself.
+    ///
+    /// # Errors
+    /// [`CountError`]: it is not counted.
+    pub fn count(&self, kind: &str, add: u64) -> Result<(), CountError> {
+        let id = self.id.clone()?;
+        let room = self.clone();
+        self.im.count(id, kind, add, async move |kind, sum| {
+            let content = Content::custom(kind, sum.to_string().into_bytes());
+            room.send(Message::new().content(content).priority(Priority::Low)).await
+        })
+    }
+
+    /// How many devices are in it, members of the channel included. Servers that do not answer in time do not count.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn online(&self) -> Result<u64, RoomError> {
+        Ok(self.im.count_online(self.id()?).await?)
+    }
+
+    /// Takes all devices of a user out, and tells them why. Returns how many are connected and out now. It does not keep anybody out:
+    /// let the handler refuse them. A join that the handler has just let in may come after it.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn kick(
+        &self,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        reason: &str,
+    ) -> Result<usize, RoomError> {
+        let (channel, user) = (self.id()?, parse_user(user)?);
+        let devices = self.im.locate(&[user], Freshness::Current, |_| true).await?;
+        let leave = pb::record::Effect::Leave(in_room(channel));
+        // A user has few servers.
+        let leaves = devices.clone().into_iter().map(|on_one| {
+            let leave = leave.clone();
+            self.im.deliver(vec![on_one], move |_| leave.clone())
+        });
+        let left = join_all(leaves).await;
+        let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
+        self.im.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
+        let is_silent = |left: &&Vec<(Located, Reach)>| left.iter().any(|(_, reach)| reach.is_unconfirmed());
+        let servers = left.iter().filter(is_silent).count();
+        if servers > 0 {
+            return Err(RoomError::Unconfirmed { servers });
+        }
+        Ok(left.iter().flatten().filter(|(_, reach)| *reach == Reach::Reached).count())
+    }
+
+    /// Takes everybody out who has joined it, and tells them why. Members of the channel stay members. It can be
+    /// joined again, if the handler lets anybody in.
+    ///
+    /// # Errors
+    /// [`RoomError`].
+    pub async fn close(&self, reason: &str) -> Result<(), RoomError> {
+        let channel = self.id()?;
+        let told = left_frame(channel, pb::RoomLeftCause::Closed, reason);
+        let servers = self.im.empty_channel(channel, told, in_room(channel)).await?;
+        if servers > 0 {
+            return Err(RoomError::Unconfirmed { servers });
+        }
+        Ok(())
+    }
+
+    fn id(&self) -> Result<&ChannelId, InvalidId> {
+        self.id.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl Im {
+    /// How many connections are in a channel, in whichever way.
+    pub(in crate::backend) async fn count_online(&self, channel: &ChannelId) -> Result<u64, RoutesError> {
+        let servers = self.servers_of(channel).await?;
+        let effect = Some(pb::record::Effect::Count(pb::Done {}));
+        let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
+        let dispatched = self.dispatch_to_all(&servers, &record).await;
+        Ok(self.collect_channel(channel.clone(), 0, dispatched).await.connections)
+    }
+
+    /// Has a server do something for one connection. Returns `false` if the server did not confirm it in time.
+    pub(in crate::backend) async fn perform(
+        &self,
+        server: &crate::id::ServerId,
+        connection: u64,
+        effect: pb::record::Effect,
+    ) -> bool {
+        let record =
+            pb::Record { connections: vec![connection], effect: Some(effect), ..pb::Record::default() };
+        let publisher = &self.inner.publisher;
+        let outcome = publisher.submit(server, record, publisher.deadline()).await.await;
+        matches!(outcome, Outcome::Done { missed, .. } if missed.is_empty())
+    }
+}
+
+/// The channel, as one that devices join by themselves.
+pub(in crate::backend) fn in_room(channel: &ChannelId) -> pb::Channels {
+    pb::Channels {
+        channels: vec![channel.to_string()],
+        kind: pb::JoinKind::Room.into(),
+        ..pb::Channels::default()
+    }
+}
+
+fn left_frame(channel: &ChannelId, cause: pb::RoomLeftCause, reason: &str) -> bytes::Bytes {
+    let reason = crate::proto::close::fit_reason(reason).to_owned();
+    let left = pb::RoomLeft { channel: channel.to_string(), cause: cause.into(), reason };
+    frame::encode(pb::frame::Body::RoomLeft(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::test_support::broken_cluster::{connect, deaf_server, impatient, silent_server},
+        cluster::Cluster,
+    };
+
+    #[tokio::test]
+    async fn servers_that_do_not_answer_count_once() {
+        let cluster = Cluster::embedded();
+        // On two servers that hear everything and say nothing, one of them with two devices, and one that hears nothing.
+        let (one, _heard) = silent_server(&cluster, "s1").await;
+        let (two, _heard) = silent_server(&cluster, "s2").await;
+        let three = deaf_server(&cluster, "s3").await;
+        for (number, server, device) in
+            [(1, &one, "web/a"), (2, &one, "web/b"), (3, &two, "web/c"), (4, &three, "web/d")]
+        {
+            connect(&cluster, server, device, number).await;
+            cluster.routes().join_channels(server, &["lobby".parse().unwrap()]).await.unwrap();
+        }
+        let im = impatient(cluster).await;
+        let kicked = im.room("lobby").kick("bob", "").await;
+        assert!(matches!(kicked, Err(RoomError::Unconfirmed { servers: 3 })), "{kicked:?}");
+        let closed = im.room("lobby").close("").await;
+        assert!(matches!(closed, Err(RoomError::Unconfirmed { servers: 3 })), "{closed:?}");
+    }
+}

@@ -1,0 +1,194 @@
+//! A conversation as text, for whoever wants it out of here: one JSON object a line.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::{Stream, stream};
+use prost::Message as _;
+use serde_json::{Map, Value, json};
+
+use super::{HistoryError, RawEntry, Shows};
+use crate::{
+    Content, Conversation, HistoryQuery, HistoryRange, Kind,
+    backend::im::Im,
+    cluster::ReadLimit,
+    content::Body,
+    id::{MessageId, UserId},
+    kind::content_of,
+    proto::pb,
+};
+
+/// How many entries are in memory at once, and how many bytes of them.
+const PAGE: ReadLimit = ReadLimit::new(256);
+
+impl Im {
+    /// All messages of a conversation as a user sees them now, without reactions and pins, from the oldest on: first what [`crate::backend::ImBuilder::message_store`] has,
+    /// then what is only in the log, each entry once. Lines end in a line feed. As many are in memory as a page holds, and what
+    /// comes meanwhile is taken along. After an error it ends; begun anew, it begins anew.
+    ///
+    /// A line is a JSON object:
+    ///
+    /// | name | |
+    /// | --- | --- |
+    /// | `time` | when it was sent, by its id: `2026-01-01T00:00:00.000Z` |
+    /// | `id` | the message id, as text |
+    /// | `seq` | its place in the log |
+    /// | `from` | who sent it; missing: the back end |
+    /// | `to` | the user that it was addressed to; missing: several, or a channel |
+    /// | `channel` | the channel that it was sent to; missing: it is in the inbox |
+    /// | `kind` | a [`Kind`] as text, such as `text` or `custom:order.paid`; missing: it has no content |
+    /// | `content` | of a text `{"text": ".."}`; of an application's kind `{"data": ".."}`, its bytes in base64; of others `{"encoded": ".."}`, the encoded `im.v1.Content` in base64 |
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use futures_util::TryStreamExt as _;
+    /// use im_sdk::{
+    ///     backend::{Conversation, Im, Message, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
+    /// let bob = UserId::parse("bob")?;
+    /// let mut lines = std::pin::pin!(im.export(&bob, &Conversation::Inbox));
+    /// while let Some(line) = lines.try_next().await? {
+    ///     assert!(line.contains(r#""content":{"text":"hi"}"#));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn export(
+        &self,
+        user: &UserId,
+        conversation: &Conversation,
+    ) -> impl Stream<Item = Result<String, HistoryError>> + Send + use<> {
+        let start = Place {
+            im: self.clone(),
+            user: user.clone(),
+            conversation: conversation.clone(),
+            next: Some(HistoryRange::After(0)),
+            lines: Vec::new().into_iter(),
+        };
+        stream::try_unfold(start, Place::line)
+    }
+}
+
+/// How far an export has come.
+struct Place {
+    im: Im,
+    user: UserId,
+    conversation: Conversation,
+    next: Option<HistoryRange>,
+    lines: std::vec::IntoIter<RawEntry>,
+}
+
+impl Place {
+    async fn line(mut self) -> Result<Option<(String, Self)>, HistoryError> {
+        loop {
+            if let Some(entry) = self.lines.next() {
+                return Ok(Some((line(&entry, &self.conversation), self)));
+            }
+            let Some(range) = self.next else { return Ok(None) };
+            let query = HistoryQuery::from(range);
+            let read =
+                self.im.read_conversation(&self.user, &self.conversation, &query, PAGE, Shows::Messages);
+            let page = read.await?;
+            (self.next, self.lines) = (page.next, page.entries.into_iter());
+        }
+    }
+}
+
+fn line(entry: &RawEntry, conversation: &Conversation) -> String {
+    // What cannot be read shows without content.
+    let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
+    let mut line = Map::new();
+    let mut set = |name: &str, value: Value| _ = line.insert(name.to_owned(), value);
+    set("time", time(entry.message_id).into());
+    set("id", entry.message_id.to_string().into());
+    set("seq", entry.seq.into());
+    for (name, user) in [("from", &message.from), ("to", &message.to)] {
+        if !user.is_empty() {
+            set(name, user.as_str().into());
+        }
+    }
+    if let Conversation::Channel(channel) = conversation {
+        set("channel", channel.as_str().into());
+    }
+    if let Some(kind) = Kind::of_message(&entry.message) {
+        set("kind", kind.to_string().into());
+        set("content", content(message.content.into(), entry));
+    }
+    format!("{}\n", Value::Object(line))
+}
+
+fn content(content: Content, entry: &RawEntry) -> Value {
+    match content.body {
+        Body::Text(text) => json!({ "text": text }),
+        Body::Custom(custom) => json!({ "data": STANDARD.encode(custom.data) }),
+        _ => json!({ "encoded": STANDARD.encode(content_of(&entry.message).unwrap_or_default()) }),
+    }
+}
+
+/// As RFC 3339 has it, in UTC.
+fn time(id: MessageId) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(id.unix_ms());
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn exported(content: &[u8]) -> Value {
+        let id = MessageId::first_at(1_767_225_600_007);
+        let mut message =
+            pb::Message { id: id.as_u64(), from: "alice".into(), ..Default::default() }.encode_to_vec();
+        message.extend([0x22, content.len() as u8]);
+        message.extend(content);
+        let entry = RawEntry { seq: 7, message_id: id, message: message.into() };
+        let line = line(&entry, &Conversation::Channel("team".parse().unwrap()));
+        assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line:?}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn contents_are_readable_or_whole() {
+        let encoded = |content: Content| pb::Content::from(content).encode_to_vec();
+        let text = exported(&encoded(Content::text("two\nlines")));
+        assert_eq!(
+            text,
+            json!({
+                "time": "2026-01-01T00:00:00.007Z", "id": MessageId::first_at(1_767_225_600_007).to_string(),
+                "seq": 7, "from": "alice", "channel": "team", "kind": "text", "content": { "text": "two\nlines" },
+            })
+        );
+        let custom = exported(&encoded(Content::custom("order.paid", Bytes::from_static(b"\x00\xff"))));
+        assert_eq!(
+            (&custom["kind"], &custom["content"]),
+            (&json!("custom:order.paid"), &json!({ "data": "AP8=" }))
+        );
+        let later = exported(b"\x62\x01\x00");
+        assert_eq!((&later["kind"], &later["content"]), (&json!("#12"), &json!({ "encoded": "YgEA" })));
+        assert_eq!(exported(b"").get("content"), None);
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (unix_ms, expected) in [
+            (1_767_225_600_000, "2026-01-01T00:00:00.000Z"),
+            (1_835_481_599_999, "2028-02-29T23:59:59.999Z"),
+            (1_835_481_600_000, "2028-03-01T00:00:00.000Z"),
+            (1_767_184_496_789, "2025-12-31T12:34:56.789Z"),
+            (3_913_056_000_123, "2093-12-31T00:00:00.123Z"),
+        ] {
+            assert_eq!(time(MessageId::first_at(unix_ms)), expected);
+        }
+    }
+}

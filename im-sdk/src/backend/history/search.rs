@@ -1,0 +1,301 @@
+//! Searching what the message store has.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use prost::Message as _;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{LoggedMessage, channel_of, place_of};
+use crate::{
+    Conversation, ConversationState, InvalidSearch, Recipient, Search, SearchPlace,
+    backend::{
+        im::Im,
+        message_store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer},
+        parse_ids::parse_user,
+    },
+    cluster::{ConversationsError, LogId, MembersError},
+    id::{InvalidId, UserId},
+    proto::{limits, pb},
+};
+
+/// The most entries on one page of what was found.
+pub const MAX_SEARCH_PAGE: usize = limits::MAX_PAGE;
+
+/// The most channels that are searched at once.
+pub const MAX_SEARCH_CHANNELS: usize = limits::MAX_SEARCH_CHANNELS;
+
+/// How many searches one back end has under way at once, of devices and its own: half of the connections to the database, so
+/// that archivers and history are not kept waiting.
+pub const MAX_SEARCHES: usize = 4;
+
+/// Messages that were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundPage {
+    /// The newest first.
+    pub messages: Vec<LoggedMessage>,
+    /// Where to go on: [`Search::before`]. A page can be short, and even empty, and something follows all the same. `None`: that
+    /// was all.
+    pub next: Option<SearchPlace>,
+}
+
+/// Nothing was searched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// The user has no valid id.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// There is no database to search in.
+    #[error(
+        "there is nothing to search in: set ImBuilder::message_store, send with Durability::Archived, and run an archiver"
+    )]
+    NoMessageStore,
+    /// The search makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSearch),
+    /// [`MAX_SEARCHES`] are under way; for a device also: another search of its user is, or too many wait.
+    #[error("{MAX_SEARCHES} searches are under way in this back end already")]
+    Busy,
+    /// The user is in too many channels to search them all.
+    #[error("the user is in more than {MAX_SEARCH_CHANNELS} channels: search one conversation at a time")]
+    TooManyChannels,
+    /// The user's channels could not be read.
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    /// The store of conversations, which knows what the user has deleted, did not answer.
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
+    /// The message store did not answer.
+    #[error(transparent)]
+    Store(#[from] MessageStoreError),
+}
+
+/// How many users' devices search or wait for their turn, and for how long they wait.
+const MAX_SEARCHERS: usize = 64;
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The searches that are under way.
+#[derive(Debug)]
+pub(in crate::backend) struct Searches {
+    permits: Semaphore,
+    /// Whose devices search, or wait for their turn.
+    users: Mutex<HashSet<UserId>>,
+}
+
+impl Default for Searches {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(MAX_SEARCHES), users: Mutex::default() }
+    }
+}
+
+impl Searches {
+    /// `None`: the user searches already, or too many wait.
+    fn admit(&self, user: &UserId) -> Option<Searcher<'_>> {
+        let mut users = self.lock();
+        if users.len() >= MAX_SEARCHERS || !users.insert(user.clone()) {
+            return None;
+        }
+        Some(Searcher { searches: self, user: user.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A user whose device searches.
+struct Searcher<'a> {
+    searches: &'a Searches,
+    user: UserId,
+}
+
+impl Drop for Searcher<'_> {
+    fn drop(&mut self) {
+        self.searches.lock().remove(&self.user);
+    }
+}
+
+impl Im {
+    /// Looks for messages in what a user may see: the inbox and the channels that the user is a member of now. What is searched
+    /// is [`crate::backend::ImBuilder::message_store`], so what was archived, and what an archiver has written by now. `limit` is cut to
+    /// [`MAX_SEARCH_PAGE`], and 0 counts as 1. What the user has deleted of a conversation is not found, unless it is the inbox
+    /// as a whole that is searched.
+    ///
+    /// A conversation that the search names is searched without asking whether the user is a member of the channel: that is for
+    /// whoever answers the user.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use im_sdk::{
+    ///     backend::{Durability, Im, MemoryMessageStore, Message, Search, user},
+    ///     cluster::Cluster,
+    ///     id::UserId,
+    /// };
+    ///
+    /// let store = Arc::new(MemoryMessageStore::new());
+    /// let config = Im::builder().message_store(store.clone());
+    /// let im = config.start(Cluster::embedded()).await?;
+    /// let archiver = im.start_archiver(store)?;
+    /// let lunch = Message::to(user("bob")).from("alice").text("Lunch tomorrow? 午饭");
+    /// im.send(lunch.durability(Durability::Archived)).await?;
+    /// while archiver.written() < 2 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    ///
+    /// let bob = UserId::parse("bob")?;
+    /// let page = im.search(&bob, &Search::new("tomorrow 午"), 20).await?;
+    /// assert_eq!(page.messages[0].content.as_text(), Some("Lunch tomorrow? 午饭"));
+    /// assert_eq!(page.next, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub async fn search(
+        &self,
+        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        search: &Search,
+        limit: usize,
+    ) -> Result<FoundPage, SearchError> {
+        let user = &parse_user(user)?;
+        let _permit = self.inner.searches.permits.try_acquire().map_err(|_| SearchError::Busy)?;
+        let page = self.raw_search(user, search, limit).await?;
+        let messages =
+            page.entries.into_iter().map(|entry| LoggedMessage::of(channel_of(&entry.log), entry.into()));
+        Ok(FoundPage { messages: messages.collect(), next: page.next })
+    }
+
+    /// The same for a user's device: one search of a user at a time, which waits for its turn among those of others.
+    pub(in crate::backend) async fn search_in_turn(
+        &self,
+        user: &UserId,
+        search: &Search,
+        limit: usize,
+    ) -> Result<RawFound, SearchError> {
+        let searches = &self.inner.searches;
+        let _searcher = searches.admit(user).ok_or(SearchError::Busy)?;
+        let permit = timeout(MAX_WAIT, searches.permits.acquire()).await;
+        let _permit = permit.ok().and_then(Result::ok).ok_or(SearchError::Busy)?;
+        self.raw_search(user, search, limit).await
+    }
+
+    /// The same with messages as they are kept, whoever else searches.
+    async fn raw_search(
+        &self,
+        user: &UserId,
+        search: &Search,
+        limit: usize,
+    ) -> Result<RawFound, SearchError> {
+        let store: &dyn MessageStore =
+            self.inner.config.message_store.as_deref().ok_or(SearchError::NoMessageStore)?;
+        let words = Words::parse(&search.text)?;
+        let (logs, peer) = match &search.conversation {
+            None => (self.logs_of(user).await?, None),
+            Some(conversation) => {
+                let (log, peer) = place_of(user, conversation);
+                (vec![log], peer)
+            }
+        };
+        let query = SearchQuery {
+            peer,
+            filter: search.filter.clone(),
+            from: search.from.clone(),
+            before: search.before.as_ref().map(|place| key(user, place)),
+            ..SearchQuery::new(logs, words, limit.clamp(1, MAX_SEARCH_PAGE))
+        };
+        let page = store.search(&query).await?;
+        let next =
+            page.next.map(|key| SearchPlace { channel: channel_of(&key.log), message_id: key.message_id });
+        let entries = match &search.conversation {
+            Some(Conversation::Inbox) => {
+                let mut entries = page.entries;
+                self.leave_out_deleted(user, &mut entries).await?;
+                entries
+            }
+            _ => self.without_deleted(user, page.entries).await?,
+        };
+        Ok(RawFound { entries, next })
+    }
+
+    /// What the user has not deleted.
+    async fn without_deleted(
+        &self,
+        user: &UserId,
+        mut entries: Vec<StoredEntry>,
+    ) -> Result<Vec<StoredEntry>, ConversationsError> {
+        self.leave_out_deleted(user, &mut entries).await?;
+        let names: BTreeSet<Recipient> =
+            entries.iter().filter_map(|entry| conversation(user, entry)).collect();
+        let names: Vec<Recipient> = names.into_iter().collect();
+        let states = self.inner.cluster.conversations().states(user, &names).await?;
+        let deleted: HashMap<Recipient, u64> =
+            names.into_iter().zip(states.iter().map(ConversationState::shown_from)).collect();
+        entries.retain(|entry| {
+            let deleted = conversation(user, entry).and_then(|name| deleted.get(&name));
+            deleted.is_none_or(|deleted| entry.seq > *deleted)
+        });
+        Ok(entries)
+    }
+
+    /// Everything that a user may see.
+    async fn logs_of(&self, user: &UserId) -> Result<Vec<LogId>, SearchError> {
+        let channels = self.inner.cluster.members().channels(user).await?;
+        if channels.len() > MAX_SEARCH_CHANNELS {
+            return Err(SearchError::TooManyChannels);
+        }
+        let inbox = LogId::Inbox(user.clone());
+        Ok(std::iter::once(inbox).chain(channels.into_iter().map(LogId::Channel)).collect())
+    }
+}
+
+/// A page of what was found, as it is kept.
+#[derive(Debug)]
+pub(in crate::backend) struct RawFound {
+    pub(in crate::backend) entries: Vec<StoredEntry>,
+    pub(in crate::backend) next: Option<SearchPlace>,
+}
+
+/// The conversation that an entry is of. `None`: nobody's in particular.
+fn conversation(user: &UserId, entry: &StoredEntry) -> Option<Recipient> {
+    if let LogId::Channel(channel) = &entry.log {
+        return Some(channel.clone().into());
+    }
+    let message = pb::Message::decode(entry.message.clone()).ok()?;
+    peer(user, &message).map(Recipient::User)
+}
+
+fn key(user: &UserId, place: &SearchPlace) -> StoredKey {
+    let log = match &place.channel {
+        None => LogId::Inbox(user.clone()),
+        Some(channel) => LogId::Channel(channel.clone()),
+    };
+    StoredKey { message_id: place.message_id, log }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_searches_once_at_a_time() {
+        let (searches, user) = (Searches::default(), |name: &str| UserId::parse(name).unwrap());
+        let alice = searches.admit(&user("alice")).unwrap();
+        assert!(searches.admit(&user("alice")).is_none());
+        let others: Vec<_> =
+            (1..MAX_SEARCHERS).map(|n| searches.admit(&user(&format!("u{n}"))).unwrap()).collect();
+        assert!(searches.admit(&user("bob")).is_none(), "too many wait");
+        drop(others);
+        drop(alice);
+        assert!(searches.admit(&user("alice")).is_some());
+        assert!(searches.lock().is_empty());
+    }
+}

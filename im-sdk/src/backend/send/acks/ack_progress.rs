@@ -1,0 +1,108 @@
+//! The devices that one receipt waits for, and how far the message has got with each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AckOutcome, AckReport, DeviceState};
+use crate::{
+    backend::{
+        im::Im,
+        send::receipt::{Receipt, UserDevice},
+    },
+    id::UserId,
+};
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct AckProgress {
+    devices: BTreeMap<UserDevice, DeviceState>,
+    /// Users whose devices are not known: they are looked for.
+    unlocated: BTreeSet<UserId>,
+}
+
+impl AckProgress {
+    /// What the send knew.
+    pub(super) fn of(receipt: &Receipt) -> Self {
+        let unconfirmed = receipt.unconfirmed.iter().map(|device| (device.clone(), DeviceState::Unconfirmed));
+        let pushed = receipt.pushed.iter().map(|device| (device.clone(), DeviceState::Pushed));
+        Self {
+            devices: unconfirmed.chain(pushed).collect(),
+            unlocated: receipt.unlocated.iter().cloned().collect(),
+        }
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.unlocated.is_empty() && self.devices.values().all(|state| *state == DeviceState::Acked)
+    }
+
+    /// Whose devices have not all acknowledged the message, as far as they are known.
+    pub(super) fn open(&self) -> BTreeSet<UserId> {
+        let open = self.devices.iter().filter(|(_, state)| **state != DeviceState::Acked);
+        let open: BTreeSet<&UserId> = open.map(|(device, _)| &device.user).collect();
+        open.into_iter().chain(&self.unlocated).cloned().collect()
+    }
+
+    /// Who has acknowledged it, with some device.
+    pub(super) fn acked(&self) -> BTreeSet<&UserId> {
+        let acked = self.devices.iter().filter(|(_, state)| **state == DeviceState::Acked);
+        acked.map(|(device, _)| &device.user).collect()
+    }
+
+    pub(super) fn note(&mut self, acked: Vec<UserDevice>) {
+        self.devices.extend(acked.into_iter().map(|device| (device, DeviceState::Acked)));
+    }
+
+    /// Looks for the devices of those who could not be located. Who is connected now is waited for.
+    pub(super) async fn locate(&mut self, im: &Im) {
+        if self.unlocated.is_empty() {
+            return;
+        }
+        let users: Vec<UserId> = self.unlocated.iter().cloned().collect();
+        // If that cannot be told either, they stay where they are.
+        let Ok(online) = im.online(&users).await else { return };
+        for (user, online) in online {
+            for online in online {
+                let device = UserDevice::new(&user, online.device);
+                self.devices.entry(device).or_insert(DeviceState::Unconfirmed);
+            }
+        }
+        self.unlocated.clear();
+    }
+
+    /// Which of the devices that have not acknowledged the message are not connected any more. If that cannot be told,
+    /// they count as they did.
+    pub(super) async fn find_gone(&mut self, im: &Im) {
+        let open = self.devices.iter().filter(|(_, state)| **state != DeviceState::Acked);
+        let users: BTreeSet<UserId> = open.map(|(device, _)| device.user.clone()).collect();
+        let users: Vec<UserId> = users.into_iter().collect();
+        if users.is_empty() {
+            return;
+        }
+        let Ok(online) = im.online(&users).await else { return };
+        for (UserDevice { user, device }, state) in &mut self.devices {
+            let online = online.get(user).into_iter().flatten().any(|online| online.device == *device);
+            if *state != DeviceState::Acked && !online {
+                *state = DeviceState::Offline;
+            }
+        }
+    }
+
+    pub(super) fn report(mut self, receipt: &Receipt) -> AckReport {
+        let acked: BTreeSet<UserId> = self.acked().into_iter().cloned().collect();
+        self.unlocated.retain(|user| !acked.contains(user));
+        let any = |state| self.devices.values().any(|other| *other == state);
+        let outcome =
+            if any(DeviceState::Pushed) || any(DeviceState::Unconfirmed) || !self.unlocated.is_empty() {
+                AckOutcome::TimedOut
+            } else if any(DeviceState::Acked) {
+                AckOutcome::Acked
+            } else {
+                AckOutcome::Offline
+            };
+        let mut heard_of: BTreeSet<&UserId> = self.devices.keys().map(|device| &device.user).collect();
+        heard_of.extend(&self.unlocated);
+        let recipients = receipt.logged.iter().map(|(user, _)| user);
+        let offline = recipients.filter(|user| !heard_of.contains(user)).cloned().collect();
+        AckReport { outcome, offline, devices: self.devices, unlocated: self.unlocated.into_iter().collect() }
+    }
+}

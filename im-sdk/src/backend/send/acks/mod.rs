@@ -1,0 +1,180 @@
+//! Waiting for devices' acknowledgements.
+//!
+//! Back ends store what devices acknowledge and tell each other. Whoever waits listens first, then reads what is stored,
+//! and then hears the news, from whichever back end and by whichever server they come. The bus may drop them, so what is
+//! stored is read again once a second.
+
+mod ack_progress;
+mod report;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use self::report::{AckError, AckOutcome, AckReport, DeviceState};
+pub(in crate::backend) use self::watch::AckWatch;
+use self::{
+    ack_progress::AckProgress,
+    watch::{Waiting, Want},
+};
+use super::receipt::{Receipt, UserDevice};
+use crate::{
+    backend::im::Im,
+    cluster::{AckQuery, LogError, LogId},
+    id::UserId,
+};
+
+/// The longest wait. Whoever wants to wait longer than for a year does not mind.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How often what is stored is read again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a question may take though the time is over: the first and the last one of what is stored, and who is still
+/// connected.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// How many users are asked for at once.
+const PAGE: usize = 1024;
+
+impl Im {
+    /// Waits until the devices of a message's recipients have dealt with it: until all that were connected when it was sent have
+    /// acknowledged it, or the time is over. With nobody connected it does not wait. With [`Duration::ZERO`] it tells what is
+    /// known already. Users who [could not be located](Receipt::unlocated) are looked for again, and then waited for like the
+    /// others.
+    ///
+    /// A device counts as having acknowledged the message wherever it got it: pushed, or by a sync over another
+    /// connection to another server. A device that was not connected is not waited for; if it acknowledges the message
+    /// while others are waited for, it counts as well. Acknowledgements are what the devices say.
+    ///
+    /// The receipt may come from any back end of the deployment: it is a plain value, which can be stored and sent on.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::time::Duration;
+    /// use im_sdk::{backend::{AckOutcome, Im, Message, user}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("call me")).await?;
+    /// let report = im.wait_acked(&receipt, Duration::from_secs(10)).await?;
+    /// assert_eq!(report.outcome, AckOutcome::Offline, "no device of bob is connected: notify him otherwise");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AckError`].
+    pub async fn wait_acked(&self, receipt: &Receipt, within: Duration) -> Result<AckReport, AckError> {
+        let deadline = Instant::now() + within.min(LONGEST);
+        let watch = Arc::clone(&self.inner.acks);
+        if receipt.channel.is_some() {
+            return Err(AckError::Channel);
+        }
+        let wants = wants(receipt);
+        if wants.is_empty() {
+            return Err(AckError::Transient);
+        }
+        let stop = watch.stop().clone();
+        let waiting = watch.clone().wait(wants).await.ok_or(AckError::TooMany)?;
+        let mut progress = AckProgress::of(receipt);
+        tokio::select! {
+            biased; // Nothing is known after the end.
+            () = stop.cancelled() => return Err(AckError::Ended),
+            () = self.wait(&watch, &waiting, &mut progress, deadline) => {}
+        }
+        drop(waiting);
+        _ = timeout(LAST_LOOK, progress.find_gone(self)).await;
+        Ok(progress.report(receipt))
+    }
+
+    /// Waits until every device has acknowledged its message, or the time is over.
+    async fn wait(&self, watch: &AckWatch, waiting: &Waiting, progress: &mut AckProgress, deadline: Instant) {
+        let everybody = waiting.wants().keys().cloned().collect();
+        let first_look = deadline.max(Instant::now() + LAST_LOOK);
+        read(watch, waiting, progress, everybody, first_look).await;
+        _ = timeout_at(first_look, progress.locate(self)).await;
+        while !progress.is_over() && Instant::now() < deadline {
+            let read_again = deadline.min(Instant::now() + READ_AGAIN);
+            if !hear(waiting, progress, read_again).await {
+                _ = timeout_at(deadline, progress.locate(self)).await;
+                read(watch, waiting, progress, progress.open(), deadline).await;
+            }
+        }
+        // News may have been lost until now, also of devices that nobody waits for.
+        let acked = progress.acked();
+        let without = waiting.wants().keys().filter(|user| !acked.contains(user)).cloned();
+        let unclear = without.chain(progress.open()).collect();
+        read(watch, waiting, progress, unclear, Instant::now() + LAST_LOOK).await;
+    }
+}
+
+/// Each recipient's entry.
+fn wants(receipt: &Receipt) -> BTreeMap<UserId, Want> {
+    let inbox =
+        |(user, seq): &(UserId, u64)| (user.clone(), Want { log: LogId::Inbox(user.clone()), seq: *seq });
+    receipt.logged.iter().map(inbox).collect()
+}
+
+/// Takes news in until all devices have acknowledged the message. Returns `false` if they have not by `until`.
+async fn hear(waiting: &Waiting, progress: &mut AckProgress, until: Instant) -> bool {
+    loop {
+        progress.note(waiting.take());
+        if progress.is_over() {
+            return true;
+        }
+        if timeout_at(until, waiting.changed()).await.is_err() {
+            return false;
+        }
+    }
+}
+
+/// Reads what is stored of these users.
+async fn read(
+    watch: &AckWatch,
+    waiting: &Waiting,
+    progress: &mut AckProgress,
+    users: BTreeSet<UserId>,
+    until: Instant,
+) {
+    let question = |user: UserId| {
+        let Want { log, seq } = waiting.wants().get(&user)?.clone();
+        Some(AckQuery { user, log, seq })
+    };
+    let questions: Vec<AckQuery> = users.into_iter().filter_map(question).collect();
+    for page in questions.chunks(PAGE) {
+        match timeout_at(until, read_page(watch, page)).await {
+            Ok(Ok(acked)) => progress.note(acked),
+            Ok(Err(error)) => return tracing::warn!(%error, "cannot read what devices acknowledged"),
+            Err(_) => return,
+        }
+    }
+    progress.note(waiting.take());
+}
+
+async fn read_page(watch: &AckWatch, questions: &[AckQuery]) -> Result<Vec<UserDevice>, LogError> {
+    let store = watch.cluster().log();
+    let found = store.acked(questions).await?;
+    // A place beyond the log's end is of a branch that was lost: it says nothing of what is there now. The log is asked
+    // after the places, so that what is true stays true.
+    let beyond = questions.iter().zip(&found);
+    let beyond = beyond.filter(|(question, found)| found.iter().any(|(_, seq)| *seq > question.seq));
+    let logs: BTreeSet<&LogId> = beyond.map(|(question, _)| &question.log).collect();
+    let logs: Vec<LogId> = logs.into_iter().cloned().collect();
+    let ends = if logs.is_empty() { Vec::new() } else { store.ends(&logs).await? };
+    let lasts: BTreeMap<&LogId, u64> = logs.iter().zip(ends.iter().map(|ends| ends.last)).collect();
+    let devices = questions.iter().zip(found).flat_map(|(question, found)| {
+        let last = lasts.get(&question.log).copied().unwrap_or(question.seq);
+        let real = found.into_iter().filter(move |(_, seq)| *seq <= last);
+        real.map(|(device, _)| UserDevice::new(&question.user, device))
+    });
+    Ok(devices.collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! Recalls and edits are carried out: what a message said before goes from the logs and the message store.
+//!
+//! ```text
+//!  a change is appended --> pushed --> the message's entry is replaced in each log that has it
+//!                                 --> edits that no longer count say nothing
+//!                                 --> quotes of the message say what it says now
+//!                                 --> the same in the message store
+//!                                 --> Ok
+//! ```
+//!
+//! The change comes first, so whoever fails in between, or dies, leaves a change in the logs that a retry finds and finishes.
+//!
+//! Two changes of one message may be carried out at once, by two back ends. Each is appended before it is carried out, and each
+//! back end looks, behind its own replacing, at what was appended: so whoever replaces last sees all changes, and leaves what
+//! counts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use prost::Message as _;
+
+use crate::backend::SendError;
+use crate::{
+    Kind,
+    backend::{
+        history::RawEntry,
+        im::Im,
+        message_store::{AmendedPart, Amendment, MessageStoreError, StoredEntry},
+    },
+    cluster::{ConversationsError, Entry, LogError, LogId, LogStore, ReadLimit},
+    id::{MessageId, UserId},
+    proto::{
+        pb,
+        pb::{change::What, content::Body},
+    },
+};
+
+/// In how many logs a change is carried out at once.
+const LOGS_AT_ONCE: usize = 8;
+
+/// How far behind a message quotes of it and edits are looked for: entries, and bytes of them. Most recalls come within
+/// minutes; what quotes a message far behind it goes on showing the excerpt that it had.
+const MAX_ENTRIES: usize = 4096;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many changes that were left undone are carried out at once, beside those who have read of them.
+pub(in crate::backend) const MAX_FINISHING: usize = 4;
+
+/// How much is read at once.
+const PAGE: ReadLimit = ReadLimit::new(256);
+
+/// How often an entry is replaced before it is given up that others change it at the same time.
+const TRIES: usize = 8;
+
+/// A change is in its logs, and was not carried out everywhere.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AmendError {
+    /// The log store did not do its part.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The message store did not do its part.
+    #[error(transparent)]
+    Store(#[from] MessageStoreError),
+    /// The store of conversations, which remembers what users have deleted for themselves, did not do its part.
+    #[error(transparent)]
+    Conversations(#[from] ConversationsError),
+}
+
+impl Im {
+    /// Carries out what a message that has just been logged does to another one, if it does anything. `seq` is where that one is
+    /// in the first log, as far as that is known.
+    pub(in crate::backend) async fn carry_out(
+        &self,
+        message: &Bytes,
+        seq: u64,
+        logs: &[LogId],
+    ) -> Result<(), SendError> {
+        let Some(amendment) = Amendment::of(message) else { return Ok(()) };
+        let message_id = MessageId::from_u64(amendment.change()).unwrap_or(amendment.message_id());
+        let amended = self.amend(amendment, seq, logs).await;
+        amended.map_err(|cause| SendError::NotAmended { message_id, cause })
+    }
+
+    /// Remembers that these users do not want to see a message any more.
+    pub(in crate::backend) async fn carry_out_deletion(
+        &self,
+        change: MessageId,
+        deleted: MessageId,
+        users: impl Iterator<Item = &UserId>,
+    ) -> Result<(), SendError> {
+        for user in users {
+            let noted = self.inner.cluster.conversations().note_deleted(user, &[deleted]).await;
+            noted.map_err(|error| SendError::NotAmended { message_id: change, cause: error.into() })?;
+        }
+        Ok(())
+    }
+
+    async fn amend(&self, amendment: Amendment, seq: u64, logs: &[LogId]) -> Result<(), AmendError> {
+        let mut in_logs = Vec::with_capacity(logs.len());
+        for (index, log) in logs.iter().enumerate() {
+            let seq = if index == 0 { seq } else { 0 };
+            in_logs.push(self.amend_log(log, amendment.message_id(), seq, Some(&amendment)));
+        }
+        let found: Vec<Vec<Amendment>> =
+            stream::iter(in_logs).buffer_unordered(LOGS_AT_ONCE).try_collect().await?;
+        let mut in_store = vec![amendment];
+        for found in found.into_iter().flatten() {
+            if !in_store.contains(&found) {
+                in_store.push(found);
+            }
+        }
+        self.amend_store(&in_store).await
+    }
+
+    /// Has quotes of a message that was changed while it was quoted say what it says now.
+    pub(in crate::backend) async fn amend_quotes(
+        &self,
+        message: MessageId,
+        seq: u64,
+        logs: &[LogId],
+    ) -> Result<(), AmendError> {
+        for (index, log) in logs.iter().enumerate() {
+            let found = self.amend_log(log, message, if index == 0 { seq } else { 0 }, None).await?;
+            self.amend_store(&found).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes changes that a back end which died has not carried out, as far as they show in a page that is read together with
+    /// their messages. The page is right at once; the log and the message store follow beside the read.
+    pub(in crate::backend) fn finish_in<E: PageEntry>(&self, log: &LogId, page: &mut [E]) {
+        let mut changes = Vec::new();
+        for entry in &mut *page {
+            let (_, _, message) = entry.parts();
+            if Kind::of_message(message) == Some(Kind::Change) {
+                changes.extend(Amendment::of(message));
+            }
+        }
+        if changes.is_empty() {
+            return;
+        }
+        let indices: HashMap<MessageId, usize> =
+            page.iter_mut().enumerate().map(|(index, entry)| (entry.parts().1, index)).collect();
+        for change in changes {
+            let entry = indices.get(&change.message_id()).and_then(|index| page.get_mut(*index));
+            let Some((seq, _, message)) = entry.map(PageEntry::parts) else { continue };
+            let Some(amended) = change.apply(message) else { continue };
+            *message = amended;
+            self.finish_beside(log.clone(), seq, change);
+        }
+    }
+
+    /// Whoever reads it next does it if there is no place for it now, or if it fails.
+    fn finish_beside(&self, log: LogId, seq: u64, change: Amendment) {
+        let Ok(permit) = self.inner.finishing.clone().try_acquire_owned() else { return };
+        let im = self.clone();
+        self.inner.tasks.spawn(async move {
+            let _permit = permit;
+            let finished = async {
+                let found = im.amend_log(&log, change.message_id(), seq, Some(&change)).await?;
+                im.amend_store(&[change]).await?;
+                im.amend_store(&found).await
+            };
+            if let Err(error) = finished.await {
+                tracing::debug!(%log, %error, "a change that was left undone is still to be carried out");
+            }
+        });
+    }
+
+    async fn amend_store(&self, amendments: &[Amendment]) -> Result<(), AmendError> {
+        let Some(store) = &self.inner.config.message_store else { return Ok(()) };
+        match store.amend(amendments).await {
+            Err(error @ MessageStoreError::Unsupported { .. }) => {
+                // Whoever has such a store erases from it otherwise, or not at all.
+                tracing::debug!(%error, "what a message said before stays in the message store");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Carries a change out in one log. Returns what else is to be done in the message store.
+    async fn amend_log(
+        &self,
+        log: &LogId,
+        message: MessageId,
+        seq: u64,
+        amendment: Option<&Amendment>,
+    ) -> Result<Vec<Amendment>, AmendError> {
+        let store = &**self.inner.cluster.log();
+        let Some(seq) = self.seq_of_entry(log, message, seq).await? else {
+            // It is gone, or was never there: what it said is not there either.
+            return Ok(Vec::new());
+        };
+        let Some(replaced) = replace(store, log, seq, message, amendment).await? else {
+            return Ok(Vec::new());
+        };
+        let Replaced { from, before, counts: Some(counts) } = replaced else { return Ok(Vec::new()) };
+        let behind = look_behind(store, log, seq, message).await?;
+        let mut in_store = vec![counts.clone()];
+        // This one, and that which was carried out before, may be further behind.
+        let others = before.into_iter().chain(amendment.cloned()).map(|edit| (edit, 0));
+        let edits = behind.edits.into_iter().chain(others);
+        // One that ranks higher was appended meanwhile: whoever has appended it carries it out, and all others are below it.
+        for (edit, seq) in edits.filter(|(edit, _)| edit.rank() < counts.rank()) {
+            let Some(outranked) = edit.outranked() else { continue };
+            let id = outranked.message_id();
+            if let Some(seq) = self.seq_of_entry(log, id, seq).await? {
+                replace(store, log, seq, id, Some(&outranked)).await?;
+            }
+            in_store.push(outranked);
+        }
+        for (quoting, seq) in behind.quoting {
+            let requote = counts.quoted_in(quoting, &from);
+            replace(store, log, seq, quoting, Some(&requote)).await?;
+            in_store.push(requote);
+        }
+        Ok(in_store)
+    }
+
+    /// Where in a log an entry is, if it is not where it is said to be.
+    async fn seq_of_entry(&self, log: &LogId, id: MessageId, seq: u64) -> Result<Option<u64>, LogError> {
+        if seq > 0 && self.inner.cluster.log().id_at(log, seq).await? == Some(id) {
+            return Ok(Some(seq));
+        }
+        self.seq_in_log(log, id).await
+    }
+}
+
+/// An entry of a page that is read: its place, its id, and the message in it.
+pub(in crate::backend) trait PageEntry {
+    fn parts(&mut self) -> (u64, MessageId, &mut Bytes);
+}
+
+impl PageEntry for Entry {
+    fn parts(&mut self) -> (u64, MessageId, &mut Bytes) {
+        (self.seq, self.message_id, &mut self.payload)
+    }
+}
+
+impl PageEntry for StoredEntry {
+    fn parts(&mut self) -> (u64, MessageId, &mut Bytes) {
+        (self.seq, self.message_id, &mut self.message)
+    }
+}
+
+impl PageEntry for RawEntry {
+    fn parts(&mut self) -> (u64, MessageId, &mut Bytes) {
+        (self.seq, self.message_id, &mut self.message)
+    }
+}
+
+/// What became of an entry.
+#[derive(Debug)]
+struct Replaced {
+    /// Who sent it.
+    from: String,
+    /// How a change had left it before.
+    before: Option<Amendment>,
+    /// How one has left it now.
+    counts: Option<Amendment>,
+}
+
+/// Makes of an entry what counts of an amendment, of what was carried out before, and of what was appended meanwhile. `None`: the
+/// entry is gone.
+async fn replace(
+    store: &dyn LogStore,
+    log: &LogId,
+    seq: u64,
+    id: MessageId,
+    amendment: Option<&Amendment>,
+) -> Result<Option<Replaced>, LogError> {
+    let mut wanted = amendment.cloned();
+    let mut first = None;
+    for _ in 0..TRIES {
+        let Some(entry) = entry_at(store, log, seq, id).await? else { return Ok(None) };
+        let message = pb::Message::decode(entry.payload.clone()).unwrap_or_default();
+        let there = message.content.as_ref().and_then(|content| Amendment::carried_out(id, content));
+        let before = first.get_or_insert_with(|| there.clone()).clone();
+        let payload = wanted.as_ref().and_then(|wanted| wanted.apply(&entry.payload));
+        let Some(payload) = payload else {
+            return Ok(Some(Replaced { from: message.from, before, counts: there }));
+        };
+        if !store.replace(log, seq, id, payload).await? {
+            return Ok(None);
+        }
+        // Whoever has replaced it meanwhile has appended a change before: what counts of all is written once more, and read again.
+        let newest = store.read_back(log, None, PAGE).await?.entries;
+        let appended = newest.iter().filter_map(|entry| Amendment::of(&entry.payload));
+        let highest = appended.filter(|one| one.message_id() == id).max_by_key(Amendment::rank);
+        let is_content = |one: &Amendment| one.part() == AmendedPart::Content;
+        wanted = highest.into_iter().chain(wanted.filter(is_content)).max_by_key(Amendment::rank);
+    }
+    let source = Arc::new(std::io::Error::other("others change the same entry all the time"));
+    Err(LogError::Unavailable { action: "replace an entry", source })
+}
+
+async fn entry_at(
+    store: &dyn LogStore,
+    log: &LogId,
+    seq: u64,
+    id: MessageId,
+) -> Result<Option<Entry>, LogError> {
+    let page = store.read(log, seq.saturating_sub(1), ReadLimit::new(1)).await?;
+    Ok(page.entries.into_iter().find(|entry| entry.seq == seq && entry.message_id == id))
+}
+
+/// What stands behind a message and is about it, with ids and places.
+#[derive(Debug, Default)]
+struct Behind {
+    edits: Vec<(Amendment, u64)>,
+    quoting: Vec<(MessageId, u64)>,
+}
+
+async fn look_behind(store: &dyn LogStore, log: &LogId, seq: u64, id: MessageId) -> Result<Behind, LogError> {
+    let mut behind = Behind::default();
+    let (mut after, mut entries, mut bytes) = (seq, 0, 0);
+    while entries < MAX_ENTRIES && bytes < MAX_BYTES {
+        let page = store.read(log, after, PAGE).await?;
+        let Some(last) = page.entries.last().map(|entry| entry.seq) else { break };
+        for entry in page.entries {
+            entries += 1;
+            bytes += entry.payload.len();
+            let message = pb::Message::decode(entry.payload).unwrap_or_default();
+            let Some(content) = &message.content else { continue };
+            let amendment = Amendment::by_change(entry.message_id, &message.from, content);
+            behind.edits.extend(amendment.filter(|one| one.message_id() == id).map(|one| (one, entry.seq)));
+            if quotes(content, id) {
+                behind.quoting.push((entry.message_id, entry.seq));
+            }
+        }
+        after = last;
+        if last >= page.last {
+            break;
+        }
+    }
+    Ok(behind)
+}
+
+fn quotes(content: &pb::Content, id: MessageId) -> bool {
+    let content = match &content.body {
+        Some(Body::Change(change)) => match &change.what {
+            Some(What::Edit(content)) => content,
+            _ => return false,
+        },
+        _ => content,
+    };
+    content.quote.as_ref().is_some_and(|quote| quote.message_id == id.as_u64())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Locates users' connected devices, hands records for them to their servers, and collects the servers' answers.
+
+use tokio::time::Instant;
+
+use super::{
+    publisher::{Delivery, Outcome},
+    receipt::UserDevice,
+};
+use crate::{
+    backend::{im::Im, presence},
+    cluster::{Cluster, Route, RoutesError},
+    id::{ConnectionId, Device, ServerId, UserId},
+    proto::pb,
+};
+
+/// The most connections in one record: 128 KiB. With what else goes into an envelope it stays below what NATS takes.
+const MAX_CONNECTIONS: usize = 16 * 1024;
+
+/// A connection on its server, and whose device it is.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct Located {
+    pub(in crate::backend) owner: UserDevice,
+    pub(in crate::backend) connection: ConnectionId,
+}
+
+/// Live connections grouped by server, each server once.
+pub(in crate::backend) type ByServer = Vec<(ServerId, Vec<Located>)>;
+
+/// Connections of a server that a record is on its way to.
+#[derive(Debug)]
+pub(in crate::backend) struct Dispatched {
+    server: ServerId,
+    located: Vec<Located>,
+    delivery: Delivery,
+}
+
+/// How old the routes may be by which devices are located.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend) enum Freshness {
+    /// As the route store has them now.
+    Current,
+    /// As they are cached here. A device that has connected a moment ago may be missed: for what is only for the moment.
+    Cached,
+    /// As they are cached here, or newer than the last append. Whoever connects later reads the log: for what was just appended to
+    /// these users' inboxes.
+    BehindAppend,
+}
+
+/// How far a record got with one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend) enum Reach {
+    Reached,
+    /// Its server says that there is no such connection.
+    Gone,
+    /// Its server's lease runs, and nobody hears what is meant for it: it has died, or is cut off from the bus and holds its
+    /// connections still.
+    Deaf,
+    Unknown,
+}
+
+impl Reach {
+    /// Returns `true` if the record is not known to have taken effect, although the connection may exist.
+    pub(in crate::backend) fn is_unconfirmed(self) -> bool {
+        matches!(self, Self::Deaf | Self::Unknown)
+    }
+}
+
+impl Im {
+    /// Finds the wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
+    pub(in crate::backend) async fn locate(
+        &self,
+        users: &[UserId],
+        freshness: Freshness,
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<ByServer, RoutesError> {
+        let cluster = &self.inner.cluster;
+        let routes = match freshness {
+            Freshness::Current => cluster.routes().locate(users).await?,
+            Freshness::Cached => cluster.routes().locate_cached(users).await?,
+            Freshness::BehindAppend => cluster.locate_behind_append(users).await?,
+        };
+        self.living(users, routes, wanted).await
+    }
+
+    async fn living(
+        &self,
+        users: &[UserId],
+        routes: Vec<Vec<(Device, Route)>>,
+        wanted: impl Fn(&Device) -> bool,
+    ) -> Result<ByServer, RoutesError> {
+        let (mut living, mut stale) = (Vec::with_capacity(users.len()), Vec::new());
+        let mut unknown = Vec::new();
+        for (user, routes) in users.iter().zip(routes) {
+            for (device, Route { server, connection }) in routes {
+                if !wanted(&device) {
+                    continue;
+                }
+                let located = Located { owner: UserDevice::new(user, device), connection };
+                match self.inner.directory.known(&server) {
+                    Some(true) => living.push((server, located)),
+                    Some(false) => stale.push((server, located)),
+                    None => unknown.push((server, located)),
+                }
+            }
+        }
+        for (server, located) in unknown {
+            // Boxed: it happens once for each server.
+            let group =
+                if Box::pin(self.inner.directory.lives(&server)).await? { &mut living } else { &mut stale };
+            group.push((server, located));
+        }
+        self.sweep(stale);
+        Ok(by_server(living))
+    }
+
+    /// Has every server do something for its connections, and waits until all have answered or the time is over. Users
+    /// whose effect is the same share a record.
+    pub(in crate::backend) async fn deliver(
+        &self,
+        by_server: ByServer,
+        effect: impl Fn(&UserId) -> pb::record::Effect,
+    ) -> Vec<(Located, Reach)> {
+        let dispatched = self.dispatch(by_server, effect).await;
+        self.collect(dispatched).await
+    }
+
+    /// Hands every server what it is to do for its connections.
+    pub(in crate::backend) async fn dispatch(
+        &self,
+        by_server: ByServer,
+        effect: impl Fn(&UserId) -> pb::record::Effect,
+    ) -> Vec<Dispatched> {
+        let deadline = self.inner.publisher.deadline();
+        let mut dispatched = Vec::with_capacity(by_server.len());
+        for (server, located) in by_server {
+            if let [one] = located.as_slice() {
+                let effect = effect(&one.owner.user);
+                dispatched.push(self.submit(server, located, effect, deadline).await);
+                continue;
+            }
+            for located in split(located) {
+                for (effect, located) in by_effect(located, &effect) {
+                    dispatched.push(self.submit(server.clone(), located, effect, deadline).await);
+                }
+            }
+        }
+        dispatched
+    }
+
+    async fn submit(
+        &self,
+        server: ServerId,
+        located: Vec<Located>,
+        effect: pb::record::Effect,
+        deadline: Instant,
+    ) -> Dispatched {
+        let connections = located.iter().map(|located| located.connection.0).collect();
+        let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
+        let delivery = self.inner.publisher.submit(&server, record, deadline).await;
+        Dispatched { server, located, delivery }
+    }
+
+    /// Waits until all have answered or the time is over.
+    pub(in crate::backend) async fn collect(&self, dispatched: Vec<Dispatched>) -> Vec<(Located, Reach)> {
+        let mut reached = Vec::with_capacity(dispatched.len());
+        for Dispatched { server, located, delivery } in dispatched {
+            let outcome = delivery.await;
+            let from = reached.len();
+            reached.extend(located.into_iter().map(|located| {
+                let reach = reach(&outcome, located.connection);
+                (located, reach)
+            }));
+            self.sweep_missed(&server, &outcome, &reached[from..]);
+        }
+        reached
+    }
+
+    /// Removes the routes of connections that a live server does not have: they lead nowhere.
+    fn sweep_missed(&self, server: &ServerId, outcome: &Outcome, reaches: &[(Located, Reach)]) {
+        if !matches!(outcome, Outcome::Done { missed, .. } if !missed.is_empty()) {
+            return;
+        }
+        let gone = reaches.iter().filter(|(_, reach)| *reach == Reach::Gone);
+        self.sweep(gone.map(|(located, _)| (server.clone(), located.clone())).collect());
+    }
+
+    /// Removes stale routes once the servers have answered, for a send that does not wait for that.
+    pub(super) fn sweep_beside(&self, dispatched: Vec<Dispatched>) {
+        if dispatched.is_empty() {
+            return;
+        }
+        let cluster = self.inner.cluster.clone();
+        self.inner.tasks.spawn(async move {
+            for Dispatched { server, mut located, delivery } in dispatched {
+                let Outcome::Done { missed, .. } = delivery.await else { continue };
+                located.retain(|located| missed.contains(&located.connection));
+                let stale = located.into_iter().map(|located| (server.clone(), located)).collect();
+                release(&cluster, stale).await;
+            }
+        });
+    }
+
+    /// Removes routes that lead nowhere, in a task of its own.
+    fn sweep(&self, stale: Vec<(ServerId, Located)>) {
+        if stale.is_empty() {
+            return;
+        }
+        let cluster = self.inner.cluster.clone();
+        self.inner.tasks.spawn(async move { release(&cluster, stale).await });
+    }
+}
+
+async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
+    let mut gone = Vec::new();
+    for (server, Located { owner, connection }) in stale {
+        let route = Route { server, connection };
+        match cluster.routes().release(&owner.user, &owner.device, &route).await {
+            Ok(true) => gone.push(owner),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route"),
+        }
+    }
+    // Its server cannot say so any more.
+    presence::tell_offline(cluster, gone).await;
+}
+
+/// Groups neighbours with the same effect. The devices of a user are neighbours.
+fn by_effect(
+    located: Vec<Located>,
+    effect: impl Fn(&UserId) -> pb::record::Effect,
+) -> Vec<(pb::record::Effect, Vec<Located>)> {
+    let mut groups: Vec<(pb::record::Effect, Vec<Located>)> = Vec::new();
+    for located in located {
+        if let Some((_, members)) = groups.last_mut()
+            && members.last().is_some_and(|last| last.owner.user == located.owner.user)
+        {
+            members.push(located);
+            continue;
+        }
+        let effect = effect(&located.owner.user);
+        match groups.last_mut() {
+            Some((last, members)) if *last == effect => members.push(located),
+            _ => groups.push((effect, vec![located])),
+        }
+    }
+    groups
+}
+
+/// Groups connections by server. The devices of a user stay neighbours as far as they are on one server.
+fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
+    if located.len() > 1 {
+        located.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    let mut groups: ByServer = Vec::new();
+    for (server, located) in located {
+        match groups.last_mut() {
+            Some((last, members)) if *last == server => members.push(located),
+            _ => groups.push((server, vec![located])),
+        }
+    }
+    groups
+}
+
+/// Splits connections into parts that fit into a record.
+fn split(mut located: Vec<Located>) -> impl Iterator<Item = Vec<Located>> {
+    std::iter::from_fn(move || {
+        let rest = located.split_off(located.len().min(MAX_CONNECTIONS));
+        let part = std::mem::replace(&mut located, rest);
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn reach(outcome: &Outcome, connection: ConnectionId) -> Reach {
+    match outcome {
+        Outcome::Done { missed, .. } if missed.contains(&connection) => Reach::Gone,
+        Outcome::Done { .. } => Reach::Reached,
+        Outcome::ServerGone => Reach::Deaf,
+        Outcome::Unknown => Reach::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        cluster::{BusEvent, Publication, Subject, Subscription},
+        proto::limits::MAX_FRAME_BYTES,
+    };
+
+    /// A server that does whatever it is told.
+    async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
+        while let Some(BusEvent::Message(message)) = subscription.next().await {
+            let envelope = pb::Envelope::decode(message.payload).unwrap();
+            let answer = pb::Delivered {
+                server: server.to_string(),
+                number: envelope.number,
+                ..pb::Delivered::default()
+            };
+            let subject = Subject::answer(cluster.names(), &envelope.answer_to).unwrap();
+            let payload = answer.encode_to_vec().into();
+            cluster.bus().publish(Publication { subject, return_to: None, payload }).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_fit_into_one_envelope_are_reached() {
+        let cluster = Cluster::embedded();
+        let server = ServerId::parse("s1").unwrap();
+        let subscription = cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap();
+        tokio::spawn(obey(cluster.clone(), server.clone(), subscription));
+        let im = Im::with_cluster(cluster).await.unwrap();
+        let owner = UserDevice::new(&UserId::parse("bob").unwrap(), "web/tab".parse().unwrap());
+        let located = |number| Located { owner: owner.clone(), connection: ConnectionId(number) };
+        // At eight bytes each, more than the megabyte that NATS takes.
+        let crowd: Vec<_> = (0..140_000).map(located).collect();
+        let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
+        let reached = im.deliver(vec![(server, crowd)], |_| frames.clone()).await;
+        assert_eq!(reached.len(), 140_000);
+        assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
+    }
+}

@@ -1,0 +1,376 @@
+//! Changes to messages: who may change what, and where a change goes.
+//!
+//! ```text
+//!  device: change of message 7, at seq 40 of my log
+//!     --> is it there, and is it that one?  --> does the handler, does the policy allow it?
+//!     --> into the logs that the message went to; a deletion for oneself into the own inbox alone
+//! ```
+
+use std::time::Duration;
+
+use crate::{
+    HistoryRange, Recipient,
+    backend::{
+        history::{HistoryError, LoggedMessage, RawEntry, channel_of},
+        im::Im,
+        message_store::StoreQuery,
+        send::{
+            SendError,
+            message::{Durability, Message, Target, channel, user},
+            receipt::Receipt,
+        },
+    },
+    cluster::{LogId, ReadLimit},
+    content::{Change, ChangeKind},
+    id::{Device, MessageId, UserId},
+};
+
+/// What devices may do to messages, unless the handler says otherwise. How old a message is, its id says.
+///
+/// ```
+/// use std::time::Duration;
+/// use im_sdk::backend::{ChangePolicy, Im};
+/// let mut changes = ChangePolicy::default();
+/// changes.recall = Some(Duration::from_secs(3600));
+/// changes.pin = false;
+/// let im = Im::builder().changes(changes);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChangePolicy {
+    /// How old a message may be that its sender recalls. `None`: nobody may. Default 2 min.
+    pub recall: Option<Duration>,
+    /// How old a message may be that its sender edits. `None`: nobody may. Default 24 h.
+    pub edit: Option<Duration>,
+    /// Whoever has a message may delete it for themselves. Default true.
+    pub delete_for_me: bool,
+    /// Whoever has a message may react to it. Default true.
+    pub react: bool,
+    /// Whoever has a message may pin it and let it go, for everybody. Default true.
+    pub pin: bool,
+    /// How well changes are kept. `None`: as [`crate::backend::ImBuilder::default_durability`], but at least logged. Default `None`.
+    /// Where a handler has messages archived, changes should be as well: else history that comes from the message store does
+    /// not show them.
+    pub durability: Option<Durability>,
+}
+
+impl Default for ChangePolicy {
+    fn default() -> Self {
+        Self {
+            recall: Some(Duration::from_secs(2 * 60)),
+            edit: Some(Duration::from_secs(24 * 60 * 60)),
+            delete_for_me: true,
+            react: true,
+            pin: true,
+            durability: None,
+        }
+    }
+}
+
+impl ChangePolicy {
+    /// Whether a user may do that to a message of this age, or why not.
+    fn check(&self, incoming: &IncomingChange, age: Duration) -> Result<(), String> {
+        let by_sender = |within: Option<Duration>| {
+            let Some(within) = within else { return Err("it is switched off".to_owned()) };
+            if incoming.message.from.as_ref() != Some(&incoming.from) {
+                return Err(format!("{} did not send it", incoming.from));
+            }
+            if age > within {
+                return Err(format!("it is more than {} s old", within.as_secs()));
+            }
+            Ok(())
+        };
+        let by_all = |is_on: bool| if is_on { Ok(()) } else { Err("it is switched off".to_owned()) };
+        match incoming.change.kind {
+            ChangeKind::Recall => by_sender(self.recall),
+            ChangeKind::Edit(_) => by_sender(self.edit),
+            ChangeKind::DeleteForMe => by_all(self.delete_for_me),
+            ChangeKind::Reaction { .. } => by_all(self.react),
+            ChangeKind::Pin { .. } => by_all(self.pin),
+            ChangeKind::Unknown => Err("this back end does not know that change".to_owned()),
+        }
+    }
+
+    pub(in crate::backend) fn durability(&self, default: Durability) -> Durability {
+        match self.durability.unwrap_or(default) {
+            Durability::Transient => Durability::Logged,
+            kept => kept,
+        }
+    }
+}
+
+/// A change that a device published, of a message that its user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IncomingChange {
+    /// The user who wants it, as the device's token says.
+    pub from: UserId,
+    /// The device.
+    pub device: Device,
+    /// The conversation that the message is in. Where it is a channel, `from` is a member of it, or the device is in the room.
+    pub to: Recipient,
+    /// What is to become of the message. What an [edit](ChangeKind::Edit) says comes to
+    /// [`Handler::publish`](crate::backend::Handler::publish) as well, unless [`ChangeRights`] say otherwise.
+    pub change: Change,
+    /// The message as it is in the user's log: with the edits and the recall that were carried out before, and without other changes.
+    pub message: LoggedMessage,
+}
+
+/// What a [handler](crate::backend::Handler::change) says of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChangeRights {
+    /// It is allowed if [`ChangePolicy`] allows it and, where it says something (an edit, a reaction, a pin), if
+    /// [`Handler::publish`](crate::backend::Handler::publish) takes it as it would take a message.
+    #[default]
+    ByPolicy,
+    /// It is allowed if [`ChangePolicy`] allows it: the handler has looked at what it says, and `publish` is not asked.
+    Checked,
+    /// It is allowed, whatever the policy or `publish` say: for moderators.
+    Granted,
+}
+
+impl Im {
+    /// Changes a message, whoever sent it and however old it is: no policy applies. It comes from the back end itself and goes
+    /// to `target`, which must be where the message went: a channel, a user, or both users of a conversation. With
+    /// [`users`](crate::backend::users) of two it belongs to their conversation, as the message does.
+    ///
+    /// The message has to be there: a change of one that does not exist, is not kept any more, or is of another conversation is
+    /// refused. Whoever is not named goes on showing the message, so name its sender as well.
+    ///
+    /// A change is a message like any other: [`Im::send`] takes it too, with a sender, an idempotency key or a durability.
+    ///
+    /// ```no_run
+    /// # async fn example(im: im_sdk::backend::Im, id: im_sdk::id::MessageId) -> Result<(), Box<dyn std::error::Error>> {
+    /// use im_sdk::{backend::{Message, channel, user, users}, content::Change};
+    /// im.change(channel("team"), Change::recall(id)).await?;
+    /// im.change(users(["alice", "bob"]), Change::edit(id, "(removed by the moderators)")).await?;
+    /// // In the name of a user, and once for this key.
+    /// let pin = Message::to(user("bob")).from("alice").content(Change::pin(id)).idempotency_key("pin-7");
+    /// im.send(pin).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError::NoSuchMessage`]; others as [`Im::send`].
+    #[doc(alias("moderation", "recall", "delete message"))]
+    pub async fn change(&self, target: impl Into<Target>, change: Change) -> Result<Receipt, SendError> {
+        let durability = self.inner.config.changes.durability(self.inner.config.default_durability);
+        self.send(Message::to(target).content(change).durability(durability)).await
+    }
+
+    /// The message that stands at a place in a log, if it is that one.
+    pub(in crate::backend) async fn message_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<LoggedMessage>, HistoryError> {
+        Ok(self.raw_message_at(log, seq, id).await?.map(|entry| LoggedMessage::of(channel_of(log), entry)))
+    }
+
+    /// The same as it is kept.
+    pub(in crate::backend) async fn raw_message_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<RawEntry>, HistoryError> {
+        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
+        let is_it = |entry: &RawEntry| entry.seq == seq && entry.message_id == id;
+        let page = self.inner.cluster.log().read(log, before, ReadLimit::new(1)).await?;
+        let found = page.entries.into_iter().map(RawEntry::from).find(is_it);
+        // A log that was lost has nothing and ends before it begins.
+        let (None, Some(store), true) =
+            (&found, &self.inner.config.message_store, seq < page.first || page.last == 0)
+        else {
+            return Ok(found);
+        };
+        let page = store.read(log, &StoreQuery::new(HistoryRange::After(before), 1)).await?;
+        Ok(page.entries.into_iter().map(RawEntry::from).find(is_it))
+    }
+}
+
+impl IncomingChange {
+    /// The log of who changes it, which has the message.
+    pub(in crate::backend) fn log(from: &UserId, to: &Recipient) -> LogId {
+        match to {
+            Recipient::User(_) => LogId::Inbox(from.clone()),
+            Recipient::Channel(channel) => LogId::Channel(channel.clone()),
+        }
+    }
+
+    /// Whether it makes sense at all, whoever wants it.
+    pub(in crate::backend) fn check(&self) -> Result<(), String> {
+        let id = self.message.message_id;
+        if self.message.content.as_change().is_some() {
+            return Err(format!("message {id} is a change itself"));
+        }
+        match &self.to {
+            Recipient::User(user) if *user != self.other() => {
+                Err(format!("message {id} is not of the conversation with {user}"))
+            }
+            Recipient::User(_) if self.is_of_several() && self.change.kind != ChangeKind::DeleteForMe => {
+                Err(format!("message {id} went to several users at once: only the back end can change it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the policy allows it at this time, which is the cluster's as that in message ids is.
+    pub(in crate::backend) fn permit(&self, policy: &ChangePolicy, now_ms: u64) -> Result<(), String> {
+        let kind = self.change.kind.as_str();
+        policy.check(self, age(self.message.message_id, now_ms)).map_err(|reason| {
+            format!("message {} cannot be changed ({kind}): {reason}", self.message.message_id)
+        })
+    }
+
+    /// What goes into the logs.
+    pub(in crate::backend) fn into_message(self) -> Message {
+        let other = self.other();
+        let is_for_me = self.change.kind == ChangeKind::DeleteForMe;
+        // What a device says beside the change itself is not passed on.
+        let mut change = Change::new(self.message.message_id, self.change.kind);
+        change.seq = self.message.seq;
+        let target = match self.to {
+            Recipient::Channel(of) if is_for_me => {
+                change.channel = Some(of);
+                user(&self.from)
+            }
+            Recipient::Channel(of) => channel(&of),
+            Recipient::User(_) => user(&other),
+        };
+        Message::to(target).from(&self.from).content(change)
+    }
+
+    /// The other user of the conversation; oneself, where there is none.
+    fn other(&self) -> UserId {
+        let message = &self.message;
+        let other = if message.from.as_ref() == Some(&self.from) { &message.to } else { &message.from };
+        other.clone().unwrap_or_else(|| self.from.clone())
+    }
+
+    /// Whether others are shown something more by it, which is for the rules of what may be said: not by what takes away.
+    pub(in crate::backend) fn says_something(&self) -> bool {
+        match &self.change.kind {
+            ChangeKind::Edit(_) | ChangeKind::Pin { .. } => true,
+            ChangeKind::Reaction { removed, .. } => !removed,
+            ChangeKind::Recall | ChangeKind::DeleteForMe | ChangeKind::Unknown => false,
+        }
+    }
+
+    fn is_of_several(&self) -> bool {
+        self.message.to.is_none()
+    }
+}
+
+fn age(id: MessageId, now_ms: u64) -> Duration {
+    Duration::from_millis(now_ms.saturating_sub(id.unix_ms()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Content;
+
+    fn name(user: &str) -> UserId {
+        UserId::parse(user).unwrap()
+    }
+
+    fn incoming(by: &str, from: Option<&str>, to: Option<&str>, kind: ChangeKind) -> IncomingChange {
+        let id = MessageId::from_u64(7).unwrap();
+        let message = LoggedMessage {
+            channel: None,
+            seq: 1,
+            message_id: id,
+            from: from.map(name),
+            to: to.map(name),
+            content: Content::text("hi"),
+        };
+        let mut incoming = IncomingChange {
+            from: name(by),
+            device: "web/tab".parse().unwrap(),
+            to: name("x").into(),
+            change: Change::new(id, kind),
+            message,
+        };
+        incoming.to = incoming.other().into();
+        incoming
+    }
+
+    fn edit() -> ChangeKind {
+        ChangeKind::Edit(Box::new(Content::text("ho")))
+    }
+
+    #[test]
+    fn the_policy_is_as_told() {
+        let policy = ChangePolicy::default();
+        let check = |by, kind, age: u64| {
+            policy.check(&incoming(by, Some("alice"), Some("bob"), kind), Duration::from_secs(age))
+        };
+        assert_eq!(check("alice", ChangeKind::Recall, 120), Ok(()));
+        assert_eq!(check("alice", ChangeKind::Recall, 121).unwrap_err(), "it is more than 120 s old");
+        assert_eq!(check("bob", ChangeKind::Recall, 1).unwrap_err(), "bob did not send it");
+        assert_eq!(check("alice", edit(), 24 * 3600), Ok(()));
+        assert!(check("alice", edit(), 24 * 3600 + 1).is_err() && check("bob", edit(), 1).is_err());
+        let all = [
+            ChangeKind::DeleteForMe,
+            ChangeKind::Pin { removed: true },
+            ChangeKind::Reaction { emoji: "x".into(), removed: false },
+        ];
+        assert!(all.into_iter().all(|kind| check("bob", kind, 1 << 40).is_ok()));
+        assert!(check("alice", ChangeKind::Unknown, 0).is_err());
+    }
+
+    #[test]
+    fn age_is_by_the_clusters_clock() {
+        const NOW: u64 = 1_800_000_000_000;
+        let policy = ChangePolicy::default();
+        let mut recall = incoming("alice", Some("alice"), Some("bob"), ChangeKind::Recall);
+        recall.message.message_id = MessageId::first_at(NOW);
+        assert_eq!(recall.permit(&policy, NOW + 120_000), Ok(()));
+        assert!(recall.permit(&policy, NOW + 121_000).is_err());
+        assert_eq!(recall.permit(&policy, 0), Ok(()), "a clock that was set back");
+    }
+
+    #[test]
+    fn each_can_be_switched_off() {
+        let off = ChangePolicy {
+            recall: None,
+            edit: None,
+            delete_for_me: false,
+            react: false,
+            pin: false,
+            durability: None,
+        };
+        let kinds = [
+            ChangeKind::Recall,
+            edit(),
+            ChangeKind::DeleteForMe,
+            ChangeKind::Pin { removed: false },
+            ChangeKind::Reaction { emoji: "x".into(), removed: false },
+        ];
+        for kind in kinds {
+            let refused = off.check(&incoming("alice", Some("alice"), Some("bob"), kind), Duration::ZERO);
+            assert_eq!(refused.unwrap_err(), "it is switched off");
+        }
+    }
+
+    #[test]
+    fn a_change_must_be_of_the_conversation_that_it_names() {
+        assert_eq!(incoming("bob", Some("alice"), Some("bob"), edit()).check(), Ok(()));
+        let elsewhere =
+            IncomingChange { to: name("carol").into(), ..incoming("bob", Some("alice"), None, edit()) };
+        assert!(elsewhere.check().unwrap_err().contains("conversation with carol"));
+        let several = incoming("bob", Some("alice"), None, ChangeKind::Recall).check();
+        assert!(several.unwrap_err().contains("several users"));
+        assert_eq!(incoming("bob", Some("alice"), None, ChangeKind::DeleteForMe).check(), Ok(()));
+        // From the back end, to bob alone.
+        let own = incoming("bob", None, Some("bob"), ChangeKind::Pin { removed: false });
+        assert_eq!((own.check(), own.other()), (Ok(()), name("bob")));
+        let mut of_a_change = incoming("bob", Some("alice"), Some("bob"), edit());
+        of_a_change.message.content = Change::recall(MessageId::from_u64(3).unwrap()).into();
+        assert!(of_a_change.check().unwrap_err().contains("change itself"));
+    }
+}

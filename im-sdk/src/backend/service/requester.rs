@@ -1,0 +1,53 @@
+//! Who asks, and what only members may ask.
+
+use super::response::{RETRY_MS, own_rule, refused};
+use crate::{
+    Recipient,
+    backend::im::Im,
+    id::{ChannelId, Device, ServerId, UserId},
+    log_throttle::throttled,
+    proto::{pb, pb::RefusalKind},
+    refusal_code::NOT_A_MEMBER,
+};
+
+/// Who asks, and where.
+pub(super) struct Requester {
+    pub(super) server: ServerId,
+    pub(super) connection: u64,
+    pub(super) user: UserId,
+    pub(super) device: Device,
+}
+
+/// Refuses what is for members alone, whatever the handler would say.
+pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
+    match im.inner.cluster.members().is_member(channel, user).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(not_a_member(user, channel)),
+        Err(error) => Err(unknown(user, channel, &error)),
+    }
+}
+
+/// Refuses what is for members of an open channel alone. Nobody publishes to a channel that was closed, even where its rows still
+/// stand in the application's own tables.
+pub(super) async fn check_open_to(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
+    check_member(im, user, channel).await?;
+    let cluster = &im.inner.cluster;
+    if cluster.members().forgets_removed() {
+        return Ok(());
+    }
+    let name = [Recipient::Channel(channel.clone())];
+    let states = cluster.conversations().states(user, &name).await;
+    let states = states.map_err(|error| unknown(user, channel, &error))?;
+    let is_closed = states.iter().any(|state| state.closed.is_some());
+    if is_closed { Err(not_a_member(user, channel)) } else { Ok(()) }
+}
+
+fn not_a_member(user: &UserId, channel: &ChannelId) -> pb::Refused {
+    own_rule(NOT_A_MEMBER, format!("{user} is not a member of channel {channel}"))
+}
+
+fn unknown(user: &UserId, channel: &ChannelId, error: &dyn std::error::Error) -> pb::Refused {
+    throttled!(warn, %user, %channel, %error, "cannot look up whether a user is a member of a channel");
+    let reason = "it could not be looked up who is a member of the channel".to_owned();
+    refused(RefusalKind::Unavailable, reason, RETRY_MS)
+}
