@@ -45,8 +45,6 @@ mod connection;
 mod context;
 #[cfg(feature = "dev")]
 pub mod dev;
-#[cfg(test)]
-mod document;
 mod downstream;
 mod lifecycle;
 mod logging;

@@ -1,4 +1,4 @@
-//! `imctl`: what an operator asks.
+//! `imctl`: a tool for operators.
 
 use std::{
     process::ExitCode,
@@ -8,17 +8,17 @@ use std::{
 use clap::{Parser, Subcommand};
 use im_sdk::id::{InvalidId, MessageId};
 
-/// Answers an operator's questions.
+/// Decodes ids for operators.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     #[command(subcommand)]
-    question: Question,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Question {
-    /// When, by which back end and as which of its millisecond's messages an id was issued.
+enum Command {
+    /// Prints when an id was issued, by which backend, and its sequence number within that millisecond.
     Id {
         /// The message's id.
         id: String,
@@ -26,15 +26,15 @@ enum Question {
 }
 
 fn main() -> ExitCode {
-    let Question::Id { id } = Arguments::parse().question;
+    let Command::Id { id } = Arguments::parse().command;
     match id.parse::<MessageId>() {
-        Ok(id) => answer(id),
-        Err(error) => refuse(&error),
+        Ok(id) => print_id(id),
+        Err(error) => fail(&error),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "this is the program's output")]
-fn answer(id: MessageId) -> ExitCode {
+fn print_id(id: MessageId) -> ExitCode {
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(id.unix_ms());
     println!("time      {}", humantime::format_rfc3339_millis(time));
     println!("node      {}", id.node().get());
@@ -42,7 +42,7 @@ fn answer(id: MessageId) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn refuse(error: &InvalidId) -> ExitCode {
+fn fail(error: &InvalidId) -> ExitCode {
     eprintln!("imctl: {error}");
     ExitCode::FAILURE
 }

@@ -354,7 +354,7 @@ impl RouteTable {
     async fn remove_all(self, downstream: &Downstream) {
         let all: Vec<ChannelId> = self.routes.into_keys().collect();
         if !all.is_empty() && downstream.lifecycle.holds_lease() {
-            // What stays, backends remove when they meet it.
+            // Backends remove the routes that stay, when they meet them.
             remove(downstream, &all).await;
         }
     }

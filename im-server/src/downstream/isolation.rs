@@ -28,7 +28,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 /// After which silence the bus counts as out of reach. A lost connection to NATS is restored by then.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// For how long other servers must have heard the bus while this one does not. After an outage of NATS not all connect at the same
+/// How long other servers must have heard the bus while this one does not. After an outage of NATS not all connect at the same
 /// moment, and what a server says beside its lease is some seconds old.
 const OTHERS_HEAR: Duration = Duration::from_secs(10);
 

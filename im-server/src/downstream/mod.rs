@@ -33,7 +33,7 @@ use crate::{
     upstream::lane::Outgoing,
 };
 
-/// What a record can touch.
+/// The state that records can touch.
 #[derive(Debug)]
 pub(crate) struct Downstream {
     pub(crate) id: ServerId,
@@ -53,14 +53,14 @@ pub(crate) struct Downstream {
     pub(crate) isolation: Isolation,
 }
 
-/// What waits for the tasks that [`Downstream`] hands work to.
+/// The queues of the tasks that [`Downstream`] hands work to.
 pub(crate) struct DownstreamQueues {
     channel_routes: mpsc::Receiver<SubscriptionChanges>,
     broadcasts: mpsc::Receiver<Broadcast>,
     replies: Outgoing<ReplyEncoder>,
 }
 
-/// Those tasks.
+/// The tasks that [`Downstream`] hands work to.
 #[derive(Debug)]
 pub(crate) struct DownstreamTasks {
     /// Ends after [`Lifecycle::leaving_channels`].

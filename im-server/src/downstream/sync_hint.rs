@@ -45,7 +45,7 @@ pub(crate) struct SyncHints {
     comparing: AtomicBool,
 }
 
-/// What devices are asked for.
+/// A round over all devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Round {
     rolled_back: bool,

@@ -19,7 +19,7 @@ use crate::{config::Limits, logging::throttle::LogThrottle};
 /// addresses cost no memory then, and genuine ones one more round trip.
 const CROWD: usize = 1024;
 
-/// What each connection may have sent whatever others hold: a usual request, or a usual `Hello`. So a crowd that sends much keeps out
+/// The bytes that each connection may hold whatever others do: a usual request, or a usual `Hello`. So a crowd that sends much keeps out
 /// nobody who does not.
 const OWN_BYTES: usize = 2 * 1024;
 
@@ -32,7 +32,7 @@ pub(crate) struct Admission {
     max_per_address: usize,
     max_per_second: u32,
     max_bytes: usize,
-    /// What all connections hold together beyond [`OWN_BYTES`] each.
+    /// The bytes that all connections hold together beyond [`OWN_BYTES`] each.
     bytes: AtomicUsize,
     state: Mutex<State>,
     refused: LogThrottle,

@@ -28,7 +28,7 @@ impl Close {
     }
 }
 
-/// What became of pushed frames.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
     /// They will be written.
@@ -64,7 +64,7 @@ pub(crate) struct Outbox {
     sync_resumable: AtomicBool,
 }
 
-/// What became of a part of a sync.
+/// The outcome of a push of a part of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PacedOutcome {
     /// It will be written, and more is welcome.
@@ -91,7 +91,7 @@ struct State {
     session: Option<Waker>,
 }
 
-/// What the bookkeeping of a queued frame costs. So many tiny frames are bounded as well.
+/// The cost of the bookkeeping of a queued frame. It bounds many tiny frames as well.
 const FRAME_OVERHEAD_BYTES: usize = size_of::<Bytes>();
 
 impl Outbox {
@@ -338,7 +338,7 @@ mod tests {
             (PacedOutcome::Queued, PacedOutcome::Queued, PacedOutcome::Enough)
         );
         assert!(!outbox.may_sync_go_on());
-        // What comes meanwhile has the outbox for itself.
+        // Other frames have the outbox for themselves.
         for _ in 0..4 {
             assert_eq!(outbox.try_push(part()), PushOutcome::Queued);
         }

@@ -126,7 +126,7 @@ mod tests {
                     }
                 }
             }
-            // What came after those at once came at the rate.
+            // After the burst, they came at the rate.
             assert!((now - began).abs_diff(rate.each() * 10) < Duration::from_micros(1), "{rate:?}");
         }
     }

@@ -53,7 +53,7 @@ struct OfConnection {
     confirmed: Option<Instant>,
 }
 
-/// How a connection is in a channel.
+/// A connection's membership of a channel.
 #[derive(Debug, Default)]
 struct InChannel {
     kinds: JoinKinds,

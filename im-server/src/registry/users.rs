@@ -26,7 +26,7 @@ use super::{
 /// How much one user may have queued for the bus, over all lanes: an eighth of the smallest and most important ones.
 const QUEUED_BYTES: usize = 1024 * 1024;
 
-/// What each queued message counts beside its bytes, so that one user takes at most an eighth of a lane's items, too.
+/// The bytes that each queued message counts in addition, so that one user takes at most an eighth of a lane's items, too.
 const QUEUED_OVERHEAD: usize = 1024;
 
 /// How often a user may connect at once, as a multiple of the rate in a second: networks come and go.
@@ -97,7 +97,7 @@ struct State {
     idle: bool,
 }
 
-/// What is left of an operation, in number and in bytes.
+/// The rest of an operation's rate, in number and in bytes.
 #[derive(Debug)]
 struct OperationBudget {
     times: TokenBucket,

@@ -89,7 +89,7 @@ pub enum StartError {
     /// The server cannot subscribe to its subject.
     #[error("cannot subscribe to the server's subject: {0}")]
     Bus(#[from] BusError),
-    /// What the server publishes on its own subject does not arrive.
+    /// The server's own publications on its subject do not arrive.
     #[error(
         "nothing arrives on the server's subject {0}: the bus is out of reach, or does not let this user publish and \
          subscribe there"

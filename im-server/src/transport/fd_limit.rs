@@ -4,7 +4,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::config::{Limits, ServerConfig};
 
-/// How large the table of open files is made at once. At 8 bytes each, that is half a MiB of the kernel's memory. A full table doubles,
+/// The size to which the table of open files grows at once. At 8 bytes each, that is half a MiB of the kernel's memory. A full table doubles,
 /// and in a process with threads that waits for every processor (on Linux, for RCU): 5 to 15 ms each time, in which nobody is accepted.
 /// From 64 on, a storm of 10,000 devices would meet that seven times.
 const LARGEST: i32 = 65_536;

@@ -17,7 +17,7 @@ use crate::config::TlsConfig;
 pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    /// Where both come from, for errors.
+    /// The origin of both, for errors.
     origin: String,
 }
 

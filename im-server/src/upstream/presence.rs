@@ -300,7 +300,7 @@ mod tests {
             self.state.note(&self.user.clone(), &device, online, ms as i64, DELAY, now);
         }
 
-        /// What is told at a time: when it was, of which device, and what.
+        /// Returns the changes that are told at a time: when they were, of which device, and whether it is online.
         fn told(&mut self, ms: u64) -> Vec<(i64, String, bool)> {
             let now = self.at(ms);
             let mut told = self.state.take_at_once(now);

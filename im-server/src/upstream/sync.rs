@@ -43,7 +43,7 @@ pub(crate) struct QueuedSync {
     body: SyncBody,
 }
 
-/// What a backend is asked for.
+/// The content of a sync.
 #[derive(Debug, PartialEq, Eq)]
 enum SyncBody {
     /// A device's `Sync`, byte for byte.
@@ -315,7 +315,7 @@ mod tests {
         take();
         syncs.ended(connection.id, 2, sync("more"));
         assert_eq!(sent(&mut queue).await, [(3, SyncBody::Rest(sync("more")))]);
-        // What the device asks for takes the place of the rest, before and behind the end of the part.
+        // A sync of the device replaces the rest, before and after the end of the part.
         for (number, before) in [(3, true), (4, false)] {
             connection.outbox.try_push_paced(Bytes::from_static(&[0; 900]));
             if before {

@@ -1,4 +1,4 @@
-//! Which keys verify tokens, and whose tokens count.
+//! The section `[auth]`: the keys that verify tokens, and the issuer and audience of accepted tokens.
 
 use std::{
     collections::HashSet,
@@ -14,25 +14,25 @@ use super::{
 };
 use crate::config::DEV_SECRET;
 
-/// What `[auth]` has set so far.
+/// The settings of `[auth]` that were read so far.
 #[derive(Default)]
 pub(super) struct Auth {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) hs256: Hs256,
     pub(super) public: Public,
-    /// Those below `[[auth.keys]]`.
+    /// The keys below `[[auth.keys]]`.
     pub(super) keys: Vec<TokenKey>,
 }
 
-/// `auth.hs256_...`
+/// The settings `auth.hs256_...`.
 #[derive(Default)]
 pub(super) struct Hs256 {
     pub(super) id: Option<String>,
     pub(super) secret: Option<String>,
 }
 
-/// `auth.public_key_...`
+/// The settings `auth.public_key_...`.
 #[derive(Default)]
 pub(super) struct Public {
     pub(super) id: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Public {
     pub(super) path: Option<PathBuf>,
 }
 
-/// What a public key is for.
+/// The algorithm of a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
     EdDsa,
@@ -58,27 +58,27 @@ impl FromStr for Algorithm {
     }
 }
 
-/// A key that verifies tokens. Holds a secret: not `Debug`.
+/// A key that verifies tokens. It holds a secret, so it is not `Debug`.
 pub(super) struct TokenKey {
     pub(super) id: String,
     pub(super) material: Material,
 }
 
 pub(super) enum Material {
-    /// And where it was set.
+    /// A secret, and the key that set it.
     Secret(String, &'static str),
     File(Algorithm, PathBuf),
 }
 
 impl Auth {
-    /// Of two keys with one id in the file, one would never be used.
+    /// Checks that the ids in the file differ: of two keys with one id, one would never be used.
     pub(super) fn check_ids(&self) -> Result<(), FileError> {
         let listed = self.keys.iter().map(|key| &key.id);
         check_different(listed.chain(&self.hs256.id).chain(&self.public.id))
     }
 
-    /// Reads the keys. One of `auth.hs256_...` and `auth.public_key_...` takes the place of the one below `[[auth.keys]]` that
-    /// has its id: [`Auth::check_ids`] has seen that it comes from variables.
+    /// Loads the keys. A key of `auth.hs256_...` or `auth.public_key_...` replaces the one below `[[auth.keys]]` with the same id.
+    /// [`Auth::check_ids`] has made sure that it comes from variables.
     pub(super) fn verifier(self) -> Result<TokenVerifier, FileError> {
         let issuer = required(self.issuer, "auth", "issuer")?;
         let audience = required(self.audience, "auth", "audience")?;
@@ -159,7 +159,7 @@ fn read(id: &str, path: &Path) -> Result<Vec<u8>, FileError> {
     })
 }
 
-/// Whether it is one of the secrets that examples, the guide and `--dev` show.
+/// Returns whether a secret is one that examples, the guide or `--dev` show.
 fn is_published(secret: &str) -> bool {
     token::is_published(secret.as_bytes()) || secret.to_ascii_lowercase().contains(DEV_SECRET)
 }

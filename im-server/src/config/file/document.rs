@@ -1,5 +1,4 @@
-//! The file. It is read value by value, and not into types by serde, whose errors show values and source lines: a secret
-//! must not get into a log because a key beside it is wrong.
+//! Reads the file, value by value: see [`super`] for why serde does not.
 
 use std::ops::Range;
 
@@ -15,11 +14,11 @@ use super::{
     partial::PartialConfig,
 };
 
-/// What is wrong with the file.
+/// An error in the file.
 #[derive(Debug)]
 pub(super) struct ParseError {
     pub(super) position: Position,
-    /// Names keys, never values.
+    /// The description. It names keys, never values.
     pub(super) problem: String,
 }
 
@@ -33,7 +32,7 @@ pub(super) fn read(text: &str, partial: &mut PartialConfig) -> Result<(), ParseE
             reader.mistake(&at, format!("it is no TOML: {}", error.message()));
         }
     }
-    // A table is in the order of its keys.
+    // A table yields its keys in alphabetical order; the first error in the file is reported.
     reader.errors.into_iter().min_by_key(|mistake| mistake.position).map_or(Ok(()), Err)
 }
 
@@ -141,7 +140,7 @@ impl Reader<'_> {
 
 const SEE: &str = "see im-server.example.toml for what there is";
 
-/// What a key below `[[auth.keys]]` is made of.
+/// Returns the material of a key below `[[auth.keys]]`.
 fn material(
     algorithm: Option<&str>,
     secret: Option<String>,

@@ -1,5 +1,4 @@
-//! Every key of the configuration, once: where it stands, what it takes and what it sets. The file and the variables both
-//! go through this table.
+//! The table of all keys: their section, their type, and the setting that they set. The file and the variables both use it.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,7 +13,7 @@ pub(super) struct Key {
     takes: Setter,
 }
 
-/// What a key takes, and where it goes.
+/// The type of a key's value, and the setting that it sets.
 #[derive(Clone, Copy)]
 enum Setter {
     Text(fn(&mut PartialConfig, String)),
@@ -33,7 +32,7 @@ const fn key(section: &'static str, name: &'static str, takes: Setter) -> Key {
     Key { section, name, takes }
 }
 
-/// Every key but `auth.keys`, which is a list of tables.
+/// All keys except `auth.keys`, which is a list of tables.
 pub(super) const KEYS: &[Key] = &[
     key("server", "name", Setter::Text(|to, it| to.name = Some(it))),
     key("server", "incarnation", Setter::Text(|to, it| to.server.incarnation = Some(it))),
@@ -99,30 +98,33 @@ pub(super) const KEYS: &[Key] = &[
     key("limits", "outbox_bytes", Setter::Size(|to, it| to.server.limits.outbox_bytes = it)),
 ];
 
-/// A value as somebody gave it.
+/// A value as it was read.
 pub(super) enum RawValue {
     Text(String),
     Texts(Vec<String>),
     Number(u64),
     Flag(bool),
-    /// The text of a variable, which can be any of these.
+    /// The text of a variable, which can stand for any of these.
     Variable(String),
-    /// What no key takes.
+    /// A value of a type that no key takes.
     Other,
 }
 
 impl Key {
-    /// As `im-server.example.toml` names it.
+    /// Returns the key's name, as in `im-server.example.toml`.
     pub(super) fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
 
-    /// The variable that sets it.
+    /// Returns the variable that sets the key.
     pub(super) fn variable(&self) -> String {
         variable(self.section, self.name)
     }
 
-    /// Sets it, unless the value is not what it takes; the error says what that is.
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// The type that the key takes, if the value has another one.
     pub(super) fn set(&self, partial: &mut PartialConfig, raw: RawValue) -> Result<(), &'static str> {
         let set = match self.takes {
             Setter::Text(set) => raw.text().map(|it| set(partial, it)),
@@ -198,7 +200,7 @@ impl RawValue {
     }
 }
 
-/// The variable that sets a key.
+/// Returns the variable that sets a key.
 pub(super) fn variable(section: &str, name: &str) -> String {
     format!("{VARIABLE_PREFIX}{section}_{name}").to_ascii_uppercase()
 }

@@ -1,6 +1,20 @@
-//! The binary's configuration: a TOML file, and variables of the environment that override it. `im-server.example.toml`
-//! shows every key. A key or an `IM_...` variable that does not exist is an error: a typing mistake must not pass for
-//! a setting. No error shows a value, which may be a secret, but for paths and the ids of keys.
+//! The program's configuration: a TOML file, and variables of the environment that override it. `im-server.example.toml` shows every key.
+//! An unknown key or `IM_...` variable is an error, so that a typing mistake does not pass for a setting. No error shows a value, which
+//! may be a secret, except for paths and the ids of keys.
+//!
+//! # Why not serde and a layering crate
+//!
+//! Deserializing into types would replace `document.rs`, `partial.rs` and `keys.rs`. The errors forbid it:
+//!
+//! - serde's messages quote the value that has the wrong type (`invalid type: string "...", expected u64`), and those of `toml` show the
+//!   source line. A secret on the wrong line, or under the wrong key, would get into the log.
+//! - figment and config tell the file of a value, not its line. Errors here tell line and column of a value that is out of range, too:
+//!   that is found after all layers are merged, when serde has long dropped the positions.
+//! - All of them ignore unknown variables with the prefix, which are typing mistakes, or reject those that Kubernetes sets for a service
+//!   named `im`. Here the first are errors, and the second are ignored.
+//!
+//! What remains of the work of a layering crate is one table, `keys.rs`. If one of these crates can report the position of merged values,
+//! and can withhold values from its errors, it should replace this module.
 
 mod auth;
 mod document;
@@ -20,11 +34,10 @@ pub use self::variables::variable_names;
 use self::{document::ParseError, partial::PartialConfig};
 use crate::config::{InvalidConfig, ServerConfig};
 
-/// What every variable starts with.
+/// The prefix of every variable.
 pub const VARIABLE_PREFIX: &str = "IM_";
 
-/// Reads the file, if one is given, and the variables, and returns the server's configuration and how to reach the
-/// cluster.
+/// Reads the file, if one is given, and the variables. Returns the configuration of the server and of its cluster.
 ///
 /// # Errors
 /// [`FileError`].
@@ -61,7 +74,7 @@ fn parse(
     partial.finish()
 }
 
-/// A place in the file, both from 1.
+/// A position in the file, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
@@ -76,15 +89,15 @@ impl fmt::Display for Position {
     }
 }
 
-/// Where a key got its value.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// In the file.
+    /// The file.
     File(Position),
-    /// From a variable.
+    /// A variable.
     Variable(String),
-    /// Nowhere: it has its default.
+    /// The default.
     Default,
 }
 
@@ -105,33 +118,33 @@ pub enum FileError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {}: {source}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is no TOML, has a key that does not exist, or a value is of the wrong kind.
+    /// The file is not TOML, has an unknown key, or a value of the wrong type.
     #[error("the configuration file {} is not valid: {position}: {problem}", path.display())]
     Invalid {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where in it.
+        /// The position in the file.
         position: Position,
-        /// What is wrong.
+        /// The cause.
         problem: String,
     },
-    /// A variable that does not exist.
+    /// A variable is unknown.
     #[error("the variable {0} does not exist: see im-server.example.toml for those that do")]
     UnknownVariable(String),
-    /// A variable's value is of the wrong kind.
+    /// A variable's value has the wrong type.
     #[error("the variable {name} takes {expected}")]
     WrongVariable {
-        /// Which variable.
+        /// The variable.
         name: String,
-        /// What it takes.
+        /// The type that it takes.
         expected: &'static str,
     },
-    /// A variable's value is no text.
+    /// A variable's value is not UTF-8.
     #[error("the variable {0} is not valid UTF-8: write its value anew")]
     VariableNotUtf8(String),
     /// A token key cannot be used.
@@ -140,7 +153,7 @@ pub enum FileError {
     /// A public key cannot be used.
     #[error("{source}: see {}", path.display())]
     PublicKey {
-        /// What is wrong.
+        /// The cause.
         source: KeyError,
         /// The key's file.
         path: PathBuf,
@@ -150,12 +163,12 @@ pub enum FileError {
     UnreadableKey {
         /// The key's id.
         id: String,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A secret that everybody can read.
+    /// A secret is published in the documentation.
     #[error(
         "the secret of token key {id:?} ({key}) stands in the documentation, so anybody could forge tokens: make one with \
          `openssl rand -base64 32`, give it to all servers and back ends, and set it there or by the variables \
@@ -164,26 +177,26 @@ pub enum FileError {
     PublishedSecret {
         /// The key's id.
         id: String,
-        /// Where the secret is set: `auth.hs256_secret` or `secret` below `[[auth.keys]]`.
+        /// The key that sets the secret: `auth.hs256_secret`, or `secret` below `[[auth.keys]]`.
         key: &'static str,
     },
-    /// A value makes no sense.
+    /// A value is out of range.
     #[error("{source} ({origin})")]
     Config {
-        /// What is wrong.
+        /// The cause.
         source: InvalidConfig,
-        /// Where the value comes from.
+        /// The origin of the value.
         origin: Origin,
     },
-    /// What must be set is not.
+    /// A required key is not set.
     #[error("{key} is missing: set it in the configuration file, or by the variable {variable}")]
     Missing {
-        /// As `im-server.example.toml` names it.
+        /// The key, as `im-server.example.toml` names it.
         key: String,
-        /// The variable for it.
+        /// The variable that sets it.
         variable: String,
     },
-    /// What is set does not fit together.
+    /// Settings contradict each other.
     #[error("{0}")]
     Contradiction(String),
 }

@@ -1,4 +1,4 @@
-//! What has been read so far, and what it comes to.
+//! The configuration that was read so far, and the checks of a complete one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,16 +14,16 @@ use super::{
 };
 use crate::config::{InvalidConfig, ServerConfig, TlsConfig, check_cluster};
 
-/// What has been read so far. Holds secrets: not `Debug`.
+/// The configuration that was read so far. It holds secrets, so it is not `Debug`.
 pub(super) struct PartialConfig {
-    /// Without its name and what verifies tokens.
+    /// The server's settings, without its name and its verifier.
     pub(super) server: ServerConfig,
     pub(super) cluster: ClusterConfig,
     pub(super) name: Option<String>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) private_key: Option<PathBuf>,
     pub(super) auth: Auth,
-    /// Where keys got their values, by their paths.
+    /// The origins of values, by the paths of their keys.
     origins: HashMap<String, Origin>,
     sections: HashSet<String>,
 }
@@ -42,18 +42,18 @@ impl PartialConfig {
         }
     }
 
-    /// Remembers where a key got its value.
+    /// Remembers the origin of a value.
     pub(super) fn came_from(&mut self, key: &Key, origin: Origin) {
         self.open(key.section);
         self.origins.insert(key.path(), origin);
     }
 
-    /// Remembers that a section is there.
+    /// Remembers that a section exists.
     pub(super) fn open(&mut self, section: &str) {
         self.sections.insert(section.to_owned());
     }
 
-    /// Puts it together, and checks that it makes sense.
+    /// Completes the configuration and checks it.
     pub(super) fn finish(mut self) -> Result<(ServerConfig, ClusterConfig), FileError> {
         self.server.name = required(self.name.take(), "server", "name")?;
         self.server.verifier = std::mem::take(&mut self.auth).verifier()?.into();
@@ -97,7 +97,7 @@ impl PartialConfig {
     }
 }
 
-/// What must be set.
+/// Returns a required value.
 pub(super) fn required<T>(value: Option<T>, section: &str, name: &str) -> Result<T, FileError> {
     value.ok_or_else(|| missing(section, name))
 }

@@ -1,4 +1,4 @@
-//! Variables of the environment that set keys.
+//! Reads the variables of the environment that set keys.
 
 use std::ffi::{OsStr, OsString};
 
@@ -8,14 +8,14 @@ use super::{
     partial::PartialConfig,
 };
 
-/// The names of those among variables that [`super::load`] takes: what begins with [`VARIABLE_PREFIX`] and is not what a
-/// container platform says about services.
+/// Returns the names of the variables that [`super::load`] takes: those that begin with [`VARIABLE_PREFIX`], without those that a
+/// container platform sets for services.
 pub fn variable_names(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<String> {
     let ours = variables.into_iter().filter(|(name, value)| is_ours(name) && !is_link(name, value));
     ours.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
 }
 
-/// Sets what variables say.
+/// Sets the keys of all variables.
 pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     partial: &mut PartialConfig,
@@ -26,7 +26,7 @@ pub(super) fn read(
             if is_link(&name, &value) {
                 tracing::debug!(
                     variable = shown,
-                    "passed over: it tells of a service of the container platform"
+                    "variable ignored: it describes a service of the container platform"
                 );
                 continue;
             }
@@ -44,7 +44,7 @@ fn is_ours(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(VARIABLE_PREFIX.as_bytes())
 }
 
-/// Whether Kubernetes, or Docker for a link, puts this into every container beside a service named `im` or `im-...`:
+/// Returns whether Kubernetes, or Docker for a link, sets this variable in every container beside a service named `im` or `im-...`:
 /// `..._SERVICE_HOST`, `..._SERVICE_PORT` with or without the port's name behind it, `..._PORT` with an address such as
 /// `tcp://10.0.0.1:7800`, and `..._PORT_7800_TCP` with or without `_PROTO`, `_PORT` or `_ADDR` behind it.
 fn is_link(name: &OsStr, value: &OsStr) -> bool {

@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for WebSocketConnection
 }
 
 thread_local! {
-    /// Where small frames are copied together. One for each thread: a write is over before another begins.
+    /// The buffer in which small frames are copied together. One for each thread: a write is over before another begins.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

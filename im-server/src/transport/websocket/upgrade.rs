@@ -173,7 +173,7 @@ mod tests {
         std::sync::Arc::new(crate::registry::admission::Admission::new(&limits)).handshake_memory()
     }
 
-    /// What a device gets that sends this in pieces of a size.
+    /// Returns the response to a device that sends the request in pieces of this size.
     async fn answer(request: String, size: usize) -> (String, Result<(), UpgradeError>) {
         let (mut device, mut server) = tokio::io::duplex(size);
         let upgraded = tokio::spawn(async move { upgrade(&mut server, &mut handshake_memory()).await });

@@ -4,3 +4,4 @@ mod bindings;
 mod commands_and_links;
 mod dependencies;
 mod examples;
+mod server_times;

@@ -1,12 +1,11 @@
-//! PROTOCOL.md tells devices how long this server waits.
+//! PROTOCOL.md tells devices how long a server waits.
 
 use std::time::Duration;
 
 use im_sdk::token::{CLOCK_LEEWAY, TokenVerifier};
+use im_server::ServerConfig;
 
-use crate::config::ServerConfig;
-
-const DOCUMENT: &str = include_str!("../../proto/PROTOCOL.md");
+const DOCUMENT: &str = include_str!("../../../../proto/PROTOCOL.md");
 
 #[test]
 fn the_times_are_as_told() {
