@@ -335,6 +335,7 @@ impl From<sdk::RequestError> for RequestError {
     fn from(error: sdk::RequestError) -> Self {
         let said = error.to_string();
         match error {
+            sdk::RequestError::InvalidId(error) => error.into(),
             sdk::RequestError::QueueFull => Self::QueueFull { reason: said },
             sdk::RequestError::Refused { kind, reason, code, retry_after } => {
                 let retry_after_ms = retry_after.map(|delay| delay.as_millis() as u64);
