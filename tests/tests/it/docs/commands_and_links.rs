@@ -11,7 +11,7 @@ use im_tests::binary;
 use serde_json::Value;
 
 /// Documents with commands. The first two must contain the same ones.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 27] = [
     "README.md",
     "README.zh-CN.md",
     "CONTRIBUTING.md",
@@ -21,6 +21,24 @@ const DOCUMENTS: [&str; 9] = [
     "tests/CHAOS.md",
     "tests/bench/README.md",
     "tests/bench/RESULTS.md",
+    "bindings/web/README.md",
+    "docs/dependencies.md",
+    "docs/queues.md",
+    "im-sdk/docs/changes.md",
+    "im-sdk/docs/conversations.md",
+    "im-sdk/docs/decisions.md",
+    "im-sdk/docs/history.md",
+    "im-sdk/docs/logs.md",
+    "im-sdk/docs/publishing.md",
+    "im-sdk/docs/redis-and-nats.md",
+    "im-sdk/docs/rooms.md",
+    "im-sdk/docs/sending.md",
+    "im-sdk/docs/syncing.md",
+    "im-server/docs/connecting.md",
+    "im-server/docs/decisions.md",
+    "im-server/docs/delivering.md",
+    "im-server/docs/lifecycle.md",
+    "tests/README.md",
 ];
 
 /// Subcommands of `cargo` that are not checked any further.

@@ -148,9 +148,8 @@ fn what_the_workspace_names_is_used_and_has_its_reason() {
         .flat_map(|(_, manifest)| named(manifest, "dependencies]"))
         .map(|dependency| dependency.name)
         .collect();
-    let architecture = read("ARCHITECTURE.md");
-    let reasons = architecture.split_once("\n## Dependencies").unwrap().1;
-    let reasons: BTreeSet<_> = reasons
+    let table = read("docs/dependencies.md");
+    let reasons: BTreeSet<_> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
         .flat_map(|names| names.split(", "))
@@ -158,7 +157,10 @@ fn what_the_workspace_names_is_used_and_has_its_reason() {
     for Named { name, .. } in named(&root, "workspace.dependencies]") {
         assert!(used.contains(&name), "no crate uses {name}");
         let ours = name.starts_with("im-");
-        assert!(ours || reasons.contains(name.as_str()), "ARCHITECTURE.md does not say why {name} is there");
+        assert!(
+            ours || reasons.contains(name.as_str()),
+            "docs/dependencies.md does not say why {name} is there"
+        );
     }
 }
 
