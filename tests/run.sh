@@ -15,7 +15,7 @@ says what to install and fails. Nothing is skipped.
   --help   this text
 
 All else is what `cargo test` takes, and chooses among the tests of the workspace. The two halves of im-sdk by themselves,
-and the long profile, run whole whatever is chosen. One test alone is quicker: see CONTRIBUTING.md.
+the TypeScript client and the long profile run whole whatever is chosen. One test alone is quicker: see CONTRIBUTING.md.
 END
 }
 
@@ -80,6 +80,8 @@ needed=(
     "python3 - python3"
     "postgresql - postgres initdb"
     "faketime - faketime"
+    "nodejs 20 node"
+    "npm - npm"
 )
 
 # Prints the first folder that has all of these programs.
@@ -207,6 +209,10 @@ say "testing the halves of im-sdk apart"
 for half in client backend; do
     cargo test --locked -p im-sdk --no-default-features --features "$half"
 done
+
+# The client for browsers and Node, against the programs that were built above.
+say "testing the TypeScript client"
+bindings/web/test.sh
 
 say "times"
 printf '%s\n' "${times[@]}"

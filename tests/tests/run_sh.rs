@@ -44,7 +44,9 @@ struct Machine(TempDir);
 impl Machine {
     fn new() -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
-        for folder in ["bin", "tests", "usr/sbin", "usr/local/sbin", "usr/lib/postgresql/15/bin"] {
+        for folder in
+            ["bin", "bindings/web", "tests", "usr/sbin", "usr/local/sbin", "usr/lib/postgresql/15/bin"]
+        {
             fs::create_dir_all(machine.path(folder)).unwrap();
         }
         let (shebang, script) = SCRIPT.split_once('\n').unwrap();
@@ -62,6 +64,9 @@ impl Machine {
         machine.program("bin/cc", "cat >/dev/null");
         machine.program("bin/python3", "");
         machine.program("bin/faketime", "");
+        machine.program("bin/node", "echo v20.20.2");
+        machine.program("bin/npm", "");
+        machine.program("bindings/web/test.sh", r#"echo bindings/web/test.sh >>"$ROOT/log""#);
         machine.program("bin/redis-server", REDIS);
         machine.program("usr/sbin/nats-server", NATS);
         machine.program("usr/lib/postgresql/15/bin/postgres", "");
@@ -133,12 +138,13 @@ impl From<Output> for Ran {
     }
 }
 
-/// Calls of `cargo` if no tests are selected.
+/// Calls of `cargo` and of scripts if no tests are selected.
 const EVERYTHING: &str = "\
 cargo build --locked --workspace --bins --lib --tests
 cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
 cargo test --locked -p im-sdk --no-default-features --features backend
+bindings/web/test.sh
 ";
 
 #[test]

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use prost::Message as _;
 use tokio::{
     sync::oneshot,
@@ -149,15 +150,22 @@ impl Publisher {
     ///
     /// The delivery resolves by the deadline, whatever happens: to [`Outcome::Unknown`] if there was no room, if no answer came,
     /// or if the publisher is closed.
-    pub(in crate::backend) async fn submit(
-        self: &Arc<Self>,
-        server: &ServerId,
+    ///
+    /// The record is queued by the call itself, unless there is no room: futures of sends stay small, since none holds a record.
+    pub(in crate::backend) fn submit<'a>(
+        self: &'a Arc<Self>,
+        server: &'a ServerId,
         record: pb::Record,
         deadline: Instant,
-    ) -> Delivery {
+    ) -> impl Future<Output = Delivery> + Send + use<'a> {
         let (done, outcome) = oneshot::channel();
-        self.push(server, Job { record, waiter: Some(Waiter { done, deadline }) }, deadline).await;
-        Delivery(outcome)
+        let late = self.push(server, Job { record, waiter: Some(Waiter { done, deadline }) }, deadline);
+        async move {
+            if let Some(late) = late {
+                late.await;
+            }
+            Delivery(outcome)
+        }
     }
 
     /// Queues a record whose outcome nobody waits for. Where the queue stays full for the send timeout, the record is dropped.
@@ -166,7 +174,9 @@ impl Publisher {
         server: &ServerId,
         record: pb::Record,
     ) {
-        self.push(server, Job { record, waiter: None }, self.deadline()).await;
+        if let Some(late) = self.push(server, Job { record, waiter: None }, self.deadline()) {
+            late.await;
+        }
     }
 
     /// The deadline of what begins now.
@@ -174,16 +184,20 @@ impl Publisher {
         Instant::now() + self.send_timeout
     }
 
-    /// Drops the job, which makes its outcome unknown, if there is no room by the deadline or the publisher is closed.
-    async fn push(self: &Arc<Self>, server: &ServerId, job: Job, deadline: Instant) {
-        let Some(link) = self.link(server) else { return };
-        if let Err(job) = link.try_push(job) {
-            // Boxed: there is nearly always room.
-            let waiting = Box::pin(self.push_late(server, job));
-            if timeout_at(deadline, waiting).await.is_err() {
+    /// Queues a job. Returns what is left to wait for if there is no room: it drops the job, which makes its outcome unknown, if there
+    /// is none by the deadline either, or if the publisher is closed.
+    fn push<'a>(
+        self: &'a Arc<Self>,
+        server: &'a ServerId,
+        job: Job,
+        deadline: Instant,
+    ) -> Option<BoxFuture<'a, ()>> {
+        let job = self.link(server)?.try_push(job).err()?;
+        Some(Box::pin(async move {
+            if timeout_at(deadline, self.push_late(server, job)).await.is_err() {
                 throttled!(warn, %server, "the queue to a server stayed full: a record for it was dropped");
             }
-        }
+        }))
     }
 
     async fn push_late(self: &Arc<Self>, server: &ServerId, mut job: Job) {

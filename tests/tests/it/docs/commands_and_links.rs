@@ -11,7 +11,7 @@ use im_tests::binary;
 use serde_json::Value;
 
 /// Documents with commands. The first two must contain the same ones.
-const DOCUMENTS: [&str; 27] = [
+const DOCUMENTS: [&str; 26] = [
     "README.md",
     "README.zh-CN.md",
     "CONTRIBUTING.md",
@@ -21,7 +21,6 @@ const DOCUMENTS: [&str; 27] = [
     "tests/CHAOS.md",
     "tests/bench/README.md",
     "tests/bench/RESULTS.md",
-    "bindings/web/README.md",
     "docs/dependencies.md",
     "docs/queues.md",
     "im-sdk/docs/changes.md",

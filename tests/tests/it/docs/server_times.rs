@@ -27,8 +27,8 @@ fn the_times_are_as_told() {
     let text = [
         format!("by default {} from the first packet", seconds(config.hello_timeout)),
         format!("for {heartbeats} times `heartbeat_ms`"),
-        format!("allows clocks to differ by {}", seconds(CLOCK_LEEWAY)),
-        format!("and those {} are over", seconds(CLOCK_LEEWAY)),
+        format!("tolerates clocks that differ by {}", seconds(CLOCK_LEEWAY)),
+        format!("and those {} have passed", seconds(CLOCK_LEEWAY)),
     ];
     for text in text {
         assert!(DOCUMENT.contains(&text), "PROTOCOL.md does not say {text:?}");
