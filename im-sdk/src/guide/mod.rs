@@ -47,17 +47,17 @@ pages! {
         cluster: LogBounds;
     }
     rooms = "rooms.md" {
-        backend: ChannelReceipt, CountError, Priority, Receipt, Room, RoomError, RoomWelcome, SendError;
+        backend: ChannelReceipt, CountError, InvalidMessage, Priority, Receipt, Room, RoomError, RoomWelcome, SendError;
         client: Client, Event, JoinedRoom, RequestError;
         content: Custom;
     }
     kinds = "kinds.md" {
-        backend: Kind, SendError;
+        backend: InvalidMessage, Kind, SendError;
         client: ReceivedMessage;
         content: Body, Card, Change, Content, Custom, File, Forwarded, Image, Location, Media, Notice, Quote, Video, Voice;
     }
     changes = "changes.md" {
-        backend: ChangePolicy, ChangeRights, Handler, Im, Incoming, ImBuilder, MessageStore, SendError;
+        backend: ChangePolicy, ChangeRights, Handler, Im, ImBuilder, Incoming, InvalidMessage, MessageStore, SendError;
         client: Client, Event, MessageRef, ResetReason;
         content: Body, Change;
         timeline: MAX_WAITING_CHANGES, ShownMessage, Timeline;
@@ -73,9 +73,7 @@ pages! {
         client: Client, Event, RequestError;
     }
     history = "history.md" {
-        backend: Archiver, Channel, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, Kind,
-            MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, MAX_SEARCH_BYTES,
-            MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCH_WORDS, MAX_SEARCHES, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
+        backend: Archiver, Channel, Durability, Filter, HistoryError, HistoryPage, HistoryQuery, HistoryRange, Im, ImBuilder, Kind, MAX_HISTORY_BYTES, MAX_HISTORY_PAGE, MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, MAX_SEARCHES, MAX_SEARCH_BYTES, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCH_WORDS, MessageStore, NoArchive, NoMessageStore, Search, SearchError, SendError;
         client: Client, ReceivedMessage;
         cluster: ArchiveConfig, ArchiveError, LogBounds;
         timeline: Timeline;

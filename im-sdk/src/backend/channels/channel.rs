@@ -126,7 +126,7 @@ impl Im {
 
 impl Channel {
     /// Sends a message to the members. It is made by [`Message::new`], or for this channel; one for another target is
-    /// [`InvalidMessage::OtherTarget`]. The same as [`Im::send`] with
+    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). The same as [`Im::send`] with
     /// [`channel`](crate::backend::channel) as the target: one entry in the channel's log, whatever the number of members.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ impl Im {
 
 impl Room {
     /// Sends a message to all who are in the room; [`Durability::Transient`] unless it says otherwise. It is made by
-    /// [`Message::new`], or for this channel; one for another target is [`InvalidMessage::OtherTarget`].
+    /// [`Message::new`], or for this channel; one for another target is [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget).
     ///
     /// # Errors
     /// [`SendError`].

@@ -29,7 +29,7 @@ pub struct BroadcastReceipt {
 
 impl Im {
     /// Sends a message to everybody who is online now. It is made by [`Message::new`]; one for another target is
-    /// [`InvalidMessage::OtherTarget`]. It is [`Durability::Transient`]: who is not connected
+    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). It is [`Durability::Transient`]: who is not connected
     /// does not get it, and neither does who connects while it goes round. Each server hands it to its connections
     /// spread over a moment, 200,000 in a second. The receipt comes before that: with a [`Priority`](crate::backend::Priority) other than
     /// `Must` it may then be left out for those that read too slowly, of which the receipt does not speak.

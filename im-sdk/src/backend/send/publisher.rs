@@ -160,6 +160,8 @@ impl Publisher {
     ) -> impl Future<Output = Delivery> + Send + use<'a> {
         let (done, outcome) = oneshot::channel();
         let late = self.push(server, Job { record, waiter: Some(Waiter { done, deadline }) }, deadline);
+        // A delivery is awaited on its own: many are submitted before the first outcome is waited for.
+        #[expect(clippy::async_yields_async, reason = "see above")]
         async move {
             if let Some(late) = late {
                 late.await;

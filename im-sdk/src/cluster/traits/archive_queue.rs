@@ -23,7 +23,7 @@ pub trait ArchiveQueue: Send + Sync + fmt::Debug + 'static {
 
     /// Fetches up to `limit` records, the oldest first, and waits for up to `wait` until there is
     /// one. The records belong to this caller until they are acknowledged or
-    /// [`ArchiveConfig::redeliver_after`] has passed; then the next caller gets them.
+    /// [`ArchiveConfig::redeliver_after`](crate::cluster::ArchiveConfig::redeliver_after) has passed; then the next caller gets them.
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
