@@ -14,6 +14,14 @@ pub(crate) fn per_table() -> Result<u32, String> {
     Ok(u32::try_from(hard.saturating_sub(RESERVED)).unwrap_or(u32::MAX).max(1))
 }
 
+/// How many connections one im-server can hold: it keeps a quarter of its descriptors for devices that are not let in yet.
+///
+/// # Errors
+/// When the limit cannot be read.
+pub(crate) fn per_server() -> Result<u32, String> {
+    Ok((per_table()? / 4 * 3).max(1))
+}
+
 /// As many as are needed for so many connections, of those that hold so many each.
 pub(crate) fn tables(connections: u32, each: u32) -> usize {
     connections.div_ceil(each.max(1)).max(1) as usize

@@ -72,7 +72,7 @@ pub(super) struct Flow {
 
 impl Base {
     pub(super) fn options(&self) -> Result<TargetOptions, String> {
-        let needed = capacity::tables(self.all_connections(), capacity::per_table()?);
+        let needed = capacity::tables(self.all_connections(), capacity::per_server()?);
         if let Some(servers) =
             self.servers.filter(|servers| self.target == TargetKind::Im && *servers < needed)
         {
