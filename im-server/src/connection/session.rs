@@ -259,8 +259,8 @@ impl<T: Transport> Session<T> {
         let Self { context, transport, registration, batch, .. } = self;
         let connection = Arc::clone(&registration.connection);
         drop(registration);
-        context.upstream.publishes.forget(&connection);
-        context.upstream.requests.forget(&connection);
+        context.upstream.publishes.pending.forget(&connection);
+        context.upstream.requests.pending.forget(&connection);
         context.upstream.syncs.forget(&connection);
         let close = match end {
             End::Closed | End::Failed(TransportError::Lost) => None,
@@ -299,7 +299,7 @@ impl<T: Transport> Session<T> {
     fn publish(&mut self, publish: Bytes) -> Result<(), TransportError> {
         let head = pb::PublishHead::decode(publish.clone()).map_err(frame::FrameError::from)?;
         // First: a repetition must not be refused while the first one may yet be accepted.
-        if self.context.upstream.publishes.is_pending(self.connection(), head.number) {
+        if self.context.upstream.publishes.pending.contains(self.connection(), head.number) {
             return Ok(());
         }
         let max = self.context.config.limits.max_inflight_publishes;
@@ -360,7 +360,7 @@ impl<T: Transport> Session<T> {
         let head = pb::RequestHead::decode(request.clone()).map_err(frame::FrameError::from)?;
         let requests = &self.context.upstream.requests;
         // First: a repetition must not be refused while the first one may yet be answered.
-        if requests.is_pending(self.connection(), head.number) {
+        if requests.pending.contains(self.connection(), head.number) {
             return Ok(());
         }
         match self.try_spend(Operation::Request, request.len()) {

@@ -91,8 +91,8 @@ impl Downstream {
 
     fn handle_undelivered(&self) {
         if self.upstream.backends.note_undelivered(&self.cluster.names().upstream_publish()) {
-            self.upstream.publishes.no_backend();
-            self.upstream.requests.no_backend();
+            self.upstream.publishes.pending.no_backend();
+            self.upstream.requests.pending.no_backend();
         }
     }
 
@@ -231,10 +231,14 @@ impl Downstream {
         match effect {
             Effect::Frames(frames) => self.push(id, frames.clone(), priority, flushes),
             Effect::Answer(answer) => {
-                registry.with(id, |_| upstream.publishes.answered(id, answer.clone())).is_some()
+                let pb::PublishAnswer { number, frames } = answer;
+                registry
+                    .with(id, |_| upstream.publishes.pending.answer(id, *number, frames.clone()))
+                    .is_some()
             }
             Effect::Response(response) => {
-                registry.with(id, |_| upstream.requests.answered(id, response.clone())).is_some()
+                let pb::RequestAnswer { number, frames } = response;
+                registry.with(id, |_| upstream.requests.pending.answer(id, *number, frames.clone())).is_some()
             }
             Effect::Kick(kick) => {
                 let code = u16::try_from(kick.code).map_or(CloseCode::Kicked, CloseCode::from);

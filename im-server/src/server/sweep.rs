@@ -21,8 +21,8 @@ pub(super) async fn run(context: Arc<ServerContext>) {
             _ = ticks.tick() => {}
         }
         registry.close_overdue(config.idle_timeout(), expired_before(&context));
-        upstream.publishes.expire(config.publish_timeout);
-        upstream.requests.expire(config.publish_timeout);
+        upstream.publishes.pending.expire(config.publish_timeout);
+        upstream.requests.pending.expire(config.publish_timeout);
         upstream.syncs.expire();
         registry.users.sweep();
     }

@@ -11,10 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use im_proto::pb::RefusalKind;
 use im_sdk::id::ConnectionId;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::Span;
 
+use super::refusal::RETRY_MS;
 use crate::registry::connection::Connection;
 
 /// See the module's description.
@@ -23,7 +25,11 @@ pub(crate) struct PendingRequests {
     pending: Mutex<PendingMap>,
     /// The connection's own count of what it has pending here.
     count: fn(&Connection) -> &AtomicU32,
+    refuse: Refuse,
 }
+
+/// Encodes a refusal, of a number and with a kind, a reason and the time after which the device may try again.
+type Refuse = fn(u64, RefusalKind, &str, u32) -> Bytes;
 
 /// Ordered, so that a connection's entries stand together: when many connections end at once, each touches its own alone.
 type PendingMap = BTreeMap<(ConnectionId, u64), Pending>;
@@ -46,8 +52,8 @@ pub(crate) enum AdmitError {
 }
 
 impl PendingRequests {
-    pub(crate) fn new(count: fn(&Connection) -> &AtomicU32) -> Self {
-        Self { pending: Mutex::default(), count }
+    pub(crate) fn new(count: fn(&Connection) -> &AtomicU32, refuse: Refuse) -> Self {
+        Self { pending: Mutex::default(), count, refuse }
     }
 
     /// Admits a request if fewer than `max` of its connection are pending. Only the connection's own session may call this.
@@ -71,8 +77,8 @@ impl PendingRequests {
         }
     }
 
-    /// Returns whether one of this number is pending. Only the connection's own session may call this. Most connections have
-    /// nothing pending, and then this takes no lock.
+    /// Returns whether one of this number is pending. Then it is the same one, sent again by an impatient device, and gets the one
+    /// answer. Only the connection's own session may call this. Most connections have nothing pending, and then this takes no lock.
     pub(crate) fn contains(&self, connection: &Connection, number: u64) -> bool {
         (self.count)(connection).load(Ordering::Relaxed) > 0
             && self.lock().contains_key(&(connection.id, number))
@@ -86,14 +92,31 @@ impl PendingRequests {
         }
     }
 
+    /// Refuses all, because no backend listens.
+    ///
+    /// The bus does not tell which one it could not deliver: a server receives on its own subject alone. This may hit one that a
+    /// backend has just taken. The device tries again under the same number.
+    pub(crate) fn no_backend(&self) {
+        self.answer_all(|number| self.unavailable(number, "no back end is listening"));
+    }
+
+    /// Refuses those that have been pending for longer than this.
+    pub(crate) fn expire(&self, timeout: Duration) {
+        self.answer_older(timeout, |number| self.unavailable(number, "no back end answered in time"));
+    }
+
+    fn unavailable(&self, number: u64, reason: &str) -> Bytes {
+        (self.refuse)(number, RefusalKind::Unavailable, reason, RETRY_MS)
+    }
+
     /// Answers all, each by its number.
-    pub(crate) fn answer_all(&self, answer: impl Fn(u64) -> Bytes) {
+    fn answer_all(&self, answer: impl Fn(u64) -> Bytes) {
         let all = std::mem::take(&mut *self.lock());
         self.finish_all(&all, answer);
     }
 
     /// Answers those that have been pending for longer than this.
-    pub(crate) fn answer_older(&self, age: Duration, answer: impl Fn(u64) -> Bytes) {
+    fn answer_older(&self, age: Duration, answer: impl Fn(u64) -> Bytes) {
         let older = self.lock().extract_if(.., |_, pending| pending.since.elapsed() > age).collect();
         self.finish_all(&older, answer);
     }
@@ -134,12 +157,13 @@ mod tests {
     use crate::{
         registry::{Registration, Registry, frame_batch::FrameBatch},
         testing,
+        upstream::refusal,
     };
 
     const MAX: u32 = 2;
 
     fn publishes() -> PendingRequests {
-        PendingRequests::new(|connection| &connection.pending_publishes)
+        PendingRequests::new(|connection| &connection.pending_publishes, refusal::of_publish)
     }
 
     fn admit(pending: &PendingRequests, connection: &Arc<Connection>, number: u64) -> Result<(), AdmitError> {

@@ -1,12 +1,12 @@
 //! Devices' publishes on their way to the backends, and those that wait for their results.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::pb::{self, RefusalKind};
+use im_proto::pb;
 use im_sdk::{
     cluster::{Publication, Subject},
-    id::{ConnectionId, ServerId},
+    id::ServerId,
 };
 use prost::Message as _;
 
@@ -14,7 +14,7 @@ use super::{
     byte_queue::Capacity,
     lane::{Encoder, Lane, Outgoing, lane},
     pending::PendingRequests,
-    refusal::{self, RETRY_MS},
+    refusal,
 };
 use crate::registry::connection::Connection;
 
@@ -22,19 +22,14 @@ use crate::registry::connection::Connection;
 #[derive(Debug)]
 pub(crate) struct Publishes {
     lane: Lane<pb::UpstreamPublish>,
-    pending: PendingRequests,
+    pub(crate) pending: PendingRequests,
 }
 
 impl Publishes {
     pub(crate) fn new() -> (Self, Outgoing<PublishEncoder>) {
         let (lane, outgoing) = lane();
-        (Self { lane, pending: PendingRequests::new(|connection| &connection.pending_publishes) }, outgoing)
-    }
-
-    /// Returns whether a publish of this number waits for its result. Then it is the same one, sent again by an impatient device,
-    /// and gets the one result. Only the connection's own session may call this.
-    pub(crate) fn is_pending(&self, connection: &Connection, number: u64) -> bool {
-        self.pending.contains(connection, number)
+        let pending = PendingRequests::new(|connection| &connection.pending_publishes, refusal::of_publish);
+        (Self { lane, pending }, outgoing)
     }
 
     /// Queues a publish that is not pending yet. Never waits. Returns `false` if there is no room.
@@ -69,33 +64,6 @@ impl Publishes {
         });
         true
     }
-
-    /// Passes a backend's answer on, unless the device was told something else meanwhile.
-    pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::PublishAnswer) {
-        self.pending.answer(connection, answer.number, answer.frames);
-    }
-
-    /// Refuses all pending publishes, because no backend listens.
-    ///
-    /// The bus does not tell which publish it could not deliver: a server receives on its own subject alone. This may hit one that
-    /// a backend has just taken. The device tries again under the same number.
-    pub(crate) fn no_backend(&self) {
-        self.pending.answer_all(|number| unavailable(number, "no back end is listening"));
-    }
-
-    /// Refuses the publishes that have been pending for longer than this.
-    pub(crate) fn expire(&self, timeout: Duration) {
-        self.pending.answer_older(timeout, |number| unavailable(number, "no back end answered in time"));
-    }
-
-    /// Forgets a connection that is gone.
-    pub(crate) fn forget(&self, connection: &Connection) {
-        self.pending.forget(connection);
-    }
-}
-
-fn unavailable(number: u64, reason: &str) -> Bytes {
-    refusal::of_publish(number, RefusalKind::Unavailable, reason, RETRY_MS)
 }
 
 /// Encodes publishes, many at a time. Those that nobody takes come back to `own`.
@@ -142,7 +110,9 @@ mod tests {
         let most = (PublishEncoder::CAPACITY.bytes / LARGE / 8) as u64;
         assert!((1..=most).contains(&fit), "one user gets an eighth: {fit}");
         assert!(!publishes.try_forward(connection, fit, large.clone(), false), "the queue is full");
-        assert!(publishes.is_pending(connection, fit - 1) && !publishes.is_pending(connection, fit));
+        assert!(
+            publishes.pending.contains(connection, fit - 1) && !publishes.pending.contains(connection, fit)
+        );
         let pending = connection.pending_publishes.load(Ordering::Relaxed);
         assert_eq!(pending as u64, fit, "the refused one is not pending");
         assert!(!outgoing.next_batch().await.is_empty());

@@ -1,6 +1,6 @@
 //! Devices' requests on their way to the backends, and those that wait for their responses.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use im_proto::{
@@ -9,7 +9,7 @@ use im_proto::{
 };
 use im_sdk::{
     cluster::{Publication, Subject},
-    id::{ConnectionId, ServerId},
+    id::ServerId,
 };
 use prost::Message as _;
 
@@ -25,7 +25,7 @@ use crate::registry::connection::Connection;
 #[derive(Debug)]
 pub(crate) struct Requests {
     lane: Lane<(Arc<Connection>, Bytes)>,
-    pending: PendingRequests,
+    pub(crate) pending: PendingRequests,
 }
 
 type Permit<'a> = LanePermit<'a, (Arc<Connection>, Bytes)>;
@@ -33,7 +33,8 @@ type Permit<'a> = LanePermit<'a, (Arc<Connection>, Bytes)>;
 impl Requests {
     pub(crate) fn new() -> (Self, Outgoing<RequestEncoder>) {
         let (lane, outgoing) = lane();
-        (Self { lane, pending: PendingRequests::new(|connection| &connection.pending_requests) }, outgoing)
+        let pending = PendingRequests::new(|connection| &connection.pending_requests, refusal::of_request);
+        (Self { lane, pending }, outgoing)
     }
 
     /// Queues a device's `Request`, or tells the device why not. Never waits.
@@ -78,41 +79,11 @@ impl Requests {
         }
     }
 
-    /// Returns whether a request of this number waits for its response. Only the connection's own session may call this.
-    pub(crate) fn is_pending(&self, connection: &Connection, number: u64) -> bool {
-        self.pending.contains(connection, number)
-    }
-
     /// Tells a device that its user asks too often.
     pub(crate) fn refuse(&self, connection: &Connection, number: u64, retry_after_ms: u32) {
         let reason = "the user's devices ask too often, or for too much";
         connection.outbox.try_push(refusal::of_request(number, RefusalKind::TooMany, reason, retry_after_ms));
     }
-
-    /// Passes a backend's response on, unless the device was told something else meanwhile.
-    pub(crate) fn answered(&self, connection: ConnectionId, answer: pb::RequestAnswer) {
-        self.pending.answer(connection, answer.number, answer.frames);
-    }
-
-    /// Refuses all pending requests, because no backend listens. As with publishes, the bus does not tell which one it could not
-    /// deliver; a device whose request was taken all the same asks again.
-    pub(crate) fn no_backend(&self) {
-        self.pending.answer_all(|number| unavailable(number, "no back end is listening"));
-    }
-
-    /// Refuses the requests that have been pending for longer than this.
-    pub(crate) fn expire(&self, timeout: Duration) {
-        self.pending.answer_older(timeout, |number| unavailable(number, "no back end answered in time"));
-    }
-
-    /// Forgets a connection that is gone.
-    pub(crate) fn forget(&self, connection: &Connection) {
-        self.pending.forget(connection);
-    }
-}
-
-fn unavailable(number: u64, reason: &str) -> Bytes {
-    refusal::of_request(number, RefusalKind::Unavailable, reason, RETRY_MS)
 }
 
 /// Encodes requests, one at a time. Those that nobody takes come back to `own`.
