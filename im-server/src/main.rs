@@ -98,6 +98,8 @@ async fn run(arguments: &Arguments, mut signals: Signals) -> Result<(), Failure>
     for warning in config_warnings(&config).into_iter().chain(fit_fd_limit(&mut config)) {
         tracing::warn!("{warning}");
     }
+    // What is wrong here is told also while Redis or NATS is away.
+    Server::check(&config)?;
     let cluster = tokio::select! {
         cluster = Cluster::connect_server(cluster) => cluster?,
         _ = signals.0.recv() => return Ok(()),

@@ -33,7 +33,7 @@ use crate::{
     context::{ServerContext, StoreEpoch},
     lifecycle::StopReason,
     logging::throttle::LogThrottle,
-    transport::{ListenError, load_identity, tls::Identity},
+    transport::{self, ListenError, load_identity, tls::Identity},
 };
 
 /// The pause between two attempts to go on.
@@ -112,6 +112,17 @@ impl Server {
         Self::begin(config, cluster, None).await
     }
 
+    /// Checks what can be checked before there is a cluster: the settings, the server's name, and the files of the certificate and its
+    /// key. [`Server::start`] checks the same.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn check(config: &ServerConfig) -> Result<(), StartError> {
+        config.check()?;
+        run::server_id(config)?;
+        Ok(transport::check(config)?)
+    }
+
     /// Starts a server that replaces one that has [`Server::stopped`], and goes on from the [`Server::store_epoch`] of that one.
     ///
     /// If the route store has begun another life since, as in a failover in which the lease was lost too, the devices that come back
@@ -132,7 +143,7 @@ impl Server {
         cluster: Cluster,
         epoch: Option<&StoreEpoch>,
     ) -> Result<Self, StartError> {
-        config.check()?;
+        Self::check(&config)?;
         let identity = load_identity(&config)?;
         let run = Run::begin(config.clone(), cluster.clone(), identity.as_ref(), epoch).await?;
         let addresses = &run.addresses;

@@ -26,7 +26,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::tls::{Identity, TlsError};
-use crate::{config::ServerConfig, context::ServerContext};
+use crate::{
+    config::{ServerConfig, TlsConfig},
+    context::ServerContext,
+};
 
 /// A server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,20 @@ pub enum ListenError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+/// Checks that there is something to listen on, and the files of the certificate and its key, if this server needs them.
+///
+/// # Errors
+/// [`ListenError::NoListener`], [`ListenError::Tls`].
+pub(crate) fn check(config: &ServerConfig) -> Result<(), ListenError> {
+    if config.websocket.is_none() && config.quic.is_none() {
+        return Err(ListenError::NoListener);
+    }
+    if config.tls != TlsConfig::SelfSigned {
+        load_identity(config)?;
+    }
+    Ok(())
 }
 
 /// Loads the certificate, if this server needs one.
@@ -122,9 +139,6 @@ impl Listeners {
         }
         if let (Some(address), Some(identity)) = (config.quic, identity) {
             listeners.quic = Some(bind_quic(address, identity, config)?);
-        }
-        if listeners.websocket.is_none() && listeners.quic.is_none() {
-            return Err(ListenError::NoListener);
         }
         Ok(listeners)
     }

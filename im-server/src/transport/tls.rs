@@ -58,7 +58,12 @@ impl Identity {
     pub(crate) fn load(config: &TlsConfig) -> Result<Self, TlsError> {
         match config {
             TlsConfig::SelfSigned => Self::self_signed(),
-            TlsConfig::Files { certificate, key } => Self::read(certificate, key),
+            TlsConfig::Files { certificate, key } => {
+                let identity = Self::read(certificate, key)?;
+                // They may not belong together.
+                identity.server_config(&[])?;
+                Ok(identity)
+            }
         }
     }
 
@@ -133,8 +138,7 @@ mod tests {
             path
         };
         let (certificate, key) = (path("tls.crt", certificate), path("tls.key", key));
-        let identity = Identity::load(&TlsConfig::Files { certificate, key });
-        identity.and_then(|identity| identity.server_config(&[])).unwrap_err().to_string()
+        Identity::load(&TlsConfig::Files { certificate, key }).unwrap_err().to_string()
     }
 
     #[test]

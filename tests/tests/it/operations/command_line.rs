@@ -170,6 +170,34 @@ async fn it_says_what_is_wrong_before_it_connects() {
     assert!(unknown.contains("the variable IM_SERVER_NAMES does not exist"), "{unknown}");
 }
 
+/// Neither Redis nor NATS is there.
+#[tokio::test]
+async fn it_says_what_is_wrong_with_its_certificate_before_it_connects() {
+    let (one, other) = (Certificate::make(), Certificate::make());
+    let with = |certificate: &Path, key: &Path| {
+        let [certificate, key] = [certificate, key].map(|path| path.display().to_string());
+        [
+            ("IM_AUTH_HS256_SECRET".to_owned(), SECRET.to_owned()),
+            ("IM_CLUSTER_REDIS".to_owned(), "redis://127.0.0.1:1".to_owned()),
+            ("IM_CLUSTER_NATS".to_owned(), "nats://127.0.0.1:1".to_owned()),
+            ("IM_TLS_CERTIFICATE".to_owned(), certificate),
+            ("IM_TLS_KEY".to_owned(), key),
+        ]
+    };
+    let nowhere = Path::new("/nowhere/tls.pem");
+    for (certificate, key, expected) in [
+        (nowhere, &*one.key, "cannot read the certificate from /nowhere/tls.pem"),
+        (&*one.certificate, nowhere, "cannot read the private key from /nowhere/tls.pem"),
+        (&*one.certificate, &*other.key, "cannot be used"),
+        (&*one.key, &*one.key, "there is no certificate in"),
+    ] {
+        let said = refused(EXAMPLE, &with(certificate, key)).await;
+        assert!(said.contains(expected) && !said.contains("Redis"), "{expected}: {said}");
+    }
+    let fine = refused(EXAMPLE, &with(&one.certificate, &one.key)).await;
+    assert!(fine.contains("cannot connect to Redis at 127.0.0.1:1"), "{fine}");
+}
+
 #[tokio::test]
 async fn other_variables_may_be_anything() {
     let variables = [(OsString::from_vec(b"caf\xe9".to_vec()), OsString::from_vec(b"\xff".to_vec()))];
