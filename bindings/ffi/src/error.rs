@@ -349,6 +349,8 @@ pub enum RefusalKind {
     TooMany,
     /// The back end failed while it handled the publish.
     Internal,
+    /// No back end is listening, and none has taken the publish.
+    NoBackend,
     /// A kind that this version does not know.
     Unknown,
 }
@@ -361,6 +363,7 @@ impl From<sdk::RefusalKind> for RefusalKind {
             sdk::RefusalKind::Invalid => Self::Invalid,
             sdk::RefusalKind::TooMany => Self::TooMany,
             sdk::RefusalKind::Internal => Self::Internal,
+            sdk::RefusalKind::NoBackend => Self::NoBackend,
             _ => Self::Unknown,
         }
     }
@@ -374,6 +377,7 @@ impl From<RefusalKind> for sdk::RefusalKind {
             RefusalKind::Invalid => Self::Invalid,
             RefusalKind::TooMany => Self::TooMany,
             RefusalKind::Internal => Self::Internal,
+            RefusalKind::NoBackend => Self::NoBackend,
             RefusalKind::Unknown => Self::Unknown,
         }
     }

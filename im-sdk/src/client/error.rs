@@ -228,7 +228,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 pub enum RefusalKind {
     /// The back end's rules say no.
     Rule,
-    /// No back end is listening, or it did not answer in time: it may have taken the publish nevertheless, or do so later.
+    /// No back end answered in time, or none is listening any more: one may have taken the publish nevertheless, or do so later.
     Unavailable,
     /// The publish makes no sense.
     Invalid,
@@ -236,6 +236,8 @@ pub enum RefusalKind {
     TooMany,
     /// The back end failed while it handled the publish: it may have sent the message before.
     Internal,
+    /// No back end is listening, and none has taken the publish.
+    NoBackend,
     /// A kind that this version does not know.
     Unknown,
 }
@@ -249,14 +251,15 @@ impl RefusalKind {
             Self::Invalid => "invalid",
             Self::TooMany => "too_many",
             Self::Internal => "internal",
+            Self::NoBackend => "no_backend",
             Self::Unknown => "unknown",
         }
     }
 
-    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid` and `TooMany`. A
+    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid`, `TooMany` and `NoBackend`. A
     /// [`PublishError::Refused`] is of one of these; the others leave it open, and end as [`PublishError::Unconfirmed`].
     pub fn is_certain(self) -> bool {
-        matches!(self, Self::Rule | Self::Invalid | Self::TooMany)
+        matches!(self, Self::Rule | Self::Invalid | Self::TooMany | Self::NoBackend)
     }
 }
 
@@ -269,6 +272,7 @@ impl From<RefusalKind> for pb::RefusalKind {
             RefusalKind::Invalid => Self::Invalid,
             RefusalKind::TooMany => Self::TooMany,
             RefusalKind::Internal => Self::Internal,
+            RefusalKind::NoBackend => Self::NoBackend,
         }
     }
 }
@@ -282,6 +286,7 @@ impl From<pb::RefusalKind> for RefusalKind {
             pb::RefusalKind::Invalid => Self::Invalid,
             pb::RefusalKind::TooMany => Self::TooMany,
             pb::RefusalKind::Internal => Self::Internal,
+            pb::RefusalKind::NoBackend => Self::NoBackend,
         }
     }
 }

@@ -76,10 +76,10 @@ impl Downstream {
     fn handle_payload(&self, payload: Bytes, gaps: &mut GapDetector, flushes: &mut FlushQueue) {
         match pb::Envelope::decode(payload) {
             Ok(envelope) if self.is_own_probe(&envelope) => self.isolation.heard(),
-            Ok(envelope) if backend_watch::is_answer(&self.id, &envelope) => {
-                self.upstream.backends.note_answer();
-            }
             Ok(envelope) => {
+                if let Some(number) = backend_watch::marker(&self.id, &envelope) {
+                    return self.upstream.handle_marker(number);
+                }
                 if gaps.observe(&envelope, Instant::now()) {
                     self.sync_hints.request(false);
                 }
@@ -90,10 +90,7 @@ impl Downstream {
     }
 
     fn handle_undelivered(&self) {
-        if self.upstream.backends.note_undelivered(&self.cluster.names().upstream_publish()) {
-            self.upstream.publishes.pending.no_backend();
-            self.upstream.requests.pending.no_backend();
-        }
+        self.upstream.handle_undelivered(&self.cluster.names().upstream_publish());
     }
 
     /// Applies an envelope's records. The sessions that have something to write then are in `flushes`.
@@ -232,13 +229,15 @@ impl Downstream {
             Effect::Frames(frames) => self.push(id, frames.clone(), priority, flushes),
             Effect::Answer(answer) => {
                 let pb::PublishAnswer { number, frames } = answer;
-                registry
-                    .with(id, |_| upstream.publishes.pending.answer(id, *number, frames.clone()))
-                    .is_some()
+                let is_here = registry.with(id, |_| ()).is_some();
+                upstream.answer_publish(id, *number, frames.clone());
+                is_here
             }
             Effect::Response(response) => {
                 let pb::RequestAnswer { number, frames } = response;
-                registry.with(id, |_| upstream.requests.pending.answer(id, *number, frames.clone())).is_some()
+                let is_here = registry.with(id, |_| ()).is_some();
+                upstream.answer_request(id, *number, frames.clone());
+                is_here
             }
             Effect::Kick(kick) => {
                 let code = u16::try_from(kick.code).map_or(CloseCode::Kicked, CloseCode::from);

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::upstream::{
     byte_queue::Capacity,
-    lane::{Encoder, Lane, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, Outgoing, lane},
 };
 
 /// See the module's description.
@@ -43,8 +43,8 @@ impl Encoder for ReplyEncoder {
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 1;
 
-    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
+    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
         let (subject, reply) = messages.next()?;
-        Some(Publication { subject, return_to: None, payload: reply.encode_to_vec().into() })
+        Some(Publication { subject, return_to: None, payload: reply.encode_to_vec().into() }.into())
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) pending_publishes: AtomicU32,
     /// How many requests wait for their responses.
     pub(crate) pending_requests: AtomicU32,
+    /// Whether the device was told that the outcome of one is open: an answer may be to an earlier try of the same number.
+    pub(crate) has_open_outcomes: AtomicBool,
     /// Whether the route store has its route.
     pub(super) routed: AtomicBool,
     /// When its token ends, in seconds since the Unix epoch.

@@ -76,6 +76,7 @@ impl Registry {
             guard,
             outbox,
             pending_publishes: AtomicU32::new(0),
+            has_open_outcomes: AtomicBool::new(false),
             pending_requests: AtomicU32::new(0),
             routed: AtomicBool::new(false),
             expires_at,

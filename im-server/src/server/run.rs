@@ -61,12 +61,11 @@ impl Run {
         register(&context).await?;
 
         let dispatch = tokio::spawn(dispatch(Arc::clone(&context), subscription));
-        let backends = &context.upstream.backends;
-        let upstream = upstream_queues.spawn(&context.cluster, &context.id, backends);
+        let upstream = upstream_queues.spawn(&context.cluster, &context.id, &context.upstream);
         let downstream = downstream_queues.spawn(&context.downstream);
         let lease = tokio::spawn(keep_lease(Arc::clone(&context)));
         let watch = backend_watch::run(
-            Arc::clone(backends),
+            Arc::clone(&context.upstream.backends),
             context.cluster.clone(),
             context.id.clone(),
             context.lifecycle.stopped.clone(),
@@ -160,7 +159,7 @@ async fn dispatch(context: Arc<ServerContext>, subscription: Subscription) {
     context.lifecycle.end(StopReason::BusClosed);
 }
 
-fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
+pub(super) fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {
     let random = || format!("{:08x}", rand::rng().random::<u32>());
     let incarnation = config.incarnation.clone().unwrap_or_else(random);
     ServerId::parse(&format!("{}-{incarnation}", config.name))

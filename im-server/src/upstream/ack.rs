@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{
     byte_queue::Capacity,
-    lane::{Encoder, Lane, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, Outgoing, lane},
 };
 use crate::registry::connection::Connection;
 
@@ -50,13 +50,13 @@ impl Encoder for AckEncoder {
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 4 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 
-    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
+    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
         let encode = |(connection, ack): Self::Message| pb::UpstreamAck {
             user: connection.user.to_string(),
             device: Some((&connection.device).into()),
             ack,
         };
         let payload = pb::UpstreamAcks { acks: messages.map(encode).collect() }.encode_to_vec().into();
-        Some(Publication { subject: self.subject.clone(), return_to: None, payload })
+        Some(Publication { subject: self.subject.clone(), return_to: None, payload }.into())
     }
 }

@@ -1,5 +1,5 @@
 //! Watches whether any backend listens. While none does, devices are refused and the server cannot help it: it logs when that
-//! begins, probes the bus, and logs when it is over.
+//! begins, probes the bus, and logs when it is over. It also finds out which publications nobody took.
 
 use std::{
     sync::{
@@ -19,9 +19,10 @@ use prost::Message as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::in_flight::{Fate, InFlight, PublicationId};
 use crate::logging::throttle::LogThrottle;
 
-/// How often the bus may be probed.
+/// How often the bus may be probed, and how often a marker goes out while devices publish or ask.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// After which time a probe counts as lost, together with the connection to the bus.
@@ -40,6 +41,7 @@ pub(crate) struct BackendWatch {
 struct State {
     absence: Option<Absence>,
     probe: Option<Probe>,
+    in_flight: InFlight,
 }
 
 /// A time without a backend.
@@ -49,7 +51,7 @@ struct Absence {
     logged: bool,
 }
 
-/// An empty publish, followed by an empty envelope to this server itself. No backend listens if the publish comes back first.
+/// An empty publish, followed by a marker. No backend listens if the publish comes back first.
 #[derive(Debug)]
 struct Probe {
     at: Instant,
@@ -57,21 +59,52 @@ struct Probe {
     returned: u32,
 }
 
+/// What a tick sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tick {
+    Probe,
+    /// A marker alone, which decides about what devices have sent.
+    Marker,
+    Nothing,
+}
+
+/// A publication that is being handed to the bus, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    watch: Arc<BackendWatch>,
+    pub(super) publication: PublicationId,
+}
+
+impl Drop for HandOver {
+    fn drop(&mut self) {
+        self.watch.lock().in_flight.handed_over(self.publication);
+    }
+}
+
 impl BackendWatch {
+    /// Counts a publication that comes back if nobody takes it, and that is about to be handed to the bus.
+    pub(crate) fn hand_over(self: &Arc<Self>) -> HandOver {
+        let publication = self.lock().in_flight.hand_over();
+        HandOver { watch: Arc::clone(self), publication }
+    }
+
+    /// Notes that a backend has answered something of a publication. May tell what has come back.
+    pub(crate) fn note_taken(&self, publication: PublicationId) -> Option<Fate> {
+        self.lock().in_flight.taken(publication)
+    }
+
     /// Requests a probe with the next tick.
     pub(crate) fn probe_soon(&self) {
         self.probe_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a publication of this server came back because nobody took it.
-    ///
-    /// Returns whether it may have been a device's. The bus does not tell; of those that return behind a probe, one is the probe.
-    pub(crate) fn note_undelivered(&self, subject: &Subject) -> bool {
+    /// Notes that a publication of this server came back because nobody took it. May tell which ones have.
+    pub(crate) fn note_undelivered(&self, subject: &Subject) -> Option<Fate> {
         let mut state = self.lock();
-        let is_probe = state.probe.as_mut().is_some_and(|probe| {
+        if let Some(probe) = &mut state.probe {
             probe.returned += 1;
-            probe.returned == 1
-        });
+        }
+        let fate = state.in_flight.returned();
         if state.absence.is_none() {
             let logged = self.log.note().is_some();
             state.absence = Some(Absence { since: Instant::now(), logged });
@@ -84,32 +117,35 @@ impl BackendWatch {
                 );
             }
         }
-        !is_probe
+        fate
     }
 
-    /// Notes that the envelope behind a probe has arrived.
-    pub(crate) fn note_answer(&self) {
+    /// Notes that a marker has arrived. Tells what has come back if that is not quite clear.
+    pub(crate) fn note_marker(&self, number: u64) -> Option<Fate> {
         let mut state = self.lock();
+        let fate = state.in_flight.marked(number);
         if state.probe.take().is_none_or(|probe| probe.returned > 0) {
-            return;
+            return fate;
         }
-        let Some(Absence { since, logged: true }) = state.absence.take() else { return };
+        let Some(Absence { since, logged: true }) = state.absence.take() else { return fate };
         drop(state);
         tracing::info!(absent_for = ?since.elapsed(), "a back end is listening again");
+        fate
     }
 
-    /// Returns whether to send a probe now, which counts as sent.
-    fn begin_probe(&self, now: Instant) -> bool {
+    /// Returns what to send now, which counts as sent.
+    fn tick(&self, now: Instant) -> Tick {
         let mut state = self.lock();
         if state.probe.as_ref().is_some_and(|probe| now.saturating_duration_since(probe.at) < PROBE_TIMEOUT) {
-            return false;
+            return Tick::Nothing;
         }
         let wanted = self.probe_wanted.swap(false, Ordering::Relaxed);
-        if !wanted && state.absence.is_none() {
-            return false;
+        if wanted || state.absence.is_some() {
+            state.probe = Some(Probe { at: now, returned: 0 });
+            return Tick::Probe;
         }
-        state.probe = Some(Probe { at: now, returned: 0 });
-        true
+        state.probe = None;
+        if state.in_flight.is_open() { Tick::Marker } else { Tick::Nothing }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -131,30 +167,51 @@ pub(crate) async fn run(
             () = stopped.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if watch.begin_probe(Instant::now())
-            && let Err(error) = probe(&cluster, &server).await
-        {
+        if let Err(error) = watch.send(&cluster, &server).await {
             tracing::debug!(%error, "cannot probe for back ends");
         }
     }
 }
 
-/// Sends a probe. The bus keeps the order of what one connection publishes.
-async fn probe(cluster: &Cluster, server: &ServerId) -> Result<(), BusError> {
-    let (names, bus) = (cluster.names(), cluster.bus());
-    let own = names.server(server);
-    let probe = pb::Upstream { server: server.to_string(), publishes: Vec::new() };
-    let subject = names.upstream_publish();
-    let payload = probe.encode_to_vec().into();
-    bus.publish(Publication { subject, return_to: Some(own.clone()), payload }).await?;
-    let envelope = pb::Envelope { publisher: server.to_string(), ..pb::Envelope::default() };
-    let payload = envelope.encode_to_vec().into();
-    bus.publish(Publication { subject: own, return_to: None, payload }).await
+impl BackendWatch {
+    async fn send(self: &Arc<Self>, cluster: &Cluster, server: &ServerId) -> Result<(), BusError> {
+        match self.tick(Instant::now()) {
+            Tick::Nothing => Ok(()),
+            Tick::Marker => self.send_marker(cluster, server).await,
+            Tick::Probe => {
+                self.send_probe(cluster, server).await?;
+                self.send_marker(cluster, server).await
+            }
+        }
+    }
+
+    async fn send_probe(self: &Arc<Self>, cluster: &Cluster, server: &ServerId) -> Result<(), BusError> {
+        let names = cluster.names();
+        let probe = pb::Upstream { server: server.to_string(), publishes: Vec::new() };
+        let (subject, return_to) = (names.upstream_publish(), Some(names.server(server)));
+        let payload = probe.encode_to_vec().into();
+        let _hand_over = self.hand_over();
+        cluster.bus().publish(Publication { subject, return_to, payload }).await
+    }
+
+    /// Sends this server an envelope from itself. The bus keeps the order of what one connection publishes.
+    async fn send_marker(&self, cluster: &Cluster, server: &ServerId) -> Result<(), BusError> {
+        let number = self.lock().in_flight.mark();
+        let envelope = pb::Envelope { publisher: server.to_string(), number, ..pb::Envelope::default() };
+        let (subject, payload) = (cluster.names().server(server), envelope.encode_to_vec().into());
+        cluster.bus().publish(Publication { subject, return_to: None, payload }).await?;
+        self.lock().in_flight.mark_handed_over(number);
+        Ok(())
+    }
 }
 
-/// Returns whether an envelope is the one that follows a probe.
-pub(crate) fn is_answer(server: &ServerId, envelope: &pb::Envelope) -> bool {
-    envelope.records.is_empty() && envelope.number == 0 && envelope.publisher == server.as_str()
+/// Returns the number of a marker, if the envelope is one of this server.
+pub(crate) fn marker(server: &ServerId, envelope: &pb::Envelope) -> Option<u64> {
+    let is_marker = envelope.records.is_empty()
+        && envelope.number > 0
+        && envelope.answer_to.is_empty()
+        && envelope.publisher == server.as_str();
+    is_marker.then_some(envelope.number)
 }
 
 #[cfg(test)]
@@ -171,41 +228,75 @@ mod tests {
         backends.lock().absence.is_some()
     }
 
+    /// Sends a device's publish.
+    fn publish(backends: &Arc<BackendWatch>) -> PublicationId {
+        backends.hand_over().publication
+    }
+
+    fn return_one(backends: &BackendWatch) -> Option<Fate> {
+        backends.note_undelivered(&subject())
+    }
+
+    /// Sends a probe. Returns the number of the marker behind it.
+    fn probe(backends: &Arc<BackendWatch>) -> u64 {
+        publish(backends);
+        backends.lock().in_flight.mark()
+    }
+
     #[test]
     fn one_listens_again_when_a_question_does_not_come_back() {
-        let (backends, now) = (BackendWatch::default(), Instant::now());
-        assert!(!backends.begin_probe(now), "why should it");
-        assert!(backends.note_undelivered(&subject()), "a device's");
+        let (backends, now) = (Arc::<BackendWatch>::default(), Instant::now());
+        assert_eq!(backends.tick(now), Tick::Nothing, "why should it");
+        let published = publish(&backends);
+        assert_eq!(return_one(&backends), Some(Fate::Returned([published].into())));
         assert!(is_absent(&backends));
-        backends.note_answer();
-        assert!(is_absent(&backends), "nothing was asked");
-        assert!(backends.begin_probe(now) && !backends.begin_probe(now));
-        assert!(!backends.note_undelivered(&subject()), "the question");
-        backends.note_answer();
+        assert_eq!((backends.tick(now), backends.tick(now)), (Tick::Probe, Tick::Nothing));
+        let marker = probe(&backends);
+        return_one(&backends);
+        backends.note_marker(marker);
         assert!(is_absent(&backends), "it came back");
-        assert!(backends.begin_probe(now));
-        backends.note_answer();
-        assert!(!is_absent(&backends) && !backends.begin_probe(now));
+        assert_eq!(backends.tick(now), Tick::Probe);
+        let marker = probe(&backends);
+        backends.note_marker(marker);
+        assert!(!is_absent(&backends));
+        assert_eq!(backends.tick(now), Tick::Nothing);
     }
 
     #[test]
     fn who_wonders_asks_once_and_devices_do_not_pay_for_it() {
-        let (backends, now) = (BackendWatch::default(), Instant::now());
+        let (backends, now) = (Arc::<BackendWatch>::default(), Instant::now());
         backends.probe_soon();
-        assert!(backends.begin_probe(now));
-        assert!(!backends.note_undelivered(&subject()) && is_absent(&backends));
-        // Beside the question something of a device came back.
-        assert!(backends.note_undelivered(&subject()));
-        backends.note_answer();
+        assert_eq!(backends.tick(now), Tick::Probe);
+        let marker = probe(&backends);
+        let Some(Fate::Returned(returned)) = return_one(&backends) else { panic!("the question alone") };
+        assert!(is_absent(&backends));
+        // Beside the question something of a device comes back.
+        let published = publish(&backends);
+        assert!(!returned.contains(&published));
+        assert_eq!(return_one(&backends), Some(Fate::Returned([published].into())));
+        backends.note_marker(marker);
         assert!(is_absent(&backends));
     }
 
     #[test]
     fn a_question_that_got_lost_is_asked_again() {
-        let (backends, now) = (BackendWatch::default(), Instant::now());
-        backends.note_undelivered(&subject());
-        assert!(backends.begin_probe(now));
-        assert!(!backends.begin_probe(now + PROBE_TIMEOUT / 2));
-        assert!(backends.begin_probe(now + PROBE_TIMEOUT));
+        let (backends, now) = (Arc::<BackendWatch>::default(), Instant::now());
+        return_one(&backends);
+        assert_eq!(backends.tick(now), Tick::Probe);
+        assert_eq!(backends.tick(now + PROBE_TIMEOUT / 2), Tick::Nothing);
+        assert_eq!(backends.tick(now + PROBE_TIMEOUT), Tick::Probe);
+    }
+
+    #[test]
+    fn a_marker_goes_behind_what_devices_publish_while_a_backend_listens() {
+        let (backends, now) = (Arc::<BackendWatch>::default(), Instant::now());
+        publish(&backends);
+        assert_eq!(backends.tick(now), Tick::Marker);
+        let marker = backends.lock().in_flight.mark();
+        assert_eq!(backends.note_marker(marker), None);
+        assert_eq!(backends.tick(now), Tick::Nothing);
+        // The backend ends.
+        let published = publish(&backends);
+        assert_eq!(return_one(&backends), Some(Fate::Returned([published].into())));
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use im_sdk::cluster::{Cluster, Publication};
 
-use super::byte_queue::{self, Capacity, Permit};
+use super::{
+    backend_watch::HandOver,
+    byte_queue::{self, Capacity, Permit},
+};
 use crate::registry::users::{QueueShare, User};
 
 /// Turns the messages of one lane into publications of the bus.
@@ -26,7 +29,21 @@ pub(crate) trait Encoder: Send + 'static {
     /// Encodes the messages, of which there are at most [`Self::MAX_BATCH`], as one publication.
     ///
     /// Returns `None` if there is nothing to publish.
-    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Publication>;
+    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Encoded>;
+}
+
+/// An encoded publication.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) publication: Publication,
+    /// Held until the bus has the publication, if the publication comes back when nobody takes it.
+    pub(crate) hand_over: Option<HandOver>,
+}
+
+impl From<Publication> for Encoded {
+    fn from(publication: Publication) -> Self {
+        Self { publication, hand_over: None }
+    }
 }
 
 /// The entrance of a lane.
@@ -94,12 +111,14 @@ impl<E: Encoder> Outgoing<E> {
     pub(crate) async fn run(mut self, cluster: Cluster, encoder: E) {
         let mut batch = Vec::new();
         while self.queue.recv_batch(&mut batch, E::MAX_BATCH).await {
-            let Some(publication) = encoder.encode(batch.drain(..).map(|queued| queued.message)) else {
+            let Some(encoded) = encoder.encode(batch.drain(..).map(|queued| queued.message)) else {
                 continue;
             };
+            let Encoded { publication, hand_over } = encoded;
             if let Err(error) = cluster.bus().publish(publication).await {
                 tracing::warn!(lane = E::LANE, %error, "cannot publish to the bus");
             }
+            drop(hand_over);
         }
     }
 

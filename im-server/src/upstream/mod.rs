@@ -6,6 +6,7 @@
 pub(crate) mod ack;
 pub(crate) mod backend_watch;
 pub(crate) mod byte_queue;
+pub(crate) mod in_flight;
 pub(crate) mod lane;
 pub(crate) mod pending;
 pub(crate) mod presence;
@@ -17,12 +18,17 @@ pub(crate) mod sync;
 
 use std::{sync::Arc, time::Duration};
 
-use im_sdk::{cluster::Cluster, id::ServerId};
+use bytes::Bytes;
+use im_sdk::{
+    cluster::{Cluster, Subject},
+    id::{ConnectionId, ServerId},
+};
 use tokio::task::JoinHandle;
 
 use self::{
     ack::{AckEncoder, Acks},
     backend_watch::BackendWatch,
+    in_flight::Fate,
     lane::Outgoing,
     presence::Presences,
     publish::{PublishEncoder, Publishes},
@@ -82,21 +88,57 @@ impl Upstream {
         };
         (upstream, queues)
     }
+
+    /// Passes a backend's answer to a publish on.
+    pub(crate) fn answer_publish(&self, connection: ConnectionId, number: u64, frames: Bytes) {
+        let taken = self.publishes.pending.answer(connection, number, frames);
+        self.refuse(taken.and_then(|publication| self.backends.note_taken(publication)));
+    }
+
+    /// Passes a backend's response to a request on.
+    pub(crate) fn answer_request(&self, connection: ConnectionId, number: u64, frames: Bytes) {
+        let taken = self.requests.pending.answer(connection, number, frames);
+        self.refuse(taken.and_then(|publication| self.backends.note_taken(publication)));
+    }
+
+    /// Handles that something came back because nobody took it.
+    pub(crate) fn handle_undelivered(&self, subject: &Subject) {
+        self.refuse(self.backends.note_undelivered(subject));
+    }
+
+    /// Handles a marker, see [`in_flight`].
+    pub(crate) fn handle_marker(&self, number: u64) {
+        self.refuse(self.backends.note_marker(number));
+    }
+
+    /// Tells devices what became of their publishes and requests, if that is known now.
+    fn refuse(&self, fate: Option<Fate>) {
+        if let Some(fate) = fate {
+            self.publishes.pending.no_backend(&fate);
+            self.requests.pending.no_backend(&fate);
+        }
+    }
 }
 
 impl UpstreamQueues {
     /// Starts to publish what enters the lanes.
-    pub(crate) fn spawn(
-        self,
-        cluster: &Cluster,
-        server: &ServerId,
-        backends: &Arc<BackendWatch>,
-    ) -> UpstreamTasks {
-        let names = cluster.names();
+    pub(crate) fn spawn(self, cluster: &Cluster, server: &ServerId, upstream: &Upstream) -> UpstreamTasks {
+        let (names, backends) = (cluster.names(), &upstream.backends);
         let own = names.server(server);
-        let publish =
-            PublishEncoder { server: server.clone(), subject: names.upstream_publish(), own: own.clone() };
-        let request = RequestEncoder { server: server.clone(), subject: names.upstream_request(), own };
+        let publish = PublishEncoder {
+            server: server.clone(),
+            subject: names.upstream_publish(),
+            own: own.clone(),
+            pending: Arc::clone(&upstream.publishes.pending),
+            backends: Arc::clone(backends),
+        };
+        let request = RequestEncoder {
+            server: server.clone(),
+            subject: names.upstream_request(),
+            own,
+            pending: Arc::clone(&upstream.requests.pending),
+            backends: Arc::clone(backends),
+        };
         let sync = SyncEncoder {
             server: server.clone(),
             subject: names.upstream_sync(),

@@ -16,7 +16,10 @@ use im_sdk::id::ConnectionId;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::Span;
 
-use super::refusal::RETRY_MS;
+use super::{
+    in_flight::{Fate, PublicationId},
+    refusal::RETRY_MS,
+};
 use crate::registry::connection::Connection;
 
 /// See the module's description.
@@ -26,6 +29,8 @@ pub(crate) struct PendingRequests {
     /// The connection's own count of what it has pending here.
     count: fn(&Connection) -> &AtomicU32,
     refuse: Refuse,
+    /// The kind with which the device is told that no backend has taken one.
+    no_backend: RefusalKind,
 }
 
 /// Encodes a refusal, of a number and with a kind, a reason and the time after which the device may try again.
@@ -38,8 +43,16 @@ type PendingMap = BTreeMap<(ConnectionId, u64), Pending>;
 struct Pending {
     connection: Arc<Connection>,
     since: Instant,
+    /// The publication in which it went onto the bus; 0 before.
+    publication: PublicationId,
     /// Open until the device has its answer.
     span: Span,
+}
+
+impl Pending {
+    fn new(connection: &Arc<Connection>, span: Span) -> Self {
+        Self { connection: Arc::clone(connection), since: Instant::now(), publication: 0, span }
+    }
 }
 
 /// Why a request was not admitted.
@@ -52,8 +65,8 @@ pub(crate) enum AdmitError {
 }
 
 impl PendingRequests {
-    pub(crate) fn new(count: fn(&Connection) -> &AtomicU32, refuse: Refuse) -> Self {
-        Self { pending: Mutex::default(), count, refuse }
+    pub(crate) fn new(count: fn(&Connection) -> &AtomicU32, refuse: Refuse, no_backend: RefusalKind) -> Self {
+        Self { pending: Mutex::default(), count, refuse, no_backend }
     }
 
     /// Admits a request if fewer than `max` of its connection are pending. Only the connection's own session may call this.
@@ -70,7 +83,7 @@ impl PendingRequests {
                 Err(AdmitError::TooMany)
             }
             Entry::Vacant(entry) => {
-                entry.insert(Pending { connection: Arc::clone(connection), since: Instant::now(), span });
+                entry.insert(Pending::new(connection, span));
                 (self.count)(connection).fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -84,41 +97,51 @@ impl PendingRequests {
             && self.lock().contains_key(&(connection.id, number))
     }
 
-    /// Passes an answer on, unless the device was told something else meanwhile.
-    pub(crate) fn answer(&self, connection: ConnectionId, number: u64, frames: Bytes) {
-        let pending = self.lock().remove(&(connection, number));
-        if let Some(pending) = pending {
-            self.finish(&pending, frames);
+    /// Notes in which publication requests go onto the bus.
+    pub(crate) fn note_publication(
+        &self,
+        publication: PublicationId,
+        requests: impl Iterator<Item = (ConnectionId, u64)>,
+    ) {
+        let mut all = self.lock();
+        for request in requests {
+            if let Some(pending) = all.get_mut(&request) {
+                pending.publication = publication;
+            }
         }
     }
 
-    /// Refuses all, because no backend listens.
-    ///
-    /// The bus does not tell which one it could not deliver: a server receives on its own subject alone. This may hit one that a
-    /// backend has just taken. The device tries again under the same number.
-    pub(crate) fn no_backend(&self) {
-        self.answer_all(|number| self.unavailable(number, "no back end is listening"));
+    /// Passes a backend's answer on, unless the device was told something else meanwhile. Returns the publication that a backend has
+    /// taken for certain, if that is known.
+    pub(crate) fn answer(
+        &self,
+        connection: ConnectionId,
+        number: u64,
+        frames: Bytes,
+    ) -> Option<PublicationId> {
+        let pending = self.lock().remove(&(connection, number))?;
+        self.finish(&pending, frames);
+        (!pending.connection.has_open_outcomes.load(Ordering::Relaxed)).then_some(pending.publication)
+    }
+
+    /// Refuses what nobody took, and what perhaps nobody took. The device tries again under the same number.
+    pub(crate) fn no_backend(&self, fate: &Fate) {
+        let (kind, publications) = match fate {
+            Fate::Returned(publications) => (self.no_backend, publications),
+            Fate::Unclear(publications) => (RefusalKind::Unavailable, publications),
+        };
+        let refused = self.extract(|pending| publications.contains(&pending.publication));
+        self.refuse_all(&refused, kind, "no back end is listening");
     }
 
     /// Refuses those that have been pending for longer than this.
     pub(crate) fn expire(&self, timeout: Duration) {
-        self.answer_older(timeout, |number| self.unavailable(number, "no back end answered in time"));
+        let older = self.extract(|pending| pending.since.elapsed() > timeout);
+        self.refuse_all(&older, RefusalKind::Unavailable, "no back end answered in time");
     }
 
-    fn unavailable(&self, number: u64, reason: &str) -> Bytes {
-        (self.refuse)(number, RefusalKind::Unavailable, reason, RETRY_MS)
-    }
-
-    /// Answers all, each by its number.
-    fn answer_all(&self, answer: impl Fn(u64) -> Bytes) {
-        let all = std::mem::take(&mut *self.lock());
-        self.finish_all(&all, answer);
-    }
-
-    /// Answers those that have been pending for longer than this.
-    fn answer_older(&self, age: Duration, answer: impl Fn(u64) -> Bytes) {
-        let older = self.lock().extract_if(.., |_, pending| pending.since.elapsed() > age).collect();
-        self.finish_all(&older, answer);
+    fn extract(&self, which: impl Fn(&Pending) -> bool) -> PendingMap {
+        self.lock().extract_if(.., |_, pending| which(pending)).collect()
     }
 
     /// Forgets a connection that is gone. Most have nothing pending, and then this takes no lock.
@@ -128,9 +151,12 @@ impl PendingRequests {
         }
     }
 
-    fn finish_all(&self, all: &PendingMap, answer: impl Fn(u64) -> Bytes) {
+    fn refuse_all(&self, all: &PendingMap, kind: RefusalKind, reason: &str) {
         for ((_, number), pending) in all {
-            self.finish(pending, answer(*number));
+            if kind == RefusalKind::Unavailable {
+                pending.connection.has_open_outcomes.store(true, Ordering::Relaxed);
+            }
+            self.finish(pending, (self.refuse)(*number, kind, reason, RETRY_MS));
         }
     }
 
@@ -153,6 +179,9 @@ fn all_of(connection: ConnectionId) -> RangeInclusive<(ConnectionId, u64)> {
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use bytes::BytesMut;
+    use im_proto::{frame, limits::MAX_FRAME_BYTES, pb};
+
     use super::*;
     use crate::{
         registry::{Registration, Registry, frame_batch::FrameBatch},
@@ -163,15 +192,19 @@ mod tests {
     const MAX: u32 = 2;
 
     fn publishes() -> PendingRequests {
-        PendingRequests::new(|connection| &connection.pending_publishes, refusal::of_publish)
+        PendingRequests::new(
+            |connection| &connection.pending_publishes,
+            refusal::of_publish,
+            RefusalKind::NoBackend,
+        )
     }
 
     fn admit(pending: &PendingRequests, connection: &Arc<Connection>, number: u64) -> Result<(), AdmitError> {
         pending.admit(connection, number, MAX, Span::none())
     }
 
-    fn answer(number: u64) -> Bytes {
-        Bytes::from(vec![number as u8])
+    fn answer() -> Bytes {
+        Bytes::from_static(&[7])
     }
 
     /// Takes what a connection was told.
@@ -180,6 +213,22 @@ mod tests {
         let taken = connection.outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
         assert!(matches!(taken, Poll::Ready(None)) != batch.is_empty());
         batch.iter().flatten().copied().collect()
+    }
+
+    /// Takes the refusals that a connection was told.
+    fn refused(connection: &Connection) -> Vec<(u64, RefusalKind)> {
+        let mut bytes = BytesMut::from(&told(connection)[..]);
+        let mut refused = Vec::new();
+        while let Some(frame) = frame::take(&mut bytes, MAX_FRAME_BYTES).unwrap() {
+            let Some(pb::frame::Body::PublishResult(result)) = frame::decode(frame).unwrap() else {
+                panic!("no result")
+            };
+            let Some(pb::publish_result::Outcome::Refused(outcome)) = &result.outcome else {
+                panic!("{result:?}")
+            };
+            refused.push((result.number, outcome.kind()));
+        }
+        refused
     }
 
     #[test]
@@ -193,20 +242,52 @@ mod tests {
         assert_eq!(admit(&pending, connection, 2), Ok(()));
         assert_eq!(admit(&pending, connection, 2), Err(AdmitError::Duplicate), "it is no further one");
         assert_eq!(admit(&pending, connection, 3), Err(AdmitError::TooMany));
-        for _ in 0..2 {
-            pending.answer(connection.id, 1, answer(7));
+        pending.note_publication(5, [(connection.id, 1), (connection.id, 9)].into_iter());
+        assert_eq!(pending.answer(connection.id, 1, answer()), Some(5));
+        for number in [1, 3] {
+            assert_eq!(pending.answer(connection.id, number, answer()), None);
         }
-        pending.answer(connection.id, 3, answer(7));
         assert_eq!(told(connection), [7]);
         assert!(!pending.contains(connection, 1));
         assert_eq!(admit(&pending, connection, 3), Ok(()), "there is room again");
-        pending.answer_older(Duration::from_secs(60), answer);
+        pending.expire(Duration::from_secs(60));
         assert!(told(connection).is_empty());
-        pending.answer_older(Duration::ZERO, answer);
-        assert_eq!(told(connection), [2, 3]);
-        pending.answer_all(answer);
+        pending.expire(Duration::ZERO);
+        assert_eq!(refused(connection), [2, 3].map(|number| (number, RefusalKind::Unavailable)));
+        pending.expire(Duration::ZERO);
         assert!(told(connection).is_empty());
         assert_eq!(connection.pending_publishes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn only_what_came_back_is_refused_and_for_certain_where_that_is_known() {
+        let Registration { connection, .. } = &testing::connection();
+        let pending = publishes();
+        for number in [1, 2, 3, 4] {
+            pending.admit(connection, number, 9, Span::none()).unwrap();
+        }
+        for (publication, numbers) in [(10, 1..3), (11, 3..4)] {
+            pending.note_publication(publication, numbers.map(|number| (connection.id, number)));
+        }
+        pending.no_backend(&Fate::Returned([10, 12].into()));
+        assert_eq!(refused(connection), [1, 2].map(|number| (number, RefusalKind::NoBackend)));
+        assert!(pending.contains(connection, 4), "it is not on the bus");
+        assert_eq!(pending.answer(connection.id, 4, answer()), Some(0));
+        assert_eq!(told(connection), [7]);
+        pending.no_backend(&Fate::Unclear([11].into()));
+        assert_eq!(refused(connection), [(3, RefusalKind::Unavailable)]);
+    }
+
+    /// The answer may be to the first try, and proves nothing about the second.
+    #[test]
+    fn an_answer_behind_an_open_outcome_proves_nothing() {
+        let Registration { connection, .. } = &testing::connection();
+        let pending = publishes();
+        admit(&pending, connection, 1).unwrap();
+        pending.expire(Duration::ZERO);
+        admit(&pending, connection, 1).unwrap();
+        pending.note_publication(2, [(connection.id, 1)].into_iter());
+        assert_eq!(pending.answer(connection.id, 1, answer()), None);
     }
 
     #[test]
@@ -219,8 +300,8 @@ mod tests {
             admit(&pending, connection, u64::MAX).unwrap();
         }
         pending.forget(&one.connection);
-        pending.answer_all(answer);
-        assert_eq!((told(&one.connection).len(), told(&other.connection).len()), (0, 2));
+        pending.expire(Duration::ZERO);
+        assert_eq!((told(&one.connection).len(), refused(&other.connection).len()), (0, 2));
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_proto::pb;
+use im_proto::pb::{self, RefusalKind};
 use im_sdk::{
     cluster::{Publication, Subject},
-    id::ServerId,
+    id::{ConnectionId, ServerId},
 };
 use prost::Message as _;
 
 use super::{
+    backend_watch::BackendWatch,
     byte_queue::Capacity,
-    lane::{Encoder, Lane, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, Outgoing, lane},
     pending::PendingRequests,
     refusal,
 };
@@ -22,14 +23,18 @@ use crate::registry::connection::Connection;
 #[derive(Debug)]
 pub(crate) struct Publishes {
     lane: Lane<pb::UpstreamPublish>,
-    pub(crate) pending: PendingRequests,
+    pub(crate) pending: Arc<PendingRequests>,
 }
 
 impl Publishes {
     pub(crate) fn new() -> (Self, Outgoing<PublishEncoder>) {
         let (lane, outgoing) = lane();
-        let pending = PendingRequests::new(|connection| &connection.pending_publishes, refusal::of_publish);
-        (Self { lane, pending }, outgoing)
+        let pending = PendingRequests::new(
+            |connection| &connection.pending_publishes,
+            refusal::of_publish,
+            RefusalKind::NoBackend,
+        );
+        (Self { lane, pending: Arc::new(pending) }, outgoing)
     }
 
     /// Queues a publish that is not pending yet. Never waits. Returns `false` if there is no room.
@@ -72,6 +77,8 @@ pub(crate) struct PublishEncoder {
     pub(super) server: ServerId,
     pub(super) subject: Subject,
     pub(super) own: Subject,
+    pub(super) pending: Arc<PendingRequests>,
+    pub(super) backends: Arc<BackendWatch>,
 }
 
 impl Encoder for PublishEncoder {
@@ -81,13 +88,18 @@ impl Encoder for PublishEncoder {
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 
-    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
-        let upstream = pb::Upstream { server: self.server.to_string(), publishes: messages.collect() };
-        Some(Publication {
+    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
+        let publishes: Vec<_> = messages.collect();
+        let hand_over = self.backends.hand_over();
+        let numbers = publishes.iter().map(|publish| (ConnectionId(publish.connection), publish.number));
+        self.pending.note_publication(hand_over.publication, numbers);
+        let upstream = pb::Upstream { server: self.server.to_string(), publishes };
+        let publication = Publication {
             subject: self.subject.clone(),
             return_to: Some(self.own.clone()),
             payload: upstream.encode_to_vec().into(),
-        })
+        };
+        Some(Encoded { publication, hand_over: Some(hand_over) })
     }
 }
 

@@ -14,8 +14,9 @@ use im_sdk::{
 use prost::Message as _;
 
 use super::{
+    backend_watch::BackendWatch,
     byte_queue::Capacity,
-    lane::{Encoder, Lane, LanePermit, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, LanePermit, Outgoing, lane},
     pending::{AdmitError, PendingRequests},
     refusal::{self, RETRY_MS},
 };
@@ -24,17 +25,30 @@ use crate::registry::connection::Connection;
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    lane: Lane<(Arc<Connection>, Bytes)>,
-    pub(crate) pending: PendingRequests,
+    lane: Lane<QueuedRequest>,
+    pub(crate) pending: Arc<PendingRequests>,
 }
 
-type Permit<'a> = LanePermit<'a, (Arc<Connection>, Bytes)>;
+/// A request in the lane.
+#[derive(Debug)]
+pub(crate) struct QueuedRequest {
+    connection: Arc<Connection>,
+    number: u64,
+    request: Bytes,
+}
+
+type Permit<'a> = LanePermit<'a, QueuedRequest>;
 
 impl Requests {
     pub(crate) fn new() -> (Self, Outgoing<RequestEncoder>) {
         let (lane, outgoing) = lane();
-        let pending = PendingRequests::new(|connection| &connection.pending_requests, refusal::of_request);
-        (Self { lane, pending }, outgoing)
+        let pending = PendingRequests::new(
+            |connection| &connection.pending_requests,
+            refusal::of_request,
+            // A request may be carried out twice: it need not be certain.
+            RefusalKind::Unavailable,
+        );
+        (Self { lane, pending: Arc::new(pending) }, outgoing)
     }
 
     /// Queues a device's `Request`, or tells the device why not. Never waits.
@@ -42,7 +56,9 @@ impl Requests {
     /// A number that is pending already is the same request, sent again by an impatient device: it gets the one response.
     pub(crate) fn try_forward(&self, connection: &Arc<Connection>, number: u64, request: Bytes) {
         match self.admit(connection, number, request.len()) {
-            Ok(Some(permit)) => permit.send((Arc::clone(connection), request)),
+            Ok(Some(permit)) => {
+                permit.send(QueuedRequest { connection: Arc::clone(connection), number, request });
+            }
             Ok(None) => {}
             Err((kind, reason)) => {
                 connection.outbox.try_push(refusal::of_request(number, kind, reason, RETRY_MS));
@@ -92,17 +108,21 @@ pub(crate) struct RequestEncoder {
     pub(super) server: ServerId,
     pub(super) subject: Subject,
     pub(super) own: Subject,
+    pub(super) pending: Arc<PendingRequests>,
+    pub(super) backends: Arc<BackendWatch>,
 }
 
 impl Encoder for RequestEncoder {
-    type Message = (Arc<Connection>, Bytes);
+    type Message = QueuedRequest;
     const LANE: &'static str = "request";
     /// Most are of some hundred bytes, but a device may fill a frame.
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 1;
 
-    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
-        let (connection, request) = messages.next()?;
+    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
+        let QueuedRequest { connection, number, request } = messages.next()?;
+        let hand_over = self.backends.hand_over();
+        self.pending.note_publication(hand_over.publication, std::iter::once((connection.id, number)));
         let request = pb::UpstreamRequest {
             server: self.server.to_string(),
             connection: connection.id.0,
@@ -110,11 +130,12 @@ impl Encoder for RequestEncoder {
             device: Some((&connection.device).into()),
             request,
         };
-        Some(Publication {
+        let publication = Publication {
             subject: self.subject.clone(),
             return_to: Some(self.own.clone()),
             payload: request.encode_to_vec().into(),
-        })
+        };
+        Some(Encoded { publication, hand_over: Some(hand_over) })
     }
 }
 

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::{
     byte_queue::Capacity,
-    lane::{Encoder, Lane, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, Outgoing, lane},
 };
 use crate::{logging::throttle::LogThrottle, registry::connection::Connection};
 
@@ -69,7 +69,7 @@ impl Encoder for SignalEncoder {
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 4 * 1024 * 1024 };
     const MAX_BATCH: usize = 512;
 
-    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
+    fn encode(&self, messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
         let encode = |QueuedSignal { connection, signal, in_room }| pb::UpstreamSignal {
             user: connection.user.to_string(),
             device: Some((&connection.device).into()),
@@ -77,7 +77,7 @@ impl Encoder for SignalEncoder {
             in_room,
         };
         let payload = pb::UpstreamSignals { signals: messages.map(encode).collect() }.encode_to_vec().into();
-        Some(Publication { subject: self.subject.clone(), return_to: None, payload })
+        Some(Publication { subject: self.subject.clone(), return_to: None, payload }.into())
     }
 }
 

@@ -27,7 +27,7 @@ use prost::Message as _;
 use super::{
     backend_watch::BackendWatch,
     byte_queue::Capacity,
-    lane::{Encoder, Lane, Outgoing, lane},
+    lane::{Encoded, Encoder, Lane, Outgoing, lane},
 };
 use crate::registry::connection::{ByConnection, Connection};
 
@@ -207,7 +207,7 @@ impl Encoder for SyncEncoder {
     const CAPACITY: Capacity = Capacity { items: 8192, bytes: 8 * 1024 * 1024 };
     const MAX_BATCH: usize = 1;
 
-    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Publication> {
+    fn encode(&self, mut messages: impl Iterator<Item = Self::Message>) -> Option<Encoded> {
         let QueuedSync { connection, number, body } = messages.next()?;
         self.backends.probe_soon();
         let (sync, rest) = match body {
@@ -224,7 +224,7 @@ impl Encoder for SyncEncoder {
             rest,
         };
         let payload = request.encode_to_vec().into();
-        Some(Publication { subject: self.subject.clone(), return_to: None, payload })
+        Some(Publication { subject: self.subject.clone(), return_to: None, payload }.into())
     }
 }
 

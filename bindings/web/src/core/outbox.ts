@@ -302,7 +302,8 @@ export class Outbox {
 
 /** After these refusals nothing came of the try, for certain. */
 function isCertain({ kind }: Refusal): boolean {
-  return kind === RefusalKind.Rule || kind === RefusalKind.Invalid || kind === RefusalKind.TooMany;
+  const certain: number[] = [RefusalKind.Rule, RefusalKind.Invalid, RefusalKind.TooMany, RefusalKind.NoBackend];
+  return certain.includes(kind);
 }
 
 /** Returns a refusal as the application sees it. */

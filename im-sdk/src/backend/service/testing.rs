@@ -109,6 +109,7 @@ impl From<pb::Refused> for Refused {
             pb::RefusalKind::Invalid => "invalid",
             pb::RefusalKind::TooMany => "too_many",
             pb::RefusalKind::Internal => "internal",
+            pb::RefusalKind::NoBackend => "no_backend",
         };
         Self { kind, reason: refused.reason, code: refused.code }
     }

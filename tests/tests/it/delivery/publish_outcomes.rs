@@ -8,7 +8,7 @@ use std::{
 use im_sdk::{
     Content,
     backend::{Acceptance, Conversation, Handler, HistoryRange, Im, Incoming, Message, Refusal, user},
-    client::{Client, PublishError, RefusalKind, RequestError},
+    client::{Client, PublishError, RefusalKind, RequestError, SendState},
     id::{Device, UserId},
 };
 use im_tests::{
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 everywhere!(
     what_may_still_be_accepted_is_not_sent_anew,
+    what_no_backend_takes_may_be_sent_anew_and_waits_in_order,
     a_handler_that_fails_leaves_it_open,
     a_handler_that_makes_nonsense_is_a_refusal,
     a_question_goes_behind_the_wish_for_a_connection,
@@ -92,6 +93,36 @@ async fn what_may_still_be_accepted_is_not_sent_anew(setup: Setup, via: Via) {
     assert_eq!((&from, &device), (&begun[0].0, &begun[0].1));
     assert!(number > begun[0].2, "the same words, and another publish");
     assert_eq!(inbox(&im, "bob").await.len(), 2);
+}
+
+async fn what_no_backend_takes_may_be_sent_anew_and_waits_in_order(setup: Setup, via: Via) {
+    let accept = |incoming: Incoming| async move { Ok(incoming.accept()) };
+    let stack = Stack::start(setup, 1).await;
+    let mut alice = impatient(&stack, "alice", via);
+    alice.connected().await;
+    let never_served = alice.publish("bob", "lost").await.unwrap_err();
+    assert!(never_served.is_retryable(), "{never_served:?}");
+
+    let im = stack.backend().await;
+    let service = im.serve(accept).await.unwrap();
+    alice.publish("bob", "one").await.unwrap();
+    service.shutdown().await;
+    // A moment after one that was taken.
+    let served_before = alice.publish("bob", "lost").await.unwrap_err();
+    assert!(served_before.is_retryable(), "{served_before:?}");
+
+    let kept = ["two", "three", "four"];
+    for text in kept {
+        alice.client().send(id("bob"), Content::text(text)).await.unwrap();
+    }
+    wait_until("the first one has been tried", PATIENCE, async || {
+        alice.client().unsettled_sends().await.iter().any(|send| send.state == SendState::Sent)
+    })
+    .await;
+    assert_eq!(alice.client().unsettled_sends().await.len(), kept.len(), "none has failed");
+    let _service = im.serve(accept).await.unwrap();
+    wait_until("all have come", PATIENCE, async || inbox(&im, "bob").await.len() == 1 + kept.len()).await;
+    assert_eq!(inbox(&im, "bob").await, ["one", "two", "three", "four"]);
 }
 
 async fn a_handler_that_fails_leaves_it_open(setup: Setup, via: Via) {

@@ -16,7 +16,8 @@ struct No {
 impl No {
     /// Decides by PROTOCOL.md, not by the code.
     fn is_certain(self) -> bool {
-        let certain = [pb::RefusalKind::Rule, pb::RefusalKind::Invalid, pb::RefusalKind::TooMany];
+        use pb::RefusalKind::{Invalid, NoBackend, Rule, TooMany};
+        let certain = [Rule, Invalid, TooMany, NoBackend];
         certain.iter().any(|kind| *kind as i32 == self.kind)
     }
 
@@ -46,7 +47,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     // 0 and 99 are kinds that this version does not know.
-    let kind = prop_oneof![0..6_i32, Just(99)];
+    let kind = prop_oneof![0..7_i32, Just(99)];
     let no = (kind, prop_oneof![Just(0), 1..3000_u32, Just(60_000)])
         .prop_map(|(kind, retry_after_ms)| No { kind, retry_after_ms });
     prop_oneof![
@@ -246,6 +247,9 @@ fn an_answer_that_came_too_late_leaves_it_open() {
 fn what_came_to_nothing_may_be_sent_anew() {
     let busy = outcome(&[TOO_MANY, TOO_MANY, No { retry_after_ms: 60_000, ..TOO_MANY }]);
     assert!(busy.is_retryable() && busy.code() == "refused", "{busy:?}");
+    let nobody = No { kind: pb::RefusalKind::NoBackend as i32, retry_after_ms: 1000 };
+    let without_backend = outcome(&[nobody, nobody]);
+    assert!(without_backend.is_retryable(), "{without_backend:?}");
     // Time was up while it waited for its next try.
     let refused_again_and_again = outcome(&[No { retry_after_ms: 14_000, ..TOO_MANY }; 9]);
     assert!(refused_again_and_again.is_retryable(), "{refused_again_and_again:?}");
