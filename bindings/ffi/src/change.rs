@@ -2,29 +2,42 @@
 
 use std::sync::Arc;
 
-use crate::{ChangeKind, Client, Content, MessageRef, PublishError, Published, SendError, SendHandle};
+use crate::{
+    ChangeKind, Client, Content, MessageRef, PublishError, Published, SendError, SendHandle, client::limited,
+};
 
 /// Each is sent like a message; once the back end has taken it, it comes to all devices, this one too.
 #[uniffi::export]
 impl Client {
-    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it.
+    /// Changes a message: recalls it, edits it, deletes it for this user, reacts to it or pins it. With `within_ms` the client gives up
+    /// after that time.
     ///
     /// # Errors
     /// [`SendError`]: it was not taken, and nothing will be sent. So do those below.
-    pub async fn change(&self, message: MessageRef, kind: ChangeKind) -> Result<Arc<SendHandle>, SendError> {
-        Ok(SendHandle::new(self.inner.change(&message.parse()?, kind.parse()?).await?))
+    #[uniffi::method(default(within_ms = None))]
+    pub async fn change(
+        &self,
+        message: MessageRef,
+        kind: ChangeKind,
+        within_ms: Option<u64>,
+    ) -> Result<Arc<SendHandle>, SendError> {
+        let request = self.inner.change(&message.parse()?, kind.parse()?);
+        Ok(SendHandle::new(limited(request, within_ms).await?))
     }
 
-    /// Changes a message and waits until the back end has taken it.
+    /// Changes a message and waits until the back end has taken it, as `send_and_wait` does.
     ///
     /// # Errors
     /// [`PublishError`], which says whether anything was sent.
+    #[uniffi::method(default(within_ms = None))]
     pub async fn change_and_wait(
         &self,
         message: MessageRef,
         kind: ChangeKind,
+        within_ms: Option<u64>,
     ) -> Result<Published, PublishError> {
-        Ok(self.inner.change(&message.parse()?, kind.parse()?).outcome().await?.into())
+        let request = self.inner.change(&message.parse()?, kind.parse()?);
+        Ok(limited(request, within_ms).outcome().await?.into())
     }
 
     /// Takes the message back: nobody is to see it any more.
@@ -32,7 +45,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn recall(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Recall).await
+        self.change(message, ChangeKind::Recall, None).await
     }
 
     /// Replaces the message's content.
@@ -40,7 +53,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn edit(&self, message: MessageRef, content: Content) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Edit { content: Box::new(content) }).await
+        self.change(message, ChangeKind::Edit { content: Box::new(content) }, None).await
     }
 
     /// Removes the message from all devices of this user. Others see it as before.
@@ -48,7 +61,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn delete_for_me(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::DeleteForMe).await
+        self.change(message, ChangeKind::DeleteForMe, None).await
     }
 
     /// Adds this user's reaction.
@@ -56,7 +69,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn react(&self, message: MessageRef, emoji: String) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Reaction { emoji, removed: false }).await
+        self.change(message, ChangeKind::Reaction { emoji, removed: false }, None).await
     }
 
     /// Takes this user's reaction back.
@@ -64,7 +77,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn unreact(&self, message: MessageRef, emoji: String) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Reaction { emoji, removed: true }).await
+        self.change(message, ChangeKind::Reaction { emoji, removed: true }, None).await
     }
 
     /// Pins the message, for everybody in the conversation.
@@ -72,7 +85,7 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn pin(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Pin { removed: false }).await
+        self.change(message, ChangeKind::Pin { removed: false }, None).await
     }
 
     /// Unpins it.
@@ -80,6 +93,6 @@ impl Client {
     /// # Errors
     /// As `change`.
     pub async fn unpin(&self, message: MessageRef) -> Result<Arc<SendHandle>, SendError> {
-        self.change(message, ChangeKind::Pin { removed: true }).await
+        self.change(message, ChangeKind::Pin { removed: true }, None).await
     }
 }

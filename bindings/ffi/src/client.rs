@@ -173,6 +173,29 @@ impl Client {
         Ok(self.inner.history(conversation.parse()?, query.parse()?, limit).await?.into())
     }
 
+    /// Reads a page of entries as they are in the log: messages, and changes at the places where they were made. `history` has put them
+    /// together.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn raw_history(
+        &self,
+        conversation: Conversation,
+        query: HistoryQuery,
+        limit: u32,
+    ) -> Result<HistoryPage, RequestError> {
+        Ok(self.inner.raw_history(conversation.parse()?, query.parse()?, limit).await?.into())
+    }
+
+    /// Reads the messages that a reset left out: the last ones up to its position. The page's `next` leads further back, for `history`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn fill(&self, reset: Position, limit: u32) -> Result<HistoryPage, RequestError> {
+        let invalid = || RequestError::InvalidId { reason: "the position names no log".to_owned() };
+        Ok(self.inner.fill(&reset.parse().ok_or_else(invalid)?, limit).await?.into())
+    }
+
     /// Searches for messages in all that the user may see and that the back ends keep for good, or in one conversation of it.
     ///
     /// # Errors
@@ -181,13 +204,36 @@ impl Client {
         Ok(self.inner.search(search.parse()?, limit).await?.into())
     }
 
+    /// Tells the client that the device has another network, or has one again: a connection is probed, an attempt begins anew. Returns
+    /// at once.
+    pub fn network_changed(&self) {
+        self.inner.network_changed();
+    }
+
+    /// Tells the client that its application goes into the background. Within that time it sends what waits, if it is connected, saves
+    /// everything, ends the connection and closes the store's file. Returns true if all of that is done, and false if the time was too
+    /// short, or the application came back first.
+    pub async fn entered_background(&self, within_ms: u64) -> bool {
+        self.inner.entered_background(Duration::from_millis(within_ms)).await
+    }
+
+    /// Tells the client that its application is in the foreground again: it connects if it was connected before. Returns at once.
+    pub fn entered_foreground(&self) {
+        self.inner.entered_foreground();
+    }
+
+    /// Tells the client that the device is short of memory. Nothing is forgotten. Returns at once.
+    pub fn memory_pressure(&self) {
+        self.inner.memory_pressure();
+    }
+
     /// Ends the client for good and waits until that is done, for some seconds at most.
     pub async fn shutdown(&self) {
         self.inner.shutdown().await;
     }
 }
 
-fn limited(request: sdk::SendRequest, within_ms: Option<u64>) -> sdk::SendRequest {
+pub(crate) fn limited(request: sdk::SendRequest, within_ms: Option<u64>) -> sdk::SendRequest {
     match within_ms {
         Some(limit) => request.within(Duration::from_millis(limit)),
         None => request,

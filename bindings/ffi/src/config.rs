@@ -9,11 +9,11 @@ use im_sdk::{
 
 use crate::{
     OpenError,
-    token::{Foreign, TokenProvider},
+    token::{EndpointProvider, Foreign, TokenProvider},
 };
 
 /// Configuration of a client.
-#[derive(Clone, Debug, uniffi::Record)]
+#[derive(Clone, uniffi::Record)]
 pub struct ClientConfig {
     /// The endpoints of the servers, best first: `quic://host:port`, `wss://host[:port][/path]`, `ws://host[:port][/path]`.
     pub endpoints: Vec<String>,
@@ -45,6 +45,13 @@ pub struct ClientConfig {
     /// Name and version of the software, for the operator's eyes.
     #[uniffi(default = None)]
     pub client_name: Option<String>,
+    /// The user has just logged in on this device: it takes the place of other devices, as the login policy says. A device with a store
+    /// that knows a user goes on with its login otherwise.
+    #[uniffi(default = false)]
+    pub new_login: bool,
+    /// Tells new endpoints when none of the known ones could be reached.
+    #[uniffi(default = None)]
+    pub endpoint_provider: Option<Arc<dyn EndpointProvider>>,
 }
 
 impl ClientConfig {
@@ -52,7 +59,11 @@ impl ClientConfig {
         let device_id = DeviceId::parse(&self.device_id).map_err(OpenError::invalid)?;
         let device = Device::new(self.terminal.into(), device_id);
         let endpoints = parse_endpoints(&self.endpoints)?;
-        let mut config = sdk::ClientConfig::new(endpoints, device, Arc::new(Foreign(tokens)));
+        let mut config = sdk::ClientConfig::new(
+            endpoints,
+            device,
+            Arc::new(Foreign { tokens, endpoints: self.endpoint_provider }),
+        );
         if let Some(trust) = self.trust {
             config.trust = trust.parse()?;
         }
@@ -64,6 +75,7 @@ impl ClientConfig {
         set(&mut config.cursor_check, self.cursor_check_ms.map(Duration::from_millis));
         set(&mut config.connect_timeout, self.connect_timeout_ms.map(Duration::from_millis));
         set(&mut config.client_name, self.client_name);
+        config.new_login = self.new_login;
         Ok(config)
     }
 }

@@ -4,7 +4,7 @@ use im_sdk::client as sdk;
 
 use crate::{
     ConversationState, Position, ReadReceipt, ReceivedMessage, ReceivedSignal, RefusalKind, ResetReason,
-    RoomLeftCause, Transport, UserPresence,
+    RoomLeftCause, SendFailure, Transport, UserPresence,
 };
 
 /// An event. Events come in the order in which they happened.
@@ -172,18 +172,8 @@ impl From<sdk::Event> for Event {
 }
 
 fn failed(local_id: sdk::LocalId, error: &sdk::PublishError, retryable: bool) -> Event {
-    let (kind, rule_code) = match error {
-        sdk::PublishError::Refused { kind, code, .. } => (Some((*kind).into()), *code),
-        _ => (None, 0),
-    };
-    Event::PublishFailed {
-        local_id: local_id.as_u64(),
-        code: error.code().to_owned(),
-        reason: error.to_string(),
-        kind,
-        rule_code,
-        retryable,
-    }
+    let SendFailure { code, reason, kind, rule_code, .. } = error.into();
+    Event::PublishFailed { local_id: local_id.as_u64(), code, reason, kind, rule_code, retryable }
 }
 
 impl From<sdk::State> for State {

@@ -34,6 +34,16 @@ impl Conversation {
     }
 }
 
+impl From<im_sdk::Conversation> for Conversation {
+    fn from(conversation: im_sdk::Conversation) -> Self {
+        match conversation {
+            im_sdk::Conversation::User(user) => Self::User { user: user.to_string() },
+            im_sdk::Conversation::Channel(channel) => Self::Channel { channel: channel.to_string() },
+            im_sdk::Conversation::Inbox => Self::Inbox,
+        }
+    }
+}
+
 /// A part of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum HistoryRange {
@@ -210,6 +220,13 @@ pub struct SearchPlace {
     pub message_id: u64,
 }
 
+impl From<im_sdk::SearchPlace> for SearchPlace {
+    fn from(place: im_sdk::SearchPlace) -> Self {
+        let channel = place.channel.map(|channel| channel.to_string());
+        Self { channel, message_id: place.message_id.as_u64() }
+    }
+}
+
 /// Messages that were found.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct FoundPage {
@@ -222,11 +239,7 @@ pub struct FoundPage {
 impl From<sdk::FoundPage> for FoundPage {
     fn from(page: sdk::FoundPage) -> Self {
         let messages = page.messages.into_iter().map(ReceivedMessage::from).collect();
-        let next = page.next.map(|place| SearchPlace {
-            channel: place.channel.map(|channel| channel.to_string()),
-            message_id: place.message_id.as_u64(),
-        });
-        Self { messages, next }
+        Self { messages, next: page.next.map(SearchPlace::from) }
     }
 }
 

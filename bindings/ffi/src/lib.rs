@@ -1,4 +1,4 @@
-//! The client half of the SDK for Kotlin, Swift and Python.
+//! The client half of the SDK for Kotlin, Swift and Python, and with the feature `backend` the back-end half for Python.
 //!
 //! This crate translates and decides nothing: the meaning of each name is documented at its namesake in `im_sdk::client`. The types are
 //! mirrored here and not derived there: derived ones would be in a second module of each language, and could not show as `Unknown` the
@@ -13,8 +13,12 @@
 //!
 //! and put the library beside it. `bindings/README.md` shows how it is used, and what there is not yet.
 
+#[cfg(feature = "backend")]
+mod backend;
 mod change;
 mod client;
+#[cfg(feature = "python")]
+mod compact;
 mod config;
 mod content;
 mod conversation;
@@ -22,6 +26,7 @@ mod error;
 mod event;
 mod history;
 mod list;
+mod log;
 mod message;
 mod room;
 mod runtime;
@@ -29,6 +34,17 @@ mod send;
 mod timeline;
 mod token;
 
+#[cfg(feature = "backend")]
+pub use self::backend::{
+    AckOutcome, AckReport, Backend, BackendConfig, BackendConversation, BackendConversationPage,
+    BackendError, BackendHealth, BroadcastReceipt, Call, CallReply, ChannelReceipt, Decision, Delivery,
+    DeviceAckState, DeviceState, Durability, EmbeddedServer, EmbeddedServerConfig, FoundLoggedPage,
+    InboxPlace, IncomingCall, LogPlace, LoggedMessage, LoggedPage, OnlineDevice, OutgoingMessage, Priority,
+    ReachKind, Receipt, RequestKind, SendFailed, SentMany, ServerAddresses, Service, ServiceCalls, Target,
+    TokenMinter, UnreadTotal, UserDevice, connect_backend, random_secret, start_embedded_server,
+};
+#[cfg(feature = "python")]
+pub use self::compact::CompactEvents;
 pub use self::{
     client::{Client, Published},
     config::{ClientConfig, Terminal, Trust},
@@ -47,15 +63,16 @@ pub use self::{
         SearchPlace,
     },
     list::{ConversationList, Unread},
+    log::{LogLevel, LogRecord, LogSink, set_log_sink},
     message::{
         MessageRef, Position, ReceivedMessage, ResetReason, Transport, forward_message, message_ref,
         message_unix_ms, quote_message,
     },
     room::{CallStep, JoinedRoom, ReceivedSignal, RoomLeftCause, Signal, TerminalPresence, UserPresence},
     runtime::shutdown,
-    send::{SendHandle, SendState, UnsettledSend},
+    send::{SendFailure, SendHandle, SendState, UnsettledSend},
     timeline::{Reaction, ShownMessage, Timeline},
-    token::{TokenProvider, TokenRequest},
+    token::{EndpointProvider, TokenProvider, TokenRequest},
 };
 
 uniffi::setup_scaffolding!();

@@ -96,6 +96,15 @@ impl ConversationList {
     }
 }
 
+#[uniffi::export]
+impl ConversationList {
+    /// Unread messages as at a time, in milliseconds since the Unix epoch: some conversations are muted until then only.
+    pub fn unread_at(&self, now_ms: u64) -> Unread {
+        let sdk::Unread { count, more } = self.lock().shown.unread_at(now_ms);
+        Unread { count, more }
+    }
+}
+
 impl ConversationList {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

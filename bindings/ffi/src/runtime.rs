@@ -29,6 +29,7 @@ pub(crate) fn handle() -> Result<Handle, OpenError> {
 #[uniffi::export]
 pub fn shutdown() {
     let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).take();
+    crate::log::clear();
     if let Some(runtime) = runtime {
         // A token provider that hangs must not hang the process.
         runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

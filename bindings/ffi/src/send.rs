@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_sdk::client as sdk;
 
-use crate::{Content, PublishError, Published, Recipient, SendError};
+use crate::{Content, PublishError, Published, Recipient, RefusalKind, SendError};
 
 /// A message that the client has taken, and its outcome. Dropping it does not cancel the send.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Object)]
@@ -59,6 +59,34 @@ pub struct UnsettledSend {
     pub content: Content,
     /// How far it got.
     pub state: SendState,
+    /// Why it has failed, if it has.
+    pub failure: Option<SendFailure>,
+}
+
+/// Why a send has failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct SendFailure {
+    /// The stable name of the error, such as `refused`.
+    pub code: String,
+    /// Why, in words.
+    pub reason: String,
+    /// The kind of the refusal, if it was refused.
+    pub kind: Option<RefusalKind>,
+    /// For a `Rule`: the application's own code, 0 or more, or a negative one of the SDK. Else 0.
+    pub rule_code: i32,
+    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    pub retryable: bool,
+}
+
+impl From<&sdk::PublishError> for SendFailure {
+    fn from(error: &sdk::PublishError) -> Self {
+        let (kind, rule_code) = match error {
+            sdk::PublishError::Refused { kind, code, .. } => (Some((*kind).into()), *code),
+            _ => (None, 0),
+        };
+        let (code, reason) = (error.code().to_owned(), error.to_string());
+        Self { code, reason, kind, rule_code, retryable: error.is_retryable() }
+    }
 }
 
 /// How far a send got.
@@ -75,6 +103,7 @@ pub enum SendState {
 impl From<sdk::UnsettledSend> for UnsettledSend {
     fn from(send: sdk::UnsettledSend) -> Self {
         Self {
+            failure: send.error.as_ref().map(SendFailure::from),
             handle: SendHandle::new(send.handle),
             to: send.to.into(),
             content: send.content.into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_sdk::client as sdk;
 
-use crate::TokenError;
+use crate::{TokenError, config::parse_endpoints};
 
 /// Why the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
@@ -36,12 +36,32 @@ pub trait TokenProvider: Send + Sync {
     fn token(&self, why: TokenRequest) -> Result<String, TokenError>;
 }
 
-/// A provider of the application as the SDK sees it.
-pub(crate) struct Foreign(pub(crate) Arc<dyn TokenProvider>);
+/// Gives the client the endpoints of the servers that there are now.
+#[uniffi::export(rust, foreign)]
+pub trait EndpointProvider: Send + Sync {
+    /// Endpoints, best first; none: the client goes on with those that it knows, as it does where they make no sense.
+    ///
+    /// It is called like `TokenProvider::token`, before the next token, when none of the known endpoints could be reached.
+    ///
+    /// # Errors
+    /// [`TokenError`], whichever: the client goes on with those that it knows.
+    fn endpoints(&self) -> Result<Vec<String>, TokenError>;
+}
+
+/// The providers of the application as the SDK sees them.
+pub(crate) struct Foreign {
+    pub(crate) tokens: Arc<dyn TokenProvider>,
+    pub(crate) endpoints: Option<Arc<dyn EndpointProvider>>,
+}
 
 impl sdk::TokenProvider for Foreign {
     fn token(&self, why: sdk::TokenRequest) -> Result<String, sdk::TokenError> {
-        Ok(self.0.token(why.into())?)
+        Ok(self.tokens.token(why.into())?)
+    }
+
+    fn endpoints(&self) -> Vec<im_sdk::Endpoint> {
+        let Some(provider) = &self.endpoints else { return Vec::new() };
+        provider.endpoints().ok().and_then(|endpoints| parse_endpoints(&endpoints).ok()).unwrap_or_default()
     }
 }
 

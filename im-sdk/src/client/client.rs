@@ -40,12 +40,12 @@ pub struct Published {
 /// [`RequestError::TimedOut`].
 #[derive(Clone, Debug)]
 pub struct Client {
-    desired: watch::Sender<DesiredState>,
+    pub(super) desired: watch::Sender<DesiredState>,
     pub(super) commands: mpsc::Sender<Command>,
     acks: Arc<AckQueue>,
     /// Locked only while somebody waits for events; a second waiter waits for the first.
     pub(super) events: Arc<Mutex<mpsc::Receiver<Event>>>,
-    status: watch::Receiver<Status>,
+    pub(super) status: watch::Receiver<Status>,
 }
 
 impl Client {
@@ -105,6 +105,8 @@ impl Client {
         self.desired.send_modify(|desired| {
             desired.online = true;
             desired.connects += 1;
+            // In the background, too.
+            desired.background_until = None;
         });
     }
 

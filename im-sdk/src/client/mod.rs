@@ -54,6 +54,7 @@ mod driver;
 mod error;
 mod event;
 mod history;
+mod lifecycle;
 mod log;
 mod room;
 mod send;
@@ -61,7 +62,7 @@ mod token;
 mod transport;
 mod trust;
 
-pub use self::core::MAX_ROOMS;
+pub use self::core::{MAX_ROOMS, PROBE_TIMEOUT};
 #[cfg(feature = "sqlite")]
 pub use self::device_store::SqliteStore;
 pub use self::{

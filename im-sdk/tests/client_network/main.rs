@@ -5,6 +5,7 @@
 mod connecting;
 mod failing;
 mod handles;
+mod lifecycle;
 mod logs;
 mod messages;
 mod server;

@@ -30,7 +30,7 @@ impl From<im_sdk::Recipient> for Recipient {
 }
 
 impl ConversationChange {
-    pub(super) fn parse(self) -> im_sdk::ConversationChange {
+    pub(crate) fn parse(self) -> im_sdk::ConversationChange {
         let mut change = im_sdk::ConversationChange::new();
         if let Some(mark) = self.read {
             change = change.read(im_sdk::ReadMark::new(mark.seq, mark.id.and_then(MessageId::from_u64)));
@@ -84,17 +84,19 @@ impl From<im_sdk::ConversationState> for ConversationState {
     }
 }
 
+impl From<im_sdk::timeline::Recalled> for Recalled {
+    fn from(recalled: im_sdk::timeline::Recalled) -> Self {
+        Self { change: recalled.change.as_u64(), by_user: recalled.by.map(|user| user.to_string()) }
+    }
+}
+
 impl From<sdk::ListedConversation> for ListedConversation {
     fn from(listed: sdk::ListedConversation) -> Self {
-        let recalled = |recalled: im_sdk::timeline::Recalled| Recalled {
-            change: recalled.change.as_u64(),
-            by_user: recalled.by.map(|user| user.to_string()),
-        };
         Self {
             state: listed.state.into(),
             last: listed.last.map(ReceivedMessage::from),
             last_edit: listed.last_edit.map(MessageId::as_u64),
-            last_recalled: listed.last_recalled.map(recalled),
+            last_recalled: listed.last_recalled.map(Recalled::from),
             end: listed.end,
             unread: listed.unread,
             unread_more: listed.unread_more,

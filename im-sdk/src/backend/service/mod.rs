@@ -151,12 +151,13 @@ impl Acceptance {
 pub struct Refusal {
     reason: String,
     code: i32,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal for a reason that people can read.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), code: 0 }
+        Self { reason: reason.into(), code: 0, retry_after: None }
     }
 
     /// The application's own code, for programs to read: 0 or more. 0 is that of a refusal without a code. Negative ones are the
@@ -167,6 +168,24 @@ impl Refusal {
         }
         self.code = code.max(0);
         self
+    }
+
+    /// Makes it a refusal for now: the same may be asked again after that time, because a database does not answer for example. Devices
+    /// do so by themselves, with what their outbox holds. Such a refusal has no code.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use im_sdk::backend::Refusal;
+    ///
+    /// let refusal = Refusal::new("the friends cannot be looked up").retry_after(Duration::from_secs(2));
+    /// ```
+    pub fn retry_after(self, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..self }
+    }
+
+    /// Whether it is one [for now](Refusal::retry_after).
+    pub fn is_temporary(&self) -> bool {
+        self.retry_after.is_some()
     }
 
     /// The reason, for people.
@@ -230,7 +249,7 @@ pub trait Handler: Send + Sync + 'static {
     fn join_room(&self, join: RoomJoin) -> impl Future<Output = Result<RoomWelcome, Refusal>> + Send {
         let reason = format!("this back end has no room {}", join.channel);
         // Not through `with_code`: it is the SDK that says so.
-        std::future::ready(Err(Refusal { reason, code: NO_SUCH_ROOM }))
+        std::future::ready(Err(Refusal { reason, code: NO_SUCH_ROOM, retry_after: None }))
     }
 
     /// Decides whether a user's device may reach another user: with a message, before [`Handler::publish`] is asked; with a

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use prost::Message as _;
 
 use super::{
-    Acceptance, Handler, Incoming, LoggedPublish,
+    Acceptance, Handler, Incoming, LoggedPublish, Refusal,
     budget::Resource,
     call::{Deadline, HandlerFailed},
     change::{ChangeRights, IncomingChange},
@@ -243,7 +243,10 @@ impl<H: Handler> Publishes<H> {
         let limit = self.im.inner.config.handler_timeout;
         let call = Deadline::new(limit, "publish", &from).to(&to).number(number);
         let decision = call.run(|| self.handler.publish(incoming)).await.map_err(HandlerFailed::refused)?;
-        self.im.inner.contacts.note_decision(&from, &to, decision.is_err());
+        // One for now says nothing about the two.
+        if !decision.as_ref().is_err_and(Refusal::is_temporary) {
+            self.im.inner.contacts.note_decision(&from, &to, decision.is_err());
+        }
         decision.map_err(rule)
     }
 

@@ -131,7 +131,14 @@ pub(super) fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
 
 /// The handler's refusal.
 pub(super) fn rule(refusal: Refusal) -> pb::Refused {
-    pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) }
+    match refusal.retry_after {
+        // 0 would mean never.
+        Some(delay) => {
+            let retry_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX).max(1);
+            refused(RefusalKind::Unavailable, refusal.reason, retry_ms)
+        }
+        None => pb::Refused { code: refusal.code, ..refused(RefusalKind::Rule, refusal.reason, 0) },
+    }
 }
 
 /// A refusal that the SDK decides, under a code of [`refusal_code`](crate::refusal_code).
@@ -145,6 +152,8 @@ pub(super) fn refused(kind: RefusalKind, reason: String, retry_after_ms: u32) ->
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{id::MessageId, refusal_code};
 
@@ -192,6 +201,15 @@ mod tests {
         let of_a_handler = |code| rule(Refusal::new("no").with_code(code));
         assert_eq!([7, 0, -1, i32::MIN].map(|code| of_a_handler(code).code), [7, 0, 0, 0]);
         assert!(own_rule(refusal_code::NOT_A_MEMBER, "no".to_owned()).code < 0);
+    }
+
+    #[test]
+    fn a_refusal_for_now_says_when_to_ask_again() {
+        let ms = |delay| rule(Refusal::new("no").with_code(7).retry_after(delay)).retry_after_ms;
+        let refused = rule(Refusal::new("later").retry_after(Duration::from_secs(2)));
+        assert_eq!((refused.kind(), refused.code, &*refused.reason), (RefusalKind::Unavailable, 0, "later"));
+        assert_eq!(refused.retry_after_ms, 2000);
+        assert_eq!([ms(Duration::ZERO), ms(Duration::MAX)], [1, u32::MAX]);
     }
 
     #[test]

@@ -15,12 +15,23 @@ pub(super) struct Heartbeat {
     echo: u64,
     /// Whether the driver reads.
     reading: bool,
+    /// Dead at this time, unless something comes first.
+    probed_until: Option<Instant>,
 }
 
 impl Heartbeat {
     pub(super) fn new(interval: Duration, now: Instant, reading: bool) -> Self {
         let interval = interval.max(SHORTEST_INTERVAL);
-        Self { interval, last_sent: now, last_received: now, last_ping: now, due: false, echo: 0, reading }
+        Self {
+            interval,
+            last_sent: now,
+            last_received: now,
+            last_ping: now,
+            due: false,
+            echo: 0,
+            reading,
+            probed_until: None,
+        }
     }
 
     pub(super) fn handle_sent(&mut self, now: Instant) {
@@ -29,12 +40,20 @@ impl Heartbeat {
 
     pub(super) fn handle_received(&mut self, now: Instant) {
         self.last_received = now;
+        self.probed_until = None;
+    }
+
+    /// Sends a ping at once, and gives the server this long to send something.
+    pub(super) fn probe(&mut self, now: Instant, within: Duration) {
+        self.due = true;
+        self.probed_until = Some(now + within);
     }
 
     /// While nothing is read, silence says nothing about the server.
     pub(super) fn handle_reading(&mut self, now: Instant, reading: bool) {
         self.reading = reading;
         self.last_received = now;
+        self.probed_until = None;
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -70,7 +89,8 @@ impl Heartbeat {
     }
 
     fn dead_at(&self) -> Option<Instant> {
-        self.reading.then(|| self.last_received + self.interval * 2)
+        let silent = self.last_received + self.interval * 2;
+        self.reading.then(|| self.probed_until.map_or(silent, |probed| probed.min(silent)))
     }
 }
 
@@ -114,5 +134,18 @@ mod tests {
         heartbeat.handle_timeout(start + SECOND * 9);
         assert_eq!(heartbeat.poll_ping(start + SECOND * 9), Some(1));
         assert!(heartbeat.poll_timeout() > Some(start + SECOND * 9));
+    }
+
+    #[test]
+    fn a_probe_that_is_not_answered_is_death() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(SECOND * 10, start, true);
+        heartbeat.probe(start + SECOND, SECOND * 3);
+        assert_eq!(heartbeat.poll_ping(start + SECOND), Some(1));
+        assert_eq!(heartbeat.poll_timeout(), Some(start + SECOND * 4));
+        assert!(!heartbeat.is_dead(start + SECOND * 3));
+        assert!(heartbeat.is_dead(start + SECOND * 4));
+        heartbeat.handle_received(start + SECOND * 3);
+        assert!(!heartbeat.is_dead(start + SECOND * 4));
     }
 }

@@ -17,6 +17,7 @@ mod conversations;
 mod endpoint_list;
 mod heartbeat;
 mod inbound;
+mod lifecycle;
 mod logs;
 mod origin;
 mod outbox;
@@ -37,11 +38,11 @@ use std::{
 use prost::Message as _;
 use rand::{RngExt as _, rngs::StdRng};
 
-pub use self::rooms::MAX_ROOMS;
 use self::{
     backoff::Backoff,
     conversations::{Conversations, Requester},
     endpoint_list::EndpointList,
+    lifecycle::Background,
     logs::Logs,
     outbox::{Outbox, Waiter},
     requests::Requests,
@@ -55,6 +56,7 @@ pub(super) use self::{
     requests::{Answer, Reply},
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
+pub use self::{lifecycle::PROBE_TIMEOUT, rooms::MAX_ROOMS};
 use crate::{
     Content, Recipient,
     client::{
@@ -138,6 +140,7 @@ pub(super) struct Core<T> {
     reading: bool,
     /// When to close at the latest, once the application has asked for it.
     closing: Option<Instant>,
+    background: Background,
     skipped: u64,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -184,6 +187,7 @@ impl<T> Core<T> {
             limits: Limits::default(),
             reading: true,
             closing: None,
+            background: Background::No,
             skipped: 0,
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -192,6 +196,7 @@ impl<T> Core<T> {
 
     /// The application wants a connection, now if the next attempt waits.
     pub(super) fn handle_connect(&mut self, now: Instant) {
+        self.background = Background::No;
         if matches!(self.phase, Phase::Disconnected | Phase::Stopped(_) | Phase::Waiting { .. }) {
             self.start(now);
         }
@@ -199,6 +204,10 @@ impl<T> Core<T> {
 
     /// The application wants no connection.
     pub(super) fn handle_disconnect(&mut self) {
+        // It does not come back with the foreground.
+        if self.background != Background::No {
+            self.background = Background::Away { online: false };
+        }
         match self.phase {
             Phase::Disconnected | Phase::Stopped(_) | Phase::Closed => return,
             Phase::Connected(_) => self.events.push_back(disconnected_by_application()),
@@ -215,6 +224,7 @@ impl<T> Core<T> {
     /// The application ends the client. Its sends may take up to `grace` on an existing connection.
     pub(super) fn handle_close(&mut self, now: Instant, grace: Duration) {
         let by = now + grace;
+        self.background = Background::No;
         self.closing = Some(self.closing.map_or(by, |earlier| earlier.min(by)));
         self.logs.flush_acks();
         self.conversations.flush(now);

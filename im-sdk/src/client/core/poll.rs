@@ -18,7 +18,7 @@ impl<T> Core<T> {
     /// The next frame to send. It counts as sent.
     pub(in crate::client) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let frame = self.next_frame(now);
-        if frame.is_none() && self.closing.is_some() {
+        if frame.is_none() && (self.closing.is_some() || self.leave_at().is_some()) {
             // The last acknowledgement is on its way.
             self.close_if_done(now);
         }
@@ -63,6 +63,7 @@ impl<T> Core<T> {
             self.rooms.poll_timeout(),
             self.logs.poll_timeout(),
             self.save_at(),
+            self.leave_at(),
         ];
         [phase, closing].into_iter().chain(parts).flatten().min()
     }

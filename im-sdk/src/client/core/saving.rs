@@ -96,7 +96,7 @@ impl<T> Core<T> {
         self.outbox.handle_not_saved(&batch.put, &batch.remove, &SendError::Store(error));
     }
 
-    fn has_unsaved(&self) -> bool {
+    pub(in crate::client) fn has_unsaved(&self) -> bool {
         self.outbox.has_unsaved()
             || self.logs.has_unsaved()
             || self.conversations.has_unsaved()

@@ -149,14 +149,18 @@ impl<T> Core<T> {
     }
 
     pub(super) fn close_if_done(&mut self, now: Instant) {
+        self.leave_if_done(now);
         let Some(by) = self.closing.filter(|_| !self.is_closed()) else { return };
         let connected = matches!(self.phase, Phase::Connected(_));
-        let unfinished =
-            !self.outbox.is_empty() || self.logs.has_unsent_acks() || self.conversations.has_marks();
-        if connected && unfinished && now < by {
+        if connected && self.has_unfinished() && now < by {
             return;
         }
         self.close_now();
+    }
+
+    /// Returns `true` if something waits for the connection, or for an answer over it, that outlives the connection.
+    pub(super) fn has_unfinished(&self) -> bool {
+        !self.outbox.is_empty() || self.logs.has_unsent_acks() || self.conversations.has_marks()
     }
 
     pub(super) fn close_now(&mut self) {

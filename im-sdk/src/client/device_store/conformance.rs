@@ -18,6 +18,25 @@ pub fn check(make: impl Fn() -> Reopen) {
     every_value_fits(&make());
     many_batches_add_up(&make());
     marks_are_replaced_by_conversation(&make());
+    a_released_store_goes_on(&make());
+}
+
+fn a_released_store_goes_on(reopen: &Reopen) {
+    let store = reopen();
+    store.release();
+    let batch =
+        |number| Batch { put: vec![publish(number, number)], next_number: number + 1, ..Batch::default() };
+    store.save(&batch(1)).unwrap();
+    store.release();
+    store.release();
+    store.shrink();
+    assert_eq!(load(&store).outbox, [publish(1, 1)]);
+    store.release();
+    store.save(&batch(2)).unwrap();
+    store.shrink();
+    assert_eq!(load(&store).outbox, [publish(1, 1), publish(2, 2)]);
+    drop(store);
+    assert_eq!(load(&reopen()).outbox, [publish(1, 1), publish(2, 2)]);
 }
 
 fn a_new_store_is_empty(reopen: &Reopen) {

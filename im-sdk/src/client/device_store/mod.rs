@@ -40,6 +40,14 @@ pub trait DeviceStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`]: nothing was saved. The client tries again later, with its state of then.
     fn save(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Closes its files until the next load or save, because the application is in the background: some systems end a process that is
+    /// suspended with a locked file. A store that finds, when it opens them again, that another client has changed them meanwhile,
+    /// fails. The default does nothing.
+    fn release(&self) {}
+
+    /// Gives back memory that it does not need, because the device is short of it. The default does nothing.
+    fn shrink(&self) {}
 }
 
 /// The contents of a store.

@@ -1,7 +1,7 @@
 //! A store in a file.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +18,16 @@ use super::{Batch, DeviceStore, SavedCursor, SavedMark, SavedMarks, SavedPublish
 /// The file is not encrypted, and holds the texts of messages that are not sent yet. Put it where only the application can read.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Mutex<Connection>,
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+/// The store's file.
+#[derive(Debug)]
+enum File {
+    Open(Connection),
+    /// Released, with these contents.
+    Released(Box<SavedState>),
 }
 
 impl SqliteStore {
@@ -29,48 +38,96 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::InUse`] when another client has it open: two would send everything twice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.execute_batch(SETTINGS)?;
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        migrate(&transaction)?;
-        transaction.commit()?;
-        Ok(Self { connection: Mutex::new(connection) })
+        // A process that changes its directory later still finds it.
+        let path = std::path::absolute(path).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let connection = open(&path)?;
+        Ok(Self { path, file: Mutex::new(File::Open(connection)) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Uses the connection, after opening the file again if it was released.
+    fn with<R>(&self, job: impl FnOnce(&mut Connection) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let mut file = self.lock();
+        match &mut *file {
+            File::Open(connection) => job(connection),
+            File::Released(left) => {
+                let mut connection = open(&self.path)?;
+                // Numbers that another client has used must not be used again.
+                if load(&mut connection)? != **left {
+                    return Err(StoreError::Failed(CHANGED.to_owned()));
+                }
+                let done = job(&mut connection);
+                *file = File::Open(connection);
+                done
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(SETTINGS)?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    migrate(&transaction)?;
+    transaction.commit()?;
+    Ok(connection)
 }
 
 impl DeviceStore for SqliteStore {
     fn load(&self) -> Result<SavedState, StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        let mut saved = transaction.query_row(SELECT_STATE, [], state)?;
-        saved.cursors =
-            collect(&transaction, "SELECT channel, seq, id FROM cursor ORDER BY channel", cursor)?;
-        saved.outbox = collect(&transaction, SELECT_OUTBOX, publish)?;
-        for (to, channel, mark) in collect(&transaction, SELECT_MARKS, mark)? {
-            match saved.marks.last_mut().filter(|last| (&last.to, &last.channel) == (&to, &channel)) {
-                Some(last) => last.marks.push(mark),
-                None => saved.marks.push(SavedMarks { to, channel, marks: vec![mark] }),
-            }
-        }
-        Ok(saved)
+        self.with(load)
     }
 
     fn save(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        save_state(&transaction, batch)?;
-        batch.cursors.iter().try_for_each(|cursor| save_cursor(&transaction, cursor))?;
-        batch.left.iter().try_for_each(|channel| forget_cursor(&transaction, channel))?;
-        batch.remove.iter().try_for_each(|id| remove(&transaction, *id))?;
-        batch.put.iter().try_for_each(|publish| put(&transaction, publish))?;
-        batch.marks.iter().try_for_each(|marks| save_marks(&transaction, marks))?;
-        Ok(transaction.commit()?)
+        self.with(|connection| save(connection, batch))
     }
+
+    fn release(&self) {
+        let mut file = self.lock();
+        let File::Open(connection) = &mut *file else { return };
+        match load(connection) {
+            Ok(left) => *file = File::Released(Box::new(left)),
+            // A file that cannot be read now could not be compared later.
+            Err(error) => tracing::warn!(%error, "the device's store keeps its file open in the background"),
+        }
+    }
+
+    fn shrink(&self) {
+        if let File::Open(connection) = &*self.lock()
+            && let Err(error) = connection.execute_batch("PRAGMA shrink_memory")
+        {
+            tracing::debug!(%error, "SQLite gives no memory back");
+        }
+    }
+}
+
+fn load(connection: &mut Connection) -> Result<SavedState, StoreError> {
+    let transaction = connection.transaction()?;
+    let mut saved = transaction.query_row(SELECT_STATE, [], state)?;
+    saved.cursors = collect(&transaction, "SELECT channel, seq, id FROM cursor ORDER BY channel", cursor)?;
+    saved.outbox = collect(&transaction, SELECT_OUTBOX, publish)?;
+    for (to, channel, mark) in collect(&transaction, SELECT_MARKS, mark)? {
+        match saved.marks.last_mut().filter(|last| (&last.to, &last.channel) == (&to, &channel)) {
+            Some(last) => last.marks.push(mark),
+            None => saved.marks.push(SavedMarks { to, channel, marks: vec![mark] }),
+        }
+    }
+    Ok(saved)
+}
+
+fn save(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
+    let transaction = connection.transaction()?;
+    save_state(&transaction, batch)?;
+    batch.cursors.iter().try_for_each(|cursor| save_cursor(&transaction, cursor))?;
+    batch.left.iter().try_for_each(|channel| forget_cursor(&transaction, channel))?;
+    batch.remove.iter().try_for_each(|id| remove(&transaction, *id))?;
+    batch.put.iter().try_for_each(|publish| put(&transaction, publish))?;
+    batch.marks.iter().try_for_each(|marks| save_marks(&transaction, marks))?;
+    Ok(transaction.commit()?)
 }
 
 fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
@@ -276,6 +333,9 @@ const UPDATE_STATE: &str = "UPDATE state
 const PUT: &str =
     "REPLACE INTO outbox (local_id, number, receiver, channel, content, failure) VALUES (?, ?, ?, ?, ?, ?)";
 
+/// Why a released file cannot be used any more.
+const CHANGED: &str = "another client has changed the file while this one had released it: open a new client";
+
 /// How long an earlier process may take to let go of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -302,6 +362,26 @@ mod tests {
         assert_eq!(SqliteStore::open(&path).unwrap_err(), StoreError::InUse);
         drop(first);
         assert!(SqliteStore::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_released_file_can_be_used_by_another_client_and_is_not_used_again_if_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let first = SqliteStore::open(&path).unwrap();
+        first.save(&Batch { next_number: 7, ..Batch::default() }).unwrap();
+        first.release();
+        let second = SqliteStore::open(&path).unwrap();
+        assert_eq!(second.load().unwrap().next_number, 7);
+        assert_eq!(first.load().unwrap_err(), StoreError::InUse);
+        drop(second);
+        assert_eq!(first.load().unwrap().next_number, 7, "nothing has changed");
+        first.release();
+        let second = SqliteStore::open(&path).unwrap();
+        second.save(&Batch { next_number: 8, ..Batch::default() }).unwrap();
+        drop(second);
+        assert_eq!(first.save(&Batch::default()), Err(StoreError::Failed(CHANGED.to_owned())));
+        assert_eq!(SqliteStore::open(&path).unwrap().load().unwrap().next_number, 8);
     }
 
     #[test]
@@ -349,10 +429,8 @@ mod tests {
     fn a_batch_that_was_not_committed_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
-        store
-            .lock()
-            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END")
-            .unwrap();
+        let trigger = "CREATE TRIGGER no BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
+        store.with(|connection| Ok(connection.execute_batch(trigger)?)).unwrap();
         let put = SavedPublish { local_id: 1, number: 1, to: "bob".into(), ..SavedPublish::default() };
         let cursors = vec![SavedCursor { channel: String::new(), seq: 1, id: 1 }];
         let batch = Batch { cursors, put: vec![put], next_number: 2, ..Batch::default() };

@@ -2,6 +2,7 @@
 
 mod command;
 mod handles;
+mod lifecycle;
 mod saver;
 mod start;
 mod tokens;
@@ -24,6 +25,7 @@ pub(super) use self::{command::Command, start::run};
 use self::{
     command::{ReplyTo, TakenSend},
     handles::SendHandles,
+    lifecycle::{BackgroundStatus, Lifecycle},
     saver::Saver,
     tokens::TokenCalls,
     wait::{Activity, Input},
@@ -50,6 +52,16 @@ pub(super) struct DesiredState {
     pub(super) token: Option<Arc<String>>,
     /// Counts the requests for no connection, so that "off and on again" is seen too.
     pub(super) disconnects: u64,
+    /// Counts the changes of the device's network.
+    pub(super) network_changes: u64,
+    /// Counts the warnings that the device is short of memory.
+    pub(super) memory_warnings: u64,
+    /// Counts how often the application went into the background.
+    pub(super) backgrounds: u64,
+    /// Until when its work there should be done; `None`: it is in the foreground.
+    pub(super) background_until: Option<Instant>,
+    /// Counts how often it came back.
+    pub(super) foregrounds: u64,
     /// The application ends the client.
     pub(super) closing: bool,
 }
@@ -61,11 +73,17 @@ pub(super) struct Status {
     pub(super) transport: Option<Transport>,
     pub(super) skipped: u64,
     pub(super) repeated: u64,
+    pub(super) background: BackgroundStatus,
 }
 
 impl Status {
-    pub(super) const INITIAL: Self =
-        Self { state: State::Disconnected, transport: None, skipped: 0, repeated: 0 };
+    pub(super) const INITIAL: Self = Self {
+        state: State::Disconnected,
+        transport: None,
+        skipped: 0,
+        repeated: 0,
+        background: BackgroundStatus { number: 0, complete: false },
+    };
 }
 
 /// The driver's ends of the channels between it and the application.
@@ -86,6 +104,7 @@ struct Driver {
     activity: Activity,
     /// Connections that are being closed. They end with the driver.
     closing: JoinSet<()>,
+    lifecycle: Lifecycle,
     channels: DriverChannels,
     /// An event of the core for which the application's queue has no room.
     undelivered: Option<Event>,
@@ -114,6 +133,7 @@ impl Driver {
             handles: SendHandles::default(),
             activity: Activity::Nothing,
             closing: JoinSet::new(),
+            lifecycle: Lifecycle::default(),
             channels,
             undelivered: None,
             connects: 0,
@@ -140,7 +160,8 @@ impl Driver {
     }
 
     fn set(&self, timer: Pin<&mut Sleep>) {
-        let deadline = self.core.poll_timeout().map_or_else(|| Instant::now() + FAR, Instant::from_std);
+        let deadlines = [self.core.poll_timeout().map(Instant::from_std), self.lifecycle.deadline()];
+        let deadline = deadlines.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + FAR);
         if timer.deadline() != deadline {
             timer.reset(deadline);
         }
@@ -152,7 +173,7 @@ impl Driver {
             Input::Desired => self.handle_desired(now),
             Input::Gone => self.core.handle_close(now, Duration::ZERO),
             Input::Time => self.core.handle_timeout(now),
-            Input::Written(Ok(())) | Input::Room | Input::Acked => {}
+            Input::Written(Ok(())) | Input::Room | Input::Acked | Input::Released | Input::Parted => {}
             Input::Read(Ok(frame)) => self.core.handle_frame(now, frame),
             Input::Written(Err(ended)) | Input::Read(Err(ended)) => self.core.handle_ended(now, ended),
             Input::Raced(Ok(winner)) => self.link(now, winner),
@@ -161,7 +182,10 @@ impl Driver {
                 self.core.handle_endpoints(&reply.endpoints);
                 self.core.handle_token(now, reply.token);
             }
-            Input::Saved(outcome) => self.core.handle_saved(now, outcome),
+            Input::Saved(outcome) => {
+                self.handle_store_used();
+                self.core.handle_saved(now, outcome);
+            }
             Input::Command(command) => self.command(now, command),
         }
     }
@@ -192,12 +216,13 @@ impl Driver {
     }
 
     fn handle_desired_network(&mut self, now: std::time::Instant, desired: DesiredState) {
-        if let Some(endpoints) = desired.endpoints.filter(|new| self.endpoints.as_ref() != Some(new)) {
+        if let Some(endpoints) = desired.endpoints.clone().filter(|new| self.endpoints.as_ref() != Some(new))
+        {
             self.core.handle_endpoints(&endpoints);
             self.endpoints = Some(endpoints);
         }
         if let Some(token) =
-            desired.token.filter(|new| !self.token.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)))
+            desired.token.clone().filter(|new| !self.token.as_ref().is_some_and(|old| Arc::ptr_eq(old, new)))
         {
             self.tokens.replace(Arc::new(String::clone(&token)));
             self.core.handle_new_token();
@@ -209,6 +234,7 @@ impl Driver {
         if std::mem::replace(&mut self.connects, desired.connects) != desired.connects && desired.online {
             self.core.handle_connect(now);
         }
+        self.handle_lifecycle(now, &desired);
     }
 
     fn link(&mut self, now: std::time::Instant, winner: Box<RaceWinner>) {
@@ -293,6 +319,7 @@ impl Driver {
             self.saver.save(batch);
         }
         self.answer();
+        self.release_store();
         // Before the events, so that the state belongs to an event that the application sees, or is a later one.
         self.tell_status();
         self.deliver();
@@ -385,6 +412,7 @@ impl Driver {
             transport: self.core.transport(),
             skipped: self.core.skipped(),
             repeated: self.core.repeated(),
+            background: self.channels.status.borrow().background,
         };
         // `Closed` is told when it is true: after the goodbyes.
         if status.state != State::Closed {

@@ -28,6 +28,16 @@ impl Saver {
         self.call = Some(tokio::task::spawn_blocking(move || store.save(&batch)));
     }
 
+    pub(super) fn store(&self) -> Arc<dyn DeviceStore> {
+        self.store.clone()
+    }
+
+    /// Has the store give back memory.
+    pub(super) fn shrink(&self) {
+        let store = self.store.clone();
+        drop(tokio::task::spawn_blocking(move || store.shrink()));
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.call.is_some()
     }

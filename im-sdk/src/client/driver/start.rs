@@ -4,7 +4,7 @@ use std::{any::Any, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt as _;
 
-use super::{Driver, DriverChannels, Status, saver::Saver};
+use super::{Driver, DriverChannels, Status, lifecycle::BackgroundStatus, saver::Saver};
 use crate::client::{
     ClientConfig, Event, SendError, State, StopCause, StoreError, device_store::SavedState,
     transport::Connector,
@@ -83,6 +83,11 @@ async fn wait_for_connect(channels: &mut DriverChannels, error: &StoreError) -> 
                 if desired.online && desired.connects != before.connects {
                     return Some(());
                 }
+                // Nothing is open that would have to be released.
+                let background = BackgroundStatus { number: desired.backgrounds, complete: true };
+                channels.status.send_if_modified(|last| {
+                    std::mem::replace(&mut last.background, background) != background
+                });
             }
             Some(command) = channels.commands.recv() => command.refuse(&SendError::Store(error.clone())),
         }

@@ -33,13 +33,18 @@ pub(super) enum Input {
     Token(TokenReply),
     Room,
     Saved(Result<(), StoreError>),
+    /// The store has released its files.
+    Released,
+    /// A connection that was being closed is closed.
+    Parted,
     Acked,
     Command(Command),
 }
 
 impl Driver {
     pub(super) async fn wait(&mut self, timer: Pin<&mut Sleep>) -> Input {
-        let Self { tokens, saver, activity, channels, undelivered, .. } = self;
+        let Self { tokens, saver, activity, channels, undelivered, lifecycle, closing, .. } = self;
+        let leaving = lifecycle.deadline().is_some();
         let full = undelivered.is_some();
         let (race, reader, writer) = activity.parts();
         tokio::select! {
@@ -57,6 +62,9 @@ impl Driver {
             token = tokens.answer() => Input::Token(token),
             // A saved message may travel.
             outcome = saver.outcome() => Input::Saved(outcome),
+            () = lifecycle.released() => Input::Released,
+            // Only somebody who goes into the background waits for goodbyes.
+            Some(_) = closing.join_next(), if leaving => Input::Parted,
             permit = channels.events.reserve(), if full => permit.map_or(Input::Gone, |_| Input::Room),
             // Last, since every turn takes all of them anyway, or many: see `take_acks` and `take_commands`.
             () = channels.acks.changed() => Input::Acked,

@@ -6,6 +6,7 @@ mod conversations;
 mod delivery;
 mod golden_frames;
 mod hostile;
+mod lifecycle;
 mod logs;
 mod publish;
 mod random_inputs;

@@ -31,6 +31,9 @@ enum Step {
     Pass(u32),
     Transmit,
     Drain,
+    NetworkChanged,
+    Background(u32),
+    Foreground,
     Close,
 }
 
@@ -55,6 +58,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..20_000_u32).prop_map(Step::Pass),
         6 => Just(Step::Transmit),
         6 => Just(Step::Drain),
+        1 => Just(Step::NetworkChanged),
+        1 => (0..5000_u32).prop_map(Step::Background),
+        1 => Just(Step::Foreground),
         1 => Just(Step::Close),
     ]
 }
@@ -104,6 +110,9 @@ fn take(test: &mut Harness, watch: &mut Watch, step: Step) {
     match step {
         Step::Connect => test.core.handle_connect(now),
         Step::Disconnect => test.core.handle_disconnect(),
+        Step::NetworkChanged => test.core.handle_network_changed(now),
+        Step::Background(ms) => test.core.handle_background(now, now + MS * ms),
+        Step::Foreground => test.core.handle_foreground(now),
         Step::Reading(reading) => test.core.handle_reading(now, reading),
         Step::Token(0) => test.core.handle_token(now, Err(TokenError::Denied(String::new()))),
         Step::Token(1) => test.core.handle_token(now, Err(TokenError::Unavailable(String::new()))),

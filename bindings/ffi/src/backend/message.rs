@@ -1,0 +1,353 @@
+//! Messages that a back end sends, and their receipts.
+
+use std::sync::Arc;
+
+use im_sdk::backend::{self as sdk, channel, users};
+
+use super::BackendError;
+use crate::{Content, Terminal};
+
+/// How well a message is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Durability {
+    /// Kept nowhere: a device that is not connected does not get it.
+    Transient,
+    /// In the logs of its recipients before the send is done.
+    Logged,
+    /// The same, and on its way to the message store.
+    Archived,
+}
+
+impl From<Durability> for sdk::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Transient => Self::Transient,
+            Durability::Logged => Self::Logged,
+            Durability::Archived => Self::Archived,
+        }
+    }
+}
+
+impl From<sdk::Durability> for Durability {
+    fn from(durability: sdk::Durability) -> Self {
+        match durability {
+            sdk::Durability::Transient => Self::Transient,
+            sdk::Durability::Archived => Self::Archived,
+            _ => Self::Logged,
+        }
+    }
+}
+
+/// What becomes of a transient message for a device that reads too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Priority {
+    /// The device is disconnected, and syncs when it comes back.
+    DisconnectSlow,
+    /// It is left out for devices whose queue is more than half full.
+    Normal,
+    /// It is left out for devices whose queue is more than an eighth full.
+    Low,
+}
+
+impl From<Priority> for sdk::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::DisconnectSlow => Self::DisconnectSlow,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
+/// The receivers of a message.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum Target {
+    /// Users.
+    Users {
+        /// Their ids; who is named twice counts once.
+        users: Vec<String>,
+    },
+    /// The members of a channel, and devices in it as a room.
+    Channel {
+        /// Its id.
+        channel: String,
+    },
+}
+
+impl From<Target> for sdk::Target {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Users { users: ids } => users(ids),
+            Target::Channel { channel: id } => channel(id),
+        }
+    }
+}
+
+/// A message to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct OutgoingMessage {
+    /// The receivers. None: those that the place says where it is sent, such as a room.
+    pub to: Option<Target>,
+    /// The content.
+    pub content: Content,
+    /// The sender. None: the back end itself.
+    #[uniffi(default = None)]
+    pub from_user: Option<String>,
+    /// How well it is kept. None: as the configuration says.
+    #[uniffi(default = None)]
+    pub durability: Option<Durability>,
+    /// What becomes of a transient message for a slow device.
+    #[uniffi(default = None)]
+    pub priority: Option<Priority>,
+    /// Only for these kinds of devices of users; of none named, all. For transient messages.
+    #[uniffi(default = [])]
+    pub terminals: Vec<Terminal>,
+    /// A key of at most some hours: a second send under it sends nothing, and returns where the first one is.
+    #[uniffi(default = None)]
+    pub idempotency_key: Option<String>,
+}
+
+impl OutgoingMessage {
+    pub(super) fn parse(self) -> Result<sdk::Message, BackendError> {
+        let message = self.to.map_or_else(sdk::Message::new, sdk::Message::to);
+        let mut message = message.content(self.content.parse()?);
+        if let Some(user) = self.from_user {
+            message = message.from(user);
+        }
+        if let Some(durability) = self.durability {
+            message = message.durability(durability.into());
+        }
+        if let Some(priority) = self.priority {
+            message = message.priority(priority.into());
+        }
+        if !self.terminals.is_empty() {
+            message = message.terminals(self.terminals.into_iter().map(Into::into));
+        }
+        if let Some(key) = self.idempotency_key {
+            message = message.idempotency_key(key);
+        }
+        Ok(message)
+    }
+}
+
+/// A device and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct UserDevice {
+    /// The user.
+    pub user: String,
+    /// The device, such as `ios/4f1c`.
+    pub device: String,
+}
+
+impl From<&sdk::UserDevice> for UserDevice {
+    fn from(device: &sdk::UserDevice) -> Self {
+        Self { user: device.user.to_string(), device: device.device.to_string() }
+    }
+}
+
+/// The place of a message in a user's inbox.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct InboxPlace {
+    /// The user.
+    pub user: String,
+    /// The place.
+    pub seq: u64,
+}
+
+/// What became of a send to a channel.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ChannelReceipt {
+    /// The channel.
+    pub channel: String,
+    /// The place in the channel's log; 0: it is in none.
+    pub seq: u64,
+    /// Servers that have it queued for the members that are connected to them.
+    pub pushed: Vec<String>,
+    /// Servers that did not answer in time.
+    pub unconfirmed: Vec<String>,
+    /// How many connections have it queued.
+    pub connections: u64,
+    /// For how many it was left out, because of its priority.
+    pub shed: u64,
+    /// The servers that hold members could not be read: members that are connected get it with their next sync.
+    pub unlocated: bool,
+}
+
+/// What became of a send, per device and user.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct Delivery {
+    /// The id that the message got.
+    pub message_id: u64,
+    /// How well it is kept.
+    pub durability: Durability,
+    /// What became of a send to a channel.
+    pub channel: Option<ChannelReceipt>,
+    /// Its place in each recipient's inbox.
+    pub logged: Vec<InboxPlace>,
+    /// It was sent before, under the same idempotency key.
+    pub repeated: bool,
+    /// Devices whose server has it queued for them.
+    pub pushed: Vec<UserDevice>,
+    /// Users without a connected device.
+    pub offline: Vec<String>,
+    /// Devices whose server did not answer in time.
+    pub unconfirmed: Vec<UserDevice>,
+    /// Users of whom it is not known whether a device is connected.
+    pub unlocated: Vec<String>,
+}
+
+/// The receipt of a send.
+#[derive(Debug, uniffi::Object)]
+pub struct Receipt {
+    pub(super) inner: sdk::Receipt,
+}
+
+impl Receipt {
+    pub(super) fn new(inner: sdk::Receipt) -> Arc<Self> {
+        Arc::new(Self { inner })
+    }
+}
+
+#[uniffi::export]
+impl Receipt {
+    /// The id that the message got.
+    pub fn message_id(&self) -> u64 {
+        self.inner.message_id.as_u64()
+    }
+
+    /// What became of the send.
+    pub fn delivery(&self) -> Delivery {
+        let receipt = &self.inner;
+        let logged =
+            |(user, seq): &(im_sdk::id::UserId, u64)| InboxPlace { user: user.to_string(), seq: *seq };
+        Delivery {
+            message_id: receipt.message_id.as_u64(),
+            durability: receipt.durability.into(),
+            channel: receipt.channel.as_ref().map(ChannelReceipt::from),
+            logged: receipt.logged.iter().map(logged).collect(),
+            repeated: receipt.repeated,
+            pushed: receipt.pushed.iter().map(UserDevice::from).collect(),
+            offline: strings(&receipt.offline),
+            unconfirmed: receipt.unconfirmed.iter().map(UserDevice::from).collect(),
+            unlocated: strings(&receipt.unlocated),
+        }
+    }
+}
+
+impl From<&sdk::ChannelReceipt> for ChannelReceipt {
+    fn from(receipt: &sdk::ChannelReceipt) -> Self {
+        Self {
+            channel: receipt.channel.to_string(),
+            seq: receipt.seq,
+            pushed: strings(&receipt.pushed),
+            unconfirmed: strings(&receipt.unconfirmed),
+            connections: receipt.connections,
+            shed: receipt.shed,
+            unlocated: receipt.unlocated,
+        }
+    }
+}
+
+/// How far a message got with one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum DeviceState {
+    /// Its application has dealt with the message.
+    Acked,
+    /// Its server has queued the message, and it has not acknowledged it in time.
+    Pushed,
+    /// It is not known whether its server queued the message, and it has not acknowledged it in time.
+    Unconfirmed,
+    /// It is not connected any more, and has not acknowledged it.
+    Offline,
+}
+
+/// How far a message got as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
+pub enum AckOutcome {
+    /// Every device that is connected has acknowledged it, and at least one has.
+    Acked,
+    /// No recipient's device is connected, and none has acknowledged it.
+    Offline,
+    /// Some connected devices have not acknowledged it in time.
+    TimedOut,
+}
+
+/// A device and how far a message got with it.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct DeviceAckState {
+    /// The user.
+    pub user: String,
+    /// The device.
+    pub device: String,
+    /// How far the message got.
+    pub state: DeviceState,
+}
+
+/// What recipients' devices have acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct AckReport {
+    /// As a whole.
+    pub outcome: AckOutcome,
+    /// Device by device.
+    pub devices: Vec<DeviceAckState>,
+    /// Recipients without a device among them.
+    pub offline: Vec<String>,
+    /// Recipients of whom it was not found out whether a device is connected.
+    pub unlocated: Vec<String>,
+}
+
+impl From<sdk::AckReport> for AckReport {
+    fn from(report: sdk::AckReport) -> Self {
+        let device = |(device, state): (&sdk::UserDevice, &sdk::DeviceState)| DeviceAckState {
+            user: device.user.to_string(),
+            device: device.device.to_string(),
+            state: match state {
+                sdk::DeviceState::Acked => DeviceState::Acked,
+                sdk::DeviceState::Pushed => DeviceState::Pushed,
+                sdk::DeviceState::Offline => DeviceState::Offline,
+                _ => DeviceState::Unconfirmed,
+            },
+        };
+        Self {
+            outcome: match report.outcome {
+                sdk::AckOutcome::Acked => AckOutcome::Acked,
+                sdk::AckOutcome::Offline => AckOutcome::Offline,
+                _ => AckOutcome::TimedOut,
+            },
+            devices: report.devices.iter().map(device).collect(),
+            offline: strings(&report.offline),
+            unlocated: strings(&report.unlocated),
+        }
+    }
+}
+
+/// What became of a message to everybody.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct BroadcastReceipt {
+    /// The id that the message got.
+    pub message_id: u64,
+    /// How many connections have it queued.
+    pub connections: u64,
+    /// Servers that have it.
+    pub servers: Vec<String>,
+    /// Servers that did not take it.
+    pub refused: Vec<String>,
+    /// Servers that did not answer in time.
+    pub unconfirmed: Vec<String>,
+}
+
+impl From<sdk::BroadcastReceipt> for BroadcastReceipt {
+    fn from(receipt: sdk::BroadcastReceipt) -> Self {
+        Self {
+            message_id: receipt.message_id.as_u64(),
+            connections: receipt.connections,
+            servers: strings(&receipt.servers),
+            refused: strings(&receipt.refused),
+            unconfirmed: strings(&receipt.unconfirmed),
+        }
+    }
+}
+
+pub(super) fn strings(items: &[impl ToString]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,177 @@
+//! Tokens, presence and devices of users.
+
+use std::{collections::HashMap, time::Duration};
+
+use im_sdk::{
+    backend as sdk,
+    id::{Device, UserId},
+};
+
+use super::{Backend, BackendError, message::strings, run};
+use crate::UserPresence;
+
+/// Makes tokens for devices.
+#[derive(Debug, uniffi::Object)]
+pub struct TokenMinter {
+    inner: sdk::TokenMinter,
+}
+
+#[uniffi::export]
+impl TokenMinter {
+    /// Signs with a secret that servers know as well, of at least 32 bytes.
+    ///
+    /// # Errors
+    /// [`BackendError`] `invalid_key`, here and below.
+    #[uniffi::constructor]
+    pub fn hs256(
+        key_id: String,
+        secret: Vec<u8>,
+        issuer: String,
+        audience: String,
+    ) -> Result<Self, BackendError> {
+        let key = sdk::SigningKey::hs256(key_id, &secret)?;
+        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+    }
+
+    /// Signs with the private key of an elliptic curve, in PEM.
+    #[uniffi::constructor]
+    pub fn es256(
+        key_id: String,
+        pem: String,
+        issuer: String,
+        audience: String,
+    ) -> Result<Self, BackendError> {
+        let key = sdk::SigningKey::es256_pem(key_id, pem.as_bytes())?;
+        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+    }
+
+    /// Signs with an Ed25519 private key, in PEM.
+    #[uniffi::constructor]
+    pub fn eddsa(
+        key_id: String,
+        pem: String,
+        issuer: String,
+        audience: String,
+    ) -> Result<Self, BackendError> {
+        let key = sdk::SigningKey::eddsa_pem(key_id, pem.as_bytes())?;
+        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+    }
+
+    /// Makes a token for a user.
+    pub fn mint(&self, user: String, valid_for_ms: u64) -> Result<String, BackendError> {
+        Ok(self.inner.mint(&UserId::parse(&user)?, Duration::from_millis(valid_for_ms))?)
+    }
+}
+
+/// A connected device.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct OnlineDevice {
+    /// The device, such as `ios/4f1c`.
+    pub device: String,
+    /// The server that it is connected to.
+    pub server: String,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct ServerAddresses {
+    /// The server's id.
+    pub server: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// How many connections it has.
+    pub connections: u32,
+}
+
+/// Whether what a back end stands on answers.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
+pub struct BackendHealth {
+    /// Redis and NATS answer.
+    pub ready: bool,
+    /// Why Redis did not answer.
+    pub redis_error: Option<String>,
+    /// Why NATS did not answer.
+    pub nats_error: Option<String>,
+    /// The servers that live.
+    pub servers: Vec<String>,
+    /// The names of the services that serve.
+    pub services: Vec<String>,
+}
+
+#[uniffi::export]
+impl Backend {
+    /// The presence of users.
+    ///
+    /// # Errors
+    /// [`BackendError`], here and below.
+    pub async fn presence(&self, users: Vec<String>) -> Result<Vec<UserPresence>, BackendError> {
+        let im = self.im.clone();
+        run(async move { Ok(im.presence(users).await?.into_iter().map(UserPresence::from).collect()) }).await
+    }
+
+    /// The connected devices of users. Users without any are left out.
+    pub async fn online(
+        &self,
+        users: Vec<String>,
+    ) -> Result<HashMap<String, Vec<OnlineDevice>>, BackendError> {
+        let im = self.im.clone();
+        let device = |online: sdk::OnlineDevice| OnlineDevice {
+            device: online.device.to_string(),
+            server: online.server.to_string(),
+        };
+        run(async move {
+            let online = im.online(users).await?;
+            Ok(online
+                .into_iter()
+                .map(|(user, devices)| (user.to_string(), devices.into_iter().map(device).collect()))
+                .collect())
+        })
+        .await
+    }
+
+    /// Has a user not watch another one any more.
+    pub async fn unwatch(&self, watcher: String, user: String) -> Result<(), BackendError> {
+        let im = self.im.clone();
+        run(async move { Ok(im.unwatch(watcher, user).await?) }).await
+    }
+
+    /// Closes the connections of a user, or of one device, and returns how many. They may come back, unless their tokens are not
+    /// taken any more.
+    pub async fn kick(
+        &self,
+        user: String,
+        device: Option<String>,
+        reason: String,
+    ) -> Result<u64, BackendError> {
+        let im = self.im.clone();
+        let device = device.map(|device| device.parse::<Device>()).transpose()?;
+        run(async move { Ok(im.kick(user, device.as_ref(), &reason).await? as u64) }).await
+    }
+
+    /// Where servers listen, best first.
+    pub async fn endpoints(&self) -> Result<Vec<ServerAddresses>, BackendError> {
+        let im = self.im.clone();
+        let server = |server: sdk::ServerAddresses| ServerAddresses {
+            server: server.server.to_string(),
+            addresses: server.addresses,
+            connections: server.connections,
+        };
+        run(async move { Ok(im.endpoints().into_iter().map(server).collect()) }).await
+    }
+
+    /// Asks Redis, NATS and the servers whether they live.
+    pub async fn health(&self) -> Result<BackendHealth, BackendError> {
+        let im = self.im.clone();
+        run(async move {
+            let health = im.health().await;
+            Ok(BackendHealth {
+                ready: health.is_ready(),
+                redis_error: health.redis.err(),
+                nats_error: health.nats.err(),
+                servers: strings(&health.servers),
+                services: health.back_ends.into_iter().map(|back_end| back_end.service).collect(),
+            })
+        })
+        .await
+    }
+}
