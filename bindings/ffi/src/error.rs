@@ -351,6 +351,8 @@ pub enum RefusalKind {
     Internal,
     /// No back end is listening, and none has taken the publish.
     NoBackend,
+    /// The number of the publish was used for another one, as after the device's store was restored from a backup.
+    NumberUsed,
     /// A kind that this version does not know.
     Unknown,
 }
@@ -364,6 +366,7 @@ impl From<sdk::RefusalKind> for RefusalKind {
             sdk::RefusalKind::TooMany => Self::TooMany,
             sdk::RefusalKind::Internal => Self::Internal,
             sdk::RefusalKind::NoBackend => Self::NoBackend,
+            sdk::RefusalKind::NumberUsed => Self::NumberUsed,
             _ => Self::Unknown,
         }
     }
@@ -378,6 +381,7 @@ impl From<RefusalKind> for sdk::RefusalKind {
             RefusalKind::TooMany => Self::TooMany,
             RefusalKind::Internal => Self::Internal,
             RefusalKind::NoBackend => Self::NoBackend,
+            RefusalKind::NumberUsed => Self::NumberUsed,
             RefusalKind::Unknown => Self::Unknown,
         }
     }

@@ -238,6 +238,9 @@ pub enum RefusalKind {
     Internal,
     /// No back end is listening, and none has taken the publish.
     NoBackend,
+    /// The number of the publish was used for another one, as after the device's store was restored from a backup. The client gives a
+    /// new message another number by itself; one that may have been sent before the restore ends as [`PublishError::Unconfirmed`].
+    NumberUsed,
     /// A kind that this version does not know.
     Unknown,
 }
@@ -252,14 +255,15 @@ impl RefusalKind {
             Self::TooMany => "too_many",
             Self::Internal => "internal",
             Self::NoBackend => "no_backend",
+            Self::NumberUsed => "number_used",
             Self::Unknown => "unknown",
         }
     }
 
-    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid`, `TooMany` and `NoBackend`. A
+    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid`, `TooMany`, `NoBackend` and `NumberUsed`. A
     /// [`PublishError::Refused`] is of one of these; the others leave it open, and end as [`PublishError::Unconfirmed`].
     pub fn is_certain(self) -> bool {
-        matches!(self, Self::Rule | Self::Invalid | Self::TooMany | Self::NoBackend)
+        matches!(self, Self::Rule | Self::Invalid | Self::TooMany | Self::NoBackend | Self::NumberUsed)
     }
 }
 
@@ -273,6 +277,7 @@ impl From<RefusalKind> for pb::RefusalKind {
             RefusalKind::TooMany => Self::TooMany,
             RefusalKind::Internal => Self::Internal,
             RefusalKind::NoBackend => Self::NoBackend,
+            RefusalKind::NumberUsed => Self::NumberUsed,
         }
     }
 }
@@ -287,6 +292,7 @@ impl From<pb::RefusalKind> for RefusalKind {
             pb::RefusalKind::TooMany => Self::TooMany,
             pb::RefusalKind::Internal => Self::Internal,
             pb::RefusalKind::NoBackend => Self::NoBackend,
+            pb::RefusalKind::NumberUsed => Self::NumberUsed,
         }
     }
 }

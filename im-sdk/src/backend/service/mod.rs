@@ -12,6 +12,7 @@ mod queue;
 mod reach;
 mod reactions;
 mod references;
+mod repeated_publish;
 mod request;
 mod requester;
 mod responder;

@@ -385,6 +385,11 @@ impl<H: Handler> Publishes<H> {
                 Ok(receipt.message_id)
             }
             Err(error) => {
+                if is_used_number(&error)
+                    && let Some(message_id) = self.im.find_published(&of, &content).await
+                {
+                    return Ok(message_id);
+                }
                 if is_device_fault(&error) {
                     tracing::debug!(%from, %error, "an accepted publish was refused by a log");
                 } else {
@@ -489,16 +494,17 @@ fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {
     }
 }
 
+/// Returns `true` if the number of a publish was used for a later one, or for another one.
+fn is_used_number(error: &SendError) -> bool {
+    matches!(error, SendError::Conflict | SendError::NotLogged { cause: LogError::Stale { .. }, .. })
+}
+
 /// Returns `true` if a device caused it by its numbers alone, so that no operator needs to hear of it.
 fn is_device_fault(error: &SendError) -> bool {
     match error {
-        SendError::Conflict
-        | SendError::Trimmed { .. }
-        | SendError::Invalid(InvalidMessage::TooLarge { .. }) => true,
-        SendError::NotLogged { cause, .. } => {
-            matches!(cause, LogError::Stale { .. } | LogError::Full { .. })
-        }
-        _ => false,
+        SendError::Trimmed { .. } | SendError::Invalid(InvalidMessage::TooLarge { .. }) => true,
+        SendError::NotLogged { cause: LogError::Full { .. }, .. } => true,
+        error => is_used_number(error),
     }
 }
 
@@ -513,9 +519,9 @@ fn not_sent(error: &SendError) -> pb::Refused {
             let reason = "the change is in the logs, but was not carried out everywhere yet";
             refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
         }
-        SendError::Conflict | SendError::NotLogged { cause: LogError::Stale { .. }, .. } => {
+        error if is_used_number(error) => {
             let reason = "the number was used for another message";
-            refused(pb::RefusalKind::Invalid, reason, 0)
+            refused(pb::RefusalKind::NumberUsed, reason, 0)
         }
         SendError::NotLogged { cause: LogError::Full { retry_after }, .. } => {
             let reason = "the recipient has not read what you sent before, and there is no room for more";
@@ -525,6 +531,7 @@ fn not_sent(error: &SendError) -> pb::Refused {
         SendError::NotLookedUp(_)
         | SendError::Id(_)
         | SendError::Routes(_)
+        | SendError::Conflict
         | SendError::NotLogged { .. }
         | SendError::NotArchived { .. } => internal(RETRY_MS),
         // An earlier try has left something in a log.

@@ -92,7 +92,7 @@ pub struct Sent {
 #[non_exhaustive]
 pub struct Refused {
     /// The kind, as devices see it: `rule` where the handler refused it, or a rule of the SDK with a negative code; `invalid`,
-    /// `too_many`, `unavailable` and `internal` otherwise.
+    /// `too_many`, `unavailable`, `internal` and `number_used` otherwise.
     pub kind: &'static str,
     /// The reason, for people.
     pub reason: String,
@@ -110,6 +110,7 @@ impl From<pb::Refused> for Refused {
             pb::RefusalKind::TooMany => "too_many",
             pb::RefusalKind::Internal => "internal",
             pb::RefusalKind::NoBackend => "no_backend",
+            pb::RefusalKind::NumberUsed => "number_used",
         };
         Self { kind, reason: refused.reason, code: refused.code }
     }

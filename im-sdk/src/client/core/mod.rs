@@ -36,7 +36,7 @@ use std::{
 };
 
 use prost::Message as _;
-use rand::{RngExt as _, rngs::StdRng};
+use rand::rngs::StdRng;
 
 use self::{
     backoff::Backoff,
@@ -165,7 +165,7 @@ enum Phase {
 impl<T> Core<T> {
     /// Makes a state machine that goes on from the state that was saved.
     pub(super) fn new(config: &ClientConfig, saved: SavedState, mut rng: StdRng) -> Self {
-        let installation = rng.random_range(1..=u64::MAX);
+        let outbox = Outbox::new(config.publish_timeout.min(LONGEST_WAIT), &saved, &mut rng);
         let check_every = config.cursor_check.min(LONGEST_WAIT);
         let resumes = !saved.user.is_empty() && !config.new_login;
         Self {
@@ -177,7 +177,7 @@ impl<T> Core<T> {
             rng,
             request: if resumes { TokenRequest::Reopened } else { TokenRequest::First },
             resumes,
-            outbox: Outbox::new(config.publish_timeout.min(LONGEST_WAIT), &saved, installation),
+            outbox,
             requests: Requests::new(config.request_timeout.min(LONGEST_WAIT)),
             answers: VecDeque::new(),
             conversations: Conversations::load(&saved),
@@ -310,7 +310,7 @@ impl<T> Core<T> {
         content: Content,
         within: Option<Duration>,
     ) {
-        self.save_at_once();
+        self.prepare_send();
         match &self.phase {
             _ if self.closing.is_some() => self.outbox.refuse(Waiter::Outcome(ticket), SendError::Closed),
             Phase::Stopped(reason) => self.outbox.refuse_stopped(ticket, reason.clone()),
@@ -328,8 +328,7 @@ impl<T> Core<T> {
         content: Content,
         within: Option<Duration>,
     ) {
-        // The application learns at once how the store is by now.
-        self.save_at_once();
+        self.prepare_send();
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
             None => self.outbox.push(now, Waiter::Taken(ticket), to, content, capped(within), self.limits),
@@ -339,12 +338,20 @@ impl<T> Core<T> {
     /// The application sends a failed message anew, which goes on as with [`Core::handle_send`] under a new id. Gives the
     /// ticket back if that send has not failed.
     pub(super) fn handle_retry(&mut self, ticket: T, local_id: LocalId) -> Result<(), T> {
-        self.save_at_once();
+        self.prepare_send();
         match self.closing {
             Some(_) => self.outbox.refuse(Waiter::Taken(ticket), SendError::Closed),
             None => return self.outbox.retry(ticket, local_id, self.limits),
         }
         Ok(())
+    }
+
+    fn prepare_send(&mut self) {
+        // The application learns at once how the store is by now.
+        self.save_at_once();
+        if !matches!(self.phase, Phase::Connected(_)) {
+            self.outbox.handle_taking_offline(&mut self.rng);
+        }
     }
 
     /// The application has no further use for a send. Returns `false` if it is on its way, or unknown.

@@ -45,6 +45,7 @@ impl<T> Core<T> {
             next_local_id: self.outbox.next_local_id(),
             next_number: self.outbox.next_number(),
             installation: self.outbox.installation(),
+            origin_key: self.outbox.origin_key(),
             marks: self.conversations.poll_save(),
         };
         self.saving.user_unsaved = false;

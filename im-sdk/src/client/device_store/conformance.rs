@@ -54,6 +54,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         next_local_id: 3,
         next_number: 11,
         installation: 77,
+        origin_key: 78,
         marks: vec![marks("", "team", &[3, 4]), marks("bob", "", &[5])],
     };
     let store = reopen();
@@ -65,6 +66,7 @@ fn what_was_saved_is_loaded(reopen: &Reopen) {
         next_local_id: 3,
         next_number: 11,
         installation: 77,
+        origin_key: 78,
         marks: batch.marks,
     };
     assert_eq!(load(&store), expected);
@@ -160,6 +162,7 @@ fn every_value_fits(reopen: &Reopen) {
         next_local_id: u64::MAX,
         next_number: u64::MAX,
         installation: u64::MAX,
+        origin_key: u64::MAX,
         ..Batch::default()
     };
     store.save(&batch).unwrap();
@@ -167,7 +170,7 @@ fn every_value_fits(reopen: &Reopen) {
     let saved = load(&reopen());
     assert_eq!((saved.cursors, saved.outbox), (batch.cursors, batch.put));
     assert_eq!((saved.next_local_id, saved.next_number), (u64::MAX, u64::MAX));
-    assert_eq!(saved.installation, u64::MAX);
+    assert_eq!((saved.installation, saved.origin_key), (u64::MAX, u64::MAX));
 }
 
 fn many_batches_add_up(reopen: &Reopen) {
@@ -201,7 +204,16 @@ fn cursor(channel: &str, seq: u64, id: u64) -> SavedCursor {
 
 fn publish(local_id: u64, number: u64) -> SavedPublish {
     let content = vec![0, 1, 2, 255];
-    SavedPublish { local_id, number, to: "bob".to_owned(), content, ..SavedPublish::default() }
+    let (installation, sent) = (u64::MAX - number, number > 0);
+    SavedPublish {
+        local_id,
+        number,
+        installation,
+        sent,
+        to: "bob".to_owned(),
+        content,
+        ..SavedPublish::default()
+    }
 }
 
 fn to_channel(publish: SavedPublish) -> SavedPublish {

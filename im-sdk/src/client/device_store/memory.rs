@@ -40,6 +40,7 @@ impl DeviceStore for MemoryStore {
         saved.next_local_id = batch.next_local_id;
         saved.next_number = batch.next_number;
         saved.installation = batch.installation;
+        saved.origin_key = batch.origin_key;
         for marks in &batch.marks {
             saved.marks.retain(|old| (&old.to, &old.channel) != (&marks.to, &marks.channel));
             saved.marks.extend((!marks.marks.is_empty()).then(|| marks.clone()));

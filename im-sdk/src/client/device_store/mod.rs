@@ -63,9 +63,11 @@ pub struct SavedState {
     pub next_local_id: u64,
     /// The next publish number; 0: none was given yet.
     pub next_number: u64,
-    /// A random number that tells this store's numbers from those of every other store that the device ever had; 0: none was given
-    /// yet, or an earlier version made the store.
+    /// A random number that tells the numbers that are given from now on from those of every other store that the device ever had, and
+    /// of copies of this one; 0: none was given yet, or an earlier version made the store.
     pub installation: u64,
+    /// A random number by which the device knows its own messages again; 0: the installation is it.
+    pub origin_key: u64,
     /// The marks of conversations that are not settled, at most one entry for each conversation, in any order.
     pub marks: Vec<SavedMarks>,
 }
@@ -90,6 +92,8 @@ pub struct Batch {
     /// Replaces the installation. If a store forgot it and kept the numbers, back ends would take messages that are sent again for new
     /// ones.
     pub installation: u64,
+    /// Replaces the origin key.
+    pub origin_key: u64,
     /// Replace those of the same conversation; the others stay. One without marks is to be forgotten.
     pub marks: Vec<SavedMarks>,
 }
@@ -143,8 +147,12 @@ pub struct SavedCursor {
 pub struct SavedPublish {
     /// Its [`LocalId`](crate::client::LocalId).
     pub local_id: u64,
-    /// The number that it travels under; 0: none yet, so it never did.
+    /// The number that it travels under; 0: none, where it has failed, or an earlier version saved it before it could travel.
     pub number: u64,
+    /// The installation that the number is of.
+    pub installation: u64,
+    /// Whether it may have been handed to a connection.
+    pub sent: bool,
     /// The user that it is for; empty where it is for a channel.
     pub to: String,
     /// The channel that it is for; empty where it is for a user.

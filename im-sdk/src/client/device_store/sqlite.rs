@@ -132,21 +132,19 @@ fn save(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
 
 fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match version {
-        0 => Ok(transaction.execute_batch(SCHEMA)?),
-        1 => {
-            transaction.execute_batch(FROM_1_TO_2)?;
-            transaction.execute_batch(FROM_2_TO_3)?;
-            Ok(transaction.execute_batch(FROM_3_TO_4)?)
-        }
-        2 => {
-            transaction.execute_batch(FROM_2_TO_3)?;
-            Ok(transaction.execute_batch(FROM_3_TO_4)?)
-        }
-        3 => Ok(transaction.execute_batch(FROM_3_TO_4)?),
-        4 => Ok(()),
-        newer => Err(StoreError::Unreadable(format!("its version is {newer}"))),
+    let steps = match version {
+        0 => &[SCHEMA][..],
+        1 => &[FROM_1_TO_2, FROM_2_TO_3, FROM_3_TO_4, FROM_4_TO_5],
+        2 => &[FROM_2_TO_3, FROM_3_TO_4, FROM_4_TO_5],
+        3 => &[FROM_3_TO_4, FROM_4_TO_5],
+        4 => &[FROM_4_TO_5],
+        5 => &[],
+        newer => return Err(StoreError::Unreadable(format!("its version is {newer}"))),
+    };
+    for step in steps {
+        transaction.execute_batch(step)?;
     }
+    Ok(())
 }
 
 fn collect<T>(
@@ -163,6 +161,7 @@ fn state(row: &Row<'_>) -> rusqlite::Result<SavedState> {
         next_local_id: unsigned(row, 1)?,
         next_number: unsigned(row, 2)?,
         installation: unsigned(row, 3)?,
+        origin_key: unsigned(row, 4)?,
         ..SavedState::default()
     })
 }
@@ -179,6 +178,8 @@ fn publish(row: &Row<'_>) -> rusqlite::Result<SavedPublish> {
         channel: row.get(3)?,
         content: row.get(4)?,
         failure: row.get(5)?,
+        installation: unsigned(row, 6)?,
+        sent: row.get(7)?,
     })
 }
 
@@ -190,6 +191,7 @@ fn save_state(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<
             ":local": signed(batch.next_local_id),
             ":number": signed(batch.next_number),
             ":installation": signed(batch.installation),
+            ":origin_key": signed(batch.origin_key),
         },
     )?;
     Ok(())
@@ -207,8 +209,9 @@ fn forget_cursor(transaction: &Transaction<'_>, channel: &str) -> rusqlite::Resu
 }
 
 fn put(transaction: &Transaction<'_>, publish: &SavedPublish) -> rusqlite::Result<()> {
-    let SavedPublish { local_id, number, to, channel, content, failure } = publish;
-    transaction.execute(PUT, (signed(*local_id), signed(*number), to, channel, content, failure))?;
+    let SavedPublish { local_id, number, installation, sent, to, channel, content, failure } = publish;
+    let (local_id, number, installation) = (signed(*local_id), signed(*number), signed(*installation));
+    transaction.execute(PUT, (local_id, number, to, channel, content, failure, installation, sent))?;
     Ok(())
 }
 
@@ -269,9 +272,10 @@ CREATE TABLE state (
     user TEXT NOT NULL,
     next_local_id INTEGER NOT NULL,
     next_number INTEGER NOT NULL,
-    installation INTEGER NOT NULL DEFAULT 0
+    installation INTEGER NOT NULL DEFAULT 0,
+    origin_key INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO state VALUES (1, '', 0, 0, 0);
+INSERT INTO state VALUES (1, '', 0, 0, 0, 0);
 CREATE TABLE cursor (
     channel TEXT PRIMARY KEY,
     seq INTEGER NOT NULL,
@@ -283,7 +287,9 @@ CREATE TABLE outbox (
     receiver TEXT NOT NULL,
     channel TEXT NOT NULL DEFAULT '',
     content BLOB NOT NULL,
-    failure BLOB NOT NULL
+    failure BLOB NOT NULL,
+    installation INTEGER NOT NULL DEFAULT 0,
+    sent INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE mark (
     receiver TEXT NOT NULL,
@@ -293,7 +299,7 @@ CREATE TABLE mark (
     mark BLOB NOT NULL,
     PRIMARY KEY (receiver, channel, place)
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 ";
 
 const FROM_1_TO_2: &str = "
@@ -317,21 +323,30 @@ CREATE TABLE mark (
 PRAGMA user_version = 4;
 ";
 
+const FROM_4_TO_5: &str = "
+ALTER TABLE state ADD COLUMN origin_key INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN installation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET origin_key = installation;
+UPDATE outbox SET installation = (SELECT installation FROM state), sent = number > 0;
+PRAGMA user_version = 5;
+";
+
 const SELECT_MARKS: &str =
     "SELECT receiver, channel, set_at_ms, mark FROM mark ORDER BY receiver, channel, place";
 
 const PUT_MARK: &str = "INSERT INTO mark (receiver, channel, place, set_at_ms, mark) VALUES (?, ?, ?, ?, ?)";
 
-const SELECT_STATE: &str = "SELECT user, next_local_id, next_number, installation FROM state";
+const SELECT_STATE: &str = "SELECT user, next_local_id, next_number, installation, origin_key FROM state";
 
-const SELECT_OUTBOX: &str =
-    "SELECT local_id, number, receiver, channel, content, failure FROM outbox ORDER BY local_id";
+const SELECT_OUTBOX: &str = "SELECT local_id, number, receiver, channel, content, failure, installation, sent
+    FROM outbox ORDER BY local_id";
 
 const UPDATE_STATE: &str = "UPDATE state
-    SET user = :user, next_local_id = :local, next_number = :number, installation = :installation";
+    SET user = :user, next_local_id = :local, next_number = :number, installation = :installation, origin_key = :origin_key";
 
-const PUT: &str =
-    "REPLACE INTO outbox (local_id, number, receiver, channel, content, failure) VALUES (?, ?, ?, ?, ?, ?)";
+const PUT: &str = "REPLACE INTO outbox
+    (local_id, number, receiver, channel, content, failure, installation, sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Why a released file cannot be used any more.
 const CHANGED: &str = "another client has changed the file while this one had released it: open a new client";
@@ -392,7 +407,7 @@ mod tests {
         assert_eq!(SqliteStore::open(&path).unwrap_err().code(), "unreadable");
 
         let newer = folder.path().join("newer.db");
-        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 5").unwrap();
+        Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 6").unwrap();
         assert_eq!(SqliteStore::open(&newer).unwrap_err().code(), "unreadable");
     }
 
@@ -405,15 +420,18 @@ mod tests {
         let first = [&SCHEMA[..marks], &SCHEMA[version..]]
             .concat()
             .replace("    channel TEXT NOT NULL DEFAULT '',\n", "")
-            .replace("NOT NULL,\n    installation INTEGER NOT NULL DEFAULT 0\n", "NOT NULL\n")
-            .replace("(1, '', 0, 0, 0)", "(1, '', 8, 9)");
+            .replace(",\n    installation INTEGER NOT NULL DEFAULT 0", "")
+            .replace(",\n    origin_key INTEGER NOT NULL DEFAULT 0", "")
+            .replace(",\n    sent INTEGER NOT NULL DEFAULT 0", "")
+            .replace("(1, '', 0, 0, 0, 0)", "(1, '', 8, 9)");
         let old = Connection::open(&path).unwrap();
-        old.execute_batch(&first.replace("user_version = 4", "user_version = 1")).unwrap();
+        old.execute_batch(&first.replace("user_version = 5", "user_version = 1")).unwrap();
         old.execute_batch("INSERT INTO outbox VALUES (7, 8, 'bob', x'01', x'')").unwrap();
         drop(old);
         let expected = SavedPublish {
             local_id: 7,
             number: 8,
+            sent: true,
             to: "bob".into(),
             content: vec![1],
             ..SavedPublish::default()
@@ -423,6 +441,32 @@ mod tests {
             assert_eq!(saved.outbox, std::slice::from_ref(&expected));
             assert_eq!((saved.next_number, saved.installation), (9, 0), "it numbers as before");
         }
+    }
+
+    #[test]
+    fn a_file_of_the_fourth_version_keeps_its_numbers_and_its_installation() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let fourth = SCHEMA
+            .replace(
+                ",\n    installation INTEGER NOT NULL DEFAULT 0,\n    sent INTEGER NOT NULL DEFAULT 0",
+                "",
+            )
+            .replace(",\n    origin_key INTEGER NOT NULL DEFAULT 0", "")
+            .replace("(1, '', 0, 0, 0, 0)", "(1, '', 9, 8, 77)")
+            .replace("user_version = 5", "user_version = 4");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&fourth).unwrap();
+        old.execute_batch(
+            "INSERT INTO outbox VALUES (6, 7, 'bob', '', x'01', x''), (8, 0, 'bob', '', x'01', x'')",
+        )
+        .unwrap();
+        drop(old);
+        let saved = SqliteStore::open(&path).unwrap().load().unwrap();
+        assert_eq!((saved.next_number, saved.installation, saved.origin_key), (8, 77, 77));
+        let publishes: Vec<_> =
+            saved.outbox.iter().map(|one| (one.number, one.installation, one.sent)).collect();
+        assert_eq!(publishes, [(7, 77, true), (0, 77, false)]);
     }
 
     #[test]

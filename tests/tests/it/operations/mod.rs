@@ -12,6 +12,7 @@ mod idle_memory;
 mod outages;
 mod partitions;
 mod quic_migration;
+mod restored_devices;
 mod route_audit;
 mod server_failures;
 mod server_list;

@@ -16,8 +16,13 @@ pub(super) struct Entry<T> {
     pub(super) waiter: Waiter<T>,
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
-    /// The publish number, given when it becomes the first of its conversation, and kept for all tries.
-    pub(super) number: Option<u64>,
+    /// The publish number, given before it is saved for the first time and kept for all tries, also those of later processes. So it
+    /// tells whether the send has arrived, even to a process that goes on from an old copy of the store.
+    pub(super) number: u64,
+    /// The installation that the number is of.
+    pub(super) installation: u64,
+    /// Whether it has become the first of its conversation: it may travel once that is saved.
+    pub(super) released: bool,
     /// When to give it up. `None`: never.
     pub(super) deadline: Option<Instant>,
     /// Whether it was handed to a connection, by this process or an earlier one.
@@ -26,8 +31,12 @@ pub(super) struct Entry<T> {
     unanswered: bool,
     /// Why an earlier try may have had an effect, if it may.
     doubt: Option<String>,
+    /// Whether it is from the store, so that another process may have sent it, perhaps before the store was restored from a copy.
+    loaded: bool,
     /// How often it was refused for the moment.
     pub(super) refusals: u32,
+    /// How often its number turned out to be used.
+    renumbered: u32,
     /// Whether the store has it.
     pub(super) saved: bool,
     /// The failed send in whose place it is sent.
@@ -56,12 +65,16 @@ impl<T> Entry<T> {
             waiter,
             to,
             content,
-            number: None,
+            number: 0,
+            installation: 0,
+            released: false,
             deadline,
             travelled: false,
             unanswered: false,
             doubt: None,
+            loaded: false,
             refusals: 0,
+            renumbered: 0,
             saved: false,
             replaces: None,
         }
@@ -69,13 +82,15 @@ impl<T> Entry<T> {
 
     /// Loads the send of an earlier process; `None` if it makes no sense.
     pub(super) fn load(saved: &SavedPublish) -> Option<Self> {
-        let number = (saved.number > 0).then_some(saved.number);
         let content = pb::Content::decode(&saved.content[..]).ok()?;
         Some(Self {
-            number,
+            number: saved.number,
+            installation: saved.installation,
+            released: saved.sent,
             // It may have been.
-            travelled: number.is_some(),
-            unanswered: number.is_some(),
+            travelled: saved.sent,
+            unanswered: true,
+            loaded: true,
             saved: true,
             ..Self::new(Waiter::Nobody, saved.recipient()?, content, None)
         })
@@ -84,7 +99,9 @@ impl<T> Entry<T> {
     pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {
         SavedPublish {
             local_id: local_id.as_u64(),
-            number: self.number.unwrap_or_default(),
+            number: self.number,
+            installation: self.installation,
+            sent: self.released,
             content: self.content.encode_to_vec(),
             failure: Vec::new(),
             ..SavedPublish::to(&self.to)
@@ -118,6 +135,23 @@ impl<T> Entry<T> {
         }
     }
 
+    /// Takes another number after the last one turned out to be used for another message. Returns `false` if the message may have arrived
+    /// under the old number, or if its numbers are used again and again.
+    pub(super) fn renumber(&mut self, (installation, number): (u64, u64)) -> bool {
+        if self.loaded || self.doubt.is_some() || self.renumbered >= MAX_RENUMBERED {
+            return false;
+        }
+        (self.installation, self.number) = (installation, number);
+        self.renumbered += 1;
+        self.travelled = false;
+        true
+    }
+
+    /// Returns the outcome after its number turned out to be used and it got no other one.
+    pub(super) fn number_used(&self, error: PublishError) -> PublishError {
+        if self.loaded || self.doubt.is_some() { number_used() } else { error }
+    }
+
     /// Returns the outcome after a last refusal. A refusal says nothing about the tries before, so it must not invite to another one.
     pub(super) fn refused(&self, error: PublishError) -> PublishError {
         match &self.doubt {
@@ -137,6 +171,15 @@ impl<T> Entry<T> {
         }
     }
 }
+
+fn number_used() -> PublishError {
+    let reason =
+        "its number was used since, as after a restore from a backup: it may have been sent before that";
+    PublishError::Unconfirmed { reason: reason.to_owned() }
+}
+
+/// How many numbers a message gets. The second one is of an installation that nobody has used, so this is for a server that errs.
+const MAX_RENUMBERED: u32 = 3;
 
 /// A send that has failed for good and that the application has not discarded.
 #[derive(Debug)]
@@ -168,7 +211,6 @@ impl FailedSend {
     pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {
         SavedPublish {
             local_id: local_id.as_u64(),
-            number: 0,
             content: self.content.encode_to_vec(),
             failure: wire::encode_failure(&self.error),
             ..SavedPublish::to(&self.to)

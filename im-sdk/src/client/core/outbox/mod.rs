@@ -1,13 +1,16 @@
-//! Sends on their way: each is saved first, then published under a number that never changes, until it is answered. At most one
+//! Sends on their way: each gets a number and is saved first, then published under that number until it is answered. At most one
 //! of each conversation is unanswered, the others wait in order.
 //!
 //! ```text
-//!  push --> first of its conversation? -- yes --> gets a number --> saved --> ready --> sent --> resolved
-//!                     | no                            ^               |         ^         |
-//!                     +--> waits for the one before --+      taken <--+         +- retry -+
+//!                             +-------------- number used -------------+
+//!                             v                                        |
+//!  push --> gets a number --> saved --> first of its conversation --> ready --> sent --> resolved
+//!                               |                                      ^         |
+//!                      taken <--+                                      +- retry -+
 //! ```
 
 mod entry;
+mod numbering;
 mod queues;
 mod saving;
 mod wire;
@@ -23,13 +26,14 @@ use rand::rngs::StdRng;
 pub(super) use self::entry::Waiter;
 use self::{
     entry::{Entry, FailedSend},
+    numbering::{Numbering, distance},
     queues::Queues,
 };
 use crate::{
     Content, Recipient,
     client::{
-        Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, SendError,
-        SendState,
+        Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, RefusalKind,
+        SendError, SendState,
         core::{backoff::random_within, origin, session::Limits},
         device_store::SavedState,
     },
@@ -65,8 +69,7 @@ pub(super) struct Outbox<T> {
     deadlines: BTreeSet<(Instant, LocalId)>,
     /// The sends that are to be saved.
     unsaved: BTreeSet<LocalId>,
-    /// The random number of the store, which goes with every publish; 0: none.
-    installation: u64,
+    numbering: Numbering,
     /// Failed sends that are sent anew and are not saved as such yet.
     retried: BTreeSet<LocalId>,
     resolved: VecDeque<(T, Outcome)>,
@@ -77,29 +80,32 @@ pub(super) struct Outbox<T> {
 }
 
 impl<T> Outbox<T> {
-    /// Goes on with the sends of earlier processes. `installation` is for a new store, whose numbers begin at 1: no clock is
-    /// asked, so a wrong one costs nothing. A store of an earlier version goes on without one.
-    pub(super) fn new(timeout: Duration, saved: &SavedState, installation: u64) -> Self {
-        let is_new = saved.next_number == 0 && saved.installation == 0;
-        let installation = if is_new { installation } else { saved.installation };
-        let next_number = saved.next_number.max(1);
+    /// Goes on with the sends of earlier processes.
+    pub(super) fn new(timeout: Duration, saved: &SavedState, rng: &mut StdRng) -> Self {
+        // As with numbers: a local id means one send, also to a process that goes on from an old copy of the store.
+        let distance = if saved.next_local_id > 0 { distance(rng) } else { 0 };
         let mut outbox = Self {
             timeout,
             entries: BTreeMap::new(),
             failed: BTreeMap::new(),
-            queues: Queues::new(next_number),
+            queues: Queues::new(),
             deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
-            installation,
+            numbering: Numbering::load(saved, rng),
             retried: BTreeSet::new(),
             resolved: VecDeque::new(),
             settled: VecDeque::new(),
             taken: VecDeque::new(),
             events: VecDeque::new(),
-            next_local_id: saved.next_local_id.max(1),
+            next_local_id: saved.next_local_id.max(1).saturating_add(distance),
         };
         saved.outbox.iter().for_each(|publish| outbox.load(publish));
         outbox
+    }
+
+    /// A send is about to be taken that a later process may have to send.
+    pub(super) fn handle_taking_offline(&mut self, rng: &mut StdRng) {
+        self.numbering.make_own(rng);
     }
 
     /// Takes a send, or refuses it at once.
@@ -167,11 +173,11 @@ impl<T> Outbox<T> {
     pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;
-            let origin = match self.installation {
+            let origin = match self.numbering.origin_key() {
                 0 => 0,
-                installation => origin::seal(installation, local_id),
+                key => origin::seal(key, local_id),
             };
-            let publish = wire::publish(number, self.installation, origin, &entry.to, entry.content.clone());
+            let publish = wire::publish(number, entry.installation, origin, &entry.to, entry.content.clone());
             match wire::fit(publish, limits) {
                 Ok(body) => {
                     entry.handle_sent();
@@ -195,6 +201,9 @@ impl<T> Outbox<T> {
         };
         let Some(entry) = self.entries.get_mut(&local_id) else { return };
         entry.handle_refused(&refused);
+        if wire::kind(&refused) == RefusalKind::NumberUsed {
+            return self.handle_number_used(rng, local_id, refused);
+        }
         let retry = wire::retry_delay(&refused, entry.refusals);
         let at = retry.map(|delay| now + delay + random_within(rng, delay));
         match at.filter(|at| entry.deadline.is_none_or(|deadline| *at < deadline)) {
@@ -206,6 +215,20 @@ impl<T> Outbox<T> {
                 let error = entry.refused(wire::refusal(refused));
                 self.resolve(local_id, Err(error));
             }
+        }
+    }
+
+    /// The number of a send was used for another message, or for this one before the store was restored from a copy.
+    fn handle_number_used(&mut self, rng: &mut StdRng, local_id: LocalId, refused: pb::Refused) {
+        let Some(entry) = self.entries.get_mut(&local_id) else { return };
+        let used = entry.number;
+        self.numbering.handle_used(entry.installation, rng);
+        if entry.renumber(self.numbering.take()) {
+            self.queues.renumber(used, entry.number, local_id);
+            self.unsaved.insert(local_id);
+        } else {
+            let error = entry.number_used(wire::refusal(refused));
+            self.resolve(local_id, Err(error));
         }
     }
 
@@ -288,7 +311,7 @@ impl<T> Outbox<T> {
 
     /// Returns the send whose publish has this origin, if it is one of this store.
     pub(super) fn sent_with(&self, origin: u64) -> Option<LocalId> {
-        origin::open(self.installation, origin, self.next_local_id)
+        origin::open(self.numbering.origin_key(), origin, self.next_local_id)
     }
 
     pub(super) fn next_local_id(&self) -> u64 {
@@ -296,16 +319,21 @@ impl<T> Outbox<T> {
     }
 
     pub(super) fn next_number(&self) -> u64 {
-        self.queues.next_number()
+        self.numbering.next_number()
     }
 
     pub(super) fn installation(&self) -> u64 {
-        self.installation
+        self.numbering.installation()
     }
 
-    fn insert(&mut self, entry: Entry<T>) {
+    pub(super) fn origin_key(&self) -> u64 {
+        self.numbering.origin_key()
+    }
+
+    fn insert(&mut self, mut entry: Entry<T>) {
         let local_id = LocalId::from_u64(self.next_local_id);
-        self.next_local_id += 1;
+        self.next_local_id = self.next_local_id.saturating_add(1);
+        (entry.installation, entry.number) = self.numbering.take();
         self.deadlines.extend(entry.deadline.map(|at| (at, local_id)));
         self.unsaved.insert(local_id);
         self.enqueue(local_id, entry);
@@ -315,16 +343,17 @@ impl<T> Outbox<T> {
         let is_first = self.queues.push(&entry.to, local_id);
         self.entries.insert(local_id, entry);
         if is_first {
-            self.number(local_id);
+            self.release(local_id);
         }
     }
 
-    /// Numbers the first send of a conversation, unless it has a number.
-    fn number(&mut self, local_id: LocalId) {
+    /// Lets the first send of a conversation travel once that is saved, unless it may already.
+    fn release(&mut self, local_id: LocalId) {
         if let Some(entry) = self.entries.get_mut(&local_id)
-            && entry.number.is_none()
+            && !entry.released
         {
-            entry.number = Some(self.queues.number(local_id));
+            entry.released = true;
+            self.queues.release(entry.number, local_id);
             self.unsaved.insert(local_id);
         }
     }
@@ -373,7 +402,7 @@ impl<T> Outbox<T> {
             self.deadlines.remove(&(at, local_id));
         }
         if let Some(next) = self.queues.remove(&entry.to, local_id, entry.number) {
-            self.number(next);
+            self.release(next);
         }
         Some(entry)
     }

@@ -12,7 +12,7 @@ use crate::{Recipient, client::LocalId};
 pub(super) struct Queues {
     /// Each conversation's publishes, first come first.
     conversations: HashMap<Recipient, VecDeque<LocalId>>,
-    /// All sends with a number.
+    /// The first send of each conversation, by its number.
     numbered: BTreeMap<u64, LocalId>,
     /// Saved, and neither sent nor delayed.
     ready: BTreeSet<u64>,
@@ -20,30 +20,23 @@ pub(super) struct Queues {
     delayed: BTreeSet<(Instant, u64)>,
     /// Sent and unanswered, with the time of the next try.
     sent: BTreeMap<u64, Instant>,
-    next_number: u64,
 }
 
 impl Queues {
-    pub(super) fn new(next_number: u64) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             conversations: HashMap::new(),
             numbered: BTreeMap::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             sent: BTreeMap::new(),
-            next_number,
         }
     }
 
-    pub(super) fn next_number(&self) -> u64 {
-        self.next_number
-    }
-
-    /// A number that was saved by an earlier process.
+    /// A send that was the first of its conversation in an earlier process.
     pub(super) fn load(&mut self, number: u64, local_id: LocalId) {
         self.numbered.insert(number, local_id);
         self.ready.insert(number);
-        self.next_number = self.next_number.max(number.saturating_add(1));
     }
 
     /// Adds a send. Returns `true` if it is the first of its conversation.
@@ -53,15 +46,18 @@ impl Queues {
         conversation.len() == 1
     }
 
-    /// Gives a new number, not to be used before it is saved.
-    pub(super) fn number(&mut self, local_id: LocalId) -> u64 {
-        let number = self.next_number;
-        self.next_number = number.saturating_add(1);
+    /// A send is the first of its conversation now. Its number is not to be used before that is saved.
+    pub(super) fn release(&mut self, number: u64, local_id: LocalId) {
         self.numbered.insert(number, local_id);
-        number
     }
 
-    /// A number was saved. Some are saved more than once.
+    /// A number turned out to be used, and its send got another one, not to be used before it is saved.
+    pub(super) fn renumber(&mut self, used: u64, number: u64, local_id: LocalId) {
+        self.forget(used);
+        self.release(number, local_id);
+    }
+
+    /// The first send of a conversation was saved under its number. Some are saved more than once.
     pub(super) fn saved(&mut self, number: u64) {
         let waits =
             self.sent.contains_key(&number) || self.delayed.iter().any(|(_, delayed)| *delayed == number);
@@ -114,17 +110,9 @@ impl Queues {
     }
 
     /// Removes a send. Returns the one that is the first of its conversation now.
-    pub(super) fn remove(
-        &mut self,
-        to: &Recipient,
-        local_id: LocalId,
-        number: Option<u64>,
-    ) -> Option<LocalId> {
-        if let Some(number) = number {
-            self.numbered.remove(&number);
-            self.ready.remove(&number);
-            self.sent.remove(&number);
-            self.delayed.retain(|(_, delayed)| *delayed != number);
+    pub(super) fn remove(&mut self, to: &Recipient, local_id: LocalId, number: u64) -> Option<LocalId> {
+        if self.numbered.get(&number) == Some(&local_id) {
+            self.forget(number);
         }
         let conversation = self.conversations.get_mut(to)?;
         conversation.retain(|other| *other != local_id);
@@ -133,6 +121,13 @@ impl Queues {
             self.conversations.remove(to);
         }
         first
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.numbered.remove(&number);
+        self.ready.remove(&number);
+        self.sent.remove(&number);
+        self.delayed.retain(|(_, delayed)| *delayed != number);
     }
 
     /// Looks at all of them: servers allow few at once.

@@ -46,7 +46,7 @@ impl<T> Outbox<T> {
             {
                 self.taken.push_back((ticket, Ok(local_id)));
             }
-            if entry.number == Some(saved.number) {
+            if saved.sent && entry.number == saved.number {
                 self.queues.saved(saved.number);
             }
         }
@@ -79,9 +79,15 @@ impl<T> Outbox<T> {
                 self.events.push_back(failure(local_id, &failed.error));
                 self.failed.insert(local_id, failed);
             }
-        } else if let Some(entry) = Entry::load(saved) {
-            if let Some(number) = entry.number {
-                self.queues.load(number, local_id);
+        } else if let Some(mut entry) = Entry::load(saved) {
+            if entry.number == 0 {
+                // An earlier version numbered a send when it became the first of its conversation.
+                (entry.installation, entry.number) = self.numbering.take();
+                self.unsaved.insert(local_id);
+            }
+            self.numbering.skip(entry.number);
+            if entry.released {
+                self.queues.load(entry.number, local_id);
             }
             self.enqueue(local_id, entry);
         }

@@ -11,6 +11,7 @@ mod logs;
 mod publish;
 mod random_inputs;
 mod requests;
+mod restores;
 mod retryable_failures;
 mod rooms;
 mod send;
@@ -67,6 +68,11 @@ impl Harness {
     /// The process ends without a warning, and a new one starts.
     fn crash(self) -> Self {
         Self::with_store(7, self.store, self.now)
+    }
+
+    /// A process that starts with a copy of a store of earlier.
+    fn restored(backup: &SavedState, seed: u64) -> Self {
+        Self::with_store(seed, MemoryStore::with(backup.clone()), Instant::now())
     }
 
     /// Saves what there is to save, as a driver does all along.

@@ -132,6 +132,7 @@ fn take(test: &mut Harness, watch: &mut Watch, step: Step) {
         }
         Step::Answer(number, 0) => test.receive(refused(number, pb::RefusalKind::Unavailable, 500)),
         Step::Answer(number, 1) => test.receive(refused(number, pb::RefusalKind::Rule, 0)),
+        Step::Answer(number, 2) => test.receive(refused(number, pb::RefusalKind::NumberUsed, 0)),
         Step::Answer(number, _) => test.receive(accepted(number)),
         Step::Push => test.receive(push(1, "bob")),
         Step::Ping => test.receive(pb::frame::Body::Ping(pb::Ping { echo: 1 })),

@@ -16,8 +16,8 @@ struct No {
 impl No {
     /// Decides by PROTOCOL.md, not by the code.
     fn is_certain(self) -> bool {
-        use pb::RefusalKind::{Invalid, NoBackend, Rule, TooMany};
-        let certain = [Rule, Invalid, TooMany, NoBackend];
+        use pb::RefusalKind::{Invalid, NoBackend, NumberUsed, Rule, TooMany};
+        let certain = [Rule, Invalid, TooMany, NoBackend, NumberUsed];
         certain.iter().any(|kind| *kind as i32 == self.kind)
     }
 
@@ -47,7 +47,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     // 0 and 99 are kinds that this version does not know.
-    let kind = prop_oneof![0..7_i32, Just(99)];
+    let kind = prop_oneof![0..8_i32, Just(99)];
     let no = (kind, prop_oneof![Just(0), 1..3000_u32, Just(60_000)])
         .prop_map(|(kind, retry_after_ms)| No { kind, retry_after_ms });
     prop_oneof![

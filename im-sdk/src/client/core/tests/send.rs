@@ -99,14 +99,14 @@ fn a_crash_loses_nothing_and_keeps_order_and_numbers() {
         test.taken(to);
     }
     let sent = [test.sent_publish(), test.sent_publish()];
-    assert_eq!((sent[0].number, sent[1].number), (1, 2));
+    assert_eq!((sent[0].number, sent[1].number), (1, 3));
     let mut test = test.crash();
     assert_eq!(states(&test), [(1, "sent"), (2, "pending"), (3, "sent"), (4, "pending")]);
     test.core.handle_connect(test.now);
     test.connect_all_the_way();
     assert_eq!([test.sent_publish(), test.sent_publish()], sent);
     test.receive(accepted(1));
-    assert_eq!(test.sent_publish().number, 3);
+    assert_eq!(test.sent_publish().number, 2);
     let mut test = test.crash();
     test.core.handle_connect(test.now);
     test.connect_all_the_way();
@@ -116,8 +116,8 @@ fn a_crash_loses_nothing_and_keeps_order_and_numbers() {
     }
     assert_eq!(test.sent_publish().number, 4);
     test.receive(accepted(4));
-    assert_eq!(ends(&mut test).iter().map(|end| end.0).collect::<Vec<_>>(), [3, 2, 4]);
-    assert_eq!(test.taken("bob").as_u64(), 5);
+    assert_eq!(ends(&mut test).iter().map(|end| end.0).collect::<Vec<_>>(), [2, 3, 4]);
+    assert!(test.taken("bob").as_u64() > 4);
 }
 
 #[test]
