@@ -56,11 +56,12 @@ pub(super) use self::{
     session::{MAX_RECEIVED_FRAME_BYTES, Via},
 };
 use crate::{
-    Content, Recipient,
+    Endpoint, Recipient,
     client::{
-        ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError,
-        TokenRequest, device_store::SavedState,
+        ClientConfig, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError, TokenRequest,
+        device_store::SavedState,
     },
+    content::Content,
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };
