@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use divan::{Bencher, black_box};
 use im_sdk::{
-    HistoryQuery, HistoryRange,
-    backend::{Durability, Im, MemoryMessageStore, Message, Search, user, users},
+    HistoryQuery, HistoryRange, Search,
+    backend::{Durability, Im, Message, message_store::MemoryMessageStore, user, users},
     cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
     id::UserId,

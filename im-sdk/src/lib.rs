@@ -56,12 +56,14 @@
 //! | `token` | `cluster` | tokens that backends mint and servers verify |
 //! | `backend::message_store` | `backend`; `postgres` for PostgreSQL, `sql` for SQLite too | messages in your database |
 //! | [`content`], [`timeline`] | always | the kinds of messages; changes to them |
-//! | [`id`], `proto` | always | ids, and the wire protocol |
+//! | [`id`], [`limits`] | always | ids, and the numbers that both sides agree on |
+//!
+//! Values that devices and backends share, such as [`Recipient`] and [`HistoryQuery`], are in the
+//! crate's root. Every item has one path.
 //!
 //! A device never compiles redis or async-nats, a backend never compiles quinn.
 
-pub use im_proto as proto;
-pub use im_proto::id;
+pub use im_proto::{id, limits};
 
 #[cfg(feature = "backend")]
 pub mod backend;
@@ -78,8 +80,9 @@ mod model;
 #[cfg(feature = "cluster")]
 pub mod token;
 
+use im_proto as proto;
 #[cfg(feature = "backend")]
-use model::kind;
+use model::{content::Content, kind};
 #[cfg(any(feature = "backend", feature = "client"))]
 use model::{conversation, history};
 
@@ -87,10 +90,9 @@ use model::{conversation, history};
 /// [`backend`], such as [`cluster::MemberStore`].
 #[cfg(feature = "cluster")]
 pub use async_trait::async_trait;
-pub use im_proto::limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES};
 pub use model::{
-    CLOCK_TOLERANCE, CallStep, Content, Conversation, ConversationChange, ConversationState, Endpoint,
-    EndpointError, Filter, HistoryQuery, HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES,
-    MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence,
-    Transport, UserPresence, content, refusal_code, timeline,
+    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, Endpoint, EndpointError,
+    Filter, HistoryQuery, HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES, MAX_SEARCH_BYTES,
+    MAX_SEARCH_WORDS, ReadMark, Recipient, Search, SearchPlace, Signal, TerminalPresence, Transport,
+    UserPresence, content, refusal_code, timeline,
 };

@@ -8,7 +8,7 @@
 //!
 //! `PROTOCOL.md`, in this crate's folder, describes the protocol for authors of clients in other
 //! languages. A backend or a device in Rust needs little of this crate: `im_sdk` speaks the
-//! protocol and re-exports it as `im_sdk::proto`, for [`id`]s and [`limits`].
+//! protocol and re-exports [`id`] and [`limits`].
 //!
 //! ```
 //! use im_proto::{frame, pb};

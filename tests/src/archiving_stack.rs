@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use im_sdk::{
-    backend::{Archiver, Durability, Im, MemoryMessageStore, MessageStore, Service, SqlMessageStore},
+    backend::{
+        Archiver, Durability, Im, Service,
+        message_store::{MemoryMessageStore, MessageStore, SqlMessageStore},
+    },
     cluster::{ArchiveConfig, LogBounds, LogId},
 };
 use tempfile::TempDir;

@@ -8,9 +8,9 @@ use std::{
 };
 
 use im_sdk::{
-    Content,
     backend::{Im, Message, user},
     client::{Client, Event},
+    content::Content,
     id::UserId,
 };
 use tokio::{

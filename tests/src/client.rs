@@ -1,8 +1,8 @@
 //! A client whose events a test waits for.
 
 use im_sdk::{
-    Content,
     client::{Client, CloseCode, Event, PublishError, Published, ReceivedMessage},
+    content::Content,
     id::UserId,
 };
 use tokio::time::timeout;

@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use im_sdk::{
+    UserPresence,
     backend::{
         Acceptance, Handler, Im, Incoming, IncomingSignal, PresenceEvent, Reach, ReachRights, Refusal, Relay,
         RoomJoin, RoomWelcome, Service,
     },
-    client::{Event, ReceivedSignal, RoomLeftCause, UserPresence},
+    client::{Event, ReceivedSignal, RoomLeftCause},
     id::{ChannelId, UserId},
 };
 

@@ -3,14 +3,14 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use im_sdk::{
-    backend::{Im, ImBuilder, SigningKey, TokenMinter},
+    backend::{Im, ImBuilder},
     client::{Client, ClientConfig, TokenProvider, Trust},
     cluster::{
         ArchiveConfig, Cluster, ClusterConfig, LogBounds, LoginPolicy, MemoryArchiveQueue, MemoryBus,
         MemoryLog, MemoryRoutes,
     },
     id::{Device, ServerId, UserId},
-    token::{TokenVerifier, VerificationKey},
+    token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 use im_server::{ServerConfig, TlsConfig};
 use rustls::pki_types::{CertificateDer, pem::PemObject};

@@ -1,7 +1,8 @@
 //! A device with a timeline of what it shows.
 
 use im_sdk::{
-    client::{Conversation, Event, HistoryRange, MessageRef, PublishError, ReceivedMessage, RefusalKind},
+    Conversation, HistoryRange,
+    client::{Event, MessageRef, PublishError, ReceivedMessage, RefusalKind},
     content::ChangeKind,
     id::{MessageId, UserId},
     timeline::{ShownMessage, Timeline},

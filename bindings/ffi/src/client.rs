@@ -156,7 +156,7 @@ impl Client {
         range: HistoryRange,
         limit: u32,
     ) -> Result<HistoryPage, RequestError> {
-        let range = im_sdk::client::HistoryRange::from(range);
+        let range = im_sdk::HistoryRange::from(range);
         Ok(self.inner.history(conversation.parse()?, range, limit).await?.into())
     }
 

@@ -68,7 +68,7 @@ impl ClientConfig {
             config.trust = trust.parse()?;
         }
         if let Some(path) = self.store_path {
-            config.store = Arc::new(sdk::SqliteStore::open(path)?);
+            config.store = Arc::new(im_sdk::client::device_store::SqliteStore::open(path)?);
         }
         set(&mut config.publish_timeout, self.publish_timeout_ms.map(Duration::from_millis));
         set(&mut config.request_timeout, self.request_timeout_ms.map(Duration::from_millis));
@@ -80,7 +80,7 @@ impl ClientConfig {
     }
 }
 
-pub(crate) fn parse_endpoints(endpoints: &[String]) -> Result<Vec<sdk::Endpoint>, OpenError> {
+pub(crate) fn parse_endpoints(endpoints: &[String]) -> Result<Vec<im_sdk::Endpoint>, OpenError> {
     endpoints.iter().map(|text| text.parse().map_err(OpenError::invalid)).collect()
 }
 

@@ -325,7 +325,7 @@ pub struct Quote {
 /// Plain text.
 #[uniffi::export]
 pub fn text_content(text: String) -> Content {
-    im_sdk::Content::text(text).into()
+    im_sdk::content::Content::text(text).into()
 }
 
 /// A content as it travels, to be stored: also what this version does not know is in there.
@@ -343,7 +343,7 @@ pub fn encode_content(content: Content) -> Result<Vec<u8>, InvalidContent> {
 /// [`InvalidContent`]: these bytes are something else.
 #[uniffi::export]
 pub fn decode_content(bytes: Vec<u8>) -> Result<Content, InvalidContent> {
-    Ok(im_sdk::Content::decode(&bytes)?.into())
+    Ok(im_sdk::content::Content::decode(&bytes)?.into())
 }
 
 #[cfg(test)]

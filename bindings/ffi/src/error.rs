@@ -76,8 +76,8 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-impl From<sdk::StoreError> for OpenError {
-    fn from(error: sdk::StoreError) -> Self {
+impl From<im_sdk::client::device_store::StoreError> for OpenError {
+    fn from(error: im_sdk::client::device_store::StoreError) -> Self {
         Self::Store { reason: error.to_string() }
     }
 }

@@ -25,11 +25,11 @@ pub enum Conversation {
 }
 
 impl Conversation {
-    pub(crate) fn parse(self) -> Result<sdk::Conversation, InvalidId> {
+    pub(crate) fn parse(self) -> Result<im_sdk::Conversation, InvalidId> {
         Ok(match self {
-            Self::User { user } => sdk::Conversation::User(UserId::parse(&user)?),
-            Self::Channel { channel } => sdk::Conversation::Channel(ChannelId::parse(&channel)?),
-            Self::Inbox => sdk::Conversation::Inbox,
+            Self::User { user } => im_sdk::Conversation::User(UserId::parse(&user)?),
+            Self::Channel { channel } => im_sdk::Conversation::Channel(ChannelId::parse(&channel)?),
+            Self::Inbox => im_sdk::Conversation::Inbox,
         })
     }
 }
@@ -61,7 +61,7 @@ pub enum HistoryRange {
     },
 }
 
-impl From<HistoryRange> for sdk::HistoryRange {
+impl From<HistoryRange> for im_sdk::HistoryRange {
     fn from(range: HistoryRange) -> Self {
         match range {
             HistoryRange::Newest => Self::Newest,
@@ -71,12 +71,12 @@ impl From<HistoryRange> for sdk::HistoryRange {
     }
 }
 
-impl From<sdk::HistoryRange> for HistoryRange {
-    fn from(range: sdk::HistoryRange) -> Self {
+impl From<im_sdk::HistoryRange> for HistoryRange {
+    fn from(range: im_sdk::HistoryRange) -> Self {
         match range {
-            sdk::HistoryRange::Newest => Self::Newest,
-            sdk::HistoryRange::Before(seq) => Self::Before { seq },
-            sdk::HistoryRange::After(seq) => Self::After { seq },
+            im_sdk::HistoryRange::Newest => Self::Newest,
+            im_sdk::HistoryRange::Before(seq) => Self::Before { seq },
+            im_sdk::HistoryRange::After(seq) => Self::After { seq },
         }
     }
 }
@@ -96,7 +96,7 @@ pub enum Kind {
     },
 }
 
-impl From<Kind> for sdk::Kind {
+impl From<Kind> for im_sdk::Kind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Number { number } => Self::from_number(number, ""),
@@ -128,11 +128,11 @@ pub struct HistoryQuery {
 }
 
 impl HistoryQuery {
-    pub(crate) fn parse(self) -> Result<sdk::HistoryQuery, InvalidId> {
+    pub(crate) fn parse(self) -> Result<im_sdk::HistoryQuery, InvalidId> {
         let mut query = match (self.before_message, self.after_message) {
-            (Some(id), _) => sdk::HistoryQuery::before_message(message(id)?),
-            (None, Some(id)) => sdk::HistoryQuery::after_message(message(id)?),
-            (None, None) => sdk::HistoryRange::from(self.range).into(),
+            (Some(id), _) => im_sdk::HistoryQuery::before_message(message(id)?),
+            (None, Some(id)) => im_sdk::HistoryQuery::after_message(message(id)?),
+            (None, None) => im_sdk::HistoryRange::from(self.range).into(),
         };
         if let Some(since) = self.since_ms {
             query = query.since_ms(since);
@@ -189,8 +189,8 @@ pub struct Search {
 }
 
 impl Search {
-    pub(crate) fn parse(self) -> Result<sdk::Search, InvalidId> {
-        let mut search = sdk::Search::new(self.text).kinds(self.kinds.into_iter().map(Into::into));
+    pub(crate) fn parse(self) -> Result<im_sdk::Search, InvalidId> {
+        let mut search = im_sdk::Search::new(self.text).kinds(self.kinds.into_iter().map(Into::into));
         if let Some(conversation) = self.conversation {
             search = search.within(conversation.parse()?);
         }
@@ -205,7 +205,7 @@ impl Search {
         }
         if let Some(place) = self.before {
             let channel = place.channel.map(|channel| ChannelId::parse(&channel)).transpose()?;
-            search = search.before(sdk::SearchPlace { channel, message_id: message(place.message_id)? });
+            search = search.before(im_sdk::SearchPlace { channel, message_id: message(place.message_id)? });
         }
         Ok(search)
     }

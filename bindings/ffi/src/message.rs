@@ -173,11 +173,11 @@ impl From<sdk::ReceivedMessage> for ReceivedMessage {
     }
 }
 
-impl From<sdk::Transport> for Transport {
-    fn from(transport: sdk::Transport) -> Self {
+impl From<im_sdk::Transport> for Transport {
+    fn from(transport: im_sdk::Transport) -> Self {
         match transport {
-            sdk::Transport::Quic => Self::Quic,
-            sdk::Transport::WebSocket => Self::WebSocket,
+            im_sdk::Transport::Quic => Self::Quic,
+            im_sdk::Transport::WebSocket => Self::WebSocket,
         }
     }
 }

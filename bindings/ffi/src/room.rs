@@ -193,18 +193,20 @@ impl From<sdk::ReceivedSignal> for ReceivedSignal {
     }
 }
 
-impl From<sdk::Signal> for Signal {
-    fn from(signal: sdk::Signal) -> Self {
+impl From<im_sdk::Signal> for Signal {
+    fn from(signal: im_sdk::Signal) -> Self {
         match signal {
-            sdk::Signal::Typing { stopped } => Self::Typing { stopped },
-            sdk::Signal::Call { id, step, data } => Self::Call { id, step: step.into(), data: data.into() },
-            sdk::Signal::Custom { kind, data } => Self::Custom { kind, data: data.into() },
+            im_sdk::Signal::Typing { stopped } => Self::Typing { stopped },
+            im_sdk::Signal::Call { id, step, data } => {
+                Self::Call { id, step: step.into(), data: data.into() }
+            }
+            im_sdk::Signal::Custom { kind, data } => Self::Custom { kind, data: data.into() },
             _ => Self::Unknown,
         }
     }
 }
 
-impl From<Signal> for sdk::Signal {
+impl From<Signal> for im_sdk::Signal {
     fn from(signal: Signal) -> Self {
         match signal {
             Signal::Typing { stopped } => Self::Typing { stopped },
@@ -215,23 +217,23 @@ impl From<Signal> for sdk::Signal {
     }
 }
 
-impl From<sdk::CallStep> for CallStep {
-    fn from(step: sdk::CallStep) -> Self {
+impl From<im_sdk::CallStep> for CallStep {
+    fn from(step: im_sdk::CallStep) -> Self {
         match step {
-            sdk::CallStep::Ring => Self::Ring,
-            sdk::CallStep::Cancel => Self::Cancel,
-            sdk::CallStep::Busy => Self::Busy,
-            sdk::CallStep::Offer => Self::Offer,
-            sdk::CallStep::Answer => Self::Answer,
-            sdk::CallStep::Candidate => Self::Candidate,
-            sdk::CallStep::Hangup => Self::Hangup,
-            sdk::CallStep::AnsweredElsewhere => Self::AnsweredElsewhere,
+            im_sdk::CallStep::Ring => Self::Ring,
+            im_sdk::CallStep::Cancel => Self::Cancel,
+            im_sdk::CallStep::Busy => Self::Busy,
+            im_sdk::CallStep::Offer => Self::Offer,
+            im_sdk::CallStep::Answer => Self::Answer,
+            im_sdk::CallStep::Candidate => Self::Candidate,
+            im_sdk::CallStep::Hangup => Self::Hangup,
+            im_sdk::CallStep::AnsweredElsewhere => Self::AnsweredElsewhere,
             _ => Self::Unknown,
         }
     }
 }
 
-impl From<CallStep> for sdk::CallStep {
+impl From<CallStep> for im_sdk::CallStep {
     fn from(step: CallStep) -> Self {
         match step {
             CallStep::Ring => Self::Ring,
@@ -247,9 +249,9 @@ impl From<CallStep> for sdk::CallStep {
     }
 }
 
-impl From<sdk::UserPresence> for UserPresence {
-    fn from(presence: sdk::UserPresence) -> Self {
-        let terminal = |of: sdk::TerminalPresence| TerminalPresence {
+impl From<im_sdk::UserPresence> for UserPresence {
+    fn from(presence: im_sdk::UserPresence) -> Self {
+        let terminal = |of: im_sdk::TerminalPresence| TerminalPresence {
             terminal: of.terminal.into(),
             online: of.online,
             last_seen_ms: of

@@ -29,7 +29,7 @@ use im_sdk::{
     HistoryRange, Recipient,
     backend::{
         Acceptance, Handler, Im, Incoming, LoggedMessage, LoggedPublish, Message, Reach, ReachRights,
-        Refusal, SendError, SqlMessageStore, user,
+        Refusal, SendError, message_store::SqlMessageStore, user,
     },
     cluster::{Cluster, LogId, MemberTables, MembersError},
     id::{ChannelId, MessageId, UserId},

@@ -15,9 +15,8 @@ use std::{
 };
 
 use im_sdk::{
-    Content,
     client::{Client, ClientConfig, Event, PublishError, ReceivedMessage},
-    content::ChangeKind,
+    content::{ChangeKind, Content},
     id::{ChannelId, UserId},
 };
 use rustix::process::{Pid, Signal, kill_process};

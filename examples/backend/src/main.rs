@@ -10,9 +10,10 @@ use std::{error::Error, future::pending, io::IsTerminal, time::Duration};
 
 use clap::Parser;
 use im_sdk::{
-    backend::{Im, Incoming, Message, Refusal, SigningKey, TokenMinter, user},
+    backend::{Im, Incoming, Message, Refusal, user},
     cluster::ClusterConfig,
     id::UserId,
+    token::{SigningKey, TokenMinter},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader, stdin},

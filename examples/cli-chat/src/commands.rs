@@ -157,10 +157,10 @@ fn command(name: &str, rest: &str) -> Result<Command, String> {
 }
 
 /// Returns the content of a text: `@bob` in it mentions bob, `@all` everybody.
-pub(crate) fn said(text: &str) -> im_sdk::Content {
+pub(crate) fn said(text: &str) -> im_sdk::content::Content {
     let called = text.split_whitespace().filter_map(|word| word.strip_prefix('@'));
     let called = called.map(|name| name.trim_end_matches(['.', ',', ':', ';', '!', '?', ')']));
-    called.fold(im_sdk::Content::text(text), |content, name| match UserId::parse(name) {
+    called.fold(im_sdk::content::Content::text(text), |content, name| match UserId::parse(name) {
         _ if name == "all" => content.mention_everybody(),
         Ok(user) if !content.mentions.users.contains(&user) => content.mention(user),
         _ => content,

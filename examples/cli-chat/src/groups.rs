@@ -2,8 +2,7 @@
 //! for it; here a request is a message of a custom kind to the back end, which answers it and forwards nothing.
 
 use im_sdk::{
-    Content,
-    content::{Body, Custom},
+    content::{Body, Content, Custom},
     id::{ChannelId, UserId},
 };
 

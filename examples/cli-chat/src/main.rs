@@ -40,7 +40,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use im_sdk::{
-    client::{Client, ClientConfig, Endpoint, SqliteStore, StoreError, TokenProvider, Trust},
+    Endpoint,
+    client::{
+        Client, ClientConfig, TokenProvider, Trust,
+        device_store::{SqliteStore, StoreError},
+    },
     id::{Device, DeviceId, Terminal, UserId},
 };
 

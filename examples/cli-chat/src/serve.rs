@@ -6,7 +6,8 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use im_sdk::{
     backend::{
-        Acceptance, Handler, Im, Incoming, Message, Reach, ReachRights, Refusal, Service, SqlMessageStore,
+        Acceptance, Handler, Im, Incoming, Message, Reach, ReachRights, Refusal, Service,
+        message_store::SqlMessageStore,
     },
     cluster::{Cluster, LoginPolicy},
     content::{Body, Notice},

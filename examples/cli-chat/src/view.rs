@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use im_sdk::{
-    Content, Recipient,
-    content::{Body, Quote},
+    Recipient,
+    content::{Body, Content, Quote},
     id::UserId,
     timeline::ShownMessage,
 };

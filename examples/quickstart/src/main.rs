@@ -6,12 +6,12 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use im_sdk::{
-    Content,
-    backend::{Im, Incoming, Message, Refusal, SigningKey, TokenMinter, users},
+    backend::{Im, Incoming, Message, Refusal, users},
     client::{Client, ClientConfig, Event, Trust},
     cluster::Cluster,
+    content::Content,
     id::UserId,
-    token::{TokenVerifier, VerificationKey, random_secret},
+    token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey, random_secret},
 };
 use im_server::{Server, ServerConfig};
 

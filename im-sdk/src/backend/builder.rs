@@ -80,7 +80,7 @@ impl Config {
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
 /// use std::{sync::Arc, time::Duration};
-/// use im_sdk::{backend::{Im, MemoryMessageStore}, cluster::Cluster};
+/// use im_sdk::{backend::{Im, message_store::MemoryMessageStore}, cluster::Cluster};
 ///
 /// let im = Im::builder()
 ///     .send_timeout(Duration::from_secs(2))
@@ -139,7 +139,7 @@ impl ImBuilder {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;
-    /// use im_sdk::{backend::{Im, MemoryMessageStore, Message, user}, cluster::Cluster};
+    /// use im_sdk::{backend::{Im, Message, message_store::MemoryMessageStore, user}, cluster::Cluster};
     ///
     /// let store = Arc::new(MemoryMessageStore::new());
     /// let im = Im::builder().archive_to(store).start(Cluster::embedded()).await?;

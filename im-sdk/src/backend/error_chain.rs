@@ -42,7 +42,7 @@ mod tests {
     use crate::{
         backend::{
             AmendError, ChannelError, ConversationError, HistoryError, InvalidContent, InvalidMessage,
-            MessageStoreError, SearchError, SendError, StartError,
+            SearchError, SendError, StartError, message_store::MessageStoreError,
         },
         cluster::{ArchiveError, LogError, LogId, RoutesError},
         id::MessageId,

@@ -50,12 +50,6 @@ pub use history::{
     search::{FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError},
 };
 pub use im::Im;
-#[cfg(feature = "postgres")]
-pub use message_store::SqlMessageStore;
-pub use message_store::{
-    AMENDMENTS_KEPT, AmendedPart, Amendment, MemoryMessageStore, MessageStore, MessageStoreError,
-    NotAMessage, SearchPage, SearchQuery, StorePage, StoreQuery, StoredEntry, StoredKey, Words,
-};
 pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
 pub use send::{
     SendError,
@@ -74,12 +68,4 @@ pub use service::{
     budget::{Budget, UserBudgets},
     change::{ChangePolicy, ChangeRights, IncomingChange},
     testing,
-};
-
-pub use crate::{
-    CLOCK_TOLERANCE, CallStep, Conversation, ConversationChange, ConversationState, Filter, HistoryQuery,
-    HistoryRange, InvalidSearch, Kind, MAX_DRAFT_BYTES, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, ReadMark,
-    Recipient, Search, SearchPlace, Signal, TerminalPresence, UserPresence,
-    cluster::{DeviceAck, LogId, Readers},
-    token::{SigningKey, TokenMinter},
 };

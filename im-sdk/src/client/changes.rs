@@ -2,8 +2,8 @@
 
 use super::{Client, ReceivedMessage, SendRequest};
 use crate::{
-    Content, Recipient,
-    content::{Change, ChangeKind, ForwardSource, ForwardedEntry, Quote},
+    Recipient,
+    content::{Change, ChangeKind, Content, ForwardSource, ForwardedEntry, Quote},
     id::{MessageId, UserId},
 };
 
@@ -136,7 +136,8 @@ impl MessageRef {
 mod tests {
     use super::*;
     use crate::{
-        client::{Log, Position, Transport},
+        Transport,
+        client::{Log, Position},
         id::ChannelId,
     };
 

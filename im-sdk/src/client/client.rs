@@ -9,14 +9,14 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Endpoint, Event, EventStream, FoundPage, HistoryPage, MAX_QUEUED_EVENTS, NoEndpoints,
-    OpenError, Position, RequestError, State, Transport,
+    ClientConfig, Event, EventStream, FoundPage, HistoryPage, MAX_QUEUED_EVENTS, NoEndpoints, OpenError,
+    Position, RequestError, State,
     acks::AckQueue,
     core::{Answer, Reply},
     driver::{self, COMMAND_CHANNEL, Command, DesiredState, DriverChannels, Status},
     transport::Connector,
 };
-use crate::{Conversation, HistoryQuery, HistoryRange, Search, id::MessageId};
+use crate::{Conversation, Endpoint, HistoryQuery, HistoryRange, Search, Transport, id::MessageId};
 
 /// The answer of the back end that took a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,7 +358,7 @@ impl Client {
     /// [`HistoryPage::next`] leads further back, for [`Client::history`], to what the application has.
     ///
     /// ```no_run
-    /// # use im_sdk::client::{Client, Conversation, Position, RequestError};
+    /// # use im_sdk::{Conversation, client::{Client, Position, RequestError}};
     /// # async fn example(client: Client, reset: Position) -> Result<(), RequestError> {
     /// let page = client.fill(&reset, 50).await?;
     /// println!("before: {:?}", page.messages);
@@ -383,7 +383,7 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
-    /// use im_sdk::client::Search;
+    /// use im_sdk::Search;
     /// let mut search = Search::new("lunch");
     /// loop {
     ///     let page = client.search(search.clone(), 20).await?;

@@ -3,7 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    client::{DeviceStore, Endpoint, MemoryStore, TokenProvider, Trust},
+    Endpoint,
+    client::{
+        TokenProvider, Trust,
+        device_store::{DeviceStore, MemoryStore},
+    },
     id::Device,
 };
 

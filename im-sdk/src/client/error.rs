@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    client::{MAX_QUEUED_PUBLISHES, StoreError},
+    client::{MAX_QUEUED_PUBLISHES, device_store::StoreError},
     proto::pb,
 };
 
@@ -64,7 +64,7 @@ pub enum PublishError {
         /// The largest size that is allowed.
         limit: usize,
     },
-    /// Its content is [empty](crate::Content::is_empty).
+    /// Its content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
     /// It could not be sent in time. Nothing was sent, or nothing came of what was sent, for [certain](RefusalKind::is_certain).
@@ -170,7 +170,7 @@ pub enum SendError {
         /// The largest size that is allowed.
         limit: usize,
     },
-    /// Its content is [empty](crate::Content::is_empty).
+    /// Its content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
     /// The store could not keep it.

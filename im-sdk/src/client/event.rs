@@ -16,11 +16,12 @@ use futures_util::{
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{
-    Content, ConversationState, UserPresence,
+    ConversationState, Endpoint, Transport, UserPresence,
     client::{
-        Endpoint, LocalId, Position, PublishError, ReadReceipt, ReceivedSignal, ResetReason, RoomLeftCause,
-        StoreError, Transport,
+        LocalId, Position, PublishError, ReadReceipt, ReceivedSignal, ResetReason, RoomLeftCause,
+        device_store::StoreError,
     },
+    content::Content,
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A page of history. [`Client::history`](crate::client::Client::history) gives messages as they are now: a recalled one is empty, an
-/// edited one says what the last edit says ([`Content::amended`](crate::Content::amended) tells of both), and what the user has
+/// edited one says what the last edit says ([`Content::amended`](crate::content::Content::amended) tells of both), and what the user has
 /// deleted is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

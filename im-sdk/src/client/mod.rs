@@ -63,8 +63,6 @@ mod transport;
 mod trust;
 
 pub use self::core::{MAX_ROOMS, PROBE_TIMEOUT};
-#[cfg(feature = "sqlite")]
-pub use self::device_store::SqliteStore;
 pub use self::{
     changes::MessageRef,
     client::{Client, Published},
@@ -76,7 +74,6 @@ pub use self::{
         ConversationList, ConversationPage, ListedConversation, MAX_CONVERSATION_MARKS, MarkError,
         ReadReceipt, Readers, Unread,
     },
-    device_store::{DeviceStore, MemoryStore, StoreError},
     error::{NoEndpoints, OpenError, PublishError, RefusalKind, RetryError, SendError},
     event::{Event, EventStream, ReceivedMessage, State, StopCause},
     history::{FoundPage, HistoryPage, RequestError},
@@ -86,8 +83,4 @@ pub use self::{
     token::{TokenError, TokenProvider, TokenRequest},
     trust::{Trust, TrustError},
 };
-pub use crate::{
-    CallStep, Conversation, ConversationChange, ConversationState, Endpoint, EndpointError, Filter,
-    HistoryQuery, HistoryRange, Kind, MAX_DRAFT_BYTES, ReadMark, Recipient, Search, SearchPlace, Signal,
-    TerminalPresence, Transport, UserPresence, proto::close::CloseCode,
-};
+pub use crate::proto::close::CloseCode;

@@ -10,7 +10,7 @@ use super::{
     core::{Outcome, Unsettled},
     driver::Command,
 };
-use crate::{Content, Recipient};
+use crate::{Recipient, content::Content};
 
 impl Client {
     /// Sends a message to a user or a channel.
@@ -28,7 +28,7 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::{Content, Recipient, id::UserId};
+    /// use im_sdk::{Recipient, content::Content, id::UserId};
     ///
     /// // A person writes: the message waits for a network, if need be.
     /// let sent = client.send(Recipient::user("bob")?, "lunch?").await?;

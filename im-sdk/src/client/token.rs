@@ -1,6 +1,6 @@
 //! Tokens, which the application provides.
 
-use crate::{client::Endpoint, proto::close::CloseCode};
+use crate::{Endpoint, proto::close::CloseCode};
 
 /// Why the client asks for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub trait TokenProvider: Send + Sync + 'static {
     /// replaces them unasked.
     ///
     /// ```
-    /// use im_sdk::client::{Endpoint, TokenError, TokenProvider, TokenRequest};
+    /// use im_sdk::{Endpoint, client::{TokenError, TokenProvider, TokenRequest}};
     ///
     /// /// Asks the application's back end, which has `TokenMinter` and `Im::endpoints`.
     /// struct Account;

@@ -16,8 +16,8 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 #[cfg(test)]
 mod tests {
     use crate::{
-        Content, Conversation, HistoryRange, Recipient,
-        content::{Change, Image, Media},
+        Conversation, HistoryRange, Recipient,
+        content::{Change, Content, Image, Media},
         id::{MessageId, UserId},
     };
 

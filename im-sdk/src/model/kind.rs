@@ -6,7 +6,7 @@ use crate::proto::{limits, pb};
 
 /// A kind of content.
 ///
-/// [`Content::kind`](crate::Content::kind) returns it, and filters name some. A kind is identified
+/// [`Content::kind`](crate::content::Content::kind) returns it, and filters name some. A kind is identified
 /// by the number of the body's field in an encoded content, so that kinds that this version cannot
 /// read are distinguished as well.
 ///
@@ -202,7 +202,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::Content;
+    use crate::content::Content;
 
     fn encoded(content: Content) -> Bytes {
         let message = pb::Message {

@@ -19,7 +19,6 @@ mod signal;
 pub mod timeline;
 
 pub use self::{
-    content::Content,
     conversation::{ConversationChange, ConversationState, MAX_DRAFT_BYTES, ReadMark},
     endpoint::{Endpoint, EndpointError, Transport},
     filter::Filter,

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use im_proto::pb;
 use im_sdk::{
-    client::{
-        CloseCode, Event, SERVER_DELAY, State, StopCause, TokenRequest, Transport, Trust, WEBSOCKET_DELAY,
-    },
-    proto::pb,
+    Transport,
+    client::{CloseCode, Event, SERVER_DELAY, State, StopCause, TokenRequest, Trust, WEBSOCKET_DELAY},
 };
 use tokio::net::{TcpListener, UdpSocket};
 

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
+use im_proto::pb;
 use im_sdk::{
     client::{
-        Client, ClientConfig, DeviceStore, Event, MAX_QUEUED_EVENTS, MemoryStore, PublishError, RequestError,
-        SendError, State, StopCause, StoreError, Trust,
-        device_store::{Batch, SavedState},
+        Client, ClientConfig, Event, MAX_QUEUED_EVENTS, PublishError, RequestError, SendError, State,
+        StopCause, Trust,
+        device_store::{Batch, DeviceStore, MemoryStore, SavedState, StoreError},
     },
     id::UserId,
-    proto::pb,
 };
 use tracing::{Metadata, Subscriber, span};
 

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
+use im_proto::pb;
 use im_sdk::{
     Recipient,
-    client::{Client, Event, MemoryStore, PublishError, RetryError, SendState, State, Trust},
-    proto::pb,
+    client::{Client, Event, PublishError, RetryError, SendState, State, Trust, device_store::MemoryStore},
 };
 use tokio::time::timeout;
 

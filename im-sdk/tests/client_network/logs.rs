@@ -5,15 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use im_proto::pb;
 use im_sdk::{
-    Content,
     client::{
-        DeviceStore, Event, LocalId, MemoryStore, Position, SendError, SendState, State, StopCause,
-        StoreError, Trust,
-        device_store::{Batch, SavedState},
+        Event, LocalId, Position, SendError, SendState, State, StopCause, Trust,
+        device_store::{Batch, DeviceStore, MemoryStore, SavedState, StoreError},
     },
+    content::Content,
     id::UserId,
-    proto::pb,
 };
 
 use super::{

@@ -13,7 +13,8 @@ mod server;
 use std::sync::{Arc, Mutex};
 
 use im_sdk::client::{
-    Client, ClientConfig, DeviceStore, Event, MemoryStore, TokenError, TokenRequest, Trust,
+    Client, ClientConfig, Event, TokenError, TokenRequest, Trust,
+    device_store::{DeviceStore, MemoryStore},
 };
 use server::PATIENCE;
 

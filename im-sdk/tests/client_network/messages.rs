@@ -1,11 +1,11 @@
 //! Messages in both directions, also when one side is slow.
 
 use futures_util::FutureExt as _;
+use im_proto::{frame, pb};
 use im_sdk::{
-    Content,
     client::{CloseCode, Event, MAX_QUEUED_EVENTS, PublishError, Trust},
+    content::Content,
     id::UserId,
-    proto::{frame, pb},
 };
 
 use super::{

@@ -4,10 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt as _, StreamExt as _};
+use im_proto::{ALPN, WEBSOCKET_PROTOCOL, frame, pb};
 use im_sdk::{
-    Content,
     client::{CloseCode, Trust},
-    proto::{ALPN, WEBSOCKET_PROTOCOL, frame, limits, pb},
+    content::Content,
+    limits,
 };
 use rustls::{
     ServerConfig,

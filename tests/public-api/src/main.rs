@@ -1,4 +1,4 @@
-//! Compares the public API of the library crates with the lists in `api/`.
+//! Compares the public API of the library crates with the lists in `api/`, and checks that every item has one path.
 //!
 //! ```sh
 //! cargo run -p im-public-api              # fails if the API differs from the lists
@@ -10,11 +10,14 @@
 //! program also runs in rustdoc's place. Set for all of cargo, the variable would rebuild every dependency.
 #![allow(clippy::print_stdout, reason = "this program prints")]
 
+mod paths;
+
 use std::{
     collections::BTreeSet,
     env,
     error::Error,
-    fs,
+    fs::{self, File},
+    io::BufReader,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -29,7 +32,8 @@ const RUSTDOC: &str = "IM_PUBLIC_API_RUSTDOC";
 const USAGE: &str = "\
 usage: im-public-api [--update]
 
-Compares the public API of the library crates with the lists in api/, and fails if they differ.
+Compares the public API of the library crates with the lists in api/, and fails if they differ, or if an item can
+be reached by two paths.
 
   --update  rewrites the lists
   --help    this text";
@@ -64,7 +68,9 @@ fn run(update: bool) -> Result<ExitCode, Box<dyn Error>> {
     fs::create_dir_all(&lists)?;
     let mut differs = false;
     for (name, file) in CRATES {
-        let api = list(&documents.join(format!("{file}.json")))?;
+        let json = documents.join(format!("{file}.json"));
+        check_paths(&json)?;
+        let api = list(&json)?;
         let path = lists.join(format!("{name}.txt"));
         let listed = fs::read_to_string(&path).unwrap_or_default();
         if api == listed {
@@ -113,6 +119,17 @@ fn list(json: &Path) -> Result<String, Box<dyn Error>> {
         .build()
         .map_err(|error| format!("{}: {error}", json.display()))?;
     Ok(api.to_string())
+}
+
+/// Fails if a public item of a crate has more than one path.
+fn check_paths(json: &Path) -> Result<(), Box<dyn Error>> {
+    let rustdoc = serde_json::from_reader(BufReader::new(File::open(json)?))?;
+    let several = paths::with_several_paths(&rustdoc);
+    if several.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = several.iter().map(|paths| paths.join(" = ")).collect();
+    Err(format!("public items with more than one path; remove a `pub use`:\n{}", lines.join("\n")).into())
 }
 
 fn print_difference(old: &str, new: &str) {

@@ -4,7 +4,7 @@
 
 use std::{io::BufRead as _, process::ExitCode, sync::Arc};
 
-use im_sdk::client::{SqliteStore, Trust};
+use im_sdk::client::{Trust, device_store::SqliteStore};
 use im_tests::chaos::{
     DeviceSetup, ProcessSetup, Wish,
     lines::{Tagged, print},

@@ -11,9 +11,9 @@ use std::{io::BufRead as _, process::ExitCode, sync::Arc};
 
 use im_sdk::{
     backend::{
-        Acceptance, DeviceAck, Durability, Handler, Im, Incoming, Message, Refusal, SqlMessageStore, user,
+        Acceptance, Durability, Handler, Im, Incoming, Message, Refusal, message_store::SqlMessageStore, user,
     },
-    cluster::{ArchiveConfig, Cluster, ClusterConfig},
+    cluster::{ArchiveConfig, Cluster, ClusterConfig, DeviceAck},
     id::UserId,
 };
 use tokio::sync::mpsc;

@@ -7,9 +7,9 @@ use std::{
 };
 
 use im_sdk::{
-    Content,
-    client::Endpoint,
+    Endpoint,
     cluster::{Cluster, ClusterConfig, LogBounds, LogId, ReadLimit},
+    content::Content,
 };
 use prost::Message as _;
 

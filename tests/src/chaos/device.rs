@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use im_sdk::{
-    Content, Recipient,
+    Endpoint, Recipient,
     client::{
-        Client, ClientConfig, Endpoint, Event, Log, Trust,
+        Client, ClientConfig, Event, Log, Trust,
         device_store::{DeviceStore, SavedCursor},
     },
     cluster::LogId,
+    content::Content,
     id::{Device, UserId},
 };
 use tokio::{

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use im_sdk::client::{Endpoint, MemoryStore};
+use im_sdk::{Endpoint, client::device_store::MemoryStore};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{DEVICES_PER_PROCESS, DeviceProcess, DeviceSetup, DeviceState, ProcessSetup, Wish};

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use im_sdk::client::Endpoint;
+use im_sdk::Endpoint;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::sleep};
 

@@ -7,7 +7,7 @@ use im_proto::{
     pb,
     pb::{frame::Body, request::Question},
 };
-use im_sdk::client::Search;
+use im_sdk::Search;
 use im_tests::{
     Via,
     raw::{Heard, Raw},

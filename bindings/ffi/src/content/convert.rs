@@ -10,8 +10,8 @@ use super::{
     Quote, Video, Voice,
 };
 
-impl From<im_sdk::Content> for Content {
-    fn from(content: im_sdk::Content) -> Self {
+impl From<sdk::Content> for Content {
+    fn from(content: sdk::Content) -> Self {
         Self {
             body: content.body.into(),
             mentions: content.mentions.users.iter().map(ToString::to_string).collect(),
@@ -26,8 +26,8 @@ impl From<im_sdk::Content> for Content {
 }
 
 impl Content {
-    pub(crate) fn parse(self) -> Result<im_sdk::Content, InvalidId> {
-        let mut content = im_sdk::Content::new(self.body.parse()?);
+    pub(crate) fn parse(self) -> Result<sdk::Content, InvalidId> {
+        let mut content = sdk::Content::new(self.body.parse()?);
         content.mentions.users =
             self.mentions.iter().map(|user| UserId::parse(user)).collect::<Result<_, _>>()?;
         content.mentions.everybody = self.mentions_everybody;
@@ -323,7 +323,7 @@ impl From<sdk::Quote> for Quote {
 impl Quote {
     fn parse(self) -> Result<sdk::Quote, InvalidId> {
         let from = self.from_user.map(|user| UserId::parse(&user)).transpose()?;
-        let mut quote = sdk::Quote::new(message_id(self.message_id)?, from, &im_sdk::Content::default());
+        let mut quote = sdk::Quote::new(message_id(self.message_id)?, from, &sdk::Content::default());
         quote.kind = self.kind;
         quote.excerpt = self.excerpt;
         (quote.verified, quote.recalled, quote.seq) = (self.verified, self.recalled, self.seq);

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use im_sdk::{
-    Content, Recipient,
-    client::{ConversationChange, LocalId, MessageRef, SendState},
-    content::ChangeKind,
+    ConversationChange, Recipient,
+    client::{LocalId, MessageRef, SendState},
+    content::{ChangeKind, Content},
     id::ChannelId,
 };
 use tokio::time::Instant;

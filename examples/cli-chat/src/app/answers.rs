@@ -1,8 +1,8 @@
 //! Takes the back end's answers.
 
 use im_sdk::{
-    Recipient,
-    client::{ConversationChange, RefusalKind, RequestError},
+    ConversationChange, Recipient,
+    client::{RefusalKind, RequestError},
     id::{MessageId, UserId},
 };
 

@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use im_sdk::{
-    Content, Recipient,
-    client::{Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState, StopCause},
+    Recipient,
+    client::{CloseCode, Event, LocalId, PublishError, ReceivedMessage, ResetReason, SendState, StopCause},
+    content::Content,
     id::MessageId,
-    proto::close::CloseCode,
 };
 use tokio::time::Instant;
 

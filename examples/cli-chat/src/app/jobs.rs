@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use im_sdk::{
-    Recipient,
+    Conversation, HistoryRange, Recipient, Search, UserPresence,
     client::{
-        Client, Conversation, ConversationPage, FoundPage, HistoryRange, PublishError, Published, Readers,
-        ReceivedMessage, RequestError, Search, UserPresence,
+        Client, ConversationPage, FoundPage, PublishError, Published, Readers, ReceivedMessage, RequestError,
     },
     id::{ChannelId, UserId},
 };

@@ -17,8 +17,8 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use im_sdk::{
-    Recipient,
-    client::{Client, ConversationList, HistoryRange, LocalId, UserPresence},
+    HistoryRange, Recipient, UserPresence,
+    client::{Client, ConversationList, LocalId},
     id::{InvalidId, MessageId, UserId},
 };
 use tokio::time::{Instant, sleep_until, timeout};
@@ -315,4 +315,4 @@ const OVERDUE: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Users that a server lets a device watch.
-const MAX_WATCHED: usize = im_sdk::proto::limits::MAX_WATCHED_USERS;
+const MAX_WATCHED: usize = im_sdk::limits::MAX_WATCHED_USERS;

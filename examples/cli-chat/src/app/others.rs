@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use im_sdk::{
-    Recipient, Signal,
-    client::{ConversationState, ReadReceipt, ReceivedSignal, UserPresence},
+    ConversationState, Recipient, Signal, UserPresence,
+    client::{ReadReceipt, ReceivedSignal},
     id::{MessageId, UserId},
 };
 use tokio::time::Instant;

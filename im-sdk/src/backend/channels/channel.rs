@@ -143,11 +143,7 @@ impl Channel {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{
-    ///     backend::{Conversation, HistoryQuery, Im, Message},
-    ///     cluster::Cluster,
-    ///     id::UserId,
-    /// };
+    /// use im_sdk::{Conversation, HistoryQuery, backend::{Im, Message}, cluster::Cluster, id::UserId};
     /// let im = Im::with_cluster(Cluster::embedded()).await?;
     /// let team = im.channel("team").history_from_joining();
     /// team.send(Message::new().text("carol is next")).await?;

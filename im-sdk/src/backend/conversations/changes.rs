@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use super::assemble::Read;
 use crate::{
-    Content,
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, Content},
     conversation::message::{alters, mentions},
     id::{MessageId, UserId},
     timeline::{Entry, ShownMessage, Timeline},

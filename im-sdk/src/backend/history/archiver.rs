@@ -90,7 +90,7 @@ impl Im {
     /// use std::sync::Arc;
     ///
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, user},
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     /// };
     ///

@@ -42,11 +42,7 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use futures_util::TryStreamExt as _;
-    /// use im_sdk::{
-    ///     backend::{Conversation, Im, Message, user},
-    ///     cluster::Cluster,
-    ///     id::UserId,
-    /// };
+    /// use im_sdk::{Conversation, backend::{Im, Message, user}, cluster::Cluster, id::UserId};
     ///
     /// let im = Im::with_cluster(Cluster::embedded()).await?;
     /// im.send(Message::to(user("bob")).from("alice").text("hi")).await?;

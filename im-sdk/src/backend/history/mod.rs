@@ -152,9 +152,10 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use im_sdk::{
-    ///     Content,
-    ///     backend::{Conversation, HistoryQuery, Im, Kind, Message, user},
+    ///     Conversation, HistoryQuery, Kind,
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
+    ///     content::Content,
     ///     id::UserId,
     /// };
     ///

@@ -134,10 +134,7 @@ impl Im {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::{sync::Arc, time::Duration};
     ///
-    /// use im_sdk::{
-    ///     backend::{Im, MemoryMessageStore, Retention},
-    ///     cluster::Cluster,
-    /// };
+    /// use im_sdk::{backend::{Im, Retention, message_store::MemoryMessageStore}, cluster::Cluster};
     ///
     /// let config = Im::builder().message_store(Arc::new(MemoryMessageStore::new()));
     /// let im = config.start(Cluster::embedded()).await?;

@@ -134,7 +134,8 @@ impl Im {
     /// use std::sync::Arc;
     ///
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, Search, user},
+    ///     Search,
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };

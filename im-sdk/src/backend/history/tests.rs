@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    backend::{MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
+    backend::{
+        Message, SendError, channel,
+        message_store::{MemoryMessageStore, MessageStore as _},
+        user, users,
+    },
     cluster::{ArchiveRecord, Cluster, LogBounds, LogPosition, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
 };

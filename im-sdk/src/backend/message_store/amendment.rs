@@ -4,13 +4,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    Content,
-    content::Quote,
+    content::{Content, Quote},
     id::MessageId,
     proto::{
         limits::MAX_CONTENT_BYTES,
-        pb,
-        pb::{change::What, content::Body},
+        pb::{self, change::What, content::Body},
     },
 };
 

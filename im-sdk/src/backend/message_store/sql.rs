@@ -186,9 +186,10 @@ mod tests {
     use prost::Message as _;
 
     use crate::{
-        Content, Filter, Kind,
+        Filter, Kind,
         backend::message_store::{Words, conformance::check_message_store, sql::*},
         cluster::{ArchiveRecord, LogPosition},
+        content::Content,
         proto::pb,
     };
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::{Content, InvalidSearch, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, proto::pb};
+use crate::{InvalidSearch, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, content::Content, proto::pb};
 
 /// Words to look for, ready to be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -104,7 +104,7 @@ impl Im {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, user},
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     /// };
     ///

@@ -209,9 +209,8 @@ fn nonsense(what: &'static str) -> Result<(), InvalidContent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Content,
-        content::{Change, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video, Voice},
+    use crate::content::{
+        Change, Content, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video, Voice,
     };
 
     fn checked(content: impl Into<Content>) -> Result<(), InvalidContent> {

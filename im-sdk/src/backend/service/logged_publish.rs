@@ -1,9 +1,10 @@
 //! Messages of devices that are in their logs.
 
 use crate::{
-    Content, Recipient,
+    Recipient,
     backend::{Durability, Receipt},
     cluster::LogId,
+    content::Content,
     id::{Device, MessageId, UserId},
 };
 

@@ -305,7 +305,7 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Handler::may_reach`] allows, and what is for channels that the user is a member of or rooms that the device is in.
     ///
     /// ```
-    /// use im_sdk::backend::{Acceptance, Handler, Incoming, IncomingSignal, Relay, Refusal, Signal};
+    /// use im_sdk::{Signal, backend::{Acceptance, Handler, Incoming, IncomingSignal, Refusal, Relay}};
     ///
     /// struct NoCalls;
     ///

@@ -13,14 +13,14 @@ use futures_util::{StreamExt as _, stream};
 
 use super::change::IncomingChange;
 use crate::{
-    Content, Recipient,
+    Recipient,
     backend::{
         history::{HistoryError, LoggedMessage},
         im::Im,
         send::amend::AmendError,
     },
     cluster::{LogId, MembersError},
-    content::{Body, ForwardSource, ForwardedEntry, Quote},
+    content::{Body, Content, ForwardSource, ForwardedEntry, Quote},
     id::{ChannelId, MessageId, UserId},
 };
 

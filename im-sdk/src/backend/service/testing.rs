@@ -6,8 +6,9 @@
 //!
 //! ```
 //! use im_sdk::{
-//!     Content, backend::{Acceptance, Handler, Incoming, Reach, ReachRights, Refusal, testing::HandlerTest},
-//!     content::Change, id::UserId,
+//!     backend::{Acceptance, Handler, Incoming, Reach, ReachRights, Refusal, testing::HandlerTest},
+//!     content::{Change, Content},
+//!     id::UserId,
 //! };
 //!
 //! struct Rules;

@@ -9,8 +9,8 @@ use prost::Message as _;
 
 use super::hooked_log::{HookedLog, LogHooks};
 use crate::{
-    Content,
     cluster::{Appended, Cluster, LogBounds, LogId, LogStore, NewEntry, Page},
+    content::Content,
     id::{MessageId, UserId},
     proto::pb,
 };

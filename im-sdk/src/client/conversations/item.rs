@@ -7,8 +7,9 @@ use super::{
     list::{LISTED, MAX_UNREAD},
 };
 use crate::{
-    Content, ConversationState,
+    ConversationState,
     client::ReceivedMessage,
+    content::Content,
     conversation::message::{counts, mentions, stands_alone},
     id::{MessageId, UserId},
     timeline::{ChangeRank, Recalled, ShownMessage},

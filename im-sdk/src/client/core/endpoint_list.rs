@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use crate::client::{Endpoint, Transport};
+use crate::{Endpoint, Transport};
 
 /// Endpoints that race against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::{
     session::{Greeting, Leave, Limits, Session},
 };
 use crate::{
-    SearchPlace,
-    client::{Event, Log, Position, ReceivedMessage, StopCause, Transport},
+    SearchPlace, Transport,
+    client::{Event, Log, Position, ReceivedMessage, StopCause},
     id::{InvalidId, MessageId, UserId},
     proto::{self, frame, pb},
 };

@@ -58,11 +58,12 @@ pub(super) use self::{
 };
 pub use self::{lifecycle::PROBE_TIMEOUT, rooms::MAX_ROOMS};
 use crate::{
-    Content, Recipient,
+    Endpoint, Recipient,
     client::{
-        ClientConfig, Endpoint, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError,
-        TokenRequest, device_store::SavedState,
+        ClientConfig, Event, LocalId, Position, PublishError, SendError, StopCause, TokenError, TokenRequest,
+        device_store::SavedState,
     },
+    content::Content,
     id::Device,
     proto::{close::CloseCode, frame, limits, pb},
 };

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{Action, Answer, Core, Outcome, Phase, Taken, Unsettled};
 use crate::{
-    client::{Event, LocalId, State, Transport},
+    Transport,
+    client::{Event, LocalId, State},
     proto::frame,
 };
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::{
-    client::{Endpoint, Transport, core::heartbeat::Heartbeat},
+    Endpoint, Transport,
+    client::core::heartbeat::Heartbeat,
     proto::{frame, limits, pb},
 };
 

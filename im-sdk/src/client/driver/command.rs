@@ -6,12 +6,13 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    Content, Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
+    Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
     client::{
         LocalId, MarkError, RequestError, SendError,
         core::{Answer, Outcome, Unsettled},
         send::TrackedSend,
     },
+    content::Content,
     id::{ChannelId, Device, UserId},
     proto::pb,
 };

@@ -31,13 +31,14 @@ use self::{
     wait::{Activity, Input},
 };
 use super::{
-    ClientConfig, Endpoint, Event, LocalId, State, Transport,
+    ClientConfig, Event, LocalId, State,
     acks::AckQueue,
     core::{Action, Core, Taken, Unsettled},
     device_store::SavedState,
     send::TrackedSend,
     transport::{Connector, Link, RaceWinner},
 };
+use crate::{Endpoint, Transport};
 
 /// The state that the application wants. Not a list of commands: only the last one counts.
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 
 use super::{Driver, DriverChannels, Status, lifecycle::BackgroundStatus, saver::Saver};
 use crate::client::{
-    ClientConfig, Event, SendError, State, StopCause, StoreError, device_store::SavedState,
+    ClientConfig, Event, SendError, State, StopCause,
+    device_store::{SavedState, StoreError},
     transport::Connector,
 };
 

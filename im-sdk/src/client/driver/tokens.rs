@@ -4,7 +4,10 @@ use std::{future::pending, sync::Arc};
 
 use tokio::task::JoinHandle;
 
-use crate::client::{Endpoint, TokenError, TokenProvider, TokenRequest};
+use crate::{
+    Endpoint,
+    client::{TokenError, TokenProvider, TokenRequest},
+};
 
 /// The provider's answer.
 pub(super) struct TokenReply {

@@ -8,8 +8,8 @@ use tokio::time::Sleep;
 
 use super::{Command, Driver, tokens::TokenReply};
 use crate::client::{
-    StoreError,
     core::ConnectionEnd,
+    device_store::StoreError,
     transport::{Link, RaceWinner, Reader, Writer},
 };
 

@@ -14,10 +14,8 @@ use quinn::{
 
 use super::{ConnectError, Kind, Link, Writer as AnyWriter, resolve, stagger::stagger};
 use crate::{
-    client::{
-        Endpoint,
-        core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
-    },
+    Endpoint,
+    client::core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
     proto::{
         ALPN,
         close::{CloseCode, fit_reason},

@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::{ConnectError, Link, quic, stagger::stagger, websocket};
-use crate::client::{
-    ClientConfig, Endpoint, OpenError, SERVER_DELAY, Transport, WEBSOCKET_DELAY,
-    core::{Round, Via},
-    trust::tls_config,
+use crate::{
+    Endpoint, Transport,
+    client::{
+        ClientConfig, OpenError, SERVER_DELAY, WEBSOCKET_DELAY,
+        core::{Round, Via},
+        trust::tls_config,
+    },
 };
 
 /// Makes connections.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::ConnectError;
-use crate::client::Endpoint;
+use crate::Endpoint;
 
 /// Resolves an endpoint to its addresses, in the system's order, with the two families taking turns, so that a broken one
 /// costs no more than one [`ADDRESS_DELAY`].

@@ -27,10 +27,8 @@ use tokio_util::either::Either;
 
 use super::{ConnectError, Kind, Link, Writer as AnyWriter, resolve, stagger::stagger};
 use crate::{
-    client::{
-        Endpoint,
-        core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
-    },
+    Endpoint,
+    client::core::{ConnectionEnd, MAX_RECEIVED_FRAME_BYTES},
     proto::{
         WEBSOCKET_PROTOCOL,
         close::{CloseCode, fit_reason},

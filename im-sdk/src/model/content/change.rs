@@ -65,10 +65,10 @@ pub enum ChangeKind {
     /// Removes the message for the user who sends the change; nobody else learns of it.
     DeleteForMe,
     /// A reaction of one user. Each user has up to
-    /// [`MAX_REACTIONS_PER_USER`](crate::proto::limits::MAX_REACTIONS_PER_USER) different ones.
+    /// [`MAX_REACTIONS_PER_USER`](crate::limits::MAX_REACTIONS_PER_USER) different ones.
     Reaction {
         /// An emoji, or the application's name for one; 1 to
-        /// [`MAX_REACTION_BYTES`](crate::proto::limits::MAX_REACTION_BYTES).
+        /// [`MAX_REACTION_BYTES`](crate::limits::MAX_REACTION_BYTES).
         emoji: String,
         /// Whether the reaction is removed.
         removed: bool,

@@ -4,8 +4,8 @@ use super::Content;
 use crate::id::{ChannelId, MessageId, UserId};
 
 /// A bundle of forwarded messages: at most
-/// [`MAX_FORWARDED_ENTRIES`](crate::proto::limits::MAX_FORWARDED_ENTRIES), with bundles nested at
-/// most [`MAX_FORWARDED_DEPTH`](crate::proto::limits::MAX_FORWARDED_DEPTH) deep.
+/// [`MAX_FORWARDED_ENTRIES`](crate::limits::MAX_FORWARDED_ENTRIES), with bundles nested at
+/// most [`MAX_FORWARDED_DEPTH`](crate::limits::MAX_FORWARDED_DEPTH) deep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]

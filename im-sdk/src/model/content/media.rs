@@ -7,7 +7,7 @@ use bytes::Bytes;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Media {
-    /// The URL of the bytes: at most [`MAX_URL_BYTES`](crate::proto::limits::MAX_URL_BYTES).
+    /// The URL of the bytes: at most [`MAX_URL_BYTES`](crate::limits::MAX_URL_BYTES).
     pub url: String,
     /// The MIME type, such as `image/jpeg`; empty if it is not stated.
     pub mime_type: String,
@@ -126,7 +126,7 @@ pub struct Voice {
     /// The duration in milliseconds.
     pub duration_ms: u32,
     /// The loudness over the whole duration, one byte for each of that many equal parts; at most
-    /// [`MAX_WAVEFORM_BYTES`](crate::proto::limits::MAX_WAVEFORM_BYTES).
+    /// [`MAX_WAVEFORM_BYTES`](crate::limits::MAX_WAVEFORM_BYTES).
     #[cfg_attr(
         feature = "serde",
         serde(with = "crate::model::base64_bytes", skip_serializing_if = "bytes::Bytes::is_empty")

@@ -5,7 +5,7 @@
 //! it belongs to.
 //!
 //! ```
-//! use im_sdk::{Content, content::{Body, Image, Media}, id::UserId};
+//! use im_sdk::{content::{Body, Content, Image, Media}, id::UserId};
 //!
 //! let hi = Content::text("hi, @bob").mention(UserId::parse("bob")?);
 //! assert_eq!(hi.as_text(), Some("hi, @bob"));
@@ -39,8 +39,8 @@
 //!
 //! # Limits
 //!
-//! A message fits into one frame, 64 KiB. The other limits are in [`limits`](crate::proto::limits),
-//! such as [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS). Backends check all of them before
+//! A message fits into one frame, 64 KiB. The other limits are in [`limits`](crate::limits),
+//! such as [`MAX_MENTIONS`](crate::limits::MAX_MENTIONS). Backends check all of them before
 //! a message is sent.
 
 mod change;

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Mentions {
-    /// The mentioned users, at most [`MAX_MENTIONS`](crate::proto::limits::MAX_MENTIONS).
+    /// The mentioned users, at most [`MAX_MENTIONS`](crate::limits::MAX_MENTIONS).
     pub users: Vec<UserId>,
     /// Whether everybody in the conversation is mentioned.
     pub everybody: bool,

@@ -12,7 +12,7 @@ impl Content {
     /// included: only the application can read it.
     ///
     /// ```
-    /// use im_sdk::{Content, content::{Image, Media}};
+    /// use im_sdk::content::{Content, Image, Media};
     /// let picture = Content::from(Image::new(Media::new("https://x.example/7").name("7.jpg")).caption("buy spam"));
     /// assert_eq!(picture.texts(), ["7.jpg", "buy spam"]);
     /// ```
@@ -63,7 +63,7 @@ impl Content {
     /// thread and media are kept. Other kinds become a text.
     ///
     /// ```
-    /// use im_sdk::{Content, id::MessageId};
+    /// use im_sdk::{content::Content, id::MessageId};
     /// let thread = MessageId::from_u64(7).unwrap();
     /// let masked = Content::text("damn").in_thread(thread).replace_text("****");
     /// assert_eq!((masked.as_text(), masked.thread), (Some("****"), Some(thread)));

@@ -2,8 +2,7 @@
 //! devices.
 
 use crate::{
-    Content,
-    content::{Body, Change, ChangeKind},
+    content::{Body, Change, ChangeKind, Content},
     id::UserId,
     proto::pb,
     timeline::Recalled,

@@ -6,7 +6,7 @@
 //! the same entries are equal, whatever their order.
 //!
 //! ```
-//! use im_sdk::{Content, content::Change, id::{MessageId, UserId}, timeline::{Entry, Timeline}};
+//! use im_sdk::{content::{Change, Content}, id::{MessageId, UserId}, timeline::{Entry, Timeline}};
 //!
 //! let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
 //! let mut timeline = Timeline::new(bob.clone());
@@ -113,8 +113,7 @@ pub(crate) use self::state::ChangeRank;
 use self::state::ChangeRank;
 pub use self::state::{Reaction, Recalled, ShownMessage};
 use crate::{
-    Content,
-    content::ChangeKind,
+    content::{ChangeKind, Content},
     id::{ChannelId, MessageId, UserId},
 };
 

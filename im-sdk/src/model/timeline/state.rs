@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Content,
-    content::{Amended, reaction_key},
+    content::{Amended, Content, reaction_key},
     id::{ChannelId, MessageId, UserId},
     proto::limits::MAX_REACTIONS_PER_USER,
 };
@@ -130,7 +129,7 @@ impl ShownMessage {
     }
 
     /// Returns the reactions, in the order of the emojis' bytes: the newest of each user, up to
-    /// [`MAX_REACTIONS_PER_USER`](crate::proto::limits::MAX_REACTIONS_PER_USER).
+    /// [`MAX_REACTIONS_PER_USER`](crate::limits::MAX_REACTIONS_PER_USER).
     pub fn reactions(&self) -> Vec<Reaction<'_>> {
         let mut by_key: BTreeMap<&str, Reaction<'_>> = BTreeMap::new();
         for (user, reactions) in &self.reactions {

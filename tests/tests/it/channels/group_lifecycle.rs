@@ -10,10 +10,11 @@ use std::{
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content, HistoryRange, async_trait,
+    Conversation, HistoryRange, async_trait,
     backend::{Im, Message, user},
-    client::{Conversation, Event, PublishError, RefusalKind, RequestError, ResetReason},
+    client::{Event, PublishError, RefusalKind, RequestError, ResetReason},
     cluster::{Cluster, LogId, MemberStore, MembersError},
+    content::Content,
     id::{ChannelId, UserId},
 };
 use im_tests::{

@@ -2,10 +2,10 @@
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
-    Content,
     backend::{Durability, Message, Receipt, SendError, channel},
     client::{Event, PublishError, RefusalKind},
     cluster::LogId,
+    content::Content,
 };
 use im_tests::{
     Setup, Stack, TestClient, Via,

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use im_sdk::backend::{SqlMessageStore, message_store::conformance::check_message_store};
+use im_sdk::backend::message_store::{SqlMessageStore, conformance::check_message_store};
 use im_sdk::cluster::{
     ClusterConfig, JetStreamArchiveQueue, NatsBus, RedisConversations, RedisLastSeen, RedisLog, RedisMembers,
     RedisRoutes,

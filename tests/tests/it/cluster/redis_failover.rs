@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use im_proto::pb::ServerInfo;
 use im_sdk::{
-    Content, Conversation, HistoryRange,
+    Conversation, HistoryRange,
     backend::{Acceptance, Handler, Im, Incoming, Message, Refusal, SendError, Service, user},
     client::{Client, ClientConfig, Event},
     cluster::{Cluster, ClusterConfig},
+    content::Content,
     id::{ServerId, UserId},
-    proto::pb::ServerInfo,
 };
 use im_server::dev;
 use im_tests::{EmbeddedServer, NatsServer, RedisServer, TcpProxy, TestClient, stack::PATIENCE, wait_until};

@@ -2,9 +2,10 @@
 //! requests.
 
 use im_sdk::{
-    Content, ConversationChange, ReadMark, Recipient,
+    ConversationChange, HistoryRange, ReadMark, Recipient,
     backend::{Message, user},
-    client::{ConversationList, HistoryRange, Unread},
+    client::{ConversationList, Unread},
+    content::Content,
 };
 use im_tests::{
     Setup, Stack, Via,

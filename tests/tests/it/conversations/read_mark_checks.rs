@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content, ConversationChange, MAX_DRAFT_BYTES,
+    ConversationChange, MAX_DRAFT_BYTES,
     backend::{Acceptance, Handler, Incoming, Marked, Refusal},
     client::MarkError,
+    content::Content,
 };
 use im_tests::{
     Setup, Stack, Via,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use im_sdk::{
     ConversationChange, ConversationState, ReadMark, Recipient,
     backend::{Im, Message, Service, channel},
-    client::{Client, DeviceStore, Event, ReadReceipt, SqliteStore},
+    client::{
+        Client, Event, ReadReceipt,
+        device_store::{DeviceStore, SqliteStore},
+    },
 };
 use im_tests::{
     Setup, Stack, TestClient, Via,

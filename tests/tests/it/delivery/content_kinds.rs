@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use im_proto::pb;
 use im_sdk::{
-    Content, Recipient,
+    Conversation, HistoryRange, Recipient,
     backend::{InvalidContent, InvalidMessage, Message, SendError, channel, user},
-    client::{Conversation, HistoryRange, PublishError, RefusalKind},
+    client::{PublishError, RefusalKind},
     content::{
-        Body, Card, Change, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote, Video,
-        Voice,
+        Body, Card, Change, Content, File, Forwarded, ForwardedEntry, Image, Location, Media, Notice, Quote,
+        Video, Voice,
     },
     id::{MessageId, UserId},
 };

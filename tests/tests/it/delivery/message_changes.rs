@@ -10,14 +10,14 @@ use std::{
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
-    Content, Signal,
+    Conversation, Signal,
     backend::{
         ChangePolicy, ChangeRights, Durability, Handler, Im, Incoming, IncomingChange, InvalidMessage,
         Message, Refusal, SendError, Service, channel, user, users,
     },
-    client::{Conversation, Event, MessageRef, RefusalKind},
+    client::{Event, MessageRef, RefusalKind},
     cluster::{LogId, ReadLimit},
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, Content},
     id::{MessageId, UserId},
 };
 use im_tests::{

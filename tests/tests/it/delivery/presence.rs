@@ -4,7 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::frame::Body};
 use im_sdk::{
-    backend::{Im, UserPresence},
+    UserPresence,
+    backend::Im,
     client::RequestError,
     id::{ChannelId, Terminal, UserId},
 };

@@ -6,9 +6,10 @@ use std::{
 };
 
 use im_sdk::{
-    Content,
-    backend::{Acceptance, Conversation, Handler, HistoryRange, Im, Incoming, Message, Refusal, user},
+    Conversation, HistoryRange,
+    backend::{Acceptance, Handler, Im, Incoming, Message, Refusal, user},
     client::{Client, PublishError, RefusalKind, RequestError, SendState},
+    content::Content,
     id::{Device, UserId},
 };
 use im_tests::{

@@ -3,10 +3,10 @@
 
 use im_proto::{pb, pb::frame::Body, pb::publish_result::Outcome};
 use im_sdk::{
-    Content,
+    Conversation, HistoryRange,
     backend::{Message, channel, user},
-    client::{Conversation, HistoryRange, ReceivedMessage, RefusalKind},
-    content::{Body as Kind, Change, ChangeKind, Forwarded},
+    client::{ReceivedMessage, RefusalKind},
+    content::{Body as Kind, Change, ChangeKind, Content, Forwarded},
     id::{MessageId, UserId},
 };
 use im_tests::{

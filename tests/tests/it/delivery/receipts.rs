@@ -5,10 +5,10 @@ use std::{future::Future, time::Duration};
 use im_proto::{pb, pb::ResetReason, pb::frame::Body};
 use im_sdk::{
     backend::{
-        Acceptance, AckError, AckOutcome, AckReport, DeviceAck, DeviceState, Durability, Handler, Im,
-        Incoming, LogId, Message, Refusal, Service, user, users,
+        Acceptance, AckError, AckOutcome, AckReport, DeviceState, Durability, Handler, Im, Incoming, Message,
+        Refusal, Service, user, users,
     },
-    cluster::{AckQuery, BusEvent},
+    cluster::{AckQuery, BusEvent, DeviceAck, LogId},
     id::{Device, UserId},
 };
 use im_tests::{

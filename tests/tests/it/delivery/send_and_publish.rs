@@ -10,13 +10,15 @@ use std::{
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content, MAX_CONTENT_BYTES, MAX_TEXT_BYTES,
+    HistoryRange,
     backend::{
         Acceptance, Durability, Im, Incoming, InvalidMessage, Message, Receipt, Refusal, SendError, Service,
         user, users,
     },
-    client::{Client, CloseCode, HistoryRange, MemoryStore, PublishError},
+    client::{Client, CloseCode, PublishError, device_store::MemoryStore},
+    content::Content,
     id::{Device, Terminal, UserId},
+    limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,

@@ -4,4 +4,5 @@ mod bindings;
 mod commands_and_links;
 mod dependencies;
 mod examples;
+mod layers;
 mod server_times;

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use im_proto::{limits::MAX_INFLIGHT_REQUESTS, pb, pb::frame::Body};
 use im_sdk::{
-    Content,
+    Conversation, HistoryRange,
     backend::{Im, Message, user},
-    client::{
-        Conversation, ConversationList, Event, HistoryPage, HistoryRange, Log, RefusalKind, RequestError,
-        ResetReason,
-    },
+    client::{ConversationList, Event, HistoryPage, Log, RefusalKind, RequestError, ResetReason},
     cluster::LogId,
-    content::ChangeKind,
+    content::{ChangeKind, Content},
     id::{ChannelId, UserId},
 };
 use im_tests::{
@@ -274,7 +271,7 @@ async fn pages_fit_into_frames(setup: Setup, via: Via) {
     while im.send(Message::to(user("bob")).text("x".repeat(size))).await.is_err() {
         size -= 1;
     }
-    assert!(size >= im_sdk::MAX_TEXT_BYTES, "{size}");
+    assert!(size >= im_sdk::limits::MAX_TEXT_BYTES, "{size}");
     for _ in 0..2 {
         send(&im, "alice", "bob", &"y".repeat(20_000)).await;
     }

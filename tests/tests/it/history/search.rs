@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use im_sdk::{
-    Content, ConversationChange, Recipient,
-    backend::{MAX_SEARCH_BYTES, Message, Retention, user},
-    client::{
-        Conversation, FoundPage, HistoryQuery, HistoryRange, Kind, RefusalKind, RequestError, Search,
-        SearchPlace,
-    },
+    Conversation, ConversationChange, HistoryQuery, HistoryRange, Kind, MAX_SEARCH_BYTES, Recipient, Search,
+    SearchPlace,
+    backend::{Message, Retention, user},
+    client::{FoundPage, RefusalKind, RequestError},
+    content::Content,
     id::{MessageId, UserId},
 };
 use im_tests::{

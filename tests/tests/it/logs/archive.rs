@@ -10,9 +10,11 @@ use std::{
 };
 
 use im_sdk::{
+    HistoryRange,
     backend::{
-        Durability, HistoryRange, Im, MemoryMessageStore, Message, MessageStore, SendError, SqlMessageStore,
-        StoreQuery, channel, user,
+        Durability, Im, Message, SendError, channel,
+        message_store::{MemoryMessageStore, MessageStore, SqlMessageStore, StoreQuery},
+        user,
     },
     cluster::{ArchiveConfig, ArchiveQueue, Cluster, ClusterConfig, LogId},
 };

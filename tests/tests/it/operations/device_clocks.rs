@@ -3,8 +3,8 @@
 use std::{env, path::Path, process::Stdio, sync::Arc};
 
 use im_sdk::{
-    Content,
-    client::{Client, ClientConfig, SqliteStore},
+    client::{Client, ClientConfig, device_store::SqliteStore},
+    content::Content,
     id::UserId,
 };
 use im_tests::{Setup, Stack, Via, channels::serve, stack::token};

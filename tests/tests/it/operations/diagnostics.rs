@@ -9,11 +9,11 @@ use std::{
 
 use im_proto::close::CloseCode;
 use im_sdk::{
-    backend::{Im, Incoming, Message, SigningKey, TokenMinter, user},
+    backend::{Im, Incoming, Message, user},
     client::{Client, ClientConfig, Event},
     cluster::{Cluster, ClusterConfig, ConnectError, MemoryBus, MemoryRoutes, NatsBus},
     id::UserId,
-    token::{TokenVerifier, VerificationKey},
+    token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey},
 };
 use im_server::{Server, ServerConfig, TlsConfig};
 use im_tests::{

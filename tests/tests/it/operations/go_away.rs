@@ -8,9 +8,9 @@ use std::{
 
 use futures_util::future::join_all;
 use im_sdk::{
-    Content,
     backend::{Im, Message, user},
     client::{Client, CloseCode, Event},
+    content::Content,
     id::UserId,
 };
 use im_tests::{

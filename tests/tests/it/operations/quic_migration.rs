@@ -9,8 +9,9 @@ use std::{
 };
 
 use im_sdk::{
+    Transport,
     backend::{Im, Incoming, Message, user},
-    client::{Event, State, Transport},
+    client::{Event, State},
 };
 use im_tests::{Setup, Stack, TestClient, Via, stack::PATIENCE, wait_until};
 use tokio::{net::UdpSocket, task::JoinHandle};

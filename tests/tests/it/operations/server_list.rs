@@ -9,8 +9,9 @@ use std::{
 };
 
 use im_sdk::{
+    Endpoint,
     backend::Im,
-    client::{Client, Endpoint, NoEndpoints, TokenError, TokenProvider, TokenRequest},
+    client::{Client, NoEndpoints, TokenError, TokenProvider, TokenRequest},
 };
 use im_tests::{
     Setup, Stack, TestClient, Via, everywhere,

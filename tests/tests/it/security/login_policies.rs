@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_sdk::{
     backend::{Message, user},
-    client::{Client, CloseCode, MemoryStore, TokenRequest},
+    client::{Client, CloseCode, TokenRequest, device_store::MemoryStore},
     cluster::LoginPolicy,
 };
 use im_tests::{

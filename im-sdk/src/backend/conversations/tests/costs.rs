@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    Content, ReadMark,
+    ReadMark,
     backend::{
         ConversationPage, Im, MAX_CONVERSATION_PAGE_BYTES, Message, channel, conversations::Which,
         test_support::metered_log::MeteredLog,
     },
     cluster::ReadLimit,
-    content::Change,
+    content::{Change, Content},
     id::{MessageId, UserId},
     proto::limits::MAX_FRAME_BYTES,
 };

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::{
-    ConversationChange, ReadMark, Recipient,
+    ConversationChange, ReadMark, Recipient, Transport,
     backend::{
         Im, LoggedMessage, Message, conversations::Which, history::RawEntry, send::message::Target, user,
         users,
     },
-    client::{self, ConversationList, Event, Log, ReceivedMessage, Transport},
+    client::{self, ConversationList, Event, Log, ReceivedMessage},
     cluster::{Cluster, LogId, ReadLimit},
     content::{Change, ChangeKind, Content},
     id::{ChannelId, MessageId, UserId},

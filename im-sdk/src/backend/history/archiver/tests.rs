@@ -4,9 +4,11 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
+    HistoryRange,
     backend::{
-        Durability, HistoryRange, MemoryMessageStore, Message, MessageStoreError, SendError, StorePage,
-        StoreQuery, user, users,
+        Durability, Message, SendError,
+        message_store::{MemoryMessageStore, MessageStoreError, StorePage, StoreQuery},
+        user, users,
     },
     cluster::{ArchiveConfig, Cluster, LogId, MemoryArchiveQueue, MemoryBus, MemoryLog, MemoryRoutes},
 };

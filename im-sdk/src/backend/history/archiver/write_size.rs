@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 1024 * 1024;
 const FIRST_BYTES: usize = 256 * 1024;
 
 /// A write that takes less may be larger, and one that takes longer than the second should be smaller: far from the times after which
-/// stores give up, as those of [`SqlMessageStore`](crate::backend::SqlMessageStore) do after 10 s.
+/// stores give up, as those of [`SqlMessageStore`](crate::backend::message_store::SqlMessageStore) do after 10 s.
 const QUICK: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_secs(2);
 

@@ -2,7 +2,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    backend::{MemoryMessageStore, StoreQuery, StoredEntry, send::message_ids::unix_ms},
+    backend::{
+        message_store::{MemoryMessageStore, StoreQuery, StoredEntry},
+        send::message_ids::unix_ms,
+    },
     cluster::{Cluster, MemoryRoutes, SetClocks},
 };
 

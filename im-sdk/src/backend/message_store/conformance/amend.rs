@@ -4,10 +4,9 @@ use prost::Message as _;
 
 use super::{entry, id, inbox, newest, unique};
 use crate::{
-    Content,
     backend::message_store::{Amendment, MessageStore, SearchQuery, StoredEntry, Words},
     cluster::LogId,
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, Content},
     id::MessageId,
     proto::pb,
 };

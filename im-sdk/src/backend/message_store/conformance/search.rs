@@ -4,9 +4,10 @@ use prost::Message as _;
 
 use super::{entry, inbox, unique, user};
 use crate::{
-    Content, Filter, Kind,
+    Filter, Kind,
     backend::message_store::{MessageStore, SearchPage, SearchQuery, StoredEntry, Words},
     cluster::LogId,
+    content::Content,
     id::MessageId,
     proto::pb,
 };

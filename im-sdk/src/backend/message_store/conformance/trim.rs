@@ -2,9 +2,9 @@
 
 use super::{entry, inbox, newest, unique};
 use crate::{
-    Content,
     backend::message_store::{MessageStore, SearchQuery, StoredEntry, Words},
     cluster::LogId,
+    content::Content,
     id::MessageId,
     proto::pb,
 };

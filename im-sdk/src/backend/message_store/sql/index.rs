@@ -14,14 +14,11 @@ use super::{
     within,
 };
 use crate::{
-    backend::{
-        StoredEntry,
-        message_store::{
-            StoredKey, entry,
-            words::{
-                Words, searched,
-                terms::{Term, VERSION, index_terms, log_term},
-            },
+    backend::message_store::{
+        StoredEntry, StoredKey, entry,
+        words::{
+            Words, searched,
+            terms::{Term, VERSION, index_terms, log_term},
         },
     },
     proto::pb,

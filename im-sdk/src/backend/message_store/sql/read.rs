@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Filter,
-    backend::StoredEntry,
+    backend::message_store::StoredEntry,
     cluster::LogId,
     id::{ChannelId, MessageId, UserId},
 };

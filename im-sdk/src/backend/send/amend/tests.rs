@@ -11,14 +11,15 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 use crate::{
-    Content, Conversation, HistoryRange, Search,
+    Conversation, HistoryRange, Search,
     backend::{
-        Archiver, Durability, MemoryMessageStore, Message, Target, channel,
+        Archiver, Durability, Message, Target, channel,
+        message_store::MemoryMessageStore,
         test_support::hooked_log::{HookedLog, LogHooks},
         user, users,
     },
     cluster::{Cluster, LogBounds, MemoryBus, MemoryLog, MemoryRoutes},
-    content::{Change, ChangeKind, Quote},
+    content::{Change, ChangeKind, Content, Quote},
     id::UserId,
 };
 
@@ -85,8 +86,9 @@ impl World {
                 after = last.seq;
                 all.extend(page.entries.into_iter().map(|entry| entry.payload.to_vec()));
             }
-            let query = crate::backend::StoreQuery::new(HistoryRange::After(0), 10_000);
-            let stored = crate::backend::MessageStore::read(&self.store, log, &query).await.unwrap();
+            let query = crate::backend::message_store::StoreQuery::new(HistoryRange::After(0), 10_000);
+            let stored =
+                crate::backend::message_store::MessageStore::read(&self.store, log, &query).await.unwrap();
             all.extend(stored.entries.into_iter().map(|entry| entry.message.to_vec()));
         }
         for conversation in [

@@ -142,10 +142,10 @@ pub enum InvalidMessage {
     /// The message has no recipient.
     #[error("the message has no recipient")]
     NoRecipient,
-    /// The message says nothing: its content is [empty](crate::Content::is_empty).
+    /// The message says nothing: its content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// The encoded message is too large, usually its content: see [`MAX_CONTENT_BYTES`](crate::MAX_CONTENT_BYTES).
+    /// The encoded message is too large, usually its content: see [`MAX_CONTENT_BYTES`](crate::limits::MAX_CONTENT_BYTES).
     #[error(
         "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
     )]

@@ -30,13 +30,14 @@ use self::{
     queues::Queues,
 };
 use crate::{
-    Content, Recipient,
+    Recipient,
     client::{
         Event, LocalId, MAX_FAILED_SENDS, MAX_QUEUED_PUBLISHES, PublishError, Published, RefusalKind,
         SendError, SendState,
         core::{backoff::random_within, origin, session::Limits},
         device_store::SavedState,
     },
+    content::Content,
     proto::{frame, pb},
 };
 

@@ -24,9 +24,11 @@ use rand::SeedableRng as _;
 
 use super::*;
 use crate::{
+    Transport,
     client::{
-        DeviceStore as _, Log, MemoryStore, PublishError, Published, ResetReason, SendState, State,
-        StoreError, Transport, config::STABLE_AFTER, device_store::SavedCursor,
+        Log, PublishError, Published, ResetReason, SendState, State,
+        config::STABLE_AFTER,
+        device_store::{DeviceStore as _, MemoryStore, SavedCursor, StoreError},
     },
     id::{ChannelId, UserId},
 };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use im_sdk::{
-    backend::{Conversation, HistoryQuery, Im},
+    Conversation, HistoryQuery,
+    backend::Im,
     cluster::{
         Cluster, ClusterConfig, LogBounds, LogEnds, LogId, LogStore, MemoryBus, MemoryRoutes, NewEntry,
         ReadLimit, RedisLog,

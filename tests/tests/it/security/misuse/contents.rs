@@ -2,11 +2,10 @@
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content,
     backend::{Message, channel, user},
     client::{RefusalKind, SendError},
     cluster::LogId,
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, Content},
     id::MessageId,
 };
 use im_tests::{

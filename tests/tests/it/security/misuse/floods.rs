@@ -60,7 +60,7 @@ async fn a_flood_does_not_push_out_what_another_sent(setup: Setup, via: Via) {
 }
 
 async fn publish(raw: &mut Raw, number: u64, text: &str) -> Result<u64, pb::Refused> {
-    let content = im_sdk::Content::text(text).into();
+    let content = im_sdk::content::Content::text(text).into();
     let publish = pb::Publish { number, to: "bob".into(), content: Some(content), ..pb::Publish::default() };
     raw.send_frame(Body::Publish(publish)).await;
     loop {

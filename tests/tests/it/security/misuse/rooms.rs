@@ -2,9 +2,9 @@
 
 use im_proto::{limits::MAX_WATCHED_USERS, pb, pb::request::Question};
 use im_sdk::{
-    Content,
     backend::Message,
     client::{Event, PublishError, RefusalKind, RequestError},
+    content::Content,
 };
 use im_tests::{
     Setup, Stack, TestClient, Via,

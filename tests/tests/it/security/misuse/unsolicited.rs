@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use im_proto::{pb, pb::frame::Body};
 use im_sdk::{
-    Content, Signal,
+    Signal,
     backend::{
-        Acceptance, Budget, DeviceAck, Handler, Im, Incoming, Message, Reach, ReachKind, ReachRights,
-        Refusal, UserBudgets, user,
+        Acceptance, Budget, Handler, Im, Incoming, Message, Reach, ReachKind, ReachRights, Refusal,
+        UserBudgets, user,
     },
     client::Event,
-    cluster::LogId,
+    cluster::{DeviceAck, LogId},
+    content::Content,
 };
 use im_tests::{
     Setup, Stack, Via,
