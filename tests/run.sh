@@ -82,6 +82,8 @@ needed=(
     "faketime - faketime"
     "nodejs 20 node"
     "npm - npm"
+    "chromium - chromium"
+    "firefox-esr - firefox-esr"
 )
 
 # Prints the first folder that has all of these programs.
@@ -210,7 +212,7 @@ for half in client backend; do
     cargo test --locked -p im-sdk --no-default-features --features "$half"
 done
 
-# The client for browsers and Node, against the programs that were built above.
+# The client for browsers and Node, in all of them, against the programs that were built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks types, runs all tests and measures the size of the TypeScript client. Needs Node 20 or newer, and the programs that
-# `cargo build --workspace --bins` makes: IM_CLI_CHAT and IM_SERVER say where cli-chat and im-server are, by default in target/debug.
+# Checks types, runs all tests and measures the size of the TypeScript client. Needs Node 20 or newer, Chromium and Firefox (CHROMIUM
+# and FIREFOX say where they are, by default in PATH), and the programs that `cargo build --workspace --bins` makes: IM_CLI_CHAT,
+# IM_SERVER and IM_WEB_CHAT say where cli-chat, im-server and web-chat are, by default in target/debug.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -12,16 +13,24 @@ if [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" != true ];
     echo "bindings/web: Node $(node --version) is too old; version 20 or newer is needed: https://nodejs.org" >&2
     exit 1
 fi
+for browser in "${CHROMIUM:-chromium}" "${FIREFOX:-firefox-esr}"; do
+    command -v "$browser" >/dev/null && continue
+    echo "bindings/web: $browser is missing. On Debian: apt-get install chromium firefox-esr; elsewhere set CHROMIUM and FIREFOX to" \
+        "the paths of the programs" >&2
+    exit 1
+done
 export IM_CLI_CHAT=${IM_CLI_CHAT:-../../target/debug/cli-chat} IM_SERVER=${IM_SERVER:-../../target/debug/im-server}
-for program in "$IM_CLI_CHAT" "$IM_SERVER"; do
+export IM_WEB_CHAT=${IM_WEB_CHAT:-../../target/debug/web-chat}
+for program in "$IM_CLI_CHAT" "$IM_SERVER" "$IM_WEB_CHAT"; do
     [ -x "$program" ] && continue
-    echo "bindings/web: $program is missing: run \`cargo build --workspace --bins\`, or set IM_CLI_CHAT and IM_SERVER" >&2
+    echo "bindings/web: $program is missing: run \`cargo build --workspace --bins\`, or set IM_CLI_CHAT, IM_SERVER and IM_WEB_CHAT" >&2
     exit 1
 done
 
 # Exact versions, from package-lock.json; nothing of it is shipped.
 [ -d node_modules ] && [ node_modules -nt package-lock.json ] || npm ci --ignore-scripts --no-audit --no-fund
 npm run --silent check
-npm run --silent test
 npm run --silent build
+npm run --silent api
+npm run --silent test
 npm run --silent size

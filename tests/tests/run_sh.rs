@@ -66,6 +66,8 @@ impl Machine {
         machine.program("bin/faketime", "");
         machine.program("bin/node", "echo v20.20.2");
         machine.program("bin/npm", "");
+        machine.program("bin/chromium", "");
+        machine.program("bin/firefox-esr", "");
         machine.program("bindings/web/test.sh", r#"echo bindings/web/test.sh >>"$ROOT/log""#);
         machine.program("bin/redis-server", REDIS);
         machine.program("usr/sbin/nats-server", NATS);
@@ -354,8 +356,10 @@ fn the_script_and_the_tests_have_the_same_rules() {
             format!("    \"{} {oldest} {}\"\n", needed.package, needed.programs.join(" "))
         });
     // For the TypeScript client, whose tests are none of Cargo's.
-    let node = "    \"nodejs 20 node\"\n    \"npm - npm\"\n";
-    assert!(SCRIPT.contains(&format!("needed=(\n{}{node})\n", rules.concat())));
+    let web: String = ["nodejs 20 node", "npm - npm", "chromium - chromium", "firefox-esr - firefox-esr"]
+        .map(|line| format!("    \"{line}\"\n"))
+        .concat();
+    assert!(SCRIPT.contains(&format!("needed=(\n{}{web})\n", rules.concat())));
     assert!(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("run.sh").metadata().unwrap().permissions().mode() & 0o111
             != 0

@@ -22,5 +22,5 @@ await build({
   logLevel: "warning",
 });
 const built = chosen.map((file) => `${root}build/${file.replace(/\.tsx?$/, ".mjs")}`);
-const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-timeout=60000", ...built], { stdio: "inherit" });
+const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-timeout=300000", ...built], { stdio: "inherit" });
 process.exit(run.status ?? 1);

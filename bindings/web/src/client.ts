@@ -1,14 +1,14 @@
-import { encode, type Init } from "./codec.js";
+import { decode, encode, type Init } from "./codec.js";
 import type { ConversationList } from "./conversations.js";
 import { checkSend, checkWatch, received, type TokenRequest } from "./core/core.js";
 import type { ConversationChange } from "./core/marks.js";
 import { open } from "./core/origin.js";
-import type { QueuedSend } from "./core/outbox.js";
+import type { SendState } from "./core/outbox.js";
 import type { Question } from "./core/requests.js";
 import { Engine, SignedOutError, storeError, type Link, type TokenProvider } from "./engine.js";
 import { CloseCode, ImError } from "./errors.js";
 import type { ClientEvent, ConnectionState, ReceivedMessage } from "./events.js";
-import { isConversation, isDeviceId, keyOf, type Conversation, type LogName, type MessageId, type Position } from "./ids.js";
+import { conversationOf, isConversation, isDeviceId, keyOf, type Conversation, type LogName, type MessageId, type Position } from "./ids.js";
 import { Terminal, type Content, type ContentKind, type Conversations, type Cursor, type Device, type Presence, type Push, type Readers, type Response, type Signal } from "./proto.js";
 import { TabLink, isShared, platformTabs, type MakeEngine, type TabsPlatform } from "./tabs.js";
 import { webSocket, type SocketFactory, type WebSocketClass } from "./socket.js";
@@ -43,7 +43,8 @@ export interface ClientOptions {
   readonly ack?: "auto" | "manual";
   /**
    * Whether the tabs of a browser share one connection: by default they do where the store is an `IndexedDbStore` and the platform has
-   * Web Locks and BroadcastChannel. Without those, the tab that was opened last has the connection.
+   * Web Locks and BroadcastChannel. Without those, the tab that was opened last has the store, and the others go on in memory, each as
+   * a device of its own.
    */
   readonly tabs?: TabsPlatform | false;
   /** How long a request may take, in milliseconds; by default 15 s. */
@@ -68,6 +69,16 @@ export interface SentMessage {
   outcome(): Promise<Published>;
   /** Takes it back. Returns `false` if it may have arrived already. */
   discard(): Promise<boolean>;
+}
+
+/** A send that is not settled, or that failed. */
+export interface QueuedMessage {
+  readonly localId: number;
+  readonly to: Conversation;
+  readonly content: Content;
+  readonly state: SendState;
+  /** Why it failed. */
+  readonly error?: ImError | undefined;
 }
 
 /** What the back end made of a message. */
@@ -141,6 +152,9 @@ const MAX_EVENTS = 10_000;
 const MAX_EARLY_OUTCOMES = 256;
 const VERSION = "0.1.0";
 
+/** Sends in memory are counted from here on: no store makes as many. */
+const FIRST_IN_MEMORY = 2 ** 31;
+
 type Outcome = { readonly published: Published } | { readonly error: ImError };
 
 interface Waiting {
@@ -165,7 +179,8 @@ interface Waiting {
  */
 export class Client {
   readonly #options: ClientOptions;
-  readonly #store: Store;
+  readonly #makeEngine: (device: Device, store: Store, ...rest: Parameters<MakeEngine>) => Engine;
+  #store: Store;
   readonly #listeners = new Set<Listener>();
   readonly #queue: ClientEvent[] = [];
   readonly #outcomes = new Map<number, Waiting>();
@@ -174,7 +189,12 @@ export class Client {
   /** What listeners have dealt with, not told yet. */
   readonly #acks = new Map<LogName, Position>();
   readonly #stateListeners = new Set<() => void>();
-  readonly #installation: bigint;
+  /** What came of each log. */
+  readonly #given = new Map<LogName, Position>();
+  /** What was asked for until it is taken back: rooms, watched users. */
+  readonly #standing = new Map<string, Question>();
+  #installation: bigint;
+  #isPersistent: boolean;
   #link!: Link;
   #device!: Device;
   #user: string;
@@ -184,11 +204,24 @@ export class Client {
   #closed = false;
   #stopWaking: () => void = () => {};
 
-  private constructor(options: ClientOptions, store: Store, saved: Saved) {
+  private constructor(options: ClientOptions, socket: SocketFactory, store: Store, saved: Saved) {
     this.#options = options;
     this.#store = store;
+    this.#isPersistent = !(store instanceof MemoryStore);
     this.#user = saved.user;
     this.#installation = saved.installation;
+    for (const { channel: log, seq, id } of saved.cursors) this.#given.set(log, { log, seq, id });
+    const { endpoints, token } = options;
+    const askEndpoints = async (): Promise<readonly string[]> => (typeof endpoints === "function" ? endpoints() : endpoints);
+    const core = {
+      clientName: `${options.name ?? "app"} im-sdk-web/${VERSION}`,
+      random: Math.random,
+      requestTimeoutMs: options.requestTimeoutMs ?? 15_000,
+      syncEveryMs: 300_000,
+      watchEveryMs: 300_000,
+    };
+    this.#makeEngine = (device, kept, loaded, handlers) =>
+      new Engine({ core: { ...core, device }, store: kept, saved: loaded, socket, token, endpoints: askEndpoints, ...handlers });
   }
 
   /**
@@ -201,40 +234,63 @@ export class Client {
     const socket = options.socket ?? (given.WebSocket ? webSocket(given.WebSocket as WebSocketClass) : undefined);
     if (!socket) throw new ImError("invalid", "this platform has no WebSocket: give one as the option `socket`, such as webSocket(WebSocket) of the package ws");
     const store = options.store ?? new MemoryStore();
-    const saved = await store.load().catch((error: unknown) => {
+    const platform = options.tabs === false ? undefined : (options.tabs ?? platformTabs());
+    const shared = isShared(store) ? store : undefined;
+    const saved = await (async () => {
+      // Without locks the last tab has the store, and takes over what the others have not sent.
+      if (shared && !platform) await shared.claim(true);
+      return store.load();
+    })().catch((error: unknown) => {
       throw storeError(error);
     });
     const device = { terminal: options.terminal ?? Terminal.Web, id: options.device ?? saved.device };
     if (!isDeviceId(device.id)) throw new ImError("invalid", `${device.id} is no device id: use 1 to 64 printable ASCII characters without braces and slashes`);
-    const client = new Client(options, store, saved);
+    const client = new Client(options, socket, store, saved);
     client.#device = device;
-    const core = {
-      device,
-      clientName: `${options.name ?? "app"} im-sdk-web/${VERSION}`,
-      random: Math.random,
-      requestTimeoutMs: options.requestTimeoutMs ?? 15_000,
-      syncEveryMs: 300_000,
-      watchEveryMs: 300_000,
-    };
-    const { endpoints, token } = options;
-    const askEndpoints = async (): Promise<readonly string[]> => (typeof endpoints === "function" ? endpoints() : endpoints);
-    const make: MakeEngine = (loaded, handlers) => new Engine({ core, store, saved: loaded, socket, token, endpoints: askEndpoints, ...handlers });
-    const onEvent = (event: ClientEvent): void => client.#take(event);
-    const onState = (state: ConnectionState): void => client.#setState(state);
-    const platform = options.tabs === false ? undefined : (options.tabs ?? platformTabs());
-    if (platform && isShared(store)) client.#link = new TabLink({ platform, store, saved, makeEngine: make, onEvent, onState });
-    else {
-      if (isShared(store)) await store.claim();
-      const onFenced = (): void => {
-        client.#take({ type: "stopped", cause: "server", code: CloseCode.Replaced, reason: "another tab has the connection" });
-        (client.#link as Engine).abandon();
-        client.#setState("stopped");
-      };
-      client.#link = make(saved, { onEvent, onState, onFenced });
+    const handlers = client.#handlers();
+    if (platform && shared) {
+      const makeEngine: MakeEngine = (...rest) => client.#makeEngine(device, store, ...rest);
+      client.#link = new TabLink({ platform, store: shared, saved, makeEngine, standing: () => client.#standing.values(), ...handlers });
+    } else {
+      client.#link = client.#makeEngine(device, store, saved, handlers);
       client.#link.connect();
     }
     client.#stopWaking = onWake(() => client.wake());
     return client;
+  }
+
+  /** What the present link tells; once there is another one, it tells nothing. */
+  #handlers(): Parameters<MakeEngine>[1] {
+    const store = this.#store;
+    const guard = <T extends unknown[]>(handle: (...given: T) => void) => (...given: T): void => {
+      if (store === this.#store) handle(...given);
+    };
+    return {
+      onEvent: guard((event: ClientEvent) => this.#take(event)),
+      onState: guard((state: ConnectionState) => this.#setState(state)),
+      onStoreLost: guard((error: ImError) => this.#goOnInMemory(error)),
+    };
+  }
+
+  /** The store is of no use any more. */
+  #goOnInMemory(error: ImError): void {
+    if (!this.#isPersistent || this.#closed) return;
+    this.#isPersistent = false;
+    const [link, lost] = [this.#link, this.#store];
+    const cursors = [...this.#given.values()].map(({ log, seq, id }) => ({ channel: log, seq, id }));
+    const store = (this.#store = new MemoryStore({ user: this.#user, cursors, nextLocalId: FIRST_IN_MEMORY }));
+    void Promise.resolve(link instanceof Engine ? link.abandon() : link.close(0)).then(() => lost.close());
+    const left = new ImError("store", `the message stays in the store, from which it travels when that is opened anew: ${error.message}`);
+    for (const waiting of this.#outcomes.values()) waiting.settle({ error: left });
+    this.#outcomes.clear();
+    const saved = store.saved();
+    this.#installation = saved.installation;
+    this.#device = { ...this.#device, id: saved.device };
+    this.#link = this.#makeEngine(this.#device, store, saved, this.#handlers());
+    this.#link.setReading(this.#reading);
+    this.#queueEvent({ type: "store_lost", error });
+    this.#link.connect();
+    for (const question of this.#standing.values()) this.#link.request(question).catch(() => {});
   }
 
   /** Where the connection stands. */
@@ -245,6 +301,11 @@ export class Client {
   /** The user; empty before the first connection of a new store. */
   get user(): string {
     return this.#user;
+  }
+
+  /** Whether what is sent survives this page; not with a `MemoryStore`, and not after the event `store_lost`. */
+  get isPersistent(): boolean {
+    return this.#isPersistent;
   }
 
   /** This device. */
@@ -314,9 +375,7 @@ export class Client {
     checkConversation(to);
     const bytes = encode("Content", typeof content === "string" ? { text: { text: content } } : content);
     checkSend(to, bytes);
-    const localId = await this.#store.append(keyOf(to), bytes).catch((error: unknown) => {
-      throw storeError(error);
-    });
+    const localId = await this.#append(keyOf(to), bytes);
     const waiting = this.#await(localId);
     this.#link.pull();
     return { localId, to, outcome: () => waiting.promise, discard: () => this.discard(localId) };
@@ -328,8 +387,9 @@ export class Client {
   }
 
   /** Returns the sends that are not settled and those that failed, in their order. */
-  queued(): Promise<QueuedSend[]> {
-    return this.#link.queued();
+  async queued(): Promise<QueuedMessage[]> {
+    const queued = await this.#link.queued();
+    return queued.map(({ to, content, ...rest }) => ({ ...rest, to: conversationOf(to), content: decode("Content", content) }));
   }
 
   /** With `ack: "manual"`: the application has dealt with everything in a log up to this position. */
@@ -436,7 +496,23 @@ export class Client {
     return entries.flatMap((push) => received(push, undefined, (origin) => sendOf(push.message?.from, origin)) ?? []);
   }
 
+  async #append(to: string, content: Uint8Array): Promise<number> {
+    try {
+      return await this.#store.append(to, content);
+    } catch (cause) {
+      const error = storeError(cause);
+      if (!this.#isPersistent || this.#closed || (error.code !== "store" && error.code !== "closed")) throw error;
+      // It was opened anew several times by now.
+      this.#goOnInMemory(error);
+      return this.#store.append(to, content);
+    }
+  }
+
   #request(question: Question): Promise<Response> {
+    const { joinRoom, leaveRoom, watch } = question;
+    if (joinRoom) this.#standing.set(`#${joinRoom.channel}`, question);
+    if (leaveRoom) this.#standing.delete(`#${leaveRoom.channel}`);
+    if (watch) this.#standing.set("watch", question);
     return this.#link.request(question);
   }
 
@@ -460,7 +536,20 @@ export class Client {
   }
 
   #take(event: ClientEvent): void {
+    if (event.type === "stopped" && event.code === CloseCode.Replaced && this.#link instanceof Engine && isShared(this.#store)) {
+      // A tab without locks learns from the server that another one has the store: that is no end.
+      const tell = (isClaimed: boolean): void => (isClaimed ? this.#queueEvent(event) : this.#goOnInMemory(taken()));
+      void this.#store.isClaimed().then(tell, () => tell(true));
+      return;
+    }
+    this.#queueEvent(event);
+  }
+
+  #queueEvent(event: ClientEvent): void {
     if (event.type === "connected") this.#user = event.user;
+    const position = event.type === "message" ? event.message.position : event.type === "reset" ? event.position : undefined;
+    if (event.type === "reset" && event.reason === "left") this.#given.delete(event.position.log);
+    else if (position) this.#given.set(position.log, position);
     if (event.type === "sent") this.#settle(event.localId, { published: { messageId: event.messageId, answer: event.answer } });
     if (event.type === "send_failed") this.#settle(event.localId, { error: event.error });
     this.#queue.push(event);
@@ -549,6 +638,8 @@ export class Client {
     this.#acks.clear();
   }
 }
+
+const taken = (): ImError => new ImError("closed", "another tab has the store, since this platform has no Web Locks, by which tabs share one");
 
 function checkConversation(to: Conversation): void {
   if (!isConversation(to)) {

@@ -28,8 +28,8 @@ export interface EngineConfig {
   readonly endpoints: () => Promise<readonly string[]>;
   readonly onEvent: (event: ClientEvent) => void;
   readonly onState: (state: ConnectionState) => void;
-  /** Another tab has claimed the store: this engine must end. */
-  readonly onFenced?: () => void;
+  /** The store is of no use to this engine any more: with the code `closed` another tab has claimed it, with `store` it stays away. */
+  readonly onStoreLost?: (error: ImError) => void;
 }
 
 /** What a client asks of whoever has the connection: the engine in this tab, or in another one. */
@@ -68,6 +68,8 @@ const DRAIN_MS = 50;
 const LATE_MS = 2000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const ATTEMPT_TO_ASK_MS = 30_000;
+/** So many failures in a row mean that the store stays away. */
+const MAX_STORE_FAILURES = 3;
 
 /** Runs a {@link Core} over sockets, timers and a store. */
 export class Engine implements Link {
@@ -87,6 +89,7 @@ export class Engine implements Link {
   #pulling = false;
   #pullAgain = false;
   #saving: Promise<ImError | undefined> = Promise.resolve(undefined);
+  #storeFailures = 0;
   #abandoned = false;
   #closed: Promise<void> | undefined;
   #onClosed: (() => void) | undefined;
@@ -208,13 +211,13 @@ export class Engine implements Link {
     if (batch) {
       this.#saving = this.#config.store.save(batch).then(
         () => {
+          this.#storeFailures = 0;
           this.#do((now) => core.handleSaved(now));
           return undefined;
         },
         (error: unknown) => {
           const failure = storeError(error);
-          if (failure.code === "closed" && this.#config.onFenced) this.#config.onFenced();
-          else this.#do((now) => core.handleSaved(now, failure));
+          if (!this.#isLost(failure)) this.#do((now) => core.handleSaved(now, failure));
           return failure;
         },
       );
@@ -231,6 +234,14 @@ export class Engine implements Link {
       this.#onClosed?.();
       this.#onClosed = undefined;
     }
+  }
+
+  /** Counts a failure of the store. Returns whether the owner was told that it is lost. */
+  #isLost(failure: ImError): boolean {
+    const { onStoreLost } = this.#config;
+    if (!onStoreLost || (failure.code !== "closed" && ++this.#storeFailures < MAX_STORE_FAILURES)) return false;
+    onStoreLost(failure);
+    return true;
   }
 
   #transmit(): void {
@@ -305,7 +316,9 @@ export class Engine implements Link {
         const publishes = await this.#config.store.appended(this.#core.lastLocalId);
         this.#do(() => this.#core.handleSends(publishes));
       } catch (error) {
-        this.#config.onEvent({ type: "store_failed", error: storeError(error) });
+        const failure = storeError(error);
+        if (this.#isLost(failure)) break;
+        this.#config.onEvent({ type: "store_failed", error: failure });
         setTimeout(() => this.pull(), 1000);
       }
     }

@@ -48,7 +48,12 @@ export type ClientEvent =
   /** A member has read a channel. */
   | { readonly type: "channel_read"; readonly receipt: ReadReceipt }
   /** What the device has to remember could not be saved. It is tried again. */
-  | { readonly type: "store_failed"; readonly error: ImError };
+  | { readonly type: "store_failed"; readonly error: ImError }
+  /**
+   * The store stays away, or another tab has taken it: this client goes on in memory, as a device of its own. What it sends from here on
+   * is lost with the page; what it sent before stays in the store.
+   */
+  | { readonly type: "store_lost"; readonly error: ImError };
 
 /** Why a log goes on elsewhere; `missed`: this tab slept while another one received. */
 export type ResetCause = "new" | "trimmed" | "forked" | "left" | "missed";

@@ -7,7 +7,7 @@ export * from "./client.js";
 export { ConversationList, type ListedConversation, type Unread } from "./conversations.js";
 export { type Init } from "./codec.js";
 export { type ConversationChange } from "./core/marks.js";
-export { type QueuedSend, type SendState } from "./core/outbox.js";
+export { type SendState } from "./core/outbox.js";
 export { CloseCode, ImError, type ErrorCode, type Refusal } from "./errors.js";
 export { type ClientEvent, type ConnectionState, type ReceivedMessage, type ResetCause, type StopCause } from "./events.js";
 export { isId, sentAt, type Conversation, type LogName, type MessageId, type Position } from "./ids.js";

@@ -20,9 +20,8 @@
  * @packageDocumentation
  */
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useSyncExternalStore, type ReactNode } from "react";
-import type { Client, ContentInit, SentMessage } from "./client.js";
+import type { Client, ContentInit, QueuedMessage, SentMessage } from "./client.js";
 import { ConversationList, type ListedConversation, type Unread } from "./conversations.js";
-import type { QueuedSend } from "./core/outbox.js";
 import type { ClientEvent, ConnectionState, ReceivedMessage } from "./events.js";
 import { conversationOf, keyOf, type Conversation, type MessageId } from "./ids.js";
 import type { Content, Presence } from "./proto.js";
@@ -47,7 +46,7 @@ export interface MessagesView {
   /** In the order of the log. */
   readonly messages: readonly MessageView[];
   /** Own sends that are not settled, or failed. */
-  readonly pending: readonly QueuedSend[];
+  readonly pending: readonly QueuedMessage[];
   readonly isLoading: boolean;
   /** There are earlier ones: see `loadMore`. */
   readonly hasMore: boolean;
@@ -171,7 +170,7 @@ class ConversationsStore extends View<ConversationsView> {
 class MessagesStore extends View<MessagesView> {
   #timeline = new Timeline(this.client.user);
   readonly #shown = new Map<MessageId, MessageView>();
-  #pending: readonly QueuedSend[] = [];
+  #pending: readonly QueuedMessage[] = [];
   #before: number | undefined;
   #hasMore = true;
   #isLoading = false;
@@ -267,7 +266,7 @@ class MessagesStore extends View<MessagesView> {
   async #refresh(): Promise<void> {
     const key = keyOf(this.conversation);
     const queued = await this.client.queued().catch(() => []);
-    this.#pending = queued.filter(({ to }) => to === key);
+    this.#pending = queued.filter(({ to }) => keyOf(to) === key);
     this.changed();
   }
 }

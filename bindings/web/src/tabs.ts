@@ -34,7 +34,7 @@ export interface TabsPlatform {
 /** A store that several tabs share. */
 export interface SharedStore extends Store {
   readonly name: string;
-  claim(): Promise<number>;
+  claim(isExclusive?: boolean): Promise<number>;
   isClaimed(): Promise<boolean>;
 }
 
@@ -54,7 +54,7 @@ export function platformTabs(): TabsPlatform | undefined {
 /** How a {@link TabLink} makes an engine when it leads. */
 export type MakeEngine = (
   saved: Saved,
-  handlers: { onEvent(event: ClientEvent): void; onState(state: ConnectionState): void; onFenced(): void },
+  handlers: { onEvent(event: ClientEvent): void; onState(state: ConnectionState): void; onStoreLost(error: ImError): void },
 ) => Engine;
 
 interface TabsConfig {
@@ -62,8 +62,11 @@ interface TabsConfig {
   readonly store: SharedStore;
   readonly saved: Saved;
   readonly makeEngine: MakeEngine;
+  /** What this tab's client has asked for until it takes it back: rooms, watched users. */
+  readonly standing: () => Iterable<Question>;
   readonly onEvent: (event: ClientEvent) => void;
   readonly onState: (state: ConnectionState) => void;
+  readonly onStoreLost: (error: ImError) => void;
 }
 
 type Call =
@@ -118,8 +121,6 @@ export class TabLink implements Link {
   /** Rooms and watched users of each tab, as far as the leader knows them. */
   readonly #rooms = new Map<string, Set<string>>();
   readonly #watched = new Map<string, readonly string[]>();
-  /** The own ones, to be told to the next leader. */
-  readonly #ownQuestions = new Map<string, Question>();
   #outgoing: unknown[] = [];
   #engine: Engine | undefined;
   #epoch = 0;
@@ -186,10 +187,6 @@ export class TabLink implements Link {
   }
 
   request(question: Question): Promise<Response> {
-    const { joinRoom, leaveRoom, watch } = question;
-    if (joinRoom) this.#ownQuestions.set(`#${joinRoom.channel ?? ""}`, question);
-    if (leaveRoom) this.#ownQuestions.delete(`#${leaveRoom.channel ?? ""}`);
-    if (watch) this.#ownQuestions.set("watch", question);
     return this.#call({ method: "request", question }) as Promise<Response>;
   }
 
@@ -258,7 +255,11 @@ export class TabLink implements Link {
       onState: (state) => {
         if (isCurrent()) this.#setState(state);
       },
-      onFenced: () => isCurrent() && this.#follow(),
+      onStoreLost: (error) => {
+        if (!isCurrent()) return;
+        if (error.code === "closed") this.#follow();
+        else this.#config.onStoreLost(error);
+      },
     });
     this.#engine = engine;
     if (this.#wantsConnection) engine.connect();
@@ -338,8 +339,7 @@ export class TabLink implements Link {
 
   /** There is a new leader: what is not answered is asked again. */
   #resume(): void {
-    const own = [...this.#ownQuestions.values()];
-    for (const question of own) {
+    for (const question of this.#config.standing()) {
       const isAsked = [...this.#pending.values()].some(({ call }) => call.method === "request" && call.question === question);
       if (!isAsked) this.#call({ method: "request", question }).catch(() => {});
     }

@@ -281,3 +281,61 @@ test("what two tabs send offline leaves once, in order, also when the leader die
   await browser.close();
   await eve.client.close();
 });
+
+test("a store that stays away: the tab goes on in memory, says so, and misses nothing", async () => {
+  const factory = new IDBFactory();
+  const opened: IDBDatabase[] = [];
+  const open = factory.open.bind(factory);
+  factory.open = (...given) => {
+    const request = open(...given);
+    request.addEventListener("success", () => opened.push(request.result));
+    return request;
+  };
+  const gina = new Recorder(await server.open("gina", { store: await IndexedDbStore.open("gina", { factory }), tabs: false }));
+  const hugo = await peer("hugo");
+  await gina.connected();
+  await (await hugo.client.send({ user: "gina" }, "d1")).outcome();
+  await gina.until(() => gina.texts.includes("d1"), "the first");
+  const device = gina.client.device.id;
+  assert.ok(gina.client.isPersistent);
+  factory.open = () => {
+    throw new DOMException("Connection to Indexed Database server lost", "UnknownError");
+  };
+  for (const database of opened) database.close();
+  const sent = await gina.client.send({ user: "hugo" }, "from memory");
+  assert.ok(!gina.client.isPersistent);
+  assert.equal(gina.count("store_lost"), 1);
+  assert.notEqual(gina.client.device.id, device, "its numbers begin anew, so it is another device");
+  await sent.outcome();
+  await (await hugo.client.send({ user: "gina" }, "d2")).outcome();
+  await gina.until(() => gina.texts.includes("d2"), "the second");
+  assert.deepEqual(gina.texts, ["d1", "from memory", "d2"]);
+  assert.equal(gina.events.filter((event) => event.type === "reset" && event.reason !== "new").length, 0);
+  assert.deepEqual(hugo.texts.filter((text) => text === "from memory").length, 1);
+  await gina.client.close();
+  await hugo.client.close();
+});
+
+test("without locks the last tab has the store, and the one before goes on as a device of its own", async () => {
+  const factory = new IDBFactory();
+  const tab = async (): Promise<Recorder> => new Recorder(await server.open("iris", { store: await IndexedDbStore.open("iris", { factory }), tabs: false }));
+  const jack = await peer("jack");
+  const first = await tab();
+  await first.connected();
+  await (await jack.client.send({ user: "iris" }, "e1")).outcome();
+  await first.until(() => first.texts.includes("e1"), "the first");
+  const last = await tab();
+  await last.connected();
+  const sent = [await first.client.send({ user: "jack" }, "from the first"), await last.client.send({ user: "jack" }, "from the last")];
+  await Promise.all(sent.map((message) => message.outcome()));
+  await (await jack.client.send({ user: "iris" }, "e2")).outcome();
+  for (const one of [first, last]) {
+    await one.until(() => one.texts.includes("e2"), "the second");
+    assert.equal(new Set(one.texts).size, one.texts.length, "nothing comes twice");
+    assert.equal(one.count("stopped"), 0);
+  }
+  assert.deepEqual([first.client.isPersistent, last.client.isPersistent], [false, true]);
+  assert.notEqual(first.client.device.id, last.client.device.id);
+  assert.deepEqual(jack.texts.filter((text) => text.startsWith("from")).sort(), ["from the first", "from the last"]);
+  for (const one of [first, last, jack]) await one.client.close();
+});

@@ -26,6 +26,8 @@ const TABLES: Table[] = ["meta", "cursors", "outbox", "marks"];
 const META = "meta";
 const ATTEMPTS = 3;
 const PAUSE_MS = 100;
+/** A page that was stopped in the middle of a transaction keeps all others waiting. */
+const TRANSACTION_MS = 10_000;
 
 /** Failures of the connection to the database, after which it is opened anew: WebKit cuts those of pages in the background. */
 const LOST = new Set(["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"]);
@@ -33,14 +35,14 @@ const LOST = new Set(["InvalidStateError", "UnknownError", "AbortError", "Transa
 /**
  * A store in IndexedDB, one database for each account. Several tabs may use one.
  *
- * Should the database fail and stay away, sends are rejected with the code `store`, the event `store_failed` says so once, and
- * what is received goes on.
+ * Should the database fail and stay away, the client goes on in memory, and the event `store_lost` says so.
  */
 export class IndexedDbStore implements Store {
   #database: IDBDatabase | undefined;
   #opening: Promise<IDBDatabase> | undefined;
   #closed = false;
   #epoch: number | undefined;
+  #isExclusive = false;
 
   private constructor(
     readonly name: string,
@@ -79,6 +81,7 @@ export class IndexedDbStore implements Store {
     let tried = 0;
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
+      if (this.#isExclusive) this.#checkEpoch(meta);
       // A connection that was cut may have been cut behind the commit.
       const there = tried > 0 ? ((await done(tables("outbox").get(tried))) as SavedPublish | undefined) : undefined;
       if (there?.to === to && String(there.content) === String(content)) return tried;
@@ -100,9 +103,7 @@ export class IndexedDbStore implements Store {
   save(batch: Batch): Promise<void> {
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
-      if (this.#epoch !== undefined && meta.epoch !== this.#epoch) {
-        throw new ImError("closed", "another tab has the connection, so this one must not save");
-      }
+      this.#checkEpoch(meta);
       tables("meta").put({ ...meta, user: batch.user, nextNumber: batch.nextNumber } satisfies Meta, META);
       for (const channel of batch.left) tables("cursors").delete(channel);
       for (const cursor of batch.cursors) tables("cursors").put(cursor);
@@ -115,8 +116,12 @@ export class IndexedDbStore implements Store {
     });
   }
 
-  /** From here on only this object may save: others that claimed the database earlier are fenced off. Returns the epoch. */
-  claim(): Promise<number> {
+  /**
+   * From here on only this object may save: others that claimed the database earlier are fenced off, and those that claimed it for
+   * themselves cannot append either. Returns the epoch.
+   */
+  claim(isExclusive = false): Promise<number> {
+    this.#isExclusive = isExclusive;
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
       const epoch = meta.epoch + 1;
@@ -136,6 +141,10 @@ export class IndexedDbStore implements Store {
     this.#database?.close();
     this.#database = undefined;
     return Promise.resolve();
+  }
+
+  #checkEpoch(meta: Meta): void {
+    if (this.#epoch !== undefined && meta.epoch !== this.#epoch) throw new ImError("closed", "another tab has the store, so this one must not write to it");
   }
 
   /** The first record, made where the database is new. */
@@ -181,19 +190,28 @@ export class IndexedDbStore implements Store {
         transaction.onabort = () => reject(transaction.error ?? new DOMException("the transaction was cut", "AbortError"));
       });
       complete.catch(() => {});
-      let result: T;
-      try {
-        result = await what((table) => transaction.objectStore(table));
-      } catch (error) {
+      const abort = (): void => {
         try {
           transaction.abort();
         } catch {
           // It is over already.
         }
-        throw error;
+      };
+      let late: DOMException | undefined;
+      const timer = setTimeout(() => {
+        late = new DOMException(`nothing came of it within ${TRANSACTION_MS / 1000} s`, "TimeoutError");
+        abort();
+      }, TRANSACTION_MS);
+      try {
+        const result = await what((table) => transaction.objectStore(table));
+        await complete;
+        return result;
+      } catch (error) {
+        abort();
+        throw late ?? error;
+      } finally {
+        clearTimeout(timer);
       }
-      await complete;
-      return result;
     });
   }
 

@@ -5,15 +5,27 @@ import { MAX_OUTBOX, randomBits, randomDeviceId, type Batch, type Saved, type Sa
 export class MemoryStore implements Store {
   #user = "";
   #nextNumber = 1;
-  #nextLocalId = 1;
+  #nextLocalId: number;
   readonly #device = randomDeviceId();
   readonly #installation = randomBits();
   readonly #cursors = new Map<string, SavedCursor>();
   readonly #outbox = new Map<number, SavedPublish>();
   readonly #marks = new Map<string, SavedMarks>();
 
+  /** Makes a store that goes on from a user's places in logs; its sends are counted from `nextLocalId` on. */
+  constructor({ user = "", cursors = [], nextLocalId = 1 }: { user?: string; cursors?: readonly SavedCursor[]; nextLocalId?: number } = {}) {
+    this.#user = user;
+    this.#nextLocalId = nextLocalId;
+    for (const cursor of cursors) this.#cursors.set(cursor.channel, cursor);
+  }
+
   load(): Promise<Saved> {
-    return Promise.resolve({
+    return Promise.resolve(this.saved());
+  }
+
+  /** What {@link load} resolves to. */
+  saved(): Saved {
+    return {
       user: this.#user,
       device: this.#device,
       installation: this.#installation,
@@ -21,7 +33,7 @@ export class MemoryStore implements Store {
       cursors: [...this.#cursors.values()],
       outbox: this.#after(0),
       marks: [...this.#marks.values()],
-    });
+    };
   }
 
   append(to: string, content: Uint8Array): Promise<number> {
