@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    backend::{MemoryMessageStore, Message, MessageStore as _, SendError, channel, user, users},
+    backend::{
+        Im, MemoryMessageStore, Message, MessageStore as _, SendError, StoredEntry, channel, user, users,
+    },
     cluster::{ArchiveRecord, Cluster, LogBounds, LogPosition, MemoryBus, MemoryLog, MemoryRoutes},
     content::Change,
 };

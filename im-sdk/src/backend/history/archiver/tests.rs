@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     backend::{
-        Durability, HistoryRange, MemoryMessageStore, Message, MessageStoreError, SendError, StorePage,
+        Durability, HistoryRange, Im, MemoryMessageStore, Message, MessageStoreError, SendError, StorePage,
         StoreQuery, user, users,
     },
     cluster::{ArchiveConfig, Cluster, LogId, MemoryArchiveQueue, MemoryBus, MemoryLog, MemoryRoutes},

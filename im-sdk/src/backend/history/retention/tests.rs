@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    backend::{MemoryMessageStore, StoreQuery, StoredEntry, send::message_ids::unix_ms},
+    backend::{Im, MemoryMessageStore, StoreQuery, StoredEntry, send::message_ids::unix_ms},
     cluster::{Cluster, MemoryRoutes, SetClocks},
 };
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     Content, Conversation, HistoryRange, Search,
     backend::{
-        Archiver, Durability, MemoryMessageStore, Message, Target, channel,
+        Archiver, Durability, Im, MemoryMessageStore, Message, SendError, Target, channel,
         test_support::hooked_log::{HookedLog, LogHooks},
         user, users,
     },
