@@ -71,7 +71,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The back end: it keeps all messages, and everybody may write to everybody.
     let store = format!("sqlite:{}", data.join("messages.db").display());
-    let im = Im::builder().archive_to(Arc::new(SqlMessageStore::connect(&store).await?)).start(cluster).await?;
+    let im =
+        Im::builder().archive_to(Arc::new(SqlMessageStore::connect(&store).await?)).start(cluster).await?;
     let service = im.serve(Open).await?;
 
     let chat = Chat { im: im.clone(), minter, lobby: "lobby".parse()?, client };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backend::im::Im,
-    cluster::{BusEvent, Publication},
+    backend::send::{publisher::Publisher, server_directory::Directory},
+    cluster::{BusEvent, Cluster, Publication},
     id::ServerId,
     log_throttle::throttled,
     proto::pb,
@@ -111,32 +111,40 @@ impl BackEnds {
     }
 }
 
-impl Im {
-    /// Asks Redis and NATS, and tells which servers and back ends there are: for a readiness probe, and for people who look for what
-    /// is missing. It takes as long as [`ImBuilder::send_timeout`](super::ImBuilder::send_timeout) at most.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{backend::Im, cluster::Cluster};
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// let health = im.health().await;
-    /// assert!(health.is_ready() && health.servers.is_empty(), "{health:?}");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias("readiness", "liveness", "status"))]
-    pub async fn health(&self) -> Health {
+/// Checks what a backend depends on, and announces it to others while it serves.
+#[derive(Debug)]
+pub(super) struct HealthCheck {
+    cluster: Cluster,
+    directory: Arc<Directory>,
+    publisher: Arc<Publisher>,
+    backends: BackEnds,
+    service_name: String,
+    /// The time within which a service has to answer.
+    limit: Duration,
+}
+
+impl HealthCheck {
+    pub(super) fn new(
+        cluster: Cluster,
+        directory: Arc<Directory>,
+        publisher: Arc<Publisher>,
+        service_name: String,
+        limit: Duration,
+    ) -> Self {
+        Self { cluster, directory, publisher, backends: BackEnds::default(), service_name, limit }
+    }
+
+    /// See [`Im::health`](super::Im::health).
+    pub(super) async fn check(&self) -> Health {
         let (redis, nats) = tokio::join!(self.ask_redis(), self.ask_nats());
-        let mut servers: Vec<ServerId> = self.inner.directory.live().keys().cloned().collect();
+        let mut servers: Vec<ServerId> = self.directory.live().keys().cloned().collect();
         servers.sort();
-        Health { redis, nats, servers, back_ends: self.inner.back_ends.live(Instant::now()) }
+        Health { redis, nats, servers, back_ends: self.backends.live(Instant::now()) }
     }
 
     async fn ask_redis(&self) -> Result<Duration, String> {
-        let (began, limit) = (Instant::now(), self.inner.config.send_timeout);
-        match timeout(limit, self.inner.directory.refresh()).await {
+        let (began, limit) = (Instant::now(), self.limit);
+        match timeout(limit, self.directory.refresh()).await {
             Ok(Ok(())) => Ok(began.elapsed()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {limit:?}")),
@@ -144,21 +152,21 @@ impl Im {
     }
 
     async fn ask_nats(&self) -> Result<Duration, String> {
-        let (began, limit) = (Instant::now(), self.inner.config.send_timeout);
-        match self.inner.publisher.settle(limit).await {
+        let (began, limit) = (Instant::now(), self.limit);
+        match self.publisher.settle(limit).await {
             true => Ok(began.elapsed()),
             false => Err(format!("what was published did not come back within {limit:?}")),
         }
     }
 
     /// Says every few seconds that this process serves, and hears who else does, until the service stops. It ends without a bus.
-    pub(super) async fn announce_service(self, stop: CancellationToken) {
-        let cluster = &self.inner.cluster;
+    pub(super) async fn announce_service(self: Arc<Self>, stop: CancellationToken) {
+        let cluster = &self.cluster;
         let subject = cluster.names().back_ends_alive();
         let Ok(mut others) = cluster.bus().subscribe(subject.clone()).await else { return };
         let own = pb::BackEndAlive {
-            id: self.inner.publisher.name().to_owned(),
-            service: self.inner.config.service_name.clone(),
+            id: self.publisher.name().to_owned(),
+            service: self.service_name.clone(),
             ends: false,
         };
         let say = async |alive: &pb::BackEndAlive| {
@@ -177,7 +185,7 @@ impl Im {
                 event = others.next() => match event {
                     Some(BusEvent::Message(message)) => {
                         let Ok(alive) = pb::BackEndAlive::decode(message.payload) else { continue };
-                        if self.inner.back_ends.heard(&own, alive) {
+                        if self.backends.heard(&own, alive) {
                             // It is new, and may not have heard of this one.
                             say(&own).await;
                         }
@@ -187,7 +195,7 @@ impl Im {
                 },
             }
         }
-        self.inner.back_ends.forget(&own.id);
+        self.backends.forget(&own.id);
         say(&pb::BackEndAlive { ends: true, ..own }).await;
     }
 }
@@ -228,7 +236,10 @@ pub(super) fn program_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{backend::Incoming, cluster::Cluster};
+    use crate::{
+        backend::{Im, Incoming},
+        cluster::Cluster,
+    };
 
     async fn back_end(cluster: &Cluster, service: &str) -> Im {
         let config = Im::builder().service_name(service.to_owned());

@@ -15,22 +15,26 @@
 //! devices publish, [channels](crate::guide::channels), [rooms](crate::guide::rooms), [conversations](crate::guide::conversations),
 //! [history](crate::guide::history), and how to [operate](crate::guide::operating) all of it.
 
-mod builder;
+mod amend;
 mod channels;
 mod conversations;
 mod error_chain;
 mod health;
 mod history;
 mod im;
+mod lookup;
 pub mod message_store;
 mod parse_ids;
 mod presence;
 mod send;
 mod service;
+mod tasks;
 #[cfg(test)]
 mod test_support;
+pub mod testing;
+mod upkeep;
 
-pub use builder::{ImBuilder, StartError};
+pub use amend::AmendError;
 pub use channels::{
     channel::{Channel, ChannelError, ChannelHistoryError},
     room::{Room, RoomError},
@@ -49,13 +53,12 @@ pub use history::{
     retention::{Cleaner, CleanerHandle, NoMessageStore, Retention},
     search::{FoundPage, MAX_SEARCH_CHANNELS, MAX_SEARCH_PAGE, MAX_SEARCHES, SearchError},
 };
-pub use im::Im;
+pub use im::{Im, ImBuilder, StartError};
 pub use presence::{KickError, OnlineDevice, PresenceError, ServerAddresses};
 pub use send::{
-    SendError,
     acks::{AckError, AckOutcome, AckReport, DeviceState},
-    amend::AmendError,
     broadcast::BroadcastReceipt,
+    error::SendError,
     message::{Durability, InvalidMessage, Message, Priority, Target, channel, user, users},
     message_ids::IdError,
     receipt::{ChannelReceipt, Receipt, UserDevice},
@@ -67,5 +70,4 @@ pub use service::{
     Service,
     budget::{Budget, UserBudgets},
     change::{ChangePolicy, ChangeRights, IncomingChange},
-    testing,
 };

@@ -1,17 +1,11 @@
 //! Who is online, who has to go, and where devices may connect.
 
-use std::{collections::HashMap, time::SystemTime};
-
-use prost::Message as _;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     UserPresence,
-    backend::{
-        im::Im,
-        parse_ids::{parse_user, parse_users},
-        send::{Freshness, Reach, receipt::UserDevice},
-    },
-    cluster::{Cluster, LastSeenError, Publication, RoutesError},
+    backend::send::dispatch::{Dispatcher, Freshness, Reach},
+    cluster::{Cluster, LastSeenError, RoutesError},
     id::{ChannelId, Device, InvalidId, ServerId, Terminal, UserId},
     proto::{
         close::{CloseCode, fit_reason},
@@ -86,21 +80,25 @@ pub enum KickError {
     },
 }
 
-impl Im {
-    /// The connected devices of each of these users. Users who are offline are not in the answer.
-    ///
-    /// # Errors
-    /// [`PresenceError`] when the route store does not answer.
-    pub async fn online<I>(
+/// Finds out which devices are online, and disconnects them.
+#[derive(Debug)]
+pub(super) struct OnlineDevices {
+    cluster: Cluster,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl OnlineDevices {
+    pub(super) fn new(cluster: Cluster, dispatcher: Arc<Dispatcher>) -> Self {
+        Self { cluster, dispatcher }
+    }
+
+    /// See [`Im::online`](super::Im::online).
+    pub(super) async fn online(
         &self,
-        users: impl IntoIterator<Item = I>,
-    ) -> Result<HashMap<UserId, Vec<OnlineDevice>>, PresenceError>
-    where
-        I: TryInto<UserId, Error: Into<InvalidId>>,
-    {
-        let users = &parse_users(users)?;
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Vec<OnlineDevice>>, RoutesError> {
         let mut online: HashMap<UserId, Vec<OnlineDevice>> = HashMap::new();
-        for (server, located) in self.locate(users, Freshness::Current, |_| true).await? {
+        for (server, located) in self.dispatcher.locate(users, Freshness::Current, |_| true).await? {
             for located in located {
                 let device = OnlineDevice { device: located.owner.device, server: server.clone() };
                 online.entry(located.owner.user).or_default().push(device);
@@ -110,30 +108,12 @@ impl Im {
         Ok(online)
     }
 
-    /// Where each of these users is online, and was last, in their order.
-    ///
-    /// ```no_run
-    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
-    /// for presence in im.presence(["alice", "bob"]).await? {
-    ///     println!("{}: {}, last seen {:?}", presence.user, presence.is_online(), presence.last_seen());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`PresenceError`].
-    pub async fn presence<I>(
-        &self,
-        users: impl IntoIterator<Item = I>,
-    ) -> Result<Vec<UserPresence>, PresenceError>
-    where
-        I: TryInto<UserId, Error: Into<InvalidId>>,
-    {
-        let users = &parse_users(users)?;
+    /// See [`Im::presence`](super::Im::presence).
+    pub(super) async fn presence(&self, users: &[UserId]) -> Result<Vec<UserPresence>, PresenceError> {
         let mut online: HashMap<UserId, Vec<Terminal>> = HashMap::new();
-        let seen = self.inner.cluster.last_seen().last_seen(users).await?;
+        let seen = self.cluster.last_seen().last_seen(users).await?;
         for located in self
+            .dispatcher
             .locate(users, Freshness::Current, |_| true)
             .await?
             .into_iter()
@@ -147,48 +127,30 @@ impl Im {
         Ok(users.iter().zip(seen).map(of).collect())
     }
 
-    /// Ends that a user's devices watch another user: for somebody who is a friend no more. They see nothing further of it, and
-    /// are not told. A device that asks again is answered by [`Handler::may_watch`](super::Handler::may_watch), as it is for
-    /// devices that this does not reach, within some minutes.
-    ///
-    /// # Errors
-    /// [`PresenceError`]. Repeating it does no harm.
-    pub async fn unwatch(
-        &self,
-        watcher: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-    ) -> Result<(), PresenceError> {
-        let (watcher, user) = (&parse_user(watcher)?, &parse_user(user)?);
+    /// See [`Im::unwatch`](super::Im::unwatch).
+    pub(super) async fn unwatch(&self, watcher: &UserId, user: &UserId) -> Result<(), PresenceError> {
         let channels = vec![ChannelId::presence_of(user).to_string()];
         let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), ..pb::Channels::default() };
-        let devices = self.locate(std::slice::from_ref(watcher), Freshness::Current, |_| true).await?;
-        let left = self.deliver(devices, |_| pb::record::Effect::Leave(watched.clone())).await;
+        let devices =
+            self.dispatcher.locate(std::slice::from_ref(watcher), Freshness::Current, |_| true).await?;
+        let left = self.dispatcher.deliver(devices, |_| pb::record::Effect::Leave(watched.clone())).await;
         match left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {
             0 => Ok(()),
             connections => Err(PresenceError::Unconfirmed { connections }),
         }
     }
 
-    /// Closes the connections of a user's device, or of all its devices with `None`. The devices see the close code
-    /// `kicked` and the reason (its first 123 bytes), and stay away. Returns how many connections were closed: 0 says that
-    /// there was none.
-    ///
-    /// A kick does not keep anybody out: refuse a new token for that.
-    ///
-    /// # Errors
-    /// [`KickError`] when it is not known that the connections are closed. Repeating it does no harm.
-    #[doc(alias("logout", "log out", "ban", "disconnect", "revoke"))]
-    pub async fn kick(
+    /// See [`Im::kick`](super::Im::kick).
+    pub(super) async fn kick(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        user: &UserId,
         device: Option<&Device>,
         reason: &str,
     ) -> Result<usize, KickError> {
-        let user = &parse_user(user)?;
         let wanted = |candidate: &Device| device.is_none_or(|device| device == candidate);
-        let located = self.locate(std::slice::from_ref(user), Freshness::Current, wanted).await?;
+        let located = self.dispatcher.locate(std::slice::from_ref(user), Freshness::Current, wanted).await?;
         let kick = pb::Kick { code: CloseCode::Kicked.code().into(), reason: fit_reason(reason).to_owned() };
-        let reached = self.deliver(located, |_| pb::record::Effect::Kick(kick.clone())).await;
+        let reached = self.dispatcher.deliver(located, |_| pb::record::Effect::Kick(kick.clone())).await;
         let closed = reached.iter().filter(|(_, reach)| *reach == Reach::Reached).count();
         match reached.iter().filter(|(_, reach)| reach.is_unconfirmed()).count() {
             0 => Ok(closed),
@@ -196,14 +158,9 @@ impl Im {
         }
     }
 
-    /// The live servers that take new devices, least loaded first. Hand the addresses to devices, in this order.
-    ///
-    /// It is what this process knows, without asking. Which servers there are is as old as
-    /// [`super::ImBuilder::directory_refresh`] at most while the route store answers, and as old as its last answer while it
-    /// does not. How many connections each holds is as old as the last renewal of its lease besides, so up to a third of the
-    /// lease; that it is about to stop it says at once. A server that has died is in the list until its lease is over.
-    pub fn endpoints(&self) -> Vec<ServerAddresses> {
-        let live = self.inner.directory.live();
+    /// See [`Im::endpoints`](super::Im::endpoints).
+    pub(super) fn endpoints(&self) -> Vec<ServerAddresses> {
+        let live = self.dispatcher.directory().live();
         let open = live.iter().filter(|(_, info)| !info.draining && !info.deaf);
         let mut endpoints: Vec<_> = open
             .map(|(server, info)| ServerAddresses {
@@ -216,32 +173,6 @@ impl Im {
         endpoints
     }
 }
-
-/// Tells all back ends that devices are offline whose server did not say so.
-pub(super) async fn tell_offline(cluster: &Cluster, gone: Vec<UserDevice>) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    let presence = |gone: &UserDevice| pb::UpstreamPresence {
-        user: gone.user.to_string(),
-        device: Some((&gone.device).into()),
-        online: false,
-        at_ms,
-    };
-    for gone in gone.chunks(OFFLINE_BATCH) {
-        let presences = gone.iter().map(presence).collect();
-        let publication = Publication {
-            subject: cluster.names().upstream_presence(),
-            return_to: None,
-            payload: pb::UpstreamPresences { presences }.encode_to_vec().into(),
-        };
-        if let Err(error) = cluster.bus().publish(publication).await {
-            tracing::debug!(%error, "cannot tell that devices are offline");
-        }
-    }
-}
-
-/// The most of them in one message to back ends, at some 150 bytes each.
-const OFFLINE_BATCH: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -9,13 +9,13 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use im_proto::pb;
 use im_sdk::{
     client::{
-        DeviceStore, Event, MemoryStore, State, StoreError, Trust,
-        device_store::{Batch, SavedState},
+        Event, State, Trust,
+        device_store::{Batch, DeviceStore, MemoryStore, SavedState, StoreError},
     },
     id::UserId,
-    proto::pb,
 };
 
 use super::{
@@ -104,7 +104,7 @@ async fn the_background_finishes_what_was_sent_and_releases_the_store() {
         }
     };
     let publish = tokio::time::timeout(PATIENCE, later).await.unwrap();
-    assert_eq!(im_sdk::Content::from(publish.content).as_text(), Some("from a notification"));
+    assert_eq!(im_sdk::content::Content::from(publish.content).as_text(), Some("from a notification"));
 }
 
 #[tokio::test]

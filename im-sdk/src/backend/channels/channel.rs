@@ -1,19 +1,24 @@
 //! Channels: groups and rooms. Who is a member, and what is sent to all of them.
 
-mod closing;
+pub(super) mod closing;
 
+use std::sync::Arc;
+
+use super::ChannelParts;
 use crate::{
     backend::{
+        conversations::ReadersError,
         error_chain::chain,
-        im::Im,
+        history::{HistoryError, HistoryPage},
         parse_ids::{parse_user, parse_users},
         send::{
-            ByServer, Freshness, SendError,
+            dispatch::{ByServer, Dispatcher, Freshness},
+            error::SendError,
             message::{Message, Target, left_frame},
             receipt::Receipt,
         },
     },
-    cluster::{ConversationsError, LogError, MembersError, RoutesError},
+    cluster::{ConversationsError, LogError, MembersError, Readers, RoutesError},
     id::{ChannelId, InvalidId, UserId},
     proto::{frame, pb},
 };
@@ -80,51 +85,24 @@ pub enum ChannelHistoryError {
     InvalidId(#[from] InvalidId),
     /// It was not found out.
     #[error(transparent)]
-    History(#[from] crate::backend::HistoryError),
+    History(#[from] HistoryError),
 }
 
 /// A channel, by its name. It needs no creation: it is there as soon as somebody is a member or something was sent.
 #[derive(Clone, Debug)]
 #[doc(alias("group", "team", "chat room"))]
 pub struct Channel {
-    im: Im,
+    parts: Arc<ChannelParts>,
     id: Result<ChannelId, InvalidId>,
     /// New members see nothing that was there before.
     from_joining: bool,
 }
 
-impl Im {
-    /// A group or room.
-    ///
-    /// An id that is not valid shows when something is done with it.
-    ///
-    /// ```no_run
-    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::backend::Message;
-    /// let team = im.channel("team");
-    /// team.add_members(["alice", "bob"]).await?;
-    /// let receipt = team.send(Message::new().from("alice").text("hi")).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[doc(alias("group", "create group"))]
-    pub fn channel(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Channel {
-        Channel { im: self.clone(), id: id.try_into().map_err(Into::into), from_joining: false }
-    }
-
-    /// Returns the channels that a user is a member of, in any order.
-    ///
-    /// # Errors
-    /// [`ChannelError`].
-    pub async fn channels(
-        &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-    ) -> Result<Vec<ChannelId>, ChannelError> {
-        Ok(self.inner.cluster.members().channels(&parse_user(user)?).await?)
-    }
-}
-
 impl Channel {
+    pub(in crate::backend) fn new(parts: Arc<ChannelParts>, id: Result<ChannelId, InvalidId>) -> Self {
+        Self { parts, id, from_joining: false }
+    }
+
     /// Sends a message to the members. It is made by [`Message::new`], or for this channel; one for another target is
     /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). The same as [`Im::send`] with
     /// [`channel`](crate::backend::channel) as the target: one entry in the channel's log, whatever the number of members.
@@ -132,7 +110,7 @@ impl Channel {
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
-        self.im.send(message.retarget(Target::channel(self.id.clone()))?).await
+        self.parts.sender.send(message.retarget(Target::channel(self.id.clone()))?).await
     }
 
     /// The same channel for adding members who are to see nothing that was there before they joined: not in history, not in
@@ -173,7 +151,7 @@ impl Channel {
         let (channel, users) = (self.id()?, parse_users(users)?);
         for users in users.chunks(BATCH) {
             let new = self.prepare_for(users).await?;
-            self.im.inner.cluster.members().add(channel, users).await?;
+            self.parts.cluster.members().add(channel, users).await?;
             self.let_in(users, &new).await?;
         }
         Ok(())
@@ -192,7 +170,7 @@ impl Channel {
         let (channel, users) = (self.id()?, parse_users(users)?);
         let mut unconfirmed = 0;
         for users in users.chunks(BATCH) {
-            self.im.inner.cluster.members().remove(channel, users).await?;
+            self.parts.cluster.members().remove(channel, users).await?;
             unconfirmed += self.take_out(users).await?;
         }
         confirmed(unconfirmed)
@@ -235,25 +213,26 @@ impl Channel {
     /// Those of them who are new, for whom what was said so far is noted as read. Before they are members: what is said from
     /// then on is unread to them.
     async fn prepare_for(&self, users: &[UserId]) -> Result<Vec<UserId>, ChannelError> {
-        let end = self.end().await?;
+        let (channel, readers) = (self.id()?, &self.parts.conversations.readers);
+        let end = readers.end(channel).await?;
         // Members in tables of the application's own are there already. So it is noted who was added.
-        let new = self.not_noted(users).await?;
-        self.begin_reading(&new, end, self.from_joining).await?;
+        let new = readers.not_noted(channel, users).await?;
+        readers.begin_reading(channel, &new, end, self.from_joining).await?;
         Ok(new)
     }
 
     async fn let_in(&self, users: &[UserId], new: &[UserId]) -> Result<(), ChannelError> {
-        self.note_members(new).await?;
-        let devices = self.im.locate(users, Freshness::Current, |_| true).await?;
-        self.im.ask_to_sync(devices).await;
+        self.parts.conversations.readers.note_members(self.id()?, new).await?;
+        let devices = self.parts.dispatcher.locate(users, Freshness::Current, |_| true).await?;
+        ask_to_sync(&self.parts.dispatcher, devices).await;
         Ok(())
     }
 
     /// Has the devices of former members leave. Returns how many connections did not confirm that.
     async fn take_out(&self, users: &[UserId]) -> Result<usize, ChannelError> {
-        self.forget_readers(users).await?;
-        let devices = self.im.locate(users, Freshness::Current, |_| true).await?;
-        Ok(self.im.take_out(self.id()?, devices).await)
+        self.parts.conversations.readers.forget(self.id()?, users).await?;
+        let devices = self.parts.dispatcher.locate(users, Freshness::Current, |_| true).await?;
+        Ok(take_out(&self.parts.dispatcher, self.id()?, devices).await)
     }
 
     /// How many devices of members are connected, and of others that have joined it as a [`Room`](crate::backend::Room). Servers that do
@@ -262,7 +241,7 @@ impl Channel {
     /// # Errors
     /// [`ChannelError`].
     pub async fn online(&self) -> Result<u64, ChannelError> {
-        Ok(self.im.count_online(self.id()?).await?)
+        Ok(self.parts.dispatcher.count_online(self.id()?).await?)
     }
 
     /// A page of what was said, as [`Im::history`] gives it.
@@ -273,10 +252,19 @@ impl Channel {
         &self,
         query: impl Into<crate::HistoryQuery>,
         limit: usize,
-    ) -> Result<crate::backend::HistoryPage, ChannelHistoryError> {
+    ) -> Result<HistoryPage, ChannelHistoryError> {
         let channel = self.id.clone()?;
         // Whoever asks: nothing of a channel's history depends on it.
-        Ok(self.im.channel_history(channel, &query.into(), limit).await?)
+        Ok(self.parts.history.channel_history(channel, &query.into(), limit).await?)
+    }
+
+    /// How many members have read the channel up to a place or further, and who, up to `limit` (at most
+    /// [`MAX_NAMED_READERS`]) names.
+    ///
+    /// # Errors
+    /// [`ReadersError`].
+    pub async fn readers(&self, seq: u64, limit: usize) -> Result<Readers, ReadersError> {
+        Ok(self.parts.conversations.readers.readers(self.id()?, seq, limit).await?)
     }
 
     /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.
@@ -284,7 +272,7 @@ impl Channel {
     /// # Errors
     /// [`ChannelError`].
     pub async fn members(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, ChannelError> {
-        Ok(self.im.inner.cluster.members().members(self.id()?, after, limit).await?)
+        Ok(self.parts.cluster.members().members(self.id()?, after, limit).await?)
     }
 
     /// Whether a user is a member.
@@ -295,38 +283,32 @@ impl Channel {
         &self,
         user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
     ) -> Result<bool, ChannelError> {
-        Ok(self.im.inner.cluster.members().is_member(self.id()?, &parse_user(user)?).await?)
+        Ok(self.parts.cluster.members().is_member(self.id()?, &parse_user(user)?).await?)
     }
 
-    fn id(&self) -> Result<&ChannelId, ChannelError> {
-        Ok(self.parts()?.1)
-    }
-
-    pub(in crate::backend) fn parts(&self) -> Result<(&Im, &ChannelId), InvalidId> {
-        Ok((&self.im, self.id.as_ref().map_err(Clone::clone)?))
+    fn id(&self) -> Result<&ChannelId, InvalidId> {
+        self.id.as_ref().map_err(Clone::clone)
     }
 }
 
-impl Im {
-    /// Has devices sync, which joins them to their channels. One that misses it learns of them at its next sync.
-    async fn ask_to_sync(&self, devices: ByServer) {
-        let count: usize = devices.iter().map(|(_, located)| located.len()).sum();
-        let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
-        // A few at once need not wait for each other.
-        let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
-        let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back: false }));
-        self.deliver(devices, |_| pb::record::Effect::Frames(hint.clone())).await;
-    }
+/// Has devices sync, which joins them to their channels. One that misses it learns of them at its next sync.
+async fn ask_to_sync(dispatcher: &Dispatcher, devices: ByServer) {
+    let count: usize = devices.iter().map(|(_, located)| located.len()).sum();
+    let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
+    // A few at once need not wait for each other.
+    let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
+    let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back: false }));
+    dispatcher.deliver(devices, |_| pb::record::Effect::Frames(hint.clone())).await;
+}
 
-    /// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
-    async fn take_out(&self, channel: &ChannelId, devices: ByServer) -> usize {
-        let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
-        let leave = pb::record::Effect::Leave(channels);
-        let left = self.deliver(devices.clone(), |_| leave.clone()).await;
-        let told = pb::record::Effect::Frames(left_frame(channel.as_str()));
-        self.deliver(devices, |_| told.clone()).await;
-        left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count()
-    }
+/// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
+async fn take_out(dispatcher: &Dispatcher, channel: &ChannelId, devices: ByServer) -> usize {
+    let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
+    let leave = pb::record::Effect::Leave(channels);
+    let left = dispatcher.deliver(devices.clone(), |_| leave.clone()).await;
+    let told = pb::record::Effect::Frames(left_frame(channel.as_str()));
+    dispatcher.deliver(devices, |_| told.clone()).await;
+    left.iter().filter(|(_, reach)| reach.is_unconfirmed()).count()
 }
 
 fn confirmed(unconfirmed: usize) -> Result<(), ChannelError> {

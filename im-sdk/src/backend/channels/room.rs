@@ -3,18 +3,19 @@
 //! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
 //! per server, and a room of tens of thousands no more than that.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 
-use super::room_counters::CountError;
+use super::{ChannelParts, channel::closing::empty_channel, room_counters::CountError};
 use crate::{
     Content,
     backend::{
-        im::Im,
         parse_ids::parse_user,
         send::{
-            Freshness, Located, Reach, SendError,
+            dispatch::{Freshness, Located, Reach},
+            error::SendError,
             message::{Durability, Message, Priority, Target},
-            publisher::Outcome,
             receipt::Receipt,
         },
     },
@@ -30,7 +31,7 @@ use crate::{
 /// ([`RoomWelcome::with_recent`](crate::backend::RoomWelcome::with_recent)).
 #[derive(Clone, Debug)]
 pub struct Room {
-    im: Im,
+    parts: Arc<ChannelParts>,
     id: Result<ChannelId, InvalidId>,
 }
 
@@ -52,32 +53,11 @@ pub enum RoomError {
     },
 }
 
-impl Im {
-    /// A room.
-    ///
-    /// An id that is not valid shows when something is done with it.
-    ///
-    /// ```no_run
-    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::backend::{Message, Priority};
-    /// let room = im.room("lobby");
-    /// room.send(Message::new().from("alice").text("hello, everybody")).await?;
-    /// // May be left out for devices that read too slowly; the receipt says for how many it was.
-    /// let receipt = room.send(Message::new().text("rose").priority(Priority::Low)).await?;
-    /// println!("{} did not see it", receipt.shed());
-    /// // Those of 200 ms together, as one message.
-    /// room.count("like", 1)?;
-    /// println!("{} devices are in", room.online().await?);
-    /// room.close("see you tomorrow").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn room(&self, id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Room {
-        Room { im: self.clone(), id: id.try_into().map_err(Into::into) }
-    }
-}
-
 impl Room {
+    pub(in crate::backend) fn new(parts: Arc<ChannelParts>, id: Result<ChannelId, InvalidId>) -> Self {
+        Self { parts, id }
+    }
+
     /// Sends a message to all who are in the room; [`Durability::Transient`] unless it says otherwise. It is made by
     /// [`Message::new`], or for this channel; one for another target is [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget).
     ///
@@ -85,7 +65,7 @@ impl Room {
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
         let message = message.or_durability(Durability::Transient);
-        self.im.send(message.retarget(Target::channel(self.id.clone()))?).await
+        self.parts.sender.send(message.retarget(Target::channel(self.id.clone()))?).await
     }
 
     /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
@@ -97,7 +77,7 @@ impl Room {
     pub fn count(&self, kind: &str, add: u64) -> Result<(), CountError> {
         let id = self.id.clone()?;
         let room = self.clone();
-        self.im.count(id, kind, add, async move |kind, sum| {
+        self.parts.counters.count(id, kind, add, async move |kind, sum| {
             let content = Content::custom(kind, sum.to_string().into_bytes());
             room.send(Message::new().content(content).priority(Priority::Low)).await
         })
@@ -108,7 +88,7 @@ impl Room {
     /// # Errors
     /// [`RoomError`].
     pub async fn online(&self) -> Result<u64, RoomError> {
-        Ok(self.im.count_online(self.id()?).await?)
+        Ok(self.parts.dispatcher.count_online(self.id()?).await?)
     }
 
     /// Takes all devices of a user out, and tells them why. Returns how many are connected and out now. It does not keep anybody out:
@@ -122,16 +102,16 @@ impl Room {
         reason: &str,
     ) -> Result<usize, RoomError> {
         let (channel, user) = (self.id()?, parse_user(user)?);
-        let devices = self.im.locate(&[user], Freshness::Current, |_| true).await?;
+        let devices = self.parts.dispatcher.locate(&[user], Freshness::Current, |_| true).await?;
         let leave = pb::record::Effect::Leave(in_room(channel));
         // A user has few servers.
         let leaves = devices.clone().into_iter().map(|on_one| {
             let leave = leave.clone();
-            self.im.deliver(vec![on_one], move |_| leave.clone())
+            self.parts.dispatcher.deliver(vec![on_one], move |_| leave.clone())
         });
         let left = join_all(leaves).await;
         let told = left_frame(channel, pb::RoomLeftCause::Kicked, reason);
-        self.im.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
+        self.parts.dispatcher.deliver(devices, |_| pb::record::Effect::Frames(told.clone())).await;
         let is_silent = |left: &&Vec<(Located, Reach)>| left.iter().any(|(_, reach)| reach.is_unconfirmed());
         let servers = left.iter().filter(is_silent).count();
         if servers > 0 {
@@ -148,7 +128,7 @@ impl Room {
     pub async fn close(&self, reason: &str) -> Result<(), RoomError> {
         let channel = self.id()?;
         let told = left_frame(channel, pb::RoomLeftCause::Closed, reason);
-        let servers = self.im.empty_channel(channel, told, in_room(channel)).await?;
+        let servers = empty_channel(&self.parts.dispatcher, channel, told, in_room(channel)).await?;
         if servers > 0 {
             return Err(RoomError::Unconfirmed { servers });
         }
@@ -157,31 +137,6 @@ impl Room {
 
     fn id(&self) -> Result<&ChannelId, InvalidId> {
         self.id.as_ref().map_err(Clone::clone)
-    }
-}
-
-impl Im {
-    /// How many connections are in a channel, in whichever way.
-    pub(in crate::backend) async fn count_online(&self, channel: &ChannelId) -> Result<u64, RoutesError> {
-        let servers = self.servers_of(channel).await?;
-        let effect = Some(pb::record::Effect::Count(pb::Done {}));
-        let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
-        let dispatched = self.dispatch_to_all(&servers, &record).await;
-        Ok(self.collect_channel(channel.clone(), 0, dispatched).await.connections)
-    }
-
-    /// Has a server do something for one connection. Returns `false` if the server did not confirm it in time.
-    pub(in crate::backend) async fn perform(
-        &self,
-        server: &crate::id::ServerId,
-        connection: u64,
-        effect: pb::record::Effect,
-    ) -> bool {
-        let record =
-            pb::Record { connections: vec![connection], effect: Some(effect), ..pb::Record::default() };
-        let publisher = &self.inner.publisher;
-        let outcome = publisher.submit(server, record, publisher.deadline()).await.await;
-        matches!(outcome, Outcome::Done { missed, .. } if missed.is_empty())
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::time::sleep;
 
 use crate::{
     backend::{
-        im::Im,
-        send::{SendError, receipt::Receipt},
+        send::{error::SendError, receipt::Receipt},
+        tasks::Tasks,
     },
     id::{ChannelId, InvalidId},
     log_throttle::throttled,
@@ -68,7 +68,18 @@ impl Counts {
     }
 }
 
-impl Im {
+/// The counters of rooms, and the tasks that send their sums.
+#[derive(Debug)]
+pub(in crate::backend) struct RoomCounters {
+    counts: Arc<Counts>,
+    tasks: Arc<Tasks>,
+}
+
+impl RoomCounters {
+    pub(super) fn new(tasks: Arc<Tasks>) -> Self {
+        Self { counts: Arc::default(), tasks }
+    }
+
     /// Adds to a counter; `send` sends its sum when the window is over.
     pub(in crate::backend) fn count<F>(
         &self,
@@ -81,11 +92,11 @@ impl Im {
         F: Future<Output = Result<Receipt, SendError>> + Send,
     {
         let key = (room, kind.to_owned());
-        if !self.inner.counts.add(key.clone(), add)? {
+        if !self.counts.add(key.clone(), add)? {
             return Ok(());
         }
-        let (counts, stop) = (Arc::clone(&self.inner.counts), self.inner.stop.clone());
-        self.inner.tasks.spawn(async move {
+        let (counts, stop) = (Arc::clone(&self.counts), self.tasks.stop().clone());
+        self.tasks.spawn(async move {
             tokio::select! {
                 biased; // Nothing is sent after the end.
                 () = stop.cancelled() => return,

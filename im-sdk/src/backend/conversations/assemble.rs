@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::{changes::Changes, count::Unread};
 use crate::{
     Content, ConversationState, Recipient,
-    backend::history::RawEntry,
+    backend::message_store::RawEntry,
     content::{Change, ChangeKind},
     conversation::message::{counts, mentions, stands_alone},
     id::{ChannelId, UserId},
@@ -22,20 +22,20 @@ const MAX_KEPT_BYTES: usize = 512;
 
 /// A conversation, with its last message as it is kept.
 #[derive(Debug)]
-pub(crate) struct RawConversation {
-    pub(crate) state: ConversationState,
+pub(in crate::backend) struct RawConversation {
+    pub(in crate::backend) state: ConversationState,
     /// On a page: with what it says now. Before that the message is as it was sent, or is missing, see `is_missing`.
-    pub(crate) last: Option<RawEntry>,
+    pub(in crate::backend) last: Option<RawEntry>,
     /// The last message was too large to be kept: it is read once more.
     pub(super) is_missing: bool,
     /// The edit by which it says that.
-    pub(crate) last_edit: Option<ChangeRank>,
+    pub(in crate::backend) last_edit: Option<ChangeRank>,
     /// Where that edit stands.
     pub(super) edited_at: Option<u64>,
-    pub(crate) last_recalled: Option<Recalled>,
-    pub(crate) unread: Unread,
+    pub(in crate::backend) last_recalled: Option<Recalled>,
+    pub(in crate::backend) unread: Unread,
     /// The end of the log that this is of.
-    pub(crate) end: u64,
+    pub(in crate::backend) end: u64,
     /// Everything behind this was looked at.
     pub(super) looked_to: u64,
     /// The log has nothing before that.

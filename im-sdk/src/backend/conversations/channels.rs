@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     ConversationState, Recipient,
-    backend::im::Im,
-    cluster::{LogEnds, LogId, Page, ReadLimit},
+    cluster::{LogEnds, LogId, LogStore, Page, ReadLimit},
     id::{ChannelId, UserId},
 };
 
@@ -54,76 +53,73 @@ impl Room {
     }
 }
 
-impl Im {
-    /// `deleted`: the user's own deletions, which are in the inbox.
-    pub(super) async fn channels_of(
-        &self,
-        user: &UserId,
-        channels: Vec<ChannelId>,
-        mut states: HashMap<Recipient, ConversationState>,
-        mut deleted: HashMap<ChannelId, Vec<Read>>,
-    ) -> Result<Vec<Found>, ConversationError> {
-        let logs: Vec<LogId> = channels.iter().cloned().map(LogId::Channel).collect();
-        let ends = self.inner.cluster.log().ends(&logs).await?;
-        let room = Room::new();
-        let found = channels.into_iter().zip(ends).map(|(channel, ends)| {
-            let mut changes = Changes::new(user);
-            deleted.remove(&channel).into_iter().flatten().for_each(|read| changes.note(&read));
-            let name = Recipient::Channel(channel.clone());
-            let state = states.remove(&name).unwrap_or_else(|| ConversationState::new(name));
-            self.channel_of(user, LogId::Channel(channel), ends, (state, changes), &room)
-        });
-        let found: Vec<_> = found.collect();
-        stream::iter(found).buffer_unordered(PARALLEL).try_collect().await
-    }
+/// `deleted`: the user's own deletions, which are in the inbox.
+pub(super) async fn read_channels(
+    log: &dyn LogStore,
+    user: &UserId,
+    channels: Vec<ChannelId>,
+    mut states: HashMap<Recipient, ConversationState>,
+    mut deleted: HashMap<ChannelId, Vec<Read>>,
+) -> Result<Vec<Found>, ConversationError> {
+    let logs: Vec<LogId> = channels.iter().cloned().map(LogId::Channel).collect();
+    let ends = log.ends(&logs).await?;
+    let room = Room::new();
+    let found = channels.into_iter().zip(ends).map(|(channel, ends)| {
+        let mut changes = Changes::new(user);
+        deleted.remove(&channel).into_iter().flatten().for_each(|read| changes.note(&read));
+        let name = Recipient::Channel(channel.clone());
+        let state = states.remove(&name).unwrap_or_else(|| ConversationState::new(name));
+        read_channel(log, user, LogId::Channel(channel), ends, (state, changes), &room)
+    });
+    let found: Vec<_> = found.collect();
+    stream::iter(found).buffer_unordered(PARALLEL).try_collect().await
+}
 
-    /// What is behind the mark, newest first, and the last message in any case.
-    async fn channel_of(
-        &self,
-        user: &UserId,
-        log: LogId,
-        ends: LogEnds,
-        (state, mut changes): (ConversationState, Changes),
-        room: &Room,
-    ) -> Result<Found, ConversationError> {
-        let (read_to, mut before) = (state.read_to(), None);
-        let mut channel = RawConversation::new(state, ends.last);
-        if ends.last == 0 {
-            return Ok((channel, Some(changes)));
-        }
-        let behind = usize::try_from(ends.last.saturating_sub(read_to)).unwrap_or(usize::MAX);
-        let mut wanted = ReadLimit::new(behind.clamp(1, PAGE)).with_bytes(FIRST_BYTES);
-        if room.is_used_up() {
-            wanted = LAST;
-        }
-        loop {
-            let page = self.inner.cluster.log().read_back(&log, before, wanted).await?;
-            if before.is_none() {
-                channel.end = page.last;
-            }
-            room.take(&page);
-            let lowest = page.entries.last().map_or(page.first, |entry| entry.seq);
-            for entry in page.entries {
-                let read = Read::new(entry);
-                changes.note(&read);
-                channel.add(user, read, &changes);
-            }
-            let looked_to = lowest.saturating_sub(1);
-            let is_counted = looked_to <= read_to || channel.unread.is_full();
-            // Behind a row of changes there may still be a message.
-            let has_last =
-                channel.last.is_some() || looked_to <= channel.state.shown_from() || room.is_used_up();
-            if lowest <= page.first || is_counted && has_last {
-                channel.finish(looked_to, lowest <= page.first);
-                break;
-            }
-            if room.is_used_up() {
-                channel.unread = Unread::estimated(channel.end.saturating_sub(read_to));
-                break;
-            }
-            (before, wanted) = (Some(lowest), ReadLimit::new(PAGE));
-        }
-        channel.settle(&changes);
-        Ok((channel, Some(changes)))
+/// What is behind the mark, newest first, and the last message in any case.
+async fn read_channel(
+    store: &dyn LogStore,
+    user: &UserId,
+    log: LogId,
+    ends: LogEnds,
+    (state, mut changes): (ConversationState, Changes),
+    room: &Room,
+) -> Result<Found, ConversationError> {
+    let (read_to, mut before) = (state.read_to(), None);
+    let mut channel = RawConversation::new(state, ends.last);
+    if ends.last == 0 {
+        return Ok((channel, Some(changes)));
     }
+    let behind = usize::try_from(ends.last.saturating_sub(read_to)).unwrap_or(usize::MAX);
+    let mut wanted = ReadLimit::new(behind.clamp(1, PAGE)).with_bytes(FIRST_BYTES);
+    if room.is_used_up() {
+        wanted = LAST;
+    }
+    loop {
+        let page = store.read_back(&log, before, wanted).await?;
+        if before.is_none() {
+            channel.end = page.last;
+        }
+        room.take(&page);
+        let lowest = page.entries.last().map_or(page.first, |entry| entry.seq);
+        for entry in page.entries {
+            let read = Read::new(entry);
+            changes.note(&read);
+            channel.add(user, read, &changes);
+        }
+        let looked_to = lowest.saturating_sub(1);
+        let is_counted = looked_to <= read_to || channel.unread.is_full();
+        // Behind a row of changes there may still be a message.
+        let has_last = channel.last.is_some() || looked_to <= channel.state.shown_from() || room.is_used_up();
+        if lowest <= page.first || is_counted && has_last {
+            channel.finish(looked_to, lowest <= page.first);
+            break;
+        }
+        if room.is_used_up() {
+            channel.unread = Unread::estimated(channel.end.saturating_sub(read_to));
+            break;
+        }
+        (before, wanted) = (Some(lowest), ReadLimit::new(PAGE));
+    }
+    channel.settle(&changes);
+    Ok((channel, Some(changes)))
 }

@@ -8,12 +8,12 @@ const LISTED: usize = MAX_LISTED_UNREAD;
 
 /// What is unread in one conversation. Entries are added newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unread {
+pub(in crate::backend) struct Unread {
     counted: Vec<Counted>,
     /// Nobody has looked, and these are at most as many.
     estimated: u32,
     /// There may be more.
-    pub(crate) more: bool,
+    pub(in crate::backend) more: bool,
 }
 
 /// One that counts.
@@ -31,7 +31,7 @@ impl Unread {
         Self { estimated, more: estimated > 0, ..Self::default() }
     }
 
-    pub(crate) fn count(&self) -> u32 {
+    pub(in crate::backend) fn count(&self) -> u32 {
         u32::try_from(self.counted.len()).unwrap_or(MAX_UNREAD).max(self.estimated)
     }
 
@@ -55,23 +55,23 @@ impl Unread {
     }
 
     /// The places of the newest ones, in ascending order.
-    pub(crate) fn seqs(&self) -> Vec<u64> {
+    pub(in crate::backend) fn seqs(&self) -> Vec<u64> {
         self.listed().map(|counted| counted.seq).collect()
     }
 
     /// The messages there.
-    pub(crate) fn ids(&self) -> Vec<MessageId> {
+    pub(in crate::backend) fn ids(&self) -> Vec<MessageId> {
         self.listed().map(|counted| counted.id).collect()
     }
 
     /// How many mention the user, listed or not.
-    pub(crate) fn mentioned(&self) -> u32 {
+    pub(in crate::backend) fn mentioned(&self) -> u32 {
         let count = self.counted.iter().filter(|counted| counted.mentions).count();
         u32::try_from(count).unwrap_or(MAX_UNREAD)
     }
 
     /// The places of those of them that mention the user.
-    pub(crate) fn mentions(&self) -> Vec<u64> {
+    pub(in crate::backend) fn mentions(&self) -> Vec<u64> {
         self.listed().filter(|counted| counted.mentions).map(|counted| counted.seq).collect()
     }
 

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     ConversationState, HistoryRange, Recipient,
-    backend::{im::Im, message_store::peer},
-    cluster::{Entry, LogId, ReadLimit},
+    backend::message_store::{MessageStore, peer},
+    cluster::{Entry, LogId, LogStore, ReadLimit},
     id::{ChannelId, UserId},
     proto::pb,
 };
@@ -46,61 +46,64 @@ pub(super) struct Inbox {
     pub(super) of_channels: HashMap<ChannelId, Vec<Read>>,
 }
 
-impl Im {
-    pub(super) async fn inbox_of(
-        &self,
-        user: &UserId,
-        states: HashMap<Recipient, ConversationState>,
-    ) -> Result<Inbox, ConversationError> {
-        let (log, inbox) = (self.inner.cluster.log(), LogId::Inbox(user.clone()));
-        let first = ReadLimit::new(PAGE).with_bytes(FIRST_BYTES);
-        let mut page = log.read_back(&inbox, None, first).await?;
-        let end = page.last;
-        let mut walk = Walk::new(user, states, end);
-        let (mut entries, mut bytes) = (0, 0);
-        let is_all = loop {
-            entries += page.entries.len();
-            bytes += page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
-            let lowest = page.entries.last().map(|entry| entry.seq);
-            page.entries.into_iter().for_each(|entry| walk.take(entry));
-            match lowest.filter(|lowest| *lowest > page.first) {
-                None => break true,
-                Some(_) if entries >= MAX_INBOX_ENTRIES || bytes >= MAX_INBOX_BYTES => break false,
-                Some(lowest) => page = log.read_back(&inbox, Some(lowest), ReadLimit::new(PAGE)).await?,
-            }
-        };
-        let mut inbox = walk.finish(is_all);
-        self.look_up(user, &mut inbox).await?;
-        for peer in &mut inbox.peers {
-            peer.settle(&inbox.changes);
-            if peer.last.is_none() {
-                // Nothing is behind the mark of one that has no message at all.
-                peer.unread = Unread::default();
-            }
+pub(super) async fn read_inbox(
+    log: &dyn LogStore,
+    store: Option<&dyn MessageStore>,
+    user: &UserId,
+    states: HashMap<Recipient, ConversationState>,
+) -> Result<Inbox, ConversationError> {
+    let inbox = LogId::Inbox(user.clone());
+    let first = ReadLimit::new(PAGE).with_bytes(FIRST_BYTES);
+    let mut page = log.read_back(&inbox, None, first).await?;
+    let end = page.last;
+    let mut walk = Walk::new(user, states, end);
+    let (mut entries, mut bytes) = (0, 0);
+    let is_all = loop {
+        entries += page.entries.len();
+        bytes += page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
+        let lowest = page.entries.last().map(|entry| entry.seq);
+        page.entries.into_iter().for_each(|entry| walk.take(entry));
+        match lowest.filter(|lowest| *lowest > page.first) {
+            None => break true,
+            Some(_) if entries >= MAX_INBOX_ENTRIES || bytes >= MAX_INBOX_BYTES => break false,
+            Some(lowest) => page = log.read_back(&inbox, Some(lowest), ReadLimit::new(PAGE)).await?,
         }
-        Ok(inbox)
+    };
+    let mut inbox = walk.finish(is_all);
+    look_up(store, user, &mut inbox).await?;
+    for peer in &mut inbox.peers {
+        peer.settle(&inbox.changes);
+        if peer.last.is_none() {
+            // Nothing is behind the mark of one that has no message at all.
+            peer.unread = Unread::default();
+        }
     }
+    Ok(inbox)
+}
 
-    /// Last messages that the inbox does not have any more.
-    async fn look_up(&self, user: &UserId, inbox: &mut Inbox) -> Result<(), ConversationError> {
-        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
-        let Inbox { peers, changes, .. } = inbox;
-        let mut old: Vec<_> = peers.iter_mut().filter(|peer| peer.last.is_none()).collect();
-        old.sort_by_key(|peer| Reverse(peer.state.version));
-        old.truncate(MAX_LOOKED_UP);
-        let names: Vec<Recipient> = old.iter().map(|peer| peer.state.conversation.clone()).collect();
-        let looks = names.iter().map(|name| read_store(store, user, name, HistoryRange::Newest, FEW));
-        let looks: Vec<_> = looks.collect();
-        let mut pages = stream::iter(looks).buffered(LOOKED_UP_AT_ONCE);
-        for peer in old {
-            let Some(page) = pages.next().await.transpose()? else { break };
-            page.iter().for_each(|read| changes.note(read));
-            let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
-            let last = shown.next().map(|read| read.entry).filter(|last| peer.state.shows(last.seq));
-            last.into_iter().for_each(|last| peer.set_last(last));
-        }
-        Ok(())
+/// Last messages that the inbox does not have any more.
+async fn look_up(
+    store: Option<&dyn MessageStore>,
+    user: &UserId,
+    inbox: &mut Inbox,
+) -> Result<(), ConversationError> {
+    let Some(store) = store else { return Ok(()) };
+    let Inbox { peers, changes, .. } = inbox;
+    let mut old: Vec<_> = peers.iter_mut().filter(|peer| peer.last.is_none()).collect();
+    old.sort_by_key(|peer| Reverse(peer.state.version));
+    old.truncate(MAX_LOOKED_UP);
+    let names: Vec<Recipient> = old.iter().map(|peer| peer.state.conversation.clone()).collect();
+    let looks = names.iter().map(|name| read_store(store, user, name, HistoryRange::Newest, FEW));
+    let looks: Vec<_> = looks.collect();
+    let mut pages = stream::iter(looks).buffered(LOOKED_UP_AT_ONCE);
+    for peer in old {
+        let Some(page) = pages.next().await.transpose()? else { break };
+        page.iter().for_each(|read| changes.note(read));
+        let mut shown = page.into_iter().filter(|read| read.can_be_last(changes));
+        let last = shown.next().map(|read| read.entry).filter(|last| peer.state.shows(last.seq));
+        last.into_iter().for_each(|last| peer.set_last(last));
     }
+    Ok(())
 }
 
 /// A way through an inbox, newest first.

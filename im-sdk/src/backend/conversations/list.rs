@@ -1,18 +1,27 @@
 //! The list, put together from states and logs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    ConversationError, UnreadTotal, assemble::RawConversation, changes::Changes, marks::log_of,
-    store::MAX_COUNTED_BYTES,
+    ConversationError, UnreadTotal,
+    assemble::RawConversation,
+    changes::Changes,
+    channels::read_channels,
+    inbox::{Inbox, read_inbox},
+    marks::log_of,
+    store::{MAX_COUNTED_BYTES, count_in_store},
 };
 use crate::{
     Conversation, ConversationState, HistoryQuery, Recipient,
-    backend::{history::Shows, im::Im},
-    cluster::ReadLimit,
+    backend::{
+        history::{HistoryReader, Shows},
+        message_store::MessageStore,
+        send::message_ids::now_ms,
+    },
+    cluster::{Cluster, ReadLimit},
     id::{ChannelId, MessageId, UserId},
 };
 
@@ -37,7 +46,7 @@ const MAX_LAST_PAGES: usize = 4;
 
 /// Which conversations are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(in crate::backend) enum Which {
     Listed,
     /// Behind them also those that are hidden or deleted.
     All,
@@ -45,27 +54,43 @@ pub(crate) enum Which {
 
 /// A page of the list, with messages as they are kept.
 #[derive(Debug)]
-pub(crate) struct RawList {
-    pub(crate) conversations: Vec<RawConversation>,
-    pub(crate) more: bool,
-    pub(crate) unread: UnreadTotal,
-    pub(crate) version: u64,
-    pub(crate) inbox_end: u64,
+pub(in crate::backend) struct RawList {
+    pub(in crate::backend) conversations: Vec<RawConversation>,
+    pub(in crate::backend) more: bool,
+    pub(in crate::backend) unread: UnreadTotal,
+    pub(in crate::backend) version: u64,
+    pub(in crate::backend) inbox_end: u64,
 }
 
 /// A conversation, and what was done to its messages, where that stands in a log of its own.
 pub(super) type Found = (RawConversation, Option<Changes>);
 
-impl Im {
+/// Puts the lists of users' conversations together.
+#[derive(Debug)]
+pub(in crate::backend) struct ConversationLists {
+    cluster: Cluster,
+    store: Option<Arc<dyn MessageStore>>,
+    history: Arc<HistoryReader>,
+}
+
+impl ConversationLists {
+    pub(super) fn new(
+        cluster: Cluster,
+        store: Option<Arc<dyn MessageStore>>,
+        history: Arc<HistoryReader>,
+    ) -> Self {
+        Self { cluster, store, history }
+    }
+
     /// A page of a user's conversations, of as many and of as many bytes of last messages as the limit says.
-    pub(in crate::backend) async fn raw_conversations(
+    pub(in crate::backend) async fn read(
         &self,
         user: &UserId,
         which: Which,
         skip: usize,
         limit: ReadLimit,
     ) -> Result<RawList, ConversationError> {
-        let cluster = &self.inner.cluster;
+        let cluster = &self.cluster;
         // First, so that what is set meanwhile has a later version.
         let (states, version) = self.all_states(user).await?;
         let member_of = cluster.members().channels(user).await?;
@@ -73,8 +98,8 @@ impl Im {
             states.into_iter().partition(|(name, _)| name.as_channel().is_some());
         let channels = listed_channels(member_of, &of_channels);
         // What the user has deleted of channels is in the inbox.
-        let inbox = self.inbox_of(user, of_peers).await?;
-        let mut all = self.channels_of(user, channels, of_channels, inbox.of_channels).await?;
+        let inbox = self.read_inbox(user, of_peers).await?;
+        let mut all = read_channels(&**cluster.log(), user, channels, of_channels, inbox.of_channels).await?;
         let mut of_inbox = inbox.changes;
         all.extend(inbox.peers.into_iter().map(|peer| (peer, None)));
         if which == Which::Listed {
@@ -90,7 +115,7 @@ impl Im {
         }
         let mut all: Vec<RawConversation> = all.into_iter().map(|(listed, _)| listed).collect();
         let mut unread = UnreadTotal::default();
-        let now = self.now_ms();
+        let now = now_ms(cluster);
         for listed in all.iter().filter(|listed| listed.is_listed() && !listed.state.is_muted_at(now)) {
             let mentions_only = listed.state.mentions_only;
             let count = if mentions_only { listed.unread.mentioned() } else { listed.unread.count() };
@@ -107,12 +132,12 @@ impl Im {
     }
 
     /// One conversation of a user, if there is one of this name.
-    pub(super) async fn raw_conversation(
+    pub(super) async fn read_one(
         &self,
         user: &UserId,
         name: Recipient,
     ) -> Result<Option<RawConversation>, ConversationError> {
-        let cluster = &self.inner.cluster;
+        let cluster = &self.cluster;
         let mut states: HashMap<Recipient, ConversationState> = cluster
             .conversations()
             .states(user, std::slice::from_ref(&name))
@@ -129,13 +154,14 @@ impl Im {
                 if channels.is_empty() {
                     return Ok(None);
                 }
-                let inbox = self.inbox_of(user, HashMap::new()).await?;
-                let mut found = self.channels_of(user, channels, states, inbox.of_channels).await?;
+                let inbox = self.read_inbox(user, HashMap::new()).await?;
+                let mut found =
+                    read_channels(&**cluster.log(), user, channels, states, inbox.of_channels).await?;
                 found.pop()
             }
             None => {
                 let of_peer = states.remove(&name).map(|state| (name.clone(), state));
-                let inbox = self.inbox_of(user, of_peer.into_iter().collect()).await?;
+                let inbox = self.read_inbox(user, of_peer.into_iter().collect()).await?;
                 let peer = inbox.peers.into_iter().find(|peer| peer.state.conversation == name);
                 peer.map(|peer| (peer, Some(inbox.changes)))
             }
@@ -150,6 +176,14 @@ impl Im {
     }
 
     /// Counts what the message store has and the log has not any more.
+    async fn read_inbox(
+        &self,
+        user: &UserId,
+        states: HashMap<Recipient, ConversationState>,
+    ) -> Result<Inbox, ConversationError> {
+        read_inbox(&**self.cluster.log(), self.store.as_deref(), user, states).await
+    }
+
     async fn count_further(
         &self,
         user: &UserId,
@@ -158,7 +192,7 @@ impl Im {
         room: &mut usize,
     ) -> Result<(), ConversationError> {
         if listed.unread.more && listed.is_all && !listed.unread.is_full() {
-            self.count_in_store(user, listed, changes, room).await?;
+            count_in_store(self.store.as_deref(), user, listed, changes, room).await?;
         }
         Ok(())
     }
@@ -168,7 +202,7 @@ impl Im {
         &self,
         user: &UserId,
     ) -> Result<(HashMap<Recipient, ConversationState>, u64), ConversationError> {
-        let store = self.inner.cluster.conversations();
+        let store = self.cluster.conversations();
         let (mut states, mut since, mut version) = (HashMap::new(), 0, None);
         loop {
             let page = store.changed_since(user, since, STATES).await?;
@@ -194,15 +228,20 @@ impl Im {
         if ids.is_empty() {
             return Ok(());
         }
-        let deleted = self.inner.cluster.conversations().find_deleted(user, &ids).await?;
+        let deleted = self.cluster.conversations().find_deleted(user, &ids).await?;
         let is_deleted = |listed: &&mut RawConversation| last(listed).is_some_and(|id| deleted.contains(&id));
         for listed in page.iter_mut().filter(is_deleted) {
             let conversation = Conversation::from(&listed.state.conversation);
             (listed.last, listed.last_edit, listed.last_recalled) = (None, None, None);
             let mut query = HistoryQuery::newest();
             for _ in 0..MAX_LAST_PAGES {
-                let read =
-                    self.read_conversation(user, &conversation, &query, ReadLimit::new(FEW), Shows::Messages);
+                let read = self.history.read_conversation(
+                    user,
+                    &conversation,
+                    &query,
+                    ReadLimit::new(FEW),
+                    Shows::Messages,
+                );
                 let page = read.await?;
                 listed.last = page.entries.into_iter().next_back();
                 match page.next {
@@ -252,12 +291,12 @@ impl Im {
         let log = log_of(user, &listed.state.conversation);
         let mut message = last.message.clone();
         if listed.is_missing {
-            let found = self.raw_message_at(&log, last.seq, last.message_id).await?;
+            let found = self.history.entry_at(&log, last.seq, last.message_id).await?;
             message = found.map(|entry| entry.message).unwrap_or_default();
         }
         let edit = match (listed.last_edit, listed.edited_at) {
             (Some(edit), Some(seq)) => {
-                self.raw_message_at(&log, seq, edit.change).await?.map(|entry| entry.message)
+                self.history.entry_at(&log, seq, edit.change).await?.map(|entry| entry.message)
             }
             _ => None,
         };

@@ -1,20 +1,35 @@
 //! Carrying out what users set.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 
-use super::ConversationError;
+use super::{ConversationError, push::StatePusher};
 use crate::{
     ConversationChange, MAX_DRAFT_BYTES, ReadMark, Recipient,
-    backend::{im::Im, message_store::peer, send::message_ids::unix_ms},
-    cluster::{ChangeOrigin, ChangedConversation, ConversationPatch, Entry, LogError, LogId, ReadLimit},
+    backend::{message_store::peer, send::message_ids::now_ms},
+    cluster::{
+        ChangeOrigin, ChangedConversation, Cluster, ConversationPatch, Entry, LogError, LogId, ReadLimit,
+    },
     id::{ChannelId, Device, UserId},
     proto::pb,
 };
 
-impl Im {
+/// Changes the states of conversations.
+#[derive(Debug)]
+pub(in crate::backend) struct ConversationMarks {
+    cluster: Cluster,
+    pusher: Arc<StatePusher>,
+}
+
+impl ConversationMarks {
+    pub(super) fn new(cluster: Cluster, pusher: Arc<StatePusher>) -> Self {
+        Self { cluster, pusher }
+    }
+
     /// Changes a user's conversation, and tells members of a channel what they may know of it, but not the user's devices.
     /// Also returns what the other user of a conversation may be shown.
-    pub(in crate::backend) async fn change_conversation(
+    pub(in crate::backend) async fn change(
         &self,
         user: &UserId,
         conversation: &Recipient,
@@ -25,14 +40,14 @@ impl Im {
             return Err(ConversationError::DraftTooLong { bytes });
         }
         if let Recipient::Channel(channel) = conversation
-            && !self.inner.cluster.members().is_member(channel, user).await?
+            && !self.cluster.members().is_member(channel, user).await?
             && !self.is_closed(user, conversation).await?
         {
             return Err(ConversationError::NotAMember);
         }
         let (patch, entry) = self.patch(&log_of(user, conversation), change).await?;
         let patch = ConversationPatch { origin: Some(made), ..patch };
-        let store = self.inner.cluster.conversations();
+        let store = self.cluster.conversations();
         let mut outcome = store.change(user, conversation, &patch).await?;
         let mut receipt = None;
         if let Some(read) = patch.read {
@@ -51,14 +66,14 @@ impl Im {
 
     /// When a device made a setting, which knew all changes up to a version: so long ago, by the device's count.
     pub(in crate::backend) fn made(&self, device: Option<&Device>, known: u64, age_ms: u64) -> ChangeOrigin {
-        let now = self.inner.cluster.clock().now_ms().unwrap_or_else(unix_ms);
+        let now = now_ms(&self.cluster);
         let device = device.map(ToString::to_string).unwrap_or_default();
         ChangeOrigin { at_ms: now.saturating_sub(age_ms), known, device }
     }
 
     /// Whether a channel was closed while the user was a member, who has it in the list until it is deleted.
     async fn is_closed(&self, user: &UserId, channel: &Recipient) -> Result<bool, ConversationError> {
-        let states = self.inner.cluster.conversations().states(user, std::slice::from_ref(channel)).await?;
+        let states = self.cluster.conversations().states(user, std::slice::from_ref(channel)).await?;
         Ok(states.iter().any(|state| state.closed.is_some()))
     }
 
@@ -83,13 +98,13 @@ impl Im {
             patch.hidden = hidden;
             return Ok((patch, None));
         }
-        let ends = self.inner.cluster.log().ends(std::slice::from_ref(log)).await?;
+        let ends = self.cluster.log().ends(std::slice::from_ref(log)).await?;
         let last = ends.first().map_or(0, |ends| ends.last);
         patch.hidden = hidden.map(|seq| seq.min(last));
         patch.deleted = deleted.map(|seq| seq.min(last)).filter(|seq| *seq > 0);
         let Some(claimed) = read.filter(|read| read.seq.min(last) > 0) else { return Ok((patch, None)) };
         let seq = claimed.seq.min(last);
-        let page = self.inner.cluster.log().read(log, seq.saturating_sub(1), ReadLimit::new(1)).await?;
+        let page = self.cluster.log().read(log, seq.saturating_sub(1), ReadLimit::new(1)).await?;
         let entry = page.entries.into_iter().next().filter(|entry| entry.seq == seq);
         patch.read = match &entry {
             // What was read there was lost with a rollback: it says nothing about what stands there now.
@@ -102,7 +117,7 @@ impl Im {
 
     /// Whether a mark is of a branch of the log that a rollback took away.
     async fn is_lost(&self, log: &LogId, mark: ReadMark) -> Result<bool, LogError> {
-        let store = self.inner.cluster.log();
+        let store = self.cluster.log();
         match (store.id_at(log, mark.seq).await?, mark.id) {
             (Some(found), Some(known)) => Ok(found != known),
             (Some(_), None) => Ok(false),
@@ -125,7 +140,7 @@ impl Im {
             Recipient::Channel(channel) => {
                 self.note_reader(channel, user, read.seq).await?;
                 if outcome.read_before != read.seq {
-                    self.tell_readers(channel, user, read).await;
+                    self.pusher.tell_readers(channel, user, read).await;
                 }
                 Ok(None)
             }
@@ -139,7 +154,7 @@ impl Im {
         user: &UserId,
         seq: u64,
     ) -> Result<(), ConversationError> {
-        let cluster = &self.inner.cluster;
+        let cluster = &self.cluster;
         cluster.conversations().note_reader(channel, user, seq).await?;
         // One who was removed meanwhile may have been forgotten before.
         if !cluster.members().is_member(channel, user).await? {
@@ -156,9 +171,11 @@ impl Im {
     ) -> Result<(), ConversationError> {
         let PeerReceipt { peer, read, .. } = receipt;
         let patch = ConversationPatch { peer_read: Some(read), ..ConversationPatch::default() };
-        let store = self.inner.cluster.conversations();
+        let store = self.cluster.conversations();
         match store.change(&peer, &Recipient::User(user.clone()), &patch).await {
-            Ok(outcome) if outcome.changed => self.tell_changes(&peer, None, vec![outcome.state]).await,
+            Ok(outcome) if outcome.changed => {
+                self.pusher.tell_changes(&peer, None, vec![outcome.state]).await
+            }
             Ok(_) => {}
             // No fault of the one who has read.
             Err(error) if error.is_too_many() => tracing::debug!(%peer, %error, "a receipt is not kept"),

@@ -20,15 +20,22 @@ mod push;
 mod readers;
 mod store;
 
+use std::sync::Arc;
+
 pub(super) use self::{
     assemble::RawConversation,
     list::{RawList, Which},
     marks::PeerReceipt,
 };
+use self::{list::ConversationLists, marks::ConversationMarks, push::StatePusher, readers::ChannelReaders};
 use crate::{
     ConversationChange, ConversationState, Recipient,
-    backend::{HistoryError, LoggedMessage, im::Im, parse_ids::parse_user},
-    cluster::{ConversationsError, LogError, MembersError, ReadLimit},
+    backend::{
+        history::{HistoryError, HistoryReader, LoggedMessage},
+        message_store::MessageStore,
+        send::dispatch::Dispatcher,
+    },
+    cluster::{Cluster, ConversationsError, LogError, MembersError, ReadLimit},
     id::{Device, InvalidId, MessageId, UserId},
     proto::limits,
     timeline::Recalled,
@@ -148,64 +155,41 @@ pub enum ReadersError {
     Store(#[from] ConversationsError),
 }
 
-impl Im {
-    /// The conversations of a user, from `skip` on: with everybody whom the inbox, or what the user has set, knows of, and
-    /// in all channels of the user. It is put together from the logs when it is asked for.
-    ///
-    /// Messages count and show as changes have left them: a recalled one, or one that the user has deleted for itself, is not
-    /// unread. Changes stand behind what they change, so whatever is counted has been seen with its changes; of deletions for
-    /// oneself in channels those count that are among the newest entries of the inbox, some thousands, and of one log the
-    /// newest [`MAX_WAITING_CHANGES`](crate::timeline::MAX_WAITING_CHANGES) changes.
-    ///
-    /// Unread counts are exact up to [`MAX_UNREAD`], as far as the log, or for those on the page
-    /// [`ImBuilder::message_store`](super::ImBuilder::message_store), still has what is unread;
-    /// [`ListedConversation::unread_more`] tells where not. At most [`MAX_CONVERSATION_PAGE`] are on
-    /// a page, and no more than there are bytes for, [`MAX_CONVERSATION_PAGE_BYTES`]: go on behind as many as came.
-    ///
-    /// ```
-    /// use im_sdk::{
-    ///     ConversationChange, ReadMark,
-    ///     backend::{Im, Message, user},
-    ///     cluster::Cluster,
-    ///     id::UserId,
-    /// };
-    ///
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
-    /// for text in ["hi", "are you there?"] {
-    ///     im.send(Message::to(user("alice")).from(&bob).text(text)).await?;
-    /// }
-    /// let page = im.conversations(&alice, 0, 20).await?;
-    /// assert_eq!((page.unread, page.conversations[0].unread), (2, 2));
-    ///
-    /// // Devices do this by `client.mark_read(bob, &position)`.
-    /// let read = ConversationChange::new().read(ReadMark::new(1, None)).pin(true);
-    /// im.set_conversation(&alice, bob.clone(), read).await?;
-    /// let page = im.conversations(&alice, 0, 20).await?;
-    /// assert_eq!(page.unread, 1);
-    /// assert!(page.conversations[0].state.pinned);
-    /// // Bob's state says how far alice has read.
-    /// let page = im.conversations(&bob, 0, 20).await?;
-    /// assert!(page.conversations[0].state.peer_read.is_some());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`ConversationError`].
-    #[doc(alias("badge", "unread"))]
-    pub async fn conversations(
+/// The conversations of users.
+#[derive(Debug)]
+pub(super) struct Conversations {
+    pub(super) lists: ConversationLists,
+    pub(super) marks: ConversationMarks,
+    pub(super) readers: ChannelReaders,
+    pub(super) pusher: Arc<StatePusher>,
+}
+
+impl Conversations {
+    pub(super) fn new(
+        cluster: Cluster,
+        store: Option<Arc<dyn MessageStore>>,
+        history: Arc<HistoryReader>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Self {
+        let pusher = Arc::new(StatePusher::new(cluster.clone(), dispatcher));
+        Self {
+            lists: ConversationLists::new(cluster.clone(), store, history),
+            marks: ConversationMarks::new(cluster.clone(), Arc::clone(&pusher)),
+            readers: ChannelReaders::new(cluster),
+            pusher,
+        }
+    }
+
+    /// Returns a page of a user's list. See [`Im::conversations`](super::Im::conversations).
+    pub(super) async fn page(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        user: &UserId,
         skip: usize,
         limit: usize,
     ) -> Result<ConversationPage, ConversationError> {
-        let user = &parse_user(user)?;
         let limit =
             ReadLimit::new(limit.clamp(1, MAX_CONVERSATION_PAGE)).with_bytes(MAX_CONVERSATION_PAGE_BYTES);
-        let list = self.raw_conversations(user, Which::Listed, skip, limit).await?;
+        let list = self.lists.read(user, Which::Listed, skip, limit).await?;
         Ok(ConversationPage {
             conversations: list.conversations.into_iter().map(ListedConversation::from).collect(),
             more: list.more,
@@ -215,86 +199,36 @@ impl Im {
         })
     }
 
-    /// One conversation of a user, as [`Im::conversations`] has it. `None`: the user has none of this name, such as in a channel
-    /// that it is not a member of. One that is hidden or deleted is returned as well.
-    ///
-    /// It costs about what the list does, less the other channels: the inbox is gone through.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// let (alice, bob) = (UserId::parse("alice")?, UserId::parse("bob")?);
-    /// im.send(Message::to(user("alice")).from(&bob).text("hi")).await?;
-    /// let conversation = im.conversation(&alice, bob).await?.ok_or("there is one")?;
-    /// assert_eq!(conversation.unread, 1);
-    /// assert!(im.conversation(&alice, UserId::parse("carol")?).await?.is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`ConversationError`].
-    pub async fn conversation(
+    /// Returns one conversation of a user. See [`Im::conversation`](super::Im::conversation).
+    pub(super) async fn one(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        conversation: impl Into<Recipient>,
+        user: &UserId,
+        conversation: Recipient,
     ) -> Result<Option<ListedConversation>, ConversationError> {
-        let found = self.raw_conversation(&parse_user(user)?, conversation.into()).await?;
-        Ok(found.map(ListedConversation::from))
+        Ok(self.lists.read_one(user, conversation).await?.map(ListedConversation::from))
     }
 
-    /// How much a user has not read, for a badge: the sum that [`Im::conversations`] has, without the list.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{
-    ///     backend::{Im, Message, user},
-    ///     cluster::Cluster,
-    ///     id::UserId,
-    /// };
-    /// let config = Im::builder().system_user(UserId::parse("system")?);
-    /// let im = config.start(Cluster::embedded()).await?;
-    /// im.send(Message::to(user("zoe")).text("welcome!")).await?;
-    /// assert_eq!(im.unread("zoe").await?.count, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`ConversationError`].
-    #[doc(alias = "badge")]
-    pub async fn unread(
-        &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-    ) -> Result<UnreadTotal, ConversationError> {
-        let list = self.raw_conversations(&parse_user(user)?, Which::Listed, 0, ReadLimit::new(0)).await?;
-        Ok(list.unread)
+    /// Counts a user's unread messages. See [`Im::unread`](super::Im::unread).
+    pub(super) async fn unread(&self, user: &UserId) -> Result<UnreadTotal, ConversationError> {
+        Ok(self.lists.read(user, Which::Listed, 0, ReadLimit::new(0)).await?.unread)
     }
 
-    /// Changes what a user has set in a conversation, as a device of the user would, and tells the user's devices.
-    /// Places beyond the end of the log count as its end.
-    ///
-    /// # Errors
-    /// [`ConversationError`]. Repeating it does no harm.
-    pub async fn set_conversation(
+    /// Changes a user's state of a conversation. See
+    /// [`Im::set_conversation`](super::Im::set_conversation).
+    pub(super) async fn set(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        conversation: impl Into<Recipient>,
+        user: &UserId,
+        conversation: &Recipient,
         change: ConversationChange,
     ) -> Result<ConversationState, ConversationError> {
-        let user = &parse_user(user)?;
-        // Whoever asks a back end means what is there now.
-        let made = self.made(None, u64::MAX, 0);
-        let (outcome, receipt) = self.change_conversation(user, &conversation.into(), change, made).await?;
+        // The backend means the state as it is now.
+        let made = self.marks.made(None, u64::MAX, 0);
+        let (outcome, receipt) = self.marks.change(user, conversation, change, made).await?;
         if let Some(receipt) = receipt {
-            self.show_peer(user, receipt).await?;
+            self.marks.show_peer(user, receipt).await?;
         }
         if outcome.changed {
-            self.tell_changes(user, None, vec![outcome.state.clone()]).await;
+            self.pusher.tell_changes(user, None, vec![outcome.state.clone()]).await;
         }
         Ok(outcome.state)
     }
@@ -320,5 +254,6 @@ impl From<RawConversation> for ListedConversation {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(test)]
+#[cfg(feature = "client")]
 mod tests;

@@ -1,14 +1,28 @@
 //! Telling devices what was set. What is lost on the way, they ask for.
 
+use std::sync::Arc;
+
 use super::MAX_TOLD_MEMBERS;
 use crate::{
     ConversationState, ReadMark,
-    backend::{im::Im, send::Freshness},
+    backend::send::dispatch::{Dispatcher, Freshness},
+    cluster::Cluster,
     id::{ChannelId, Device, MessageId, UserId},
     proto::{frame, pb},
 };
 
-impl Im {
+/// Tells devices about changed states.
+#[derive(Debug)]
+pub(in crate::backend) struct StatePusher {
+    cluster: Cluster,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl StatePusher {
+    pub(super) fn new(cluster: Cluster, dispatcher: Arc<Dispatcher>) -> Self {
+        Self { cluster, dispatcher }
+    }
+
     /// Tells the user's devices, but for the one that said it.
     pub(in crate::backend) async fn tell_changes(
         &self,
@@ -27,7 +41,7 @@ impl Im {
 
     /// Tells the other members of a channel, if they are few, how far a user has read.
     pub(super) async fn tell_readers(&self, channel: &ChannelId, user: &UserId, read: ReadMark) {
-        let members = self.inner.cluster.members().members(channel, None, MAX_TOLD_MEMBERS + 1).await;
+        let members = self.cluster.members().members(channel, None, MAX_TOLD_MEMBERS + 1).await;
         let mut members = match members {
             Ok(members) if members.len() <= MAX_TOLD_MEMBERS => members,
             Ok(_) => return,
@@ -47,10 +61,11 @@ impl Im {
     }
 
     async fn tell(&self, users: &[UserId], but: Option<&Device>, changed: pb::ConversationsChanged) {
-        let located = match self.locate(users, Freshness::Current, |device| Some(device) != but).await {
-            Ok(located) => located,
-            Err(error) => return tracing::debug!(%error, "devices cannot be told what was set"),
-        };
+        let located =
+            match self.dispatcher.locate(users, Freshness::Current, |device| Some(device) != but).await {
+                Ok(located) => located,
+                Err(error) => return tracing::debug!(%error, "devices cannot be told what was set"),
+            };
         let frames = frame::encode(pb::frame::Body::ConversationsChanged(changed));
         for (server, located) in located {
             let connections = located.iter().map(|located| located.connection.0).collect();
@@ -58,7 +73,7 @@ impl Im {
             // What is left out, devices ask for by the versions.
             let priority = pb::Priority::Low.into();
             let record = pb::Record { connections, effect, priority, ..pb::Record::default() };
-            self.inner.publisher.submit_and_forget(&server, record).await;
+            self.dispatcher.publisher().submit_and_forget(&server, record).await;
         }
     }
 }

@@ -1,61 +1,75 @@
-//! Who has read a channel, and where new members begin to.
+//! The readers of a channel, and the seq that new members begin to read at.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{MAX_NAMED_READERS, ReadersError};
+use super::MAX_NAMED_READERS;
 use crate::{
     ReadMark, Recipient,
-    backend::{Channel, ChannelError},
-    cluster::{ConversationPatch, LogId, Readers},
-    id::UserId,
+    cluster::{Cluster, ConversationPatch, ConversationsError, LogError, LogId, Readers},
+    id::{ChannelId, UserId},
 };
 
-/// How many new members are written down at once.
+/// The number of states that are changed at once.
 const PARALLEL: usize = 64;
 
-impl Channel {
-    /// How many members have read the channel up to a place or further, and who, up to `limit` (at most
-    /// [`MAX_NAMED_READERS`]) names.
-    ///
-    /// # Errors
-    /// [`ReadersError`].
-    pub async fn readers(&self, seq: u64, limit: usize) -> Result<Readers, ReadersError> {
-        let (im, channel) = self.parts()?;
-        let store = im.inner.cluster.conversations();
-        Ok(store.readers(channel, seq.max(1), limit.min(MAX_NAMED_READERS)).await?)
+/// Notes how far members of channels have read.
+#[derive(Debug)]
+pub(in crate::backend) struct ChannelReaders {
+    cluster: Cluster,
+}
+
+impl ChannelReaders {
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self { cluster }
     }
 
-    /// The last place in the channel's log.
-    pub(in crate::backend) async fn end(&self) -> Result<u64, ChannelError> {
-        let (im, channel) = self.parts()?;
-        let ends = im.inner.cluster.log().ends(&[LogId::Channel(channel.clone())]).await?;
+    /// Returns the members who have read up to this seq. See
+    /// [`Channel::readers`](crate::backend::Channel::readers).
+    pub(in crate::backend) async fn readers(
+        &self,
+        channel: &ChannelId,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Readers, ConversationsError> {
+        self.cluster.conversations().readers(channel, seq.max(1), limit.min(MAX_NAMED_READERS)).await
+    }
+
+    /// Returns the last seq of the channel's log.
+    pub(in crate::backend) async fn end(&self, channel: &ChannelId) -> Result<u64, LogError> {
+        let ends = self.cluster.log().ends(&[LogId::Channel(channel.clone())]).await?;
         Ok(ends.first().map_or(0, |ends| ends.last))
     }
 
-    /// Those of them who are not noted as members: they are new, or were removed since.
-    pub(in crate::backend) async fn not_noted(&self, users: &[UserId]) -> Result<Vec<UserId>, ChannelError> {
-        let (im, channel) = self.parts()?;
-        let noted = im.inner.cluster.conversations().noted_readers(channel, users).await?;
+    /// Returns the users who are not noted as readers of the channel.
+    pub(in crate::backend) async fn not_noted(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ConversationsError> {
+        let noted = self.cluster.conversations().noted_readers(channel, users).await?;
         let new = users.iter().zip(noted).filter(|(_, noted)| noted.is_none());
         Ok(new.map(|(user, _)| user.clone()).collect())
     }
 
-    /// Notes that they are members.
-    pub(in crate::backend) async fn note_members(&self, users: &[UserId]) -> Result<(), ChannelError> {
-        let (im, channel) = self.parts()?;
-        Ok(im.inner.cluster.conversations().note_readers(channel, users, 0).await?)
+    /// Notes new members as readers of the channel, before they have read.
+    pub(in crate::backend) async fn note_members(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<(), ConversationsError> {
+        self.cluster.conversations().note_readers(channel, users, 0).await
     }
 
-    /// What was said up to here is not unread to new members, and not shown where they see the channel from their joining
-    /// on. Where the channel was closed, it is open to them again.
+    /// Lets new members begin to read at the log's `end`, so that earlier messages are not unread. With
+    /// `from_joining` they do not see earlier messages either.
     pub(in crate::backend) async fn begin_reading(
         &self,
+        channel: &ChannelId,
         users: &[UserId],
         end: u64,
         from_joining: bool,
-    ) -> Result<(), ChannelError> {
-        let (im, channel) = self.parts()?;
-        let (store, name) = (im.inner.cluster.conversations(), Recipient::Channel(channel.clone()));
+    ) -> Result<(), ConversationsError> {
+        let (store, name) = (self.cluster.conversations(), Recipient::Channel(channel.clone()));
         let patch = ConversationPatch {
             read: Some(ReadMark::new(end, None)).filter(|read| read.seq > 0),
             joined: from_joining.then_some(end),
@@ -67,9 +81,12 @@ impl Channel {
         Ok(())
     }
 
-    /// Those who are no members any more do not count as readers.
-    pub(in crate::backend) async fn forget_readers(&self, users: &[UserId]) -> Result<(), ChannelError> {
-        let (im, channel) = self.parts()?;
-        Ok(im.inner.cluster.conversations().remove_readers(channel, users).await?)
+    /// Forgets former members as readers of the channel.
+    pub(in crate::backend) async fn forget(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<(), ConversationsError> {
+        self.cluster.conversations().remove_readers(channel, users).await
     }
 }

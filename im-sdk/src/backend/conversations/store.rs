@@ -9,8 +9,7 @@ use super::{
 use crate::{
     HistoryRange, Recipient,
     backend::{
-        HistoryError,
-        im::Im,
+        history::HistoryError,
         message_store::{MessageStore, StoreQuery},
     },
     id::UserId,
@@ -22,42 +21,40 @@ const PAGE: usize = 64;
 /// How many bytes of messages are looked at for one page of the list.
 pub(super) const MAX_COUNTED_BYTES: usize = 8 * 1024 * 1024;
 
-impl Im {
-    /// Goes on counting where the log does not reach back any more, as long as there is room, in bytes.
-    pub(super) async fn count_in_store(
-        &self,
-        user: &UserId,
-        listed: &mut RawConversation,
-        changes: &mut Changes,
-        room: &mut usize,
-    ) -> Result<(), ConversationError> {
-        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(()) };
-        if *room == 0 {
-            return Ok(());
-        }
-        listed.unread.more = false;
-        let mut before = listed.looked_to.saturating_add(1);
-        loop {
-            if *room == 0 {
-                listed.unread.more = true;
-                break;
-            }
-            let range = HistoryRange::Before(before);
-            let page = read_store(store, user, &listed.state.conversation, range, PAGE).await?;
-            let (Some(lowest), count) = (page.last().map(|read| read.entry.seq), page.len()) else { break };
-            for read in page {
-                *room = room.saturating_sub(read.entry.message.len());
-                changes.note(&read);
-                listed.count(user, &read, changes);
-            }
-            if lowest <= listed.state.read_to() || count < PAGE || listed.unread.is_full() {
-                break;
-            }
-            before = lowest;
-        }
-        listed.settle(changes);
-        Ok(())
+/// Goes on counting where the log does not reach back any more, as long as there is room, in bytes.
+pub(super) async fn count_in_store(
+    store: Option<&dyn MessageStore>,
+    user: &UserId,
+    listed: &mut RawConversation,
+    changes: &mut Changes,
+    room: &mut usize,
+) -> Result<(), ConversationError> {
+    let Some(store) = store else { return Ok(()) };
+    if *room == 0 {
+        return Ok(());
     }
+    listed.unread.more = false;
+    let mut before = listed.looked_to.saturating_add(1);
+    loop {
+        if *room == 0 {
+            listed.unread.more = true;
+            break;
+        }
+        let range = HistoryRange::Before(before);
+        let page = read_store(store, user, &listed.state.conversation, range, PAGE).await?;
+        let (Some(lowest), count) = (page.last().map(|read| read.entry.seq), page.len()) else { break };
+        for read in page {
+            *room = room.saturating_sub(read.entry.message.len());
+            changes.note(&read);
+            listed.count(user, &read, changes);
+        }
+        if lowest <= listed.state.read_to() || count < PAGE || listed.unread.is_full() {
+            break;
+        }
+        before = lowest;
+    }
+    listed.settle(changes);
+    Ok(())
 }
 
 /// Entries of the message store, newest first.

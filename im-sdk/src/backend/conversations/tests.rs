@@ -10,7 +10,7 @@ use self::device::{ALICE, Device, alice, group, log_id, peer};
 use super::*;
 use crate::{
     ReadMark,
-    backend::{Message, channel, user},
+    backend::{Im, Message, channel, user},
     content::{Change, Content},
 };
 

@@ -22,14 +22,12 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::Instrument as _;
 
 use self::write_size::WriteSize;
 use crate::{
     Kind,
-    backend::{
-        im::Im,
-        message_store::{Amendment, MessageStore, MessageStoreError, StoredEntry},
-    },
+    backend::message_store::{Amendment, MessageStore, MessageStoreError, StoredEntry},
     cluster::{
         ArchiveDelivery, ArchiveError, ArchiveLag, ArchiveQueue, ArchiveRecord, Cluster, DeliveryToken,
         LogPosition,
@@ -79,41 +77,6 @@ pub(in crate::backend) async fn archive_all(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster has no archive: set ClusterConfig::archive")]
 pub struct NoArchive;
-
-impl Im {
-    /// Starts an archiver, which brings messages from the cluster's archive to a message store. Any number of them may run, in any of
-    /// the back ends: they share the work. [`ImBuilder::archive_to`](crate::backend::ImBuilder::archive_to) does this along with the rest of
-    /// what archiving needs.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use std::sync::Arc;
-    ///
-    /// use im_sdk::{
-    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
-    ///     cluster::Cluster,
-    /// };
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// let archiver = im.start_archiver(Arc::new(MemoryMessageStore::new()))?;
-    /// im.send(Message::to(user("bob")).text("hi").durability(Durability::Archived)).await?;
-    /// archiver.shutdown().await;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`NoArchive`].
-    pub fn start_archiver(&self, store: Arc<dyn MessageStore>) -> Result<Archiver, NoArchive> {
-        Archiver::start(&self.inner.cluster, store, &self.inner.tasks, &self.inner.stop)
-    }
-
-    /// Returns the archiver that [`ImBuilder::archive_to`](crate::backend::ImBuilder::archive_to) has started, to watch it.
-    pub fn archiver(&self) -> Option<&Archiver> {
-        self.inner.archiver.as_ref()
-    }
-}
 
 /// Why an archiver does not get on, see [`Archiver::stall`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +211,10 @@ impl Work {
             };
             match fetched {
                 Ok(deliveries) if deliveries.is_empty() => {}
-                Ok(deliveries) => self.archive_all(records(deliveries)).await,
+                Ok(deliveries) => {
+                    let span = tracing::debug_span!("archive_batch", records = deliveries.len());
+                    self.archive_all(records(deliveries)).instrument(span).await;
+                }
                 Err(error) => {
                     let stalled_for = self.progress.fail(error.to_string());
                     throttled!(warn, %error, ?stalled_for, "an archiver gets nothing from the archive");

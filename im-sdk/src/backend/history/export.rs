@@ -1,16 +1,19 @@
 //! A conversation as text, for whoever wants it out of here: one JSON object a line.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{Stream, stream};
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
-use super::{HistoryError, RawEntry, Shows};
+use super::{HistoryError, HistoryReader, Shows};
 use crate::{
     Content, Conversation, HistoryQuery, HistoryRange, Kind,
-    backend::im::Im,
+    backend::message_store::RawEntry,
     cluster::ReadLimit,
     content::Body,
     id::{MessageId, UserId},
@@ -21,62 +24,25 @@ use crate::{
 /// How many entries are in memory at once, and how many bytes of them.
 const PAGE: ReadLimit = ReadLimit::new(256);
 
-impl Im {
-    /// All messages of a conversation as a user sees them now, without reactions and pins, from the oldest on: first what [`crate::backend::ImBuilder::message_store`] has,
-    /// then what is only in the log, each entry once. Lines end in a line feed. As many are in memory as a page holds, and what
-    /// comes meanwhile is taken along. After an error it ends; begun anew, it begins anew.
-    ///
-    /// A line is a JSON object:
-    ///
-    /// | name | |
-    /// | --- | --- |
-    /// | `time` | when it was sent, by its id: `2026-01-01T00:00:00.000Z` |
-    /// | `id` | the message id, as text |
-    /// | `seq` | its place in the log |
-    /// | `from` | who sent it; missing: the back end |
-    /// | `to` | the user that it was addressed to; missing: several, or a channel |
-    /// | `channel` | the channel that it was sent to; missing: it is in the inbox |
-    /// | `kind` | a [`Kind`] as text, such as `text` or `custom:order.paid`; missing: it has no content |
-    /// | `content` | of a text `{"text": ".."}`; of an application's kind `{"data": ".."}`, its bytes in base64; of others `{"encoded": ".."}`, the encoded `im.v1.Content` in base64 |
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use futures_util::TryStreamExt as _;
-    /// use im_sdk::{Conversation, backend::{Im, Message, user}, cluster::Cluster, id::UserId};
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
-    /// let bob = UserId::parse("bob")?;
-    /// let mut lines = std::pin::pin!(im.export(&bob, &Conversation::Inbox));
-    /// while let Some(line) = lines.try_next().await? {
-    ///     assert!(line.contains(r#""content":{"text":"hi"}"#));
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn export(
-        &self,
-        user: &UserId,
-        conversation: &Conversation,
-    ) -> impl Stream<Item = Result<String, HistoryError>> + Send + use<> {
-        let start = Place {
-            im: self.clone(),
-            user: user.clone(),
-            conversation: conversation.clone(),
-            next: Some(HistoryRange::After(0)),
-            lines: Vec::new().into_iter(),
-        };
-        stream::try_unfold(start, Place::line)
-    }
+/// Reads a conversation as lines. See [`Im::export`](crate::backend::Im::export).
+pub(in crate::backend) fn export(
+    reader: Arc<HistoryReader>,
+    user: UserId,
+    conversation: Conversation,
+) -> impl Stream<Item = Result<String, HistoryError>> + Send + use<> {
+    let start = Place {
+        reader,
+        user,
+        conversation,
+        next: Some(HistoryRange::After(0)),
+        lines: Vec::new().into_iter(),
+    };
+    stream::try_unfold(start, Place::line)
 }
 
 /// How far an export has come.
 struct Place {
-    im: Im,
+    reader: Arc<HistoryReader>,
     user: UserId,
     conversation: Conversation,
     next: Option<HistoryRange>,
@@ -92,7 +58,7 @@ impl Place {
             let Some(range) = self.next else { return Ok(None) };
             let query = HistoryQuery::from(range);
             let read =
-                self.im.read_conversation(&self.user, &self.conversation, &query, PAGE, Shows::Messages);
+                self.reader.read_conversation(&self.user, &self.conversation, &query, PAGE, Shows::Messages);
             let page = read.await?;
             (self.next, self.lines) = (page.next, page.entries.into_iter());
         }

@@ -11,20 +11,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawEntry, RawPage};
+use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawPage};
 use crate::{
     Filter, HistoryRange, Kind,
     backend::{
-        im::Im,
-        message_store::{MessageStoreError, StoreQuery},
+        lookup::{LookupError, MessageLookup},
+        message_store::{MessageStoreError, RawEntry, StoreQuery},
     },
-    cluster::{LogError, LogId, ReadLimit},
+    cluster::{LogError, LogId, LogStore, ReadLimit},
     id::MessageId,
     proto::{
         pb,
@@ -149,17 +149,22 @@ impl LogMarks {
     }
 }
 
-impl Im {
+impl KnownMarks {
     /// Reactions and pins of the messages of a page, as far as they are among so many entries behind it as one page may look at.
-    pub(super) async fn marks_of(&self, log: &LogId, page: &RawPage) -> Result<Vec<RawEntry>, MarksError> {
+    pub(super) async fn of_page(
+        &self,
+        lookup: &MessageLookup,
+        log: &LogId,
+        page: &RawPage,
+    ) -> Result<Vec<RawEntry>, LookupError> {
         let ids: HashSet<MessageId> = page.entries.iter().map(|entry| entry.message_id).collect();
         let (Some(first), false) = (page.entries.first(), ids.is_empty()) else { return Ok(Vec::new()) };
         let mut marks = Vec::new();
         if page.looked.is_none_or(|looked| first.seq < looked.low) {
-            marks = self.stored_marks(log, first.seq, &ids).await?;
+            marks = stored_marks(lookup, log, first.seq, &ids).await?;
         }
         let Some(looked) = page.looked else { return Ok(newest_of_each(marks)) };
-        let known = self.inner.marks.take(log).filter(|known| known.high <= looked.last);
+        let known = self.take(log).filter(|known| known.high <= looked.last);
         let of_page = || LogMarks::new(looked, &page.changes);
         let (mut known, newer) = match known {
             None => (of_page(), None),
@@ -174,79 +179,70 @@ impl Im {
         };
         let mut budget = Budget::default();
         if let Some(newer) = newer {
-            self.look_on(log, &mut known, newer.low.saturating_sub(1), &mut budget).await?;
+            look_on(lookup.log(), log, &mut known, newer.low.saturating_sub(1), &mut budget).await?;
             if known.high.saturating_add(1) >= newer.low && known.high <= newer.high {
                 (known.high, known.high_id) = (newer.high, newer.high_id);
                 known.marks.extend(newer.marks);
             }
         }
-        self.look_on(log, &mut known, looked.last, &mut budget).await?;
+        look_on(lookup.log(), log, &mut known, looked.last, &mut budget).await?;
         let of_page = known.marks.iter().filter(|(_, mark)| ids.contains(&mark.of));
         marks.extend(of_page.map(|(seq, mark)| {
             let (message_id, message) = (mark.message_id, mark.message.clone());
             RawEntry { seq: *seq, message_id, message }
         }));
-        self.inner.marks.put(log.clone(), known);
+        self.put(log.clone(), known);
         Ok(newest_of_each(marks))
-    }
-
-    /// Goes on to an entry, as far as the budget allows.
-    async fn look_on(
-        &self,
-        log: &LogId,
-        known: &mut LogMarks,
-        to: u64,
-        budget: &mut Budget,
-    ) -> Result<(), LogError> {
-        while known.high < to
-            && let Some(limit) = budget.next_read()
-        {
-            // With the last one that is known, to see whether it is still there.
-            let checks = u64::from(known.high_id.is_some());
-            let after = known.high.saturating_sub(checks);
-            let page = self.inner.cluster.log().read(log, after, limit).await?;
-            if page.entries.is_empty() {
-                break;
-            }
-            budget.note(page.entries.iter().map(|entry| entry.payload.len()));
-            let entries: Vec<RawEntry> = page.entries.into_iter().map(RawEntry::from).collect();
-            let is_lost = |id| entries.first().is_none_or(|entry| entry.message_id != id);
-            if known.high_id.is_some_and(is_lost) {
-                // The log was rolled back.
-                known.marks.clear();
-                (known.low, known.high_id) = (known.high.saturating_add(1), None);
-                continue;
-            }
-            known.note(&entries);
-            if let Some(last) = entries.last() {
-                (known.high, known.high_id) = (last.seq, Some(last.message_id));
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for messages that the log does not have any more.
-    async fn stored_marks(
-        &self,
-        log: &LogId,
-        first: u64,
-        ids: &HashSet<MessageId>,
-    ) -> Result<Vec<RawEntry>, MessageStoreError> {
-        let Some(store) = self.inner.config.message_store.as_deref() else { return Ok(Vec::new()) };
-        let query = StoreQuery::new(HistoryRange::After(first), MAX_STORED)
-            .with_filter(Filter::new().kinds([Kind::Change]));
-        let stored = store.read(log, &query).await?.entries.into_iter().map(RawEntry::from);
-        Ok(stored.filter(|entry| Mark::of(entry).is_some_and(|mark| ids.contains(&mark.of))).collect())
     }
 }
 
-/// The marks of a page could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum MarksError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Store(#[from] MessageStoreError),
+/// Goes on to an entry, as far as the budget allows.
+async fn look_on(
+    store: &Arc<dyn LogStore>,
+    log: &LogId,
+    known: &mut LogMarks,
+    to: u64,
+    budget: &mut Budget,
+) -> Result<(), LogError> {
+    while known.high < to
+        && let Some(limit) = budget.next_read()
+    {
+        // With the last one that is known, to see whether it is still there.
+        let checks = u64::from(known.high_id.is_some());
+        let after = known.high.saturating_sub(checks);
+        let page = store.read(log, after, limit).await?;
+        if page.entries.is_empty() {
+            break;
+        }
+        budget.note(page.entries.iter().map(|entry| entry.payload.len()));
+        let entries: Vec<RawEntry> = page.entries.into_iter().map(RawEntry::from).collect();
+        let is_lost = |id| entries.first().is_none_or(|entry| entry.message_id != id);
+        if known.high_id.is_some_and(is_lost) {
+            // The log was rolled back.
+            known.marks.clear();
+            (known.low, known.high_id) = (known.high.saturating_add(1), None);
+            continue;
+        }
+        known.note(&entries);
+        if let Some(last) = entries.last() {
+            (known.high, known.high_id) = (last.seq, Some(last.message_id));
+        }
+    }
+    Ok(())
+}
+
+/// The same for messages that the log does not have any more.
+async fn stored_marks(
+    lookup: &MessageLookup,
+    log: &LogId,
+    first: u64,
+    ids: &HashSet<MessageId>,
+) -> Result<Vec<RawEntry>, MessageStoreError> {
+    let Some(store) = lookup.store() else { return Ok(Vec::new()) };
+    let query = StoreQuery::new(HistoryRange::After(first), MAX_STORED)
+        .with_filter(Filter::new().kinds([Kind::Change]));
+    let stored = store.read(log, &query).await?.entries.into_iter().map(RawEntry::from);
+    Ok(stored.filter(|entry| Mark::of(entry).is_some_and(|mark| ids.contains(&mark.of))).collect())
 }
 
 /// How much may be looked at for one page.

@@ -1,4 +1,4 @@
-//! The past: what a log still has, and before that what the message store has.
+//! History: what a log still has, and before that what the message store has.
 //!
 //! ```text
 //!   seq 1 ......... first - 1 | first ............ last
@@ -11,29 +11,28 @@
 pub(super) mod archiver;
 pub(super) mod export;
 mod marks;
-mod place;
 mod reading;
 pub(super) mod retention;
 mod scan;
 pub(super) mod search;
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use prost::Message as _;
 
-pub(super) use self::marks::KnownMarks;
 use self::{
-    marks::{Looked, MarksError},
+    marks::{KnownMarks, Looked},
     reading::Reading,
 };
 use crate::{
     CLOCK_TOLERANCE, Content, Conversation, ConversationState, HistoryQuery, HistoryRange, Kind, Recipient,
     backend::{
-        im::Im,
-        message_store::{MessageStoreError, StoredEntry},
-        parse_ids::parse_user,
-        send::amend::PageEntry,
+        amend::{Amender, PageEntry},
+        lookup::{LookupError, MessageLookup},
+        message_store::{MessageStoreError, RawEntry},
     },
-    cluster::{ConversationsError, Entry, LogError, LogId, ReadLimit},
+    cluster::{ConversationStore, ConversationsError, LogError, LogId, ReadLimit},
+    history::HistoryStart,
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::pb,
     timeline::Timeline,
@@ -127,90 +126,106 @@ pub enum HistoryError {
     NotStored(MessageId),
 }
 
-impl From<MarksError> for HistoryError {
-    fn from(error: MarksError) -> Self {
+impl From<LookupError> for HistoryError {
+    fn from(error: LookupError) -> Self {
         match error {
-            MarksError::Log(error) => Self::Log(error),
-            MarksError::Store(error) => Self::Store(error),
+            LookupError::Log(error) => Self::Log(error),
+            LookupError::Store(error) => Self::Store(error),
         }
     }
 }
 
-impl Im {
-    /// A page of the messages of a conversation as a user sees them now: of the user's inbox, or of a channel. What was recalled
-    /// is empty, what was edited says what the last edit says ([`Content::amended`] tells of both), what the user has deleted is
-    /// not there; reactions and pins are [`HistoryPage::changes`]. [`Im::raw_history`] has the entries themselves. It goes on in
-    /// [`super::ImBuilder::message_store`] where the log does not reach back any more. `limit` is cut to
-    /// [`MAX_HISTORY_PAGE`], and 0 counts as 1; entries that share a seq are never on different pages, so a page can be a
-    /// little shorter or longer. A page ends early at [`MAX_HISTORY_BYTES`], and where [`MAX_HISTORY_SCAN`] entries or
-    /// [`MAX_HISTORY_SCAN_BYTES`] have been looked at. What is wanted is a [`HistoryRange`], or a [`HistoryQuery`] for messages of some kinds or of
-    /// some time, or around a message. What the user has deleted of a conversation is not shown; the inbox as a whole shows
-    /// all.
-    ///
-    /// It does not ask whether the user is a member of the channel: that is for whoever answers the user.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{
-    ///     Conversation, HistoryQuery, Kind,
-    ///     backend::{Im, Message, user},
-    ///     cluster::Cluster,
-    ///     content::Content,
-    ///     id::UserId,
-    /// };
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// im.send(Message::to(user("bob")).from("alice").text("paid?")).await?;
-    /// im.send(Message::to(user("bob")).from("alice").content(Content::custom("order.paid", "7"))).await?;
-    ///
-    /// let (bob, alice) = (UserId::parse("bob")?, Conversation::User(UserId::parse("alice")?));
-    /// let mut query = HistoryQuery::newest().kinds([Kind::custom("order.paid")]);
-    /// let mut payments = Vec::new();
-    /// loop {
-    ///     let page = im.history(&bob, &alice, query.clone(), 50).await?;
-    ///     payments.splice(0..0, page.entries);
-    ///     let Some(next) = page.next else { break };
-    ///     query = query.range(next);
-    /// }
-    /// assert_eq!(payments.len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn history(
-        &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        conversation: impl Into<Conversation>,
-        query: impl Into<HistoryQuery>,
-        limit: usize,
-    ) -> Result<HistoryPage, HistoryError> {
-        let user = &parse_user(user)?;
-        let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
-        let (conversation, query) = (conversation.into(), query.into());
-        let page = self.messages_of(user, &conversation, &query, limit).await?;
-        Ok(page.of(place_of(user, &conversation).0))
+/// Reads conversations of users and logs of channels.
+#[derive(Debug)]
+pub(super) struct HistoryReader {
+    lookup: Arc<MessageLookup>,
+    conversations: Arc<dyn ConversationStore>,
+    amender: Arc<Amender>,
+    marks: KnownMarks,
+}
+
+impl HistoryReader {
+    pub(super) fn new(
+        lookup: Arc<MessageLookup>,
+        conversations: Arc<dyn ConversationStore>,
+        amender: Arc<Amender>,
+    ) -> Self {
+        Self { lookup, conversations, amender, marks: KnownMarks::default() }
     }
 
-    /// A page of entries as they are in the log: messages, and changes at the places where they were made. [`Im::history`] has put
-    /// them together; this is for whoever does that itself, or copies a log. What was recalled or edited is gone here, too.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub async fn raw_history(
+    /// Reads a page of a user's conversation. See [`Im::history`](super::Im::history).
+    pub(super) async fn page(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        conversation: impl Into<Conversation>,
-        query: impl Into<HistoryQuery>,
+        user: &UserId,
+        conversation: &Conversation,
+        query: &HistoryQuery,
         limit: usize,
     ) -> Result<HistoryPage, HistoryError> {
-        let user = &parse_user(user)?;
         let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
-        let (conversation, query) = (conversation.into(), query.into());
-        let page = self.read_conversation(user, &conversation, &query, limit, Shows::Entries).await?;
-        Ok(page.of(place_of(user, &conversation).0))
+        let page = self.messages_of(user, conversation, query, limit).await?;
+        Ok(page.of(place_of(user, conversation).0))
+    }
+
+    /// Reads a page with changes among the messages. See [`Im::raw_history`](super::Im::raw_history).
+    pub(super) async fn raw_page(
+        &self,
+        user: &UserId,
+        conversation: &Conversation,
+        query: &HistoryQuery,
+        limit: usize,
+    ) -> Result<HistoryPage, HistoryError> {
+        let limit = ReadLimit::new(limit).with_bytes(MAX_HISTORY_BYTES);
+        let page = self.read_conversation(user, conversation, query, limit, Shows::Entries).await?;
+        Ok(page.of(place_of(user, conversation).0))
+    }
+
+    /// Returns a message by its id, from the message store. See [`Im::message`](super::Im::message).
+    pub(super) async fn message(&self, id: MessageId) -> Result<LoggedMessage, HistoryError> {
+        let found = self.lookup.stored_entries(id, 1).await?;
+        let entry = found.into_iter().next().ok_or(HistoryError::NotStored(id))?;
+        Ok(LoggedMessage::of(channel_of(&entry.log), entry.into()))
+    }
+
+    /// Returns a message of a user's conversation. See [`Im::message_in`](super::Im::message_in).
+    pub(super) async fn message_in(
+        &self,
+        user: &UserId,
+        conversation: &Recipient,
+        id: MessageId,
+    ) -> Result<LoggedMessage, HistoryError> {
+        let log = match conversation {
+            Recipient::User(_) => LogId::Inbox(user.clone()),
+            Recipient::Channel(channel) => LogId::Channel(channel.clone()),
+        };
+        let no_such_message = || HistoryError::NoSuchMessage(id);
+        let seq = self.lookup.seq_of(&log, id).await?.ok_or_else(no_such_message)?;
+        let entry = self.message_at(&log, seq, id).await?.ok_or_else(no_such_message)?;
+        let peer = if entry.from.as_ref() == Some(user) { &entry.to } else { &entry.from };
+        let is_theirs = match conversation {
+            Recipient::User(other) => peer.as_ref() == Some(other),
+            Recipient::Channel(_) => true,
+        };
+        if is_theirs { Ok(entry) } else { Err(no_such_message()) }
+    }
+
+    /// Returns the message with this seq and this id, as it is now.
+    pub(super) async fn message_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<LoggedMessage>, HistoryError> {
+        Ok(self.entry_at(log, seq, id).await?.map(|entry| LoggedMessage::of(channel_of(log), entry)))
+    }
+
+    /// Returns the entry with this seq and this id, as it is kept.
+    pub(super) async fn entry_at(
+        &self,
+        log: &LogId,
+        seq: u64,
+        id: MessageId,
+    ) -> Result<Option<RawEntry>, HistoryError> {
+        Ok(self.lookup.entry_at(log, seq, id).await?)
     }
 
     /// A page of what was said in a channel, for whomever.
@@ -268,14 +283,14 @@ impl Im {
         if ids.is_empty() {
             return Ok(());
         }
-        let deleted = self.inner.cluster.conversations().find_deleted(user, &ids).await?;
+        let deleted = self.conversations.find_deleted(user, &ids).await?;
         entries.retain_mut(|entry| !deleted.contains(&entry.parts().1));
         Ok(())
     }
 
     /// The page with the reactions and pins of its messages as its changes.
     async fn with_marks(&self, log: &LogId, page: RawPage) -> Result<RawPage, HistoryError> {
-        let changes = self.marks_of(log, &page).await?;
+        let changes = self.marks.of_page(&self.lookup, log, &page).await?;
         Ok(RawPage { changes, ..page })
     }
 
@@ -292,7 +307,7 @@ impl Im {
         let (owner, peer) = between.unzip();
         let range = self.range(&log, query.start).await?;
         let limit = ReadLimit::new(limit.entries.clamp(1, MAX_HISTORY_PAGE)).with_bytes(limit.bytes);
-        let reading = Reading { im: self, owner, log, peer, query, shows, limit };
+        let reading = Reading { lookup: &self.lookup, owner, log, peer, query, shows, limit };
         let mut page = match range {
             HistoryRange::Newest => reading.back(None).await,
             HistoryRange::Before(seq) => reading.back(Some(seq)).await,
@@ -300,7 +315,7 @@ impl Im {
         }?;
         let count = page.entries.len();
         page.entries.append(&mut page.changes);
-        self.finish_in(&reading.log, &mut page.entries);
+        self.amender.finish_in(&reading.log, &mut page.entries);
         page.changes = page.entries.split_off(count);
         if shows == Shows::Messages {
             // The message store has changes among its entries.
@@ -317,13 +332,23 @@ impl Im {
     }
 
     /// Up to where a conversation is not shown to the user.
+    /// Returns the range that begins where a query starts.
+    async fn range(&self, log: &LogId, start: HistoryStart) -> Result<HistoryRange, HistoryError> {
+        let seq_of = async |id| self.lookup.seq_of(log, id).await?.ok_or(HistoryError::NoSuchMessage(id));
+        match start {
+            HistoryStart::Range(range) => Ok(range),
+            HistoryStart::BeforeMessage(id) => Ok(HistoryRange::Before(seq_of(id).await?)),
+            HistoryStart::AfterMessage(id) => Ok(HistoryRange::After(seq_of(id).await?)),
+        }
+    }
+
     async fn deleted(&self, user: &UserId, conversation: &Conversation) -> Result<u64, ConversationsError> {
         let name = match conversation {
             Conversation::User(peer) => Recipient::User(peer.clone()),
             Conversation::Channel(channel) => Recipient::Channel(channel.clone()),
             Conversation::Inbox => return Ok(0),
         };
-        let states = self.inner.cluster.conversations().states(user, std::slice::from_ref(&name)).await?;
+        let states = self.conversations.states(user, std::slice::from_ref(&name)).await?;
         Ok(states.first().map_or(0, ConversationState::shown_from))
     }
 }
@@ -376,25 +401,6 @@ pub(super) enum Shows {
     Messages,
     /// Messages and changes, as they are in the log.
     Entries,
-}
-
-#[derive(Debug)]
-pub(crate) struct RawEntry {
-    pub(crate) seq: u64,
-    pub(crate) message_id: MessageId,
-    pub(crate) message: Bytes,
-}
-
-impl From<Entry> for RawEntry {
-    fn from(entry: Entry) -> Self {
-        Self { seq: entry.seq, message_id: entry.message_id, message: entry.payload }
-    }
-}
-
-impl From<StoredEntry> for RawEntry {
-    fn from(entry: StoredEntry) -> Self {
-        Self { seq: entry.seq, message_id: entry.message_id, message: entry.message }
-    }
 }
 
 impl LoggedMessage {

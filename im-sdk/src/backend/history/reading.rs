@@ -6,14 +6,14 @@
 use prost::Message as _;
 
 use super::{
-    HistoryError, PAGE, RawEntry, RawPage, Shows, TOLERANCE_MS,
+    HistoryError, PAGE, RawPage, Shows, TOLERANCE_MS,
     scan::{Found, Scan},
 };
 use crate::{
     HistoryQuery, HistoryRange, Kind,
     backend::{
-        im::Im,
-        message_store::{MessageStore, StorePage, StoreQuery, peer},
+        lookup::MessageLookup,
+        message_store::{MessageStore, RawEntry, StorePage, StoreQuery, peer},
     },
     cluster::{Entry, LogId, Page, ReadLimit},
     id::UserId,
@@ -25,7 +25,7 @@ const FIRST_STORED: usize = 16;
 
 /// What is wanted of a log.
 pub(super) struct Reading<'a> {
-    pub(super) im: &'a Im,
+    pub(super) lookup: &'a MessageLookup,
     /// Whose inbox it is, where there is a `peer`.
     pub(super) owner: Option<&'a UserId>,
     pub(super) log: LogId,
@@ -50,7 +50,7 @@ impl Reading<'_> {
         let mut before = before;
         loop {
             let (limit, fills) = self.next_read(&found, &mut scan);
-            let page = self.im.inner.cluster.log().read_back(&self.log, before, limit).await?;
+            let page = self.lookup.log().read_back(&self.log, before, limit).await?;
             let (first, last) = (page.first, page.last);
             let is_filled = fills && page.entries.len() < limit.entries;
             let lowest = match self.take(page, &mut found, &mut scan, |entry| self.is_too_old(entry)) {
@@ -96,7 +96,7 @@ impl Reading<'_> {
         let mut after = after;
         loop {
             let (limit, fills) = self.next_read(&found, &mut scan);
-            let page = self.im.inner.cluster.log().read(&self.log, after, limit).await?;
+            let page = self.lookup.log().read(&self.log, after, limit).await?;
             let (first, last) = (page.first, page.last);
             let is_filled = fills && page.entries.len() < limit.entries;
             let is_lost = last == 0;
@@ -148,7 +148,7 @@ impl Reading<'_> {
     }
 
     fn store(&self) -> Option<&dyn MessageStore> {
-        self.im.inner.config.message_store.as_deref()
+        self.lookup.store()
     }
 
     /// What the message store has of a range, as much as there is room for and some more: it is asked for some entries at a

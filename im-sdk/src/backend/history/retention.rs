@@ -13,10 +13,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    backend::{
-        im::Im,
-        message_store::{MessageStore, MessageStoreError},
-    },
+    backend::message_store::{MessageStore, MessageStoreError},
     cluster::{Clock, LogId},
     id::MessageId,
 };
@@ -126,37 +123,16 @@ pub struct Cleaner {
     deleted: Arc<AtomicU64>,
 }
 
-impl Im {
-    /// What deletes, from [`crate::backend::ImBuilder::message_store`] and from what is searched, messages that are older than the rules
-    /// say. It may run in any of the back ends, in several at once too: deleting again has no effect.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use std::{sync::Arc, time::Duration};
-    ///
-    /// use im_sdk::{backend::{Im, Retention, message_store::MemoryMessageStore}, cluster::Cluster};
-    ///
-    /// let config = Im::builder().message_store(Arc::new(MemoryMessageStore::new()));
-    /// let im = config.start(Cluster::embedded()).await?;
-    /// let rules = Retention::new().channels_with_prefix("room:", Duration::from_secs(24 * 60 * 60));
-    /// let cleaner = im.retention(rules)?.start(Duration::from_secs(60 * 60));
-    /// cleaner.shutdown().await;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`NoMessageStore`].
-    pub fn retention(&self, rules: Retention) -> Result<Cleaner, NoMessageStore> {
-        let store = self.inner.config.message_store.clone().ok_or(NoMessageStore)?;
-        let stop = self.inner.stop.child_token();
-        let clock = self.inner.cluster.clock().clone();
-        Ok(Cleaner { store, rules, clock, stop, deleted: Arc::default() })
-    }
-}
-
 impl Cleaner {
+    pub(in crate::backend) fn new(
+        store: Arc<dyn MessageStore>,
+        rules: Retention,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { store, rules, clock, stop, deleted: Arc::default() }
+    }
+
     /// Goes through the store now and then, until the handle is dropped or shut down, or the [`Im`] is. `period` is the time
     /// between two rounds, at least 10 ms.
     pub fn start(self, period: Duration) -> CleanerHandle {

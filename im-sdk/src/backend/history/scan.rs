@@ -1,7 +1,10 @@
 //! How far a log has been looked at for one page, and what of it is on the page.
 
-use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, RawEntry, marks::Looked};
-use crate::cluster::{Entry, ReadLimit};
+use super::{MAX_HISTORY_SCAN, MAX_HISTORY_SCAN_BYTES, PAGE, marks::Looked};
+use crate::{
+    backend::message_store::RawEntry,
+    cluster::{Entry, ReadLimit},
+};
 
 /// The bytes of the first read where only some entries are wanted; each next one is twice as large. The newest entries are
 /// wanted most, and are small most of the time.

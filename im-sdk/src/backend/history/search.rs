@@ -2,22 +2,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use prost::Message as _;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{LoggedMessage, channel_of, place_of};
+use super::{HistoryReader, LoggedMessage, channel_of, place_of};
 use crate::{
     Conversation, ConversationState, InvalidSearch, Recipient, Search, SearchPlace,
-    backend::{
-        im::Im,
-        message_store::{MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer},
-        parse_ids::parse_user,
+    backend::message_store::{
+        MessageStore, MessageStoreError, SearchQuery, StoredEntry, StoredKey, Words, peer,
     },
-    cluster::{ConversationsError, LogId, MembersError},
+    cluster::{Cluster, ConversationsError, LogId, MembersError},
     id::{InvalidId, UserId},
     proto::{limits, pb},
 };
@@ -81,26 +79,32 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The searches that are under way.
 #[derive(Debug)]
-pub(in crate::backend) struct Searches {
+pub(in crate::backend) struct MessageSearch {
+    cluster: Cluster,
+    store: Option<Arc<dyn MessageStore>>,
+    history: Arc<HistoryReader>,
     permits: Semaphore,
-    /// Whose devices search, or wait for their turn.
+    /// The users whose devices search, or wait for a permit.
     users: Mutex<HashSet<UserId>>,
 }
 
-impl Default for Searches {
-    fn default() -> Self {
-        Self { permits: Semaphore::new(MAX_SEARCHES), users: Mutex::default() }
+impl MessageSearch {
+    pub(in crate::backend) fn new(
+        cluster: Cluster,
+        store: Option<Arc<dyn MessageStore>>,
+        history: Arc<HistoryReader>,
+    ) -> Self {
+        let (permits, users) = (Semaphore::new(MAX_SEARCHES), Mutex::default());
+        Self { cluster, store, history, permits, users }
     }
-}
 
-impl Searches {
     /// `None`: the user searches already, or too many wait.
     fn admit(&self, user: &UserId) -> Option<Searcher<'_>> {
         let mut users = self.lock();
         if users.len() >= MAX_SEARCHERS || !users.insert(user.clone()) {
             return None;
         }
-        Some(Searcher { searches: self, user: user.clone() })
+        Some(Searcher { search: self, user: user.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<UserId>> {
@@ -110,65 +114,25 @@ impl Searches {
 
 /// A user whose device searches.
 struct Searcher<'a> {
-    searches: &'a Searches,
+    search: &'a MessageSearch,
     user: UserId,
 }
 
 impl Drop for Searcher<'_> {
     fn drop(&mut self) {
-        self.searches.lock().remove(&self.user);
+        self.search.lock().remove(&self.user);
     }
 }
 
-impl Im {
-    /// Looks for messages in what a user may see: the inbox and the channels that the user is a member of now. What is searched
-    /// is [`crate::backend::ImBuilder::message_store`], so what was archived, and what an archiver has written by now. `limit` is cut to
-    /// [`MAX_SEARCH_PAGE`], and 0 counts as 1. What the user has deleted of a conversation is not found, unless it is the inbox
-    /// as a whole that is searched.
-    ///
-    /// A conversation that the search names is searched without asking whether the user is a member of the channel: that is for
-    /// whoever answers the user.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use std::sync::Arc;
-    ///
-    /// use im_sdk::{
-    ///     Search,
-    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
-    ///     cluster::Cluster,
-    ///     id::UserId,
-    /// };
-    ///
-    /// let store = Arc::new(MemoryMessageStore::new());
-    /// let config = Im::builder().message_store(store.clone());
-    /// let im = config.start(Cluster::embedded()).await?;
-    /// let archiver = im.start_archiver(store)?;
-    /// let lunch = Message::to(user("bob")).from("alice").text("Lunch tomorrow? 午饭");
-    /// im.send(lunch.durability(Durability::Archived)).await?;
-    /// while archiver.written() < 2 {
-    ///     tokio::task::yield_now().await;
-    /// }
-    ///
-    /// let bob = UserId::parse("bob")?;
-    /// let page = im.search(&bob, &Search::new("tomorrow 午"), 20).await?;
-    /// assert_eq!(page.messages[0].content.as_text(), Some("Lunch tomorrow? 午饭"));
-    /// assert_eq!(page.next, None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`SearchError`].
-    pub async fn search(
+impl MessageSearch {
+    /// Searches for the backend. See [`Im::search`](crate::backend::Im::search).
+    pub(in crate::backend) async fn search(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
+        user: &UserId,
         search: &Search,
         limit: usize,
     ) -> Result<FoundPage, SearchError> {
-        let user = &parse_user(user)?;
-        let _permit = self.inner.searches.permits.try_acquire().map_err(|_| SearchError::Busy)?;
+        let _permit = self.permits.try_acquire().map_err(|_| SearchError::Busy)?;
         let page = self.raw_search(user, search, limit).await?;
         let messages =
             page.entries.into_iter().map(|entry| LoggedMessage::of(channel_of(&entry.log), entry.into()));
@@ -182,9 +146,8 @@ impl Im {
         search: &Search,
         limit: usize,
     ) -> Result<RawFound, SearchError> {
-        let searches = &self.inner.searches;
-        let _searcher = searches.admit(user).ok_or(SearchError::Busy)?;
-        let permit = timeout(MAX_WAIT, searches.permits.acquire()).await;
+        let _searcher = self.admit(user).ok_or(SearchError::Busy)?;
+        let permit = timeout(MAX_WAIT, self.permits.acquire()).await;
         let _permit = permit.ok().and_then(Result::ok).ok_or(SearchError::Busy)?;
         self.raw_search(user, search, limit).await
     }
@@ -196,8 +159,7 @@ impl Im {
         search: &Search,
         limit: usize,
     ) -> Result<RawFound, SearchError> {
-        let store: &dyn MessageStore =
-            self.inner.config.message_store.as_deref().ok_or(SearchError::NoMessageStore)?;
+        let store: &dyn MessageStore = self.store.as_deref().ok_or(SearchError::NoMessageStore)?;
         let words = Words::parse(&search.text)?;
         let (logs, peer) = match &search.conversation {
             None => (self.logs_of(user).await?, None),
@@ -219,7 +181,7 @@ impl Im {
         let entries = match &search.conversation {
             Some(Conversation::Inbox) => {
                 let mut entries = page.entries;
-                self.leave_out_deleted(user, &mut entries).await?;
+                self.history.leave_out_deleted(user, &mut entries).await?;
                 entries
             }
             _ => self.without_deleted(user, page.entries).await?,
@@ -233,11 +195,11 @@ impl Im {
         user: &UserId,
         mut entries: Vec<StoredEntry>,
     ) -> Result<Vec<StoredEntry>, ConversationsError> {
-        self.leave_out_deleted(user, &mut entries).await?;
+        self.history.leave_out_deleted(user, &mut entries).await?;
         let names: BTreeSet<Recipient> =
             entries.iter().filter_map(|entry| conversation(user, entry)).collect();
         let names: Vec<Recipient> = names.into_iter().collect();
-        let states = self.inner.cluster.conversations().states(user, &names).await?;
+        let states = self.cluster.conversations().states(user, &names).await?;
         let deleted: HashMap<Recipient, u64> =
             names.into_iter().zip(states.iter().map(ConversationState::shown_from)).collect();
         entries.retain(|entry| {
@@ -249,7 +211,7 @@ impl Im {
 
     /// Everything that a user may see.
     async fn logs_of(&self, user: &UserId) -> Result<Vec<LogId>, SearchError> {
-        let channels = self.inner.cluster.members().channels(user).await?;
+        let channels = self.cluster.members().channels(user).await?;
         if channels.len() > MAX_SEARCH_CHANNELS {
             return Err(SearchError::TooManyChannels);
         }
@@ -285,10 +247,12 @@ fn key(user: &UserId, place: &SearchPlace) -> StoredKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Im;
 
-    #[test]
-    fn a_user_searches_once_at_a_time() {
-        let (searches, user) = (Searches::default(), |name: &str| UserId::parse(name).unwrap());
+    #[tokio::test]
+    async fn a_user_searches_once_at_a_time() {
+        let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
+        let (searches, user) = (&im.inner.search, |name: &str| UserId::parse(name).unwrap());
         let alice = searches.admit(&user("alice")).unwrap();
         assert!(searches.admit(&user("alice")).is_none());
         let others: Vec<_> =

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     backend::{
-        Message, SendError, channel,
-        message_store::{MemoryMessageStore, MessageStore as _},
+        Im, Message, SendError, channel,
+        message_store::{MemoryMessageStore, MessageStore as _, StoredEntry},
         user, users,
     },
     cluster::{ArchiveRecord, Cluster, LogBounds, LogPosition, MemoryBus, MemoryLog, MemoryRoutes},

@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::Amendment;
 use crate::{
     Kind,
-    cluster::{ArchiveRecord, LogId},
+    cluster::{ArchiveRecord, Entry, LogId},
     id::{InvalidId, MessageId, UserId},
     proto::pb,
 };
@@ -29,6 +29,26 @@ pub struct StoredEntry {
     pub kind: String,
     /// The message: an encoded `im.v1.Message`.
     pub message: Bytes,
+}
+
+/// An entry of a log or of the message store as it is kept.
+#[derive(Debug)]
+pub(in crate::backend) struct RawEntry {
+    pub(in crate::backend) seq: u64,
+    pub(in crate::backend) message_id: MessageId,
+    pub(in crate::backend) message: Bytes,
+}
+
+impl From<Entry> for RawEntry {
+    fn from(entry: Entry) -> Self {
+        Self { seq: entry.seq, message_id: entry.message_id, message: entry.payload }
+    }
+}
+
+impl From<StoredEntry> for RawEntry {
+    fn from(entry: StoredEntry) -> Self {
+        Self { seq: entry.seq, message_id: entry.message_id, message: entry.message }
+    }
 }
 
 /// The archive holds something else than a message.

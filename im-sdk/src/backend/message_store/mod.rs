@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 
-pub(super) use self::entry::peer;
+pub(super) use self::entry::{RawEntry, peer};
 #[cfg(feature = "postgres")]
 pub use self::sql::SqlMessageStore;
 pub use self::{

@@ -1,12 +1,16 @@
 //! Messages to everybody who is online: one record for each server, no look-up of users.
 
+use std::sync::Arc;
+
 use super::{
-    SendError, check_size,
-    message::{Durability, Message, Target, push_frame},
+    check_size,
+    dispatch::Dispatcher,
+    error::SendError,
+    message::{Durability, Message, Target, transient_push_frame},
+    message_ids::Ids,
     publisher::Outcome,
 };
 use crate::{
-    backend::im::Im,
     id::{MessageId, ServerId},
     proto::pb,
 };
@@ -27,29 +31,27 @@ pub struct BroadcastReceipt {
     pub unconfirmed: Vec<ServerId>,
 }
 
-impl Im {
-    /// Sends a message to everybody who is online now. It is made by [`Message::new`]; one for another target is
-    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). It is [`Durability::Transient`]: who is not connected
-    /// does not get it, and neither does who connects while it goes round. Each server hands it to its connections
-    /// spread over a moment, 200,000 in a second. The receipt comes before that: with a [`Priority`](crate::backend::Priority) other than
-    /// `Must` it may then be left out for those that read too slowly, of which the receipt does not speak.
-    ///
-    /// ```no_run
-    /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::backend::Message;
-    /// let receipt = im.broadcast(Message::new().text("maintenance begins in ten minutes")).await?;
-    /// println!("{} devices", receipt.connections);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`SendError`].
-    pub async fn broadcast(&self, message: Message) -> Result<BroadcastReceipt, SendError> {
+/// Sends messages to everybody who is online.
+#[derive(Debug)]
+pub(in crate::backend) struct Broadcaster {
+    ids: Arc<Ids>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl Broadcaster {
+    pub(in crate::backend) fn new(ids: Arc<Ids>, dispatcher: Arc<Dispatcher>) -> Self {
+        Self { ids, dispatcher }
+    }
+
+    /// Sends a message to everybody. See [`Im::broadcast`](crate::backend::Im::broadcast).
+    pub(in crate::backend) async fn broadcast(
+        &self,
+        message: Message,
+    ) -> Result<BroadcastReceipt, SendError> {
         let message = message.or_durability(Durability::Transient).retarget(Target::everyone())?;
         let prepared = message.prepare()?;
-        let id = self.inner.ids.next().await?;
-        let frame = push_frame(prepared.encode(id), 0);
+        let id = self.ids.next().await?;
+        let frame = transient_push_frame(prepared.encode(id));
         check_size(frame.len())?;
         let record = pb::Record {
             everyone: true,
@@ -57,9 +59,10 @@ impl Im {
             effect: Some(pb::record::Effect::Frames(frame)),
             ..pb::Record::default()
         };
-        // One that has just started may not be known yet.
-        self.inner.directory.refresh().await?;
-        let live = self.inner.directory.live();
+        // A server that has just started may not be known yet.
+        let directory = self.dispatcher.directory();
+        directory.refresh().await?;
+        let live = directory.live();
         let mut receipt = BroadcastReceipt {
             message_id: id,
             servers: Vec::new(),
@@ -67,7 +70,7 @@ impl Im {
             refused: Vec::new(),
             unconfirmed: Vec::new(),
         };
-        for (server, delivery) in self.dispatch_to_all(live.keys(), &record).await {
+        for (server, delivery) in self.dispatcher.dispatch_to_all(live.keys(), &record).await {
             match delivery.await {
                 Outcome::Done { reached: Some(reached), .. } => {
                     receipt.connections += u64::from(reached.connections);

@@ -1,47 +1,56 @@
-//! What a change needs beside its content: a message that it changes, and its order among the changes of that message.
+//! Prepares changes of messages, and carries them out once they are logged.
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    SendError,
-    error::name_of,
+    error::{SendError, name_of},
     log::inboxes,
-    message::{InvalidMessage, Prepared, channel, users},
+    message::{InvalidMessage, Prepared, Target, channel, users},
 };
 use crate::{
-    Recipient,
     backend::{
-        Receipt, Target,
-        history::{HistoryError, LoggedMessage},
-        im::Im,
-        message_store::{AMENDMENTS_KEPT, StoredEntry},
-        parse_ids::parse_user,
+        amend::Amender,
+        history::HistoryError,
+        lookup::MessageLookup,
+        message_store::{AMENDMENTS_KEPT, Amendment, StoredEntry},
     },
-    cluster::{LogId, ReadLimit},
-    content::Change,
-    id::{InvalidId, MessageId, UserId},
+    cluster::{Cluster, LogId, ReadLimit},
+    id::{MessageId, UserId},
     proto::pb,
 };
 
-/// In how many logs one message is looked for: more users are not reached at once.
+/// The number of logs in which a message is looked for by its id: more users are not reached at once.
 const MAX_PLACES: usize = 10_000;
 
-impl Im {
-    /// Finds the message that is changed, and gives the change its order.
-    pub(super) async fn prepare_change(&self, change: &mut Prepared) -> Result<(), SendError> {
+/// Prepares and carries out changes of messages.
+#[derive(Debug)]
+pub(in crate::backend) struct MessageChanges {
+    cluster: Cluster,
+    lookup: Arc<MessageLookup>,
+    amender: Arc<Amender>,
+}
+
+impl MessageChanges {
+    pub(super) fn new(cluster: Cluster, lookup: Arc<MessageLookup>, amender: Arc<Amender>) -> Self {
+        Self { cluster, lookup, amender }
+    }
+
+    /// Finds the changed message, and gives the change its rank among the changes of that message.
+    pub(super) async fn prepare(&self, change: &mut Prepared) -> Result<(), SendError> {
         let logs: Vec<LogId> = match &change.channel {
             Some(channel) => vec![LogId::Channel(channel.clone())],
             None => inboxes(change).into_iter().map(LogId::Inbox).collect(),
         };
-        // Of a device's change the message was looked up when it came.
+        // A device's change was looked up when it came.
         if change.writer.is_none() && !change.is_of_other_log() {
             self.find_changed(change, &logs).await?;
         }
-        // Behind the ends of all logs that it goes into: so it is higher than that of each change that is logged there already,
-        // whatever the clocks of back ends say, and the same in all logs.
-        let ends = self.inner.cluster.log().ends(&logs).await.map_err(|error| match logs.first() {
+        // Behind the ends of all its logs: higher than the order of each change that is logged there,
+        // whatever the clocks of the backends say, and the same in all logs.
+        let ends = self.cluster.log().ends(&logs).await.map_err(|error| match logs.first() {
             Some(log) => SendError::not_logged(log.clone(), error),
             None => InvalidMessage::NoRecipient.into(),
         })?;
@@ -50,7 +59,7 @@ impl Im {
         Ok(())
     }
 
-    /// Whether the message is in one of the logs, and of the conversation that they are of.
+    /// Checks that the message is in one of the logs, and of the conversation that the logs are of.
     async fn find_changed(&self, change: &mut Prepared, logs: &[LogId]) -> Result<(), SendError> {
         let Some(id) = change.changes else { return Ok(()) };
         let no_such_message = || {
@@ -58,27 +67,29 @@ impl Im {
             SendError::NoSuchMessage { message_id: id, place: names.join(" or ") }
         };
         for (index, log) in logs.iter().enumerate() {
-            let Some(seq) = self.place_in(log, id).await.map_err(looked_up)? else { continue };
+            let Some(seq) = self.lookup.seq_of(log, id).await.map_err(not_looked_up)? else { continue };
             if index == 0 {
                 change.amends = change.amends.map(|_| seq);
             }
-            let Some(entry) = self.raw_message_at(log, seq, id).await.map_err(looked_up)? else { continue };
+            let Some(entry) = self.lookup.entry_at(log, seq, id).await.map_err(not_looked_up)? else {
+                continue;
+            };
             let message = pb::Message::decode(entry.message).unwrap_or_default();
-            // Of one to several users it is not told to whom else it went.
+            // A message to several users does not name the others.
             let is_theirs = |user: &UserId| {
                 [&*message.from, &*message.to].contains(&user.as_str()) || message.to.is_empty()
             };
             let is_elsewhere = |log: &LogId| matches!(log, LogId::Inbox(user) if !is_theirs(user));
             return if logs.iter().any(is_elsewhere) { Err(no_such_message()) } else { Ok(()) };
         }
-        if self.may_be_on_its_way(id, logs).await? { Ok(()) } else { Err(no_such_message()) }
+        if self.may_be_in_archive(id, logs).await? { Ok(()) } else { Err(no_such_message()) }
     }
 
-    /// Whether a message may have left its logs and be in the archive, from where it gets into the message store. What is made of
-    /// it is remembered there.
-    async fn may_be_on_its_way(&self, id: MessageId, logs: &[LogId]) -> Result<bool, SendError> {
-        let cluster = &self.inner.cluster;
-        let (Some(_), Some(_)) = (cluster.archive(), &self.inner.config.message_store) else {
+    /// Returns `true` if the message may have left its logs and be on its way through the archive to the
+    /// message store, which remembers changes of messages that it does not have yet.
+    async fn may_be_in_archive(&self, id: MessageId, logs: &[LogId]) -> Result<bool, SendError> {
+        let cluster = &self.cluster;
+        let (Some(_), Some(_)) = (cluster.archive(), self.lookup.store()) else {
             return Ok(false);
         };
         let now_ms = cluster.clock().read().await?;
@@ -87,7 +98,7 @@ impl Im {
         }
         for log in logs {
             let read = cluster.log().read(log, 0, ReadLimit::new(1)).await;
-            let page = read.map_err(|error| looked_up(error.into()))?;
+            let page = read.map_err(not_looked_up)?;
             let first = page.entries.first().map(|entry| entry.message_id);
             if page.first > 1 && first.is_none_or(|first| first > id) {
                 return Ok(true);
@@ -96,97 +107,42 @@ impl Im {
         Ok(false)
     }
 
-    /// Recalls a message, in whatever conversation it is. It is found by its id in
-    /// [`ImBuilder::message_store`](crate::backend::ImBuilder::message_store), once an archiver has written it; for another message,
-    /// [`Im::change`] takes the conversation.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use std::sync::Arc;
-    /// use im_sdk::{
-    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
-    ///     cluster::Cluster,
-    /// };
-    ///
-    /// let store = Arc::new(MemoryMessageStore::new());
-    /// let config = Im::builder().message_store(store.clone()).default_durability(Durability::Archived);
-    /// let im = config.start(Cluster::embedded()).await?;
-    /// let archiver = im.start_archiver(store)?;
-    /// let rude = im.send(Message::to(user("bob")).from("alice").text("rude")).await?.message_id;
-    /// while archiver.written() < 2 {
-    ///     tokio::task::yield_now().await;
-    /// }
-    /// im.recall(rude).await?;
-    /// assert!(im.message(rude).await?.content.is_empty());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`SendError::NoSuchMessage`]: it is not in the message store. Others as [`Im::send`].
-    pub async fn recall(&self, id: MessageId) -> Result<Receipt, SendError> {
-        let found = self.stored_message(id, MAX_PLACES).await.map_err(looked_up)?;
-        let target = target_of(&found).ok_or_else(|| SendError::NoSuchMessage {
-            message_id: id,
-            place: "the message store".to_owned(),
-        })?;
-        self.change(target, Change::recall(id)).await
+    /// Finds where the message with this id was sent, by its entries in the message store.
+    pub(super) async fn find_target(&self, id: MessageId) -> Result<Target, SendError> {
+        let found = self.lookup.stored_entries(id, MAX_PLACES).await.map_err(not_looked_up)?;
+        target_of(&found)
+            .ok_or_else(|| SendError::NoSuchMessage { message_id: id, place: "the message store".to_owned() })
     }
 
-    /// A message by its id, as it is now, in whatever conversation: from
-    /// [`ImBuilder::message_store`](crate::backend::ImBuilder::message_store), once an archiver has written it. Its place is the one in one of
-    /// the logs that have it.
-    ///
-    /// # Errors
-    /// [`HistoryError::NotStored`]: it is not there. For a message that is in a log alone: [`Im::message_in`].
-    pub async fn message(&self, id: MessageId) -> Result<LoggedMessage, HistoryError> {
-        let found = self.stored_message(id, 1).await?;
-        let entry = found.into_iter().next().ok_or(HistoryError::NotStored(id))?;
-        let channel = crate::backend::history::channel_of(&entry.log);
-        Ok(LoggedMessage::of(channel, entry.into()))
+    /// Carries out a recall or an edit that was just logged. `seq` is the seq of the changed message in
+    /// the first log; 0 means unknown.
+    pub(super) async fn carry_out(&self, message: &Bytes, seq: u64, logs: &[LogId]) -> Result<(), SendError> {
+        let Some(amendment) = Amendment::of(message) else { return Ok(()) };
+        let message_id = MessageId::from_u64(amendment.change()).unwrap_or(amendment.message_id());
+        let amended = self.amender.amend(amendment, seq, logs).await;
+        amended.map_err(|cause| SendError::NotAmended { message_id, cause })
     }
 
-    /// A message by its id and its conversation as a user has it, as it is now.
-    ///
-    /// # Errors
-    /// [`HistoryError::NoSuchMessage`]: it is not there, or not any more.
-    pub async fn message_in(
+    /// Notes that these users have deleted a message for themselves.
+    pub(super) async fn carry_out_deletion(
         &self,
-        user: impl TryInto<UserId, Error = impl Into<InvalidId>>,
-        conversation: impl Into<Recipient>,
-        id: MessageId,
-    ) -> Result<LoggedMessage, HistoryError> {
-        let user = &parse_user(user)?;
-        let conversation = conversation.into();
-        let log = match &conversation {
-            Recipient::User(_) => LogId::Inbox(user.clone()),
-            Recipient::Channel(channel) => LogId::Channel(channel.clone()),
-        };
-        let no_such_message = || HistoryError::NoSuchMessage(id);
-        let seq = self.place_in(&log, id).await?.ok_or_else(no_such_message)?;
-        let entry = self.message_at(&log, seq, id).await?.ok_or_else(no_such_message)?;
-        let peer = if entry.from.as_ref() == Some(user) { &entry.to } else { &entry.from };
-        let is_theirs = match &conversation {
-            Recipient::User(other) => peer.as_ref() == Some(other),
-            Recipient::Channel(_) => true,
-        };
-        if is_theirs { Ok(entry) } else { Err(no_such_message()) }
-    }
-
-    async fn stored_message(&self, id: MessageId, limit: usize) -> Result<Vec<StoredEntry>, HistoryError> {
-        match self.inner.config.message_store.as_deref() {
-            Some(store) => Ok(store.find_message(id, limit).await?),
-            None => Ok(Vec::new()),
+        change: MessageId,
+        deleted: MessageId,
+        users: impl Iterator<Item = &UserId>,
+    ) -> Result<(), SendError> {
+        for user in users {
+            let noted = self.cluster.conversations().note_deleted(user, &[deleted]).await;
+            noted.map_err(|error| SendError::NotAmended { message_id: change, cause: error.into() })?;
         }
+        Ok(())
     }
 }
 
-fn looked_up(error: HistoryError) -> SendError {
-    SendError::NotLookedUp(Arc::new(error))
+fn not_looked_up(error: impl Into<HistoryError>) -> SendError {
+    SendError::NotLookedUp(Arc::new(error.into()))
 }
 
-/// Where a message went.
+/// Returns the target that a message was sent to.
 fn target_of(found: &[StoredEntry]) -> Option<Target> {
     let of_channel = found.iter().find_map(|entry| match &entry.log {
         LogId::Channel(id) => Some(channel(id)),

@@ -1,40 +1,70 @@
-//! Sends to channels, **hot path 1** for channels: one append, and one record per server that holds members, whatever their number.
+//! Sends to channels, **hot path 1** for channels: one append, and one record per server with members,
+//! however many members it has.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, num::NonZeroU64, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::join;
 
 use super::{
-    HISTORY_OVERHEAD, SendError, check_size,
-    message::{Durability, Prepared, Priority, channel_push_frame},
+    HISTORY_OVERHEAD,
+    change::MessageChanges,
+    check_size,
+    dedup::sent_before,
+    dispatch::Dispatcher,
+    error::SendError,
+    log::seq_of,
+    message::{
+        Durability, Prepared, Priority, channel_push_frame, channel_push_frame_len,
+        transient_channel_push_frame,
+    },
     publisher::{Delivery, Outcome},
     receipt::{ChannelReceipt, Receipt},
 };
 use crate::{
-    backend::{history::archiver::archive_all, im::Im},
-    cluster::{
-        Appended, ArchiveQueue, DedupKey, Entry, LogId, LogPosition, NewEntry, ReadLimit, RoutesError,
-    },
+    backend::history::archiver::archive_all,
+    cluster::{Appended, ArchiveQueue, DedupKey, Entry, LogId, LogPosition, LogStore, NewEntry, ReadLimit},
     id::{ChannelId, MessageId, ServerId, UserId},
     log_throttle::throttled,
     proto::pb,
 };
 
-/// Servers that were handed a record, with its deliveries.
-pub(in crate::backend) type Dispatched = Vec<(ServerId, Delivery)>;
+/// A record for each server with members of a channel, on its way.
+type Dispatched = Vec<(ServerId, Delivery)>;
 
-/// The servers that were handed what is in a channel's log.
-#[derive(Debug, Default)]
-struct Pushed {
+/// A message in a channel's log, and on its way to the members' servers.
+#[derive(Debug)]
+struct Logged {
+    message_id: MessageId,
+    seq: NonZeroU64,
+    repeated: bool,
+    /// The logged message, which may be an earlier attempt's. `None` if the log has been trimmed since.
+    message: Option<Bytes>,
     dispatched: Dispatched,
-    /// There may be other servers that hold members.
+    /// Not all servers with members are known.
     unlocated: bool,
 }
 
-impl Im {
-    /// Sends a message to the members of a channel. A device's publish does not wait for what the servers say.
-    pub(in crate::backend) async fn send_to_channel(
+/// Sends messages to channels.
+#[derive(Debug)]
+pub(super) struct ChannelSender {
+    log: Arc<dyn LogStore>,
+    changes: Arc<MessageChanges>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl ChannelSender {
+    pub(super) fn new(
+        log: Arc<dyn LogStore>,
+        changes: Arc<MessageChanges>,
+        dispatcher: Arc<Dispatcher>,
+    ) -> Self {
+        Self { log, changes, dispatcher }
+    }
+
+    /// Sends a message to the members of a channel. With `once`, which a device's publish has, does not
+    /// wait for the servers' answers.
+    pub(super) async fn send(
         &self,
         id: MessageId,
         prepared: Box<Prepared>,
@@ -43,45 +73,42 @@ impl Im {
         archive: Option<&Arc<dyn ArchiveQueue>>,
     ) -> Result<Receipt, SendError> {
         let message = prepared.encode(id);
-        check_size(channel_push_frame(message.clone(), &channel, u64::MAX).len() + HISTORY_OVERHEAD)?;
+        check_size(channel_push_frame_len(&message, &channel, NonZeroU64::MAX) + HISTORY_OVERHEAD)?;
         if prepared.durability == Durability::Transient {
-            return self.send_transient_to_channel(id, message, prepared, channel, once).await;
+            return self.send_transient(id, message, prepared, channel, once).await;
         }
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
-        // A key's digest is of the content: the same key makes the same message. A handler may make something else of the
-        // same publish.
+        // A key's digest covers the content, so the same key makes the same message. A handler may make
+        // another message of the same publish.
         let same = matches!(once, Some(DedupKey::Key { .. }));
-        let (appended, found, pushed) =
-            self.log_to_channel(id, message, &channel, once, prepared.writer.clone()).await?;
-        let place = LogPosition::new(LogId::Channel(channel.clone()), appended.seq);
-        let archived = match found {
+        let logged = self.append_and_push(id, message, &channel, once, prepared.writer.clone()).await?;
+        let Logged { message_id, seq, repeated, message, dispatched, unlocated } = logged;
+        let position = LogPosition::new(LogId::Channel(channel.clone()), seq.get());
+        let message = match message {
             Some(message) => message,
-            None if same || archive.is_none() => prepared.encode(appended.message_id),
-            None => return Err(SendError::Trimmed { log: place.log }),
+            None if same || archive.is_none() => prepared.encode(message_id),
+            None => return Err(SendError::Trimmed { log: position.log }),
         };
-        let log = place.log.clone();
-        let message = archived;
-        let archived = archive_all(archive, &message, std::iter::once(place));
-        let dispatched = if waits { pushed.dispatched } else { Dispatched::new() };
-        let message_id = appended.message_id;
-        let (mut reached, archived) =
-            join(self.collect_channel(channel, appended.seq, dispatched), archived).await;
+        let log = position.log.clone();
+        let archived = archive_all(archive, &message, std::iter::once(position));
+        let dispatched = if waits { dispatched } else { Dispatched::new() };
+        let (mut reached, archived) = join(collect(channel, seq.get(), dispatched), archived).await;
         let amended = match prepared.amends {
             None => Ok(()),
-            // Boxed for those that change nothing.
-            Some(seq) => Box::pin(self.carry_out(&message, seq, &[log])).await,
+            // Boxed: most messages change nothing.
+            Some(seq) => Box::pin(self.changes.carry_out(&message, seq, &[log])).await,
         };
         archived.map_err(|cause| SendError::NotArchived { message_id, cause })?;
         amended?;
         let mut receipt = Receipt::new(message_id, prepared.durability);
-        receipt.repeated = appended.repeated;
-        reached.unlocated = pushed.unlocated;
+        receipt.repeated = repeated;
+        reached.unlocated = unlocated;
         receipt.channel = Some(reached);
         Ok(receipt)
     }
 
-    async fn send_transient_to_channel(
+    async fn send_transient(
         &self,
         id: MessageId,
         message: Bytes,
@@ -89,102 +116,79 @@ impl Im {
         channel: ChannelId,
         once: Option<DedupKey>,
     ) -> Result<Receipt, SendError> {
-        let servers = self.servers_of(&channel).await?;
+        let servers = self.dispatcher.servers_of(&channel).await?;
         let waits = once.is_none();
         let once = once.or_else(|| prepared.once());
-        let first = self.sent_before(LogId::Channel(channel.clone()), id, once.as_ref()).await?;
+        let first = sent_before(&self.log, LogId::Channel(channel.clone()), id, once.as_ref()).await?;
         let mut dispatched = Dispatched::new();
         if first.is_none() {
-            let frame = channel_push_frame(message, &channel, 0);
+            let frame = transient_channel_push_frame(message, &channel);
             dispatched = self.push_to(&servers, &channel, frame, prepared.priority).await;
         }
         let dispatched = if waits { dispatched } else { Dispatched::new() };
         let mut receipt = Receipt::new(first.unwrap_or(id), Durability::Transient);
         receipt.repeated = first.is_some();
-        receipt.channel = Some(self.collect_channel(channel, 0, dispatched).await);
+        receipt.channel = Some(collect(channel, 0, dispatched).await);
         Ok(receipt)
     }
 
-    /// Appends it, and has it pushed by every server that has members.
+    /// Appends a message, and hands it to every server with members.
     ///
-    /// The servers are asked for together with the append. That may have been answered before the append, and a server
-    /// that has its first member since then, who has read the log before the append, would be passed over. So they are
-    /// asked for once more, while the first ones push already.
-    async fn log_to_channel(
+    /// The servers are located during the append, and a server that gets its first member in between
+    /// may be missing although that member has read the log before the append. So they are located once
+    /// more, while the first ones push already.
+    async fn append_and_push(
         &self,
         id: MessageId,
         message: Bytes,
         channel: &ChannelId,
         once: Option<DedupKey>,
         writer: Option<UserId>,
-    ) -> Result<(Appended, Option<Bytes>, Pushed), SendError> {
+    ) -> Result<Logged, SendError> {
         let entry = NewEntry { message_id: id, payload: message, dedup_key: once, writer, is_checked: false };
-        let append = self.append_to_channel(channel, entry);
-        let (appended, early) = join(append, self.servers_of(channel)).await;
+        let append = self.append(channel, entry);
+        let (appended, early) = join(append, self.dispatcher.servers_of(channel)).await;
         let (appended, message) = appended?;
-        let mut pushed = Pushed::default();
-        // A repetition of what is no longer in the log was pushed long ago.
-        if let Some(message) = &message {
-            let frame = channel_push_frame(message.clone(), channel, appended.seq);
+        let seq = seq_of(&appended, || LogId::Channel(channel.clone()))?;
+        let Appended { message_id, repeated, .. } = appended;
+        let dispatched = Dispatched::new();
+        let mut logged = Logged { message_id, seq, repeated, message, dispatched, unlocated: false };
+        // A repetition of a message that is no longer in the log was pushed long ago.
+        if let Some(message) = &logged.message {
+            let frame = channel_push_frame(message.clone(), channel, seq);
             let early = early.unwrap_or_default();
-            pushed.dispatched = self.push_to(&early, channel, frame.clone(), Priority::DisconnectSlow).await;
-            let late = self.servers_of(channel).await;
-            pushed.unlocated = late.is_err();
-            // The message is safe: what fails from here on delays it until the devices' next sync.
+            logged.dispatched = self.push_to(&early, channel, frame.clone(), Priority::DisconnectSlow).await;
+            let late = self.dispatcher.servers_of(channel).await;
+            logged.unlocated = late.is_err();
+            // The message is safe: a failure from here on delays it until the devices' next sync.
             let mut late = late.unwrap_or_else(|error| {
-                throttled!(warn, %channel, %error, "a message in a channel's log could not be pushed to all servers");
+                throttled!(warn, %channel, %error, "cannot push a channel's message to all servers: devices get it with their next sync");
                 HashSet::new()
             });
             late.retain(|server| !early.contains(server));
-            pushed
-                .dispatched
-                .append(&mut self.push_to(&late, channel, frame, Priority::DisconnectSlow).await);
+            let late = self.push_to(&late, channel, frame, Priority::DisconnectSlow).await;
+            logged.dispatched.extend(late);
         }
-        Ok((appended, message, pushed))
+        Ok(logged)
     }
 
-    /// Where the message is, and what stands there: with an earlier attempt that one's. `None`: not any more.
-    async fn append_to_channel(
+    /// Appends to the channel's log. Returns the logged message too, which may be an earlier attempt's,
+    /// or `None` if the log has been trimmed since.
+    async fn append(
         &self,
         channel: &ChannelId,
         entry: NewEntry,
     ) -> Result<(Appended, Option<Bytes>), SendError> {
         let (log, message) = (LogId::Channel(channel.clone()), entry.payload.clone());
         let not_logged = |error| SendError::not_logged(log.clone(), error);
-        let appended = self.inner.cluster.log().append(&log, entry).await.map_err(not_logged)?;
+        let appended = self.log.append(&log, entry).await.map_err(not_logged)?;
         if !appended.repeated {
             return Ok((appended, Some(message)));
         }
-        let page =
-            self.inner.cluster.log().read(&log, appended.seq.saturating_sub(1), ReadLimit::new(1)).await;
+        let page = self.log.read(&log, appended.seq.saturating_sub(1), ReadLimit::new(1)).await;
         let is_it = |entry: &Entry| entry.seq == appended.seq && entry.message_id == appended.message_id;
         let first = page.map_err(not_logged)?.entries.pop().filter(is_it);
         Ok((appended, first.map(|entry| entry.payload)))
-    }
-
-    /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
-    pub(in crate::backend) async fn servers_of(
-        &self,
-        channel: &ChannelId,
-    ) -> Result<HashSet<ServerId>, RoutesError> {
-        let mut live = HashSet::new();
-        for server in self.inner.cluster.routes().channel_servers(channel).await? {
-            if self.inner.directory.lives(&server).await? {
-                live.insert(server);
-            } else {
-                self.sweep_channel(server, channel.clone());
-            }
-        }
-        Ok(live)
-    }
-
-    fn sweep_channel(&self, dead: ServerId, channel: ChannelId) {
-        let routes = self.inner.cluster.routes().clone();
-        self.inner.tasks.spawn(async move {
-            if let Err(error) = routes.leave_channels(&dead, std::slice::from_ref(&channel)).await {
-                tracing::debug!(%channel, %error, "cannot sweep a stale route of a channel");
-            }
-        });
     }
 
     async fn push_to(
@@ -197,47 +201,27 @@ impl Im {
         let effect = Some(pb::record::Effect::Frames(frame));
         let priority = pb::Priority::from(priority).into();
         let record = pb::Record { channel: channel.to_string(), effect, priority, ..pb::Record::default() };
-        self.dispatch_to_all(servers, &record).await
+        self.dispatcher.dispatch_to_all(servers, &record).await
     }
+}
 
-    /// Hands each server the same record, in their order.
-    pub(in crate::backend) async fn dispatch_to_all(
-        &self,
-        servers: impl IntoIterator<Item = &ServerId>,
-        record: &pb::Record,
-    ) -> Dispatched {
-        let deadline = self.inner.publisher.deadline();
-        let mut dispatched = Dispatched::new();
-        for server in servers {
-            let delivery = self.inner.publisher.submit(server, record.clone(), deadline).await;
-            dispatched.push((server.clone(), delivery));
-        }
-        dispatched
-    }
-
-    /// Waits until all servers have answered or the time is over.
-    pub(in crate::backend) async fn collect_channel(
-        &self,
-        channel: ChannelId,
-        seq: u64,
-        dispatched: Dispatched,
-    ) -> ChannelReceipt {
-        let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
-        let (mut connections, mut shed) = (0, 0);
-        for (server, delivery) in dispatched {
-            match delivery.await {
-                Outcome::Done { reached, .. } => {
-                    connections += reached.map_or(0, |reached| u64::from(reached.connections));
-                    shed += reached.map_or(0, |reached| u64::from(reached.shed));
-                    pushed.push(server);
-                }
-                // Its devices come back elsewhere, and get it there.
-                Outcome::ServerGone => {}
-                Outcome::Unknown => unconfirmed.push(server),
+/// Waits until all servers have answered or the time is over.
+async fn collect(channel: ChannelId, seq: u64, dispatched: Dispatched) -> ChannelReceipt {
+    let (mut pushed, mut unconfirmed) = (Vec::new(), Vec::new());
+    let (mut connections, mut shed) = (0, 0);
+    for (server, delivery) in dispatched {
+        match delivery.await {
+            Outcome::Done { reached, .. } => {
+                connections += reached.map_or(0, |reached| u64::from(reached.connections));
+                shed += reached.map_or(0, |reached| u64::from(reached.shed));
+                pushed.push(server);
             }
+            // The server's devices reconnect elsewhere, and get the message there.
+            Outcome::ServerGone => {}
+            Outcome::Unknown => unconfirmed.push(server),
         }
-        ChannelReceipt { channel, seq, pushed, unconfirmed, connections, shed, unlocated: false }
     }
+    ChannelReceipt { channel, seq, pushed, unconfirmed, connections, shed, unlocated: false }
 }
 
 #[cfg(test)]
@@ -250,7 +234,7 @@ mod tests {
     use super::*;
     use crate::{
         backend::{
-            Message, channel,
+            Im, Message, channel,
             test_support::hooked_log::{HookedLog, LogHooks},
         },
         cluster::{BusEvent, Cluster, LogBounds, LogError, MemoryBus, MemoryLog, MemoryRoutes, Routes},

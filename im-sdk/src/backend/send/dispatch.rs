@@ -1,15 +1,19 @@
 //! Locates users' connected devices, hands records for them to their servers, and collects the servers' answers.
 
+use std::{collections::HashSet, sync::Arc};
+
 use tokio::time::Instant;
 
 use super::{
-    publisher::{Delivery, Outcome},
+    publisher::{Delivery, Outcome, Publisher},
     receipt::UserDevice,
+    server_directory::Directory,
+    stale_routes::release,
 };
 use crate::{
-    backend::{im::Im, presence},
+    backend::tasks::Tasks,
     cluster::{Cluster, Route, RoutesError},
-    id::{ConnectionId, Device, ServerId, UserId},
+    id::{ChannelId, ConnectionId, Device, ServerId, UserId},
     proto::pb,
 };
 
@@ -65,7 +69,33 @@ impl Reach {
     }
 }
 
-impl Im {
+/// Locates devices, hands records for them to their servers, and collects the answers.
+#[derive(Debug)]
+pub(in crate::backend) struct Dispatcher {
+    cluster: Cluster,
+    directory: Arc<Directory>,
+    publisher: Arc<Publisher>,
+    tasks: Arc<Tasks>,
+}
+
+impl Dispatcher {
+    pub(in crate::backend) fn new(
+        cluster: Cluster,
+        directory: Arc<Directory>,
+        publisher: Arc<Publisher>,
+        tasks: Arc<Tasks>,
+    ) -> Self {
+        Self { cluster, directory, publisher, tasks }
+    }
+
+    pub(in crate::backend) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(in crate::backend) fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
+    }
+
     /// Finds the wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
     pub(in crate::backend) async fn locate(
         &self,
@@ -73,7 +103,7 @@ impl Im {
         freshness: Freshness,
         wanted: impl Fn(&Device) -> bool,
     ) -> Result<ByServer, RoutesError> {
-        let cluster = &self.inner.cluster;
+        let cluster = &self.cluster;
         let routes = match freshness {
             Freshness::Current => cluster.routes().locate(users).await?,
             Freshness::Cached => cluster.routes().locate_cached(users).await?,
@@ -96,7 +126,7 @@ impl Im {
                     continue;
                 }
                 let located = Located { owner: UserDevice::new(user, device), connection };
-                match self.inner.directory.known(&server) {
+                match self.directory.known(&server) {
                     Some(true) => living.push((server, located)),
                     Some(false) => stale.push((server, located)),
                     None => unknown.push((server, located)),
@@ -105,8 +135,7 @@ impl Im {
         }
         for (server, located) in unknown {
             // Boxed: it happens once for each server.
-            let group =
-                if Box::pin(self.inner.directory.lives(&server)).await? { &mut living } else { &mut stale };
+            let group = if Box::pin(self.directory.lives(&server)).await? { &mut living } else { &mut stale };
             group.push((server, located));
         }
         self.sweep(stale);
@@ -120,21 +149,21 @@ impl Im {
         by_server: ByServer,
         effect: impl Fn(&UserId) -> pb::record::Effect,
     ) -> Vec<(Located, Reach)> {
-        let dispatched = self.dispatch(by_server, effect).await;
+        let dispatched = self.dispatch(by_server, |user| Some(effect(user))).await;
         self.collect(dispatched).await
     }
 
-    /// Hands every server what it is to do for its connections.
+    /// Hands every server its records. Leaves out the devices of users without an effect.
     pub(in crate::backend) async fn dispatch(
         &self,
         by_server: ByServer,
-        effect: impl Fn(&UserId) -> pb::record::Effect,
+        effect: impl Fn(&UserId) -> Option<pb::record::Effect>,
     ) -> Vec<Dispatched> {
-        let deadline = self.inner.publisher.deadline();
+        let deadline = self.publisher.deadline();
         let mut dispatched = Vec::with_capacity(by_server.len());
         for (server, located) in by_server {
             if let [one] = located.as_slice() {
-                let effect = effect(&one.owner.user);
+                let Some(effect) = effect(&one.owner.user) else { continue };
                 dispatched.push(self.submit(server, located, effect, deadline).await);
                 continue;
             }
@@ -156,7 +185,7 @@ impl Im {
     ) -> Dispatched {
         let connections = located.iter().map(|located| located.connection.0).collect();
         let record = pb::Record { connections, effect: Some(effect), ..pb::Record::default() };
-        let delivery = self.inner.publisher.submit(&server, record, deadline).await;
+        let delivery = self.publisher.submit(&server, record, deadline).await;
         Dispatched { server, located, delivery }
     }
 
@@ -184,13 +213,81 @@ impl Im {
         self.sweep(gone.map(|(located, _)| (server.clone(), located.clone())).collect());
     }
 
+    /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
+    pub(in crate::backend) async fn servers_of(
+        &self,
+        channel: &ChannelId,
+    ) -> Result<HashSet<ServerId>, RoutesError> {
+        let mut live = HashSet::new();
+        for server in self.cluster.routes().channel_servers(channel).await? {
+            if self.directory.lives(&server).await? {
+                live.insert(server);
+            } else {
+                self.sweep_channel(server, channel.clone());
+            }
+        }
+        Ok(live)
+    }
+
+    fn sweep_channel(&self, dead: ServerId, channel: ChannelId) {
+        let routes = self.cluster.routes().clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = routes.leave_channels(&dead, std::slice::from_ref(&channel)).await {
+                tracing::debug!(%channel, %error, "cannot sweep a stale route of a channel");
+            }
+        });
+    }
+
+    /// Hands each server the same record, in their order.
+    pub(in crate::backend) async fn dispatch_to_all(
+        &self,
+        servers: impl IntoIterator<Item = &ServerId>,
+        record: &pb::Record,
+    ) -> Vec<(ServerId, Delivery)> {
+        let deadline = self.publisher.deadline();
+        let mut dispatched = Vec::new();
+        for server in servers {
+            let delivery = self.publisher.submit(server, record.clone(), deadline).await;
+            dispatched.push((server.clone(), delivery));
+        }
+        dispatched
+    }
+
+    /// Counts the connections of a channel's members that servers report.
+    pub(in crate::backend) async fn count_online(&self, channel: &ChannelId) -> Result<u64, RoutesError> {
+        let servers = self.servers_of(channel).await?;
+        let effect = Some(pb::record::Effect::Count(pb::Done {}));
+        let record = pb::Record { channel: channel.to_string(), effect, ..pb::Record::default() };
+        let mut connections = 0;
+        for (_, delivery) in self.dispatch_to_all(&servers, &record).await {
+            if let Outcome::Done { reached: Some(reached), .. } = delivery.await {
+                connections += u64::from(reached.connections);
+            }
+        }
+        Ok(connections)
+    }
+
+    /// Has one connection's server do something for it. Returns `false` if the server did not do it, or
+    /// did not answer in time.
+    pub(in crate::backend) async fn perform(
+        &self,
+        server: &ServerId,
+        connection: u64,
+        effect: pb::record::Effect,
+    ) -> bool {
+        let record =
+            pb::Record { connections: vec![connection], effect: Some(effect), ..pb::Record::default() };
+        let outcome = self.publisher.submit(server, record, self.publisher.deadline()).await.await;
+        matches!(outcome, Outcome::Done { missed, .. } if missed.is_empty())
+    }
+
     /// Removes stale routes once the servers have answered, for a send that does not wait for that.
-    pub(super) fn sweep_beside(&self, dispatched: Vec<Dispatched>) {
+    pub(super) fn collect_in_background(&self, dispatched: Vec<Dispatched>) {
         if dispatched.is_empty() {
             return;
         }
-        let cluster = self.inner.cluster.clone();
-        self.inner.tasks.spawn(async move {
+        let cluster = self.cluster.clone();
+        self.tasks.spawn(async move {
             for Dispatched { server, mut located, delivery } in dispatched {
                 let Outcome::Done { missed, .. } = delivery.await else { continue };
                 located.retain(|located| missed.contains(&located.connection));
@@ -205,29 +302,15 @@ impl Im {
         if stale.is_empty() {
             return;
         }
-        let cluster = self.inner.cluster.clone();
-        self.inner.tasks.spawn(async move { release(&cluster, stale).await });
+        let cluster = self.cluster.clone();
+        self.tasks.spawn(async move { release(&cluster, stale).await });
     }
-}
-
-async fn release(cluster: &Cluster, stale: Vec<(ServerId, Located)>) {
-    let mut gone = Vec::new();
-    for (server, Located { owner, connection }) in stale {
-        let route = Route { server, connection };
-        match cluster.routes().release(&owner.user, &owner.device, &route).await {
-            Ok(true) => gone.push(owner),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(user = %owner.user, %error, "cannot sweep a stale route"),
-        }
-    }
-    // Its server cannot say so any more.
-    presence::tell_offline(cluster, gone).await;
 }
 
 /// Groups neighbours with the same effect. The devices of a user are neighbours.
 fn by_effect(
     located: Vec<Located>,
-    effect: impl Fn(&UserId) -> pb::record::Effect,
+    effect: impl Fn(&UserId) -> Option<pb::record::Effect>,
 ) -> Vec<(pb::record::Effect, Vec<Located>)> {
     let mut groups: Vec<(pb::record::Effect, Vec<Located>)> = Vec::new();
     for located in located {
@@ -237,7 +320,7 @@ fn by_effect(
             members.push(located);
             continue;
         }
-        let effect = effect(&located.owner.user);
+        let Some(effect) = effect(&located.owner.user) else { continue };
         match groups.last_mut() {
             Some((last, members)) if *last == effect => members.push(located),
             _ => groups.push((effect, vec![located])),
@@ -310,13 +393,13 @@ mod tests {
         let server = ServerId::parse("s1").unwrap();
         let subscription = cluster.bus().subscribe(cluster.names().server(&server)).await.unwrap();
         tokio::spawn(obey(cluster.clone(), server.clone(), subscription));
-        let im = Im::with_cluster(cluster).await.unwrap();
+        let im = crate::backend::Im::with_cluster(cluster).await.unwrap();
         let owner = UserDevice::new(&UserId::parse("bob").unwrap(), "web/tab".parse().unwrap());
         let located = |number| Located { owner: owner.clone(), connection: ConnectionId(number) };
         // At eight bytes each, more than the megabyte that NATS takes.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
-        let reached = im.deliver(vec![(server, crowd)], |_| frames.clone()).await;
+        let reached = im.inner.dispatcher.deliver(vec![(server, crowd)], |_| frames.clone()).await;
         assert_eq!(reached.len(), 140_000);
         assert!(reached.iter().all(|(_, reach)| *reach == Reach::Reached));
     }

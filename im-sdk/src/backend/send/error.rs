@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{amend::AmendError, message::InvalidMessage, message_ids::IdError};
+use super::{message::InvalidMessage, message_ids::IdError};
 use crate::{
-    backend::{error_chain::chain, history::HistoryError},
+    backend::{amend::AmendError, error_chain::chain, history::HistoryError},
     cluster::{ArchiveError, LogError, LogId, RoutesError},
     id::MessageId,
 };

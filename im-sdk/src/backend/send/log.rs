@@ -1,39 +1,51 @@
 //! Appends to inboxes: a message to a user goes into that user's inbox and into its sender's.
 //!
-//! An append that may be retried begins with the sender's inbox (without a sender, with that of the recipient whose id is the
-//! lowest): it decides the message's id and content. Whoever retries finds them there, so every log gets the same entry once,
-//! whichever back end finishes what another began, and in whatever order it names the recipients.
+//! An append that may be retried begins with the sender's inbox, or without a sender with the inbox of
+//! the recipient whose id is lowest. This inbox decides the message's id and content. A retry finds
+//! them there, so every log gets the same entry once, whichever backend finishes what another began,
+//! and in whatever order the recipients are named.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{
-    SendError,
+    error::SendError,
     message::{KEY_TTL, Prepared},
 };
 use crate::{
-    backend::im::Im,
-    cluster::{Appended, DedupKey, Entry, LogError, LogId, NewEntry, ReadLimit},
+    cluster::{Appended, DedupKey, Entry, LogError, LogId, LogStore, NewEntry, ReadLimit},
     id::{MessageId, UserId},
 };
 use bytes::Bytes;
 
-/// The places of a message in the logs.
+/// A message in its logs.
 #[derive(Debug)]
 pub(in crate::backend) struct Logged {
     pub(in crate::backend) message_id: MessageId,
     pub(in crate::backend) message: Bytes,
-    /// Each inbox that has it, with its place there.
-    pub(in crate::backend) seqs: Vec<(UserId, u64)>,
-    /// Inboxes that have it from an earlier try, under an id of its own: nothing is to be pushed or archived for them.
-    pub(in crate::backend) earlier: Vec<(UserId, u64)>,
+    /// The inboxes with this message, and its seq in each.
+    pub(in crate::backend) seqs: Vec<(UserId, NonZeroU64)>,
+    /// The inboxes that have the message from an earlier attempt, under an id of its own. Nothing is
+    /// pushed or archived for them.
+    pub(in crate::backend) earlier: Vec<(UserId, NonZeroU64)>,
     pub(in crate::backend) repeated: bool,
 }
 
-/// How much longer other logs remember a key than the log that decides: the clocks of their stores may differ a little. Were
-/// one of them to forget it first, a retry would append the message there again.
+/// The time by which other logs remember a key longer than the log that decides, since the clocks of
+/// their stores may differ a little. If one of them forgot the key first, a retry would append the
+/// message there again.
 const KEY_MARGIN: Duration = Duration::from_secs(60);
 
-impl Im {
+/// Appends messages to inboxes.
+#[derive(Debug)]
+pub(in crate::backend) struct InboxLogs {
+    store: Arc<dyn LogStore>,
+}
+
+impl InboxLogs {
+    pub(super) fn new(store: Arc<dyn LogStore>) -> Self {
+        Self { store }
+    }
+
     /// Appends a message to all its logs.
     pub(in crate::backend) async fn append(
         &self,
@@ -79,11 +91,12 @@ impl Im {
             // A handler may make something else of the same publish.
             return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
+        let seq = seq_of(&decided, || LogId::Inbox(deciding.clone()))?;
         let rest = once_decided(once, decided.message_id, id);
         let writer = prepared.writer.as_ref();
         let appended = self.append_all(decided.message_id, message, inboxes, Some(rest), writer).await;
         let mut logged = appended.map_err(SendError::in_part)?;
-        logged.seqs.insert(index.min(logged.seqs.len()), (deciding, decided.seq));
+        logged.seqs.insert(index.min(logged.seqs.len()), (deciding, seq));
         logged.repeated |= decided.repeated;
         Ok(logged)
     }
@@ -98,13 +111,13 @@ impl Im {
         once: &DedupKey,
     ) -> Result<bool, SendError> {
         let (Some(writer), [_, _, ..]) = (&prepared.writer, inboxes) else { return Ok(false) };
-        // The id does not matter yet: an earlier try may have decided another.
+        // The id does not matter yet: an earlier attempt may have decided another.
         let entry = |inbox: &UserId| {
             let entry = NewEntry::new(MessageId::first_at(0), message.clone());
             (LogId::Inbox(inbox.clone()), entry.with_dedup_key(once.clone()).by(writer.clone()))
         };
         let entries: Vec<_> = inboxes.iter().map(entry).collect();
-        let found = self.inner.cluster.log().check_room(&entries).await;
+        let found = self.store.check_room(&entries).await;
         for (inbox, found) in inboxes.iter().zip(found) {
             found.map_err(|error| SendError::not_logged(LogId::Inbox(inbox.clone()), error))?;
         }
@@ -114,8 +127,7 @@ impl Im {
     /// What an earlier try appended, if it is still there.
     async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Option<Bytes>, SendError> {
         let log = LogId::Inbox(inbox.clone());
-        let page =
-            self.inner.cluster.log().read(&log, decided.seq.saturating_sub(1), ReadLimit::new(1)).await;
+        let page = self.store.read(&log, decided.seq.saturating_sub(1), ReadLimit::new(1)).await;
         let entry =
             page.map_err(|error| SendError::not_logged(LogId::Inbox(inbox.clone()), error))?.entries.pop();
         let is_it = |entry: &Entry| entry.seq == decided.seq && entry.message_id == decided.message_id;
@@ -141,14 +153,18 @@ impl Im {
             };
             (LogId::Inbox(inbox.clone()), entry)
         };
-        let appended = self.inner.cluster.log().append_many(inboxes.iter().map(entry).collect()).await;
+        let appended = self.store.append_many(inboxes.iter().map(entry).collect()).await;
         let mut seqs = Vec::with_capacity(inboxes.len());
         let mut earlier = Vec::new();
         for (inbox, appended) in inboxes.into_iter().zip(appended) {
             match appended {
-                Ok(appended) if appended.message_id == id => seqs.push((inbox, appended.seq)),
-                // The deciding log has forgotten what it decided, this one has not: its entry stays the only one.
-                Ok(appended) => earlier.push((inbox, appended.seq)),
+                Ok(appended) => {
+                    let seq = seq_of(&appended, || LogId::Inbox(inbox.clone()))?;
+                    // Another id: the deciding log has forgotten its decision and this one has not. The
+                    // entry stays the only one.
+                    let list = if appended.message_id == id { &mut seqs } else { &mut earlier };
+                    list.push((inbox, seq));
+                }
                 Err(error) => return Err(SendError::not_logged(LogId::Inbox(inbox), error)),
             }
         }
@@ -158,9 +174,18 @@ impl Im {
 
     async fn append_to(&self, inbox: &UserId, entry: NewEntry) -> Result<Appended, SendError> {
         let log = LogId::Inbox(inbox.clone());
-        let appended = self.inner.cluster.log().append(&log, entry).await;
+        let appended = self.store.append(&log, entry).await;
         appended.map_err(|error| SendError::not_logged(LogId::Inbox(inbox.clone()), error))
     }
+}
+
+/// Returns the seq of an appended entry. A store that answers 0, which is the seq of no entry, is at
+/// fault.
+pub(super) fn seq_of(appended: &Appended, log: impl Fn() -> LogId) -> Result<NonZeroU64, SendError> {
+    NonZeroU64::new(appended.seq).ok_or_else(|| {
+        let cause = LogError::Malformed { what: "seq", place: "the reply to an append".to_owned() };
+        SendError::NotLogged { log: log(), cause }
+    })
 }
 
 impl SendError {
@@ -213,7 +238,7 @@ mod tests {
     use super::*;
     use crate::{
         backend::{
-            Message,
+            Im, Message,
             test_support::hooked_log::{HookedLog, LogHooks},
             users,
         },
@@ -244,9 +269,14 @@ mod tests {
 
     /// A try that ended between the first log and the others, long ago.
     async fn half_a_try(im: &Im, once: DedupKey) -> MessageId {
-        let (alice, id) = ("alice".parse().unwrap(), im.inner.ids.next().await.unwrap());
+        let (alice, id) = ("alice".parse().unwrap(), im.inner.sender.ids.next().await.unwrap());
         let payload = message().prepare().unwrap().encode(id);
-        im.append_to(&alice, NewEntry::new(id, payload).with_dedup_key(once)).await.unwrap();
+        im.inner
+            .sender
+            .inboxes
+            .append_to(&alice, NewEntry::new(id, payload).with_dedup_key(once))
+            .await
+            .unwrap();
         im.send(Message::to(users(["alice"])).text("something else")).await.unwrap();
         id
     }
@@ -271,7 +301,7 @@ mod tests {
         let im = back_end().await;
         let once = DedupKey::Producer { name: "alice/web/tab>bob".into(), number: 1, digest: [7; 16] };
         half_a_try(&im, once.clone()).await;
-        let error = im.send_once(message(), once, &alice()).await.unwrap_err();
+        let error = im.inner.sender.send_once(message(), once, &alice()).await.unwrap_err();
         assert!(matches!(error, SendError::Trimmed { .. }), "{error}");
         assert!(inbox(&im, "bob").await.is_empty(), "least of all an empty message");
     }
@@ -280,8 +310,8 @@ mod tests {
     async fn a_retry_soon_after_appends_what_was_decided() {
         let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
         let once = DedupKey::Key { key: "k".into(), ttl: Duration::from_secs(60), digest: [7; 16] };
-        let first = im.send_once(message(), once.clone(), &alice()).await.unwrap();
-        let again = im.send_once(message(), once, &alice()).await.unwrap();
+        let first = im.inner.sender.send_once(message(), once.clone(), &alice()).await.unwrap();
+        let again = im.inner.sender.send_once(message(), once, &alice()).await.unwrap();
         assert_eq!((first.message_id, first.logged), (again.message_id, again.logged));
         assert_eq!(inbox(&im, "bob").await, inbox(&im, "alice").await);
     }
@@ -350,13 +380,17 @@ mod tests {
         let key = |ttl| DedupKey::Key { key: "k".into(), ttl, digest: [7; 16] };
         let to_both = || Message::to(users(["bob", "ann"])).text("hi");
         // As an earlier try left it, of which the deciding log has nothing any more.
-        let id = im.inner.ids.next().await.unwrap();
+        let id = im.inner.sender.ids.next().await.unwrap();
         let payload = to_both().prepare().unwrap().encode(id);
         let bob = "bob".parse().unwrap();
-        im.append_to(&bob, NewEntry::new(id, payload).with_dedup_key(key(Duration::from_secs(60))))
+        im.inner
+            .sender
+            .inboxes
+            .append_to(&bob, NewEntry::new(id, payload).with_dedup_key(key(Duration::from_secs(60))))
             .await
             .unwrap();
-        let receipt = im.send_once(to_both(), key(Duration::from_secs(60)), &alice()).await.unwrap();
+        let receipt =
+            im.inner.sender.send_once(to_both(), key(Duration::from_secs(60)), &alice()).await.unwrap();
         assert!(receipt.repeated);
         let ids =
             async |user| -> Vec<MessageId> { inbox(&im, user).await.into_iter().map(|(id, _)| id).collect() };
@@ -387,7 +421,7 @@ mod tests {
         let im = Im::with_cluster(cluster).await.unwrap();
         let publish = async |number: u64| {
             let once = DedupKey::Producer { name: "alice/web/tab>bob".into(), number, digest: [7; 16] };
-            im.send_once(message(), once, &alice()).await
+            im.inner.sender.send_once(message(), once, &alice()).await
         };
         // Bob reads, and has something that alice's flood must not push out.
         let carols = im.send(Message::to(users(["bob"])).from("carol").text("hi")).await.unwrap().message_id;

@@ -6,7 +6,8 @@ use std::fmt;
 
 pub use self::prepared::InvalidMessage;
 pub(in crate::backend) use self::prepared::{
-    KEY_TTL, Prepared, channel_push_frame, check_size, digest, left_frame, push_frame, push_frame_len,
+    KEY_TTL, Prepared, channel_push_frame, channel_push_frame_len, check_size, digest, left_frame,
+    push_frame, push_frame_len, transient_channel_push_frame, transient_push_frame,
 };
 use crate::{
     Content, Recipient,

@@ -239,7 +239,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The wall clock, in milliseconds since the Unix epoch.
+/// Returns the cluster's time in milliseconds since the Unix epoch, or this machine's if the cluster's
+/// is unknown at the moment.
+pub(in crate::backend) fn now_ms(cluster: &Cluster) -> u64 {
+    cluster.clock().now_ms().unwrap_or_else(unix_ms)
+}
+
 pub(in crate::backend) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }

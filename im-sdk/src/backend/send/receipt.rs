@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::{Located, Reach, message::Durability};
+use super::{
+    dispatch::{Located, Reach},
+    message::Durability,
+};
 use crate::id::{ChannelId, Device, MessageId, ServerId, UserId};
 
 /// A device and whose it is.

@@ -6,7 +6,7 @@ use super::receipt::UserDevice;
 use super::*;
 use crate::{
     backend::{
-        AckOutcome, DeviceState, SendError, channel,
+        AckOutcome, DeviceState, Im, SendError, channel,
         test_support::broken_cluster::{FlakyRoutes, connect, deaf_server, impatient, silent_server},
         user, users,
     },
@@ -27,8 +27,9 @@ async fn a_send_is_small() {
     let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
     let send = im.send(Message::new());
     assert!(std::mem::size_of_val(&send) <= 1536, "{} bytes", std::mem::size_of_val(&send));
-    let prepared = im.prepare(Message::to(user("bob")).text("hi")).unwrap();
-    let logged = im.send_logged(im.inner.ids.next().await.unwrap(), prepared, None, None);
+    let sender = &im.inner.sender;
+    let prepared = sender.prepare(Message::to(user("bob")).text("hi")).unwrap();
+    let logged = sender.send_logged(sender.ids.next().await.unwrap(), prepared, None, None);
     assert!(std::mem::size_of_val(&logged) <= 1536, "{} bytes", std::mem::size_of_val(&logged));
 }
 

@@ -14,11 +14,11 @@ use super::{
     Handler,
     budget::Resource,
     call::Deadline,
+    context::ServiceContext,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::im::Im,
     cluster::{DeviceAck, LogError, LogId, LogStore, MAX_ACKED_SEQ, Publication},
     id::{ChannelId, Device, MessageId, UserId},
     log_throttle::throttled,
@@ -46,7 +46,7 @@ const BROADCAST: usize = 1024;
 
 /// Stores what devices acknowledge.
 pub(super) struct Acks<H> {
-    pub(super) im: Im,
+    pub(super) context: Arc<ServiceContext>,
     pub(super) handler: Arc<H>,
 }
 
@@ -99,7 +99,7 @@ impl<H: Handler> Responder for Acks<H> {
 impl<H: Handler> Acks<H> {
     /// Those by which a device went forward.
     async fn store(&self, claimed: Vec<Claimed>) -> Result<Vec<DeviceAck>, LogError> {
-        let log = self.im.inner.cluster.log();
+        let log = self.context.cluster.log();
         let allowed = self.allowed(claimed).await;
         let mut acks = true_claims(&**log, allowed).await?;
         let mut forward = log.note_acks(&acks).await?.into_iter();
@@ -115,7 +115,7 @@ impl<H: Handler> Acks<H> {
             by_user.entry(claimed.ack.user.clone()).or_default().push(claimed);
         }
         let allow = async |(user, mut claimed): (UserId, Vec<Claimed>)| {
-            let within = self.im.inner.budgets.take_up_to(&user, Resource::Acks, claimed.len() as u64);
+            let within = self.context.budgets.take_up_to(&user, Resource::Acks, claimed.len() as u64);
             if (within as usize) < claimed.len() {
                 throttled!(info, %user, "a user acknowledges more than its budget has");
                 claimed.truncate(within as usize);
@@ -135,7 +135,7 @@ impl<H: Handler> Acks<H> {
         if channels.is_empty() {
             return claimed;
         }
-        let is_member = match self.im.inner.cluster.members().is_member_of(user, &channels).await {
+        let is_member = match self.context.cluster.members().is_member_of(user, &channels).await {
             Ok(is_member) => is_member,
             Err(error) => {
                 throttled!(warn, %user, %error, "acknowledgements of channels cannot be checked and are dropped");
@@ -153,7 +153,7 @@ impl<H: Handler> Acks<H> {
 
     /// To the back ends with somebody who waits for it. What is lost they find in the store a little later.
     async fn broadcast(&self, acks: &[DeviceAck]) {
-        let cluster = &self.im.inner.cluster;
+        let cluster = &self.context.cluster;
         for part in acks.chunks(BROADCAST) {
             let acks = pb::UpstreamAcks { acks: part.iter().map(stored).collect() };
             let subject = cluster.names().acks_stored();
@@ -168,7 +168,7 @@ impl<H: Handler> Acks<H> {
     async fn tell(&self, acks: Vec<DeviceAck>) {
         let tell = async |ack: DeviceAck| {
             let user = ack.user.clone();
-            let call = Deadline::new(self.im.inner.config.handler_timeout, "acked", &user);
+            let call = Deadline::new(self.context.settings.handler_timeout, "acked", &user);
             // Nothing depends on it: what failed is in the log.
             let _ = call.run(|| self.handler.acked(ack)).await;
         };

@@ -26,7 +26,7 @@ pub(super) struct Deadline<'a> {
 
 /// A handler's method came to no end of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HandlerFailed {
+pub(in crate::backend) enum HandlerFailed {
     #[error("the handler panicked")]
     Panicked,
     #[error("the handler did not end in time")]
@@ -35,7 +35,7 @@ pub(super) enum HandlerFailed {
 
 impl HandlerFailed {
     /// The device's answer: another try may do better.
-    pub(super) fn refused(self) -> pb::Refused {
+    pub(in crate::backend) fn refused(self) -> pb::Refused {
         match self {
             Self::Panicked => refused(RefusalKind::Internal, "the back end failed".to_owned(), 0),
             Self::TimedOut => {

@@ -9,18 +9,12 @@
 use std::time::Duration;
 
 use crate::{
-    HistoryRange, Recipient,
+    Recipient,
     backend::{
-        history::{HistoryError, LoggedMessage, RawEntry, channel_of},
-        im::Im,
-        message_store::StoreQuery,
-        send::{
-            SendError,
-            message::{Durability, Message, Target, channel, user},
-            receipt::Receipt,
-        },
+        history::LoggedMessage,
+        send::message::{Durability, Message, channel, user},
     },
-    cluster::{LogId, ReadLimit},
+    cluster::LogId,
     content::{Change, ChangeKind},
     id::{Device, MessageId, UserId},
 };
@@ -128,68 +122,6 @@ pub enum ChangeRights {
     Checked,
     /// It is allowed, whatever the policy or `publish` say: for moderators.
     Granted,
-}
-
-impl Im {
-    /// Changes a message, whoever sent it and however old it is: no policy applies. It comes from the back end itself and goes
-    /// to `target`, which must be where the message went: a channel, a user, or both users of a conversation. With
-    /// [`users`](crate::backend::users) of two it belongs to their conversation, as the message does.
-    ///
-    /// The message has to be there: a change of one that does not exist, is not kept any more, or is of another conversation is
-    /// refused. Whoever is not named goes on showing the message, so name its sender as well.
-    ///
-    /// A change is a message like any other: [`Im::send`] takes it too, with a sender, an idempotency key or a durability.
-    ///
-    /// ```no_run
-    /// # async fn example(im: im_sdk::backend::Im, id: im_sdk::id::MessageId) -> Result<(), Box<dyn std::error::Error>> {
-    /// use im_sdk::{backend::{Message, channel, user, users}, content::Change};
-    /// im.change(channel("team"), Change::recall(id)).await?;
-    /// im.change(users(["alice", "bob"]), Change::edit(id, "(removed by the moderators)")).await?;
-    /// // In the name of a user, and once for this key.
-    /// let pin = Message::to(user("bob")).from("alice").content(Change::pin(id)).idempotency_key("pin-7");
-    /// im.send(pin).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`SendError::NoSuchMessage`]; others as [`Im::send`].
-    #[doc(alias("moderation", "recall", "delete message"))]
-    pub async fn change(&self, target: impl Into<Target>, change: Change) -> Result<Receipt, SendError> {
-        let durability = self.inner.config.changes.durability(self.inner.config.default_durability);
-        self.send(Message::to(target).content(change).durability(durability)).await
-    }
-
-    /// The message that stands at a place in a log, if it is that one.
-    pub(in crate::backend) async fn message_at(
-        &self,
-        log: &LogId,
-        seq: u64,
-        id: MessageId,
-    ) -> Result<Option<LoggedMessage>, HistoryError> {
-        Ok(self.raw_message_at(log, seq, id).await?.map(|entry| LoggedMessage::of(channel_of(log), entry)))
-    }
-
-    /// The same as it is kept.
-    pub(in crate::backend) async fn raw_message_at(
-        &self,
-        log: &LogId,
-        seq: u64,
-        id: MessageId,
-    ) -> Result<Option<RawEntry>, HistoryError> {
-        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
-        let is_it = |entry: &RawEntry| entry.seq == seq && entry.message_id == id;
-        let page = self.inner.cluster.log().read(log, before, ReadLimit::new(1)).await?;
-        let found = page.entries.into_iter().map(RawEntry::from).find(is_it);
-        // A log that was lost has nothing and ends before it begins.
-        let (None, Some(store), true) =
-            (&found, &self.inner.config.message_store, seq < page.first || page.last == 0)
-        else {
-            return Ok(found);
-        };
-        let page = store.read(log, &StoreQuery::new(HistoryRange::After(before), 1)).await?;
-        Ok(page.entries.into_iter().map(RawEntry::from).find(is_it))
-    }
 }
 
 impl IncomingChange {

@@ -5,6 +5,7 @@ use prost::Message as _;
 use super::{
     Handler,
     call::Deadline,
+    context::ServiceContext,
     reach::{Reach, ReachKind, may_show},
     request::{RequestKind, permit},
     requester::{Requester, check_member},
@@ -12,12 +13,9 @@ use super::{
 };
 use crate::{
     ConversationChange, ConversationState, Recipient,
-    backend::{
-        ConversationError, Marked, ReadersError,
-        conversations::{
-            MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, PeerReceipt, RawConversation, RawList, Which,
-        },
-        im::Im,
+    backend::conversations::{
+        ConversationError, MAX_CONVERSATION_PAGE, MAX_NAMED_READERS, Marked, PeerReceipt, RawConversation,
+        RawList, Which,
     },
     cluster::{MAX_MARKED_SEQ, ReadLimit},
     conversation::{message::last_recall, recipient},
@@ -33,13 +31,13 @@ use crate::{
 
 /// Answers with the list, or with what was set after a version.
 pub(super) async fn list(
-    im: &Im,
+    context: &ServiceContext,
     user: &UserId,
     asked: &pb::ConversationsRequest,
 ) -> Result<pb::RawConversations, pb::Refused> {
     let limit = limit(asked.limit, MAX_CONVERSATION_PAGE);
     if let Some(since) = asked.since {
-        let page = im.inner.cluster.conversations().changed_since(user, since, limit).await;
+        let page = context.cluster.conversations().changed_since(user, since, limit).await;
         let page = page.map_err(|error| failed(user, &error.into()))?;
         let version = page.version;
         let conversations = page.states.into_iter().map(set).collect();
@@ -49,8 +47,12 @@ pub(super) async fn list(
     let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
     // What does not fit into a frame is not read.
     let limit = ReadLimit::new(limit).with_bytes(MAX_FRAME_BYTES);
-    let list =
-        im.raw_conversations(user, Which::All, skip, limit).await.map_err(|error| failed(user, &error))?;
+    let list = context
+        .conversations
+        .lists
+        .read(user, Which::All, skip, limit)
+        .await
+        .map_err(|error| failed(user, &error))?;
     let RawList { conversations, more, unread, version, inbox_end } = list;
     let (unread, unread_more) = (unread.count, unread.more);
     let conversations = conversations.into_iter().map(listed).collect();
@@ -103,7 +105,7 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
 /// Carries out what a device sets. Channels that the user is no member of are passed over, and conversations beyond the
 /// limit, unless there are no others.
 pub(super) async fn mark<H: Handler>(
-    im: &Im,
+    context: &ServiceContext,
     handler: &H,
     requester: &Requester,
     asked: pb::MarkRequest,
@@ -112,15 +114,15 @@ pub(super) async fn mark<H: Handler>(
     // All are asked about before any is carried out.
     for mark in &marks {
         let kind = RequestKind::Mark(mark.conversation.clone(), mark.change.clone());
-        permit(im, handler, requester, kind).await?;
+        permit(context, handler, requester, kind).await?;
     }
     let (mut states, mut changed, mut not_set) = (Vec::new(), Vec::new(), None);
     for Asked { conversation, change, known, age_ms } in marks {
-        let made = im.made(Some(&requester.device), known, age_ms);
-        match im.change_conversation(&requester.user, &conversation, change, made).await {
+        let made = context.conversations.marks.made(Some(&requester.device), known, age_ms);
+        match context.conversations.marks.change(&requester.user, &conversation, change, made).await {
             Ok((outcome, receipt)) => {
                 if let Some(receipt) = receipt {
-                    show_peer(im, handler, requester, receipt).await?;
+                    show_peer(context, handler, requester, receipt).await?;
                 }
                 states.push(outcome.state.clone().into());
                 if outcome.changed {
@@ -133,11 +135,11 @@ pub(super) async fn mark<H: Handler>(
         }
     }
     let news = changed.iter().map(|outcome| outcome.state.clone()).collect();
-    im.tell_changes(&requester.user, Some(&requester.device), news).await;
+    context.conversations.pusher.tell_changes(&requester.user, Some(&requester.device), news).await;
     for outcome in changed {
         let (user, device) = (requester.user.clone(), Some(requester.device.clone()));
         let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
-        let call = Deadline::new(im.inner.config.handler_timeout, "marked", &requester.user);
+        let call = Deadline::new(context.settings.handler_timeout, "marked", &requester.user);
         // Nothing depends on it: what failed is in the log.
         let _ = call.run(|| handler.marked(marked)).await;
     }
@@ -149,15 +151,20 @@ pub(super) async fn mark<H: Handler>(
 
 /// Shows the other user of a conversation how far it was read, if the requester may show it that.
 async fn show_peer<H: Handler>(
-    im: &Im,
+    context: &ServiceContext,
     handler: &H,
     requester: &Requester,
     receipt: PeerReceipt,
 ) -> Result<(), pb::Refused> {
     let (from, device) = (requester.user.clone(), requester.device.clone());
     let reach = Reach { from, device, to: receipt.peer.clone(), what: ReachKind::Receipt };
-    if may_show(im, handler, &reach, receipt.is_of_peer).await {
-        im.show_peer(&requester.user, receipt).await.map_err(|error| failed(&requester.user, &error))?;
+    if may_show(context, handler, &reach, receipt.is_of_peer).await {
+        context
+            .conversations
+            .marks
+            .show_peer(&requester.user, receipt)
+            .await
+            .map_err(|error| failed(&requester.user, &error))?;
     }
     Ok(())
 }
@@ -194,7 +201,7 @@ fn parse(asked: pb::MarkRequest) -> Result<Vec<Asked>, String> {
 
 /// Tells a member who has read a message.
 pub(super) async fn readers<H: Handler>(
-    im: &Im,
+    context: &ServiceContext,
     handler: &H,
     requester: &Requester,
     asked: &pb::ReadersRequest,
@@ -202,14 +209,11 @@ pub(super) async fn readers<H: Handler>(
     let channel = ChannelId::parse(&asked.channel)
         .map_err(|error| refused(RefusalKind::Invalid, error.to_string(), 0))?;
     let user = &requester.user;
-    check_member(im, user, &channel).await?;
-    permit(im, handler, requester, RequestKind::Readers(channel.clone(), asked.seq)).await?;
+    check_member(&context.cluster, user, &channel).await?;
+    permit(context, handler, requester, RequestKind::Readers(channel.clone(), asked.seq)).await?;
     let limit = limit(asked.limit, MAX_READERS.min(MAX_NAMED_READERS));
-    let readers =
-        im.channel(channel.as_str()).readers(asked.seq, limit).await.map_err(|error| match error {
-            ReadersError::InvalidId(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
-            ReadersError::Store(error) => failed(user, &error.into()),
-        })?;
+    let readers = context.conversations.readers.readers(&channel, asked.seq, limit).await;
+    let readers = readers.map_err(|error| failed(user, &error.into()))?;
     let users = readers.users.iter().map(ToString::to_string).collect();
     Ok(pb::Readers { count: readers.count, users })
 }

@@ -4,25 +4,26 @@ mod acks;
 pub(super) mod budget;
 mod call;
 pub(super) mod change;
+mod contacts;
+mod context;
 mod conversations;
 mod logged_publish;
 mod presence;
-mod publish;
+pub(super) mod publish;
 mod queue;
 mod reach;
 mod reactions;
 mod references;
 mod repeated_publish;
-mod request;
-mod requester;
+pub(super) mod request;
+pub(super) mod requester;
 mod responder;
 mod response;
-mod rooms;
+pub(super) mod rooms;
 mod rule;
-mod signals;
+pub(super) mod signals;
 mod store;
 mod sync;
-pub mod testing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(super) use self::reach::Contacts;
+pub(super) use self::context::{ServiceContext, ServiceParts, ServiceSettings};
 use self::{
     acks::Acks,
     change::{ChangeRights, IncomingChange},
@@ -54,9 +55,7 @@ pub use self::{
 use crate::{
     Content, Recipient,
     backend::{
-        Marked,
-        builder::Config,
-        im::Im,
+        conversations::Marked,
         send::message::{Durability, Message},
     },
     cluster::{BusError, DeviceAck},
@@ -486,48 +485,44 @@ impl Drop for Service {
     }
 }
 
-impl Im {
-    /// Receives this back end's share of what devices publish, from now until the service is dropped or shut down. Where
-    /// the bus is out of reach, from when it is back; this waits for it for [`super::ImBuilder::send_timeout`].
-    /// Any number of back ends may serve; each publish goes to one of them.
-    ///
-    /// # Errors
-    /// [`ServeError`] when the bus does not take the subscription.
-    pub async fn serve<H: Handler>(&self, handler: H) -> Result<Service, ServeError> {
-        let names = self.inner.cluster.names();
-        let (stop, running) = (self.inner.stop.child_token(), TaskTracker::new());
-        let abandon = CancellationToken::new();
-        let responders = Responders {
-            im: self.clone(),
-            running: running.clone(),
-            stop: stop.clone(),
-            abandon: abandon.clone(),
-        };
-        // From here on what was begun ends with an error too.
-        let Config { handler_timeout, send_timeout, .. } = &self.inner.config;
-        let limit = handler_timeout.saturating_add(send_timeout.saturating_mul(2));
-        let service = Service { stop, abandon, running, limit };
-        let handler = Arc::new(handler);
-        let publishes = Publishes::new(self.clone(), Arc::clone(&handler));
-        responders.start(names.upstream_publish(), publishes).await?;
-        responders.start(names.upstream_sync(), Syncs::new(self.clone())).await?;
-        let memberships = Memberships { im: self.clone(), handler: Arc::clone(&handler) };
-        responders.start(names.upstream_membership(), memberships).await?;
-        responders.start(names.upstream_store(), StoreChecks { im: self.clone() }).await?;
-        let requests = Requests { im: self.clone(), handler: Arc::clone(&handler) };
-        responders.start(names.upstream_request(), requests).await?;
-        let signals = Signals::new(self.clone(), Arc::clone(&handler));
-        responders.start(names.upstream_signal(), signals).await?;
-        let presences = Presences::new(self.clone(), Arc::clone(&handler));
-        responders.running.spawn(Arc::clone(&presences).announce_later(responders.stop.clone()));
-        responders.start_shared(names.upstream_presence(), presences).await?;
-        responders.start(names.upstream_ack(), Acks { im: self.clone(), handler }).await?;
-        responders.running.spawn(self.clone().announce_service(responders.stop.clone()));
-        if !self.inner.publisher.settle(self.inner.config.send_timeout).await {
-            tracing::warn!(
-                "the bus has not confirmed that it knows this back end: devices may have to ask again"
-            );
-        }
-        Ok(service)
+/// Starts to serve devices. See [`Im::serve`](super::Im::serve).
+pub(super) async fn serve<H: Handler>(
+    context: &Arc<ServiceContext>,
+    handler: H,
+) -> Result<Service, ServeError> {
+    let names = context.cluster.names();
+    let (stop, running) = (context.tasks.stop().child_token(), TaskTracker::new());
+    let abandon = CancellationToken::new();
+    let responders = Responders {
+        context: Arc::clone(context),
+        running: running.clone(),
+        stop: stop.clone(),
+        abandon: abandon.clone(),
+    };
+    // A send that was begun ends with an error within this time.
+    let limit =
+        context.settings.handler_timeout.saturating_add(context.settings.send_timeout.saturating_mul(2));
+    let service = Service { stop, abandon, running, limit };
+    let handler = Arc::new(handler);
+    let publishes = Publishes::new(Arc::clone(context), Arc::clone(&handler));
+    responders.start(names.upstream_publish(), publishes).await?;
+    responders.start(names.upstream_sync(), Syncs::new(Arc::clone(context))).await?;
+    let memberships = Memberships { context: Arc::clone(context), handler: Arc::clone(&handler) };
+    responders.start(names.upstream_membership(), memberships).await?;
+    responders.start(names.upstream_store(), StoreChecks { context: Arc::clone(context) }).await?;
+    let requests = Requests { context: Arc::clone(context), handler: Arc::clone(&handler) };
+    responders.start(names.upstream_request(), requests).await?;
+    let signals = Signals::new(Arc::clone(context), Arc::clone(&handler));
+    responders.start(names.upstream_signal(), signals).await?;
+    let presences = Presences::new(Arc::clone(context), Arc::clone(&handler));
+    responders.running.spawn(Arc::clone(&presences).announce_later(responders.stop.clone()));
+    responders.start_shared(names.upstream_presence(), presences).await?;
+    responders.start(names.upstream_ack(), Acks { context: Arc::clone(context), handler }).await?;
+    responders.running.spawn(Arc::clone(&context.health).announce_service(responders.stop.clone()));
+    if !context.publisher.settle(context.settings.send_timeout).await {
+        tracing::warn!(
+            "the bus has not confirmed this backend's subscriptions: devices may have to ask again"
+        );
     }
+    Ok(service)
 }

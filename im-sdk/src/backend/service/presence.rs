@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Handler,
     call::Deadline,
+    context::ServiceContext,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::{im::Im, presence::PresenceError},
+    backend::presence::PresenceError,
     cluster::LastSeen,
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
@@ -62,7 +63,7 @@ pub struct PresenceEvent {
 
 /// Stores and tells who comes and goes.
 pub(super) struct Presences<H> {
-    im: Im,
+    context: Arc<ServiceContext>,
     handler: Arc<H>,
     announcements: Mutex<Announcements>,
 }
@@ -150,7 +151,7 @@ impl<H: Handler> Responder for Presences<H> {
         });
         let gone: Vec<LastSeen> = gone.collect();
         // Before it is told: who is told may ask.
-        if let Err(error) = self.im.inner.cluster.last_seen().note_seen(&gone).await {
+        if let Err(error) = self.context.cluster.last_seen().note_seen(&gone).await {
             throttled!(warn, %error, "when devices were last connected could not be stored");
         }
         let now = Instant::now();
@@ -162,8 +163,8 @@ impl<H: Handler> Responder for Presences<H> {
 }
 
 impl<H: Handler> Presences<H> {
-    pub(super) fn new(im: Im, handler: Arc<H>) -> Arc<Self> {
-        Arc::new(Self { im, handler, announcements: Mutex::default() })
+    pub(super) fn new(context: Arc<ServiceContext>, handler: Arc<H>) -> Arc<Self> {
+        Arc::new(Self { context, handler, announcements: Mutex::default() })
     }
 
     /// Makes the announcements that were put off, until the service stops; then those that wait still.
@@ -194,7 +195,7 @@ impl<H: Handler> Presences<H> {
     async fn tell(&self, events: Vec<PresenceEvent>) {
         let tell = async |event: PresenceEvent| {
             let user = event.user.clone();
-            let call = Deadline::new(self.im.inner.config.handler_timeout, "presence", &user);
+            let call = Deadline::new(self.context.settings.handler_timeout, "presence", &user);
             // Nothing depends on it: what failed is in the log.
             let _ = call.run(|| self.handler.presence(event)).await;
         };
@@ -204,11 +205,11 @@ impl<H: Handler> Presences<H> {
     /// Tells the devices that watch a user. It says where the user stands now, whatever the event was.
     async fn announce(&self, user: &UserId) -> Result<(), PresenceError> {
         let channel = ChannelId::presence_of(user);
-        let servers = self.im.servers_of(&channel).await?;
+        let servers = self.context.dispatcher.servers_of(&channel).await?;
         if servers.is_empty() {
             return Ok(());
         }
-        for presence in self.im.presence(std::slice::from_ref(user)).await? {
+        for presence in self.context.devices.presence(std::slice::from_ref(user)).await? {
             let frames = frame::encode(pb::frame::Body::Presence(presence.into()));
             let effect = Some(pb::record::Effect::Frames(frames));
             // Who reads slowly is told with the next one, or asks.
@@ -216,7 +217,7 @@ impl<H: Handler> Presences<H> {
             let record =
                 pb::Record { channel: channel.to_string(), effect, priority, ..pb::Record::default() };
             for server in &servers {
-                self.im.inner.publisher.submit_and_forget(server, record.clone()).await;
+                self.context.publisher.submit_and_forget(server, record.clone()).await;
             }
         }
         Ok(())

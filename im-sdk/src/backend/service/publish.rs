@@ -11,11 +11,12 @@ use super::{
     budget::Resource,
     call::{Deadline, HandlerFailed},
     change::{ChangeRights, IncomingChange},
+    context::ServiceContext,
     logged_publish::Publishing,
     queue::{Job, Limits},
     reach::{Permitted, check_change, check_message, too_many},
     reactions::ReactionCounts,
-    references::{LookUpError, Quoted},
+    references::{Quoted, ReferenceError},
     requester::check_open_to,
     responder::Responder,
     response::{own_rule, rule},
@@ -23,10 +24,9 @@ use super::{
 use crate::{
     Content, Recipient,
     backend::{
-        im::Im,
         send,
         send::{
-            SendError,
+            error::SendError,
             message::{InvalidMessage, Message, check_size, digest},
             validate as check,
         },
@@ -53,14 +53,14 @@ const WAITING_PER_USER: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the handler, and sends what it accepts.
-pub(super) struct Publishes<H> {
-    im: Im,
+pub(in crate::backend) struct Publishes<H> {
+    context: Arc<ServiceContext>,
     handler: Arc<H>,
     reactions: ReactionCounts,
 }
 
 /// A publish and the server that its answer goes to.
-pub(super) struct Request {
+pub(in crate::backend) struct Request {
     server: ServerId,
     user: UserId,
     publish: pb::UpstreamPublish,
@@ -73,7 +73,7 @@ impl<H: Handler> Responder for Publishes<H> {
 
     fn limits(&self) -> Limits {
         Limits {
-            concurrency: self.im.inner.config.handler_concurrency,
+            concurrency: self.context.settings.handler_concurrency,
             batch: 1,
             per_user: PER_USER,
             waiting_per_user: WAITING_PER_USER,
@@ -111,7 +111,7 @@ impl<H: Handler> Responder for Publishes<H> {
 }
 
 impl Request {
-    pub(super) fn new(server: ServerId, user: UserId, publish: pb::UpstreamPublish) -> Self {
+    pub(in crate::backend) fn new(server: ServerId, user: UserId, publish: pb::UpstreamPublish) -> Self {
         Self { server, user, publish }
     }
 
@@ -136,8 +136,8 @@ impl Request {
 }
 
 impl<H: Handler> Publishes<H> {
-    pub(super) fn new(im: Im, handler: Arc<H>) -> Self {
-        Self { im, handler, reactions: ReactionCounts::default() }
+    pub(in crate::backend) fn new(context: Arc<ServiceContext>, handler: Arc<H>) -> Self {
+        Self { context, handler, reactions: ReactionCounts::default() }
     }
 
     async fn answer(&self, request: Request) {
@@ -147,14 +147,14 @@ impl<H: Handler> Publishes<H> {
             Err(refused(pb::RefusalKind::Internal, "the back end failed", 0))
         });
         let record = request.answered(outcome);
-        self.im.inner.publisher.submit_and_forget(&request.server, record).await;
+        self.context.publisher.submit_and_forget(&request.server, record).await;
     }
 
     /// Within the user's budget. What fails here, and not by the device's fault, costs nothing.
-    pub(super) async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
+    pub(in crate::backend) async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
         let Request { user: from, publish, .. } = request;
         let cost = [(Resource::Publishes, 1), (Resource::PublishBytes, publish.publish.len() as u64)];
-        let budgets = &self.im.inner.budgets;
+        let budgets = &self.context.budgets;
         budgets.take(from, cost).map_err(|exhausted| {
             throttled!(info, user = %from, "a user publishes more than its budget has");
             too_many("the user publishes too much", exhausted)
@@ -173,7 +173,7 @@ impl<H: Handler> Publishes<H> {
         from: &UserId,
         publish: &pb::UpstreamPublish,
     ) -> Result<pb::Accepted, pb::Refused> {
-        if self.im.inner.cluster.is_nearly_full() {
+        if self.context.cluster.is_nearly_full() {
             let reason = "the store is nearly full: try again later";
             return Err(refused(pb::RefusalKind::Unavailable, reason, FULL_RETRY_MS));
         }
@@ -184,7 +184,7 @@ impl<H: Handler> Publishes<H> {
         if let Recipient::Channel(channel) = &incoming.to
             && !incoming.in_room
         {
-            check_open_to(&self.im, from, channel).await?;
+            check_open_to(&self.context.cluster, from, channel).await?;
         }
         let once = DedupKey::Producer { name, number, digest };
         let quoted = self.resolve(&mut incoming).await?;
@@ -193,16 +193,17 @@ impl<H: Handler> Publishes<H> {
             let acceptance = self.change(incoming, change).await?;
             return self.carry_out(of, acceptance, once, quoted).await;
         }
+        let budgets = &self.context.budgets;
         let permitted = match &incoming.to {
             Recipient::User(to) => {
-                check_message(&self.im, &*self.handler, from, &incoming.device, to).await?
+                check_message(&self.context, &*self.handler, from, &incoming.device, to).await?
             }
             Recipient::Channel(_) => Permitted::default(),
         };
         let accepted = self.accept(incoming, origin, once, quoted).await;
         match &accepted {
-            Ok(_) => self.im.note_written(from, permitted).await,
-            Err(_) => self.im.give_back(from, &permitted),
+            Ok(_) => self.context.contacts.note_written(from, permitted).await,
+            Err(_) => budgets.give_back(from, permitted.cost()),
         }
         accepted
     }
@@ -240,12 +241,12 @@ impl<H: Handler> Publishes<H> {
     /// Asks the handler what becomes of what a device says.
     async fn ask(&self, incoming: Incoming) -> Result<Acceptance, pb::Refused> {
         let (from, to, number) = (incoming.from.clone(), incoming.to.clone(), incoming.number);
-        let limit = self.im.inner.config.handler_timeout;
+        let limit = self.context.settings.handler_timeout;
         let call = Deadline::new(limit, "publish", &from).to(&to).number(number);
         let decision = call.run(|| self.handler.publish(incoming)).await.map_err(HandlerFailed::refused)?;
         // One for now says nothing about the two.
         if !decision.as_ref().is_err_and(Refusal::is_temporary) {
-            self.im.inner.contacts.note_decision(&from, &to, decision.is_err());
+            self.context.contacts.note_decision(&from, &to, decision.is_err());
         }
         decision.map_err(rule)
     }
@@ -264,7 +265,7 @@ impl<H: Handler> Publishes<H> {
         if !has_references && content.amended.is_none() {
             return Ok(None);
         }
-        let quoted = self.im.resolve_references(from, to, content).await.map_err(|error| {
+        let quoted = self.context.references.resolve(from, to, content).await.map_err(|error| {
             throttled!(warn, %from, %error, "what a device quotes or forwards could not be looked up");
             refused(
                 pb::RefusalKind::Unavailable,
@@ -297,10 +298,10 @@ impl<H: Handler> Publishes<H> {
             Recipient::Channel(channel) => vec![LogId::Channel(channel.clone())],
         };
         let followed = async {
-            if self.im.is_outdated(&quoted).await? {
-                self.im.amend_quotes(quoted.message_id, quoted.seq, &logs).await?;
+            if self.context.references.is_outdated(&quoted).await? {
+                self.context.amender.amend_quotes(quoted.message_id, quoted.seq, &logs).await?;
             }
-            Ok::<(), LookUpError>(())
+            Ok::<(), ReferenceError>(())
         };
         followed.await.map_err(|error| {
             tracing::warn!(%from, %error, "whether a quoted message was changed could not be looked up");
@@ -313,10 +314,15 @@ impl<H: Handler> Publishes<H> {
         let Incoming { from, device, number, to, in_room, .. } = incoming;
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let log = IncomingChange::log(&from, &to);
-        let found = self.im.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
-            throttled!(warn, %from, %error, "cannot tell whether a change may be taken");
-            refused(pb::RefusalKind::Unavailable, "the message that is changed could not be read", RETRY_MS)
-        })?;
+        let found =
+            self.context.history.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
+                throttled!(warn, %from, %error, "cannot tell whether a change may be taken");
+                refused(
+                    pb::RefusalKind::Unavailable,
+                    "the message that is changed could not be read",
+                    RETRY_MS,
+                )
+            })?;
         let message = found.ok_or_else(|| {
             let (seq, id) = (change.seq, change.message_id);
             invalid(format!("there is no message {id} at seq {seq}: it is gone, or another one"))
@@ -326,21 +332,21 @@ impl<H: Handler> Publishes<H> {
         if let Recipient::User(to) = &incoming.to
             && incoming.change.kind != ChangeKind::DeleteForMe
         {
-            check_change(&self.im, &*self.handler, &incoming.from, &incoming.device, to).await?;
+            check_change(&self.context, &*self.handler, &incoming.from, &incoming.device, to).await?;
         }
-        let config = &self.im.inner.config;
-        let call = Deadline::new(config.handler_timeout, "change", &incoming.from);
+        let settings = &self.context.settings;
+        let call = Deadline::new(settings.handler_timeout, "change", &incoming.from);
         let call = call.to(&incoming.to).number(number);
         let rights = call.run(|| self.handler.change(&incoming)).await.map_err(HandlerFailed::refused)?;
         let rights = rights.map_err(rule)?;
         if rights != ChangeRights::Granted {
             let not_allowed = |reason: String| own_rule(CHANGE_NOT_ALLOWED, reason);
-            let now_ms = self.im.inner.cluster.clock().read().await.map_err(|error| {
+            let now_ms = self.context.cluster.clock().read().await.map_err(|error| {
                 throttled!(warn, from = %incoming.from, %error, "cannot tell how old a message is that is to be changed");
                 let reason = "the age of the message that is changed could not be told";
                 refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
             })?;
-            incoming.permit(&config.changes, now_ms).map_err(not_allowed)?;
+            incoming.permit(&settings.changes, now_ms).map_err(not_allowed)?;
         }
         let mut answer = Bytes::new();
         if rights == ChangeRights::ByPolicy && incoming.says_something() {
@@ -355,14 +361,14 @@ impl<H: Handler> Publishes<H> {
             let reason = format!("one user has at most {MAX_REACTIONS_PER_USER} reactions to a message");
             return Err(own_rule(TOO_MANY_REACTIONS, reason));
         }
-        let durability = config.changes.durability(config.default_durability);
+        let durability = settings.changes.durability(settings.default_durability);
         Ok(Acceptance { message: Some(incoming.into_message().durability(durability)), answer })
     }
 
     /// Tells the handler. The message is safe, so nothing depends on it: what failed is in this process's log.
     async fn tell_logged(&self, logged: LoggedPublish) {
         let (from, to, number) = (logged.from.clone(), logged.to.clone(), logged.number);
-        let limit = self.im.inner.config.handler_timeout;
+        let limit = self.context.settings.handler_timeout;
         let call = Deadline::new(limit, "logged", &from).to(&to).number(number);
         let _ = call.run(|| self.handler.logged(logged)).await;
     }
@@ -377,7 +383,7 @@ impl<H: Handler> Publishes<H> {
         let message = if message.has_sender() { message } else { message.from(from) };
         let message = message.origin(of.origin);
         let content = message.content_ref().clone();
-        match self.im.send_once(message, once, from).await {
+        match self.context.sender.send_once(message, once, from).await {
             Ok(receipt) => {
                 if let Some(logged) = LoggedPublish::new(of, content, &receipt) {
                     self.tell_logged(logged).await;
@@ -386,7 +392,7 @@ impl<H: Handler> Publishes<H> {
             }
             Err(error) => {
                 if is_used_number(&error)
-                    && let Some(message_id) = self.im.find_published(&of, &content).await
+                    && let Some(message_id) = self.context.find_published(&of, &content).await
                 {
                     return Ok(message_id);
                 }

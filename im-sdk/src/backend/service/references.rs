@@ -7,7 +7,7 @@
 //!         no  --> it stays what the device says: not verified
 //! ```
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream};
 
@@ -15,11 +15,10 @@ use super::change::IncomingChange;
 use crate::{
     Recipient,
     backend::{
-        history::{HistoryError, LoggedMessage},
-        im::Im,
-        send::amend::AmendError,
+        amend::AmendError,
+        history::{HistoryError, HistoryReader, LoggedMessage},
     },
-    cluster::{LogId, MembersError},
+    cluster::{LogId, MemberStore, MembersError},
     content::{Body, Content, ForwardSource, ForwardedEntry, Quote},
     id::{ChannelId, MessageId, UserId},
 };
@@ -32,7 +31,7 @@ const MAX_CHANNELS: usize = 8;
 
 /// A message could not be looked up: the device asks again.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookUpError {
+pub(super) enum ReferenceError {
     #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
@@ -51,14 +50,25 @@ pub(super) struct Quoted {
     quote: Quote,
 }
 
-impl Im {
+/// Verifies what devices quote and forward.
+#[derive(Debug)]
+pub(in crate::backend) struct References {
+    history: Arc<HistoryReader>,
+    members: Arc<dyn MemberStore>,
+}
+
+impl References {
+    pub(super) fn new(history: Arc<HistoryReader>, members: Arc<dyn MemberStore>) -> Self {
+        Self { history, members }
+    }
+
     /// Makes of what a device claims what the logs say. Returns what it quotes, if that is there.
-    pub(super) async fn resolve_references(
+    pub(super) async fn resolve(
         &self,
         from: &UserId,
         to: &Recipient,
         content: &mut Content,
-    ) -> Result<Option<Quoted>, LookUpError> {
+    ) -> Result<Option<Quoted>, ReferenceError> {
         forget_claims(content);
         let quoted = match content.quote.as_deref() {
             Some(quote) => self.find_quoted(from, to, quote.message_id, quote.seq).await?,
@@ -77,9 +87,9 @@ impl Im {
     }
 
     /// Whether a quote that was verified says something that was recalled or edited since.
-    pub(super) async fn is_outdated(&self, quoted: &Quoted) -> Result<bool, LookUpError> {
+    pub(super) async fn is_outdated(&self, quoted: &Quoted) -> Result<bool, ReferenceError> {
         let Quoted { log, seq, message_id, quote } = quoted;
-        let found = self.message_at(log, *seq, *message_id).await?;
+        let found = self.history.message_at(log, *seq, *message_id).await?;
         Ok(found.is_some_and(|entry| quote_of(&entry) != *quote))
     }
 
@@ -90,9 +100,9 @@ impl Im {
         to: &Recipient,
         message_id: MessageId,
         seq: u64,
-    ) -> Result<Option<Quoted>, LookUpError> {
+    ) -> Result<Option<Quoted>, ReferenceError> {
         let log = IncomingChange::log(from, to);
-        let found = self.message_at(&log, seq, message_id).await?;
+        let found = self.history.message_at(&log, seq, message_id).await?;
         let is_theirs = |entry: &LoggedMessage| match to {
             Recipient::User(other) => is_between(entry, from, other),
             Recipient::Channel(_) => true,
@@ -105,7 +115,7 @@ impl Im {
         &self,
         from: &UserId,
         entries: &mut Vec<ForwardedEntry>,
-    ) -> Result<(), LookUpError> {
+    ) -> Result<(), ReferenceError> {
         let channels = self.readable_channels(from, entries).await?;
         let sources = entries.iter_mut().map(|entry| entry.source.take());
         let sources: Vec<Option<(LogId, ForwardSource)>> = sources
@@ -151,7 +161,7 @@ impl Im {
         source: Option<&(LogId, ForwardSource)>,
     ) -> Result<Option<LoggedMessage>, HistoryError> {
         let Some((log, source)) = source else { return Ok(None) };
-        self.message_at(log, source.seq, source.message_id).await
+        self.history.message_at(log, source.seq, source.message_id).await
     }
 
     /// The channels that entries come from, and whether the user may read them.
@@ -163,7 +173,7 @@ impl Im {
         let mut channels = HashMap::new();
         for channel in entries.iter().filter_map(|entry| entry.source.as_ref()?.channel.as_ref()) {
             if !channels.contains_key(channel) && channels.len() < MAX_CHANNELS {
-                let is_member = self.inner.cluster.members().is_member(channel, user).await?;
+                let is_member = self.members.is_member(channel, user).await?;
                 channels.insert(channel.clone(), is_member);
             }
         }
@@ -217,7 +227,7 @@ fn quote_of(entry: &LoggedMessage) -> Quote {
 mod tests {
     use super::*;
     use crate::{
-        backend::{Message, channel, user},
+        backend::{Im, Message, channel, user},
         cluster::Cluster,
         content::Forwarded,
     };
@@ -243,7 +253,7 @@ mod tests {
     }
 
     async fn resolved(im: &Im, from: &str, to: impl Into<Recipient>, mut content: Content) -> Content {
-        im.resolve_references(&name(from), &to.into(), &mut content).await.unwrap();
+        im.inner.service.references.resolve(&name(from), &to.into(), &mut content).await.unwrap();
         content
     }
 

@@ -2,17 +2,16 @@
 
 use prost::Message as _;
 
-use super::{budget::Resource, change::IncomingChange, logged_publish::Publishing};
+use super::{budget::Resource, change::IncomingChange, context::ServiceContext, logged_publish::Publishing};
 use crate::{
-    Content, Recipient, backend::im::Im, cluster::ReadLimit, id::MessageId, log_throttle::throttled,
-    proto::pb,
+    Recipient, cluster::ReadLimit, content::Content, id::MessageId, log_throttle::throttled, proto::pb,
 };
 
 /// How far back a repeated message is looked for. A device that was restored repeats what it had just sent when the copy was made.
 const MAX_ENTRIES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
 
-impl Im {
+impl ServiceContext {
     /// Finds the message that a publish became before its number was used for a later one: among the newest entries of the log, a
     /// message of the user with the same origin, the same receiver and the same content. The origin alone does not prove it: a device
     /// whose count of numbers went back may have given it twice.
@@ -20,12 +19,12 @@ impl Im {
     /// What is read counts as a sync, so that nobody has much read by refused publishes.
     pub(super) async fn find_published(&self, of: &Publishing, content: &Content) -> Option<MessageId> {
         let Publishing { from, to, origin, .. } = of;
-        if *origin == 0 || self.inner.budgets.take(from, [(Resource::SyncBytes, 1)]).is_err() {
+        if *origin == 0 || self.budgets.take(from, [(Resource::SyncBytes, 1)]).is_err() {
             return None;
         }
         let log = IncomingChange::log(from, to);
         let limit = ReadLimit::new(MAX_ENTRIES).with_bytes(MAX_BYTES);
-        let page = match self.inner.cluster.log().read_back(&log, None, limit).await {
+        let page = match self.cluster.log().read_back(&log, None, limit).await {
             Ok(page) => page,
             Err(error) => {
                 throttled!(warn, %from, %error, "a repeated publish could not be looked up");
@@ -33,7 +32,7 @@ impl Im {
             }
         };
         let bytes = page.entries.iter().map(|entry| entry.payload.len() as u64).sum();
-        self.inner.budgets.charge(from, Resource::SyncBytes, bytes);
+        self.budgets.charge(from, Resource::SyncBytes, bytes);
         let is_it = |message: pb::Message| {
             let receiver = match to {
                 Recipient::User(user) => user.as_str(),

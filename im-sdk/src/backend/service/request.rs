@@ -16,6 +16,7 @@ mod parse;
 use super::{
     Handler,
     call::{Deadline, HandlerFailed},
+    context::ServiceContext,
     conversations,
     queue::{Job, Limits},
     requester::{Requester, check_member},
@@ -24,10 +25,7 @@ use super::{
 };
 use crate::{
     Conversation, ConversationChange, Recipient, Search,
-    backend::{
-        history::{HistoryError, Shows, search::SearchError},
-        im::Im,
-    },
+    backend::history::{HistoryError, Shows, search::SearchError},
     cluster::ReadLimit,
     id::{ChannelId, Device, ServerId, UserId},
     log_throttle::throttled,
@@ -77,20 +75,20 @@ pub enum RequestKind {
 }
 
 /// Asks the handler whether a device may ask that.
-pub(super) async fn permit<H: Handler>(
-    im: &Im,
+pub(in crate::backend) async fn permit<H: Handler>(
+    context: &ServiceContext,
     handler: &H,
     requester: &Requester,
     kind: RequestKind,
 ) -> Result<(), pb::Refused> {
     let request = DeviceRequest { from: requester.user.clone(), device: requester.device.clone(), kind };
-    let call = Deadline::new(im.inner.config.handler_timeout, "may_request", &requester.user);
+    let call = Deadline::new(context.settings.handler_timeout, "may_request", &requester.user);
     call.run(|| handler.may_request(&request)).await.map_err(HandlerFailed::refused)?.map_err(rule)
 }
 
 /// Answers what devices ask.
 pub(super) struct Requests<H> {
-    pub(super) im: Im,
+    pub(super) context: Arc<ServiceContext>,
     pub(super) handler: Arc<H>,
 }
 
@@ -158,12 +156,12 @@ impl<H: Handler> Requests<H> {
         });
         let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
         let record = record(&requester, number, frames);
-        self.im.inner.publisher.submit_and_forget(&requester.server, record).await;
+        self.context.publisher.submit_and_forget(&requester.server, record).await;
     }
 
     async fn answer(&self, requester: &Requester, request: pb::Request) -> Result<Bytes, pb::Refused> {
         use pb::{request::Question, response::Outcome};
-        let (im, number) = (&self.im, request.number);
+        let (context, number) = (&self.context, request.number);
         match request.question {
             Some(Question::History(asked)) => {
                 let history = Some(self.history(requester, &asked).await?);
@@ -178,15 +176,15 @@ impl<H: Handler> Requests<H> {
             Some(Question::Watch(watch)) => self.watch(requester, number, watch).await,
             Some(Question::Conversations(asked)) => {
                 self.permit(requester, RequestKind::Conversations).await?;
-                let conversations = Some(conversations::list(im, &requester.user, &asked).await?);
+                let conversations = Some(conversations::list(context, &requester.user, &asked).await?);
                 Ok(answer(pb::RawResponse { number, conversations, ..Default::default() }))
             }
             Some(Question::Mark(asked)) => {
-                let marked = conversations::mark(im, &*self.handler, requester, asked).await?;
+                let marked = conversations::mark(context, &*self.handler, requester, asked).await?;
                 Ok(response(number, Outcome::Marked(marked)))
             }
             Some(Question::Readers(asked)) => {
-                let readers = conversations::readers(im, &*self.handler, requester, &asked).await?;
+                let readers = conversations::readers(context, &*self.handler, requester, &asked).await?;
                 Ok(response(number, Outcome::Readers(readers)))
             }
             None => {
@@ -197,7 +195,7 @@ impl<H: Handler> Requests<H> {
     }
 
     pub(super) async fn permit(&self, requester: &Requester, kind: RequestKind) -> Result<(), pb::Refused> {
-        permit(&self.im, &*self.handler, requester, kind).await
+        permit(&self.context, &*self.handler, requester, kind).await
     }
 
     async fn history(
@@ -214,8 +212,13 @@ impl<H: Handler> Requests<H> {
         // What does not fit into a frame is not read.
         let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
         let page = match asked.messages {
-            true => self.im.messages_of(user, &conversation, &query, limit).await,
-            false => self.im.read_conversation(user, &conversation, &query, limit, Shows::Entries).await,
+            true => self.context.history.messages_of(user, &conversation, &query, limit).await,
+            false => {
+                self.context
+                    .history
+                    .read_conversation(user, &conversation, &query, limit, Shows::Entries)
+                    .await
+            }
         };
         match page {
             Ok(page) => Ok(fit(page, &conversation, parse::is_forward(asked), FRAME_OVERHEAD)),
@@ -238,7 +241,7 @@ impl<H: Handler> Requests<H> {
         let search = parse::search(asked).map_err(invalid)?;
         self.check_reading(user, search.conversation.as_ref()).await?;
         self.permit(requester, RequestKind::Search(search.clone())).await?;
-        match self.im.search_in_turn(user, &search, parse::limit(asked.limit)).await {
+        match self.context.search.search_in_turn(user, &search, parse::limit(asked.limit)).await {
             Ok(found) => Ok(fit_found(found)),
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {
                 Err(invalid(error.to_string()))
@@ -263,7 +266,7 @@ impl<H: Handler> Requests<H> {
         conversation: Option<&Conversation>,
     ) -> Result<(), pb::Refused> {
         match conversation {
-            Some(Conversation::Channel(channel)) => check_member(&self.im, user, channel).await,
+            Some(Conversation::Channel(channel)) => check_member(&self.context.cluster, user, channel).await,
             _ => Ok(()),
         }
     }

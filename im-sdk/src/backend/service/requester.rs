@@ -3,7 +3,7 @@
 use super::response::{RETRY_MS, own_rule, refused};
 use crate::{
     Recipient,
-    backend::im::Im,
+    cluster::Cluster,
     id::{ChannelId, Device, ServerId, UserId},
     log_throttle::throttled,
     proto::{pb, pb::RefusalKind},
@@ -11,16 +11,20 @@ use crate::{
 };
 
 /// Who asks, and where.
-pub(super) struct Requester {
-    pub(super) server: ServerId,
-    pub(super) connection: u64,
-    pub(super) user: UserId,
-    pub(super) device: Device,
+pub(in crate::backend) struct Requester {
+    pub(in crate::backend) server: ServerId,
+    pub(in crate::backend) connection: u64,
+    pub(in crate::backend) user: UserId,
+    pub(in crate::backend) device: Device,
 }
 
 /// Refuses what is for members alone, whatever the handler would say.
-pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
-    match im.inner.cluster.members().is_member(channel, user).await {
+pub(super) async fn check_member(
+    cluster: &Cluster,
+    user: &UserId,
+    channel: &ChannelId,
+) -> Result<(), pb::Refused> {
+    match cluster.members().is_member(channel, user).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(not_a_member(user, channel)),
         Err(error) => Err(unknown(user, channel, &error)),
@@ -29,9 +33,12 @@ pub(super) async fn check_member(im: &Im, user: &UserId, channel: &ChannelId) ->
 
 /// Refuses what is for members of an open channel alone. Nobody publishes to a channel that was closed, even where its rows still
 /// stand in the application's own tables.
-pub(super) async fn check_open_to(im: &Im, user: &UserId, channel: &ChannelId) -> Result<(), pb::Refused> {
-    check_member(im, user, channel).await?;
-    let cluster = &im.inner.cluster;
+pub(super) async fn check_open_to(
+    cluster: &Cluster,
+    user: &UserId,
+    channel: &ChannelId,
+) -> Result<(), pb::Refused> {
+    check_member(cluster, user, channel).await?;
     if cluster.members().forgets_removed() {
         return Ok(());
     }

@@ -17,10 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ServeError,
+    context::ServiceContext,
     queue::{FairQueue, Job, Limits, Next},
 };
 use crate::{
-    backend::im::Im,
     cluster::{BusEvent, Subject, Subscription},
     id::{ServerId, UserId},
     log_throttle::throttled,
@@ -68,7 +68,7 @@ pub(super) trait Responder: Send + Sync + 'static {
 /// Runs responders until the service stops.
 #[derive(Clone, Debug)]
 pub(super) struct Responders {
-    pub(super) im: Im,
+    pub(super) context: Arc<ServiceContext>,
     pub(super) running: TaskTracker,
     pub(super) stop: CancellationToken,
     /// Drops what is still under way.
@@ -90,8 +90,8 @@ impl Responders {
         // Each call in progress is told of once.
         let (over, ended) = mpsc::channel(limits.concurrency);
         let receiving = Receiving {
-            im: self.im.clone(),
-            intake: Intake::Open(subscribe(&self.im, &subject).await?),
+            context: Arc::clone(&self.context),
+            intake: Intake::Open(subscribe(&self.context, &subject).await?),
             subject,
             responder,
             queue: FairQueue::new(limits),
@@ -105,14 +105,14 @@ impl Responders {
             abandon: self.abandon.clone(),
         };
         let (stop, abandon) = (self.stop.clone(), self.abandon.clone());
-        let stores = self.im.inner.stores.subscribe();
+        let stores = self.context.stores.subscribe();
         self.running.spawn(async move { abandon.run_until_cancelled(receiving.run(stop, stores)).await });
         Ok(())
     }
 }
 
-async fn subscribe(im: &Im, subject: &Subject) -> Result<Subscription, ServeError> {
-    let cluster = &im.inner.cluster;
+async fn subscribe(context: &ServiceContext, subject: &Subject) -> Result<Subscription, ServeError> {
+    let cluster = &context.cluster;
     Ok(cluster.bus().queue_subscribe(subject.clone(), cluster.names().backends()).await?)
 }
 
@@ -151,7 +151,7 @@ enum Came {
 }
 
 struct Receiving<R: Responder> {
-    im: Im,
+    context: Arc<ServiceContext>,
     subject: Subject,
     intake: Intake,
     responder: Arc<R>,
@@ -217,7 +217,7 @@ impl<R: Responder> Receiving<R> {
     }
 
     async fn open(&mut self) {
-        self.intake = match subscribe(&self.im, &self.subject).await {
+        self.intake = match subscribe(&self.context, &self.subject).await {
             Ok(subscription) => Intake::Open(subscription),
             Err(error) => {
                 throttled!(warn, %error, kind = R::NAME, "cannot take requests of devices again");
@@ -269,9 +269,9 @@ impl<R: Responder> Receiving<R> {
     fn refuse(&self, request: R::Request) {
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let Some((server, record)) = self.responder.refuse(request) else { return };
-        let (im, abandon) = (self.im.clone(), self.abandon.clone());
+        let (publisher, abandon) = (Arc::clone(&self.context.publisher), self.abandon.clone());
         self.running.spawn(async move {
-            let submitting = im.inner.publisher.submit_and_forget(&server, record);
+            let submitting = publisher.submit_and_forget(&server, record);
             let _ = abandon.run_until_cancelled(submitting).await;
             drop(permit);
         });
@@ -356,7 +356,10 @@ impl Drop for Over {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Cluster, Publication};
+    use crate::{
+        backend::Im,
+        cluster::{Cluster, Publication},
+    };
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -396,13 +399,14 @@ mod tests {
     ) -> (Responders, mpsc::UnboundedReceiver<u32>, Arc<Recorder>) {
         let im = Im::with_cluster(cluster.clone()).await.unwrap();
         // The tests alone say whether the stores answer: its upkeep, which looks at once, would say that they do.
-        im.inner.stop.cancel();
-        im.inner.tasks.close();
-        im.inner.tasks.wait().await;
+        im.inner.tasks.stop().cancel();
+        im.inner.tasks.tracker().close();
+        im.inner.tasks.tracker().wait().await;
         let (handled, heard) = mpsc::unbounded_channel();
         let recorder = Arc::new(Recorder { patience, gate: Semaphore::new(permits), handled });
         let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-        let responders = Responders { im, running: TaskTracker::new(), stop, abandon };
+        let context = Arc::clone(&im.inner.service);
+        let responders = Responders { context, running: TaskTracker::new(), stop, abandon };
         let subject = cluster.names().upstream_sync();
         responders.start_shared(subject, Arc::clone(&recorder)).await.unwrap();
         (responders, heard, recorder)
@@ -441,7 +445,7 @@ mod tests {
         let patience = Duration::from_secs(60);
         let (cut_off, mut unheard, _) = start(&cluster, 1_000_000, patience).await;
         let (_well, mut heard, _) = start(&cluster, 1_000_000, patience).await;
-        cut_off.im.inner.stores.send_replace(false);
+        cut_off.context.stores.send_replace(false);
         // Until it has noticed, it takes its share.
         let mut number = 0;
         let mut in_a_row = 0;
@@ -453,7 +457,7 @@ mod tests {
                 Some(_) = unheard.recv() => in_a_row = 0,
             }
         }
-        cut_off.im.inner.stores.send_replace(true);
+        cut_off.context.stores.send_replace(true);
         loop {
             number += 1;
             publish(&cluster, number).await;

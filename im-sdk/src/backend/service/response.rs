@@ -7,8 +7,8 @@ use super::Refusal;
 use crate::{
     Conversation, HistoryRange, SearchPlace,
     backend::{
-        history::{RawEntry, RawPage, channel_of, search::RawFound},
-        message_store::StoredEntry,
+        history::{RawPage, channel_of, search::RawFound},
+        message_store::{RawEntry, StoredEntry},
     },
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };

@@ -9,6 +9,7 @@ use prost::Message as _;
 use super::{
     Handler,
     call::{Deadline, HandlerFailed},
+    context::ServiceContext,
     reach::{Reach, ReachKind, is_refused},
     request::{RequestKind, Requests},
     requester::Requester,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     Conversation, HistoryQuery, UserPresence,
-    backend::{channels::room::in_room, history::Shows, im::Im},
+    backend::{channels::room::in_room, history::Shows},
     cluster::ReadLimit,
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
@@ -83,17 +84,22 @@ impl<H: Handler> Requests<H> {
         let channel = parse(&join.channel)?;
         let (user, device) = (requester.user.clone(), requester.device.clone());
         let asked = RoomJoin { user, device, channel: channel.clone(), data: join.data };
-        let limit = self.im.inner.config.handler_timeout;
+        let limit = self.context.settings.handler_timeout;
         let call = Deadline::new(limit, "join_room", &requester.user).to(&channel);
         let joined = call.run(|| self.handler.join_room(asked)).await.map_err(HandlerFailed::refused)?;
         let RoomWelcome { answer, recent } = joined.map_err(rule)?;
-        if !self.im.perform(&requester.server, requester.connection, Effect::Join(in_room(&channel))).await {
+        if !self
+            .context
+            .dispatcher
+            .perform(&requester.server, requester.connection, Effect::Join(in_room(&channel)))
+            .await
+        {
             let reason = "the server could not join the connection: it is in too many rooms, or try again";
             return Err(refused(RefusalKind::Unavailable, reason.to_owned(), RETRY_MS));
         }
         // After the join: what is appended from here on is pushed.
         let recent = self.recent(requester, &channel, recent, answer.len()).await?;
-        let online = self.im.count_online(&channel).await.unwrap_or_else(|error| {
+        let online = self.context.dispatcher.count_online(&channel).await.unwrap_or_else(|error| {
             tracing::debug!(%channel, %error, "it could not be counted who is in a room");
             1
         });
@@ -121,7 +127,13 @@ impl<H: Handler> Requests<H> {
         let conversation = Conversation::Channel(channel.clone());
         let newest = HistoryQuery::newest();
         let limit = ReadLimit::new(count.min(MAX_RECENT)).with_bytes(MAX_FRAME_BYTES);
-        let read = self.im.read_conversation(&requester.user, &conversation, &newest, limit, Shows::Messages);
+        let read = self.context.history.read_conversation(
+            &requester.user,
+            &conversation,
+            &newest,
+            limit,
+            Shows::Messages,
+        );
         let page = read.await;
         let page = page.map_err(|error| {
             throttled!(warn, %channel, %error, "what was said last in a room could not be read");
@@ -138,7 +150,12 @@ impl<H: Handler> Requests<H> {
         leave: pb::LeaveRoom,
     ) -> Result<Bytes, pb::Refused> {
         let channel = parse(&leave.channel)?;
-        if !self.im.perform(&requester.server, requester.connection, Effect::Leave(in_room(&channel))).await {
+        if !self
+            .context
+            .dispatcher
+            .perform(&requester.server, requester.connection, Effect::Leave(in_room(&channel)))
+            .await
+        {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
@@ -160,17 +177,22 @@ impl<H: Handler> Requests<H> {
         let mut seen = HashSet::new();
         users.retain(|user| seen.insert(user.clone()));
         self.permit(requester, RequestKind::Watch(users.clone())).await?;
-        let users = visible(&self.im, &*self.handler, &requester.user, &requester.device, users)
+        let users = visible(&self.context, &*self.handler, &requester.user, &requester.device, users)
             .await
             .map_err(HandlerFailed::refused)?;
         let channels = users.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
         let watched = pb::Channels { channels, kind: pb::JoinKind::Watch.into(), only: true, pass: 0 };
-        if !self.im.perform(&requester.server, requester.connection, Effect::Join(watched)).await {
+        if !self
+            .context
+            .dispatcher
+            .perform(&requester.server, requester.connection, Effect::Join(watched))
+            .await
+        {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
         // After the join: what changes from here on is told.
-        let presences = self.im.presence(&users).await.map_err(|error| {
+        let presences = self.context.devices.presence(&users).await.map_err(|error| {
             throttled!(warn, user = %requester.user, %error, "presence could not be told");
             refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
         })?;
@@ -182,8 +204,8 @@ impl<H: Handler> Requests<H> {
 const PARALLEL: usize = 16;
 
 /// Those of some users that a user may watch: itself, and whom the handler names among them and lets it reach.
-pub(super) async fn visible<H: Handler>(
-    im: &Im,
+pub(in crate::backend) async fn visible<H: Handler>(
+    context: &ServiceContext,
     handler: &H,
     watcher: &UserId,
     device: &Device,
@@ -195,7 +217,7 @@ pub(super) async fn visible<H: Handler>(
     let mut visible = if others.is_empty() {
         Vec::new()
     } else {
-        let call = Deadline::new(im.inner.config.handler_timeout, "may_watch", watcher);
+        let call = Deadline::new(context.settings.handler_timeout, "may_watch", watcher);
         call.run(|| handler.may_watch(watcher.clone(), others)).await?
     };
     let mut told = HashSet::new();
@@ -203,7 +225,7 @@ pub(super) async fn visible<H: Handler>(
     let reached = stream::iter(visible).map(async |to| {
         let (from, device) = (watcher.clone(), device.clone());
         let reach = Reach { from, device, to, what: ReachKind::Presence };
-        is_refused(im, handler, &reach).await.map(|refused| (!refused).then_some(reach.to))
+        is_refused(context, handler, &reach).await.map(|refused| (!refused).then_some(reach.to))
     });
     let reached: Vec<Option<UserId>> = reached.buffered(PARALLEL).try_collect().await?;
     Ok(reached.into_iter().flatten().chain(own).collect())

@@ -12,16 +12,14 @@ use super::{
     Handler,
     budget::{Exhausted, RecentMap, Resource},
     call::{Deadline, HandlerFailed},
+    context::ServiceContext,
     queue::{Job, Limits},
     reach::{Reach, ReachKind, may_show},
     responder::Responder,
 };
 use crate::{
     CallStep, Recipient, Signal,
-    backend::{
-        im::Im,
-        send::{Freshness, check_size},
-    },
+    backend::send::{check_size, dispatch::Freshness},
     cluster::{MembersError, RoutesError},
     id::{ChannelId, Device, UserId},
     log_throttle::throttled,
@@ -84,8 +82,8 @@ const AUDIENCE_TTL: Duration = Duration::from_secs(10);
 const MAX_AUDIENCES: usize = 8192;
 
 /// Asks the handler, and passes on what it says.
-pub(super) struct Signals<H> {
-    im: Im,
+pub(in crate::backend) struct Signals<H> {
+    context: Arc<ServiceContext>,
     handler: Arc<H>,
     /// Which channels are too large for typing notices, and when that was looked up.
     is_large: Mutex<RecentMap<ChannelId, Option<(bool, Instant)>>>,
@@ -160,8 +158,8 @@ impl<H: Handler> Responder for Signals<H> {
 }
 
 impl<H: Handler> Signals<H> {
-    pub(super) fn new(im: Im, handler: Arc<H>) -> Self {
-        Self { im, handler, is_large: Mutex::new(RecentMap::new(MAX_AUDIENCES)) }
+    pub(in crate::backend) fn new(context: Arc<ServiceContext>, handler: Arc<H>) -> Self {
+        Self { context, handler, is_large: Mutex::new(RecentMap::new(MAX_AUDIENCES)) }
     }
 
     async fn pass_on(&self, request: Request) -> Result<(), SignalError> {
@@ -172,7 +170,7 @@ impl<H: Handler> Signals<H> {
     }
 
     /// Whether a signal of a device that is in no room would be passed on.
-    pub(super) async fn is_passed_on(&self, incoming: IncomingSignal) -> bool {
+    pub(in crate::backend) async fn is_passed_on(&self, incoming: IncomingSignal) -> bool {
         let request = Request { incoming, in_room: false, bytes: 0 };
         matches!(self.decide(request).await, Ok(Some(_)))
     }
@@ -182,21 +180,21 @@ impl<H: Handler> Signals<H> {
         &self,
         Request { incoming, in_room, bytes }: Request,
     ) -> Result<Option<Relay>, SignalError> {
-        let inner = &self.im.inner;
-        inner.budgets.take(&incoming.from, [(Resource::Signals, 1), (Resource::SignalBytes, bytes)])?;
+        let context = &self.context;
+        context.budgets.take(&incoming.from, [(Resource::Signals, 1), (Resource::SignalBytes, bytes)])?;
         match &incoming.to {
             Recipient::User(to) => self.check_reach(&incoming, to).await?,
             Recipient::Channel(channel) => self.check_channel(&incoming, channel, in_room).await?,
         }
         let (from, to) = (incoming.from.clone(), incoming.to.clone());
-        let call = Deadline::new(inner.config.handler_timeout, "signal", &from).to(&to);
+        let call = Deadline::new(context.settings.handler_timeout, "signal", &from).to(&to);
         Ok(call.run(|| self.handler.signal(incoming)).await?)
     }
 
     async fn check_reach(&self, incoming: &IncomingSignal, to: &UserId) -> Result<(), SignalError> {
         let (from, device) = (incoming.from.clone(), incoming.device.clone());
         let reach = Reach { from, device, to: to.clone(), what: ReachKind::Signal };
-        if may_show(&self.im, &*self.handler, &reach, false).await {
+        if may_show(&self.context, &*self.handler, &reach, false).await {
             return Ok(());
         }
         Err(SignalError::OutOfReach(reach.from, reach.to))
@@ -209,10 +207,10 @@ impl<H: Handler> Signals<H> {
         in_room: bool,
     ) -> Result<(), SignalError> {
         let from = &incoming.from;
-        if !in_room && !self.im.inner.cluster.members().is_member(channel, from).await? {
+        if !in_room && !self.context.cluster.members().is_member(channel, from).await? {
             return Err(SignalError::Stranger(from.clone(), channel.clone()));
         }
-        if self.im.inner.contacts.was_refused(from, &incoming.to) {
+        if self.context.contacts.was_refused(from, &incoming.to) {
             return Err(SignalError::Refused(from.clone(), incoming.to.clone()));
         }
         let is_typing = matches!(incoming.signal, Signal::Typing { .. });
@@ -230,9 +228,9 @@ impl<H: Handler> Signals<H> {
         {
             return Ok(is_large);
         }
-        let members = self.im.inner.cluster.members().members(channel, None, MAX_TYPING_AUDIENCE + 1).await?;
+        let members = self.context.cluster.members().members(channel, None, MAX_TYPING_AUDIENCE + 1).await?;
         let is_large = members.len() > MAX_TYPING_AUDIENCE
-            || (in_room && self.im.count_online(channel).await? > MAX_TYPING_AUDIENCE as u64);
+            || (in_room && self.context.dispatcher.count_online(channel).await? > MAX_TYPING_AUDIENCE as u64);
         *self.lock().entry(channel) = Some((is_large, Instant::now()));
         Ok(is_large)
     }
@@ -251,8 +249,8 @@ impl<H: Handler> Signals<H> {
             }
             Recipient::Channel(channel) => {
                 let record = pb::Record { channel: channel.to_string(), ..passing(&frame) };
-                for server in self.im.servers_of(channel).await? {
-                    self.im.inner.publisher.submit_and_forget(&server, record.clone()).await;
+                for server in self.context.dispatcher.servers_of(channel).await? {
+                    self.context.publisher.submit_and_forget(&server, record.clone()).await;
                 }
             }
         }
@@ -278,11 +276,12 @@ impl<H: Handler> Signals<H> {
     ) -> Result<(), RoutesError> {
         let is_origin = |device: &Device| *user == signal.from && *device == signal.device;
         let wanted = |device: &Device| wanted(device) && !is_origin(device);
-        for (server, located) in self.im.locate(std::slice::from_ref(user), Freshness::Cached, wanted).await?
+        for (server, located) in
+            self.context.dispatcher.locate(std::slice::from_ref(user), Freshness::Cached, wanted).await?
         {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let record = pb::Record { connections, ..passing(frame) };
-            self.im.inner.publisher.submit_and_forget(&server, record).await;
+            self.context.publisher.submit_and_forget(&server, record).await;
         }
         Ok(())
     }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
+    context::ServiceContext,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::im::Im,
     id::{ServerId, UserId},
     log_throttle::throttled,
     proto::{pb, pb::record::Effect},
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers servers.
 pub(super) struct StoreChecks {
-    pub(super) im: Im,
+    pub(super) context: Arc<ServiceContext>,
 }
 
 impl Responder for StoreChecks {
@@ -62,8 +62,8 @@ impl Responder for StoreChecks {
 
 impl StoreChecks {
     async fn report(&self, server: ServerId, number: u64) {
-        let inner = &self.im.inner;
-        let report = match inner.cluster.routes().live_servers().await {
+        let context = &self.context;
+        let report = match context.cluster.routes().live_servers().await {
             Ok(servers) => {
                 let leased = servers.iter().any(|live| live.id == server);
                 pb::StoreReport { number, reachable: true, leased }
@@ -74,6 +74,6 @@ impl StoreChecks {
             }
         };
         let record = pb::Record { effect: Some(Effect::StoreReport(report)), ..pb::Record::default() };
-        inner.publisher.submit_and_forget(&server, record).await;
+        context.publisher.submit_and_forget(&server, record).await;
     }
 }

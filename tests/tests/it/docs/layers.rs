@@ -352,7 +352,10 @@ fn crate_with(low: &str, deep: &str) -> Uses {
     let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
     fs::create_dir_all(folder.path().join("a/low")).unwrap();
     write("lib.rs", "mod a;\npub use a::Top;\n#[cfg(test)]\nmod golden;\n");
-    write("a/mod.rs", "pub struct Top;\nmod high;\nmod low;\npub use self::{high::{High, Other as Renamed}, low::Low};\n");
+    write(
+        "a/mod.rs",
+        "pub struct Top;\nmod high;\nmod low;\npub use self::{high::{High, Other as Renamed}, low::Low};\n",
+    );
     write("a/high.rs", "use super::low::deep::Deep; // crate::a::high\nuse crate::a::Low;\n");
     write(
         "a/low/mod.rs",

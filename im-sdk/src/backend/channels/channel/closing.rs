@@ -7,10 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{BATCH, Channel, ChannelError};
 use crate::{
     ConversationState, Recipient,
-    backend::{
-        im::Im,
-        send::{message::left_frame, publisher::Outcome},
-    },
+    backend::send::{dispatch::Dispatcher, message::left_frame, publisher::Outcome},
     cluster::{ConversationPatch, RoutesError},
     id::{ChannelId, UserId},
     proto::pb,
@@ -76,7 +73,7 @@ impl Channel {
             after = Some(last);
         }
         connections += self.end_for_noted(listing).await?;
-        let servers = self.im.take_everybody_out(channel).await?;
+        let servers = take_everybody_out(&self.parts.dispatcher, channel).await?;
         match (connections, servers) {
             (0, 0) => Ok(()),
             (0, servers) => Err(ChannelError::UnconfirmedServers { servers }),
@@ -86,7 +83,7 @@ impl Channel {
 
     /// Those who were added once, and whom the application's tables do not name any more.
     async fn end_for_noted(&self, listing: Listing) -> Result<usize, ChannelError> {
-        let store = self.im.inner.cluster.conversations();
+        let store = self.parts.cluster.conversations();
         let (channel, mut connections, mut before) = (self.id()?, 0, Vec::new());
         loop {
             let noted = store.readers(channel, 0, BATCH).await?.users;
@@ -105,7 +102,7 @@ impl Channel {
         listing: Listing,
         after: Option<&UserId>,
     ) -> Result<usize, ChannelError> {
-        let members = self.im.inner.cluster.members();
+        let members = self.parts.cluster.members();
         let closed = match listing {
             Listing::Kept => self.note_closed(users, self.end().await?).await?,
             Listing::Gone => Vec::new(),
@@ -134,12 +131,16 @@ impl Channel {
     }
 
     /// Returns the states that this has changed.
+    async fn end(&self) -> Result<u64, ChannelError> {
+        Ok(self.parts.conversations.readers.end(self.id()?).await?)
+    }
+
     async fn note_closed(
         &self,
         users: &[UserId],
         end: u64,
     ) -> Result<Vec<(UserId, ConversationState)>, ChannelError> {
-        let store = self.im.inner.cluster.conversations();
+        let store = self.parts.cluster.conversations();
         let name = Recipient::Channel(self.id()?.clone());
         let patch = ConversationPatch { closed: Some(Some(end)), ..ConversationPatch::default() };
         let (name, patch) = (&name, &patch);
@@ -153,9 +154,9 @@ impl Channel {
     }
 
     async fn tell_closed(&self, closed: Vec<(UserId, ConversationState)>) {
-        let tells = closed
-            .into_iter()
-            .map(|(user, state)| async move { self.im.tell_changes(&user, None, vec![state]).await });
+        let tells = closed.into_iter().map(|(user, state)| async move {
+            self.parts.conversations.pusher.tell_changes(&user, None, vec![state]).await
+        });
         let tells: Vec<_> = tells.collect();
         stream::iter(tells).buffer_unordered(PARALLEL).collect::<()>().await;
     }
@@ -168,35 +169,33 @@ enum Listing {
     Kept,
 }
 
-impl Im {
-    /// Takes everybody out who is still connected to a channel as a member, whoever that is, and tells them. Returns how many
-    /// servers did not confirm it.
-    async fn take_everybody_out(&self, channel: &ChannelId) -> Result<usize, RoutesError> {
-        let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
-        self.empty_channel(channel, left_frame(channel.as_str()), channels).await
-    }
+/// Takes everybody out who is still connected to a channel as a member, whoever that is, and tells them. Returns how many
+/// servers did not confirm it.
+async fn take_everybody_out(dispatcher: &Dispatcher, channel: &ChannelId) -> Result<usize, RoutesError> {
+    let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
+    empty_channel(dispatcher, channel, left_frame(channel.as_str()), channels).await
+}
 
-    /// Tells everybody who is in a channel, then takes them out in the way that `leave` names. Returns how many servers did
-    /// not confirm it.
-    pub(in crate::backend) async fn empty_channel(
-        &self,
-        channel: &ChannelId,
-        told: bytes::Bytes,
-        leave: pb::Channels,
-    ) -> Result<usize, RoutesError> {
-        let servers: HashSet<_> = self.servers_of(channel).await?;
-        let mut dispatched = Vec::new();
-        // In this order: who is out is not told any more.
-        for effect in [pb::record::Effect::Frames(told), pb::record::Effect::Leave(leave)] {
-            let record =
-                pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
-            dispatched = self.dispatch_to_all(&servers, &record).await;
-        }
-        let mut unconfirmed = 0;
-        for (_, delivery) in dispatched {
-            // A server that nobody hears of may still hold its connections.
-            unconfirmed += usize::from(!matches!(delivery.await, Outcome::Done { .. }));
-        }
-        Ok(unconfirmed)
+/// Tells everybody who is in a channel, then takes them out in the way that `leave` names. Returns how many servers did
+/// not confirm it.
+pub(in crate::backend::channels) async fn empty_channel(
+    dispatcher: &Dispatcher,
+    channel: &ChannelId,
+    told: bytes::Bytes,
+    leave: pb::Channels,
+) -> Result<usize, RoutesError> {
+    let servers: HashSet<_> = dispatcher.servers_of(channel).await?;
+    let mut dispatched = Vec::new();
+    // In this order: who is out is not told any more.
+    for effect in [pb::record::Effect::Frames(told), pb::record::Effect::Leave(leave)] {
+        let record =
+            pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
+        dispatched = dispatcher.dispatch_to_all(&servers, &record).await;
     }
+    let mut unconfirmed = 0;
+    for (_, delivery) in dispatched {
+        // A server that nobody hears of may still hold its connections.
+        unconfirmed += usize::from(!matches!(delivery.await, Outcome::Done { .. }));
+    }
+    Ok(unconfirmed)
 }

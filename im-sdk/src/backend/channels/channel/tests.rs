@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     ConversationChange, ReadMark,
-    backend::{Incoming, InvalidMessage, testing::HandlerTest},
+    backend::{Im, Incoming, InvalidMessage, testing::HandlerTest},
     cluster::{Cluster, MemberStore, MemberTables},
 };
 

@@ -42,7 +42,7 @@ async fn a_list_looks_at_so_many_bytes_and_keeps_none_that_it_does_not_show() {
         log.say("bob", &format!("peer-{number}"), id(number), LARGE).await;
     }
     let limit = ReadLimit::new(50).with_bytes(MAX_FRAME_BYTES);
-    let list = im.raw_conversations(&bob(), Which::All, 0, limit).await.unwrap();
+    let list = im.inner.conversations.lists.read(&bob(), Which::All, 0, limit).await.unwrap();
     let read = log.take();
     assert!(read.bytes <= 9 * 1024 * 1024 && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
     assert_eq!((list.conversations.len(), list.more), (1, true), "one fits into a frame");
@@ -127,7 +127,7 @@ async fn channels_cost_so_many_bytes_together() {
     }
     log.take();
     let limit = ReadLimit::new(5).with_bytes(MAX_FRAME_BYTES);
-    let list = im.raw_conversations(&bob(), Which::All, 0, limit).await.unwrap();
+    let list = im.inner.conversations.lists.read(&bob(), Which::All, 0, limit).await.unwrap();
     let read = log.take();
     // Those that are read at the same time may each begin a page.
     assert!(read.bytes <= (8 + 5) * 1024 * 1024 && read.largest <= ReadLimit::USUAL_BYTES, "{read:?}");
@@ -138,7 +138,7 @@ async fn channels_cost_so_many_bytes_together() {
         im.set_conversation(&bob(), name, mark.clone()).await.unwrap();
     }
     log.take();
-    let list = im.raw_conversations(&bob(), Which::All, 0, limit).await.unwrap();
+    let list = im.inner.conversations.lists.read(&bob(), Which::All, 0, limit).await.unwrap();
     let read = log.take();
     assert!(read.bytes <= 15 * LARGE, "the last messages, and those of a page again: {read:?}");
     assert_eq!(list.unread.count, 0);

@@ -7,8 +7,8 @@ use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use crate::{
     ConversationChange, ReadMark, Recipient, Transport,
     backend::{
-        Im, LoggedMessage, Message, conversations::Which, history::RawEntry, send::message::Target, user,
-        users,
+        Im, LoggedMessage, Message, conversations::Which, message_store::RawEntry, send::message::Target,
+        user, users,
     },
     client::{self, ConversationList, Event, Log, ReceivedMessage},
     cluster::{Cluster, LogId, ReadLimit},
@@ -96,7 +96,14 @@ impl Device {
     }
 
     pub(super) async fn page(&self) -> client::ConversationPage {
-        let list = self.im.raw_conversations(&alice(), Which::All, 0, ReadLimit::new(100)).await.unwrap();
+        let list = self
+            .im
+            .inner
+            .conversations
+            .lists
+            .read(&alice(), Which::All, 0, ReadLimit::new(100))
+            .await
+            .unwrap();
         let conversations = list.conversations.into_iter().map(|listed| {
             let name = listed.state.conversation.as_channel().map_or("", ChannelId::as_str).to_owned();
             client::ListedConversation {

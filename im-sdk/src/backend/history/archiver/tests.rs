@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     HistoryRange,
     backend::{
-        Durability, Message, SendError,
+        Durability, Im, Message, SendError,
         message_store::{MemoryMessageStore, MessageStoreError, StorePage, StoreQuery},
         user, users,
     },

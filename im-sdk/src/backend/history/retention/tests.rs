@@ -3,6 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     backend::{
+        Im,
         message_store::{MemoryMessageStore, StoreQuery, StoredEntry},
         send::message_ids::unix_ms,
     },

@@ -5,7 +5,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use super::*;
 use crate::{
     Kind,
-    backend::test_support::metered_log::{Meter, MeteredLog},
+    backend::{
+        Im,
+        test_support::metered_log::{Meter, MeteredLog},
+    },
     content::Change,
     proto::limits::MAX_FRAME_BYTES,
 };
@@ -32,7 +35,7 @@ async fn large_inbox(count: u64) -> (Arc<MeteredLog>, Im) {
 
 async fn page(im: &Im, with: &Conversation, query: impl Into<HistoryQuery>, limit: ReadLimit) -> RawPage {
     let bob = "bob".parse().unwrap();
-    im.read_conversation(&bob, with, &query.into(), limit, Shows::Entries).await.unwrap()
+    im.inner.history.read_conversation(&bob, with, &query.into(), limit, Shows::Entries).await.unwrap()
 }
 
 #[tokio::test]
@@ -78,6 +81,8 @@ async fn what_is_not_there_is_not_looked_for_without_end() {
         let bob = "bob".parse().unwrap();
         let before = HistoryQuery::before_message(missing);
         let error = im
+            .inner
+            .history
             .read_conversation(&bob, &Conversation::Inbox, &before, limit, Shows::Entries)
             .await
             .unwrap_err();

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use super::*;
 use crate::{
     Search,
-    backend::{Archiver, Durability, channel},
+    backend::{Archiver, Durability, Im, channel},
     cluster::{Clock, Routes as _, SetClocks},
     content::{Change, ChangeKind, Quote},
     timeline::{Entry as Shown, ShownMessage},

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AckOutcome, AckReport, DeviceState};
 use crate::{
-    backend::{
-        im::Im,
-        send::receipt::{Receipt, UserDevice},
+    backend::send::{
+        dispatch::{Dispatcher, Freshness},
+        receipt::{Receipt, UserDevice},
     },
+    cluster::RoutesError,
     id::UserId,
 };
 
@@ -52,36 +53,32 @@ impl AckProgress {
         self.devices.extend(acked.into_iter().map(|device| (device, DeviceState::Acked)));
     }
 
-    /// Looks for the devices of those who could not be located. Who is connected now is waited for.
-    pub(super) async fn locate(&mut self, im: &Im) {
+    /// Locates the devices of users who could not be located before, and waits for those as well.
+    pub(super) async fn locate(&mut self, dispatcher: &Dispatcher) {
         if self.unlocated.is_empty() {
             return;
         }
         let users: Vec<UserId> = self.unlocated.iter().cloned().collect();
-        // If that cannot be told either, they stay where they are.
-        let Ok(online) = im.online(&users).await else { return };
-        for (user, online) in online {
-            for online in online {
-                let device = UserDevice::new(&user, online.device);
-                self.devices.entry(device).or_insert(DeviceState::Unconfirmed);
-            }
+        // If that fails too, the users stay unlocated.
+        let Ok(online) = online(dispatcher, &users).await else { return };
+        for device in online {
+            self.devices.entry(device).or_insert(DeviceState::Unconfirmed);
         }
         self.unlocated.clear();
     }
 
-    /// Which of the devices that have not acknowledged the message are not connected any more. If that cannot be told,
-    /// they count as they did.
-    pub(super) async fn find_gone(&mut self, im: &Im) {
+    /// Marks the devices as offline that have not acknowledged the message and are not connected any
+    /// more. If that is unknown, they keep their state.
+    pub(super) async fn find_gone(&mut self, dispatcher: &Dispatcher) {
         let open = self.devices.iter().filter(|(_, state)| **state != DeviceState::Acked);
         let users: BTreeSet<UserId> = open.map(|(device, _)| device.user.clone()).collect();
         let users: Vec<UserId> = users.into_iter().collect();
         if users.is_empty() {
             return;
         }
-        let Ok(online) = im.online(&users).await else { return };
-        for (UserDevice { user, device }, state) in &mut self.devices {
-            let online = online.get(user).into_iter().flatten().any(|online| online.device == *device);
-            if *state != DeviceState::Acked && !online {
+        let Ok(online) = online(dispatcher, &users).await else { return };
+        for (device, state) in &mut self.devices {
+            if *state != DeviceState::Acked && !online.contains(device) {
                 *state = DeviceState::Offline;
             }
         }
@@ -105,4 +102,10 @@ impl AckProgress {
         let offline = recipients.filter(|user| !heard_of.contains(user)).cloned().collect();
         AckReport { outcome, offline, devices: self.devices, unlocated: self.unlocated.into_iter().collect() }
     }
+}
+
+/// Returns the connected devices of these users.
+async fn online(dispatcher: &Dispatcher, users: &[UserId]) -> Result<BTreeSet<UserDevice>, RoutesError> {
+    let by_server = dispatcher.locate(users, Freshness::Current, |_| true).await?;
+    Ok(by_server.into_iter().flat_map(|(_, located)| located).map(|located| located.owner).collect())
 }

@@ -22,9 +22,11 @@ use self::{
     ack_progress::AckProgress,
     watch::{Waiting, Want},
 };
-use super::receipt::{Receipt, UserDevice};
+use super::{
+    dispatch::Dispatcher,
+    receipt::{Receipt, UserDevice},
+};
 use crate::{
-    backend::im::Im,
     cluster::{AckQuery, LogError, LogId},
     id::UserId,
 };
@@ -42,37 +44,26 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How many users are asked for at once.
 const PAGE: usize = 1024;
 
-impl Im {
-    /// Waits until the devices of a message's recipients have dealt with it: until all that were connected when it was sent have
-    /// acknowledged it, or the time is over. With nobody connected it does not wait. With [`Duration::ZERO`] it tells what is
-    /// known already. Users who [could not be located](Receipt::unlocated) are looked for again, and then waited for like the
-    /// others.
-    ///
-    /// A device counts as having acknowledged the message wherever it got it: pushed, or by a sync over another
-    /// connection to another server. A device that was not connected is not waited for; if it acknowledges the message
-    /// while others are waited for, it counts as well. Acknowledgements are what the devices say.
-    ///
-    /// The receipt may come from any back end of the deployment: it is a plain value, which can be stored and sent on.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use std::time::Duration;
-    /// use im_sdk::{backend::{AckOutcome, Im, Message, user}, cluster::Cluster};
-    ///
-    /// let im = Im::with_cluster(Cluster::embedded()).await?;
-    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("call me")).await?;
-    /// let report = im.wait_acked(&receipt, Duration::from_secs(10)).await?;
-    /// assert_eq!(report.outcome, AckOutcome::Offline, "no device of bob is connected: notify him otherwise");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`AckError`].
-    pub async fn wait_acked(&self, receipt: &Receipt, within: Duration) -> Result<AckReport, AckError> {
+/// Waits for devices to acknowledge messages.
+#[derive(Debug)]
+pub(in crate::backend) struct AckTracker {
+    pub(super) watch: Arc<AckWatch>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl AckTracker {
+    pub(in crate::backend) fn new(watch: AckWatch, dispatcher: Arc<Dispatcher>) -> Self {
+        Self { watch: Arc::new(watch), dispatcher }
+    }
+
+    /// Waits for acknowledgements. See [`Im::wait_acked`](crate::backend::Im::wait_acked).
+    pub(in crate::backend) async fn wait_acked(
+        &self,
+        receipt: &Receipt,
+        within: Duration,
+    ) -> Result<AckReport, AckError> {
         let deadline = Instant::now() + within.min(LONGEST);
-        let watch = Arc::clone(&self.inner.acks);
+        let watch = Arc::clone(&self.watch);
         if receipt.channel.is_some() {
             return Err(AckError::Channel);
         }
@@ -89,7 +80,7 @@ impl Im {
             () = self.wait(&watch, &waiting, &mut progress, deadline) => {}
         }
         drop(waiting);
-        _ = timeout(LAST_LOOK, progress.find_gone(self)).await;
+        _ = timeout(LAST_LOOK, progress.find_gone(&self.dispatcher)).await;
         Ok(progress.report(receipt))
     }
 
@@ -98,11 +89,11 @@ impl Im {
         let everybody = waiting.wants().keys().cloned().collect();
         let first_look = deadline.max(Instant::now() + LAST_LOOK);
         read(watch, waiting, progress, everybody, first_look).await;
-        _ = timeout_at(first_look, progress.locate(self)).await;
+        _ = timeout_at(first_look, progress.locate(&self.dispatcher)).await;
         while !progress.is_over() && Instant::now() < deadline {
             let read_again = deadline.min(Instant::now() + READ_AGAIN);
             if !hear(waiting, progress, read_again).await {
-                _ = timeout_at(deadline, progress.locate(self)).await;
+                _ = timeout_at(deadline, progress.locate(&self.dispatcher)).await;
                 read(watch, waiting, progress, progress.open(), deadline).await;
             }
         }

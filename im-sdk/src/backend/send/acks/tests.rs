@@ -3,7 +3,7 @@ use prost::Message as _;
 
 use super::{watch::MAX_WAITED_FOR, *};
 use crate::{
-    backend::{Message, user, users},
+    backend::{Im, Message, user, users},
     cluster::{Cluster, DeviceAck, Publication},
     proto::pb,
 };
@@ -41,7 +41,7 @@ async fn broadcast(cluster: &Cluster, of: &UserDevice, channel: &str, seq: u64) 
 }
 
 async fn listening(im: &Im) {
-    while !im.inner.acks.is_listening().await {
+    while !im.inner.acks.watch.is_listening().await {
         tokio::task::yield_now().await;
     }
 }
@@ -105,7 +105,7 @@ async fn those_who_wait_are_bounded_and_leave() {
     let im = Im::with_cluster(Cluster::embedded()).await.unwrap();
     let names: Vec<String> = (0..=MAX_WAITED_FOR).map(|number| format!("user-{number}")).collect();
     let want = |name: &String| (id(name), Want { log: LogId::Inbox(id(name)), seq: 1 });
-    let wait = |count: usize| im.inner.acks.clone().wait(names[..count].iter().map(want).collect());
+    let wait = |count: usize| im.inner.acks.watch.clone().wait(names[..count].iter().map(want).collect());
     assert!(wait(MAX_WAITED_FOR + 1).await.is_none());
     let most = wait(MAX_WAITED_FOR - 1).await.unwrap();
     let one = wait(1).await.unwrap();
@@ -113,7 +113,7 @@ async fn those_who_wait_are_bounded_and_leave() {
     drop(one);
     assert!(wait(1).await.is_some(), "a place came free");
     drop(most);
-    assert_eq!(im.inner.acks.waited_for(), 0, "nothing is left of them");
+    assert_eq!(im.inner.acks.watch.waited_for(), 0, "nothing is left of them");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,9 +122,9 @@ async fn the_subscription_ends_with_the_need_for_it() {
     let receipt = receipt(&im, &["bob"], &[device("bob", "web/tab")]).await;
     for _ in 0..2 {
         im.wait_acked(&receipt, Duration::from_secs(1)).await.unwrap();
-        assert!(im.inner.acks.is_listening().await);
+        assert!(im.inner.acks.watch.is_listening().await);
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert!(!im.inner.acks.is_listening().await);
+        assert!(!im.inner.acks.watch.is_listening().await);
     }
 }
 

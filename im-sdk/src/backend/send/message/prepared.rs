@@ -1,6 +1,6 @@
 //! A message that is known to be valid, and its bytes.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 use prost::{
@@ -343,21 +343,44 @@ impl Prepared {
 /// What the id, the keys and the lengths of a message's fields take at most.
 const FIELDS_BYTES: usize = 41;
 
-/// The frame that pushes an encoded message. `seq` is its place in the user's inbox; 0: it is in no log.
-pub(in crate::backend) fn push_frame(message: Bytes, seq: u64) -> Bytes {
-    raw_push(message, String::new(), seq)
+/// Encodes the frame that pushes a message of an inbox.
+pub(in crate::backend) fn push_frame(message: Bytes, seq: NonZeroU64) -> Bytes {
+    raw_push(message, String::new(), seq.get())
 }
 
-/// How long that will be.
-pub(in crate::backend) fn push_frame_len(message: &Bytes, seq: u64) -> usize {
-    let push = pb::RawPush { message: message.clone(), channel: String::new(), seq };
+/// Encodes the frame that pushes a message which is in no log.
+pub(in crate::backend) fn transient_push_frame(message: Bytes) -> Bytes {
+    raw_push(message, String::new(), 0)
+}
+
+/// Encodes the frame that pushes a message of a channel's log.
+pub(in crate::backend) fn channel_push_frame(message: Bytes, channel: &ChannelId, seq: NonZeroU64) -> Bytes {
+    raw_push(message, channel.to_string(), seq.get())
+}
+
+/// Encodes the frame that pushes a message to a channel which is in no log.
+pub(in crate::backend) fn transient_channel_push_frame(message: Bytes, channel: &ChannelId) -> Bytes {
+    raw_push(message, channel.to_string(), 0)
+}
+
+/// Returns the length of a [`push_frame`].
+pub(in crate::backend) fn push_frame_len(message: &Bytes, seq: NonZeroU64) -> usize {
+    frame_len(message, String::new(), seq)
+}
+
+/// Returns the length of a [`channel_push_frame`].
+pub(in crate::backend) fn channel_push_frame_len(
+    message: &Bytes,
+    channel: &ChannelId,
+    seq: NonZeroU64,
+) -> usize {
+    frame_len(message, channel.to_string(), seq)
+}
+
+fn frame_len(message: &Bytes, channel: String, seq: NonZeroU64) -> usize {
+    let push = pb::RawPush { message: message.clone(), channel, seq: seq.get() };
     let frame = pb::RawFrame { push: Some(push), response: None }.encoded_len();
     frame + length_delimiter_len(frame)
-}
-
-/// The same for the members of a channel.
-pub(in crate::backend) fn channel_push_frame(message: Bytes, channel: &ChannelId, seq: u64) -> Bytes {
-    raw_push(message, channel.to_string(), seq)
 }
 
 /// The frame that tells a device that its user is no member of a channel.
@@ -449,7 +472,8 @@ mod tests {
         for (index, message) in messages.into_iter().enumerate() {
             let from = if index < 2 { message.from(name) } else { message };
             let message = from.prepare().unwrap().encode(id);
-            let frame = channel_push_frame(message, &channel, u64::MAX).len();
+            let frame = channel_push_frame_len(&message, &channel, NonZeroU64::MAX);
+            assert_eq!(frame, channel_push_frame(message, &channel, NonZeroU64::MAX).len());
             assert!(frame + crate::backend::send::HISTORY_OVERHEAD <= MAX_FRAME_BYTES, "{index}: {frame}");
         }
         let larger = Message::to(user("bob")).content(text(largest + 1)).prepare().err();
@@ -498,7 +522,8 @@ mod tests {
             let expected = pb::Message { id: id.as_u64(), from: from.to_owned(), to, content, origin };
             let encoded = prepared.encode(id);
             assert_eq!(encoded, expected.encode_to_vec());
-            assert_eq!(push_frame_len(&encoded, 7), push_frame(encoded.clone(), 7).len());
+            let seq = NonZeroU64::new(7).unwrap();
+            assert_eq!(push_frame_len(&encoded, seq), push_frame(encoded.clone(), seq).len());
         }
     }
 

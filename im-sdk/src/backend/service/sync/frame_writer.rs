@@ -40,7 +40,7 @@ impl<'a> FrameWriter<'a> {
             return Ok(false);
         }
         let part = self.part.split().freeze();
-        let (budgets, bytes) = (&self.sync.im.inner.budgets, part.len() as u64);
+        let (budgets, bytes) = (&self.sync.context.budgets, part.len() as u64);
         let enough = self.sync.push(part).await?;
         // The device has got it, and goes on from there.
         budgets.charge(&self.sync.user, Resource::SyncBytes, bytes);

@@ -92,7 +92,7 @@ impl Sync {
     /// The channels that the user is a member of, but for those that are closed: rows of the application's own tables may be
     /// deleted later.
     async fn members_channels(&self) -> Result<Vec<ChannelId>, SyncError> {
-        let mut channels = self.im.inner.cluster.members().channels(&self.user).await?;
+        let mut channels = self.context.cluster.members().channels(&self.user).await?;
         let mut states = self.states_of(&channels).await?.into_iter();
         channels.retain(|_| states.next().is_none_or(|state| state.closed.is_none()));
         Ok(channels)
@@ -113,7 +113,7 @@ impl Sync {
             return Ok(Vec::new());
         }
         let names: Vec<Recipient> = channels.iter().cloned().map(Recipient::Channel).collect();
-        Ok(self.im.inner.cluster.conversations().states(&self.user, &names).await?)
+        Ok(self.context.cluster.conversations().states(&self.user, &names).await?)
     }
 
     /// Has the server do something for the connection, and waits until it has.
@@ -130,7 +130,7 @@ impl Sync {
 
     async fn ask_server(&self, record: pb::Record) -> Result<Option<Reached>, SyncError> {
         let record = pb::Record { connections: vec![self.connection], ..record };
-        let publisher = &self.im.inner.publisher;
+        let publisher = &self.context.publisher;
         match publisher.submit(&self.server, record, publisher.deadline()).await.await {
             Outcome::Done { missed, reached } if missed.is_empty() => Ok(reached),
             _ => Err(SyncError::Gone),

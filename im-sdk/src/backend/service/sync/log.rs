@@ -1,9 +1,11 @@
 //! One log of a device that is being brought up to date.
 
+use std::num::NonZeroU64;
+
 use super::{Sync, SyncError, frame_writer::FrameWriter, progress::Progress};
 use crate::{
     backend::send::message::{channel_push_frame, push_frame},
-    cluster::{DeviceAck, Entry, LogId, Page, ReadLimit},
+    cluster::{DeviceAck, Entry, LogError, LogId, Page, ReadLimit},
     id::MessageId,
     proto::{frame, pb, pb::ResetReason},
 };
@@ -61,7 +63,7 @@ impl Start {
         if reason == ResetReason::Forked {
             // What the device acknowledged on the branch that was lost says nothing of what is there instead.
             let ack = DeviceAck::new(sync.user.clone(), sync.device.clone(), log.clone(), before);
-            sync.im.inner.cluster.log().lower_ack(&ack).await?;
+            sync.context.cluster.log().lower_ack(&ack).await?;
         }
         let reset = Some(reset(&log, before, 0, reason));
         Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })
@@ -71,7 +73,7 @@ impl Start {
     /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
     async fn find_new(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
         let since = MessageId::first_at(sync.began_ms.saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
-        let ends = sync.im.inner.cluster.log().ends(std::slice::from_ref(&log)).await?;
+        let ends = sync.context.cluster.log().ends(std::slice::from_ref(&log)).await?;
         let (first, last) = ends.first().map_or((1, 0), |ends| (ends.first, ends.last));
         // Most logs are quiet: then the last id is all that there is to see.
         let id = id_at(sync, &log, last).await?;
@@ -144,14 +146,19 @@ async fn push_entries(
     progress: &mut Progress,
 ) -> Result<(), SyncError> {
     for Entry { payload, seq, message_id, .. } in entries {
+        let number = NonZeroU64::new(seq).ok_or_else(|| malformed(log))?;
         let frame = match log {
-            LogId::Inbox(_) => push_frame(payload, seq),
-            LogId::Channel(channel) => channel_push_frame(payload, channel, seq),
+            LogId::Inbox(_) => push_frame(payload, number),
+            LogId::Channel(channel) => channel_push_frame(payload, channel, number),
         };
         progress.reach(seq, message_id.as_u64());
         out.add(&frame).await?;
     }
     Ok(())
+}
+
+fn malformed(log: &LogId) -> LogError {
+    LogError::Malformed { what: "seq", place: format!("an entry of {log}") }
 }
 
 /// Whether the log has the cursor's message at the cursor's place, as far as either still knows.
@@ -168,13 +175,13 @@ async fn id_at(sync: &Sync, log: &LogId, seq: u64) -> Result<u64, SyncError> {
     if seq == 0 {
         return Ok(0);
     }
-    let id = sync.im.inner.cluster.log().id_at(log, seq).await?;
+    let id = sync.context.cluster.log().id_at(log, seq).await?;
     Ok(id.map_or(0, |id| id.as_u64()))
 }
 
 async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<Page, SyncError> {
-    let mut page = sync.im.inner.cluster.log().read(log, after, limit).await?;
-    sync.im.finish_in(log, &mut page.entries);
+    let mut page = sync.context.cluster.log().read(log, after, limit).await?;
+    sync.context.amender.finish_in(log, &mut page.entries);
     Ok(page)
 }
 

@@ -6,16 +6,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{Sync, SyncError};
+use super::{super::context::ServiceContext, Sync, SyncError};
 use crate::{
-    backend::{
-        im::Im,
-        service::{
-            Handler,
-            queue::{Job, Limits},
-            responder::Responder,
-            rooms::visible,
-        },
+    backend::service::{
+        Handler,
+        queue::{Job, Limits},
+        responder::Responder,
+        rooms::visible,
     },
     id::{Device, ServerId, UserId},
     log_throttle::throttled,
@@ -32,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers servers that ask.
 pub(in crate::backend::service) struct Memberships<H> {
-    pub(in crate::backend::service) im: Im,
+    pub(in crate::backend::service) context: Arc<ServiceContext>,
     pub(in crate::backend::service) handler: Arc<H>,
 }
 
@@ -54,7 +51,7 @@ impl<H: Handler> Responder for Memberships<H> {
 
     fn parse(&self, payload: Bytes) -> Vec<Job<(Sync, Vec<UserId>)>> {
         let bytes = payload.len();
-        let Some(request) = parse(&self.im, payload) else {
+        let Some(request) = parse(&self.context, payload) else {
             throttled!(warn, "a question for memberships is not valid and was dropped");
             return Vec::new();
         };
@@ -73,18 +70,18 @@ impl<H: Handler> Responder for Memberships<H> {
 impl<H: Handler> Memberships<H> {
     async fn confirm(&self, sync: &Sync, watched: Vec<UserId>) -> Result<(), SyncError> {
         if !watched.is_empty() {
-            let visible = visible(&self.im, &*self.handler, &sync.user, &sync.device, watched).await?;
+            let visible = visible(&self.context, &*self.handler, &sync.user, &sync.device, watched).await?;
             sync.watch_only(&visible).await?;
         }
         sync.join().await.map(drop)
     }
 }
 
-fn parse(im: &Im, payload: Bytes) -> Option<(Sync, Vec<UserId>)> {
+fn parse(context: &Arc<ServiceContext>, payload: Bytes) -> Option<(Sync, Vec<UserId>)> {
     let request = pb::UpstreamMembership::decode(payload).ok()?;
     let watched = request.watched.iter().take(MAX_WATCHED_USERS).filter_map(|user| UserId::parse(user).ok());
     let sync = Sync {
-        im: im.clone(),
+        context: Arc::clone(context),
         server: ServerId::parse(&request.server).ok()?,
         connection: request.connection,
         number: 0,

@@ -29,11 +29,12 @@ use self::{frame_writer::FrameWriter, log::Start, progress::Progress};
 use super::{
     budget::Resource,
     call::HandlerFailed,
+    context::ServiceContext,
     queue::{Job, Limits},
     responder::Responder,
 };
 use crate::{
-    backend::{im::Im, send::message::left_frame},
+    backend::send::{message::left_frame, message_ids::now_ms, publisher::Publisher},
     cluster::{ConversationsError, LogError, LogId, MembersError},
     id::{ChannelId, Device, ServerId, UserId},
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
@@ -55,7 +56,7 @@ const MAX_ENDS_BYTES: usize = MAX_FRAME_BYTES - 1024;
 
 /// A device that is being brought up to date.
 pub(super) struct Sync {
-    im: Im,
+    context: Arc<ServiceContext>,
     server: ServerId,
     connection: u64,
     /// The server's, for the end.
@@ -91,14 +92,14 @@ enum SyncError {
 
 /// Brings devices up to date.
 pub(super) struct Syncs {
-    im: Im,
+    context: Arc<ServiceContext>,
     /// Those that are under way, by device.
     under_way: Mutex<HashMap<(UserId, Device), CancellationToken>>,
 }
 
 impl Syncs {
-    pub(super) fn new(im: Im) -> Self {
-        Self { im, under_way: Mutex::default() }
+    pub(super) fn new(context: Arc<ServiceContext>) -> Self {
+        Self { context, under_way: Mutex::default() }
     }
 
     /// Ends a device's sync that is under way: the device has asked again, perhaps over another connection, and what is sent
@@ -125,7 +126,7 @@ impl Syncs {
             }
         }
         self.forget(&owner, &superseded);
-        end.tell(&self.im).await;
+        end.tell(&self.context.publisher).await;
     }
 
     /// Unless a later one has the place by now.
@@ -158,7 +159,7 @@ impl Responder for Syncs {
 
     fn parse(&self, payload: Bytes) -> Vec<Job<Sync>> {
         let bytes = payload.len();
-        match Sync::parse(self.im.clone(), payload) {
+        match Sync::parse(Arc::clone(&self.context), payload) {
             Ok(sync) => {
                 self.supersede(&sync);
                 let (user, device) = sync.owner();
@@ -183,11 +184,11 @@ impl Sync {
         (self.user.clone(), self.device.clone())
     }
 
-    fn parse(im: Im, payload: Bytes) -> Result<Self, String> {
+    fn parse(context: Arc<ServiceContext>, payload: Bytes) -> Result<Self, String> {
         let request = pb::UpstreamSync::decode(payload).map_err(|error| error.to_string())?;
         let pb::SyncRest { cursors, began_ms } = if request.rest.is_empty() {
             let sync = pb::Sync::decode(request.sync).map_err(|error| error.to_string())?;
-            pb::SyncRest { cursors: sync.cursors, began_ms: im.now_ms() }
+            pb::SyncRest { cursors: sync.cursors, began_ms: now_ms(&context.cluster) }
         } else {
             pb::SyncRest::decode(request.rest).map_err(|error| error.to_string())?
         };
@@ -197,12 +198,12 @@ impl Sync {
         let device = Device::try_from(device).map_err(|error| error.to_string())?;
         let cursors = cursors.into_iter().map(|cursor| (cursor.channel.clone(), cursor)).collect();
         let (connection, number) = (request.connection, request.number);
-        Ok(Self { im, server, connection, number, user, device, cursors, began_ms })
+        Ok(Self { context, server, connection, number, user, device, cursors, began_ms })
     }
 
     async fn bring_up_to_date(&self, progress: &mut Progress) -> Result<(), SyncError> {
         // What this one brings is charged as it goes.
-        let budgets = &self.im.inner.budgets;
+        let budgets = &self.context.budgets;
         budgets.take(&self.user, [(Resource::SyncBytes, 1)]).map_err(|_| SyncError::Exhausted)?;
         let channels = self.join().await?;
         let mut out = FrameWriter::new(self);
@@ -269,7 +270,7 @@ impl SyncEnd {
     }
 
     /// Queued behind all that the sync has sent. Should it get lost, the server goes on after a while.
-    async fn tell(self, im: &Im) {
+    async fn tell(self, publisher: &Arc<Publisher>) {
         if self.number == 0 {
             return;
         }
@@ -277,7 +278,7 @@ impl SyncEnd {
         let effect = pb::record::Effect::SyncEnded(ended);
         let record =
             pb::Record { connections: vec![self.connection], effect: Some(effect), ..pb::Record::default() };
-        im.inner.publisher.submit_and_forget(&self.server, record).await;
+        publisher.submit_and_forget(&self.server, record).await;
     }
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     Conversation, HistoryRange, Search,
     backend::{
-        Archiver, Durability, Message, Target, channel,
+        Archiver, Durability, Im, Message, SendError, Target, channel,
         message_store::MemoryMessageStore,
         test_support::hooked_log::{HookedLog, LogHooks},
         user, users,

@@ -1,18 +1,20 @@
-//! Recalls and edits are carried out: what a message said before goes from the logs and the message store.
+//! Carries out recalls and edits: what a message said before is removed from the logs and the message
+//! store.
 //!
 //! ```text
 //!  a change is appended --> pushed --> the message's entry is replaced in each log that has it
-//!                                 --> edits that no longer count say nothing
+//!                                 --> edits that no longer count lose their content
 //!                                 --> quotes of the message say what it says now
 //!                                 --> the same in the message store
 //!                                 --> Ok
 //! ```
 //!
-//! The change comes first, so whoever fails in between, or dies, leaves a change in the logs that a retry finds and finishes.
+//! The change is appended first. A backend that fails afterwards, or dies, leaves a change in the logs
+//! that a retry finds and finishes.
 //!
-//! Two changes of one message may be carried out at once, by two back ends. Each is appended before it is carried out, and each
-//! back end looks, behind its own replacing, at what was appended: so whoever replaces last sees all changes, and leaves what
-//! counts.
+//! Two backends may carry out two changes of one message at once. Each change is appended before it is
+//! carried out, and each backend reads, after its own replacing, what was appended. The last one to
+//! replace therefore sees all changes, and leaves the content that counts.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,16 +22,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;
 
-use crate::backend::SendError;
+use tokio::sync::Semaphore;
+
 use crate::{
     Kind,
     backend::{
-        history::RawEntry,
-        im::Im,
-        message_store::{AmendedPart, Amendment, MessageStoreError, StoredEntry},
+        lookup::MessageLookup,
+        message_store::{AmendedPart, Amendment, MessageStoreError, RawEntry, StoredEntry},
+        tasks::Tasks,
     },
     cluster::{ConversationsError, Entry, LogError, LogId, LogStore, ReadLimit},
-    id::{MessageId, UserId},
+    id::MessageId,
     proto::{
         pb,
         pb::{change::What, content::Body},
@@ -45,7 +48,7 @@ const MAX_ENTRIES: usize = 4096;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many changes that were left undone are carried out at once, beside those who have read of them.
-pub(in crate::backend) const MAX_FINISHING: usize = 4;
+const MAX_FINISHING: usize = 4;
 
 /// How much is read at once.
 const PAGE: ReadLimit = ReadLimit::new(256);
@@ -68,36 +71,28 @@ pub enum AmendError {
     Conversations(#[from] ConversationsError),
 }
 
-impl Im {
-    /// Carries out what a message that has just been logged does to another one, if it does anything. `seq` is where that one is
-    /// in the first log, as far as that is known.
-    pub(in crate::backend) async fn carry_out(
+/// Carries out changes in the logs and in the message store.
+#[derive(Debug)]
+pub(super) struct Amender {
+    lookup: Arc<MessageLookup>,
+    /// Limits the changes of others that are finished at once.
+    finishing: Arc<Semaphore>,
+    tasks: Arc<Tasks>,
+}
+
+impl Amender {
+    pub(super) fn new(lookup: Arc<MessageLookup>, tasks: Arc<Tasks>) -> Self {
+        Self { lookup, finishing: Arc::new(Semaphore::new(MAX_FINISHING)), tasks }
+    }
+
+    /// Carries out a change that is in these logs. `seq` is the message's seq in the first log; 0 means
+    /// unknown.
+    pub(super) async fn amend(
         &self,
-        message: &Bytes,
+        amendment: Amendment,
         seq: u64,
         logs: &[LogId],
-    ) -> Result<(), SendError> {
-        let Some(amendment) = Amendment::of(message) else { return Ok(()) };
-        let message_id = MessageId::from_u64(amendment.change()).unwrap_or(amendment.message_id());
-        let amended = self.amend(amendment, seq, logs).await;
-        amended.map_err(|cause| SendError::NotAmended { message_id, cause })
-    }
-
-    /// Remembers that these users do not want to see a message any more.
-    pub(in crate::backend) async fn carry_out_deletion(
-        &self,
-        change: MessageId,
-        deleted: MessageId,
-        users: impl Iterator<Item = &UserId>,
-    ) -> Result<(), SendError> {
-        for user in users {
-            let noted = self.inner.cluster.conversations().note_deleted(user, &[deleted]).await;
-            noted.map_err(|error| SendError::NotAmended { message_id: change, cause: error.into() })?;
-        }
-        Ok(())
-    }
-
-    async fn amend(&self, amendment: Amendment, seq: u64, logs: &[LogId]) -> Result<(), AmendError> {
+    ) -> Result<(), AmendError> {
         let mut in_logs = Vec::with_capacity(logs.len());
         for (index, log) in logs.iter().enumerate() {
             let seq = if index == 0 { seq } else { 0 };
@@ -114,8 +109,8 @@ impl Im {
         self.amend_store(&in_store).await
     }
 
-    /// Has quotes of a message that was changed while it was quoted say what it says now.
-    pub(in crate::backend) async fn amend_quotes(
+    /// Replaces quotes of a message that was changed while it was quoted.
+    pub(super) async fn amend_quotes(
         &self,
         message: MessageId,
         seq: u64,
@@ -128,9 +123,10 @@ impl Im {
         Ok(())
     }
 
-    /// Finishes changes that a back end which died has not carried out, as far as they show in a page that is read together with
-    /// their messages. The page is right at once; the log and the message store follow beside the read.
-    pub(in crate::backend) fn finish_in<E: PageEntry>(&self, log: &LogId, page: &mut [E]) {
+    /// Finishes changes that a backend which died has not carried out, if the change and its message
+    /// are both on this page. The page is corrected at once, the log and the message store in the
+    /// background.
+    pub(super) fn finish_in<E: PageEntry>(self: &Arc<Self>, log: &LogId, page: &mut [E]) {
         let mut changes = Vec::new();
         for entry in &mut *page {
             let (_, _, message) = entry.parts();
@@ -152,36 +148,37 @@ impl Im {
         }
     }
 
-    /// Whoever reads it next does it if there is no place for it now, or if it fails.
-    fn finish_beside(&self, log: LogId, seq: u64, change: Amendment) {
-        let Ok(permit) = self.inner.finishing.clone().try_acquire_owned() else { return };
-        let im = self.clone();
-        self.inner.tasks.spawn(async move {
+    /// Finishes one change in the background. If that fails, or too many are being finished already,
+    /// the next reader of the page tries again.
+    fn finish_beside(self: &Arc<Self>, log: LogId, seq: u64, change: Amendment) {
+        let Ok(permit) = Arc::clone(&self.finishing).try_acquire_owned() else { return };
+        let amender = Arc::clone(self);
+        self.tasks.spawn(async move {
             let _permit = permit;
             let finished = async {
-                let found = im.amend_log(&log, change.message_id(), seq, Some(&change)).await?;
-                im.amend_store(&[change]).await?;
-                im.amend_store(&found).await
+                let found = amender.amend_log(&log, change.message_id(), seq, Some(&change)).await?;
+                amender.amend_store(&[change]).await?;
+                amender.amend_store(&found).await
             };
             if let Err(error) = finished.await {
-                tracing::debug!(%log, %error, "a change that was left undone is still to be carried out");
+                tracing::debug!(%log, %error, "cannot finish a change that another backend left undone");
             }
         });
     }
 
     async fn amend_store(&self, amendments: &[Amendment]) -> Result<(), AmendError> {
-        let Some(store) = &self.inner.config.message_store else { return Ok(()) };
+        let Some(store) = self.lookup.store() else { return Ok(()) };
         match store.amend(amendments).await {
             Err(error @ MessageStoreError::Unsupported { .. }) => {
-                // Whoever has such a store erases from it otherwise, or not at all.
-                tracing::debug!(%error, "what a message said before stays in the message store");
+                // The application erases from such a store by other means, or not at all.
+                tracing::debug!(%error, "the message store cannot amend entries: a changed message keeps its former content");
                 Ok(())
             }
             other => Ok(other?),
         }
     }
 
-    /// Carries a change out in one log. Returns what else is to be done in the message store.
+    /// Carries out a change in one log. Returns the amendments that are left to do in the message store.
     async fn amend_log(
         &self,
         log: &LogId,
@@ -189,9 +186,9 @@ impl Im {
         seq: u64,
         amendment: Option<&Amendment>,
     ) -> Result<Vec<Amendment>, AmendError> {
-        let store = &**self.inner.cluster.log();
+        let store = &**self.lookup.log();
         let Some(seq) = self.seq_of_entry(log, message, seq).await? else {
-            // It is gone, or was never there: what it said is not there either.
+            // The entry was trimmed or never logged here, so there is no content to remove.
             return Ok(Vec::new());
         };
         let Some(replaced) = replace(store, log, seq, message, amendment).await? else {
@@ -200,10 +197,11 @@ impl Im {
         let Replaced { from, before, counts: Some(counts) } = replaced else { return Ok(Vec::new()) };
         let behind = look_behind(store, log, seq, message).await?;
         let mut in_store = vec![counts.clone()];
-        // This one, and that which was carried out before, may be further behind.
+        // The change itself, and the one that was carried out before, may be further on.
         let others = before.into_iter().chain(amendment.cloned()).map(|edit| (edit, 0));
         let edits = behind.edits.into_iter().chain(others);
-        // One that ranks higher was appended meanwhile: whoever has appended it carries it out, and all others are below it.
+        // A change that ranks higher was appended meanwhile. Its own backend carries it out, and all
+        // others rank lower.
         for (edit, seq) in edits.filter(|(edit, _)| edit.rank() < counts.rank()) {
             let Some(outranked) = edit.outranked() else { continue };
             let id = outranked.message_id();
@@ -220,17 +218,17 @@ impl Im {
         Ok(in_store)
     }
 
-    /// Where in a log an entry is, if it is not where it is said to be.
+    /// Returns the seq of an entry, which is `seq` if that is right.
     async fn seq_of_entry(&self, log: &LogId, id: MessageId, seq: u64) -> Result<Option<u64>, LogError> {
-        if seq > 0 && self.inner.cluster.log().id_at(log, seq).await? == Some(id) {
+        if seq > 0 && self.lookup.log().id_at(log, seq).await? == Some(id) {
             return Ok(Some(seq));
         }
-        self.seq_in_log(log, id).await
+        self.lookup.seq_in_log(log, id).await
     }
 }
 
-/// An entry of a page that is read: its place, its id, and the message in it.
-pub(in crate::backend) trait PageEntry {
+/// An entry of a page that is read: its seq, its id and its message.
+pub(super) trait PageEntry {
     fn parts(&mut self) -> (u64, MessageId, &mut Bytes);
 }
 

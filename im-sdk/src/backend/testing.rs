@@ -51,16 +51,18 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Handler, IncomingSignal, RequestKind,
-    publish::{Publishes, Request},
-    request::permit,
-    requester::Requester,
-    rooms::visible,
-    signals::Signals,
+    im::{Im, ImBuilder, StartError},
+    service::{
+        Handler, IncomingSignal, RequestKind,
+        publish::{Publishes, Request},
+        request::permit,
+        requester::Requester,
+        rooms::visible,
+        signals::Signals,
+    },
 };
 use crate::{
     Content, Recipient, Signal,
-    backend::{Im, ImBuilder, StartError},
     cluster::{Cluster, LogId, ReadLimit},
     content::{Body, Change},
     id::{Device, InvalidId, MessageId, ServerId, UserId},
@@ -137,8 +139,8 @@ impl<H: Handler> HandlerTest<H> {
 
     /// A handler beside an [`Im`] that exists already, which it may hold itself.
     pub fn on(im: Im, handler: Arc<H>) -> Self {
-        let publishes = Publishes::new(im.clone(), Arc::clone(&handler));
-        let signals = Signals::new(im.clone(), Arc::clone(&handler));
+        let publishes = Publishes::new(Arc::clone(&im.inner.service), Arc::clone(&handler));
+        let signals = Signals::new(Arc::clone(&im.inner.service), Arc::clone(&handler));
         Self { im, handler, publishes, signals, number: AtomicU64::new(1) }
     }
 
@@ -207,7 +209,7 @@ impl<H: Handler> HandlerTest<H> {
     /// [`Refused`].
     pub async fn request(&self, from: &str, kind: RequestKind) -> Result<(), Refused> {
         let requester = Requester { server: server()?, connection: 0, user: user(from)?, device: device()? };
-        Ok(permit(&self.im, &*self.handler, &requester, kind).await?)
+        Ok(permit(&self.im.inner.service, &*self.handler, &requester, kind).await?)
     }
 
     /// Those of some users whose coming and going a user's device is shown: see [`Handler::may_watch`].
@@ -216,7 +218,8 @@ impl<H: Handler> HandlerTest<H> {
     /// [`Refused`]: an id is not valid, or the handler panicked or took too long.
     pub async fn watch(&self, watcher: &str, users: &[&str]) -> Result<Vec<UserId>, Refused> {
         let users = users.iter().map(|name| user(name)).collect::<Result<Vec<_>, _>>()?;
-        let visible = visible(&self.im, &*self.handler, &user(watcher)?, &device()?, users).await;
+        let visible =
+            visible(&self.im.inner.service, &*self.handler, &user(watcher)?, &device()?, users).await;
         visible.map_err(|failed| failed.refused().into())
     }
 

@@ -1,17 +1,38 @@
-//! The settings of a back end, and how it starts.
+//! The settings of a backend, and its start from them.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use rand::RngExt as _;
+use tokio::sync::{Semaphore, watch};
 
+use super::{Im, Inner};
 use crate::{
     backend::{
-        health::program_name,
-        history::archiver::NoArchive,
-        im::Im,
+        amend::Amender,
+        channels::ChannelParts,
+        conversations::Conversations,
+        health::{HealthCheck, program_name},
+        history::{
+            HistoryReader,
+            archiver::{Archiver, NoArchive},
+            search::MessageSearch,
+        },
+        lookup::MessageLookup,
         message_store::MessageStore,
-        send::message::Durability,
-        service::{budget::UserBudgets, change::ChangePolicy},
+        presence::OnlineDevices,
+        send::{
+            MessageDefaults, MessageSender,
+            acks::{AckTracker, AckWatch},
+            broadcast::Broadcaster,
+            dispatch::Dispatcher,
+            message::Durability,
+            message_ids::Ids,
+            publisher::Publisher,
+            server_directory::Directory,
+        },
+        service::{ServiceContext, ServiceParts, ServiceSettings, budget::UserBudgets, change::ChangePolicy},
+        tasks::Tasks,
+        upkeep::Upkeep,
     },
     cluster::{ArchiveConfig, BusError, Cluster, ClusterConfig, ConnectError, RoutesError},
     id::{InvalidId, UserId},
@@ -19,18 +40,18 @@ use crate::{
 
 /// The settings, complete.
 #[derive(Clone, Debug)]
-pub(super) struct Config {
-    pub(super) send_timeout: Duration,
-    pub(super) directory_refresh: Duration,
-    pub(super) node_lease: Duration,
-    pub(super) handler_concurrency: usize,
-    pub(super) default_durability: Durability,
-    pub(super) message_store: Option<Arc<dyn MessageStore>>,
-    pub(super) changes: ChangePolicy,
-    pub(super) handler_timeout: Duration,
-    pub(super) user_budgets: UserBudgets,
-    pub(super) service_name: String,
-    pub(super) system_user: Option<UserId>,
+struct Config {
+    send_timeout: Duration,
+    directory_refresh: Duration,
+    node_lease: Duration,
+    handler_concurrency: usize,
+    default_durability: Durability,
+    message_store: Option<Arc<dyn MessageStore>>,
+    changes: ChangePolicy,
+    handler_timeout: Duration,
+    user_budgets: UserBudgets,
+    service_name: String,
+    system_user: Option<UserId>,
 }
 
 impl Default for Config {
@@ -55,6 +76,143 @@ impl Default for Config {
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Config {
+    /// Puts the parts of a backend together, and starts its tasks.
+    async fn start(
+        self,
+        cluster: Cluster,
+        archive_to: Option<Arc<dyn MessageStore>>,
+    ) -> Result<Im, StartError> {
+        let name = format!("be-{:016x}", rand::rng().random::<u64>());
+        let ids = Ids::lease(&cluster, &name, self.node_lease).await?.ok_or(StartError::NoNode)?;
+        let (ids, tasks) = (Arc::new(ids), Arc::new(Tasks::new()));
+        let archiver = match archive_to {
+            Some(store) => Some(Archiver::start(&cluster, store, tasks.tracker(), tasks.stop())?),
+            None => None,
+        };
+        let directory = Arc::new(Directory::new(cluster.clone()));
+        let publisher = Publisher::new(cluster.clone(), name, self.send_timeout, tasks.tracker().clone());
+        let publisher = Arc::new(publisher);
+        let stores = watch::Sender::new(true);
+        directory.refresh().await?;
+        let upkeep = Upkeep {
+            cluster: cluster.clone(),
+            publisher: Arc::clone(&publisher),
+            ids: Arc::clone(&ids),
+            directory: Arc::clone(&directory),
+            stores: stores.clone(),
+            directory_refresh: self.directory_refresh,
+        };
+        upkeep.start(&tasks).await?;
+        let inner = self.assemble(cluster, directory, publisher, ids, stores, archiver, tasks);
+        Ok(Im { inner: Arc::new(inner) })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts that tasks keep up to date")]
+    fn assemble(
+        self,
+        cluster: Cluster,
+        directory: Arc<Directory>,
+        publisher: Arc<Publisher>,
+        ids: Arc<Ids>,
+        stores: watch::Sender<bool>,
+        archiver: Option<Archiver>,
+        tasks: Arc<Tasks>,
+    ) -> Inner {
+        let store = self.message_store.clone();
+        let lookup = Arc::new(MessageLookup::new(Arc::clone(cluster.log()), store.clone()));
+        let amender = Arc::new(Amender::new(Arc::clone(&lookup), Arc::clone(&tasks)));
+        let dispatcher = Arc::new(Dispatcher::new(
+            cluster.clone(),
+            Arc::clone(&directory),
+            Arc::clone(&publisher),
+            Arc::clone(&tasks),
+        ));
+        let sender = Arc::new(MessageSender::new(
+            cluster.clone(),
+            self.message_defaults(),
+            Arc::clone(&ids),
+            Arc::clone(&lookup),
+            Arc::clone(&amender),
+            Arc::clone(&dispatcher),
+        ));
+        let history = HistoryReader::new(lookup, Arc::clone(cluster.conversations()), Arc::clone(&amender));
+        let history = Arc::new(history);
+        let search = MessageSearch::new(cluster.clone(), store.clone(), Arc::clone(&history));
+        let search = Arc::new(search);
+        let conversations = Arc::new(Conversations::new(
+            cluster.clone(),
+            store.clone(),
+            Arc::clone(&history),
+            Arc::clone(&dispatcher),
+        ));
+        let channels = Arc::new(ChannelParts::new(
+            cluster.clone(),
+            Arc::clone(&sender),
+            Arc::clone(&dispatcher),
+            Arc::clone(&history),
+            Arc::clone(&conversations),
+            Arc::clone(&tasks),
+        ));
+        let health = HealthCheck::new(
+            cluster.clone(),
+            directory,
+            publisher,
+            self.service_name.clone(),
+            self.send_timeout,
+        );
+        let devices = Arc::new(OnlineDevices::new(cluster.clone(), Arc::clone(&dispatcher)));
+        let parts = ServiceParts {
+            dispatcher: Arc::clone(&dispatcher),
+            sender: Arc::clone(&sender),
+            history: Arc::clone(&history),
+            search: Arc::clone(&search),
+            amender,
+            conversations: Arc::clone(&conversations),
+            devices: Arc::clone(&devices),
+            health: Arc::new(health),
+            stores,
+            tasks: Arc::clone(&tasks),
+        };
+        let acks = AckWatch::new(cluster.clone(), tasks.tracker().clone(), tasks.stop().clone());
+        Inner {
+            broadcaster: Broadcaster::new(ids, Arc::clone(&dispatcher)),
+            acks: AckTracker::new(acks, Arc::clone(&dispatcher)),
+            health: Arc::clone(&parts.health),
+            send_timeout: self.send_timeout,
+            service: Arc::new(ServiceContext::new(cluster.clone(), parts, self.service_settings())),
+            message_store: store,
+            cluster,
+            dispatcher,
+            sender,
+            devices,
+            history,
+            search,
+            conversations,
+            channels,
+            archiver,
+            tasks,
+        }
+    }
+
+    fn message_defaults(&self) -> MessageDefaults {
+        MessageDefaults {
+            durability: self.default_durability,
+            change_durability: self.changes.durability(self.default_durability),
+            system_user: self.system_user.clone(),
+        }
+    }
+
+    fn service_settings(self) -> ServiceSettings {
+        ServiceSettings {
+            handler_concurrency: self.handler_concurrency,
+            handler_timeout: self.handler_timeout,
+            send_timeout: self.send_timeout,
+            changes: self.changes,
+            default_durability: self.default_durability,
+            user_budgets: self.user_budgets,
+        }
+    }
+
     fn check(&self, cluster: &Cluster) -> Result<(), StartError> {
         if self.directory_refresh < MIN_INTERVAL {
             return Err(StartError::Config("directory_refresh must be at least 10 ms"));
@@ -127,7 +285,7 @@ impl ImBuilder {
         let archived = archive_to.is_some().then_some(Durability::Archived);
         config.default_durability = default_durability.or(archived).unwrap_or_default();
         config.check(&cluster)?;
-        Im::start(cluster, config, archive_to).await
+        config.start(cluster, archive_to).await
     }
 
     /// Keeps messages for good: those that do not say their durability are [`Durability::Archived`], an archiver of this process
@@ -177,7 +335,7 @@ impl ImBuilder {
         self
     }
 
-    /// How long a method of the [`Handler`](super::Handler) may take. Then it is dropped, the device is told to try again
+    /// How long a method of the [`Handler`](crate::backend::Handler) may take. Then it is dropped, the device is told to try again
     /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
     /// database that does not answer, would else take one place of [`ImBuilder::handler_concurrency`] after the other. Default 10 s,
     /// as long as servers wait for what becomes of a publish (`server.publish_timeout_ms`): later nobody hears the answer.
