@@ -19,7 +19,9 @@ use axum::{
 };
 use clap::Parser;
 use im_sdk::{
-    backend::{Acceptance, Handler, Im, Incoming, Reach, ReachRights, Refusal, SqlMessageStore},
+    backend::{
+        Acceptance, Handler, Im, Incoming, Reach, ReachRights, Refusal, message_store::SqlMessageStore,
+    },
     cluster::Cluster,
     id::{ChannelId, UserId},
     token::{SigningKey, TokenMinter, TokenVerifier, VerificationKey, random_secret},

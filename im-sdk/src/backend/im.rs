@@ -283,7 +283,7 @@ impl Im {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, user},
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     /// };
     ///
@@ -701,7 +701,8 @@ impl Im {
     /// use std::sync::Arc;
     ///
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, Search, user},
+    ///     Search,
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };
@@ -794,7 +795,7 @@ impl Im {
     /// use std::{sync::Arc, time::Duration};
     ///
     /// use im_sdk::{
-    ///     backend::{Im, MemoryMessageStore, Retention},
+    ///     backend::{Im, Retention, message_store::MemoryMessageStore},
     ///     cluster::Cluster,
     /// };
     ///
@@ -825,7 +826,7 @@ impl Im {
     /// use std::sync::Arc;
     ///
     /// use im_sdk::{
-    ///     backend::{Durability, Im, MemoryMessageStore, Message, user},
+    ///     backend::{Durability, Im, Message, message_store::MemoryMessageStore, user},
     ///     cluster::Cluster,
     /// };
     ///
@@ -850,7 +851,7 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;
-    /// use im_sdk::{backend::{Im, MemoryMessageStore}, cluster::Cluster};
+    /// use im_sdk::{backend::{Im, message_store::MemoryMessageStore}, cluster::Cluster};
     ///
     /// let store = Arc::new(MemoryMessageStore::new());
     /// let im = Im::builder().archive_to(store).start(Cluster::embedded()).await?;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use im_sdk::{
-    backend::{self as sdk, Im, ImBuilder, SqlMessageStore},
+    backend::{self as sdk, Im, ImBuilder, message_store::SqlMessageStore},
     cluster::{Cluster, ClusterConfig},
 };
 

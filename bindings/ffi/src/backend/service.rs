@@ -119,10 +119,12 @@ pub struct LogPlace {
 }
 
 /// A log as a place in it.
-pub(super) fn log_place(log: &sdk::LogId, seq: u64) -> LogPlace {
+pub(super) fn log_place(log: &im_sdk::cluster::LogId, seq: u64) -> LogPlace {
     match log {
-        sdk::LogId::Inbox(user) => LogPlace { user: Some(user.to_string()), channel: None, seq },
-        sdk::LogId::Channel(channel) => LogPlace { user: None, channel: Some(channel.to_string()), seq },
+        im_sdk::cluster::LogId::Inbox(user) => LogPlace { user: Some(user.to_string()), channel: None, seq },
+        im_sdk::cluster::LogId::Channel(channel) => {
+            LogPlace { user: None, channel: Some(channel.to_string()), seq }
+        }
     }
 }
 

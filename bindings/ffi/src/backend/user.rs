@@ -13,7 +13,7 @@ use crate::UserPresence;
 /// Makes tokens for devices.
 #[derive(Debug, uniffi::Object)]
 pub struct TokenMinter {
-    inner: sdk::TokenMinter,
+    inner: im_sdk::token::TokenMinter,
 }
 
 #[uniffi::export]
@@ -29,8 +29,8 @@ impl TokenMinter {
         issuer: String,
         audience: String,
     ) -> Result<Self, BackendError> {
-        let key = sdk::SigningKey::hs256(key_id, &secret)?;
-        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+        let key = im_sdk::token::SigningKey::hs256(key_id, &secret)?;
+        Ok(Self { inner: im_sdk::token::TokenMinter::new(key, issuer, audience) })
     }
 
     /// Signs with the private key of an elliptic curve, in PEM.
@@ -41,8 +41,8 @@ impl TokenMinter {
         issuer: String,
         audience: String,
     ) -> Result<Self, BackendError> {
-        let key = sdk::SigningKey::es256_pem(key_id, pem.as_bytes())?;
-        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+        let key = im_sdk::token::SigningKey::es256_pem(key_id, pem.as_bytes())?;
+        Ok(Self { inner: im_sdk::token::TokenMinter::new(key, issuer, audience) })
     }
 
     /// Signs with an Ed25519 private key, in PEM.
@@ -53,8 +53,8 @@ impl TokenMinter {
         issuer: String,
         audience: String,
     ) -> Result<Self, BackendError> {
-        let key = sdk::SigningKey::eddsa_pem(key_id, pem.as_bytes())?;
-        Ok(Self { inner: sdk::TokenMinter::new(key, issuer, audience) })
+        let key = im_sdk::token::SigningKey::eddsa_pem(key_id, pem.as_bytes())?;
+        Ok(Self { inner: im_sdk::token::TokenMinter::new(key, issuer, audience) })
     }
 
     /// Makes a token for a user.

@@ -140,20 +140,18 @@ impl MessageSender {
 
     /// Sends a prepared message, in a span if spans are enabled. Takes what is prepared, since a future
     /// that holds the message itself would be larger.
-    fn start(
+    async fn start(
         &self,
         prepared: Result<Box<Prepared>, SendError>,
         once: Option<DedupKey>,
-    ) -> impl Future<Output = Result<Receipt, SendError>> + Send + use<'_> {
-        async move {
-            let prepared = prepared?;
-            if tracing::span_enabled!(Level::DEBUG) {
-                let span = span(&prepared);
-                // Boxed: an instrumented future would enlarge every send.
-                return Box::pin(self.send_prepared(prepared, once).instrument(span)).await;
-            }
-            self.send_prepared(prepared, once).await
+    ) -> Result<Receipt, SendError> {
+        let prepared = prepared?;
+        if tracing::span_enabled!(Level::DEBUG) {
+            let span = span(&prepared);
+            // Boxed: an instrumented future would enlarge every send.
+            return Box::pin(self.send_prepared(prepared, once).instrument(span)).await;
         }
+        self.send_prepared(prepared, once).await
     }
 
     async fn send_prepared(

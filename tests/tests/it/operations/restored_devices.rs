@@ -6,9 +6,13 @@ use std::{
 };
 
 use im_sdk::{
-    Content, Recipient,
-    client::{Client, DeviceStore, Event, MemoryStore, SendState, SqliteStore},
+    Recipient,
+    client::{
+        Client, Event, SendState,
+        device_store::{DeviceStore, MemoryStore, SqliteStore},
+    },
     content::ChangeKind,
+    content::Content,
     id::UserId,
 };
 use im_tests::{
