@@ -9,6 +9,8 @@ mod lifecycle;
 mod logs;
 mod messages;
 mod server;
+#[cfg(feature = "sqlite")]
+mod stores;
 
 use std::sync::{Arc, Mutex};
 

@@ -412,6 +412,59 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_file_is_told_from_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let put = |local_id| SavedPublish {
+            local_id,
+            number: local_id,
+            to: "bob".into(),
+            content: vec![7; 1000],
+            ..SavedPublish::default()
+        };
+        let batch = Batch { put: (1..99).map(put).collect(), ..Batch::default() };
+        SqliteStore::open(&path).unwrap().save(&batch).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let damage = |damage: fn(&mut Vec<u8>)| {
+            let mut bytes = whole.clone();
+            damage(&mut bytes);
+            std::fs::write(&path, bytes).unwrap();
+            SqliteStore::open(&path).and_then(|store| store.load()).unwrap_err().code()
+        };
+        assert_eq!(damage(|bytes| bytes[4096..].fill(0xa5)), "damaged", "all pages but the first");
+        assert_eq!(damage(|bytes| bytes[100..140].fill(0xa5)), "damaged", "the tables' names");
+        assert_eq!(damage(|bytes| bytes.truncate(bytes.len() / 2)), "damaged", "the second half is gone");
+        assert_eq!(damage(|bytes| bytes[..16].fill(0xa5)), "unreadable", "it does not look like a store");
+    }
+
+    #[test]
+    fn a_full_disk_keeps_what_was_saved_and_goes_on_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
+        let put = |local_id, bytes| SavedPublish {
+            local_id,
+            number: local_id,
+            to: "bob".into(),
+            content: vec![7; bytes],
+            ..SavedPublish::default()
+        };
+        let small = Batch { put: vec![put(1, 10)], ..Batch::default() };
+        store.save(&small).unwrap();
+        let limit = |pages: u32| {
+            let set = format!("PRAGMA max_page_count = {pages}");
+            store.lock().query_row(&set, [], |row| row.get::<_, u32>(0)).unwrap()
+        };
+        // No fewer than there are.
+        assert!(limit(1) > 1);
+        let large = Batch { put: vec![put(2, 100_000)], remove: vec![1], ..Batch::default() };
+        assert_eq!(store.save(&large).unwrap_err().code(), "full");
+        assert_eq!(store.load().unwrap().outbox, small.put);
+        limit(u32::MAX - 1);
+        store.save(&large).unwrap();
+        assert_eq!(store.load().unwrap().outbox, large.put);
+    }
+
+    #[test]
     fn a_file_of_the_first_version_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");

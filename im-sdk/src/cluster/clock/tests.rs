@@ -1,3 +1,12 @@
+use std::sync::Mutex;
+
+use tracing::{
+    Dispatch, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
+
 use super::*;
 use crate::cluster::MemoryRoutes;
 
@@ -99,3 +108,89 @@ async fn nothing_is_deleted_by_age_after_the_stores_clock_stepped() {
     assert_eq!(clock.skew_ms(), Some(31 * 24 * HOUR + NOW as i64 + 10_000 - (NOW as i64 + 31 * 24 * HOUR)));
     assert_eq!(clock.expiry_ms(), None, "also when both moved together");
 }
+
+/// Counts the warnings of the thread that installs it.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Installs it. While it is the only subscriber, another test's thread could decide that nobody listens.
+    fn install(&self) -> (Dispatch, DefaultGuard) {
+        (Dispatch::new(NoSubscriber::new()), tracing::subscriber::set_default(self.clone()))
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The fields of an event.
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!("{field}={value:?} "));
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told_once_in_a_while() {
+    let warnings = Warnings::default();
+    let _installed = warnings.install();
+    let (routes, local, clock) = clock(-MAX_CLOCK_SKEW_MS);
+    clock.sample().await.unwrap();
+    assert_eq!(warnings.take(), NOTHING, "as much as is allowed");
+    local.set_by(-1);
+    for _ in 0..3 {
+        clock.sample().await.unwrap();
+    }
+    let told = warnings.take();
+    let skew = format!("skew_ms={}", -MAX_CLOCK_SKEW_MS - 1);
+    assert!(
+        matches!(&told[..], [one] if one.contains("the clocks of this machine") && one.contains(&skew)),
+        "{told:?}"
+    );
+    routes.set_time(NOW + LOG_INTERVAL_MS as u64);
+    local.pass(LOG_INTERVAL_MS);
+    clock.sample().await.unwrap();
+    assert_eq!(warnings.take().len(), 1, "it still is");
+}
+
+#[tokio::test]
+async fn a_store_whose_clock_stepped_is_told() {
+    let warnings = Warnings::default();
+    let _installed = warnings.install();
+    let (routes, _, clock) = clock(0);
+    clock.sample().await.unwrap();
+    routes.set_time(NOW + 2 * MAX_CLOCK_SKEW_MS as u64);
+    clock.sample().await.unwrap();
+    let told = warnings.take();
+    let step = format!("step_ms={}", 2 * MAX_CLOCK_SKEW_MS);
+    assert!(told.iter().any(|line| line.contains("clock has stepped") && line.contains(&step)), "{told:?}");
+}
+
+const NOTHING: [String; 0] = [];

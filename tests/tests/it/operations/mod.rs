@@ -1,6 +1,7 @@
 //! What operators run and see: configuration, deploys, drains, failures, limits.
 
 mod backend_deploys;
+mod backend_warnings;
 mod bus_backpressure;
 mod command_line;
 mod connection_limit;
