@@ -283,6 +283,14 @@ test("a failure of unknown effect is told as such, and one that is certain as re
   await publish();
   core.handleMessage(1, encodeFrame({ publishResult: { number: 3 } }));
   assert.deepEqual(outcome(), ["unconfirmed false"]);
+  // No back end has it: it is kept, and sent again under its number.
+  await publish();
+  core.handleMessage(1, encodeFrame({ publishResult: { number: 4, refused: { kind: 6, reason: "nobody", retryAfterMs: 1000 } } }));
+  assert.deepEqual(outcome(), []);
+  core.handleTimeout(2001);
+  assert.deepEqual(frames(2001), ["publish"]);
+  core.handleMessage(2002, encodeFrame({ publishResult: { number: 4, refused: { kind: 6, reason: "nobody" } } }));
+  assert.deepEqual(outcome(), ["refused true"]);
 });
 
 /** A device that has the entries 1 to 5 of its inbox, whose ids are ten times as high. */

@@ -5,7 +5,7 @@ use std::{
     ops::RangeInclusive,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ pub(crate) struct PendingRequests {
     refuse: Refuse,
     /// The kind with which the device is told that no backend has taken one.
     no_backend: RefusalKind,
+    /// The publication that was answered last.
+    last_taken: AtomicU64,
 }
 
 /// Encodes a refusal, of a number and with a kind, a reason and the time after which the device may try again.
@@ -66,7 +68,7 @@ pub(crate) enum AdmitError {
 
 impl PendingRequests {
     pub(crate) fn new(count: fn(&Connection) -> &AtomicU32, refuse: Refuse, no_backend: RefusalKind) -> Self {
-        Self { pending: Mutex::default(), count, refuse, no_backend }
+        Self { pending: Mutex::default(), count, refuse, no_backend, last_taken: AtomicU64::new(0) }
     }
 
     /// Admits a request if fewer than `max` of its connection are pending. Only the connection's own session may call this.
@@ -112,7 +114,7 @@ impl PendingRequests {
     }
 
     /// Passes a backend's answer on, unless the device was told something else meanwhile. Returns the publication that a backend has
-    /// taken for certain, if that is known.
+    /// taken for certain, if that is known and news: one carries up to hundreds, which are answered together.
     pub(crate) fn answer(
         &self,
         connection: ConnectionId,
@@ -121,7 +123,11 @@ impl PendingRequests {
     ) -> Option<PublicationId> {
         let pending = self.lock().remove(&(connection, number))?;
         self.finish(&pending, frames);
-        (!pending.connection.has_open_outcomes.load(Ordering::Relaxed)).then_some(pending.publication)
+        let Pending { connection, publication, .. } = pending;
+        if connection.has_open_outcomes.load(Ordering::Relaxed) {
+            return None;
+        }
+        (self.last_taken.swap(publication, Ordering::Relaxed) != publication).then_some(publication)
     }
 
     /// Refuses what nobody took, and what perhaps nobody took. The device tries again under the same number.
@@ -272,7 +278,7 @@ mod tests {
         pending.no_backend(&Fate::Returned([10, 12].into()));
         assert_eq!(refused(connection), [1, 2].map(|number| (number, RefusalKind::NoBackend)));
         assert!(pending.contains(connection, 4), "it is not on the bus");
-        assert_eq!(pending.answer(connection.id, 4, answer()), Some(0));
+        assert_eq!(pending.answer(connection.id, 4, answer()), None);
         assert_eq!(told(connection), [7]);
         pending.no_backend(&Fate::Unclear([11].into()));
         assert_eq!(refused(connection), [(3, RefusalKind::Unavailable)]);
