@@ -23,6 +23,7 @@ use crate::{
     context::ServerContext,
     registry::{
         Registration,
+        connection::Connection,
         outbox::{Close, Outbox},
         users::{UserLimitError, UserLimits},
     },
@@ -177,7 +178,7 @@ async fn claim(
             for gone in displaced.iter().filter(|displaced| displaced.device != connection.device) {
                 context.upstream.presences.try_tell(&connection.user, &gone.device, false, context.now());
             }
-            kick_all(context, &connection.user, displaced).await;
+            kick_all(context, connection, displaced).await;
             Ok(())
         }
         Ok(None) => {
@@ -229,9 +230,10 @@ fn no_route() -> TransportError {
     TransportError::Refused(Close::new(CloseCode::Internal, reason))
 }
 
-async fn kick_all(context: &ServerContext, user: &UserId, displaced: Vec<Displaced>) {
+/// Kicks connections whose place this one has taken.
+async fn kick_all(context: &ServerContext, by: &Connection, displaced: Vec<Displaced>) {
     for Displaced { device, route } in displaced {
-        let envelope = kick(context, &route);
+        let envelope = kick(context, &route, &by.device);
         let publication = Publication {
             subject: context.cluster.names().server(&route.server),
             return_to: None,
@@ -241,14 +243,14 @@ async fn kick_all(context: &ServerContext, user: &UserId, displaced: Vec<Displac
         if let Err(error) = context.cluster.bus().publish(publication).await
             && let Some(count) = context.throttles.kick_failed.note()
         {
-            tracing::warn!(%user, %device, server = %route.server, count, %error, "cannot kick a displaced device");
+            tracing::warn!(user = %by.user, %device, server = %route.server, count, %error, "cannot kick a displaced device");
         }
     }
 }
 
-fn kick(context: &ServerContext, route: &Route) -> pb::Envelope {
-    let reason = "another connection of this user took its place".to_owned();
-    let kick = pb::Kick { code: CloseCode::Replaced.code().into(), reason };
+fn kick(context: &ServerContext, route: &Route, by: &Device) -> pb::Envelope {
+    let Close { code, reason } = Close::replaced(by);
+    let kick = pb::Kick { code: code.code().into(), reason };
     let record = pb::Record {
         connections: vec![route.connection.0],
         effect: Some(pb::record::Effect::Kick(kick)),

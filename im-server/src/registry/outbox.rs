@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use im_proto::{close::CloseCode, pb::Priority};
+use im_sdk::id::Device;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::frame_batch::FrameBatch;
@@ -25,6 +26,11 @@ pub(crate) struct Close {
 impl Close {
     pub(crate) fn new(code: CloseCode, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// The close of a connection whose place a device of the same user has taken, as the login policy has it.
+    pub(crate) fn replaced(by: &Device) -> Self {
+        Self::new(CloseCode::Replaced, format!("{by} of this user took its place, see server.login_policy"))
     }
 }
 

@@ -187,11 +187,10 @@ async fn remove_stale(
 fn give_way(connection: &Connection, taken: &[Displaced]) {
     tracing::info!(user = %connection.user, device = %connection.device, "connection without a route closed");
     let same_device = taken.iter().any(|taken| taken.device == connection.device);
-    let close = if same_device || taken.is_empty() {
+    let close = match taken.first() {
+        Some(other) if !same_device => Close::replaced(&other.device),
         // The device left this connection behind. If it did not, it comes back.
-        Close::new(CloseCode::Internal, "the route of this connection was lost")
-    } else {
-        Close::new(CloseCode::Replaced, "another connection of this user took its place")
+        _ => Close::new(CloseCode::Internal, "the route of this connection was lost"),
     };
     connection.outbox.close(close);
 }

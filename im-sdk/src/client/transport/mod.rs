@@ -133,7 +133,7 @@ pub(super) enum ConnectError {
     WebSocket(#[from] tungstenite::Error),
     #[error("the server does not speak TLS: use ws:// instead of wss://, or set its certificate up")]
     NoTls,
-    #[error("the server answered {status}: {said}")]
+    #[error("the endpoint answered with HTTP status {status}, not as an im-server: {said}")]
     Answer { status: u16, said: String },
     #[error("the endpoint is not a URL")]
     Uri(#[from] tungstenite::http::uri::InvalidUri),

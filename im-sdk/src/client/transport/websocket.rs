@@ -88,7 +88,10 @@ fn not_encrypted(error: io::Error) -> ConnectError {
 fn not_upgraded(error: tungstenite::Error) -> ConnectError {
     let tungstenite::Error::Http(answer) = error else { return error.into() };
     let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
-    let said = text.trim().chars().filter(|char| !char.is_control()).take(SAID_CHARS).collect();
+    let mut said: String = text.trim().chars().filter(|char| !char.is_control()).take(SAID_CHARS).collect();
+    if said.is_empty() {
+        "check its host, port and path".clone_into(&mut said);
+    }
     ConnectError::Answer { status: answer.status().as_u16(), said }
 }
 

@@ -32,7 +32,9 @@ async fn one_device_per_terminal(setup: Setup, via: Via) {
     let mut first = stack.connect("bob", "ios/first", 0, via).await;
     let mut browser = stack.connect("bob", "web/tab", 0, via).await;
     let mut second = stack.connect("bob", "ios/second", 1, via).await;
-    assert_eq!(first.stopped().await.0, Some(CloseCode::Replaced));
+    let (code, reason) = first.stopped().await;
+    assert_eq!(code, Some(CloseCode::Replaced));
+    assert!(reason.contains("ios/second") && reason.contains("login_policy"), "{reason}");
     stack.wait_online(&im, "bob", 2).await;
     im.send(Message::to(user("bob")).text("hi")).await.unwrap();
     assert_eq!(browser.text().await, "hi");
