@@ -95,7 +95,7 @@ pages! {
     devices = "devices.md" {
         backend: Im;
         client: Client, ClientConfig, Event, PublishError, ReceivedMessage, RequestError,
-            ResetReason, SendError, TokenProvider, TokenRequest, Trust;
+            ResetReason, SendError, TokenError, TokenProvider, TokenRequest, Trust;
         client::device_store: DeviceStore, MemoryStore, SqliteStore, StoreError;
     }
     operating = "operating.md" {
