@@ -86,7 +86,7 @@ impl BackEnds {
                 %id,
                 %service,
                 limit = MAX_BACK_ENDS,
-                "too many back ends serve under this prefix: Im::health does not list all of them"
+                "too many backends serve under this prefix: Im::health does not list all of them"
             );
             return false;
         }

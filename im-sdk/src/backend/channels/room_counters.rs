@@ -105,7 +105,7 @@ impl RoomCounters {
             let sum = counts.take(&key);
             let (room, kind) = key;
             if let Err(error) = send(kind, sum).await {
-                throttled!(warn, %room, %error, "what was counted could not be sent");
+                throttled!(warn, %room, %error, "cannot send the sum of a counter");
             }
         });
         Ok(())

@@ -46,7 +46,7 @@ impl StatePusher {
             Ok(members) if members.len() <= MAX_TOLD_MEMBERS => members,
             Ok(_) => return,
             Err(error) => {
-                return tracing::debug!(%channel, %error, "members cannot be told what was read");
+                return tracing::debug!(%channel, %error, "cannot tell members about a read mark");
             }
         };
         members.retain(|member| member != user);

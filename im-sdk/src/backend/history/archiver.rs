@@ -219,7 +219,7 @@ impl Work {
                 }
                 Err(error) => {
                     let stalled_for = self.progress.fail(error.to_string());
-                    throttled!(warn, %error, ?stalled_for, "an archiver gets nothing from the archive");
+                    throttled!(warn, %error, ?stalled_for, "an archiver cannot read from the archive");
                     self.pause().await;
                 }
             }
@@ -244,7 +244,7 @@ impl Work {
                 return;
             }
             if let Err(error) = self.archive.acknowledge(tokens).await {
-                throttled!(warn, %error, "what was written could not be acknowledged and comes again");
+                throttled!(warn, %error, "cannot acknowledge written messages: they are written again");
             }
         }
     }
@@ -276,7 +276,7 @@ impl Work {
             }
             if tries_alone == TRIES_ALONE {
                 let id = now.first().map(|entry| entry.message_id.as_u64());
-                throttled!(error, ?id, %error, "a message could not be written: it stays in the archive and comes again");
+                throttled!(error, ?id, %error, "cannot write a message: it stays in the archive and is tried again");
                 return Written::NotAll;
             }
         }
@@ -301,7 +301,7 @@ impl Work {
         for amendment in amendments {
             while let Err(error) = self.store.amend(std::slice::from_ref(amendment)).await {
                 if matches!(error, MessageStoreError::Unsupported { .. }) {
-                    tracing::debug!(%error, "what messages said before they were changed stays in the message store");
+                    tracing::debug!(%error, "the message store cannot amend entries: changed messages keep their former content");
                     return true;
                 }
                 let stalled_for = self.progress.fail(error.to_string());
@@ -343,7 +343,7 @@ fn records(deliveries: Vec<ArchiveDelivery>) -> VecDeque<Record> {
     let parse = |ArchiveDelivery { record, token }| match StoredEntry::of(&record) {
         Ok(entries) => Some((entries, token)),
         Err(error) => {
-            tracing::error!(%error, "an archived record cannot be written");
+            tracing::error!(%error, "cannot decode an archived record: it is not written");
             None
         }
     };

@@ -110,7 +110,7 @@ impl fmt::Debug for Retention {
 
 /// There is no message store to delete from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the back end has no message store: set ImBuilder::message_store")]
+#[error("the backend has no message store: set ImBuilder::message_store")]
 pub struct NoMessageStore;
 
 /// Deletes messages that are older than the rules allow. Made by
@@ -151,7 +151,7 @@ impl Cleaner {
         // Without an answer the time stays unknown.
         let _ = self.clock.read().await;
         if self.clock.expiry_ms().is_none() {
-            tracing::debug!("no message is deleted by age while a clock is wrong, or the time not known");
+            tracing::debug!("no message is deleted by age while a clock is wrong or the time is unknown");
             return Ok(0);
         }
         let mut deleted = 0;

@@ -58,7 +58,7 @@ pub enum SearchError {
     Invalid(#[from] InvalidSearch),
     /// [`MAX_SEARCHES`] are running. For a device also: another search of its user is running, or
     /// too many are waiting.
-    #[error("{MAX_SEARCHES} searches are under way in this back end already")]
+    #[error("{MAX_SEARCHES} searches are under way in this backend already")]
     Busy,
     /// The user is in too many channels for one search.
     #[error("the user is in more than {MAX_SEARCH_CHANNELS} channels: search one conversation at a time")]

@@ -402,7 +402,7 @@ impl ImBuilder {
 #[non_exhaustive]
 pub enum StartError {
     /// A setting is not valid.
-    #[error("the back end's configuration is not valid: {0}")]
+    #[error("the backend's configuration is not valid: {0}")]
     Config(&'static str),
     /// The system user has no valid id.
     #[error("ImBuilder::system_user has no valid id: {0}")]
@@ -421,7 +421,7 @@ pub enum StartError {
     Bus(#[from] BusError),
     /// All node numbers are taken by processes that issue message ids.
     #[error(
-        "all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out",
+        "all {} node numbers are taken: stop a backend, or wait until the lease of one that died runs out",
         crate::id::NodeId::COUNT
     )]
     NoNode,

@@ -23,7 +23,7 @@ pub struct StoredEntry {
     pub message_id: MessageId,
     /// In an inbox: the other user of the conversation that the message belongs to, if it is between two.
     pub peer: Option<UserId>,
-    /// Who sent it. `None`: the back end itself.
+    /// Who sent it. `None`: the backend itself.
     pub from: Option<UserId>,
     /// What its content is, for queries: a [`Kind`] as text, such as `text` or `custom:order.paid`; empty where it has none.
     pub kind: String,
@@ -135,10 +135,10 @@ pub(super) fn redacted(id: MessageId, message: Bytes) -> Bytes {
     pb::Message { id: id.as_u64(), content: None, ..message }.encode_to_vec().into()
 }
 
-/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
+/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the backend or several.
 pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
     let other = match message.content.as_ref().and_then(|content| content.body.as_ref()) {
-        // What the back end changes between two users.
+        // What the backend changes between two users.
         Some(pb::content::Body::Change(change)) if message.from.is_empty() => {
             change.between.iter().find(|user| *user != owner.as_str())?
         }
@@ -179,7 +179,7 @@ mod tests {
         let bob = || Some("bob".to_owned());
         assert_eq!(peers("alice", "bob", &["alice", "bob"]), [bob(), Some("alice".to_owned())]);
         assert_eq!(peers("bob", "bob", &["bob"]), [bob()], "notes to oneself");
-        assert_eq!(peers("", "bob", &["bob"]), [None], "from the back end");
+        assert_eq!(peers("", "bob", &["bob"]), [None], "from the backend");
         let mut change = Change::recall(MessageId::from_u64(7).unwrap());
         change.between = ["alice", "bob"].map(|user| user.parse().unwrap()).into();
         let changed = entries(&message("", "", change.into()), &["alice", "bob"]);

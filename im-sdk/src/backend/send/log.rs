@@ -447,7 +447,7 @@ mod tests {
             "not in the sender's own inbox either"
         );
         assert!(is_full(&publish(number).await.unwrap_err()), "it stays refused");
-        im.send(message()).await.expect("a back end is not refused");
+        im.send(message()).await.expect("a backend is not refused");
         acknowledge(&im, "bob", 4).await;
         let receipt = publish(number).await.unwrap();
         assert!(!receipt.repeated);

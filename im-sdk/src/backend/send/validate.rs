@@ -171,7 +171,7 @@ fn check_change(change: &pb::Change) -> Result<(), InvalidContent> {
             if reaction.emoji.chars().any(is_no_sign) { nonsense("emoji") } else { Ok(()) }
         }
         Some(What::Recall(_) | What::DeleteForMe(_) | What::Pin(_)) => Ok(()),
-        None => Err(InvalidContent::Missing { what: "change that this back end knows" }),
+        None => Err(InvalidContent::Missing { what: "change that this backend knows" }),
     }
 }
 

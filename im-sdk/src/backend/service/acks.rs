@@ -96,7 +96,7 @@ impl<H: Handler> Responder for Acks<H> {
                 self.broadcast(&forward).await;
                 self.tell(forward).await;
             }
-            Err(error) => throttled!(warn, %error, "acknowledgements could not be stored and are dropped"),
+            Err(error) => throttled!(warn, %error, "cannot store acknowledgements: they are dropped"),
         }
     }
 }
@@ -143,7 +143,7 @@ impl<H: Handler> Acks<H> {
         let is_member = match self.context.cluster.members().is_member_of(user, &channels).await {
             Ok(is_member) => is_member,
             Err(error) => {
-                throttled!(warn, %user, %error, "acknowledgements of channels cannot be checked and are dropped");
+                throttled!(warn, %user, %error, "cannot check acknowledgements of channels: they are dropped");
                 vec![false; channels.len()]
             }
         };
@@ -166,7 +166,7 @@ impl<H: Handler> Acks<H> {
             let payload = acks.encode_to_vec().into();
             if let Err(error) = cluster.bus().publish(Publication { subject, return_to: None, payload }).await
             {
-                tracing::debug!(%error, "cannot tell other back ends what devices acknowledged");
+                tracing::debug!(%error, "cannot announce acknowledgements to other backends");
             }
         }
     }
@@ -242,7 +242,7 @@ async fn true_claims(log: &dyn LogStore, claimed: Vec<Claimed>) -> Result<Vec<De
         Some(Ok(Some(id))) => claimed.id.is_none_or(|claimed| claimed == *id),
         Some(Ok(None)) => lasts.get(&claimed.ack.log).is_some_and(|last| claimed.ack.seq <= *last),
         Some(Err(error)) => {
-            throttled!(warn, log = %claimed.ack.log, %error, "an acknowledgement cannot be checked and is dropped");
+            throttled!(warn, log = %claimed.ack.log, %error, "cannot check an acknowledgement: it is dropped");
             false
         }
         None => false,

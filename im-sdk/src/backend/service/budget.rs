@@ -80,8 +80,8 @@ impl Budget {
 /// | bytes of syncs | 256 MiB | 1 MiB a second | 85 GiB |
 ///
 /// What is over a budget is refused with `TOO_MANY` and the time after which it works; the SDK's client waits for that by
-/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the back end itself
-/// failed to do is given back. A program that publishes more than a person is better a back end, which has no budget: or raise
+/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the backend itself
+/// failed to do is given back. A program that publishes more than a person is better a backend, which has no budget: or raise
 /// these for a deployment of such devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

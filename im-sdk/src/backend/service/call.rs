@@ -37,9 +37,9 @@ impl HandlerFailed {
     /// Builds the answer to the device, which may retry after a time-out.
     pub(in crate::backend) fn refused(self) -> pb::Refused {
         match self {
-            Self::Panicked => refused(RefusalKind::Internal, "the back end failed".to_owned(), 0),
+            Self::Panicked => refused(RefusalKind::Internal, "the backend failed".to_owned(), 0),
             Self::TimedOut => {
-                let reason = "the back end did not decide in time".to_owned();
+                let reason = "the backend did not decide in time".to_owned();
                 refused(RefusalKind::Unavailable, reason, RETRY_MS)
             }
         }

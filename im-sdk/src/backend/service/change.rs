@@ -84,7 +84,7 @@ impl ChangePolicy {
             ChangeKind::DeleteForMe => by_all(self.delete_for_me),
             ChangeKind::Reaction { .. } => by_all(self.react),
             ChangeKind::Pin { .. } => by_all(self.pin),
-            ChangeKind::Unknown => Err("this back end does not know that change".to_owned()),
+            ChangeKind::Unknown => Err("this backend does not know that change".to_owned()),
         }
     }
 
@@ -152,7 +152,7 @@ impl IncomingChange {
                 Err(format!("message {id} is not of the conversation with {user}"))
             }
             Recipient::User(_) if self.is_of_several() && self.change.kind != ChangeKind::DeleteForMe => {
-                Err(format!("message {id} went to several users at once: only the back end can change it"))
+                Err(format!("message {id} went to several users at once: only the backend can change it"))
             }
             _ => Ok(()),
         }
@@ -307,7 +307,7 @@ mod tests {
         let several = incoming("bob", Some("alice"), None, ChangeKind::Recall).check();
         assert!(several.unwrap_err().contains("several users"));
         assert_eq!(incoming("bob", Some("alice"), None, ChangeKind::DeleteForMe).check(), Ok(()));
-        // From the back end, to bob alone.
+        // From the backend, to bob alone.
         let own = incoming("bob", None, Some("bob"), ChangeKind::Pin { removed: false });
         assert_eq!((own.check(), own.other()), (Ok(()), name("bob")));
         let mut of_a_change = incoming("bob", Some("alice"), Some("bob"), edit());

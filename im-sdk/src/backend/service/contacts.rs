@@ -99,7 +99,7 @@ impl Contacts {
             Ok((true, !self.was_ever_seen(to).await?))
         };
         look.await.map_err(|error| {
-            throttled!(warn, %from, %to, %error, "cannot tell whether a user may write to another");
+            throttled!(warn, %from, %to, %error, "cannot look up whether a user may write to another");
             let reason = "it could not be looked up whether the user may write to the other".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         })
@@ -131,7 +131,7 @@ impl Contacts {
                 has
             }
             Err(error) => {
-                throttled!(warn, %user, %to, %error, "cannot tell whether a user has written to another");
+                throttled!(warn, %user, %to, %error, "cannot look up whether a user has written to another");
                 false
             }
         }
@@ -147,7 +147,7 @@ impl Contacts {
         match self.cluster.conversations().note_contact(from, &to).await {
             Ok(()) => self.remember(from, &to),
             Err(error) => {
-                throttled!(warn, %from, %to, %error, "it could not be noted that a user wrote to another");
+                throttled!(warn, %from, %to, %error, "cannot note a contact of a user");
             }
         }
     }

@@ -236,7 +236,7 @@ fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
         ConversationError::NotAMember => own_rule(NOT_A_MEMBER, error.to_string()),
         error if is_too_many(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
         _ => {
-            throttled!(warn, %user, %error, "conversations could not be read or changed");
+            throttled!(warn, %user, %error, "cannot read or change conversations");
             let reason = "the conversations could not be read or changed".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         }

@@ -277,11 +277,11 @@ pub trait Handler: Send + Sync + 'static {
     ///   [`UserBudgets::new_contacts`](super::UserBudgets::new_contacts).
     /// - A change may go where the message that it changes is.
     /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
-    ///   device published, not those that a back end sent in a user's name.
+    ///   device published, not those that a backend sent in a user's name.
     /// - Of a user whose last message to another one [`Handler::publish`] has refused, neither is shown, until it accepts one. The
-    ///   back end that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
+    ///   backend that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
     ///   one ends. A refusal by [`Handler::publish`] is an answer to one message and no rule: it may be about its words. What
-    ///   must hold at every back end belongs in this method, which all of them ask.
+    ///   must hold at every backend belongs in this method, which all of them ask.
     ///
     /// Channels are for their members, and rooms for devices that have joined: this method is not
     /// called for them.
@@ -489,11 +489,7 @@ impl Service {
         self.running.close();
         if timeout(self.limit, self.running.wait()).await.is_err() {
             let (left, limit) = (self.running.len(), self.limit);
-            tracing::warn!(
-                left,
-                ?limit,
-                "the service did not end in time: what is still under way is dropped"
-            );
+            tracing::warn!(left, ?limit, "the service did not end in time: dropping calls in progress");
             self.abandon.cancel();
         }
     }

@@ -124,7 +124,7 @@ impl Announcements {
 impl<H: Handler> Responder for Presences<H> {
     type Request = (PresenceEvent, u64);
 
-    const NAME: &'static str = "comings and goings";
+    const NAME: &'static str = "presence events";
 
     fn limits(&self) -> Limits {
         Limits {
@@ -138,7 +138,7 @@ impl<H: Handler> Responder for Presences<H> {
 
     fn parse(&self, payload: Bytes) -> Vec<Job<(PresenceEvent, u64)>> {
         let Ok(upstream) = pb::UpstreamPresences::decode(payload) else {
-            throttled!(warn, "a batch of comings and goings is not valid and was dropped");
+            throttled!(warn, "a batch of presence events is not valid and was dropped");
             return Vec::new();
         };
         let job = |(event, at_ms): (PresenceEvent, u64)| Job::new(event.user.clone(), (event, at_ms), 0);
@@ -155,7 +155,7 @@ impl<H: Handler> Responder for Presences<H> {
         let gone: Vec<LastSeen> = gone.collect();
         // Stored first, since the handler and devices may read it.
         if let Err(error) = self.context.cluster.last_seen().note_seen(&gone).await {
-            throttled!(warn, %error, "when devices were last connected could not be stored");
+            throttled!(warn, %error, "cannot store when devices were last connected");
         }
         let now = Instant::now();
         let users: BTreeSet<UserId> = events.iter().map(|(event, _)| event.user.clone()).collect();
@@ -187,7 +187,7 @@ impl<H: Handler> Presences<H> {
     async fn announce_all(&self, users: Vec<UserId>) {
         let announce = async |user: UserId| {
             if let Err(error) = self.announce(&user).await {
-                throttled!(warn, %user, %error, "a presence could not be told to those who watch it");
+                throttled!(warn, %user, %error, "cannot announce a presence to watching devices");
                 // Otherwise devices would keep the former state.
                 self.announcements().want(&user, Instant::now());
             }

@@ -227,7 +227,7 @@ impl<R: Responder> Receiving<R> {
         self.intake = match subscribe(&self.context, &self.subject).await {
             Ok(subscription) => Intake::Open(subscription),
             Err(error) => {
-                throttled!(warn, %error, kind = R::NAME, "cannot take requests of devices again");
+                throttled!(warn, %error, kind = R::NAME, "cannot subscribe to requests of devices again");
                 Intake::Closed(Some(Instant::now() + SUBSCRIBE_AGAIN))
             }
         };
@@ -267,7 +267,7 @@ impl<R: Responder> Receiving<R> {
         for job in self.responder.parse(payload) {
             let user = job.user.clone();
             if let Err(request) = self.queue.push(job, now) {
-                throttled!(warn, kind = R::NAME, %user, "too much of a user waits: what comes is refused");
+                throttled!(warn, kind = R::NAME, %user, "too much work of a user is waiting: refusing more");
                 self.refuse(request);
             }
         }
@@ -336,7 +336,7 @@ impl<R: Responder> Receiving<R> {
                 warn,
                 kind = R::NAME,
                 concurrency,
-                "all places of this back end are taken, and what devices want waits: is the handler slow, or what it asks? \
+                "all calls of this backend are in progress, and requests of devices are waiting: is the handler slow, or a service that it uses? \
                  ImBuilder::handler_concurrency sets how many publishes are handled at once"
             );
         }

@@ -101,14 +101,14 @@ impl<H: Handler> Requests<H> {
         // After the join, since messages that are appended from here on are pushed.
         let recent = self.recent(requester, &channel, recent, answer.len()).await?;
         let online = self.context.dispatcher.count_online(&channel).await.unwrap_or_else(|error| {
-            tracing::debug!(%channel, %error, "it could not be counted who is in a room");
+            tracing::debug!(%channel, %error, "cannot count the devices in a room");
             1
         });
         let joined_room = Some(pb::RawJoinedRoom { online, answer, recent });
         let frame = answer_frame(pb::RawResponse { number, joined_room, ..Default::default() });
         if frame.len() > MAX_FRAME_BYTES {
             throttled!(error, %channel, "the handler's answer to a join is too large");
-            let reason = "the back end's answer is too large".to_owned();
+            let reason = "the backend's answer is too large".to_owned();
             return Err(refused(RefusalKind::Internal, reason, 0));
         }
         Ok(frame)
@@ -137,7 +137,7 @@ impl<H: Handler> Requests<H> {
         );
         let page = read.await;
         let page = page.map_err(|error| {
-            throttled!(warn, %channel, %error, "what was said last in a room could not be read");
+            throttled!(warn, %channel, %error, "cannot read the last messages of a room");
             let reason = "what was said last could not be read".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         })?;
@@ -194,8 +194,8 @@ impl<H: Handler> Requests<H> {
         }
         // After the join, since changes from here on are pushed.
         let presences = self.context.devices.presence(&users).await.map_err(|error| {
-            throttled!(warn, user = %requester.user, %error, "presence could not be told");
-            refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
+            throttled!(warn, user = %requester.user, %error, "cannot read presence");
+            refused(RefusalKind::Unavailable, "cannot read presence".to_owned(), RETRY_MS)
         })?;
         Ok(presences_frames(number, presences))
     }

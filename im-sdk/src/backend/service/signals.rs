@@ -153,7 +153,7 @@ impl<H: Handler> Responder for Signals<H> {
     async fn handle(self: Arc<Self>, requests: Vec<Request>) {
         for request in requests {
             if let Err(error) = self.pass_on(request).await {
-                tracing::debug!(%error, "a signal was not passed on");
+                tracing::debug!(%error, "a signal was dropped");
             }
         }
     }

@@ -45,7 +45,7 @@ impl Responder for StoreChecks {
         let check = pb::UpstreamStoreCheck::decode(payload).ok();
         let parsed = check.and_then(|check| Some((ServerId::parse(&check.server).ok()?, check.number)));
         if parsed.is_none() {
-            throttled!(debug, "a server's question about the route store is not valid");
+            throttled!(debug, "a server's question about the route store is not valid and was dropped");
         }
         // Servers take turns as users do. Every server's id is a valid user id.
         let job =
@@ -69,7 +69,7 @@ impl StoreChecks {
                 pb::StoreReport { number, reachable: true, leased }
             }
             Err(error) => {
-                tracing::debug!(%server, %error, "a server asks for the route store, which does not answer here");
+                tracing::debug!(%server, %error, "the route store does not answer this backend, and a server asks about it");
                 pb::StoreReport { number, reachable: false, leased: false }
             }
         };

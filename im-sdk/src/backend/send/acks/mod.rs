@@ -4,8 +4,8 @@
 //! the stored acknowledgements, and then receives the news, from whichever backend and server they
 //! come. The bus may lose some, so the store is read again once a second.
 //!
-//! Back ends store what devices acknowledge and tell each other. Whoever waits listens first, then reads what is stored,
-//! and then hears the news, from whichever back end and by whichever server they come. The bus may drop them, so what is
+//! Backends store what devices acknowledge and tell each other. Whoever waits listens first, then reads what is stored,
+//! and then hears the news, from whichever backend and by whichever server they come. The bus may drop them, so what is
 //! stored is read again once a second.
 
 mod ack_progress;
@@ -146,7 +146,7 @@ async fn read(
     for page in questions.chunks(PAGE) {
         match timeout_at(until, read_page(watch, page)).await {
             Ok(Ok(acked)) => progress.note(acked),
-            Ok(Err(error)) => return tracing::warn!(%error, "cannot read what devices acknowledged"),
+            Ok(Err(error)) => return tracing::warn!(%error, "cannot read acknowledgements"),
             Err(_) => return,
         }
     }

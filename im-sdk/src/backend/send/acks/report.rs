@@ -79,6 +79,6 @@ pub enum AckError {
     #[error("this process waits for {MAX_WAITED_FOR} recipients' acknowledgements already: try again later")]
     TooMany,
     /// The backend was shut down meanwhile.
-    #[error("the back end has ended")]
+    #[error("the backend has ended")]
     Ended,
 }

@@ -101,7 +101,7 @@ impl AckWatch {
         let waiting = Waiting { watch: self, wait, _places: places };
         if let Err(error) = waiting.watch.listen().await {
             // The store is read again and again.
-            tracing::warn!(%error, "cannot hear of acknowledgements at once");
+            tracing::warn!(%error, "cannot subscribe to acknowledgements: reading the store instead");
         }
         Some(waiting)
     }
@@ -164,9 +164,7 @@ impl AckWatch {
 
     fn told(&self, payload: Bytes) {
         let Ok(news) = pb::UpstreamAcks::decode(payload) else {
-            return tracing::warn!(
-                "another back end's news of acknowledgements are not valid and were dropped"
-            );
+            return tracing::warn!("another backend's news of acknowledgements is not valid and was dropped");
         };
         let waits = self.lock();
         for news in news.acks {

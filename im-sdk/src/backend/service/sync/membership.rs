@@ -63,7 +63,7 @@ impl<H: Handler> Responder for Memberships<H> {
     async fn handle(self: Arc<Self>, requests: Vec<(Sync, Vec<UserId>)>) {
         for (sync, watched) in requests {
             if let Err(error) = self.confirm(&sync, watched).await {
-                tracing::debug!(user = %sync.user, %error, "memberships could not be confirmed");
+                tracing::debug!(user = %sync.user, %error, "cannot confirm memberships");
             }
         }
     }
