@@ -9,9 +9,6 @@ use std::{
 ///
 /// An error that prints its cause this way must not have it as [`Error::source`] as well: code that
 /// walks the sources would print it twice.
-///
-/// An error that prints its cause this way does not have it as [`Error::source`] as well: whoever walks the sources would print it
-/// twice.
 pub(super) fn chain(error: &(impl Error + 'static)) -> Chain<'_> {
     Chain(error)
 }

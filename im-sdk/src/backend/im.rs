@@ -576,7 +576,8 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use im_sdk::{
-    ///     Conversation, HistoryQuery, Kind, backend::{Im, Message, user},
+    ///     Conversation, HistoryQuery, Kind,
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
     ///     content::Content,
     ///     id::UserId,
@@ -759,7 +760,8 @@ impl Im {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use futures_util::TryStreamExt as _;
     /// use im_sdk::{
-    ///     Conversation, backend::{Im, Message, user},
+    ///     Conversation,
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };

@@ -111,6 +111,19 @@ impl Channel {
     /// [`Im::send`](crate::backend::Im::send) with [`channel`](crate::backend::channel) as target:
     /// one entry in the channel's log, however many members it has.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// let receipt = team.send(Message::new().from("alice").text("hi")).await?;
+    /// assert_eq!(receipt.channel.map(|channel| channel.seq), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
@@ -122,9 +135,6 @@ impl Channel {
     ///
     /// This applies to members that this handle adds; the channel does not remember it. A member
     /// who is removed and added again sees the messages from then on.
-    ///
-    /// It counts for the members that are added by this handle; the channel does not remember it. Who is removed and added
-    /// again sees what comes from then on.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -149,6 +159,18 @@ impl Channel {
     /// Adds members. Their connected devices follow the channel at once, from near the end of its
     /// log. Earlier messages are not unread for them.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.channel("team").add_members(["alice", "bob"]).await?;
+    /// assert!(im.channel("team").is_member("bob").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
     pub async fn add_members<I>(&self, users: impl IntoIterator<Item = I>) -> Result<(), ChannelError>
@@ -166,6 +188,20 @@ impl Channel {
 
     /// Removes members. After `Ok`, their devices get nothing of the channel any more, and the
     /// connected ones have been told.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.remove_members(["bob"]).await?;
+    /// assert!(!team.is_member("bob").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
@@ -247,6 +283,17 @@ impl Channel {
     /// Counts the connected devices of members, and of others that have joined the channel as a
     /// [`Room`](crate::backend::Room). Servers that do not answer in time are left out.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert_eq!(im.channel("team").online().await?, 0, "nobody is connected");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ChannelError`].
     pub async fn online(&self) -> Result<u64, ChannelError> {
@@ -254,6 +301,20 @@ impl Channel {
     }
 
     /// Returns a page of messages, as [`Im::history`](crate::backend::Im::history) does.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{HistoryQuery, backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.send(Message::new().from("alice").text("hi")).await?;
+    /// let page = team.history(HistoryQuery::newest(), 20).await?;
+    /// assert_eq!(page.entries[0].content.as_text(), Some("hi"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelHistoryError`].
@@ -270,6 +331,23 @@ impl Channel {
     /// Returns how many members have read the channel up to a seq or further, and up to `limit` of
     /// their ids (at most [`MAX_NAMED_READERS`](crate::backend::MAX_NAMED_READERS)).
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{ConversationChange, ReadMark, backend::{Im, Message}, cluster::Cluster, id::ChannelId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.send(Message::new().from("alice").text("hi")).await?;
+    /// let read = ConversationChange::new().read(ReadMark::new(1, None));
+    /// im.set_conversation("bob", ChannelId::parse("team")?, read).await?;
+    /// let readers = team.readers(1, 10).await?;
+    /// assert_eq!(readers.users, ["bob".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ReadersError`].
     pub async fn readers(&self, seq: u64, limit: usize) -> Result<Readers, ReadersError> {
@@ -279,6 +357,21 @@ impl Channel {
     /// Returns up to `limit` members behind `after`, in the order of their ids. A shorter page is
     /// the last one.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// let first = team.members(None, 1).await?;
+    /// let second = team.members(first.last(), 1).await?;
+    /// assert_eq!(second, ["bob".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ChannelError`].
     pub async fn members(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<UserId>, ChannelError> {
@@ -286,6 +379,17 @@ impl Channel {
     }
 
     /// Returns `true` if a user is a member.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert!(!im.channel("team").is_member("alice").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`].

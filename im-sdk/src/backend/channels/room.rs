@@ -2,9 +2,6 @@
 //!
 //! There is no list of a room's devices: each server knows which of its connections are in it. A
 //! message to a room costs one record per server, also for tens of thousands of devices.
-//!
-//! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
-//! per server, and a room of tens of thousands no more than that.
 
 use std::sync::Arc;
 
@@ -65,6 +62,18 @@ impl Room {
     /// otherwise. It is made by [`Message::new`], or for this channel; one for another target is
     /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget).
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.room("lobby").send(Message::new().from("alice").text("hello, everybody")).await?;
+    /// println!("{:?} devices", receipt.channel.map(|room| room.connections));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, message: Message) -> Result<Receipt, SendError> {
@@ -75,6 +84,17 @@ impl Room {
     /// Adds to a counter, for example of likes. Additions within 200 ms go out as one message of
     /// [`Priority::Low`] from the backend itself: a [`Custom`](crate::content::Custom) of this kind
     /// with the sum in decimal digits as its data. Each backend sends its own sums.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.room("lobby").count("like", 3)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`CountError`]: it is not counted.
@@ -90,6 +110,17 @@ impl Room {
     /// Counts the devices in the room, including those of the channel's members. Servers that do
     /// not answer in time are left out.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert_eq!(im.room("lobby").online().await?, 0, "nobody has joined");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`RoomError`].
     pub async fn online(&self) -> Result<u64, RoomError> {
@@ -99,6 +130,18 @@ impl Room {
     /// Removes all devices of a user from the room, and tells them the reason. Returns the number
     /// of removed connections. A kick does not keep the user out: let the handler refuse the next
     /// join. A join that the handler has just accepted may come after the kick.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let removed = im.room("lobby").kick("eve", "no spam, please").await?;
+    /// assert_eq!(removed, 0, "eve is not in the room");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RoomError`].
@@ -128,6 +171,17 @@ impl Room {
 
     /// Removes everybody who has joined the room, and tells them the reason. Members of the channel
     /// stay members. The room can be joined again, if the handler lets devices in.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.room("lobby").close("see you tomorrow").await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RoomError`].

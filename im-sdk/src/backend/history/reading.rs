@@ -3,9 +3,6 @@
 //! Memory stays bounded for large messages: a read of the log is limited to the bytes that the page
 //! has room for, or with a filter to the bytes that are left of the scan. Entries that do not match
 //! are dropped at once.
-//!
-//! However large messages are: a read of the log brings no more bytes than the page has room for, or, where only some entries
-//! are wanted, than the scan has left; entries that are not wanted are let go as they come.
 
 use prost::Message as _;
 

@@ -295,9 +295,6 @@ impl ImBuilder {
     /// This is one call for [`ImBuilder::default_durability`], [`ImBuilder::message_store`] and
     /// [`Im::start_archiver`]. If one of the first two is set as well, that setting wins.
     ///
-    /// It is one call for [`ImBuilder::default_durability`], [`ImBuilder::message_store`] and [`Im::start_archiver`]. The first two
-    /// are kept as they are where they are set besides.
-    ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use std::sync::Arc;

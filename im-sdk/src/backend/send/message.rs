@@ -171,11 +171,23 @@ impl Message {
     /// Creates a message without recipients, for [`Channel::send`](crate::backend::Channel::send),
     /// [`Room::send`](crate::backend::Room::send) or
     /// [`Im::broadcast`](crate::backend::Im::broadcast).
+    ///
+    /// ```
+    /// use im_sdk::backend::Message;
+    ///
+    /// let message = Message::new().from("alice").text("for whoever gets it");
+    /// ```
     pub fn new() -> Self {
         Self::to(Target(To::Users(Ok(Vec::new()))))
     }
 
     /// Creates a message for a target, without a sender and without content.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, users};
+    ///
+    /// let message = Message::to(users(["bob", "carol"])).from("alice").text("hi, both");
+    /// ```
     pub fn to(target: impl Into<Target>) -> Self {
         Self {
             durability: None,
@@ -195,17 +207,36 @@ impl Message {
     /// [`ImBuilder::system_user`](crate::backend::ImBuilder::system_user), or if that is not set,
     /// from the backend itself. A message from the backend itself to users belongs to no
     /// conversation: no list shows it, and it is not counted as unread.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).from("alice").text("hi");
+    /// ```
     pub fn from(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
         self.from = Some(user.try_into().map_err(Into::into));
         self
     }
 
     /// Sets a plain text as content.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("your parcel is here");
+    /// ```
     pub fn text(self, text: impl Into<String>) -> Self {
         self.content(Content::text(text))
     }
 
     /// Sets the content.
+    ///
+    /// ```
+    /// use im_sdk::{backend::{Message, user}, content::Content};
+    ///
+    /// let paid = Content::custom("order.paid", "7");
+    /// let message = Message::to(user("bob")).content(paid);
+    /// ```
     pub fn content(mut self, content: impl Into<Content>) -> Self {
         self.content = content.into();
         self
@@ -213,6 +244,12 @@ impl Message {
 
     /// Does not let the message count as unread, for news such as "alice moved in". A
     /// [`Notice`](crate::content::Notice) never counts.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, channel};
+    ///
+    /// let message = Message::to(channel("team")).text("alice moved in").silent();
+    /// ```
     pub fn silent(mut self) -> Self {
         self.is_silent = true;
         self
@@ -220,6 +257,12 @@ impl Message {
 
     /// Sets the durability. Default:
     /// [`ImBuilder::default_durability`](crate::backend::ImBuilder::default_durability).
+    ///
+    /// ```
+    /// use im_sdk::backend::{Durability, Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("12 %").durability(Durability::Transient);
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
@@ -230,6 +273,12 @@ impl Message {
     /// [`SendError::Conflict`](crate::backend::SendError::Conflict).
     ///
     /// The key is 1 to 128 printable ASCII characters; keys of different senders are different keys.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("paid").idempotency_key("order-17-paid");
+    /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
@@ -237,6 +286,13 @@ impl Message {
 
     /// Limits the message to devices of these terminals. It must then be [`Durability::Transient`],
     /// since a log has no holes.
+    ///
+    /// ```
+    /// use im_sdk::{backend::{Durability, Message, user}, id::Terminal};
+    ///
+    /// let message = Message::to(user("bob")).text("scan me").durability(Durability::Transient);
+    /// let message = message.terminals([Terminal::Ios, Terminal::Android]);
+    /// ```
     pub fn terminals(mut self, terminals: impl IntoIterator<Item = Terminal>) -> Self {
         self.terminals = terminals.into_iter().collect();
         self
@@ -244,6 +300,12 @@ impl Message {
 
     /// Sets the treatment of devices that read too slowly. Default: [`Priority::DisconnectSlow`],
     /// which is also the only one for messages that are logged or sent to users.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Durability, Message, Priority};
+    ///
+    /// let like = Message::new().text("rose").durability(Durability::Transient).priority(Priority::Low);
+    /// ```
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self

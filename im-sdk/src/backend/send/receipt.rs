@@ -4,9 +4,6 @@
 //! error. **Pushed**: a device's server has queued the message for the device. **Acked**: the
 //! device's application has processed it; [`Im::wait_acked`](crate::backend::Im::wait_acked) waits
 //! for that.
-//!
-//! A ladder: **accepted** (the message is in the recipients' logs, or the send is an error), **pushed** (a device's server has
-//! queued it for the device), **acked** (the device's application has dealt with it; [`Im::wait_acked`](crate::backend::Im::wait_acked) waits for that).
 
 use std::collections::HashSet;
 
@@ -130,11 +127,35 @@ impl Receipt {
 
     /// Returns the number of connections that the message was left out for, because of its
     /// [`Priority`](crate::backend::Priority).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message, Priority}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.room("lobby").send(Message::new().text("rose").priority(Priority::Low)).await?;
+    /// assert_eq!(receipt.shed(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shed(&self) -> u64 {
         self.channel.as_ref().map_or(0, |channel| channel.shed)
     }
 
     /// Returns `true` if at least one device of the user has the message queued.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
+    /// assert!(!receipt.reached(&UserId::parse("bob")?), "bob is not connected");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reached(&self, user: &UserId) -> bool {
         self.pushed.iter().any(|pushed| pushed.user == *user)
     }

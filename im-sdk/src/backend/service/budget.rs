@@ -2,9 +2,6 @@
 //!
 //! A server limits each connection. A user with many devices on many servers is limited here. The
 //! buckets are in a map of bounded size: a full bucket takes no place that another one needs.
-//!
-//! A server bounds each connection; a user with many devices, on many servers, is bounded here. The buckets lie in a map that
-//! holds so many users and no more: one whose bucket is full again takes no place that another one needs.
 
 mod bucket;
 mod recent;

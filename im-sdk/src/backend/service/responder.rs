@@ -2,8 +2,6 @@
 //!
 //! Messages are taken from the bus at once, since the bus knows no users, and wait in a
 //! [`FairQueue`].
-//!
-//! What comes is taken from the bus at once, which knows no users, and waits in a [`FairQueue`].
 
 use std::{
     future::pending,

@@ -24,6 +24,20 @@ impl Channel {
     /// nobody follows the channel any more all the same, until [`Channel::add_members`] or [`Channel::members_changed`]
     /// opens it again.
     ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.close().await?;
+    /// assert!(team.members(None, 10).await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
     #[doc(alias = "delete group")]

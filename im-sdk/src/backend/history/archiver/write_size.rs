@@ -3,9 +3,6 @@
 //! The cost of a write depends on the texts. A thousand short ones are quick, while the index of
 //! one long text without repetition takes as long as hundreds of them. So the size, in bytes, is
 //! found by trying.
-//!
-//! What a write costs depends on the texts: a thousand short ones are quick, and the index of one long text that repeats nothing
-//! takes as long as hundreds of them. So the size is found by trying, in bytes.
 
 use std::{collections::VecDeque, time::Duration};
 

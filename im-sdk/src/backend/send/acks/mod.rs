@@ -3,10 +3,6 @@
 //! Backends store acknowledgements and tell each other. A waiting task subscribes first, then reads
 //! the stored acknowledgements, and then receives the news, from whichever backend and server they
 //! come. The bus may lose some, so the store is read again once a second.
-//!
-//! Backends store what devices acknowledge and tell each other. Whoever waits listens first, then reads what is stored,
-//! and then hears the news, from whichever backend and by whichever server they come. The bus may drop them, so what is
-//! stored is read again once a second.
 
 mod ack_progress;
 mod report;

@@ -54,6 +54,20 @@ pub struct AckReport {
 
 impl AckReport {
     /// Returns `true` if at least one device of the user has acknowledged the message.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::time::Duration;
+    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
+    /// let report = im.wait_acked(&receipt, Duration::ZERO).await?;
+    /// assert!(!report.acked_by(&UserId::parse("bob")?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn acked_by(&self, user: &UserId) -> bool {
         self.devices.iter().any(|(device, state)| device.user == *user && *state == DeviceState::Acked)
     }
