@@ -39,34 +39,34 @@ use crate::{
     },
 };
 
-/// In how many logs a change is carried out at once.
+/// The number of logs in which a change is carried out at once.
 const LOGS_AT_ONCE: usize = 8;
 
-/// How far behind a message quotes of it and edits are looked for: entries, and bytes of them. Most recalls come within
-/// minutes; what quotes a message far behind it goes on showing the excerpt that it had.
+/// The entries, and their bytes, in which quotes and edits of a message are looked for behind it.
+/// Most recalls come within minutes; a quote far behind its message keeps its excerpt.
 const MAX_ENTRIES: usize = 4096;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// How many changes that were left undone are carried out at once, beside those who have read of them.
+/// The number of changes that are finished in the background at once.
 const MAX_FINISHING: usize = 4;
 
-/// How much is read at once.
+/// The limit of one read.
 const PAGE: ReadLimit = ReadLimit::new(256);
 
-/// How often an entry is replaced before it is given up that others change it at the same time.
+/// The number of attempts to replace an entry that others change at the same time.
 const TRIES: usize = 8;
 
-/// A change is in its logs, and was not carried out everywhere.
+/// A change is in its logs, but was not carried out everywhere.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmendError {
-    /// The log store did not do its part.
+    /// The log store failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The message store did not do its part.
+    /// The message store failed.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
-    /// The store of conversations, which remembers what users have deleted for themselves, did not do its part.
+    /// The store of conversations, which notes what users have deleted for themselves, failed.
     #[error(transparent)]
     Conversations(#[from] ConversationsError),
 }
@@ -250,19 +250,19 @@ impl PageEntry for RawEntry {
     }
 }
 
-/// What became of an entry.
+/// The result of replacing an entry.
 #[derive(Debug)]
 struct Replaced {
-    /// Who sent it.
+    /// The sender of the entry.
     from: String,
-    /// How a change had left it before.
+    /// The change that had been carried out in it before.
     before: Option<Amendment>,
-    /// How one has left it now.
+    /// The change that is carried out in it now.
     counts: Option<Amendment>,
 }
 
-/// Makes of an entry what counts of an amendment, of what was carried out before, and of what was appended meanwhile. `None`: the
-/// entry is gone.
+/// Replaces the payload of an entry by the content that counts, of an amendment, the one carried
+/// out before, and those appended meanwhile. Returns `None` if the entry is gone.
 async fn replace(
     store: &dyn LogStore,
     log: &LogId,
@@ -284,7 +284,8 @@ async fn replace(
         if !store.replace(log, seq, id, payload).await? {
             return Ok(None);
         }
-        // Whoever has replaced it meanwhile has appended a change before: what counts of all is written once more, and read again.
+        // Another backend has replaced the entry meanwhile, and appended its change before that.
+        // The one that counts of all is applied once more, and the entry is read again.
         let newest = store.read_back(log, None, PAGE).await?.entries;
         let appended = newest.iter().filter_map(|entry| Amendment::of(&entry.payload));
         let highest = appended.filter(|one| one.message_id() == id).max_by_key(Amendment::rank);
@@ -305,7 +306,7 @@ async fn entry_at(
     Ok(page.entries.into_iter().find(|entry| entry.seq == seq && entry.message_id == id))
 }
 
-/// What stands behind a message and is about it, with ids and places.
+/// Entries behind a message that are about it, with their ids and seqs.
 #[derive(Debug, Default)]
 struct Behind {
     edits: Vec<(Amendment, u64)>,

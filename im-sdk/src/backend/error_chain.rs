@@ -1,4 +1,4 @@
-//! An error with its causes, as one text.
+//! Displays an error with its causes as one text.
 
 use std::{
     error::Error,
@@ -7,8 +7,8 @@ use std::{
 
 /// Displays an error and its sources, each once: `not appended: Redis: connection refused`.
 ///
-/// An error that prints its cause this way does not have it as [`Error::source`] as well: whoever walks the sources would print it
-/// twice.
+/// An error that prints its cause this way must not have it as [`Error::source`] as well: code that
+/// walks the sources would print it twice.
 pub(super) fn chain(error: &(impl Error + 'static)) -> Chain<'_> {
     Chain(error)
 }
@@ -23,7 +23,7 @@ impl Display for Chain<'_> {
         let mut source = self.0.source();
         while let Some(error) = source {
             let text = error.to_string();
-            // An error that has its cause in its text has said it.
+            // The error has its cause in its own text.
             if !said.contains(&text) {
                 write!(formatter, ": {text}")?;
                 said = text;

@@ -1,4 +1,4 @@
-//! Whether what a back end stands on answers, and who else serves.
+//! Health of the services that a backend depends on, and the other serving backends.
 
 use std::{
     collections::HashMap,
@@ -18,49 +18,51 @@ use crate::{
     proto::pb,
 };
 
-/// How often a back end that serves says so, to all others, and after which time without that it counts as gone.
+/// The interval in which a serving backend announces itself to the others, and the time without
+/// announcements after which it counts as gone.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
 const GONE_AFTER: Duration = Duration::from_secs(95);
 
-/// How many back ends are remembered: more than there are node numbers.
+/// The number of backends that are remembered: more than there are node numbers.
 const MAX_BACK_ENDS: usize = 1024;
 
-/// How much of a name is kept that came over the bus.
+/// The bytes that are kept of a name from the bus.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What [`Im::health`] found.
+/// The result of [`Im::health`](super::Im::health).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// How long Redis, which keeps the routes, took to answer; or why it did not. In process, it always answers.
+    /// The response time of Redis, which keeps the routes, or its error. An embedded cluster always
+    /// responds.
     pub redis: Result<Duration, String>,
-    /// The same of NATS: something went there and came back.
+    /// The response time of NATS, measured by a message to this process itself, or its error.
     pub nats: Result<Duration, String>,
-    /// The servers that live under this prefix. Without one, nothing reaches a device.
+    /// The live servers under this prefix. Without one, no device can be reached.
     pub servers: Vec<ServerId>,
-    /// The back ends that serve under this prefix, this process among them if it does, by their ids.
+    /// The ids of the backends that serve under this prefix, including this process if it does.
     pub back_ends: Vec<ServingBackEnd>,
 }
 
-/// A back end that serves what devices publish.
+/// A backend that serves devices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct ServingBackEnd {
-    /// Its id, new at each start.
+    /// Its id, which is new at each start.
     pub id: String,
     /// Its [`ImBuilder::service_name`](super::ImBuilder::service_name).
     pub service: String,
 }
 
 impl Health {
-    /// Whether Redis and NATS answer: what a readiness probe asks. Servers come and go by themselves, so that a back end without
-    /// any is ready too.
+    /// Returns `true` if Redis and NATS answer, for a readiness probe. Servers come and go by
+    /// themselves, so a backend without any is ready too.
     pub fn is_ready(&self) -> bool {
         self.redis.is_ok() && self.nats.is_ok()
     }
 }
 
-/// The back ends that have said that they serve.
+/// The serving backends that have announced themselves.
 #[derive(Debug, Default)]
 pub(super) struct BackEnds {
     heard: Mutex<HashMap<String, Heard>>,
@@ -73,7 +75,7 @@ struct Heard {
 }
 
 impl BackEnds {
-    /// Notes that a back end serves. Returns `true` if it was not known.
+    /// Notes that a backend serves. Returns `true` if it was unknown.
     fn note(&self, id: String, service: String, now: Instant) -> bool {
         let mut heard = self.lock();
         heard.retain(|_, heard| now.saturating_duration_since(heard.last) < GONE_AFTER);
@@ -84,7 +86,7 @@ impl BackEnds {
                 %id,
                 %service,
                 limit = MAX_BACK_ENDS,
-                "too many back ends serve under this prefix: Im::health does not list all of them"
+                "too many backends serve under this prefix: Im::health does not list all of them"
             );
             return false;
         }
@@ -119,7 +121,7 @@ pub(super) struct HealthCheck {
     publisher: Arc<Publisher>,
     backends: BackEnds,
     service_name: String,
-    /// The time within which a service has to answer.
+    /// The time limit of each check.
     limit: Duration,
 }
 
@@ -159,7 +161,8 @@ impl HealthCheck {
         }
     }
 
-    /// Says every few seconds that this process serves, and hears who else does, until the service stops. It ends without a bus.
+    /// Announces this process as serving, and notes the announcements of others, until the service
+    /// stops. Returns at once if the bus is gone.
     pub(super) async fn announce_service(self: Arc<Self>, stop: CancellationToken) {
         let cluster = &self.cluster;
         let subject = cluster.names().back_ends_alive();
@@ -172,7 +175,7 @@ impl HealthCheck {
         let say = async |alive: &pb::BackEndAlive| {
             let payload = alive.encode_to_vec().into();
             let publication = Publication { subject: subject.clone(), return_to: None, payload };
-            // What is lost is said again.
+            // A lost announcement is repeated.
             let _ = cluster.bus().publish(publication).await;
         };
         let mut ticks = interval(ANNOUNCE_INTERVAL);
@@ -186,7 +189,7 @@ impl HealthCheck {
                     Some(BusEvent::Message(message)) => {
                         let Ok(alive) = pb::BackEndAlive::decode(message.payload) else { continue };
                         if self.backends.heard(&own, alive) {
-                            // It is new, and may not have heard of this one.
+                            // The other backend is new, and may not have heard of this one.
                             say(&own).await;
                         }
                     }
@@ -201,7 +204,7 @@ impl HealthCheck {
 }
 
 impl BackEnds {
-    /// Somebody serves. Returns `true` if that is another one, and news.
+    /// Notes an announcement. Returns `true` if it is of another backend that was unknown.
     fn heard(&self, own: &pb::BackEndAlive, mut alive: pb::BackEndAlive) -> bool {
         for name in [&mut alive.id, &mut alive.service] {
             name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
@@ -226,7 +229,8 @@ impl BackEnds {
     }
 }
 
-/// The name of this program, as [`ImBuilder::service_name`](super::ImBuilder::service_name) has it unless set.
+/// Returns the name of this program, the default of
+/// [`ImBuilder::service_name`](super::ImBuilder::service_name).
 pub(super) fn program_name() -> String {
     let program = std::env::current_exe().ok();
     let stem = program.as_deref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy());

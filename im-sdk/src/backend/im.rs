@@ -556,7 +556,7 @@ impl Im {
 /// # History
 impl Im {
     /// Returns a page of the messages of a conversation as the user sees them now. Recalled messages are
-    /// empty, edited ones have their last content ([`Content::amended`](crate::Content::amended) marks
+    /// empty, edited ones have their last content ([`Content::amended`](crate::content::Content::amended) marks
     /// both), and those that the user has deleted are missing. Reactions and pins are in
     /// [`HistoryPage::changes`]. [`Im::raw_history`] returns the entries themselves.
     ///
@@ -576,9 +576,10 @@ impl Im {
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use im_sdk::{
-    ///     Content,
-    ///     backend::{Conversation, HistoryQuery, Im, Kind, Message, user},
+    ///     Conversation, HistoryQuery, Kind,
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
+    ///     content::Content,
     ///     id::UserId,
     /// };
     ///
@@ -619,7 +620,7 @@ impl Im {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// use im_sdk::{HistoryRange, backend::{Conversation, Im, Message, user}, cluster::Cluster, content::Change};
+    /// use im_sdk::{HistoryRange, Conversation, backend::{Im, Message, user}, cluster::Cluster, content::Change};
     ///
     /// let im = Im::with_cluster(Cluster::embedded()).await?;
     /// let id = im.send(Message::to(user("bob")).from("alice").text("hi")).await?.message_id;
@@ -759,7 +760,8 @@ impl Im {
     /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use futures_util::TryStreamExt as _;
     /// use im_sdk::{
-    ///     backend::{Conversation, Im, Message, user},
+    ///     Conversation,
+    ///     backend::{Im, Message, user},
     ///     cluster::Cluster,
     ///     id::UserId,
     /// };

@@ -1,4 +1,5 @@
-//! What business code links: [`Im`] sends to users wherever they are, and serves what their devices publish.
+//! The backend's half: [`Im`] sends messages to users wherever they are connected, and serves what their
+//! devices publish.
 //!
 //! ```no_run
 //! use im_sdk::{backend::{Im, Message, user}, cluster::ClusterConfig};

@@ -1,4 +1,4 @@
-//! Ids as callers give them: text that may not be an id, an id, or a reference to one.
+//! Parses ids as callers give them: as text, as an id, or as a reference to one.
 
 use crate::id::{InvalidId, UserId};
 

@@ -1,4 +1,4 @@
-//! Who is online, who has to go, and where devices may connect.
+//! Presence of users, kicks, and the addresses of servers.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// A connected device and where it is.
+/// A connected device and its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OnlineDevice {
-    /// Which device.
+    /// The device.
     pub device: Device,
     /// The server that holds its connection.
     pub server: ServerId,
@@ -27,15 +27,15 @@ pub struct OnlineDevice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerAddresses {
-    /// Which server.
+    /// The server.
     pub server: ServerId,
     /// Its addresses, such as `quic://im1.example.com:7801` and `wss://im1.example.com`.
     pub addresses: Vec<String>,
-    /// How many devices it holds.
+    /// The number of devices that it holds.
     pub connections: u32,
 }
 
-/// It could not be told who is online.
+/// Presence could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PresenceError {
@@ -45,37 +45,39 @@ pub enum PresenceError {
     /// The route store did not answer.
     #[error(transparent)]
     Routes(#[from] RoutesError),
-    /// The store of last times did not answer.
+    /// The store of last-seen times did not answer.
     #[error(transparent)]
     LastSeen(#[from] LastSeenError),
-    /// Servers did not confirm that connections have stopped watching: those may see more. Repeat it to be sure.
+    /// Servers did not confirm that connections have stopped watching: they may see further
+    /// changes. Repeat the call to be sure.
     #[error(
         "{connections} connections may still watch the user: their servers did not confirm that they do not"
     )]
     Unconfirmed {
-        /// How many connections.
+        /// The number of these connections.
         connections: usize,
     },
 }
 
-/// Not everybody is known to be thrown out.
+/// Not all connections are known to be closed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KickError {
     /// The user has no valid id.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// The route store did not answer. Nobody was thrown out.
+    /// The route store did not answer. No connection was closed.
     #[error(transparent)]
     Routes(#[from] RoutesError),
-    /// Servers did not confirm that they have closed connections: those may be open still. Repeat it to be sure.
+    /// Servers did not confirm that they have closed connections, which may still be open. Repeat
+    /// the call to be sure.
     #[error(
         "{connections} connections may still be open: their servers did not confirm that they have closed them"
     )]
     Unconfirmed {
-        /// How many connections.
+        /// The number of these connections.
         connections: usize,
-        /// How many others are closed.
+        /// The number of connections that are closed.
         closed: usize,
     },
 }

@@ -69,37 +69,38 @@ use crate::{
     proto::pb,
 };
 
-/// Asks a handler as the service would. See the [module](self).
+/// Calls a handler as the service would. See the [module](self).
 pub struct HandlerTest<H> {
     im: Im,
     handler: Arc<H>,
     publishes: Publishes<H>,
     signals: Signals<H>,
-    /// Numbers the publishes, as devices do.
+    /// The number of the next publish, as devices count them.
     number: AtomicU64,
 }
 
-/// A publish was accepted.
+/// An accepted publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
-    /// The id of the message; `None`: the handler sent none.
+    /// The id of the message, or `None` if the handler sent none.
     pub message_id: Option<MessageId>,
     /// The handler's answer to the device.
     pub answer: Bytes,
 }
 
-/// What was asked was refused, by the handler or by the SDK.
+/// A refusal by the handler or by the SDK.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused ({kind}, code {code}): {reason}")]
 #[non_exhaustive]
 pub struct Refused {
-    /// The kind, as devices see it: `rule` where the handler refused it, or a rule of the SDK with a negative code; `invalid`,
-    /// `too_many`, `unavailable`, `internal` and `number_used` otherwise.
+    /// The kind, as devices see it: `rule` for a refusal by the handler, or by a rule of the SDK
+    /// with a negative code; otherwise `invalid`, `too_many`, `unavailable`, `internal` or
+    /// `number_used`.
     pub kind: &'static str,
     /// The reason, for people.
     pub reason: String,
-    /// The code of a `rule`, else 0.
+    /// The code of a `rule`, and 0 otherwise.
     pub code: i32,
 }
 
@@ -120,7 +121,7 @@ impl From<pb::Refused> for Refused {
 }
 
 impl<H: Handler> HandlerTest<H> {
-    /// A handler on a cluster of its own, in this process.
+    /// Tests a handler on a cluster of its own, in this process.
     ///
     /// # Errors
     /// [`StartError`].
@@ -128,7 +129,7 @@ impl<H: Handler> HandlerTest<H> {
         Self::with_settings(handler, Im::builder()).await
     }
 
-    /// Makes a test of a handler on a cluster of its own, with settings.
+    /// Tests a handler on a cluster of its own, with settings.
     ///
     /// # Errors
     /// [`StartError`].
@@ -137,24 +138,25 @@ impl<H: Handler> HandlerTest<H> {
         Ok(Self::on(im, Arc::new(handler)))
     }
 
-    /// A handler beside an [`Im`] that exists already, which it may hold itself.
+    /// Tests a handler beside an existing [`Im`], which the handler may hold itself.
     pub fn on(im: Im, handler: Arc<H>) -> Self {
         let publishes = Publishes::new(Arc::clone(&im.inner.service), Arc::clone(&handler));
         let signals = Signals::new(Arc::clone(&im.inner.service), Arc::clone(&handler));
         Self { im, handler, publishes, signals, number: AtomicU64::new(1) }
     }
 
-    /// The back end: to add members to channels, to send, and to read what was sent.
+    /// Returns the backend, to add members to channels, to send, and to read messages.
     pub fn im(&self) -> &Im {
         &self.im
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// A user's device publishes something: a message, or a [`Change`] of one that is found by its id.
+    /// Publishes for a user's device: a message, or a [`Change`] of a message that is found by its
+    /// id.
     ///
     /// # Errors
     /// [`Refused`].
@@ -187,7 +189,8 @@ impl<H: Handler> HandlerTest<H> {
         Ok(Sent { message_id, answer: accepted.answer })
     }
 
-    /// A user's device signals something. Returns whether it is passed on; the device is not told.
+    /// Signals for a user's device. Returns `true` if the signal would be passed on; devices are
+    /// not told.
     ///
     /// # Errors
     /// [`Refused`]: the user's id is not valid.
@@ -202,8 +205,8 @@ impl<H: Handler> HandlerTest<H> {
         Ok(self.signals.is_passed_on(incoming).await)
     }
 
-    /// A user's device asks something. See [`Handler::may_request`]; rules of the SDK, such as that a channel is for its members,
-    /// are not applied here.
+    /// Requests something for a user's device. See [`Handler::may_request`]. Rules of the SDK, such
+    /// as that a channel is for its members, are not applied.
     ///
     /// # Errors
     /// [`Refused`].
@@ -212,7 +215,7 @@ impl<H: Handler> HandlerTest<H> {
         Ok(permit(&self.im.inner.service, &*self.handler, &requester, kind).await?)
     }
 
-    /// Those of some users whose coming and going a user's device is shown: see [`Handler::may_watch`].
+    /// Returns those of some users that a user's device may watch: see [`Handler::may_watch`].
     ///
     /// # Errors
     /// [`Refused`]: an id is not valid, or the handler panicked or took too long.
@@ -223,7 +226,8 @@ impl<H: Handler> HandlerTest<H> {
         visible.map_err(|failed| failed.refused().into())
     }
 
-    /// Where the changed message is in the log of who changes it; 0: nowhere.
+    /// Returns the seq of the changed message in the log of the user who changes it, or 0 if it is
+    /// not there.
     async fn seq_of(&self, from: &UserId, to: &Recipient, change: &Change) -> u64 {
         let log = match to {
             Recipient::User(_) => LogId::Inbox(from.clone()),

@@ -27,7 +27,7 @@ fn name(user: &str) -> UserId {
     user.parse().unwrap()
 }
 
-/// A back end, its database, and what brings messages there.
+/// A backend, its database, and what brings messages there.
 struct World {
     im: Im,
     store: MemoryMessageStore,

@@ -1,4 +1,4 @@
-//! Channels: groups and rooms. Who is a member, and what is sent to all of them.
+//! Channels: groups and rooms, their members, and messages to all of them.
 
 pub(super) mod closing;
 
@@ -23,49 +23,51 @@ use crate::{
     proto::{frame, pb},
 };
 
-/// How many members are added or removed, and their devices told, in one step.
+/// The number of members that are added or removed, and whose devices are told, in one step.
 const BATCH: usize = 1024;
 
-/// How many devices that have become members may sync in a second.
+/// The number of new members' devices that may sync in a second.
 const SYNCS_PER_SECOND: usize = 2000;
 
-/// Membership was not read, not changed, or not told to all devices.
+/// The membership could not be read or changed, or not all devices were told.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The channel or one of the users has no valid id.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// The store of members did not answer. Some of the users may have been added or removed: repeat it.
+    /// The store of members did not answer. Some of the users may have been added or removed:
+    /// repeat the call.
     #[error(transparent)]
     Members(#[from] MembersError),
-    /// The membership is changed, but not what the users have read: some new members may see all as unread, and some who
-    /// were removed may still count among the readers. Repeating the removal does the rest.
+    /// The membership is changed, but not the readers of the channel: for some new members all
+    /// messages may be unread, and some removed ones may still count as readers. Repeat a removal
+    /// to finish it.
     #[error(transparent)]
     Conversations(#[from] ConversationsError),
-    /// The log store did not say where the channel's log ends. Nobody was added.
+    /// The log store did not return the end of the channel's log. Nobody was added.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The membership is changed, but the users' devices could not be located: they learn of it when they sync the next
-    /// time. Repeat it to tell them.
+    /// The membership is changed, but the users' devices could not be located: they learn of it
+    /// with their next sync. Repeat the call to tell them.
     #[error("the members' devices were not told: {}", chain(_0))]
     Routes(RoutesError),
-    /// The users are no members any more, but servers did not confirm that their connections have left: those may still
-    /// get messages of the channel. Repeat it to be sure.
+    /// The users are removed, but servers did not confirm that their connections have left: they
+    /// may still get messages of the channel. Repeat the call to be sure.
     #[error(
         "the members were removed, but {connections} connections may still receive messages of the channel"
     )]
     Unconfirmed {
-        /// How many connections.
+        /// The number of these connections.
         connections: usize,
     },
-    /// The channel has no members any more, but servers did not confirm that those who were connected to it have left: they
-    /// may still get messages of the channel. Repeat it to be sure.
+    /// The channel has no members any more, but servers did not confirm that connections have left:
+    /// they may still get messages of the channel. Repeat the call to be sure.
     #[error(
         "the channel is closed, but {servers} servers did not confirm that nobody is connected to it any more"
     )]
     UnconfirmedServers {
-        /// How many servers.
+        /// The number of these servers.
         servers: usize,
     },
 }
@@ -76,25 +78,25 @@ impl From<RoutesError> for ChannelError {
     }
 }
 
-/// The past of a channel cannot be read.
+/// The history of a channel could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelHistoryError {
     /// The channel has no valid id.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// It was not found out.
+    /// The log or the message store could not be read.
     #[error(transparent)]
     History(#[from] HistoryError),
 }
 
-/// A channel, by its name. It needs no creation: it is there as soon as somebody is a member or something was sent.
+/// A channel, by its id. A channel needs no creation: it exists with its first member or message.
 #[derive(Clone, Debug)]
 #[doc(alias("group", "team", "chat room"))]
 pub struct Channel {
     parts: Arc<ChannelParts>,
     id: Result<ChannelId, InvalidId>,
-    /// New members see nothing that was there before.
+    /// New members do not see earlier messages.
     from_joining: bool,
 }
 
@@ -103,9 +105,24 @@ impl Channel {
         Self { parts, id, from_joining: false }
     }
 
-    /// Sends a message to the members. It is made by [`Message::new`], or for this channel; one for another target is
-    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). The same as [`Im::send`] with
-    /// [`channel`](crate::backend::channel) as the target: one entry in the channel's log, whatever the number of members.
+    /// Sends a message to the members. The message is made by [`Message::new`], or for this
+    /// channel; one for another target is
+    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget). The call is
+    /// [`Im::send`](crate::backend::Im::send) with [`channel`](crate::backend::channel) as target:
+    /// one entry in the channel's log, however many members it has.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// let receipt = team.send(Message::new().from("alice").text("hi")).await?;
+    /// assert_eq!(receipt.channel.map(|channel| channel.seq), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SendError`].
@@ -113,11 +130,11 @@ impl Channel {
         self.parts.sender.send(message.retarget(Target::channel(self.id.clone()))?).await
     }
 
-    /// The same channel for adding members who are to see nothing that was there before they joined: not in history, not in
-    /// search, not in what their devices sync.
+    /// Returns a handle that adds members who do not see earlier messages: not in history, not in
+    /// search, and not in what their devices sync.
     ///
-    /// It counts for the members that are added by this handle; the channel does not remember it. Who is removed and added
-    /// again sees what comes from then on.
+    /// This applies to members that this handle adds; the channel does not remember it. A member
+    /// who is removed and added again sees the messages from then on.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -139,8 +156,20 @@ impl Channel {
         Self { from_joining: true, ..self }
     }
 
-    /// Adds members. Their connected devices start to follow the channel at once, near the end of its log. What was said
-    /// before is not unread to them.
+    /// Adds members. Their connected devices follow the channel at once, from near the end of its
+    /// log. Earlier messages are not unread for them.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.channel("team").add_members(["alice", "bob"]).await?;
+    /// assert!(im.channel("team").is_member("bob").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
@@ -157,8 +186,22 @@ impl Channel {
         Ok(())
     }
 
-    /// Removes members. Once it is Ok, nothing of the channel reaches their devices any more, and those that are connected
-    /// have been told.
+    /// Removes members. After `Ok`, their devices get nothing of the channel any more, and the
+    /// connected ones have been told.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.remove_members(["bob"]).await?;
+    /// assert!(!team.is_member("bob").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
@@ -176,8 +219,9 @@ impl Channel {
         confirmed(unconfirmed)
     }
 
-    /// Makes known that the application has changed members in its own tables: their devices begin to follow the channel, or
-    /// leave it, as with [`Channel::add_members`] and [`Channel::remove_members`]. The tables are changed first.
+    /// Announces that the application has changed members in its own tables: their devices follow
+    /// the channel, or leave it, as with [`Channel::add_members`] and [`Channel::remove_members`].
+    /// Change the tables first.
     ///
     /// ```no_run
     /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
@@ -210,12 +254,12 @@ impl Channel {
         confirmed(unconfirmed)
     }
 
-    /// Those of them who are new, for whom what was said so far is noted as read. Before they are members: what is said from
-    /// then on is unread to them.
+    /// Notes all earlier messages as read for the new ones among these users, and returns these. It
+    /// comes before they are members, so that later messages are unread for them.
     async fn prepare_for(&self, users: &[UserId]) -> Result<Vec<UserId>, ChannelError> {
         let (channel, readers) = (self.id()?, &self.parts.conversations.readers);
         let end = readers.end(channel).await?;
-        // Members in tables of the application's own are there already. So it is noted who was added.
+        // Members in the application's own tables are there already, so additions are noted apart.
         let new = readers.not_noted(channel, users).await?;
         readers.begin_reading(channel, &new, end, self.from_joining).await?;
         Ok(new)
@@ -228,15 +272,27 @@ impl Channel {
         Ok(())
     }
 
-    /// Has the devices of former members leave. Returns how many connections did not confirm that.
+    /// Removes the devices of former members from the channel. Returns the number of connections
+    /// that did not confirm it.
     async fn take_out(&self, users: &[UserId]) -> Result<usize, ChannelError> {
         self.parts.conversations.readers.forget(self.id()?, users).await?;
         let devices = self.parts.dispatcher.locate(users, Freshness::Current, |_| true).await?;
         Ok(take_out(&self.parts.dispatcher, self.id()?, devices).await)
     }
 
-    /// How many devices of members are connected, and of others that have joined it as a [`Room`](crate::backend::Room). Servers that do
-    /// not answer in time do not count.
+    /// Counts the connected devices of members, and of others that have joined the channel as a
+    /// [`Room`](crate::backend::Room). Servers that do not answer in time are left out.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert_eq!(im.channel("team").online().await?, 0, "nobody is connected");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -244,7 +300,21 @@ impl Channel {
         Ok(self.parts.dispatcher.count_online(self.id()?).await?)
     }
 
-    /// A page of what was said, as [`Im::history`] gives it.
+    /// Returns a page of messages, as [`Im::history`](crate::backend::Im::history) does.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{HistoryQuery, backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.send(Message::new().from("alice").text("hi")).await?;
+    /// let page = team.history(HistoryQuery::newest(), 20).await?;
+    /// assert_eq!(page.entries[0].content.as_text(), Some("hi"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelHistoryError`].
@@ -254,12 +324,29 @@ impl Channel {
         limit: usize,
     ) -> Result<HistoryPage, ChannelHistoryError> {
         let channel = self.id.clone()?;
-        // Whoever asks: nothing of a channel's history depends on it.
+        // A channel's history does not depend on the reader.
         Ok(self.parts.history.channel_history(channel, &query.into(), limit).await?)
     }
 
-    /// How many members have read the channel up to a place or further, and who, up to `limit` (at most
-    /// [`MAX_NAMED_READERS`]) names.
+    /// Returns how many members have read the channel up to a seq or further, and up to `limit` of
+    /// their ids (at most [`MAX_NAMED_READERS`](crate::backend::MAX_NAMED_READERS)).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{ConversationChange, ReadMark, backend::{Im, Message}, cluster::Cluster, id::ChannelId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.send(Message::new().from("alice").text("hi")).await?;
+    /// let read = ConversationChange::new().read(ReadMark::new(1, None));
+    /// im.set_conversation("bob", ChannelId::parse("team")?, read).await?;
+    /// let readers = team.readers(1, 10).await?;
+    /// assert_eq!(readers.users, ["bob".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ReadersError`].
@@ -267,7 +354,23 @@ impl Channel {
         Ok(self.parts.conversations.readers.readers(self.id()?, seq, limit).await?)
     }
 
-    /// Up to `limit` members behind `after`, in the order of their names. Fewer than that: it was the last page.
+    /// Returns up to `limit` members behind `after`, in the order of their ids. A shorter page is
+    /// the last one.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// let first = team.members(None, 1).await?;
+    /// let second = team.members(first.last(), 1).await?;
+    /// assert_eq!(second, ["bob".parse()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -275,7 +378,18 @@ impl Channel {
         Ok(self.parts.cluster.members().members(self.id()?, after, limit).await?)
     }
 
-    /// Whether a user is a member.
+    /// Returns `true` if a user is a member.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert!(!im.channel("team").is_member("alice").await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -291,17 +405,19 @@ impl Channel {
     }
 }
 
-/// Has devices sync, which joins them to their channels. One that misses it learns of them at its next sync.
+/// Asks devices to sync, which joins them to their channels. A device that misses this learns of
+/// its channels with its next sync.
 async fn ask_to_sync(dispatcher: &Dispatcher, devices: ByServer) {
     let count: usize = devices.iter().map(|(_, located)| located.len()).sum();
     let within_ms = u32::try_from(count * 1000 / SYNCS_PER_SECOND).unwrap_or(u32::MAX);
-    // A few at once need not wait for each other.
+    // A few devices need not wait for each other.
     let within_ms = if count < SYNCS_PER_SECOND / 10 { 0 } else { within_ms };
     let hint = frame::encode(pb::frame::Body::SyncHint(pb::SyncHint { within_ms, rolled_back: false }));
     dispatcher.deliver(devices, |_| pb::record::Effect::Frames(hint.clone())).await;
 }
 
-/// Has connections leave a channel, then tells the devices. Returns how many connections did not confirm that.
+/// Removes connections from a channel, then tells the devices. Returns the number of connections
+/// that did not confirm it.
 async fn take_out(dispatcher: &Dispatcher, channel: &ChannelId, devices: ByServer) -> usize {
     let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
     let leave = pb::record::Effect::Leave(channels);

@@ -1,7 +1,7 @@
 //! Rooms: channels that devices join and leave by themselves, for as long as they are connected.
 //!
-//! There is no list of who is in a room: each server knows which of its connections are. So a message to a room costs one record
-//! per server, and a room of tens of thousands no more than that.
+//! There is no list of a room's devices: each server knows which of its connections are in it. A
+//! message to a room costs one record per server, also for tens of thousands of devices.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub struct Room {
     id: Result<ChannelId, InvalidId>,
 }
 
-/// It was not done, or not for everybody.
+/// The call failed, or did not reach all devices.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoomError {
@@ -45,10 +45,10 @@ pub enum RoomError {
     /// The route store did not answer.
     #[error(transparent)]
     Routes(#[from] RoutesError),
-    /// This many servers did not answer: what was asked for may be done there or not. Repeat it.
+    /// Some servers did not answer, so the call may have had no effect there. Repeat it.
     #[error("{servers} servers did not answer in time")]
     Unconfirmed {
-        /// How many.
+        /// The number of these servers.
         servers: usize,
     },
 }
@@ -58,8 +58,21 @@ impl Room {
         Self { parts, id }
     }
 
-    /// Sends a message to all who are in the room; [`Durability::Transient`] unless it says otherwise. It is made by
-    /// [`Message::new`], or for this channel; one for another target is [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget).
+    /// Sends a message to all devices in the room. It is [`Durability::Transient`] unless it says
+    /// otherwise. It is made by [`Message::new`], or for this channel; one for another target is
+    /// [`InvalidMessage::OtherTarget`](crate::backend::InvalidMessage::OtherTarget).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.room("lobby").send(Message::new().from("alice").text("hello, everybody")).await?;
+    /// println!("{:?} devices", receipt.channel.map(|room| room.connections));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SendError`].
@@ -68,9 +81,20 @@ impl Room {
         self.parts.sender.send(message.retarget(Target::channel(self.id.clone()))?).await
     }
 
-    /// Adds to a counter, such as that of likes. What is added within 200 ms goes out as one message of [`Priority::Low`] from
-    /// the back end itself: [`crate::content::Custom`] of this kind with the sum in decimal digits as its data. Each back end sums up
-    /// what it counts itself.
+    /// Adds to a counter, for example of likes. Additions within 200 ms go out as one message of
+    /// [`Priority::Low`] from the backend itself: a [`Custom`](crate::content::Custom) of this kind
+    /// with the sum in decimal digits as its data. Each backend sends its own sums.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.room("lobby").count("like", 3)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`CountError`]: it is not counted.
@@ -83,7 +107,19 @@ impl Room {
         })
     }
 
-    /// How many devices are in it, members of the channel included. Servers that do not answer in time do not count.
+    /// Counts the devices in the room, including those of the channel's members. Servers that do
+    /// not answer in time are left out.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// assert_eq!(im.room("lobby").online().await?, 0, "nobody has joined");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RoomError`].
@@ -91,8 +127,21 @@ impl Room {
         Ok(self.parts.dispatcher.count_online(self.id()?).await?)
     }
 
-    /// Takes all devices of a user out, and tells them why. Returns how many are connected and out now. It does not keep anybody out:
-    /// let the handler refuse them. A join that the handler has just let in may come after it.
+    /// Removes all devices of a user from the room, and tells them the reason. Returns the number
+    /// of removed connections. A kick does not keep the user out: let the handler refuse the next
+    /// join. A join that the handler has just accepted may come after the kick.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let removed = im.room("lobby").kick("eve", "no spam, please").await?;
+    /// assert_eq!(removed, 0, "eve is not in the room");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RoomError`].
@@ -120,8 +169,19 @@ impl Room {
         Ok(left.iter().flatten().filter(|(_, reach)| *reach == Reach::Reached).count())
     }
 
-    /// Takes everybody out who has joined it, and tells them why. Members of the channel stay members. It can be
-    /// joined again, if the handler lets anybody in.
+    /// Removes everybody who has joined the room, and tells them the reason. Members of the channel
+    /// stay members. The room can be joined again, if the handler lets devices in.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// im.room("lobby").close("see you tomorrow").await?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`RoomError`].
@@ -140,7 +200,7 @@ impl Room {
     }
 }
 
-/// The channel, as one that devices join by themselves.
+/// Names the channel as one that devices join by themselves.
 pub(in crate::backend) fn in_room(channel: &ChannelId) -> pb::Channels {
     pb::Channels {
         channels: vec![channel.to_string()],

@@ -1,4 +1,4 @@
-//! Counters of rooms: additions within a moment go out as one message.
+//! Counters of rooms: additions within a short time go out as one message.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -17,32 +17,32 @@ use crate::{
     log_throttle::throttled,
 };
 
-/// How long is summed up: five messages in a second move as smoothly as anybody can tell.
+/// The time that is summed up. Five messages in a second look smooth.
 const WINDOW: Duration = Duration::from_millis(200);
 
-/// Counters that run at the same time. Each is a task and a message in 200 ms.
+/// The most running counters. Each is a task, and a message in 200 ms.
 const MAX_COUNTERS: usize = 10_000;
 
-/// Sums that have not gone out.
+/// Sums that have not been sent.
 #[derive(Debug, Default)]
 pub(in crate::backend) struct Counts {
     running: Mutex<HashMap<(ChannelId, String), u64>>,
 }
 
-/// It is not counted.
+/// An addition was not counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CountError {
     /// The room has no valid id.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// So many counters of rooms run at the same time that this one does not fit in.
+    /// Too many counters are running.
     #[error("more than {MAX_COUNTERS} counters run at the same time")]
     TooMany,
 }
 
 impl Counts {
-    /// Returns `true` if the addition is the first of its window.
+    /// Adds to a sum. Returns `true` if the addition is the first of its window.
     fn add(&self, key: (ChannelId, String), add: u64) -> Result<bool, CountError> {
         let mut running = self.running();
         let full = running.len() >= MAX_COUNTERS;
@@ -80,7 +80,7 @@ impl RoomCounters {
         Self { counts: Arc::default(), tasks }
     }
 
-    /// Adds to a counter; `send` sends its sum when the window is over.
+    /// Adds to a counter. At the end of the window `send` sends the sum.
     pub(in crate::backend) fn count<F>(
         &self,
         room: ChannelId,
@@ -105,7 +105,7 @@ impl RoomCounters {
             let sum = counts.take(&key);
             let (room, kind) = key;
             if let Err(error) = send(kind, sum).await {
-                throttled!(warn, %room, %error, "what was counted could not be sent");
+                throttled!(warn, %room, %error, "cannot send the sum of a counter");
             }
         });
         Ok(())

@@ -1,4 +1,4 @@
-//! One conversation of the list, put together from entries.
+//! Puts one conversation of the list together from entries.
 
 use std::cmp::Reverse;
 
@@ -16,33 +16,34 @@ use crate::{
     timeline::{ChangeRank, Recalled, ShownMessage},
 };
 
-/// The largest last message that is kept while logs are gone through: most are smaller. Larger ones are read once more, for
-/// the page alone.
+/// The largest last message that is kept during a scan. Most are smaller; a larger one is read once
+/// more, for the page alone.
 const MAX_KEPT_BYTES: usize = 512;
 
 /// A conversation, with its last message as it is kept.
 #[derive(Debug)]
 pub(in crate::backend) struct RawConversation {
     pub(in crate::backend) state: ConversationState,
-    /// On a page: with what it says now. Before that the message is as it was sent, or is missing, see `is_missing`.
+    /// The last message. On a page it has its present content. Before that it is as it was sent, or
+    /// empty, see `is_missing`.
     pub(in crate::backend) last: Option<RawEntry>,
-    /// The last message was too large to be kept: it is read once more.
+    /// The last message was too large to be kept, and is read once more.
     pub(super) is_missing: bool,
-    /// The edit by which it says that.
+    /// The last edit of the last message.
     pub(in crate::backend) last_edit: Option<ChangeRank>,
-    /// Where that edit stands.
+    /// The seq of that edit.
     pub(super) edited_at: Option<u64>,
     pub(in crate::backend) last_recalled: Option<Recalled>,
     pub(in crate::backend) unread: Unread,
-    /// The end of the log that this is of.
+    /// The end of the conversation's log.
     pub(in crate::backend) end: u64,
-    /// Everything behind this was looked at.
+    /// All entries behind this seq were scanned.
     pub(super) looked_to: u64,
     /// The log has nothing before that.
     pub(super) is_all: bool,
 }
 
-/// An entry, read.
+/// A decoded entry.
 pub(super) struct Read {
     pub(super) entry: RawEntry,
     pub(super) from: String,
@@ -50,36 +51,36 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// One that cannot be read says nothing that is known.
+    /// Decodes an entry. One that cannot be decoded has unknown content.
     pub(super) fn new(entry: impl Into<RawEntry>) -> Self {
         let entry = entry.into();
         let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
         Self::of(entry, message)
     }
 
-    /// The same of an entry with this message.
+    /// Builds a read entry from its decoded message.
     pub(super) fn of(entry: RawEntry, message: pb::Message) -> Self {
         Self { entry, from: message.from, content: message.content.into() }
     }
 
-    /// Whether it can be shown as a message.
+    /// Returns `true` if it can be shown as a message.
     pub(super) fn stands_alone(&self) -> bool {
         stands_alone(&self.content)
     }
 
-    /// Whether a conversation shows it where it has nothing newer.
+    /// Returns `true` if it can be the last message of a conversation.
     pub(super) fn can_be_last(&self, changes: &Changes) -> bool {
         let done = changes.done_to(self.entry.message_id);
         self.stands_alone() && !done.is_some_and(ShownMessage::is_deleted)
     }
 
-    /// The channel of the message that it changes, where that is in another log.
+    /// Returns the channel of the message that it changes, if that is in another log.
     pub(super) fn channel(&self) -> Option<&ChannelId> {
         self.content.as_change()?.channel.as_ref()
     }
 
-    /// Of a change that belongs to another log what matters to a list, without anything that may be large. Only recalls and
-    /// deletions stand in another log than their message.
+    /// Returns the parts of a change of another log that matter to a list, without large ones. Only
+    /// recalls and deletions are in another log than their message.
     pub(super) fn slim(self) -> Option<Self> {
         let change = self.content.as_change()?;
         let slim = match change.kind {
@@ -108,7 +109,7 @@ impl RawConversation {
         }
     }
 
-    /// Takes the next older entry. What changes another message is none to be shown or counted.
+    /// Adds the next older entry. Changes are neither shown nor counted.
     pub(super) fn add(&mut self, user: &UserId, read: Read, changes: &Changes) {
         self.count(user, &read, changes);
         if self.last.is_none() && self.state.shows(read.entry.seq) && read.can_be_last(changes) {
@@ -122,7 +123,7 @@ impl RawConversation {
         self.last = Some(RawEntry { message, ..entry });
     }
 
-    /// The same, of one that is too old to be the last one.
+    /// Counts the next older entry, which is not the last message.
     pub(super) fn count(&mut self, user: &UserId, read: &Read, changes: &Changes) {
         let Read { entry, from, content } = read;
         let done = changes.done_to(entry.message_id);
@@ -133,14 +134,14 @@ impl RawConversation {
         }
     }
 
-    /// Nothing older was looked at.
+    /// Ends the scan.
     pub(super) fn finish(&mut self, looked_to: u64, is_all: bool) {
         (self.looked_to, self.is_all) = (looked_to, is_all);
         self.unread.more |= self.state.read_to() < looked_to;
     }
 
-    /// Counts messages as changes have left them, also those whose change stands before them: that can be where a send had
-    /// to be repeated.
+    /// Applies changes to the counts, including those logged before their message, as a repeated
+    /// send may be.
     pub(super) fn settle(&mut self, changes: &Changes) {
         self.unread.remove(|id| changes.done_to(id).is_some_and(ShownMessage::is_gone));
         let Some(done) = self.last.as_ref().and_then(|last| changes.done_to(last.message_id)) else { return };
@@ -149,13 +150,13 @@ impl RawConversation {
         self.edited_at = self.last_edit.and_then(|edit| changes.place_of(edit.change));
     }
 
-    /// The last message as changes have left it, of what it was at first and of the entry with its last edit.
+    /// Returns the last message as changes have left it, from its first content and its last edit.
     pub(super) fn says_now(&self, message: Bytes, edit: Option<Bytes>) -> Bytes {
         if self.last_recalled.is_none() && self.last_edit.is_none() {
             return message;
         }
         let message = pb::Message::decode(message).unwrap_or_default();
-        // Without its edit, which has been trimmed meanwhile, nobody knows what it says.
+        // If the edit has been trimmed meanwhile, the content is unknown.
         let edit =
             edit.and_then(|edit| pb::Message::decode(edit).ok()).map(|edit| Content::from(edit.content));
         let content = edit.as_ref().and_then(|edit| match &edit.as_change()?.kind {
@@ -170,12 +171,13 @@ impl RawConversation {
         pb::Message { content, ..message }.encode_to_vec().into()
     }
 
-    /// Whether it is in the list. What is not, devices get at the end of it: a message may bring it back.
+    /// Returns `true` if the conversation is in the list. Others come to devices at its end, since
+    /// a message may bring them back.
     pub(super) fn is_listed(&self) -> bool {
         self.state.is_listed(self.last.as_ref().map_or(0, |last| last.seq))
     }
 
-    /// Those in the list first; pinned ones first, then by their last messages.
+    /// Returns the sort key: listed ones first, then pinned ones, then by last messages.
     pub(super) fn rank(&self) -> (Reverse<bool>, Reverse<bool>, Reverse<Option<u64>>, Recipient) {
         let sent = self.last.as_ref().map(|last| last.message_id.as_u64());
         let state = &self.state;

@@ -1,5 +1,5 @@
-//! What was done to messages, as far as a list needs it: of edits not what they say, but where they stand. Whoever may write
-//! to a user may fill the inbox with large edits.
+//! Changes of messages, as far as a list needs them. Of edits their seqs are kept and not their
+//! contents, since anybody who may write to a user may fill the inbox with large edits.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Changes {
     user: UserId,
     done: Timeline,
-    /// Where edits stand, by their message ids.
+    /// The seqs of edits, by their message ids.
     edits: HashMap<MessageId, u64>,
 }
 
@@ -24,8 +24,8 @@ impl Changes {
         Self { user: user.clone(), done: Timeline::new(user.clone()), edits: HashMap::new() }
     }
 
-    /// Notes what an entry does to another message, if that matters to a list. Changes stand behind what they change, so who
-    /// goes through a log newest first meets them first.
+    /// Notes what an entry changes, if that matters to a list. Changes are logged after their
+    /// messages, so a scan from the newest entry meets them first.
     pub(super) fn note(&mut self, read: &Read) {
         let Some(change) = read.content.as_change().filter(|change| alters(change)) else { return };
         let (id, from) = (read.entry.message_id, UserId::parse(&read.from).ok());
@@ -41,12 +41,13 @@ impl Changes {
         self.edits.insert(id, read.entry.seq);
     }
 
-    /// What was done to a message. What an edit says is left out, but for whether it mentions the user.
+    /// Returns the changes of a message. The content of an edit is left out, except whether it
+    /// mentions the user.
     pub(super) fn done_to(&self, id: MessageId) -> Option<&ShownMessage> {
         self.done.done_to(id)
     }
 
-    /// Where an edit stands.
+    /// Returns the seq of an edit.
     pub(super) fn place_of(&self, edit: MessageId) -> Option<u64> {
         self.edits.get(&edit).copied()
     }

@@ -1,4 +1,4 @@
-//! Conversations in channels: of each what is behind the mark, newest first.
+//! Conversations in channels: reads the entries behind the mark of each, newest first.
 
 use std::{
     collections::HashMap,
@@ -20,16 +20,18 @@ use crate::{
     id::{ChannelId, UserId},
 };
 
-/// How many entries of channels are looked at for one list. Channels that come after that are estimated.
+/// The number of entries that are scanned of all channels for one list. Further channels are
+/// estimated.
 const MAX_CHANNEL_ENTRIES: usize = 32_768;
 
-/// How many bytes of channels are looked at for one list, where it is less than [`MAX_CHANNEL_ENTRIES`].
+/// The bytes that are scanned of all channels for one list, if they are reached before
+/// [`MAX_CHANNEL_ENTRIES`].
 const MAX_CHANNEL_BYTES: usize = 8 * 1024 * 1024;
 
-/// What is read of a channel for which nothing is left: the last message, nearly always.
+/// The limit of the read of a channel after that: nearly always enough for the last message.
 const LAST: ReadLimit = ReadLimit::new(FEW).with_bytes(4 * 1024);
 
-/// How much of channels may still be looked at.
+/// The entries and bytes that may still be scanned.
 struct Room {
     entries: AtomicUsize,
     bytes: AtomicUsize,
@@ -53,7 +55,7 @@ impl Room {
     }
 }
 
-/// `deleted`: the user's own deletions, which are in the inbox.
+/// Reads channels. `deleted` has the user's own deletions, which are in the inbox.
 pub(super) async fn read_channels(
     log: &dyn LogStore,
     user: &UserId,
@@ -75,7 +77,7 @@ pub(super) async fn read_channels(
     stream::iter(found).buffer_unordered(PARALLEL).try_collect().await
 }
 
-/// What is behind the mark, newest first, and the last message in any case.
+/// Reads the entries behind the mark, newest first, and the last message in any case.
 async fn read_channel(
     store: &dyn LogStore,
     user: &UserId,
@@ -108,7 +110,7 @@ async fn read_channel(
         }
         let looked_to = lowest.saturating_sub(1);
         let is_counted = looked_to <= read_to || channel.unread.is_full();
-        // Behind a row of changes there may still be a message.
+        // There may be a message behind a row of changes.
         let has_last = channel.last.is_some() || looked_to <= channel.state.shown_from() || room.is_used_up();
         if lowest <= page.first || is_counted && has_last {
             channel.finish(looked_to, lowest <= page.first);

@@ -21,28 +21,28 @@ use crate::{
     proto::pb,
 };
 
-/// How many entries of the inbox are looked at, the newest ones: all that a log keeps by default, so that no noisy neighbour
-/// hides what others have written.
+/// The number of entries that are scanned of an inbox, newest first. A log keeps as many by
+/// default, so that no noisy peer hides what others have written.
 const MAX_INBOX_ENTRIES: usize = 16_384;
 
-/// How many bytes of the inbox are looked at, where it is less than [`MAX_INBOX_ENTRIES`]: all that a log keeps by default.
-/// Conversations that are further back are in the list if the user has set something in them.
+/// The bytes that are scanned of an inbox, if they are reached before [`MAX_INBOX_ENTRIES`]. A log
+/// keeps as many by default. Older conversations are listed if the user has a state of them.
 const MAX_INBOX_BYTES: usize = 8 * 1024 * 1024;
 
-/// Of how many conversations, those that were changed last, the message store is asked for the last message because the
-/// inbox does not have it any more.
+/// The number of conversations, those changed last, whose last message is read from the message
+/// store because it has left the inbox.
 const MAX_LOOKED_UP: usize = 64;
 
-/// Of how many of them at once: each brings up to [`FEW`] messages.
+/// The number of these that are read at once. Each brings up to [`FEW`] messages.
 const LOOKED_UP_AT_ONCE: usize = 4;
 
-/// What an inbox has for a list.
+/// The contents of an inbox that a list needs.
 pub(super) struct Inbox {
     pub(super) peers: Vec<RawConversation>,
     pub(super) end: u64,
-    /// What was done to messages of the inbox.
+    /// The changes of messages in the inbox.
     pub(super) changes: Changes,
-    /// What the user has deleted of channels.
+    /// The user's deletions of messages in channels.
     pub(super) of_channels: HashMap<ChannelId, Vec<Read>>,
 }
 
@@ -74,14 +74,14 @@ pub(super) async fn read_inbox(
     for peer in &mut inbox.peers {
         peer.settle(&inbox.changes);
         if peer.last.is_none() {
-            // Nothing is behind the mark of one that has no message at all.
+            // A conversation without any message has nothing behind its mark.
             peer.unread = Unread::default();
         }
     }
     Ok(inbox)
 }
 
-/// Last messages that the inbox does not have any more.
+/// Reads last messages that have left the inbox.
 async fn look_up(
     store: Option<&dyn MessageStore>,
     user: &UserId,
@@ -106,7 +106,7 @@ async fn look_up(
     Ok(())
 }
 
-/// A way through an inbox, newest first.
+/// A scan of an inbox, newest first.
 struct Walk<'a> {
     user: &'a UserId,
     end: u64,
@@ -137,7 +137,7 @@ impl<'a> Walk<'a> {
         } else if let Some(channel) = read.channel().cloned() {
             self.of_channels.entry(channel).or_default().extend(read.slim());
         } else {
-            // It makes no conversation: what it changes does.
+            // The change makes no conversation: its message does.
             self.changes.note(&read);
         }
     }

@@ -1,4 +1,4 @@
-//! The list, put together from states and logs.
+//! Puts the list together from states and logs.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,30 +25,30 @@ use crate::{
     id::{ChannelId, MessageId, UserId},
 };
 
-/// How many entries are read at once, and how many logs.
+/// The number of entries in one read, and of logs that are read at once.
 pub(super) const PAGE: usize = 256;
 pub(super) const PARALLEL: usize = 16;
 
-/// How many entries are looked at where only the last message is wanted: those behind it may be changes.
+/// The number of entries that are read for a last message alone: the newest ones may be changes.
 pub(super) const FEW: usize = 16;
 
-/// The bytes of the first read of a log: most have less behind the mark.
+/// The bytes of the first read of a log: most logs have less behind the mark.
 pub(super) const FIRST_BYTES: usize = 64 * 1024;
 
-/// How many states of conversations are read at once: some 100 KiB.
+/// The number of states in one read: some 100 KiB.
 const STATES: usize = 1024;
 
-/// How many last messages of a page are read at once.
+/// The number of last messages of a page that are read at once.
 const LAST_AT_ONCE: usize = 4;
 
-/// How many pages of history are read for a last message in front of deleted ones.
+/// The number of pages of history that are read for a last message before deleted ones.
 const MAX_LAST_PAGES: usize = 4;
 
-/// Which conversations are wanted.
+/// The conversations in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Which {
     Listed,
-    /// Behind them also those that are hidden or deleted.
+    /// Also hidden and deleted ones, at the end.
     All,
 }
 
@@ -62,7 +62,7 @@ pub(in crate::backend) struct RawList {
     pub(in crate::backend) inbox_end: u64,
 }
 
-/// A conversation, and what was done to its messages, where that stands in a log of its own.
+/// A conversation, and the changes of its messages if they are in a log of its own.
 pub(super) type Found = (RawConversation, Option<Changes>);
 
 /// Puts the lists of users' conversations together.
@@ -82,7 +82,8 @@ impl ConversationLists {
         Self { cluster, store, history }
     }
 
-    /// A page of a user's conversations, of as many and of as many bytes of last messages as the limit says.
+    /// Reads a page of a user's conversations, within a limit of conversations and of bytes of last
+    /// messages.
     pub(in crate::backend) async fn read(
         &self,
         user: &UserId,
@@ -91,13 +92,13 @@ impl ConversationLists {
         limit: ReadLimit,
     ) -> Result<RawList, ConversationError> {
         let cluster = &self.cluster;
-        // First, so that what is set meanwhile has a later version.
+        // The states come first, so that later changes have a later version.
         let (states, version) = self.all_states(user).await?;
         let member_of = cluster.members().channels(user).await?;
         let (of_channels, of_peers): (HashMap<_, _>, HashMap<_, _>) =
             states.into_iter().partition(|(name, _)| name.as_channel().is_some());
         let channels = listed_channels(member_of, &of_channels);
-        // What the user has deleted of channels is in the inbox.
+        // The user's deletions in channels are in the inbox.
         let inbox = self.read_inbox(user, of_peers).await?;
         let mut all = read_channels(&**cluster.log(), user, channels, of_channels, inbox.of_channels).await?;
         let mut of_inbox = inbox.changes;
@@ -131,7 +132,7 @@ impl ConversationLists {
         Ok(RawList { conversations, more, unread, version, inbox_end: inbox.end })
     }
 
-    /// One conversation of a user, if there is one of this name.
+    /// Reads one conversation of a user, if there is one of this name.
     pub(super) async fn read_one(
         &self,
         user: &UserId,
@@ -175,7 +176,6 @@ impl ConversationLists {
         Ok(page.pop())
     }
 
-    /// Counts what the message store has and the log has not any more.
     async fn read_inbox(
         &self,
         user: &UserId,
@@ -184,6 +184,7 @@ impl ConversationLists {
         read_inbox(&**self.cluster.log(), self.store.as_deref(), user, states).await
     }
 
+    /// Counts unread messages that have left the log and are in the message store.
     async fn count_further(
         &self,
         user: &UserId,
@@ -197,7 +198,7 @@ impl ConversationLists {
         Ok(())
     }
 
-    /// Everything that a user has set, and the last change that is in it.
+    /// Reads all states of a user, and the version of the last change in them.
     async fn all_states(
         &self,
         user: &UserId,
@@ -206,7 +207,8 @@ impl ConversationLists {
         let (mut states, mut since, mut version) = (HashMap::new(), 0, None);
         loop {
             let page = store.changed_since(user, since, STATES).await?;
-            // What is set meanwhile moves to the end: it is in the list, and counts as later.
+            // States that are changed meanwhile move to the end: they are in the list, and count as
+            // later.
             let version = *version.get_or_insert(page.version);
             let last = page.states.last().map_or(since, |state| state.version);
             states.extend(page.states.into_iter().map(|state| (state.conversation.clone(), state)));
@@ -217,7 +219,7 @@ impl ConversationLists {
         }
     }
 
-    /// Takes the message before it where the last one was deleted by the user so long ago that its deletion was not looked at.
+    /// Replaces a last message that the user deleted so long ago that the deletion was not scanned.
     async fn replace_deleted_last(
         &self,
         user: &UserId,
@@ -254,7 +256,8 @@ impl ConversationLists {
         Ok(())
     }
 
-    /// Completes the last messages of a page, and ends the page where they take more than this, behind the first one.
+    /// Completes the last messages of a page. Ends the page where they exceed the bytes, after the
+    /// first one.
     async fn read_last(
         &self,
         user: &UserId,
@@ -281,7 +284,7 @@ impl ConversationLists {
         Ok(())
     }
 
-    /// The last message of a conversation with what it says now.
+    /// Returns the last message of a conversation with its present content.
     async fn last_of(
         &self,
         user: &UserId,
@@ -304,8 +307,8 @@ impl ConversationLists {
     }
 }
 
-/// The channels that are in a list: those that the user is a member of, but for closed ones, and those that stay in the list
-/// though they are closed.
+/// Returns the channels in a list: those that the user is a member of, without closed ones, and
+/// closed ones that stay in the list.
 fn listed_channels(
     mut member_of: Vec<ChannelId>,
     states: &HashMap<Recipient, ConversationState>,

@@ -1,4 +1,4 @@
-//! Carrying out what users set.
+//! Changes of users' states of conversations.
 
 use std::sync::Arc;
 
@@ -27,8 +27,9 @@ impl ConversationMarks {
         Self { cluster, pusher }
     }
 
-    /// Changes a user's conversation, and tells members of a channel what they may know of it, but not the user's devices.
-    /// Also returns what the other user of a conversation may be shown.
+    /// Changes a user's state of a conversation, and tells a channel's members that something was
+    /// read, but not the user's devices. Returns the receipt that the other user may be shown as
+    /// well.
     pub(in crate::backend) async fn change(
         &self,
         user: &UserId,
@@ -56,7 +57,7 @@ impl ConversationMarks {
                 let patch = ConversationPatch { lost: Some(standing), ..patch };
                 outcome = store.change(user, conversation, &patch).await?;
             }
-            // Also when it was repeated: the first attempt may have ended here.
+            // Also after a repetition: the first attempt may have ended here.
             if outcome.state.read == read {
                 receipt = self.note_read(user, conversation, read, entry, &outcome).await?;
             }
@@ -64,20 +65,23 @@ impl ConversationMarks {
         Ok((outcome, receipt))
     }
 
-    /// When a device made a setting, which knew all changes up to a version: so long ago, by the device's count.
+    /// Describes a change that a device made `age_ms` ago, when it knew all changes up to a
+    /// version.
     pub(in crate::backend) fn made(&self, device: Option<&Device>, known: u64, age_ms: u64) -> ChangeOrigin {
         let now = now_ms(&self.cluster);
         let device = device.map(ToString::to_string).unwrap_or_default();
         ChangeOrigin { at_ms: now.saturating_sub(age_ms), known, device }
     }
 
-    /// Whether a channel was closed while the user was a member, who has it in the list until it is deleted.
+    /// Returns `true` if the channel was closed while the user was a member. It stays in the user's
+    /// list until the user deletes it.
     async fn is_closed(&self, user: &UserId, channel: &Recipient) -> Result<bool, ConversationError> {
         let states = self.cluster.conversations().states(user, std::slice::from_ref(channel)).await?;
         Ok(states.iter().any(|state| state.closed.is_some()))
     }
 
-    /// What to change, with places that the log has, and the entry that was read last, if the log still has it.
+    /// Builds the patch of a change, limited to seqs that the log has. Returns the entry that was
+    /// read last as well, if the log still has it.
     async fn patch(
         &self,
         log: &LogId,
@@ -90,7 +94,7 @@ impl ConversationMarks {
             draft,
             muted_until_ms: change.muted_until_ms,
             mentions_only: change.mentions_only,
-            // Reading takes it back, also where there is nothing further to read.
+            // Reading clears it, also if there is nothing further to read.
             marked_unread: change.marked_unread.or(read.map(|_| false)),
             ..ConversationPatch::default()
         };
@@ -107,7 +111,7 @@ impl ConversationMarks {
         let page = self.cluster.log().read(log, seq.saturating_sub(1), ReadLimit::new(1)).await?;
         let entry = page.entries.into_iter().next().filter(|entry| entry.seq == seq);
         patch.read = match &entry {
-            // What was read there was lost with a rollback: it says nothing about what stands there now.
+            // A rollback took the read message away: the mark says nothing about the present entry.
             Some(entry) if claimed.seq == seq && claimed.id.is_some_and(|id| id != entry.message_id) => None,
             Some(entry) => Some(ReadMark::new(seq, Some(entry.message_id))),
             None => Some(ReadMark::new(seq, claimed.id.filter(|_| claimed.seq == seq))),
@@ -115,7 +119,7 @@ impl ConversationMarks {
         Ok((patch, entry))
     }
 
-    /// Whether a mark is of a branch of the log that a rollback took away.
+    /// Returns `true` if a mark is of a branch of the log that a rollback took away.
     async fn is_lost(&self, log: &LogId, mark: ReadMark) -> Result<bool, LogError> {
         let store = self.cluster.log();
         match (store.id_at(log, mark.seq).await?, mark.id) {
@@ -127,7 +131,8 @@ impl ConversationMarks {
         }
     }
 
-    /// Lets a channel's members know that something was read. Of a conversation between two it is left to the caller.
+    /// Notes a reader of a channel. The receipt of a conversation between two is left to the
+    /// caller.
     async fn note_read(
         &self,
         user: &UserId,
@@ -156,7 +161,7 @@ impl ConversationMarks {
     ) -> Result<(), ConversationError> {
         let cluster = &self.cluster;
         cluster.conversations().note_reader(channel, user, seq).await?;
-        // One who was removed meanwhile may have been forgotten before.
+        // A member who was removed meanwhile may have been forgotten before.
         if !cluster.members().is_member(channel, user).await? {
             cluster.conversations().remove_readers(channel, std::slice::from_ref(user)).await?;
         }
@@ -177,7 +182,7 @@ impl ConversationMarks {
                 self.pusher.tell_changes(&peer, None, vec![outcome.state]).await
             }
             Ok(_) => {}
-            // No fault of the one who has read.
+            // The reader is not at fault.
             Err(error) if error.is_too_many() => tracing::debug!(%peer, %error, "a receipt is not kept"),
             Err(error) => return Err(error.into()),
         }
@@ -185,17 +190,18 @@ impl ConversationMarks {
     }
 }
 
-/// How far a user has read the conversation with another one, which that one may be shown.
+/// How far a user has read a conversation, for the other user.
 #[derive(Debug)]
 pub(in crate::backend) struct PeerReceipt {
     pub(in crate::backend) peer: UserId,
     read: ReadMark,
-    /// The message that was read is the peer's own, who has chosen to write to the user.
+    /// The read message is the peer's own, so the peer has chosen to write to the user.
     pub(in crate::backend) is_of_peer: bool,
 }
 
 impl PeerReceipt {
-    /// Only of a message between the two: else anybody could get into anybody's conversations.
+    /// Returns a receipt for a message between the two alone. Otherwise anybody could get into
+    /// anybody's list.
     fn of(user: &UserId, other: &UserId, read: ReadMark, entry: Option<Entry>) -> Option<Self> {
         let message = pb::Message::decode(entry?.payload).ok()?;
         let peer = peer(user, &message).filter(|peer| peer == other)?;
@@ -203,7 +209,7 @@ impl PeerReceipt {
     }
 }
 
-/// The log that a user's conversation stands in.
+/// Returns the log of a user's conversation.
 pub(super) fn log_of(user: &UserId, conversation: &Recipient) -> LogId {
     match conversation {
         Recipient::User(_) => LogId::Inbox(user.clone()),

@@ -1,4 +1,5 @@
-//! Conversations: how far users have read, what they have set, and the list with last messages and unread counts.
+//! Conversations: read marks and settings of users, and the list with last messages and unread
+//! counts.
 //!
 //! ```text
 //!   mark of a device --> checked against the log --> user's state (max, last change) --> the user's other devices
@@ -41,54 +42,56 @@ use crate::{
     timeline::Recalled,
 };
 
-/// Unread messages of one conversation are counted up to here.
+/// The limit up to which unread messages of one conversation are counted.
 pub const MAX_UNREAD: u32 = limits::MAX_UNREAD;
 
-/// In channels with more members than this, members are not told at once how far others have read: they ask.
+/// The number of members up to which a channel's members are told at once how far others have read.
+/// Members of larger channels ask.
 pub const MAX_TOLD_MEMBERS: usize = limits::MAX_TOLD_MEMBERS;
 
-/// The most readers that are named in one answer.
+/// The most readers named in one answer.
 pub const MAX_NAMED_READERS: usize = 1000;
 
-/// A user has read or set something in a conversation.
+/// A change of a user's state of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Marked {
-    /// Whose conversation it is.
+    /// The user.
     pub user: UserId,
-    /// The device that said so. `None`: the back end itself.
+    /// The device that made the change, or `None` for the backend itself.
     pub device: Option<Device>,
-    /// How it stands now.
+    /// The state after the change.
     pub state: ConversationState,
-    /// How far the user had read before.
+    /// The seq up to which the user had read before.
     pub read_before: u64,
 }
 
-/// A user's conversations.
+/// A page of a user's conversations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConversationPage {
-    /// Pinned ones first, then by their last messages, newest first.
+    /// The conversations: pinned ones first, then by their last messages, newest first.
     pub conversations: Vec<ListedConversation>,
-    /// There are further ones.
+    /// More conversations follow.
     pub more: bool,
-    /// Unread messages in all conversations that are not muted, those beyond the page too.
+    /// The unread messages in all conversations that are not muted, including those beyond the
+    /// page.
     pub unread: u64,
-    /// There may be more unread messages than that.
+    /// There may be more unread messages.
     pub unread_more: bool,
-    /// The user's last change that is in it.
+    /// The version of the user's last change in it.
     pub version: u64,
 }
 
-/// What a user has not read, over all conversations that are not muted.
+/// A user's unread messages in all conversations that are not muted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnreadTotal {
-    /// How many messages.
+    /// The number of messages.
     pub count: u64,
-    /// There may be more than that.
+    /// There may be more.
     pub more: bool,
-    /// In how many conversations.
+    /// The number of conversations with unread messages.
     pub conversations: u64,
 }
 
@@ -96,24 +99,26 @@ pub struct UnreadTotal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListedConversation {
-    /// With whom, and what the user has set in it.
+    /// The state of the conversation, with its name.
     pub state: ConversationState,
-    /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
-    /// content; one that the user has deleted for itself gives way to the one before it.
+    /// The last message that the user may see, with the content of its last edit. A recalled
+    /// message stays, without content. A message that the user has deleted gives way to the one
+    /// before it.
     pub last: Option<LoggedMessage>,
-    /// The edit by which it says what it says. `None`: it was never edited.
+    /// The last edit of that message, if there is one.
     pub last_edit: Option<MessageId>,
-    /// It was recalled: nobody is to see what it said.
+    /// The recall of that message, if it was recalled.
     pub last_recalled: Option<Recalled>,
-    /// How many messages of others are behind what the user has read, up to [`MAX_UNREAD`].
+    /// The number of messages of others that the user has not read, up to [`MAX_UNREAD`].
     pub unread: u32,
-    /// There may be more than that: they are too many to count, or the log does not reach back far enough.
+    /// There may be more, because they are too many to count, or the log does not reach back far
+    /// enough.
     pub unread_more: bool,
-    /// How many of the unread messages mention the user.
+    /// The number of unread messages that mention the user.
     pub mentions: u32,
 }
 
-/// A conversation cannot be read or changed.
+/// A conversation could not be read or changed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversationError {
@@ -123,13 +128,13 @@ pub enum ConversationError {
     /// The draft is longer than [`MAX_DRAFT_BYTES`](crate::MAX_DRAFT_BYTES).
     #[error("the draft takes {bytes} bytes, more than the {} that are kept", crate::MAX_DRAFT_BYTES)]
     DraftTooLong {
-        /// What it takes.
+        /// The size of the draft.
         bytes: usize,
     },
-    /// The user is no member of the channel.
+    /// The user is not a member of the channel.
     #[error("the user is not a member of the channel")]
     NotAMember,
-    /// The store of conversations did not answer. What was to be changed may be changed: repeat it.
+    /// The store of conversations did not answer. The change may have been made: repeat the call.
     #[error(transparent)]
     Store(#[from] ConversationsError),
     /// The log store did not answer.
@@ -143,7 +148,7 @@ pub enum ConversationError {
     Members(#[from] MembersError),
 }
 
-/// Who has read a message of a channel cannot be told.
+/// The readers of a channel could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadersError {
@@ -237,7 +242,7 @@ impl Conversations {
 /// The most conversations on one page.
 pub const MAX_CONVERSATION_PAGE: usize = limits::MAX_PAGE;
 
-/// The most bytes of last messages on one page; one that is larger alone is on a page all the same.
+/// The most bytes of last messages on one page, except for a single larger one.
 pub const MAX_CONVERSATION_PAGE_BYTES: usize = 1024 * 1024;
 
 impl From<RawConversation> for ListedConversation {

@@ -1,4 +1,4 @@
-//! Telling devices what was set. What is lost on the way, they ask for.
+//! Tells devices about changed states. Devices ask for changes that they miss.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl StatePusher {
         Self { cluster, dispatcher }
     }
 
-    /// Tells the user's devices, but for the one that said it.
+    /// Tells the user's devices, except the one that made the change.
     pub(in crate::backend) async fn tell_changes(
         &self,
         user: &UserId,
@@ -39,14 +39,14 @@ impl StatePusher {
         self.tell(std::slice::from_ref(user), but, changed).await;
     }
 
-    /// Tells the other members of a channel, if they are few, how far a user has read.
+    /// Tells the other members of a small channel how far a user has read.
     pub(super) async fn tell_readers(&self, channel: &ChannelId, user: &UserId, read: ReadMark) {
         let members = self.cluster.members().members(channel, None, MAX_TOLD_MEMBERS + 1).await;
         let mut members = match members {
             Ok(members) if members.len() <= MAX_TOLD_MEMBERS => members,
             Ok(_) => return,
             Err(error) => {
-                return tracing::debug!(%channel, %error, "members cannot be told what was read");
+                return tracing::debug!(%channel, %error, "cannot tell members about a read mark");
             }
         };
         members.retain(|member| member != user);
@@ -70,7 +70,7 @@ impl StatePusher {
         for (server, located) in located {
             let connections = located.iter().map(|located| located.connection.0).collect();
             let effect = Some(pb::record::Effect::Frames(frames.clone()));
-            // What is left out, devices ask for by the versions.
+            // Devices ask by version for changes that they miss.
             let priority = pb::Priority::Low.into();
             let record = pb::Record { connections, effect, priority, ..pb::Record::default() };
             self.dispatcher.publisher().submit_and_forget(&server, record).await;

@@ -1,4 +1,4 @@
-//! What the logs do not have any more, from the message store.
+//! Reads messages that have left the logs from the message store.
 
 use super::{
     ConversationError,
@@ -15,13 +15,13 @@ use crate::{
     id::UserId,
 };
 
-/// How many messages are read at once: as many of the largest take some megabytes.
+/// The number of messages in one read. The largest of these take some megabytes.
 const PAGE: usize = 64;
 
-/// How many bytes of messages are looked at for one page of the list.
+/// The bytes of messages that are scanned for one page of the list.
 pub(super) const MAX_COUNTED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Goes on counting where the log does not reach back any more, as long as there is room, in bytes.
+/// Continues to count in the message store, as long as there is room, in bytes.
 pub(super) async fn count_in_store(
     store: Option<&dyn MessageStore>,
     user: &UserId,
@@ -57,7 +57,7 @@ pub(super) async fn count_in_store(
     Ok(())
 }
 
-/// Entries of the message store, newest first.
+/// Reads entries of the message store, newest first.
 pub(super) async fn read_store(
     store: &dyn MessageStore,
     user: &UserId,

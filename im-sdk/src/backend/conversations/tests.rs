@@ -1,4 +1,4 @@
-//! A device's model against what the back end says.
+//! A device's model against what the backend says.
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 
 mod costs;
@@ -230,7 +230,7 @@ async fn what_the_back_end_says_itself_counts_with_a_system_user() {
     assert_eq!((unread(&zoe).await, unread(&yves).await), (2, 1));
     assert!(im.conversations(&system, 0, 10).await.unwrap().conversations.is_empty());
 
-    // A recall by the back end is its own, as before.
+    // A recall by the backend is its own, as before.
     let sent = im.send(Message::to(user(&zoe)).text("wrong")).await.unwrap();
     im.change(user(&zoe), Change::recall(sent.message_id)).await.unwrap();
     assert_eq!(unread(&zoe).await, 2);
@@ -281,7 +281,7 @@ async fn what_counts_is_what_the_user_wants_to_count() {
     assert!(set(change().mark_unread(true)).await.marked_unread);
     assert!(!set(change().read(ReadMark::new(2, None))).await.marked_unread);
     assert_eq!(unread().await, 2);
-    // What is older than what stands there is left out, also of a back end.
+    // What is older than what stands there is left out, also of a backend.
     let state = set(change().draft("now")).await;
     assert_eq!(state.draft, "now");
 }

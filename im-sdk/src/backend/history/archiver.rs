@@ -1,5 +1,5 @@
-//! Archiving: puts messages of [`crate::backend::Durability::Archived`] into the cluster's archive, from where an [`Archiver`] brings them to
-//! a [`MessageStore`].
+//! Archiving: puts messages of [`Durability::Archived`](crate::backend::Durability::Archived) into
+//! the cluster's archive queue, from which an [`Archiver`] writes them into a [`MessageStore`].
 
 mod write_size;
 
@@ -35,30 +35,30 @@ use crate::{
     log_throttle::throttled,
 };
 
-/// How many places one record names at most: a third of a megabyte, of which NATS takes one.
+/// The most positions in one record, which takes a third of a megabyte. NATS takes one.
 const PLACES: usize = 4096;
 
-/// How many records an archiver takes out at once.
+/// The number of records that an archiver takes at once.
 const BATCH: usize = 256;
 
-/// How long an archiver waits for records before it asks again.
+/// The time that an archiver waits for records in one call.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Between two tries when the archive or the database does not answer: at first, and at most.
+/// The first and the longest pause after a failure of the archive or the database.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
-/// How often an entry is tried that cannot be written alone, before its record is left where it is, from where it comes again: those
-/// behind it must not wait for it.
+/// The number of attempts to write a single entry. After that its record stays in the archive and
+/// comes again, so that the ones behind it need not wait.
 const TRIES_ALONE: u32 = 3;
 
-/// For how long nothing could be written when the log says how much waits.
+/// The time without a successful write after which the log says how much is waiting.
 const STALL: Duration = Duration::from_secs(30);
 
-/// How long [`Archiver::shutdown`] waits for the batch that is being written.
+/// The time that [`Archiver::shutdown`] waits for the current batch.
 const LAST_WRITE: Duration = Duration::from_secs(30);
 
-/// Puts a message with all its places into the archive, if there is one to put it into.
+/// Puts a message with all its positions into the archive, if there is one.
 pub(in crate::backend) async fn archive_all(
     archive: Option<&Arc<dyn ArchiveQueue>>,
     message: &Bytes,
@@ -73,26 +73,26 @@ pub(in crate::backend) async fn archive_all(
     try_join_all(records).await.map(drop)
 }
 
-/// There is nothing to archive from.
+/// The cluster has no archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cluster has no archive: set ClusterConfig::archive")]
 pub struct NoArchive;
 
-/// Why an archiver does not get on, see [`Archiver::stall`].
+/// The failure of an archiver, see [`Archiver::stall`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArchiverStall {
-    /// For how long nothing could be taken out or written, though it was tried.
+    /// The time for which all attempts have failed.
     pub since: Duration,
-    /// How the last try failed.
+    /// The error of the last attempt.
     pub error: String,
 }
 
-/// What an archiver and its task share.
+/// The state that an archiver shares with its task.
 #[derive(Debug, Default)]
 struct Progress {
     written: AtomicU64,
-    /// Since when everything has failed, and how.
+    /// The begin of the failure, and its last error.
     failing: Mutex<Option<(Instant, String)>>,
 }
 
@@ -101,7 +101,7 @@ impl Progress {
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// For how long everything has failed.
+    /// Notes a failure. Returns the time for which all attempts have failed.
     fn fail(&self, error: String) -> Duration {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let since = failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
@@ -115,8 +115,8 @@ impl Progress {
     }
 }
 
-/// A running archiver, which brings messages from the archive to a message store. Dropping it ends it after the batch that it is
-/// at, and so does [`Im::shutdown`].
+/// A running archiver, which writes messages of the archive into a message store. It ends after its
+/// current batch when it is dropped, and with [`Im::shutdown`](crate::backend::Im::shutdown).
 #[derive(Debug)]
 #[must_use = "dropping the archiver stops it"]
 pub struct Archiver {
@@ -127,7 +127,7 @@ pub struct Archiver {
 }
 
 impl Archiver {
-    /// `tasks` owns the task, which ends with `stop`.
+    /// Starts an archiver. `tasks` owns its task, which ends with `stop`.
     pub(in crate::backend) fn start(
         cluster: &Cluster,
         store: Arc<dyn MessageStore>,
@@ -148,8 +148,9 @@ impl Archiver {
         Ok(Self { archive, progress, task, stop: stop.drop_guard() })
     }
 
-    /// How much lies in the archive, for all archivers together. What rises for minutes is a database that is away or too
-    /// slow; when [`crate::cluster::ArchiveConfig::max_bytes`] is reached, sends fail.
+    /// Returns the size of the archive, which all archivers share. If it grows for minutes, the
+    /// database is away or too slow. When it reaches
+    /// [`ArchiveConfig::max_bytes`](crate::cluster::ArchiveConfig::max_bytes), sends fail.
     ///
     /// # Errors
     /// [`ArchiveError::Unavailable`].
@@ -157,25 +158,26 @@ impl Archiver {
         self.archive.lag().await
     }
 
-    /// How many entries of logs this archiver has written, those counted again that came again.
+    /// Returns the number of entries that this archiver has written, including repeated ones.
     pub fn written(&self) -> u64 {
         self.progress.written.load(Ordering::Relaxed)
     }
 
-    /// Why nothing gets on, for an alarm: `None` while the last thing that was tried has worked. An archiver goes on trying, with
-    /// less at once and at most 10 s apart; what it cannot write stays in the archive. Other archivers may get on meanwhile:
-    /// [`Self::lag`] tells of all of them.
+    /// Returns the present failure, for an alarm, or `None` if the last attempt succeeded. An
+    /// archiver keeps trying, with smaller writes and pauses of at most 10 s; entries that it
+    /// cannot write stay in the archive. Other archivers may succeed meanwhile: [`Self::lag`]
+    /// covers all of them.
     pub fn stall(&self) -> Option<ArchiverStall> {
         self.progress.stall()
     }
 
-    /// Takes nothing more out, finishes what it has, and ends; within 30 s.
+    /// Ends the archiver after its current batch, within 30 s.
     pub async fn shutdown(self) {
         let Self { task, stop, .. } = self;
         drop(stop);
         let abort = task.abort_handle();
         if timeout(LAST_WRITE, task).await.is_err() {
-            // What it had is not acknowledged and comes again.
+            // The batch is not acknowledged, and comes again.
             abort.abort();
         }
     }
@@ -187,17 +189,17 @@ struct Work {
     stop: CancellationToken,
     progress: Arc<Progress>,
     size: WriteSize,
-    /// How long the next pause is.
+    /// The next pause.
     retry: Duration,
 }
 
-/// What became of entries.
+/// The result of writing entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
     All,
     /// One of them cannot be written.
     NotAll,
-    /// The archiver was told to stop.
+    /// The archiver is to stop.
     Stopped,
 }
 
@@ -217,35 +219,37 @@ impl Work {
                 }
                 Err(error) => {
                     let stalled_for = self.progress.fail(error.to_string());
-                    throttled!(warn, %error, ?stalled_for, "an archiver gets nothing from the archive");
+                    throttled!(warn, %error, ?stalled_for, "an archiver cannot read from the archive");
                     self.pause().await;
                 }
             }
         }
     }
 
-    /// In parts that the database takes within its time. What it has taken is acknowledged at once, and so is never done again
-    /// because of what comes behind it.
+    /// Archives records in parts that the database takes in time. Each part is acknowledged at
+    /// once, so that it is not repeated because of a later one.
     async fn archive_all(&mut self, mut records: VecDeque<Record>) {
         while !records.is_empty() {
             let (entries, tokens) = self.size.take(&mut records);
-            // Writes first and acknowledges then: whoever dies in between has it done again, with the same effect.
+            // Writes before acknowledging: after a crash in between, the write is repeated with the
+            // same effect.
             match self.write(&entries).await {
                 Written::All => {}
                 Written::NotAll => continue,
                 Written::Stopped => return,
             }
-            // What a change does, also to messages that come later: none brings back what a recall took away.
+            // Changes apply to messages that are written later too: none brings back recalled
+            // content.
             if !self.amend(&amendments(&entries)).await {
                 return;
             }
             if let Err(error) = self.archive.acknowledge(tokens).await {
-                throttled!(warn, %error, "what was written could not be acknowledged and comes again");
+                throttled!(warn, %error, "cannot acknowledge written messages: they are written again");
             }
         }
     }
 
-    /// Tries until it is done, with less each time.
+    /// Tries until all is written, with smaller parts after a failure.
     async fn write(&mut self, mut entries: &[StoredEntry]) -> Written {
         let mut tries_alone = 0;
         while !entries.is_empty() {
@@ -264,7 +268,7 @@ impl Work {
                 tries_alone += 1;
                 self.pause().await;
             } else {
-                // Less may work at once.
+                // A smaller part may work at once.
                 self.pause_for(FIRST_RETRY).await;
             }
             if self.stop.is_cancelled() {
@@ -272,7 +276,7 @@ impl Work {
             }
             if tries_alone == TRIES_ALONE {
                 let id = now.first().map(|entry| entry.message_id.as_u64());
-                throttled!(error, ?id, %error, "a message could not be written: it stays in the archive and comes again");
+                throttled!(error, ?id, %error, "cannot write a message: it stays in the archive and is tried again");
                 return Written::NotAll;
             }
         }
@@ -291,13 +295,13 @@ impl Work {
         );
     }
 
-    /// The same for what recalls and edits make of messages: one after the other, so that none is done again because of another.
-    /// Returns `false` when the archiver was told to stop.
+    /// Applies recalls and edits one by one, so that none is repeated because of another. Returns
+    /// `false` if the archiver is to stop.
     async fn amend(&mut self, amendments: &[Amendment]) -> bool {
         for amendment in amendments {
             while let Err(error) = self.store.amend(std::slice::from_ref(amendment)).await {
                 if matches!(error, MessageStoreError::Unsupported { .. }) {
-                    tracing::debug!(%error, "what messages said before they were changed stays in the message store");
+                    tracing::debug!(%error, "the message store cannot amend entries: changed messages keep their former content");
                     return true;
                 }
                 let stalled_for = self.progress.fail(error.to_string());
@@ -317,7 +321,7 @@ impl Work {
         self.progress.succeed();
     }
 
-    /// Each longer than the one before, until something succeeds.
+    /// Pauses, each time longer, until something succeeds.
     async fn pause(&mut self) {
         self.pause_for(self.retry).await;
         self.retry = (self.retry * 2).min(LAST_RETRY);
@@ -331,22 +335,22 @@ impl Work {
     }
 }
 
-/// The entries of a record, and what is acknowledged when they are written.
+/// The entries of a record, and the token that acknowledges them.
 type Record = (Vec<StoredEntry>, DeliveryToken);
 
-/// What is no message stays where it is.
+/// Decodes records. One without a message stays in the archive.
 fn records(deliveries: Vec<ArchiveDelivery>) -> VecDeque<Record> {
     let parse = |ArchiveDelivery { record, token }| match StoredEntry::of(&record) {
         Ok(entries) => Some((entries, token)),
         Err(error) => {
-            tracing::error!(%error, "an archived record cannot be written");
+            tracing::error!(%error, "cannot decode an archived record: it is not written");
             None
         }
     };
     deliveries.into_iter().filter_map(parse).collect()
 }
 
-/// What recalls and edits among these entries do, each once.
+/// Returns the recalls and edits among these entries, each once.
 fn amendments(entries: &[StoredEntry]) -> Vec<Amendment> {
     let change = Kind::Change.to_string();
     let mut changes: Vec<&StoredEntry> = entries.iter().filter(|entry| entry.kind == change).collect();

@@ -1,4 +1,4 @@
-//! A conversation as text, for whoever wants it out of here: one JSON object a line.
+//! Exports a conversation as text: one JSON object a line.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
     proto::pb,
 };
 
-/// How many entries are in memory at once, and how many bytes of them.
+/// The limit of one read, which is all that is in memory at a time.
 const PAGE: ReadLimit = ReadLimit::new(256);
 
 /// Reads a conversation as lines. See [`Im::export`](crate::backend::Im::export).
@@ -40,7 +40,7 @@ pub(in crate::backend) fn export(
     stream::try_unfold(start, Place::line)
 }
 
-/// How far an export has come.
+/// The progress of an export.
 struct Place {
     reader: Arc<HistoryReader>,
     user: UserId,
@@ -66,7 +66,7 @@ impl Place {
 }
 
 fn line(entry: &RawEntry, conversation: &Conversation) -> String {
-    // What cannot be read shows without content.
+    // An entry that cannot be decoded has no content.
     let message = pb::Message::decode(entry.message.clone()).unwrap_or_default();
     let mut line = Map::new();
     let mut set = |name: &str, value: Value| _ = line.insert(name.to_owned(), value);
@@ -96,7 +96,7 @@ fn content(content: Content, entry: &RawEntry) -> Value {
     }
 }
 
-/// As RFC 3339 has it, in UTC.
+/// Formats the time of sending as RFC 3339 in UTC.
 fn time(id: MessageId) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(id.unix_ms());
     humantime::format_rfc3339_millis(time).to_string()

@@ -1,4 +1,5 @@
-//! Reactions and pins of the messages on a page. They stand behind their messages, often on newer pages.
+//! Reactions and pins of the messages on a page. They are logged after their messages, often on
+//! newer pages.
 //!
 //! ```text
 //!   seq  | page of history |              | what came since |
@@ -32,14 +33,14 @@ use crate::{
     },
 };
 
-/// Of how many logs marks are remembered, and how many of each: some 200 bytes a mark.
+/// The number of logs whose marks are remembered, and of marks for each, at some 200 bytes.
 const MAX_LOGS: usize = 64;
 const MAX_MARKS: usize = 2048;
 
-/// How many changes of messages that the log does not have any more are looked for in the message store.
+/// The number of changes that are read from the message store, for messages that have left the log.
 const MAX_STORED: usize = 256;
 
-/// What is remembered of logs.
+/// The remembered marks of logs.
 #[derive(Debug, Default)]
 pub(in crate::backend) struct KnownMarks {
     logs: Mutex<Known>,
@@ -48,7 +49,7 @@ pub(in crate::backend) struct KnownMarks {
 #[derive(Debug, Default)]
 struct Known {
     marks: HashMap<LogId, LogMarks>,
-    /// The same logs, the one that was remembered first in front.
+    /// The logs, oldest first.
     order: VecDeque<LogId>,
 }
 
@@ -77,23 +78,23 @@ impl KnownMarks {
     }
 }
 
-/// The part of a log that a page was read from.
+/// The part of a log that was scanned for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) struct Looked {
     pub(super) low: u64,
     pub(super) high: u64,
-    /// The log's last entry at that time.
+    /// The last entry of the log at that time.
     pub(super) last: u64,
 }
 
-/// The reactions and pins in a part of a log, without a gap.
+/// The reactions and pins in a part of a log without gaps.
 #[derive(Debug)]
 struct LogMarks {
     low: u64,
     high: u64,
-    /// The message at `high`, if it is known: another one is there after a rollback.
+    /// The id of the message at `high`, if known. A rollback replaces it.
     high_id: Option<MessageId>,
-    /// By place.
+    /// The marks by seq.
     marks: BTreeMap<u64, Mark>,
 }
 
@@ -110,7 +111,7 @@ impl Mark {
         let Some(Body::Change(change)) = message.content?.body else { return None };
         matches!(change.what, Some(What::Reaction(_) | What::Pin(_))).then_some(())?;
         let of = MessageId::from_u64(change.message_id)?;
-        // What came with many others must not keep them all in memory.
+        // A copy, so that a small mark does not keep a large buffer in memory.
         let message = Bytes::copy_from_slice(&entry.message);
         Some(Self { message_id: entry.message_id, of, message })
     }
@@ -135,7 +136,7 @@ impl LogMarks {
         }
     }
 
-    /// Adds what a page has found, if that leaves no gap.
+    /// Adds the marks of a scanned part, unless that leaves a gap.
     fn join(&mut self, looked: Looked, changes: &[RawEntry]) -> bool {
         if looked.low > self.high.saturating_add(1) || looked.high.saturating_add(1) < self.low {
             return false;
@@ -150,7 +151,8 @@ impl LogMarks {
 }
 
 impl KnownMarks {
-    /// Reactions and pins of the messages of a page, as far as they are among so many entries behind it as one page may look at.
+    /// Returns the reactions and pins of a page's messages, if they are among the entries behind it
+    /// that one page may scan.
     pub(super) async fn of_page(
         &self,
         lookup: &MessageLookup,
@@ -172,7 +174,8 @@ impl KnownMarks {
                 if known.join(looked, &page.changes) {
                     (known, None)
                 } else {
-                    // The page is far in front of what is known: what is between is looked at now.
+                    // The page is far before the remembered part: the entries between are scanned
+                    // now.
                     (of_page(), Some(known).filter(|known| looked.high < known.low))
                 }
             }
@@ -196,7 +199,7 @@ impl KnownMarks {
     }
 }
 
-/// Goes on to an entry, as far as the budget allows.
+/// Scans up to an entry, within the budget.
 async fn look_on(
     store: &Arc<dyn LogStore>,
     log: &LogId,
@@ -207,7 +210,7 @@ async fn look_on(
     while known.high < to
         && let Some(limit) = budget.next_read()
     {
-        // With the last one that is known, to see whether it is still there.
+        // Begins with the last known entry, to see whether it is still there.
         let checks = u64::from(known.high_id.is_some());
         let after = known.high.saturating_sub(checks);
         let page = store.read(log, after, limit).await?;
@@ -231,7 +234,7 @@ async fn look_on(
     Ok(())
 }
 
-/// The same for messages that the log does not have any more.
+/// Returns the reactions and pins of messages that have left the log.
 async fn stored_marks(
     lookup: &MessageLookup,
     log: &LogId,
@@ -245,7 +248,7 @@ async fn stored_marks(
     Ok(stored.filter(|entry| Mark::of(entry).is_some_and(|mark| ids.contains(&mark.of))).collect())
 }
 
-/// How much may be looked at for one page.
+/// The entries and bytes that may be scanned for one page.
 struct Budget {
     entries: usize,
     bytes: usize,
@@ -272,7 +275,8 @@ impl Budget {
     }
 }
 
-/// Of each user's reactions with one emoji, and of pins, the last one, in the order of their places.
+/// Returns the last of each user's reactions with one emoji, and of pins, in the order of their
+/// seqs.
 fn newest_of_each(marks: Vec<RawEntry>) -> Vec<RawEntry> {
     let mut newest: HashMap<Vec<u8>, ((u64, u64), RawEntry)> = HashMap::new();
     for entry in marks {

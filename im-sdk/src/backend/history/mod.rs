@@ -41,40 +41,42 @@ use crate::{
 /// The most entries on one page.
 pub const MAX_HISTORY_PAGE: usize = 1000;
 
-/// The most bytes of messages on one page; one that is larger alone is on a page all the same. A page of a thousand usual
-/// messages takes a third of it.
+/// The most bytes of messages on one page, except for a single larger message. A page of a thousand
+/// usual messages takes a third of it.
 pub const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
-/// How many entries of a log are read at once.
+/// The number of entries in one read of a log.
 const PAGE: usize = 256;
 
-/// How many entries of a log are looked at for one page: where few of them are wanted, a page ends before it is full.
+/// The number of entries of a log that are scanned for one page. If few of them match, the page
+/// ends before it is full.
 pub const MAX_HISTORY_SCAN: usize = 16 * PAGE;
 
-/// How many bytes of messages are looked at for one page, where it is less than [`MAX_HISTORY_SCAN`] entries: as many usual
-/// messages take less. A request of some bytes must not have the log store send a whole log of large messages.
+/// The bytes of messages that are scanned for one page. [`MAX_HISTORY_SCAN`] usual messages take
+/// less. A small request must not make the log store send a whole log of large messages.
 pub const MAX_HISTORY_SCAN_BYTES: usize = 2 * 1024 * 1024;
 
 /// See [`CLOCK_TOLERANCE`].
 const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 
-/// A page of the past.
+/// A page of history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryPage {
-    /// In the order of the log, whatever the direction.
+    /// The messages, in the order of the log in both directions.
     pub entries: Vec<LoggedMessage>,
-    /// The reactions to these messages and their pins, also those that stand on newer pages, as far as they are among the
-    /// [`MAX_HISTORY_SCAN`] entries ([`MAX_HISTORY_SCAN_BYTES`]) behind. [`HistoryPage::timeline`] puts them together. Empty where
-    /// entries are asked for as they are.
+    /// The reactions to these messages and their pins, also from newer pages, if they are among the
+    /// [`MAX_HISTORY_SCAN`] entries ([`MAX_HISTORY_SCAN_BYTES`]) behind the messages.
+    /// [`HistoryPage::timeline`] puts them together. Empty for
+    /// [`Im::raw_history`](super::Im::raw_history).
     pub changes: Vec<LoggedMessage>,
-    /// Where to go on in the direction that was asked for; nothing need be there. A page can be short where messages are large,
-    /// and even empty where few entries of many are wanted. `None`: that was all.
+    /// The range of the next page in the same direction, which may be empty. A page may be short if
+    /// messages are large, and even empty if few entries of many match. `None` after the last page.
     pub next: Option<HistoryRange>,
 }
 
 impl HistoryPage {
-    /// The messages of the page as a user sees them, with reactions and pins.
+    /// Returns the messages of the page as a user sees them, with reactions and pins.
     pub fn timeline(&self, user: UserId) -> Timeline {
         let mut timeline = Timeline::new(user);
         self.entries.iter().chain(&self.changes).for_each(|entry| _ = timeline.apply(entry));
@@ -82,25 +84,25 @@ impl HistoryPage {
     }
 }
 
-/// A message in a log: as history, searches and lists return it.
+/// A message in a log, as history, searches and lists return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggedMessage {
-    /// The channel whose log it is in. `None`: the user's inbox.
+    /// The channel, or `None` for the user's inbox.
     pub channel: Option<ChannelId>,
-    /// Its place in the log.
+    /// The message's seq in the log.
     pub seq: u64,
-    /// Its id, which also says when it was sent.
+    /// The message's id, which contains the time of sending.
     pub message_id: MessageId,
-    /// Who sent it. `None`: the back end itself.
+    /// The sender, or `None` for the backend itself.
     pub from: Option<UserId>,
-    /// Whom it was addressed to, if that was one user.
+    /// The recipient, if it is one user.
     pub to: Option<UserId>,
-    /// What it says.
+    /// The content.
     pub content: Content,
 }
 
-/// The past cannot be read.
+/// History could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
@@ -113,13 +115,13 @@ pub enum HistoryError {
     /// The message store did not answer.
     #[error(transparent)]
     Store(#[from] MessageStoreError),
-    /// The store of conversations, which knows what the user has deleted, did not answer.
+    /// The store of conversations, which notes what the user has deleted, did not answer.
     #[error(transparent)]
     Conversations(#[from] ConversationsError),
-    /// The message before or after which entries are asked for is not there, or not any more.
+    /// The message at which the page should begin or end is not there, or not any more.
     #[error("message {0} is not in this conversation's log: ask from a seq or a time instead")]
     NoSuchMessage(MessageId),
-    /// The message is not in the message store (yet), or there is no such store.
+    /// The message is not in the message store, or not yet, or there is no message store.
     #[error(
         "message {0} is not in the message store: it was not archived, or not yet, or ImBuilder::message_store is not set"
     )]
@@ -228,7 +230,7 @@ impl HistoryReader {
         Ok(self.lookup.entry_at(log, seq, id).await?)
     }
 
-    /// A page of what was said in a channel, for whomever.
+    /// Reads a page of a channel. It does not depend on the reader.
     pub(super) async fn channel_history(
         &self,
         channel: ChannelId,
@@ -241,7 +243,7 @@ impl HistoryReader {
         Ok(self.with_marks(&log, page).await?.of(log))
     }
 
-    /// The same with messages as they are kept, on a page of at most as many entries and bytes as the limit says.
+    /// Reads a page of entries as they are kept, within a limit of entries and bytes.
     pub(super) async fn read_conversation(
         &self,
         user: &UserId,
@@ -261,7 +263,7 @@ impl HistoryReader {
         Ok(page)
     }
 
-    /// A page of messages as they are now, with their reactions and pins.
+    /// Reads a page of messages as they are now, with their reactions and pins.
     pub(super) async fn messages_of(
         &self,
         user: &UserId,
@@ -273,7 +275,7 @@ impl HistoryReader {
         self.with_marks(&place_of(user, conversation).0, page).await
     }
 
-    /// Leaves out what a user has deleted for itself, in whatever log it is.
+    /// Removes the messages that a user has deleted, in whatever log they are.
     pub(super) async fn leave_out_deleted<E: PageEntry>(
         &self,
         user: &UserId,
@@ -288,13 +290,13 @@ impl HistoryReader {
         Ok(())
     }
 
-    /// The page with the reactions and pins of its messages as its changes.
+    /// Adds the reactions and pins of a page's messages.
     async fn with_marks(&self, log: &LogId, page: RawPage) -> Result<RawPage, HistoryError> {
         let changes = self.marks.of_page(&self.lookup, log, &page).await?;
         Ok(RawPage { changes, ..page })
     }
 
-    /// What is behind the entry `deleted`, as far as it is wanted.
+    /// Reads a page behind the entry `deleted`.
     async fn read_history(
         &self,
         log: LogId,
@@ -331,7 +333,6 @@ impl HistoryReader {
         Ok(page)
     }
 
-    /// Up to where a conversation is not shown to the user.
     /// Returns the range that begins where a query starts.
     async fn range(&self, log: &LogId, start: HistoryStart) -> Result<HistoryRange, HistoryError> {
         let seq_of = async |id| self.lookup.seq_of(log, id).await?.ok_or(HistoryError::NoSuchMessage(id));
@@ -342,6 +343,7 @@ impl HistoryReader {
         }
     }
 
+    /// Returns the seq up to which the user does not see a conversation.
     async fn deleted(&self, user: &UserId, conversation: &Conversation) -> Result<u64, ConversationsError> {
         let name = match conversation {
             Conversation::User(peer) => Recipient::User(peer.clone()),
@@ -353,7 +355,7 @@ impl HistoryReader {
     }
 }
 
-/// The log of a conversation, and whose messages of it are meant.
+/// Returns the log of a conversation, and the peer if the conversation is a part of the log.
 pub(super) fn place_of(user: &UserId, conversation: &Conversation) -> (LogId, Option<UserId>) {
     match conversation {
         Conversation::User(peer) => (LogId::Inbox(user.clone()), Some(peer.clone())),
@@ -362,7 +364,7 @@ pub(super) fn place_of(user: &UserId, conversation: &Conversation) -> (LogId, Op
     }
 }
 
-/// The channel that a log is of.
+/// Returns the channel of a log.
 pub(super) fn channel_of(log: &LogId) -> Option<ChannelId> {
     match log {
         LogId::Inbox(_) => None,
@@ -370,7 +372,7 @@ pub(super) fn channel_of(log: &LogId) -> Option<ChannelId> {
     }
 }
 
-/// A page with messages as they are kept, in the order of the log.
+/// A page of entries as they are kept, in the order of the log.
 #[derive(Debug)]
 pub(super) struct RawPage {
     pub(super) entries: Vec<RawEntry>,
@@ -378,7 +380,7 @@ pub(super) struct RawPage {
     pub(super) next: Option<HistoryRange>,
     /// See [`HistoryPage::changes`].
     pub(super) changes: Vec<RawEntry>,
-    /// Which part of the log was looked at. `None`: the log has nothing of what was asked for.
+    /// The part of the log that was scanned. `None` if the log has nothing of the requested range.
     pub(super) looked: Option<Looked>,
 }
 
@@ -394,7 +396,7 @@ impl RawPage {
     }
 }
 
-/// What of a log is wanted.
+/// The entries that a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shows {
     /// Messages as they are now.
@@ -404,9 +406,9 @@ pub(super) enum Shows {
 }
 
 impl LoggedMessage {
-    /// An entry of a channel's log, or of an inbox.
+    /// Decodes an entry of a channel's log, or of an inbox.
     pub(super) fn of(channel: Option<ChannelId>, entry: RawEntry) -> Self {
-        // What cannot be read shows as content that is not known.
+        // An entry that cannot be decoded has unknown content.
         let message = pb::Message::decode(entry.message).unwrap_or_default();
         Self {
             channel,

@@ -1,7 +1,8 @@
-//! Reading a log, and before that the message store.
+//! Reads pages from a log, and before its beginning from the message store.
 //!
-//! However large messages are: a read of the log brings no more bytes than the page has room for, or, where only some entries
-//! are wanted, than the scan has left; entries that are not wanted are let go as they come.
+//! Memory stays bounded for large messages: a read of the log is limited to the bytes that the page
+//! has room for, or with a filter to the bytes that are left of the scan. Entries that do not match
+//! are dropped at once.
 
 use prost::Message as _;
 
@@ -20,27 +21,28 @@ use crate::{
     proto::pb,
 };
 
-/// How many entries of the message store are read at first: as many of the largest take a megabyte.
+/// The number of entries in the first read of the message store. The largest of these take a
+/// megabyte.
 const FIRST_STORED: usize = 16;
 
-/// What is wanted of a log.
+/// A request for a page of a log.
 pub(super) struct Reading<'a> {
     pub(super) lookup: &'a MessageLookup,
-    /// Whose inbox it is, where there is a `peer`.
+    /// The owner of the inbox, if there is a `peer`.
     pub(super) owner: Option<&'a UserId>,
     pub(super) log: LogId,
     pub(super) peer: Option<UserId>,
     pub(super) query: &'a HistoryQuery,
     pub(super) shows: Shows,
-    /// Of the page.
+    /// The limit of the page.
     pub(super) limit: ReadLimit,
 }
 
-/// Where a page of a log was left.
+/// The point at which a page of a log was left.
 enum Left {
-    /// Behind this entry, the last one that was looked at. `None`: there was none.
+    /// After this entry, the last one scanned. `None` if the page was empty.
     At(Option<u64>),
-    /// In front of this entry, which does not fit.
+    /// Before this entry, which does not fit.
     Before(u64),
 }
 
@@ -64,7 +66,7 @@ impl Reading<'_> {
                 }
                 Some(seq) if seq > first => before = Some(seq),
                 Some(seq) => return self.back_in_store(found, HistoryRange::Before(seq)).await,
-                // A log that was never used, or that was lost with all that was in it.
+                // The log was never used, or was lost with all its entries.
                 None if last == 0 => {
                     let range = before.map_or(HistoryRange::Newest, HistoryRange::Before);
                     return self.back_in_store(found, range).await;
@@ -77,7 +79,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Adds what is older than all that the log had, which came newest first.
+    /// Adds older entries from the message store to those of the log, which are newest first.
     async fn back_in_store(&self, found: Found, range: HistoryRange) -> Result<RawPage, HistoryError> {
         let Some(store) = self.store() else {
             return Ok(RawPage::back(found.reversed(), None));
@@ -131,7 +133,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Adds what the store has between two seqs. Returns whether it has more of it than fits.
+    /// Adds the store's entries between two seqs. Returns `true` if the store has more of them than
+    /// fit.
     async fn forward_in_store(
         &self,
         store: &dyn MessageStore,
@@ -151,8 +154,8 @@ impl Reading<'_> {
         self.lookup.store()
     }
 
-    /// What the message store has of a range, as much as there is room for and some more: it is asked for some entries at a
-    /// time, as many as fit by the size of those before.
+    /// Reads a range of the message store, about as much as there is room for. Each read is as
+    /// large as the sizes of the entries before suggest.
     async fn stored(
         &self,
         store: &dyn MessageStore,
@@ -161,7 +164,7 @@ impl Reading<'_> {
     ) -> Result<StorePage, HistoryError> {
         let (room, mut range) = (found.room(), range);
         let (mut all, mut bytes) = (StorePage::default(), 0);
-        // On a full page nothing is wanted but whether there is more.
+        // If the page is full, only whether more follows is of interest.
         let mut wanted = if found.is_full() { 0 } else { FIRST_STORED.min(room.entries) };
         loop {
             let query = StoreQuery::new(range, wanted)
@@ -186,7 +189,8 @@ impl Reading<'_> {
         }
     }
 
-    /// What to read of the log next, and whether nothing else fits where that brings fewer entries and the log goes on.
+    /// Returns the limit of the next read of the log, and whether the page is full if that read
+    /// brings fewer entries although the log goes on.
     fn next_read(&self, found: &Found, scan: &mut Scan) -> (ReadLimit, bool) {
         let filter = &self.query.filter;
         let is_all_wanted = self.peer.is_none()
@@ -199,13 +203,13 @@ impl Reading<'_> {
         let room = found.room();
         let bytes = room.bytes.min(ReadLimit::USUAL_BYTES);
         if self.shows == Shows::Messages && !scan.begins() {
-            // Changes took places of messages: of many in a row not each is read for itself.
+            // Changes took up places of messages. A long row of them must not be read one by one.
             return (ReadLimit::new(PAGE).with_bytes(bytes), bytes == room.bytes);
         }
         (ReadLimit::new(room.entries.clamp(1, PAGE)).with_bytes(bytes), bytes == room.bytes)
     }
 
-    /// Takes what is wanted of a page, up to where the page that is put together is full.
+    /// Takes the matching entries of a page of the log, until the page of history is full.
     fn take(
         &self,
         page: Page,
@@ -248,7 +252,7 @@ impl Reading<'_> {
         filter.has_time(entry.message_id.unix_ms()) && self.is_of_a_kind(entry) && self.is_with_peer(entry)
     }
 
-    /// The kind is looked for only where it matters.
+    /// The kind is decoded only if it matters.
     fn is_of_a_kind(&self, entry: &Entry) -> bool {
         let filter = &self.query.filter;
         filter.kinds.is_empty() || filter.has_kind(Kind::of_message(&entry.payload).as_ref())
@@ -262,13 +266,13 @@ impl Reading<'_> {
 }
 
 impl RawPage {
-    /// What is before it may follow.
+    /// Builds a page that may continue before a seq.
     fn back(found: Found, next: Option<u64>) -> Self {
         let Found { entries, changes, looked, .. } = found;
         Self { entries, next: next.map(HistoryRange::Before), changes, looked }
     }
 
-    /// What is after it may follow.
+    /// Builds a page that may continue after a seq.
     fn forward(found: Found, next: Option<u64>) -> Self {
         let Found { entries, changes, looked, .. } = found;
         Self { entries, next: next.map(HistoryRange::After), changes, looked }

@@ -1,4 +1,4 @@
-//! How long messages stay in the message store, and the task that deletes what is older.
+//! The age limits of messages in the message store, and the task that enforces them.
 
 use std::{
     fmt,
@@ -18,16 +18,16 @@ use crate::{
     id::MessageId,
 };
 
-/// How many entries are deleted at once: a fraction of a second of a database's time.
+/// The number of entries in one deletion, which takes a fraction of a second.
 const BATCH: usize = 1000;
 
-/// How many logs are looked at at once.
+/// The number of logs in one read.
 const LOGS: usize = 256;
 
-/// The least time between two rounds.
+/// The shortest time between two rounds.
 const MIN_PERIOD: Duration = Duration::from_millis(10);
 
-/// How long messages are kept, by where they are. What no rule names is kept for ever.
+/// Age limits of messages, by the logs that they are in. Messages without a rule are kept forever.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,37 +53,38 @@ pub struct Retention {
 type Function = dyn Fn(&LogId) -> Option<Duration> + Send + Sync;
 
 impl Retention {
-    /// Keeps everything for ever.
+    /// Creates rules that keep everything forever.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What is sent to users: each has a copy, and all are as old.
+    /// Sets the age limit of messages to users. Each user has a copy, and all copies have the same
+    /// age.
     #[must_use]
     pub fn inboxes(self, age: Duration) -> Self {
         Self { inboxes: Some(age), ..self }
     }
 
-    /// What is sent to channels.
+    /// Sets the age limit of messages to channels.
     #[must_use]
     pub fn channels(self, age: Duration) -> Self {
         Self { channels: Some(age), ..self }
     }
 
-    /// What is sent to channels whose ids begin so. The longest prefix counts.
+    /// Sets the age limit of channels whose ids begin with a prefix. The longest prefix counts.
     #[must_use]
     pub fn channels_with_prefix(mut self, prefix: impl Into<String>, age: Duration) -> Self {
         self.prefixes.push((prefix.into(), age));
         self
     }
 
-    /// Whatever the application says of a log. It counts before all other rules; where it says nothing, they do.
+    /// Sets a function that is called before all other rules, which apply if it returns `None`.
     #[must_use]
     pub fn by(self, rule: impl Fn(&LogId) -> Option<Duration> + Send + Sync + 'static) -> Self {
         Self { function: Some(Arc::new(rule)), ..self }
     }
 
-    /// How long messages in a log are kept; `None`: for ever.
+    /// Returns the age limit of a log, or `None` if its messages are kept forever.
     pub fn age(&self, log: &LogId) -> Option<Duration> {
         if let Some(age) = self.function.as_ref().and_then(|rule| rule(log)) {
             return Some(age);
@@ -107,12 +108,13 @@ impl fmt::Debug for Retention {
     }
 }
 
-/// There is nothing to delete from.
+/// There is no message store to delete from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the back end has no message store: set ImBuilder::message_store")]
+#[error("the backend has no message store: set ImBuilder::message_store")]
 pub struct NoMessageStore;
 
-/// Deletes what is older than the rules say. Made by [`Im::retention`].
+/// Deletes messages that are older than the rules allow. Made by
+/// [`Im::retention`](crate::backend::Im::retention).
 #[derive(Debug)]
 #[must_use = "nothing is deleted until it is started, or run once"]
 pub struct Cleaner {
@@ -133,15 +135,15 @@ impl Cleaner {
         Self { store, rules, clock, stop, deleted: Arc::default() }
     }
 
-    /// Goes through the store now and then, until the handle is dropped or shut down, or the [`Im`] is. `period` is the time
-    /// between two rounds, at least 10 ms.
+    /// Starts a task that goes through the store in intervals of `period`, at least 10 ms, until
+    /// the handle is dropped or shut down, or the [`Im`](crate::backend::Im) ends.
     pub fn start(self, period: Duration) -> CleanerHandle {
         let (deleted, stop) = (self.deleted.clone(), self.stop.clone());
         let task = tokio::spawn(self.run(period.max(MIN_PERIOD)));
         CleanerHandle { deleted, task, stop: stop.drop_guard() }
     }
 
-    /// Goes through the store once. Returns how many entries of logs it has deleted.
+    /// Goes through the store once. Returns the number of deleted entries.
     ///
     /// # Errors
     /// [`MessageStoreError`]: some are deleted; the next time does the rest.
@@ -149,7 +151,7 @@ impl Cleaner {
         // Without an answer the time stays unknown.
         let _ = self.clock.read().await;
         if self.clock.expiry_ms().is_none() {
-            tracing::debug!("no message is deleted by age while a clock is wrong, or the time not known");
+            tracing::debug!("no message is deleted by age while a clock is wrong or the time is unknown");
             return Ok(0);
         }
         let mut deleted = 0;
@@ -169,7 +171,8 @@ impl Cleaner {
 
     async fn clean(&self, log: &LogId, oldest: MessageId) -> Result<u64, MessageStoreError> {
         let Some(age) = self.rules.age(log) else { return Ok(0) };
-        // Asked behind the rule, which may know a time of its own: a long run must not delete by the time of its beginning.
+        // Read after the rule, which may depend on the time itself, and for each log, since a round
+        // may take long.
         let Some(now_ms) = self.clock.expiry_ms() else { return Ok(0) };
         let before = first_kept(now_ms, age);
         let mut deleted = 0;
@@ -200,7 +203,7 @@ impl Cleaner {
     }
 }
 
-/// A running [`Cleaner`]. Dropping it ends it after the batch that it is at.
+/// A running [`Cleaner`]. It ends after its current batch when it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping the handle stops it"]
 pub struct CleanerHandle {
@@ -210,20 +213,20 @@ pub struct CleanerHandle {
 }
 
 impl CleanerHandle {
-    /// How many entries of logs it has deleted.
+    /// Returns the number of deleted entries.
     pub fn deleted(&self) -> u64 {
         self.deleted.load(Ordering::Relaxed)
     }
 
-    /// Begins nothing more, finishes the batch that it is at, and ends.
+    /// Ends the task after its current batch.
     pub async fn shutdown(self) {
         drop(self.stop);
-        // What is left when a task was torn down is done by the next round, anywhere.
+        // The next round, in any backend, does what a torn down task has left.
         _ = self.task.await;
     }
 }
 
-/// The lowest id that is young enough.
+/// Returns the lowest id that is young enough.
 fn first_kept(now_ms: u64, age: Duration) -> MessageId {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     MessageId::first_at(now_ms.saturating_sub(age_ms))

@@ -1,4 +1,4 @@
-//! Searching what the message store has.
+//! Searches the message store.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -20,52 +20,53 @@ use crate::{
     proto::{limits, pb},
 };
 
-/// The most entries on one page of what was found.
+/// The most messages on one page of a search.
 pub const MAX_SEARCH_PAGE: usize = limits::MAX_PAGE;
 
-/// The most channels that are searched at once.
+/// The most channels in one search.
 pub const MAX_SEARCH_CHANNELS: usize = limits::MAX_SEARCH_CHANNELS;
 
-/// How many searches one back end has under way at once, of devices and its own: half of the connections to the database, so
-/// that archivers and history are not kept waiting.
+/// The number of searches that one backend runs at once, of devices and its own. They take half of
+/// the connections to the database, so that archivers and history need not wait.
 pub const MAX_SEARCHES: usize = 4;
 
-/// Messages that were found.
+/// A page of found messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoundPage {
-    /// The newest first.
+    /// The messages, newest first.
     pub messages: Vec<LoggedMessage>,
-    /// Where to go on: [`Search::before`]. A page can be short, and even empty, and something follows all the same. `None`: that
-    /// was all.
+    /// The value of [`Search::before`] for the next page. A page may be short or even empty before
+    /// the last one. `None` after the last page.
     pub next: Option<SearchPlace>,
 }
 
-/// Nothing was searched.
+/// A search was not run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
     /// The user has no valid id.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// There is no database to search in.
+    /// There is no message store.
     #[error(
         "there is nothing to search in: set ImBuilder::message_store, send with Durability::Archived, and run an archiver"
     )]
     NoMessageStore,
-    /// The search makes no sense.
+    /// The search is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidSearch),
-    /// [`MAX_SEARCHES`] are under way; for a device also: another search of its user is, or too many wait.
-    #[error("{MAX_SEARCHES} searches are under way in this back end already")]
+    /// [`MAX_SEARCHES`] are running. For a device also: another search of its user is running, or
+    /// too many are waiting.
+    #[error("{MAX_SEARCHES} searches are under way in this backend already")]
     Busy,
-    /// The user is in too many channels to search them all.
+    /// The user is in too many channels for one search.
     #[error("the user is in more than {MAX_SEARCH_CHANNELS} channels: search one conversation at a time")]
     TooManyChannels,
     /// The user's channels could not be read.
     #[error(transparent)]
     Members(#[from] MembersError),
-    /// The store of conversations, which knows what the user has deleted, did not answer.
+    /// The store of conversations, which notes what the user has deleted, did not answer.
     #[error(transparent)]
     Conversations(#[from] ConversationsError),
     /// The message store did not answer.
@@ -73,11 +74,11 @@ pub enum SearchError {
     Store(#[from] MessageStoreError),
 }
 
-/// How many users' devices search or wait for their turn, and for how long they wait.
+/// The number of users whose devices search or wait, and the time for which they wait.
 const MAX_SEARCHERS: usize = 64;
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The searches that are under way.
+/// Searches messages that users may see.
 #[derive(Debug)]
 pub(in crate::backend) struct MessageSearch {
     cluster: Cluster,
@@ -98,7 +99,7 @@ impl MessageSearch {
         Self { cluster, store, history, permits, users }
     }
 
-    /// `None`: the user searches already, or too many wait.
+    /// Returns `None` if the user searches already, or too many wait.
     fn admit(&self, user: &UserId) -> Option<Searcher<'_>> {
         let mut users = self.lock();
         if users.len() >= MAX_SEARCHERS || !users.insert(user.clone()) {
@@ -112,7 +113,7 @@ impl MessageSearch {
     }
 }
 
-/// A user whose device searches.
+/// A user whose device searches, until it is dropped.
 struct Searcher<'a> {
     search: &'a MessageSearch,
     user: UserId,
@@ -139,7 +140,7 @@ impl MessageSearch {
         Ok(FoundPage { messages: messages.collect(), next: page.next })
     }
 
-    /// The same for a user's device: one search of a user at a time, which waits for its turn among those of others.
+    /// Searches for a user's device: one search of a user at a time, in turn with others.
     pub(in crate::backend) async fn search_in_turn(
         &self,
         user: &UserId,
@@ -152,7 +153,7 @@ impl MessageSearch {
         self.raw_search(user, search, limit).await
     }
 
-    /// The same with messages as they are kept, whoever else searches.
+    /// Returns found entries as they are kept, whoever else searches.
     async fn raw_search(
         &self,
         user: &UserId,
@@ -189,7 +190,7 @@ impl MessageSearch {
         Ok(RawFound { entries, next })
     }
 
-    /// What the user has not deleted.
+    /// Removes entries that the user has deleted.
     async fn without_deleted(
         &self,
         user: &UserId,
@@ -209,7 +210,7 @@ impl MessageSearch {
         Ok(entries)
     }
 
-    /// Everything that a user may see.
+    /// Returns all logs that a user may see.
     async fn logs_of(&self, user: &UserId) -> Result<Vec<LogId>, SearchError> {
         let channels = self.cluster.members().channels(user).await?;
         if channels.len() > MAX_SEARCH_CHANNELS {
@@ -220,14 +221,14 @@ impl MessageSearch {
     }
 }
 
-/// A page of what was found, as it is kept.
+/// A page of found entries as they are kept.
 #[derive(Debug)]
 pub(in crate::backend) struct RawFound {
     pub(in crate::backend) entries: Vec<StoredEntry>,
     pub(in crate::backend) next: Option<SearchPlace>,
 }
 
-/// The conversation that an entry is of. `None`: nobody's in particular.
+/// Returns the conversation of an entry, or `None` if it belongs to none.
 fn conversation(user: &UserId, entry: &StoredEntry) -> Option<Recipient> {
     if let LogId::Channel(channel) = &entry.log {
         return Some(channel.clone().into());

@@ -14,7 +14,7 @@ use crate::{
     content::Change,
 };
 
-/// A back end whose logs keep four entries, and a store that has what `stored` says.
+/// A backend whose logs keep four entries, and a store that has what `stored` says.
 struct Past {
     im: Im,
     store: MemoryMessageStore,

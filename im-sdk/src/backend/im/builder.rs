@@ -38,7 +38,7 @@ use crate::{
     id::{InvalidId, UserId},
 };
 
-/// The settings, complete.
+/// The complete settings.
 #[derive(Clone, Debug)]
 struct Config {
     send_timeout: Duration,
@@ -72,7 +72,7 @@ impl Default for Config {
     }
 }
 
-/// Tasks that run more often than this do nothing else.
+/// The shortest interval of a task.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Config {
@@ -233,7 +233,7 @@ impl Config {
     }
 }
 
-/// Starts an [`Im`] with settings of its own. ChangeOrigin by [`Im::builder`]; each setting has a default.
+/// Builds an [`Im`]. Created by [`Im::builder`]; each setting has a default.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -272,7 +272,7 @@ impl ImBuilder {
         self.start(Cluster::connect(config).await?).await
     }
 
-    /// Starts on a cluster that exists already, such as [`Cluster::embedded`].
+    /// Starts on an existing cluster, such as [`Cluster::embedded`].
     ///
     /// # Errors
     /// [`StartError`].
@@ -288,11 +288,12 @@ impl ImBuilder {
         config.start(cluster, archive_to).await
     }
 
-    /// Keeps messages for good: those that do not say their durability are [`Durability::Archived`], an archiver of this process
-    /// brings them to the store, and history and search read it. [`Im::archiver`] tells how far it has got.
+    /// Stores messages for good. Messages without a durability of their own are
+    /// [`Durability::Archived`], an archiver of this process writes them to the store, and history
+    /// and search read it. [`Im::archiver`] reports the progress.
     ///
-    /// It is one call for [`ImBuilder::default_durability`], [`ImBuilder::message_store`] and [`Im::start_archiver`]. The first two
-    /// are kept as they are where they are set besides.
+    /// This is one call for [`ImBuilder::default_durability`], [`ImBuilder::message_store`] and
+    /// [`Im::start_archiver`]. If one of the first two is set as well, that setting wins.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -311,93 +312,99 @@ impl ImBuilder {
         Self { archive_to: Some(store), ..self }
     }
 
-    /// How long a send waits for the servers' answers. Default 5 s.
+    /// Sets how long a send waits for the servers' answers. Default 5 s.
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
         self.config.send_timeout = timeout;
         self
     }
 
-    /// How often the back end asks which servers live. Default 1 s.
+    /// Sets the interval in which the list of live servers is read. Default 1 s.
     pub fn directory_refresh(mut self, every: Duration) -> Self {
         self.config.directory_refresh = every;
         self
     }
 
-    /// How long this process's node number stays its own after it was last renewed; it is renewed at a third of that. Default 30 s.
+    /// Sets the lease of this process's node number, which is renewed after a third of it. Default
+    /// 30 s.
     pub fn node_lease(mut self, lease: Duration) -> Self {
         self.config.node_lease = lease;
         self
     }
 
-    /// How many publishes of devices are handled at once; further ones wait on the bus. Default 1024.
+    /// Sets the number of publishes that are handled at once; further ones wait on the bus. Default
+    /// 1024.
     pub fn handler_concurrency(mut self, calls: usize) -> Self {
         self.config.handler_concurrency = calls;
         self
     }
 
-    /// How long a method of the [`Handler`](crate::backend::Handler) may take. Then it is dropped, the device is told to try again
-    /// where it waits for an answer, and the log says which method it was, and for whom. A handler that waits for ever, for a
-    /// database that does not answer, would else take one place of [`ImBuilder::handler_concurrency`] after the other. Default 10 s,
-    /// as long as servers wait for what becomes of a publish (`server.publish_timeout_ms`): later nobody hears the answer.
+    /// Sets the time limit of the methods of the [`Handler`](crate::backend::Handler). A call that
+    /// exceeds it is dropped, a device that waits for the answer is told to retry, and the log
+    /// names the method and the user. Without a limit, a handler that waits forever, for example
+    /// for a database, would take up one call of [`ImBuilder::handler_concurrency`] after the
+    /// other. Default 10 s, which is also how long servers wait for the outcome of a publish
+    /// (`server.publish_timeout_ms`): a later answer reaches nobody.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.config.handler_timeout = timeout;
         self
     }
 
-    /// How well messages are kept that do not say it themselves, those that devices publish among them. Default
-    /// [`Durability::Logged`]; [`Durability::Archived`] with [`ImBuilder::archive_to`].
+    /// Sets the durability of messages that do not state it, including those of devices. Default
+    /// [`Durability::Logged`], or [`Durability::Archived`] with [`ImBuilder::archive_to`].
     pub fn default_durability(mut self, durability: Durability) -> Self {
         self.default_durability = Some(durability);
         self
     }
 
-    /// Where history goes on that the logs do not reach back to, and what is searched. Default: that of
-    /// [`ImBuilder::archive_to`]; without it history ends where the logs do, and nothing can be searched.
+    /// Sets the store in which history continues beyond the logs, and which is searched. Default:
+    /// that of [`ImBuilder::archive_to`]. Without a store, history ends with the logs, and there is
+    /// no search.
     pub fn message_store(mut self, store: Arc<dyn MessageStore>) -> Self {
         self.config.message_store = Some(store);
         self
     }
 
-    /// What devices may do to messages that were sent.
+    /// Sets what devices may do to sent messages.
     pub fn changes(mut self, policy: ChangePolicy) -> Self {
         self.config.changes = policy;
         self
     }
 
-    /// How much the devices of one user may have this back end do. On by default.
+    /// Sets how much work the devices of one user may cause. Budgets are on by default.
     pub fn user_budgets(mut self, budgets: UserBudgets) -> Self {
         self.config.user_budgets = budgets;
         self
     }
 
-    /// The name of the service whose handler this is. Back ends that serve under one prefix share what devices publish, so they
-    /// should be one service: the log warns where another name serves, and [`Im::health`] lists them. Default: the program's name.
+    /// Sets the name of the service that the handler implements. Backends that serve under one
+    /// prefix share the devices' publishes, so they should implement one service: the log warns if
+    /// another name serves, and [`Im::health`] lists the names. Default: the program's name.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.config.service_name = name.into();
         self
     }
 
-    /// The sender of what the back end sends to users without a sender, so that a welcome stands in a conversation, in the
-    /// list, and counts as unread. It is a user id like any other, which nobody has to log in with; its inbox gets no
-    /// copies of what is sent like that. What users answer is published to it. Default: none, and such a message belongs to no
-    /// conversation.
+    /// Sets the sender of messages to users without a sender, so that a welcome belongs to a
+    /// conversation, is listed and counts as unread. It is an ordinary user id that nobody has to
+    /// log in with. Its inbox gets no copies of these messages, and answers of users are published
+    /// to it. Default: none, and such a message belongs to no conversation.
     pub fn system_user(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
         self.system_user = Some(user.try_into().map_err(Into::into));
         self
     }
 }
 
-/// A back end did not start.
+/// A backend did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A setting makes no sense.
-    #[error("the back end's configuration is not valid: {0}")]
+    /// A setting is not valid.
+    #[error("the backend's configuration is not valid: {0}")]
     Config(&'static str),
     /// The system user has no valid id.
     #[error("ImBuilder::system_user has no valid id: {0}")]
     SystemUser(InvalidId),
-    /// There is no archive to read from.
+    /// Archiving was requested, but the cluster has no archive.
     #[error(transparent)]
     NoArchive(#[from] NoArchive),
     /// Redis or NATS could not be reached.
@@ -406,12 +413,12 @@ pub enum StartError {
     /// The route store did not answer.
     #[error(transparent)]
     Routes(#[from] RoutesError),
-    /// The bus did not take the subscriptions.
+    /// The bus did not accept the subscriptions.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// As many processes issue message ids as there are node numbers.
+    /// All node numbers are taken by processes that issue message ids.
     #[error(
-        "all {} node numbers are taken: stop a back end, or wait until the lease of one that died runs out",
+        "all {} node numbers are taken: stop a backend, or wait until the lease of one that died runs out",
         crate::id::NodeId::COUNT
     )]
     NoNode,

@@ -1,4 +1,4 @@
-//! What recalls and edits make of messages that are kept.
+//! Amendments: the effect of recalls and edits on kept messages.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What becomes of a kept message, in every log that has it. What it said before is gone.
+/// The new content of a kept message, in every log. The former content is gone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Amendment {
     message_id: MessageId,
@@ -21,18 +21,19 @@ pub struct Amendment {
     content: pb::Content,
 }
 
-/// Which part of a message an [`Amendment`] replaces. A message can have one of each, and each counts.
+/// The part of a message that an [`Amendment`] replaces. A message may have one of each, and each
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AmendedPart {
-    /// All that it says.
+    /// The whole content.
     Content,
-    /// What it quotes.
+    /// The quote.
     Quote,
 }
 
 impl AmendedPart {
-    /// A number for a database.
+    /// Returns a number for a database.
     pub fn number(self) -> u8 {
         match self {
             Self::Content => 0,
@@ -42,14 +43,15 @@ impl AmendedPart {
 }
 
 impl Amendment {
-    /// What a message does to another one. `None`: nothing that takes away what that one says.
+    /// Returns the amendment that a message makes, or `None` if it removes no content of another
+    /// message.
     pub fn of(message: &Bytes) -> Option<Self> {
         let message = pb::Message::decode(message.clone()).ok()?;
         let id = MessageId::from_u64(message.id)?;
         Self::by_change(id, &message.from, message.content.as_ref()?)
     }
 
-    /// The same of a message's parts.
+    /// Returns the amendment of a decoded message.
     pub(in crate::backend) fn by_change(id: MessageId, from: &str, content: &pb::Content) -> Option<Self> {
         let Some(Body::Change(change)) = &content.body else { return None };
         let message_id = MessageId::from_u64(change.message_id)?;
@@ -65,14 +67,14 @@ impl Amendment {
         Some(Self { message_id, part: AmendedPart::Content, content })
     }
 
-    /// How a change has left a message already. `None`: nobody has changed it.
+    /// Returns the amendment that was carried out in a message, or `None` if it was not changed.
     pub(in crate::backend) fn carried_out(message_id: MessageId, content: &pb::Content) -> Option<Self> {
         content.amended.as_ref()?;
         Some(Self { message_id, part: AmendedPart::Content, content: content.clone() })
     }
 
-    /// What is left of an edit's own entry once another edit or a recall has a higher rank: it changes nothing any more and
-    /// says nothing. `None`: this is no edit.
+    /// Returns the amendment that empties an edit's own entry once another edit or a recall has a
+    /// higher rank. Returns `None` if this is no edit.
     pub fn outranked(&self) -> Option<Self> {
         let amended = self.content.amended.as_ref().filter(|amended| !amended.recalled)?;
         if matches!(self.content.body, Some(Body::Change(_))) {
@@ -88,7 +90,7 @@ impl Amendment {
         })
     }
 
-    /// What messages that quote this one are to say of it.
+    /// Returns the amendment for a message that quotes this one.
     pub(in crate::backend) fn quoted_in(&self, quoting: MessageId, from: &str) -> Self {
         let content = Content::from(self.content.clone());
         let quote = Quote { verified: true, ..Quote::new(self.message_id, from.parse().ok(), &content) };
@@ -100,29 +102,30 @@ impl Amendment {
         Self { message_id: quoting, part: AmendedPart::Quote, content }
     }
 
-    /// The message that is amended.
+    /// Returns the amended message.
     pub fn message_id(&self) -> MessageId {
         self.message_id
     }
 
-    /// Which part of it.
+    /// Returns the amended part.
     pub fn part(&self) -> AmendedPart {
         self.part
     }
 
-    /// The message was recalled.
+    /// Returns `true` for a recall.
     pub fn is_recall(&self) -> bool {
         let is_recall = self.content.amended.as_ref().is_some_and(|amended| amended.recalled);
         self.part == AmendedPart::Content && is_recall
     }
 
-    /// The change that it comes from.
+    /// Returns the change that the amendment comes from.
     pub(in crate::backend) fn change(&self) -> u64 {
         self.content.amended.as_ref().map_or(0, |amended| amended.change)
     }
 
-    /// Of several for one part of a message the one with the highest rank counts, whichever comes first: a recall before any
-    /// edit, of recalls the first, of edits the last.
+    /// Returns the rank. Of several amendments of one part the one with the highest rank counts,
+    /// whichever comes first: a recall before any edit, the first of recalls, and the last of
+    /// edits.
     pub fn rank(&self) -> (u64, u64) {
         let rank = |amended: &pb::Amended| match amended.recalled {
             true => (u64::MAX, u64::MAX - amended.change),
@@ -131,14 +134,14 @@ impl Amendment {
         self.content.amended.as_deref().map(rank).unwrap_or_default()
     }
 
-    /// An encoded `im.v1.Message` as this leaves it. `None`: it stays as it is.
+    /// Returns an encoded `im.v1.Message` with the amendment, or `None` if it does not change.
     pub fn apply(&self, message: &Bytes) -> Option<Bytes> {
         let message = pb::Message::decode(message.clone()).ok()?;
         let amended = self.apply_to(message.content.as_ref())?;
         Some(pb::Message { content: Some(amended), ..message }.encode_to_vec().into())
     }
 
-    /// A content as this leaves it. `None`: it stays as it is.
+    /// Returns a content with the amendment, or `None` if it does not change.
     pub(in crate::backend) fn apply_to(&self, content: Option<&pb::Content>) -> Option<pb::Content> {
         if self.part == AmendedPart::Quote {
             return self.requote(content?);
@@ -148,20 +151,21 @@ impl Amendment {
             _ => None,
         };
         match (changes(&self.content), content.and_then(changes)) {
-            // Where it is, and for whom, stays.
+            // Its position and its recipients stay.
             (Some(_), Some(change)) => {
                 let is_edit = matches!(change.what, Some(What::Edit(_)));
                 let emptied = pb::Change { what: None, ..*change };
                 is_edit.then(|| Body::Change(Box::new(emptied)).into())
             }
             (None, None) => {
-                // What was removed from the database stays removed: an edit brings nothing back.
+                // Content that was removed from the database stays removed: an edit restores
+                // nothing.
                 if content.is_none() && !self.is_recall() {
                     return None;
                 }
                 let there = content.and_then(|content| Self::carried_out(self.message_id, content));
                 let is_higher = there.is_none_or(|there| there.rank() < self.rank());
-                // Whether it counts as unread was said with the message, not with what changes it.
+                // The message decides whether it counts as unread, not its changes.
                 let silent = content.is_some_and(|content| content.silent);
                 is_higher.then(|| pb::Content { silent, ..self.content.clone() })
             }
@@ -183,27 +187,27 @@ impl Amendment {
         if quote.message_id != new.message_id || quote == new || quote.recalled {
             return None;
         }
-        // It says already what a later edit says.
+        // The quote has the content of a later edit already.
         if !new.recalled && quote.verified && (quote.order, quote.change) > (new.order, new.change) {
             return None;
         }
         let before = quote.encoded_len();
         quote.clone_from(new);
         let grows_by = quote.encoded_len().saturating_sub(before);
-        // What devices are given fits into their frames.
+        // The result must fit into a device's frame.
         if content.encoded_len() + grows_by > MAX_CONTENT_BYTES {
             quote.excerpt.clear();
         }
         Some(amended)
     }
 
-    /// For a database, which keeps it for entries that are written later.
+    /// Encodes the amendment for a database, which keeps it for entries that are written later.
     pub fn encode(&self) -> Vec<u8> {
         let content = Some(self.content.clone());
         pb::Message { id: self.message_id.as_u64(), content, ..pb::Message::default() }.encode_to_vec()
     }
 
-    /// What [`Amendment::encode`] made. `None`: these bytes are something else.
+    /// Decodes the result of [`Amendment::encode`], or returns `None`.
     pub fn decode(part: AmendedPart, bytes: &[u8]) -> Option<Self> {
         let message = pb::Message::decode(bytes).ok()?;
         let (message_id, content) = (MessageId::from_u64(message.id)?, message.content?);

@@ -1,4 +1,4 @@
-//! An entry as it stays.
+//! Entries of message stores.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -11,23 +11,24 @@ use crate::{
     proto::pb,
 };
 
-/// An entry of a log, for good.
+/// An entry of a log in a message store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEntry {
-    /// Which log.
+    /// The log.
     pub log: LogId,
-    /// Its place there.
+    /// The seq in the log.
     pub seq: u64,
-    /// The message's id, which also says when it was sent.
+    /// The message's id, which contains the time of sending.
     pub message_id: MessageId,
-    /// In an inbox: the other user of the conversation that the message belongs to, if it is between two.
+    /// In an inbox, the other user of the conversation, if the message is between two.
     pub peer: Option<UserId>,
-    /// Who sent it. `None`: the back end itself.
+    /// The sender, or `None` for the backend itself.
     pub from: Option<UserId>,
-    /// What its content is, for queries: a [`Kind`] as text, such as `text` or `custom:order.paid`; empty where it has none.
+    /// The kind of the content, for queries: a [`Kind`] as text, such as `text` or
+    /// `custom:order.paid`, or empty without content.
     pub kind: String,
-    /// The message: an encoded `im.v1.Message`.
+    /// The encoded `im.v1.Message`.
     pub message: Bytes,
 }
 
@@ -51,7 +52,7 @@ impl From<StoredEntry> for RawEntry {
     }
 }
 
-/// The archive holds something else than a message.
+/// A record of the archive is not a message.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("what was archived is no message: {reason}")]
 pub struct NotAMessage {
@@ -71,7 +72,7 @@ impl From<InvalidId> for NotAMessage {
 }
 
 impl StoredEntry {
-    /// The entries of a record, one for each of its places.
+    /// Returns the entries of a record, one for each of its positions.
     ///
     /// # Errors
     /// [`NotAMessage`].
@@ -95,7 +96,7 @@ impl StoredEntry {
         Ok(entries.collect())
     }
 
-    /// Makes of it what a recall or an edit does. Returns whether it is different now.
+    /// Applies a recall or an edit. Returns `true` if the entry has changed.
     pub fn amend(&mut self, amendment: &Amendment) -> bool {
         let Some(message) = amendment.apply(&self.message) else { return false };
         self.kind = kind(&message);
@@ -103,42 +104,43 @@ impl StoredEntry {
         true
     }
 
-    /// What names it in a store.
+    /// Returns the key of the entry in a store.
     pub fn key(&self) -> StoredKey {
         StoredKey { message_id: self.message_id, log: self.log.clone() }
     }
 
-    /// When it was sent, in milliseconds since the Unix epoch.
+    /// Returns the time of sending, in milliseconds since the Unix epoch.
     pub fn sent_at_ms(&self) -> u64 {
         self.message_id.unix_ms()
     }
 }
 
-/// What names an entry in a store, and the order in which searches go through entries: by time, and by log where it is the
-/// same message.
+/// The key of an entry in a store. Its order is that of searches: by time, and by log for the same
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoredKey {
     /// The message's id.
     pub message_id: MessageId,
-    /// Which log.
+    /// The log.
     pub log: LogId,
 }
 
-/// The kind of an encoded message, as [`StoredEntry::kind`] has it.
+/// Returns the kind of an encoded message for [`StoredEntry::kind`].
 pub(super) fn kind(message: &Bytes) -> String {
     Kind::of_message(message).map(|kind| kind.to_string()).unwrap_or_default()
 }
 
-/// What stays of a message whose text must go.
+/// Removes the content of a message.
 pub(super) fn redacted(id: MessageId, message: Bytes) -> Bytes {
     let message = pb::Message::decode(message).unwrap_or_default();
     pb::Message { id: id.as_u64(), content: None, ..message }.encode_to_vec().into()
 }
 
-/// Whom the owner of an inbox talks to with a message in it. `None`: nobody in particular, the back end or several.
+/// Returns the peer of an inbox's owner in a message's conversation, or `None` if the message is
+/// from the backend itself or to several users.
 pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<UserId> {
     let other = match message.content.as_ref().and_then(|content| content.body.as_ref()) {
-        // What the back end changes between two users.
+        // A change by the backend between two users.
         Some(pb::content::Body::Change(change)) if message.from.is_empty() => {
             change.between.iter().find(|user| *user != owner.as_str())?
         }
@@ -179,7 +181,7 @@ mod tests {
         let bob = || Some("bob".to_owned());
         assert_eq!(peers("alice", "bob", &["alice", "bob"]), [bob(), Some("alice".to_owned())]);
         assert_eq!(peers("bob", "bob", &["bob"]), [bob()], "notes to oneself");
-        assert_eq!(peers("", "bob", &["bob"]), [None], "from the back end");
+        assert_eq!(peers("", "bob", &["bob"]), [None], "from the backend");
         let mut change = Change::recall(MessageId::from_u64(7).unwrap());
         change.between = ["alice", "bob"].map(|user| user.parse().unwrap()).into();
         let changed = entries(&message("", "", change.into()), &["alice", "bob"]);

@@ -1,4 +1,4 @@
-//! Messages inside one process.
+//! A message store inside one process.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{Filter, cluster::LogId, id::MessageId, proto::pb};
 
-/// A message store inside this process, gone when it ends. For tests and trials: it keeps everything. Clones share it.
+/// A message store inside this process, which is gone when the process ends. For tests and trials:
+/// it keeps everything. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryMessageStore {
     kept: Arc<Mutex<Kept>>,
@@ -33,7 +34,7 @@ struct Log {
 }
 
 impl MemoryMessageStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
@@ -178,7 +179,7 @@ impl Kept {
                 }
             }
         }
-        // An edit that is emptied outranks nothing itself.
+        // An emptied edit outranks nothing itself.
         if let Some(outranked) = outranked {
             self.amend(outranked);
         }

@@ -1,5 +1,5 @@
-//! Where messages stay: the application's database, written by an [archiver](super::Archiver), read by
-//! [history](super::Im::history).
+//! Message stores: the application's database, written by an [archiver](super::Archiver) and read
+//! by [history](super::Im::history).
 
 mod amendment;
 mod entry;
@@ -32,16 +32,16 @@ pub use self::{
 };
 use crate::{HistoryRange, backend::error_chain::chain, cluster::LogId, id::MessageId};
 
-/// Keeps entries of logs for good. What an implementation must do is told by its conformance suite.
+/// Stores entries of logs for good. The conformance suite states what an implementation must do.
 #[async_trait]
 pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
-    /// Writes entries, all or none. One whose log and message id are there already has no effect.
+    /// Writes entries, all or none. An entry whose log and message id exist already has no effect.
     ///
     /// # Errors
     /// [`MessageStoreError`]: try again.
     async fn write(&self, entries: &[StoredEntry]) -> Result<(), MessageStoreError>;
 
-    /// Reads entries of one log: those of the range that are nearest to where it begins, in the order of the log.
+    /// Reads entries of one log: those at the start of the range, in the order of the log.
     ///
     /// Several entries can have the same seq, after a log was rolled back: they are in the order of their ids, and never
     /// on different pages, so a page may be shorter than asked for, or longer where one seq alone has so many.
@@ -50,7 +50,8 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
     /// [`MessageStoreError`].
     async fn read(&self, log: &LogId, query: &StoreQuery) -> Result<StorePage, MessageStoreError>;
 
-    /// Looks for entries by their text, in all that was written before. A store that cannot need not.
+    /// Searches entries by their text, in everything that was written before. A store need not
+    /// support it.
     ///
     /// # Errors
     /// [`MessageStoreError`].
@@ -58,7 +59,8 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "search" })
     }
 
-    /// Up to `limit` entries with this message id, in whatever logs, in an order of the store's own. A store that cannot need not.
+    /// Returns up to `limit` entries with this message id, from any logs, in an order of the
+    /// store's own. A store need not support it.
     ///
     /// # Errors
     /// [`MessageStoreError`].
@@ -70,8 +72,9 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "find a message by its id" })
     }
 
-    /// Removes what these messages say, from every log and from what is searched. Their entries stay, without content. What is
-    /// not there yet is not concerned, and writing an entry that is there brings nothing back.
+    /// Removes the content of these messages from every log and from the search index. Their
+    /// entries stay. Messages that are not there yet are not affected, and writing an existing
+    /// entry restores nothing.
     ///
     /// # Errors
     /// [`MessageStoreError`]: some may be done; try again.
@@ -79,10 +82,11 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "remove what messages say" })
     }
 
-    /// Carries out what recalls and edits make of messages: in every log, in what is searched, and in entries that are written
-    /// later, for at least [`AMENDMENTS_KEPT`]. Of several amendments of one part of a message the one with the highest
-    /// [rank](Amendment::rank) counts, whichever comes first, and [`Amendment::apply`] says what it makes of an entry. One that
-    /// was or is replaced by a higher one leaves its own message to be emptied, see [`Amendment::outranked`].
+    /// Applies recalls and edits to messages: in every log, in the search index, and in entries
+    /// that are written later, for at least [`AMENDMENTS_KEPT`]. Of several amendments of one part
+    /// of a message the one with the highest [rank](Amendment::rank) counts, whichever comes first,
+    /// and [`Amendment::apply`] returns the new entry. The own message of an amendment with a lower
+    /// rank is to be emptied, see [`Amendment::outranked`].
     ///
     /// The default removes what recalled messages say, as far as they are there, and cannot do anything else.
     ///
@@ -94,7 +98,8 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         if recalled.is_empty() { Ok(()) } else { self.redact(&recalled).await }
     }
 
-    /// Up to `limit` logs that have entries, behind `after` in an order of the store's own, each with the lowest id in it.
+    /// Returns up to `limit` logs that have entries, behind `after` in an order of the store's own,
+    /// each with its lowest id.
     ///
     /// # Errors
     /// [`MessageStoreError`].
@@ -106,8 +111,9 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
         Err(MessageStoreError::Unsupported { action: "list its logs" })
     }
 
-    /// Deletes up to `limit` entries of a log whose ids are lower than `before`, the lowest first, also from what is searched.
-    /// Returns how many; 0: there are none. Several may do it at the same time.
+    /// Deletes up to `limit` entries of a log whose ids are lower than `before`, the lowest first,
+    /// also from the search index. Returns their number, which is 0 if there are none. Several
+    /// callers may delete at the same time.
     ///
     /// # Errors
     /// [`MessageStoreError`]: some may be deleted; try again.
@@ -121,56 +127,57 @@ pub trait MessageStore: Send + Sync + fmt::Debug + 'static {
     }
 }
 
-/// How long a store knows what was made of a message, by the time in the message's id: an archive brings entries much sooner.
+/// The time for which a store remembers amendments of a message, by the time in the message's id.
+/// An archive brings entries much sooner.
 pub const AMENDMENTS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Amendments of messages with lower ids are forgotten when one of this message is kept. By the earlier of two clocks, so that a wrong
-/// one makes none be forgotten too early.
+/// Returns the lowest id of messages whose amendments are still remembered when one of this message
+/// is noted. It uses the earlier of two clocks, so that a wrong one forgets none too early.
 fn oldest_amended(message: MessageId) -> MessageId {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).min(message.unix_ms());
     MessageId::first_at(now.saturating_sub(u64::try_from(AMENDMENTS_KEPT.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// What a library said, shared by all whom it concerns.
+/// The error of a library.
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// The message store did not do what was asked.
+/// The message store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageStoreError {
     /// It did not answer, or not in time, or refused.
     #[error("the message store could not {action}: {}", chain(cause))]
     Unavailable {
-        /// What was asked.
+        /// The requested action.
         action: &'static str,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
     /// Its tables were made by a newer version.
     #[error("the message store has version {found} of its tables, this program knows {known}: update it")]
     Newer {
-        /// What is there.
+        /// The version of the tables.
         found: i64,
-        /// What this version makes.
+        /// The version that this one makes.
         known: i64,
     },
-    /// It is not made for this.
+    /// It does not support the action.
     #[error("this message store cannot {action}: use one that can, such as SqlMessageStore")]
     Unsupported {
-        /// What was asked.
+        /// The requested action.
         action: &'static str,
     },
-    /// It holds something that this version cannot read.
+    /// It holds an entry that this version cannot read.
     #[error("the message store holds an entry that cannot be read: {place}")]
     Malformed {
-        /// Where it is. What it says is nobody's business.
+        /// The location of the entry. Its content is private.
         place: String,
     },
 }
 
 impl MessageStoreError {
-    /// It did not do something.
+    /// Builds the error of a failed action.
     pub fn unavailable(
         action: &'static str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -179,8 +186,7 @@ impl MessageStoreError {
     }
 }
 
-/// Cuts what was read, nearest first, to a page. `read` has one more than `limit` where there is more; `same` is all that
-/// has the seq at the cut, for the case that a page would be empty without.
+/// Cuts entries, nearest first, to a page. `read` has one more than `limit` if there are more.
 fn cut(read: &mut Vec<StoredEntry>, limit: usize) -> Cut {
     if read.len() <= limit {
         return Cut::Done { more: false };
@@ -193,10 +199,10 @@ fn cut(read: &mut Vec<StoredEntry>, limit: usize) -> Cut {
     if read.is_empty() && limit > 0 { Cut::OneSeq(seq) } else { Cut::Done { more: true } }
 }
 
-/// What became of a page.
+/// The result of a cut.
 enum Cut {
-    /// It is whole.
+    /// The page is complete.
     Done { more: bool },
-    /// This seq alone has more entries than fit: it is to be read whole.
+    /// This seq alone has more entries than fit, and has to be read as a whole.
     OneSeq(u64),
 }

@@ -260,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("messages.db").display());
         file_of_version_1(&url, MESSAGES).await;
-        // Several at once, as several back ends would be updated.
+        // Several at once, as several backends would be updated.
         let stores = futures_util::future::join_all((0..3).map(|_| SqlMessageStore::connect(&url))).await;
         let store = stores.into_iter().map(Result::unwrap).next().unwrap();
         let bob = LogId::Inbox("bob".parse().unwrap());
@@ -275,7 +275,7 @@ mod tests {
         let page = store.read(&bob, &paid).await.unwrap();
         assert_eq!(page.entries.len(), 300, "kinds have their names of today");
         assert_eq!(page.entries[0].peer, Some("alice".parse().unwrap()));
-        // A back end that is not updated yet goes on writing.
+        // A backend that is not updated yet goes on writing.
         write_as_version_1(&store.pool, MESSAGES + 2).await;
         drop(store);
         let store = SqlMessageStore::connect(&url).await.unwrap();

@@ -1,4 +1,4 @@
-//! What of a message is searched, and when it is found: the same in every store.
+//! The text of messages that is searched, and its comparison with words, alike in every store.
 
 #[cfg(any(feature = "postgres", test))]
 pub(super) mod terms;
@@ -9,12 +9,12 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{InvalidSearch, MAX_SEARCH_BYTES, MAX_SEARCH_WORDS, content::Content, proto::pb};
 
-/// Words to look for, ready to be compared.
+/// Words of a search, prepared for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words(Vec<String>);
 
 impl Words {
-    /// The words of a text that somebody typed.
+    /// Parses the words of a typed text.
     ///
     /// # Errors
     /// [`InvalidSearch`].
@@ -30,48 +30,51 @@ impl Words {
         }
     }
 
-    /// Whether a text has all of them.
+    /// Returns `true` if a text has all words.
     pub fn are_in(&self, text: &str) -> bool {
         let text = fold(text);
         self.0.iter().all(|word| text.contains(word))
     }
 }
 
-/// The text of a message that is searched: its own, or a caption, a title, a name. `None`: it has none.
+/// Returns the searched text of a message: its own, or a caption, a title or a name. Returns `None`
+/// if it has none.
 pub(super) fn searched(message: &pb::Message) -> Option<String> {
     let content = Content::from(message.content.clone()?);
     let text = content.summary();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The same for large and small letters, with and without accents and vowel signs, for apostrophes, quotation marks and dashes
-/// however they are typed, and for characters that are others in another form: wide, ligatures, the old code points of ideographs.
-/// Marks that make another letter, as in Japanese or Thai, stay. Stores hold what this makes: who changes it raises
-/// [`terms::VERSION`].
+/// Folds a text, so that differences in case, accents and vowel signs, the form of apostrophes,
+/// quotation marks and dashes, and compatibility forms (wide characters, ligatures, old ideographs)
+/// do not matter. Marks that make another letter, as in Japanese or Thai, stay. Stores hold folded
+/// texts: a change here raises [`terms::VERSION`].
 fn fold(text: &str) -> String {
     let small = text.nfkd().flat_map(char::to_lowercase);
-    // Put together again, so that a Korean syllable is not found by its first letters.
+    // Recomposed, so that a Korean syllable is not found by its first letters.
     small.filter(|char| !is_passed_over(*char)).flat_map(as_typed).nfc().collect()
 }
 
-/// What people leave out, or do not see.
+/// Returns `true` for characters that people leave out, or do not see.
 fn is_passed_over(char: char) -> bool {
     match char {
-        // The accents of Latin, Greek and Cyrillic letters.
+        // Accents of Latin, Greek and Cyrillic letters.
         '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' => true,
         // Hebrew: cantillation and vowel points.
         '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}'..='\u{5c2}' | '\u{5c4}'..='\u{5c5}' | '\u{5c7}' => true,
-        // Arabic: vowel signs, the hamza over and under letters, the signs of the Quran, and what only stretches a word.
+        // Arabic: vowel signs, the hamza over and under letters, signs of the Quran, and the
+        // character that stretches a word.
         '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}' => true,
         '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e4}' | '\u{6e7}'..='\u{6e8}' | '\u{6ea}'..='\u{6ed}' => true,
-        // How a sign is drawn; where a word may be broken, is joined, or turns its direction.
+        // Variation selectors, and marks of word breaks, joins and directions.
         '\u{fe00}'..='\u{fe0f}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => true,
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
         _ => false,
     }
 }
 
-/// Letters that Unicode does not take for others with a mark, and people do; and the signs of typographers as keyboards have them.
+/// Replaces letters that Unicode does not decompose although people type them without the mark, and
+/// typographic signs by those of keyboards.
 fn as_typed(char: char) -> impl Iterator<Item = char> {
     let (first, second) = match char {
         'đ' => ('d', None),
@@ -82,7 +85,7 @@ fn as_typed(char: char) -> impl Iterator<Item = char> {
         'ß' => ('s', Some('s')),
         'æ' => ('a', Some('e')),
         'œ' => ('o', Some('e')),
-        // Arabic, and Persian as other keyboards type it.
+        // Arabic, and Persian as typed on other keyboards.
         '\u{671}' => ('\u{627}', None),
         '\u{629}' => ('\u{647}', None),
         '\u{649}' | '\u{6cc}' => ('\u{64a}', None),
@@ -99,7 +102,7 @@ fn as_typed(char: char) -> impl Iterator<Item = char> {
     std::iter::once(first).chain(second)
 }
 
-/// The digit of a script whose zero is given.
+/// Returns the ASCII digit for a digit of a script with this zero.
 fn digit(char: char, zero: u32) -> char {
     char::from_digit(u32::from(char).wrapping_sub(zero), 10).unwrap_or(char)
 }

@@ -15,17 +15,17 @@ use crate::{
     proto::pb,
 };
 
-/// What a broadcast came to.
+/// The result of a broadcast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BroadcastReceipt {
     /// The id that the message got.
     pub message_id: MessageId,
-    /// Servers that hand it to their connections, one after the other.
+    /// Servers that hand the message to their connections, one after the other.
     pub servers: Vec<ServerId>,
-    /// How many connections that are.
+    /// The number of these connections.
     pub connections: u64,
-    /// Servers on which too many broadcasts wait already: nobody there gets this one.
+    /// Servers with too many pending broadcasts: nobody there gets this one.
     pub refused: Vec<ServerId>,
     /// Servers that did not answer in time.
     pub unconfirmed: Vec<ServerId>,

@@ -17,10 +17,11 @@ use crate::{
     proto::pb,
 };
 
-/// The most connections in one record: 128 KiB. With what else goes into an envelope it stays below what NATS takes.
+/// The most connections in one record, which take 128 KiB. With the rest of an envelope this stays
+/// below the limit of NATS.
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
-/// A connection on its server, and whose device it is.
+/// A connection on its server, and the device that it belongs to.
 #[derive(Clone, Debug)]
 pub(in crate::backend) struct Located {
     pub(in crate::backend) owner: UserDevice,
@@ -30,7 +31,7 @@ pub(in crate::backend) struct Located {
 /// Live connections grouped by server, each server once.
 pub(in crate::backend) type ByServer = Vec<(ServerId, Vec<Located>)>;
 
-/// Connections of a server that a record is on its way to.
+/// A record on its way to a server, and the connections that it is for.
 #[derive(Debug)]
 pub(in crate::backend) struct Dispatched {
     server: ServerId,
@@ -38,15 +39,16 @@ pub(in crate::backend) struct Dispatched {
     delivery: Delivery,
 }
 
-/// How old the routes may be by which devices are located.
+/// The age of the routes that devices are located by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Freshness {
-    /// As the route store has them now.
+    /// The routes as the route store has them now.
     Current,
-    /// As they are cached here. A device that has connected a moment ago may be missed: for what is only for the moment.
+    /// The routes as they are cached here. A device that has just connected may be missing, so this
+    /// is for transient messages.
     Cached,
-    /// As they are cached here, or newer than the last append. Whoever connects later reads the log: for what was just appended to
-    /// these users' inboxes.
+    /// The routes as they are cached here, or newer than the last append. For messages that were
+    /// just appended to these users' inboxes: a device that connects later reads the log.
     BehindAppend,
 }
 
@@ -54,16 +56,16 @@ pub(in crate::backend) enum Freshness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Reach {
     Reached,
-    /// Its server says that there is no such connection.
+    /// Its server has no such connection.
     Gone,
-    /// Its server's lease runs, and nobody hears what is meant for it: it has died, or is cut off from the bus and holds its
-    /// connections still.
+    /// Its server holds a lease but does not listen: it has died, or is cut off from the bus and
+    /// still holds its connections.
     Deaf,
     Unknown,
 }
 
 impl Reach {
-    /// Returns `true` if the record is not known to have taken effect, although the connection may exist.
+    /// Returns `true` if the record may not have taken effect although the connection may exist.
     pub(in crate::backend) fn is_unconfirmed(self) -> bool {
         matches!(self, Self::Deaf | Self::Unknown)
     }
@@ -96,7 +98,8 @@ impl Dispatcher {
         &self.publisher
     }
 
-    /// Finds the wanted devices that are connected to live servers, grouped by server. Routes to dead servers are swept.
+    /// Finds the wanted devices that are connected to live servers, grouped by server. Routes to
+    /// dead servers are released.
     pub(in crate::backend) async fn locate(
         &self,
         users: &[UserId],
@@ -134,7 +137,7 @@ impl Dispatcher {
             }
         }
         for (server, located) in unknown {
-            // Boxed: it happens once for each server.
+            // Boxed: needed once for each server.
             let group = if Box::pin(self.directory.lives(&server)).await? { &mut living } else { &mut stale };
             group.push((server, located));
         }
@@ -142,8 +145,8 @@ impl Dispatcher {
         Ok(by_server(living))
     }
 
-    /// Has every server do something for its connections, and waits until all have answered or the time is over. Users
-    /// whose effect is the same share a record.
+    /// Has every server do something for its connections, and waits until all have answered or the
+    /// time is over. Users with the same effect share a record.
     pub(in crate::backend) async fn deliver(
         &self,
         by_server: ByServer,
@@ -189,7 +192,7 @@ impl Dispatcher {
         Dispatched { server, located, delivery }
     }
 
-    /// Waits until all have answered or the time is over.
+    /// Waits until all servers have answered or the time is over.
     pub(in crate::backend) async fn collect(&self, dispatched: Vec<Dispatched>) -> Vec<(Located, Reach)> {
         let mut reached = Vec::with_capacity(dispatched.len());
         for Dispatched { server, located, delivery } in dispatched {
@@ -204,7 +207,7 @@ impl Dispatcher {
         reached
     }
 
-    /// Removes the routes of connections that a live server does not have: they lead nowhere.
+    /// Releases the routes of connections that a live server does not have.
     fn sweep_missed(&self, server: &ServerId, outcome: &Outcome, reaches: &[(Located, Reach)]) {
         if !matches!(outcome, Outcome::Done { missed, .. } if !missed.is_empty()) {
             return;
@@ -213,7 +216,8 @@ impl Dispatcher {
         self.sweep(gone.map(|(located, _)| (server.clone(), located.clone())).collect());
     }
 
-    /// The live servers that hold connections of a channel's members. Dead ones' routes are swept.
+    /// Returns the live servers that hold connections of a channel's members. Routes of dead
+    /// servers are released.
     pub(in crate::backend) async fn servers_of(
         &self,
         channel: &ChannelId,
@@ -238,7 +242,7 @@ impl Dispatcher {
         });
     }
 
-    /// Hands each server the same record, in their order.
+    /// Hands each server the same record, in the given order.
     pub(in crate::backend) async fn dispatch_to_all(
         &self,
         servers: impl IntoIterator<Item = &ServerId>,
@@ -253,7 +257,7 @@ impl Dispatcher {
         dispatched
     }
 
-    /// Counts the connections of a channel's members that servers report.
+    /// Counts the connections of a channel's members, as the servers report them.
     pub(in crate::backend) async fn count_online(&self, channel: &ChannelId) -> Result<u64, RoutesError> {
         let servers = self.servers_of(channel).await?;
         let effect = Some(pb::record::Effect::Count(pb::Done {}));
@@ -281,7 +285,8 @@ impl Dispatcher {
         matches!(outcome, Outcome::Done { missed, .. } if missed.is_empty())
     }
 
-    /// Removes stale routes once the servers have answered, for a send that does not wait for that.
+    /// Collects the servers' answers in the background, to release stale routes, for a send that
+    /// does not wait for them.
     pub(super) fn collect_in_background(&self, dispatched: Vec<Dispatched>) {
         if dispatched.is_empty() {
             return;
@@ -297,7 +302,7 @@ impl Dispatcher {
         });
     }
 
-    /// Removes routes that lead nowhere, in a task of its own.
+    /// Releases stale routes in the background.
     fn sweep(&self, stale: Vec<(ServerId, Located)>) {
         if stale.is_empty() {
             return;
@@ -329,7 +334,7 @@ fn by_effect(
     groups
 }
 
-/// Groups connections by server. The devices of a user stay neighbours as far as they are on one server.
+/// Groups connections by server. The devices of a user on one server stay neighbours.
 fn by_server(mut located: Vec<(ServerId, Located)>) -> ByServer {
     if located.len() > 1 {
         located.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -1,4 +1,4 @@
-//! Why a message was not sent.
+//! The error of a send.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     id::MessageId,
 };
 
-/// A message was not sent, or not to everything that it belongs to.
+/// A message was not sent, or not to all its logs.
 ///
 /// [`SendError::is_retryable`] tells whether the same send may succeed later. Repeat it under an
 /// [idempotency key](crate::backend::Message::idempotency_key): then it has one effect, however far the first try got.
@@ -35,18 +35,18 @@ pub enum SendError {
     /// The idempotency key was used for another message. Nothing was sent.
     #[error("the idempotency key was used for another message")]
     Conflict,
-    /// The message that is changed is not where the change is sent to: none has this id, it is not kept any more, or it belongs to
-    /// another conversation. Nothing was sent.
+    /// The changed message is not where the change is sent to: there is no message with this id, it
+    /// is not kept any more, or it belongs to another conversation. Nothing was sent.
     #[error(
         "there is no message {message_id} to change in {place}: send the change to where the message went"
     )]
     NoSuchMessage {
-        /// The message that is to be changed.
+        /// The message to be changed.
         message_id: MessageId,
         /// Where it was looked for.
         place: String,
     },
-    /// The message that is changed could not be looked up. Nothing was sent.
+    /// The changed message could not be looked up. Nothing was sent.
     #[error("the message that is changed could not be looked up: {}", chain(&**_0))]
     NotLookedUp(Arc<HistoryError>),
     /// The cluster has no archive. Nothing was sent.
@@ -57,28 +57,28 @@ pub enum SendError {
     NotLogged {
         /// The log of the channel, or the inbox of a recipient or of the sender.
         log: LogId,
-        /// Why.
+        /// The cause.
         cause: LogError,
     },
-    /// The message is in its logs and is delivered, but it is not known to be in the archive.
+    /// The message is in its logs and is delivered, but may be missing in the archive.
     #[error("message {message_id} is in its logs but not known to be archived: {}", chain(cause))]
     NotArchived {
         /// The id that the message got.
         message_id: MessageId,
-        /// Why.
+        /// The cause.
         cause: ArchiveError,
     },
-    /// A recall or an edit is in its logs and is delivered, but what the message said before may still be read from a log or the
-    /// message store. Repeating the send carries it out, and so does the same change once more.
+    /// A recall or an edit is in its logs and is delivered, but the former content may still be in
+    /// a log or the message store. To carry it out, repeat the send or send the same change again.
     #[error("change {message_id} is in its logs but not carried out everywhere: {}", chain(cause))]
     NotAmended {
         /// The id of the change.
         message_id: MessageId,
-        /// Why.
+        /// The cause.
         cause: AmendError,
     },
-    /// An earlier try under this number put the message into the first log, which has been trimmed since: what the message said is
-    /// not known any more. Nothing was appended now.
+    /// An earlier attempt with this number appended the message to the first log, which has been
+    /// trimmed since, so its content is unknown. Nothing was appended now.
     #[error("an earlier try is not in {} any more, so that it cannot be finished", name_of(log))]
     Trimmed {
         /// The log.
@@ -93,7 +93,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// Returns a name that stays the same over versions, such as `not_logged`. For [`SendError::Invalid`] it is that of the
+    /// Returns a stable name, such as `not_logged`. [`SendError::Invalid`] has the name of its
     /// [`InvalidMessage`].
     pub fn code(&self) -> &'static str {
         match self {
@@ -111,7 +111,8 @@ impl SendError {
         }
     }
 
-    /// Returns `true` if the same send may succeed later, because a service did not answer or had no room.
+    /// Returns `true` if the same send may succeed later, because a service did not answer or had
+    /// no room.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotLogged { cause, .. } => {

@@ -85,10 +85,11 @@ impl InboxLogs {
         } else if let Some(message) = self.decided(&deciding, decided).await? {
             message
         } else if let DedupKey::Key { .. } = once {
-            // The log has been trimmed since. A key's digest is of the content: this is the message that it was.
+            // The log has been trimmed since. The key's digest covers the content, so this is the
+            // same message.
             prepared.encode(decided.message_id)
         } else {
-            // A handler may make something else of the same publish.
+            // A handler may make another message of the same publish.
             return Err(SendError::Trimmed { log: LogId::Inbox(deciding) });
         };
         let seq = seq_of(&decided, || LogId::Inbox(deciding.clone()))?;
@@ -101,8 +102,9 @@ impl InboxLogs {
         Ok(logged)
     }
 
-    /// Whether there is room in all logs of a device's publish: what a recipient's log refuses must not be in the sender's either.
-    /// Returns `false` if that need not be asked.
+    /// Checks that there is room in all logs of a device's publish, so that a message which a
+    /// recipient's log refuses is not in the sender's either. Returns `false` if no check was
+    /// needed.
     async fn check_room(
         &self,
         inboxes: &[UserId],
@@ -124,7 +126,7 @@ impl InboxLogs {
         Ok(true)
     }
 
-    /// What an earlier try appended, if it is still there.
+    /// Returns the message of an earlier attempt, if it is still there.
     async fn decided(&self, inbox: &UserId, decided: Appended) -> Result<Option<Bytes>, SendError> {
         let log = LogId::Inbox(inbox.clone());
         let page = self.store.read(&log, decided.seq.saturating_sub(1), ReadLimit::new(1)).await;
@@ -189,8 +191,8 @@ pub(super) fn seq_of(appended: &Appended, log: impl Fn() -> LogId) -> Result<Non
 }
 
 impl SendError {
-    /// What is in one log and found no room in another, which others have filled since it was checked, is to be finished: it is
-    /// not refused.
+    /// Turns a full log into an unknown outcome, if another log has the message already: others
+    /// have filled the log since it was checked, and a retry has to finish the append.
     fn in_part(self) -> Self {
         match self {
             Self::NotLogged { log, cause: full @ LogError::Full { .. } } => {
@@ -201,7 +203,7 @@ impl SendError {
     }
 }
 
-/// The sender's first, each once.
+/// Returns the inboxes of a message, the sender's first, each once.
 pub(in crate::backend) fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     let sender = prepared.owner().into_iter();
     let is_other = |user: &&UserId| !prepared.is_for_me && Some(*user) != prepared.owner();
@@ -209,7 +211,8 @@ pub(in crate::backend) fn inboxes(prepared: &Prepared) -> Vec<UserId> {
     sender.chain(others).cloned().collect()
 }
 
-/// Which inbox decides. Not by the order in which recipients are named, since a retry may name them in another one.
+/// Returns the index of the deciding inbox. It does not depend on the order of the recipients,
+/// which a retry may name in another order.
 fn deciding(prepared: &Prepared, inboxes: &[UserId]) -> usize {
     if prepared.owner().is_some() {
         return 0;
@@ -218,8 +221,9 @@ fn deciding(prepared: &Prepared, inboxes: &[UserId]) -> usize {
     lowest.map_or(0, |(index, _)| index)
 }
 
-/// What the other logs remember of what was decided under this id, at the time that is in `now`: a key for as long as the
-/// deciding log does and a little longer, whenever they come to it.
+/// Returns the key for the other logs, given the id that the first log decided and the id of this
+/// attempt, which tells the time. They remember a key as long as the deciding log does, and a
+/// little longer.
 fn once_decided(once: DedupKey, decided: MessageId, now: MessageId) -> DedupKey {
     match once {
         DedupKey::Key { key, ttl, digest } => {
@@ -443,7 +447,7 @@ mod tests {
             "not in the sender's own inbox either"
         );
         assert!(is_full(&publish(number).await.unwrap_err()), "it stays refused");
-        im.send(message()).await.expect("a back end is not refused");
+        im.send(message()).await.expect("a backend is not refused");
         acknowledge(&im, "bob", 4).await;
         let receipt = publish(number).await.unwrap();
         assert!(!receipt.repeated);

@@ -1,4 +1,4 @@
-//! What is sent: a message, put together step by step.
+//! Messages as the backend builds them.
 
 mod prepared;
 
@@ -15,32 +15,36 @@ use crate::{
     proto::pb,
 };
 
-/// How well a message is kept.
+/// The durability of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Durability {
-    /// Kept nowhere: for what is worthless a moment later. A device that is not connected does not get it.
+    /// Not stored. Devices that are not connected do not get the message.
     Transient,
-    /// In the inboxes of its recipients and its sender, or in the channel's log, before the send is Ok. Devices get it
-    /// when they connect.
+    /// Stored in the inboxes of the recipients and the sender, or in the channel's log, before the
+    /// send is Ok. Devices get the message when they connect.
     #[default]
     Logged,
-    /// The same, and in the archive before the send is Ok, from where an [archiver](crate::backend::Im::archiver) brings it to a
-    /// database. Needs a cluster with an archive.
+    /// Stored like [`Durability::Logged`], and in the archive before the send is Ok. An
+    /// [archiver](crate::backend::Im::archiver) writes it to a database from there. Needs a cluster
+    /// with an archive.
     Archived,
 }
 
-/// What becomes of a transient message to a channel, a room or everybody for a device that reads too slowly.
+/// Treatment of a transient message to a channel, a room or everybody, for devices that read too
+/// slowly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Priority {
-    /// Queued for every device. A device whose queue has no room for it is disconnected; it comes back and syncs.
+    /// Queued for every device. A device without room in its queue is disconnected; it reconnects
+    /// and syncs.
     #[default]
     DisconnectSlow,
     /// Left out for devices whose queue is more than half full.
     Normal,
-    /// Left out for devices whose queue is more than an eighth full: likes, and whatever else there is much of.
+    /// Left out for devices whose queue is more than an eighth full: for likes and other frequent
+    /// messages.
     Low,
 }
 
@@ -54,7 +58,7 @@ impl From<Priority> for pb::Priority {
     }
 }
 
-/// Whom a message is for. Made by [`user`], [`users`] and [`channel`].
+/// The recipients of a message, made by [`user`], [`users`] and [`channel`].
 #[derive(Clone, Debug)]
 pub struct Target(To);
 
@@ -74,13 +78,14 @@ impl Target {
         Self(To::Everyone)
     }
 
-    /// Whether a message that was made for this may go to the other one: it was made for nobody, or for the same.
+    /// Returns `true` if a message for this target may be sent to `other`: this one is nobody, or
+    /// the same.
     fn allows(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (To::Users(Ok(users)), _) if users.is_empty() => true,
             (To::Channel(Ok(named)), To::Channel(Ok(given))) => named == given,
             (To::Everyone, To::Everyone) => true,
-            // What is no id shows as such.
+            // The send reports the invalid id.
             (_, To::Channel(Err(_))) => true,
             _ => false,
         }
@@ -100,14 +105,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// One user.
+/// Returns one user as target.
 ///
 /// An id that is not valid shows when the message is sent, as [`InvalidMessage::User`].
 pub fn user(id: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Target {
     Target(To::Users(id.try_into().map(|id| vec![id]).map_err(Into::into)))
 }
 
-/// Several users; who is named twice counts once.
+/// Returns several users as target. A user who is named twice counts once.
 pub fn users<I>(ids: impl IntoIterator<Item = I>) -> Target
 where
     I: TryInto<UserId, Error: Into<InvalidId>>,
@@ -115,7 +120,7 @@ where
     Target(To::Users(ids.into_iter().map(|id| id.try_into().map_err(Into::into)).collect()))
 }
 
-/// The members of a group or room.
+/// Returns the members of a group or room as target.
 ///
 /// An id that is not valid shows when the message is sent, as [`InvalidMessage::Channel`].
 pub fn channel(id: impl TryInto<ChannelId, Error = impl Into<InvalidId>>) -> Target {
@@ -137,7 +142,7 @@ impl From<&Recipient> for Target {
     }
 }
 
-/// A message to be sent by [`crate::backend::Im::send`].
+/// A message for [`Im::send`](crate::backend::Im::send).
 ///
 /// ```
 /// use im_sdk::backend::{Message, user};
@@ -146,7 +151,7 @@ impl From<&Recipient> for Target {
 #[derive(Clone, Debug)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message {
-    /// `None`: as the back end is set.
+    /// `None` for the backend's default.
     durability: Option<Durability>,
     idempotency_key: Option<String>,
     to: Target,
@@ -154,21 +159,35 @@ pub struct Message {
     content: Content,
     terminals: Vec<Terminal>,
     priority: Priority,
-    /// It does not count as unread, whatever its content says.
+    /// The message does not count as unread, whatever its content says.
     is_silent: bool,
-    /// The sender is the system user, because there was no other.
+    /// The sender is the system user, because the message named none.
     is_system: bool,
-    /// See [`pb::Message::origin`](crate::proto::pb::Message::origin); 0: none.
+    /// See [`pb::Message::origin`](crate::proto::pb::Message::origin); 0 if there is none.
     origin: u64,
 }
 
 impl Message {
-    /// A message for nobody so far, to be sent by [`crate::backend::Channel::send`], [`crate::backend::Room::send`] or [`crate::backend::Im::broadcast`].
+    /// Creates a message without recipients, for [`Channel::send`](crate::backend::Channel::send),
+    /// [`Room::send`](crate::backend::Room::send) or
+    /// [`Im::broadcast`](crate::backend::Im::broadcast).
+    ///
+    /// ```
+    /// use im_sdk::backend::Message;
+    ///
+    /// let message = Message::new().from("alice").text("for whoever gets it");
+    /// ```
     pub fn new() -> Self {
         Self::to(Target(To::Users(Ok(Vec::new()))))
     }
 
-    /// A message for somebody, without a sender and without content so far.
+    /// Creates a message for a target, without a sender and without content.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, users};
+    ///
+    /// let message = Message::to(users(["bob", "carol"])).from("alice").text("hi, both");
+    /// ```
     pub fn to(target: impl Into<Target>) -> Self {
         Self {
             durability: None,
@@ -184,66 +203,121 @@ impl Message {
         }
     }
 
-    /// The user that it comes from. Without, it comes from [`ImBuilder::system_user`](crate::backend::ImBuilder::system_user), or, where
-    /// there is none, from the back end itself; to users it then belongs to no conversation, so no list shows it and no count
-    /// counts it.
+    /// Sets the sending user. Without one, the message comes from
+    /// [`ImBuilder::system_user`](crate::backend::ImBuilder::system_user), or if that is not set,
+    /// from the backend itself. A message from the backend itself to users belongs to no
+    /// conversation: no list shows it, and it is not counted as unread.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).from("alice").text("hi");
+    /// ```
     pub fn from(mut self, user: impl TryInto<UserId, Error = impl Into<InvalidId>>) -> Self {
         self.from = Some(user.try_into().map_err(Into::into));
         self
     }
 
-    /// Plain text.
+    /// Sets a plain text as content.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("your parcel is here");
+    /// ```
     pub fn text(self, text: impl Into<String>) -> Self {
         self.content(Content::text(text))
     }
 
-    /// Any content.
+    /// Sets the content.
+    ///
+    /// ```
+    /// use im_sdk::{backend::{Message, user}, content::Content};
+    ///
+    /// let paid = Content::custom("order.paid", "7");
+    /// let message = Message::to(user("bob")).content(paid);
+    /// ```
     pub fn content(mut self, content: impl Into<Content>) -> Self {
         self.content = content.into();
         self
     }
 
-    /// Does not count as unread: who moved in, what a bot keeps up to date. A [`Notice`](crate::content::Notice) never does.
+    /// Does not let the message count as unread, for news such as "alice moved in". A
+    /// [`Notice`](crate::content::Notice) never counts.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, channel};
+    ///
+    /// let message = Message::to(channel("team")).text("alice moved in").silent();
+    /// ```
     pub fn silent(mut self) -> Self {
         self.is_silent = true;
         self
     }
 
-    /// How well it is kept; [`crate::backend::ImBuilder::default_durability`] unless set.
+    /// Sets the durability. Default:
+    /// [`ImBuilder::default_durability`](crate::backend::ImBuilder::default_durability).
+    ///
+    /// ```
+    /// use im_sdk::backend::{Durability, Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("12 %").durability(Durability::Transient);
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
     }
 
-    /// Makes a repetition of this send return the first one's result, for 24 hours: two sends with one key have one
-    /// effect. The same key with another message is [`crate::backend::SendError::Conflict`].
+    /// Makes a repetition of this send return the first result, for 24 hours: two sends with one
+    /// key have one effect. The same key with another message is
+    /// [`SendError::Conflict`](crate::backend::SendError::Conflict).
     ///
     /// The key is 1 to 128 printable ASCII characters; keys of different senders are different keys.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Message, user};
+    ///
+    /// let message = Message::to(user("bob")).text("paid").idempotency_key("order-17-paid");
+    /// ```
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    /// Only devices of these terminals get it. It must be [`Durability::Transient`] then: a log has no holes.
+    /// Limits the message to devices of these terminals. It must then be [`Durability::Transient`],
+    /// since a log has no holes.
+    ///
+    /// ```
+    /// use im_sdk::{backend::{Durability, Message, user}, id::Terminal};
+    ///
+    /// let message = Message::to(user("bob")).text("scan me").durability(Durability::Transient);
+    /// let message = message.terminals([Terminal::Ios, Terminal::Android]);
+    /// ```
     pub fn terminals(mut self, terminals: impl IntoIterator<Item = Terminal>) -> Self {
         self.terminals = terminals.into_iter().collect();
         self
     }
 
-    /// What becomes of it for devices that read too slowly; [`Priority::DisconnectSlow`] unless set. Another one is for
-    /// [`Durability::Transient`] messages to a channel or to everybody alone: what is in a log must not be left out.
+    /// Sets the treatment of devices that read too slowly. Default: [`Priority::DisconnectSlow`],
+    /// which is also the only one for messages that are logged or sent to users.
+    ///
+    /// ```
+    /// use im_sdk::backend::{Durability, Message, Priority};
+    ///
+    /// let like = Message::new().text("rose").durability(Durability::Transient).priority(Priority::Low);
+    /// ```
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
-    /// The same with a durability if it has none.
+    /// Sets the durability if there is none.
     pub(in crate::backend) fn or_durability(mut self, default: Durability) -> Self {
         self.durability.get_or_insert(default);
         self
     }
 
-    /// The same for a target. One that was made for somebody else is not sent elsewhere in silence.
+    /// Sets the target, if the message was not made for another one.
     pub(in crate::backend) fn retarget(self, to: Target) -> Result<Self, InvalidMessage> {
         if self.to.allows(&to) {
             return Ok(Self { to, ..self });
@@ -251,8 +325,9 @@ impl Message {
         Err(InvalidMessage::OtherTarget { named: self.to.to_string(), given: to.to_string() })
     }
 
-    /// The same from the system user, if it has no sender and goes to users: see
-    /// [`ImBuilder::system_user`](crate::backend::ImBuilder::system_user). A change is the back end's own as before.
+    /// Sets the system user as sender, if there is none and the target is users: see
+    /// [`ImBuilder::system_user`](crate::backend::ImBuilder::system_user). A change stays the
+    /// backend's own.
     pub(in crate::backend) fn or_system_user(mut self, system: Option<&UserId>) -> Self {
         let has_peer = self.from.is_none() && matches!(self.to.0, To::Users(_));
         if let Some(system) = system.filter(|_| has_peer && self.content.as_change().is_none()) {

@@ -1,4 +1,4 @@
-//! Message ids, issued while a leased node number is held.
+//! Message ids, issued under a leased node number.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,13 +13,14 @@ use crate::{
     id::{MessageId, NodeId},
 };
 
-/// How far ids may run ahead of the clock: a clock that stepped back, or more than a million ids in a second.
+/// The time by which ids may run ahead of the clock, because it was set back or more than a million
+/// ids were issued in a second.
 const MAX_AHEAD_MS: u64 = 1000;
 
-/// Between two tries to get a node number, while there is none.
+/// The pause between two attempts to lease a node number, while there is none.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// No id can be issued.
+/// No message id can be issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
@@ -35,10 +36,11 @@ pub enum IdError {
          no other node number could be leased yet; send again, and look at the clock of the Redis that keeps the routes"
     )]
     ClockBehind {
-        /// By how much.
+        /// The time by which the clock is behind.
         behind_ms: u64,
     },
-    /// This machine's clock was set, or the machine was suspended, and Redis did not tell the cluster's time since.
+    /// This machine's clock was set, or the machine was suspended, and Redis has not told the
+    /// cluster's time since.
     #[error(
         "no message id can be issued: the cluster's time is not known, because Redis did not tell it since this \
          machine's clock was set; send again when it answers"
@@ -46,27 +48,27 @@ pub enum IdError {
     NoTime,
 }
 
-/// Issues ids under the node number that is held, with the times of the cluster's clock.
+/// Issues ids under the leased node number, with the times of the cluster's clock.
 #[derive(Debug)]
 pub(in crate::backend) struct Ids {
     cluster: Cluster,
     owner: String,
     ttl: Duration,
     state: Mutex<State>,
-    /// Held while another number is taken, so that many senders who need one take one.
+    /// Held while another number is leased, so that many senders lease one together.
     replacing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
     node: NodeId,
-    /// The time in the last id, and how many were issued with it.
+    /// The time in the last id, and the number of ids with this time.
     last_ms: u64,
     issued: u16,
-    /// By the process's own clock, which does not step.
+    /// By the process's own clock, which is never set.
     valid_until: Instant,
-    /// By the cluster's clock: what the store was told. Whoever gets the number next starts behind it, so no id can be
-    /// issued twice, however wrong this process is about the time.
+    /// The time on the cluster's clock that the store was told. The next owner of the number starts
+    /// behind it, so no id is issued twice, however wrong this process is about the time.
     ceiling_ms: u64,
 }
 
@@ -86,7 +88,7 @@ impl State {
         Ok(MessageId::from_parts(time, self.node, sequence))
     }
 
-    /// The next free pair of time and sequence: never before the last one.
+    /// Returns the next free pair of time and sequence, never before the last one.
     fn following(&self, now_ms: u64) -> (u64, u16) {
         if now_ms > self.last_ms {
             (now_ms, 0)
@@ -110,17 +112,17 @@ impl Ids {
         Ok(Some(Self { cluster, owner, ttl, state, replacing: tokio::sync::Mutex::default() }))
     }
 
-    /// The next id. Nearly always without waiting.
+    /// Returns the next id, nearly always without waiting.
     pub(in crate::backend) async fn next(&self) -> Result<MessageId, IdError> {
         match self.cluster.clock().now_ms().map(|now_ms| self.issue(now_ms)) {
             Some(Ok(id)) => Ok(id),
             Some(Err(IdError::NoLease)) => Err(IdError::NoLease),
-            // Boxed: what is rare must not make every send large.
+            // Boxed: a rare future must not enlarge every send.
             _ => Box::pin(self.next_of_a_stepped_clock()).await,
         }
     }
 
-    /// The wall clock was set, or that of the cluster.
+    /// Issues an id after the wall clock or the cluster's clock was set.
     async fn next_of_a_stepped_clock(&self) -> Result<MessageId, IdError> {
         let clock = self.cluster.clock();
         let now_ms = clock.read().await.map_err(|_| IdError::NoTime)?;
@@ -131,7 +133,7 @@ impl Ids {
         let _replacing = self.replacing.lock().await;
         let now_ms = clock.now_ms().unwrap_or(now_ms);
         match self.issue(now_ms) {
-            // Nobody else has replaced it meanwhile.
+            // No other task has replaced the number meanwhile.
             Err(IdError::ClockBehind { .. }) => {}
             issued => return issued,
         }
@@ -151,7 +153,7 @@ impl Ids {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Renews the lease until `stop`, and takes another number when it was lost.
+    /// Renews the lease until `stop`, and leases another number when it is lost.
     pub(in crate::backend) async fn keep(&self, stop: CancellationToken) {
         let mut pause = self.ttl / 3;
         loop {
@@ -166,12 +168,12 @@ impl Ids {
         let _ = self.cluster.routes().release_node(&self.owner, self.node()).await;
     }
 
-    /// Returns `false` if no number is held for longer than before.
+    /// Returns `false` if the lease was not extended.
     async fn renew(&self) -> bool {
         let asked = Instant::now();
         let renewed = async {
             let floor = self.cluster.clock().sample().await? + millis(self.ttl);
-            // Nobody takes another number meanwhile.
+            // No other task replaces the number meanwhile.
             let _replacing = self.replacing.lock().await;
             let node = self.node();
             let renewed = self.cluster.routes().renew_node(&self.owner, node, self.ttl, floor).await?;
@@ -194,8 +196,8 @@ impl Ids {
         }
     }
 
-    /// Takes another number, and gives the last one back. Returns `false` if there was none. Only for who holds
-    /// `replacing`.
+    /// Leases another number and gives the last one back. Returns `false` if there was none. The
+    /// caller holds `replacing`.
     async fn replace(&self, reason: &'static str) -> bool {
         match lease(&self.cluster, &self.owner, self.ttl).await {
             Ok(Some(state)) => {

@@ -34,19 +34,20 @@ use crate::{
     proto::pb,
 };
 
-/// How often a link that has nothing to publish says what its last number was.
+/// The interval in which an idle link repeats its last number.
 const LAST_NUMBER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// No server has this id: theirs end with what is new at every boot.
+/// The id of no server: real ids end with a part that is new at every boot.
 const NOBODY: &str = "nobody";
 
 /// The outcome of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Outcome {
-    /// The server did it for all but these connections, which are gone.
+    /// The server did it for all connections but these, which are gone.
     Done {
         missed: Vec<ConnectionId>,
-        /// For a record that names a channel or everyone; `None` there: it was not taken. And for a part of a sync.
+        /// For a record that names a channel or everyone, and for a part of a sync. `None` for
+        /// everyone: the server did not take the record.
         reached: Option<Reached>,
     },
     /// No such server is listening.
@@ -55,16 +56,18 @@ pub(in crate::backend) enum Outcome {
     Unknown,
 }
 
-/// How many connections a record came to that does not name them, or how a connection takes its sync.
+/// The number of connections that a record without named connections reached, or the state of a
+/// connection that takes a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) struct Reached {
     pub(in crate::backend) connections: u32,
     pub(in crate::backend) shed: u32,
-    /// For a part of a sync: as much waits for the connection as should.
+    /// For a part of a sync: the connection's queue is full enough.
     pub(in crate::backend) enough: bool,
 }
 
-/// A record on its way to a server. Resolves to what became of it, by the deadline that it was submitted with.
+/// A record on its way to a server. Resolves to the outcome by the deadline that the record was
+/// submitted with.
 #[derive(Debug)]
 #[must_use = "a delivery tells nothing unless it is awaited"]
 pub(in crate::backend) struct Delivery(oneshot::Receiver<Outcome>);
@@ -81,21 +84,22 @@ impl Future for Delivery {
 /// The waiters of an envelope, one for each record.
 type InFlight = Vec<Option<Waiter>>;
 
-/// See the module's description.
+/// Publishes records to servers, one queue for each.
 pub(in crate::backend) struct Publisher {
     cluster: Cluster,
     name: String,
-    /// Where servers answer.
+    /// The subject on which servers answer.
     answers: Subject,
-    /// How long an outcome is waited for.
+    /// The time limit of an outcome.
     send_timeout: Duration,
-    /// `None` once closed.
+    /// `None` after closing.
     links: Mutex<Option<HashMap<ServerId, Arc<Link>>>>,
-    /// Links that take nothing more and may still have records: whoever waits for these has a deadline, too.
+    /// Links that take no records any more and may still have some. Their waiters have deadlines
+    /// too.
     closing: Mutex<Vec<Arc<Link>>>,
-    /// `None` once answers are not heard any more.
+    /// `None` once answers are not received any more.
     in_flight: Mutex<Option<HashMap<(ServerId, u64), InFlight>>>,
-    /// How often [`Publisher::settle`] has asked.
+    /// The number of calls of [`Publisher::settle`].
     settles: AtomicU64,
     tasks: TaskTracker,
 }
@@ -107,7 +111,7 @@ impl std::fmt::Debug for Publisher {
 }
 
 impl Publisher {
-    /// `name` must be unique among all publishers. The tracker owns the tasks.
+    /// Creates a publisher. `name` must be unique among all publishers. The tracker owns the tasks.
     pub(in crate::backend) fn new(
         cluster: Cluster,
         name: String,
@@ -121,18 +125,19 @@ impl Publisher {
         Self { cluster, name, answers, send_timeout, links, closing, in_flight, settles, tasks }
     }
 
-    /// Unique among all publishers.
+    /// Returns the name, which is unique among all publishers.
     pub(in crate::backend) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The subjects that [`Publisher::listen`] needs.
+    /// Returns the subjects that [`Publisher::listen`] needs.
     pub(in crate::backend) fn subjects(&self) -> [Subject; 2] {
         [self.answers.clone(), self.cluster.names().all_undelivered(&self.name)]
     }
 
-    /// Waits until the bus has done everything that this process asked it for before, such as subscribing: an envelope to a
-    /// server that cannot be comes back undelivered, behind all that. False: it did not within this time.
+    /// Waits until the bus has done everything that this process requested before, such as
+    /// subscribing: an envelope to an impossible server comes back undelivered after all that.
+    /// Returns `false` if it did not come back within this time.
     ///
     /// Only for a bus that [`Publisher::listen`] listens to.
     pub(in crate::backend) async fn settle(&self, limit: Duration) -> bool {
@@ -146,7 +151,7 @@ impl Publisher {
         matches!(timeout(limit, outcome).await, Ok(Ok(Outcome::ServerGone)))
     }
 
-    /// Queues a record for a server. Where the queue is full it waits for room, until the deadline at most.
+    /// Queues a record for a server. If the queue is full, waits for room until the deadline.
     ///
     /// The delivery resolves by the deadline, whatever happens: to [`Outcome::Unknown`] if there was no room, if no answer came,
     /// or if the publisher is closed.
@@ -160,7 +165,7 @@ impl Publisher {
     ) -> impl Future<Output = Delivery> + Send + use<'a> {
         let (done, outcome) = oneshot::channel();
         let late = self.push(server, Job { record, waiter: Some(Waiter { done, deadline }) }, deadline);
-        // A delivery is awaited on its own: many are submitted before the first outcome is waited for.
+        // Not awaited here: many records are submitted before the first outcome is awaited.
         #[expect(clippy::async_yields_async, reason = "see above")]
         async move {
             if let Some(late) = late {
@@ -170,7 +175,8 @@ impl Publisher {
         }
     }
 
-    /// Queues a record whose outcome nobody waits for. Where the queue stays full for the send timeout, the record is dropped.
+    /// Queues a record without waiting for its outcome. If the queue stays full for the send
+    /// timeout, the record is dropped.
     pub(in crate::backend) async fn submit_and_forget(
         self: &Arc<Self>,
         server: &ServerId,
@@ -181,13 +187,13 @@ impl Publisher {
         }
     }
 
-    /// The deadline of what begins now.
+    /// Returns the deadline of a send that begins now.
     pub(in crate::backend) fn deadline(&self) -> Instant {
         Instant::now() + self.send_timeout
     }
 
-    /// Queues a job. Returns what is left to wait for if there is no room: it drops the job, which makes its outcome unknown, if there
-    /// is none by the deadline either, or if the publisher is closed.
+    /// Queues a job. If there is no room, returns a future that waits for it. That future drops the
+    /// job, so that its outcome is unknown, at the deadline or when the publisher is closed.
     fn push<'a>(
         self: &'a Arc<Self>,
         server: &'a ServerId,
@@ -206,7 +212,7 @@ impl Publisher {
         while let Some(link) = self.link(server) {
             match link.push(job).await {
                 Ok(()) => return,
-                // The link was forgotten meanwhile: the next one is new.
+                // The link was closed meanwhile: the next one is new.
                 Err(again) => job = again,
             }
         }
@@ -224,7 +230,7 @@ impl Publisher {
         Some(link)
     }
 
-    /// Forgets the links to servers that `lives` does not confirm.
+    /// Closes the links to servers that `lives` does not confirm.
     pub(in crate::backend) fn retain_links(&self, lives: impl Fn(&ServerId) -> bool) {
         if let Some(links) = lock(&self.links).as_mut() {
             let dead = links.extract_if(|server, _| !lives(server));
@@ -232,7 +238,7 @@ impl Publisher {
         }
     }
 
-    /// Forgets all links and makes no new ones.
+    /// Closes all links and opens no new ones.
     pub(in crate::backend) fn close(&self) {
         let links = lock(&self.links).take();
         self.close_links(links.into_iter().flatten().map(|(_, link)| link));
@@ -246,8 +252,9 @@ impl Publisher {
         }
     }
 
-    /// Publishes what is queued for one server until its link is forgotten. In between, it says what its last number was:
-    /// only so can a server notice that the last envelopes of a burst are missing.
+    /// Publishes the queued records of one server until its link is closed. An idle link repeats
+    /// its last number: a server could not notice otherwise that the last envelopes of a burst are
+    /// missing.
     async fn run_link(self: Arc<Self>, server: ServerId, link: Arc<Link>) {
         let (mut number, subject) = (0, self.cluster.names().server(&server));
         let mut ticks = interval(LAST_NUMBER_INTERVAL);
@@ -271,7 +278,7 @@ impl Publisher {
         self.say(&subject, number, true).await;
     }
 
-    /// Says what the last number was, or goodbye.
+    /// Publishes the last number, or a goodbye.
     async fn say(&self, subject: &Subject, number: u64, goodbye: bool) {
         let envelope =
             pb::Envelope { publisher: self.name.clone(), number, goodbye, ..pb::Envelope::default() };
@@ -280,7 +287,7 @@ impl Publisher {
             return_to: None,
             payload: envelope.encode_to_vec().into(),
         };
-        // The next one says it again; a goodbye that is lost costs the devices a sync.
+        // The next one repeats it; a lost goodbye costs the devices a sync.
         let _ = self.cluster.bus().publish(publication).await;
     }
 
@@ -307,7 +314,7 @@ impl Publisher {
         }
     }
 
-    /// Takes answers in until the bus closes or `stop`.
+    /// Receives answers until the bus closes or `stop`.
     pub(in crate::backend) async fn listen(&self, mut subscription: Subscription, stop: CancellationToken) {
         loop {
             let event = tokio::select! {
@@ -350,11 +357,11 @@ impl Publisher {
         self.finish(&(server, delivered.number), outcome);
     }
 
-    /// Gives up on what was not answered in time, until `stop`. One clock for all, instead of one for each send.
+    /// Gives up on overdue outcomes until `stop`. One clock serves all sends.
     pub(in crate::backend) async fn watch(&self, stop: CancellationToken) {
         loop {
             let now = Instant::now();
-            // Nothing that begins later ends earlier.
+            // A later send never has an earlier deadline.
             let next = self.expire(now).unwrap_or(now + self.send_timeout);
             tokio::select! {
                 biased; // Nobody waits after the end.
@@ -362,13 +369,14 @@ impl Publisher {
                 () = sleep_until(next.max(now + MIN_WATCH)) => {}
             }
         }
-        // Answers are not heard any more: whoever waits learns nothing, in the queues as well, and nothing more is queued.
+        // Answers are not received any more: all waiters end without an outcome, also those in
+        // queues, and nothing more is queued.
         self.close();
         *lock(&self.in_flight) = None;
         lock(&self.closing).iter().for_each(|link| link.give_up());
     }
 
-    /// Tells when the next one will have waited for long enough.
+    /// Gives up on overdue outcomes. Returns the next deadline.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut links: Vec<_> = lock(&self.links).iter().flat_map(HashMap::values).cloned().collect();
         {
@@ -392,14 +400,14 @@ impl Publisher {
         let Some(waiters) = waiters else { return };
         for (index, waiter) in (0..).zip(waiters) {
             if let Some(Waiter { done, .. }) = waiter {
-                // Whoever waited may have given up.
+                // The waiter may have given up.
                 let _ = done.send(outcome(index));
             }
         }
     }
 }
 
-/// Drops those who have waited for long enough, and tells the deadline of the first of the others.
+/// Drops overdue waiters. Returns the deadline of the first of the others.
 fn give_up(waiters: &mut InFlight, now: Instant) -> Option<Instant> {
     for waiter in waiters {
         match waiter {
@@ -410,7 +418,7 @@ fn give_up(waiters: &mut InFlight, now: Instant) -> Option<Instant> {
     None
 }
 
-/// How long is slept at least between two looks at who has waited for too long.
+/// The shortest pause between two checks for overdue outcomes.
 const MIN_WATCH: Duration = Duration::from_millis(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,9 @@
 //! The results of a send.
 //!
-//! A ladder: **accepted** (the message is in the recipients' logs, or the send is an error), **pushed** (a device's server has
-//! queued it for the device), **acked** (the device's application has dealt with it; [`Im::wait_acked`](crate::backend::Im::wait_acked) waits for that).
+//! There are three steps. **Accepted**: the message is in the recipients' logs, or the send is an
+//! error. **Pushed**: a device's server has queued the message for the device. **Acked**: the
+//! device's application has processed it; [`Im::wait_acked`](crate::backend::Im::wait_acked) waits
+//! for that.
 
 use std::collections::HashSet;
 
@@ -11,14 +13,14 @@ use super::{
 };
 use crate::id::{ChannelId, Device, MessageId, ServerId, UserId};
 
-/// A device and whose it is.
+/// A device of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct UserDevice {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// Which.
+    /// The device.
     pub device: Device,
 }
 
@@ -33,49 +35,51 @@ impl UserDevice {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ChannelReceipt {
-    /// Which channel.
+    /// The channel.
     pub channel: ChannelId,
-    /// Its place in the channel's log; 0 for [`Durability::Transient`].
+    /// The message's seq in the channel's log; 0 for [`Durability::Transient`].
     pub seq: u64,
-    /// Servers that have the message queued for all of the members that are connected to them.
+    /// Servers that have queued the message for all members connected to them.
     pub pushed: Vec<ServerId>,
     /// Servers that did not answer in time.
     pub unconfirmed: Vec<ServerId>,
-    /// How many connections have the message queued, on those servers that answered.
+    /// The number of connections with the queued message, on the servers that answered.
     pub connections: u64,
-    /// For how many it was left out, because of its [`Priority`](crate::backend::Priority).
+    /// The number of connections that the message was left out for, because of its
+    /// [`Priority`](crate::backend::Priority).
     pub shed: u64,
-    /// Whether the servers that hold members could not be read, or not again behind the append. The message is in the
-    /// channel's log. Members on servers that are not named here may be connected, and get it with their next sync.
+    /// The servers with members could not be located, or not again after the append. The message is
+    /// in the channel's log. Members on servers that are not named here may be connected, and get
+    /// it with their next sync.
     pub unlocated: bool,
 }
 
-/// The result of a send, per device and user. Every recipient is in at least one of the lists; of a channel's members none
-/// is, see [`Receipt::channel`].
+/// The result of a send, per device and user. Every recipient is in at least one of the lists.
+/// Members of a channel are in none, see [`Receipt::channel`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The id that the message got.
+    /// The id of the message.
     pub message_id: MessageId,
-    /// How well it is kept.
+    /// The durability of the message.
     pub durability: Durability,
-    /// What became of a send to a channel.
+    /// The result of a send to a channel.
     pub channel: Option<ChannelReceipt>,
-    /// Its place in each recipient's inbox; empty for [`Durability::Transient`].
+    /// The message's seq in each recipient's inbox; empty for [`Durability::Transient`].
     pub logged: Vec<(UserId, u64)>,
-    /// It was sent before, under the same idempotency key: this is where it is. A [`Durability::Transient`] one is not handed out
-    /// again, and then nobody is in the lists.
+    /// The message was sent before, under the same idempotency key, and this is the first result. A
+    /// [`Durability::Transient`] message is not pushed again, so the lists are empty.
     pub repeated: bool,
-    /// Devices whose server has the message queued for them.
+    /// Devices whose server has queued the message for them.
     pub pushed: Vec<UserDevice>,
-    /// Users none of whose (chosen) devices is connected.
+    /// Users with no connected device among those that the message is for.
     pub offline: Vec<UserId>,
-    /// Devices whose server did not answer in time: it may have pushed the message or not.
+    /// Devices whose server did not answer in time. The server may have pushed the message.
     pub unconfirmed: Vec<UserDevice>,
-    /// Users of whom it is not known whether a device is connected: the store of routes did not answer behind the append. The
-    /// message is in their logs and was pushed to nobody; devices that are connected get it with their next sync. All
-    /// recipients of a send are here, or none.
+    /// Users whose devices could not be located, since the route store did not answer after the
+    /// append. The message is in their logs and was pushed to nobody; connected devices get it with
+    /// their next sync. Either all recipients of a send are here, or none.
     pub unlocated: Vec<UserId>,
 }
 
@@ -97,7 +101,7 @@ impl Receipt {
         }
     }
 
-    /// Adds what became of each device; users without any are offline.
+    /// Adds the outcome of each device. Users without a device are offline.
     pub(in crate::backend) fn delivered(
         mut self,
         users: Vec<UserId>,
@@ -107,7 +111,7 @@ impl Receipt {
             match reach {
                 Reach::Reached => self.pushed.push(located.owner),
                 Reach::Unknown => self.unconfirmed.push(located.owner),
-                // Whose devices come back elsewhere, and get it there.
+                // The device reconnects elsewhere, and gets the message there.
                 Reach::Gone | Reach::Deaf => {}
             }
         }
@@ -121,12 +125,37 @@ impl Receipt {
         self
     }
 
-    /// For how many connections it was left out, because of its [`Priority`](crate::backend::Priority).
+    /// Returns the number of connections that the message was left out for, because of its
+    /// [`Priority`](crate::backend::Priority).
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message, Priority}, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.room("lobby").send(Message::new().text("rose").priority(Priority::Low)).await?;
+    /// assert_eq!(receipt.shed(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shed(&self) -> u64 {
         self.channel.as_ref().map_or(0, |channel| channel.shed)
     }
 
     /// Returns `true` if at least one device of the user has the message queued.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
+    /// assert!(!receipt.reached(&UserId::parse("bob")?), "bob is not connected");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reached(&self, user: &UserId) -> bool {
         self.pushed.iter().any(|pushed| pushed.user == *user)
     }

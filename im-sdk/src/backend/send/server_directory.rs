@@ -1,5 +1,5 @@
-//! Which servers live, as far as this process knows: asked for once a second, and at once when a route names a server
-//! that is new.
+//! The live servers as this process knows them. The list is read once a second, and at once when a
+//! route names an unknown server.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,16 +12,18 @@ use crate::{
     proto::pb::ServerInfo,
 };
 
-/// How many dead servers are remembered. Ids never come back, so forgetting one costs a request, not correctness.
+/// The number of dead servers that are remembered. Ids are never used again, so forgetting one
+/// costs a request, not correctness.
 const MAX_DEAD: usize = 10_000;
 
-/// See the module's description.
+/// Knows which servers live.
 #[derive(Debug)]
 pub(in crate::backend) struct Directory {
     cluster: Cluster,
     state: Mutex<State>,
-    /// Held while asking, so that many senders who meet the same new server ask once, and so that no older answer
-    /// overwrites a newer one: a live server would be buried, and its devices' routes swept.
+    /// Held while reading, so that many senders with the same new server read once, and no older
+    /// list overwrites a newer one. A live server would be taken for dead otherwise, and its
+    /// devices' routes released.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -36,12 +38,12 @@ impl Directory {
         Self { cluster, state: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
-    /// The live servers as last heard.
+    /// Returns the live servers of the last list.
     pub(in crate::backend) fn live(&self) -> Arc<HashMap<ServerId, ServerInfo>> {
         Arc::clone(&self.lock().live)
     }
 
-    /// Whether a server lives. One that was never heard of is asked for.
+    /// Returns whether a server lives. Reads the list again if the server is unknown.
     pub(in crate::backend) async fn lives(&self, server: &ServerId) -> Result<bool, RoutesError> {
         if let Some(known) = self.known(server) {
             return Ok(known);
@@ -54,13 +56,14 @@ impl Directory {
         Ok(self.known(server).unwrap_or_else(|| self.bury(server)))
     }
 
-    /// Asks which servers live. Those that did and do not any more are dead for good.
+    /// Reads the list of live servers. Servers that are missing since the last one are dead for
+    /// good.
     pub(in crate::backend) async fn refresh(&self) -> Result<(), RoutesError> {
         let _asking = self.asking.lock().await;
         self.ask().await
     }
 
-    /// Only for who holds `asking`.
+    /// The caller holds `asking`.
     async fn ask(&self) -> Result<(), RoutesError> {
         let servers = self.cluster.routes().live_servers().await?;
         let live = servers.into_iter().map(|RegisteredServer { id, info }| (id, info)).collect();
@@ -72,7 +75,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The same, as far as it is known.
+    /// Returns whether a server lives, if that is known.
     pub(in crate::backend) fn known(&self, server: &ServerId) -> Option<bool> {
         let state = self.lock();
         if state.live.contains_key(server) {

@@ -1,4 +1,4 @@
-//! Validates contents before devices are given them.
+//! Validates contents before they are sent to devices.
 
 use crate::{
     content::is_empty,
@@ -17,45 +17,45 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidContent {
-    /// There is too much of something.
+    /// A part of the content has too many items.
     #[error("the content has {count} {what}, the limit is {limit}")]
     TooMany {
-        /// Of what.
+        /// The kind of the items.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         count: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// Something is too long.
+    /// A part of the content is too long.
     #[error("the content's {what} takes {bytes} bytes, the limit is {limit}")]
     TooLong {
-        /// What.
+        /// The name of the part.
         what: &'static str,
-        /// What it takes.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// Something that must be there is not.
+    /// A required part is missing.
     #[error("the content has no {what}")]
     Missing {
-        /// What.
+        /// The name of the part.
         what: &'static str,
     },
-    /// Something has no meaning.
+    /// A part has an impossible value.
     #[error("the content's {what} makes no sense")]
     Nonsense {
-        /// What.
+        /// The name of the part.
         what: &'static str,
     },
-    /// Somebody or a channel has no valid id.
+    /// The content names a user or a channel by an invalid id.
     #[error("the content names somebody by an id that is none: {0}")]
     InvalidId(InvalidId),
-    /// Bundles lie in bundles too deep.
+    /// Forwarded messages are nested too deep.
     #[error("forwarded messages lie more than {MAX_FORWARDED_DEPTH} deep in each other")]
     TooDeep,
-    /// A change inside of something else, where it would change nothing.
+    /// A change is inside of an edit or of a forwarded message, where it would change nothing.
     #[error("a change of a message cannot be edited in or forwarded")]
     ChangeInside,
 }
@@ -66,7 +66,7 @@ impl From<InvalidId> for InvalidContent {
     }
 }
 
-/// Checks everything but the size, which is limited by the frame.
+/// Checks all but the size, which the frame limits.
 pub(in crate::backend) fn check(content: &pb::Content) -> Result<(), InvalidContent> {
     match &content.body {
         Some(Body::Change(change)) => {
@@ -77,7 +77,7 @@ pub(in crate::backend) fn check(content: &pb::Content) -> Result<(), InvalidCont
     }
 }
 
-/// What somebody says, as opposed to what changes it.
+/// Checks a content that is no change.
 fn check_said(content: &pb::Content, depth: usize) -> Result<(), InvalidContent> {
     check_beside(content)?;
     match &content.body {
@@ -102,7 +102,7 @@ fn check_said(content: &pb::Content, depth: usize) -> Result<(), InvalidContent>
         Some(Body::Forwarded(forwarded)) => check_forwarded(forwarded, depth + 1),
         Some(Body::Notice(notice)) => count("parameters", notice.parameters.len(), MAX_NOTICE_PARAMETERS),
         Some(Body::Change(_)) => Err(InvalidContent::ChangeInside),
-        // What a newer version says is its own business.
+        // Contents of newer versions are not checked.
         Some(Body::Text(_) | Body::Custom(_)) | None => Ok(()),
     }
 }
@@ -171,12 +171,12 @@ fn check_change(change: &pb::Change) -> Result<(), InvalidContent> {
             if reaction.emoji.chars().any(is_no_sign) { nonsense("emoji") } else { Ok(()) }
         }
         Some(What::Recall(_) | What::DeleteForMe(_) | What::Pin(_)) => Ok(()),
-        None => Err(InvalidContent::Missing { what: "change that this back end knows" }),
+        None => Err(InvalidContent::Missing { what: "change that this backend knows" }),
     }
 }
 
-/// What no emoji has in it, nor any name for one: spaces, control characters, and what turns the direction of what stands
-/// around it.
+/// Returns `true` for characters that are in no emoji and in no name of one: spaces, control
+/// characters, and marks that change the direction of the text around them.
 fn is_no_sign(char: char) -> bool {
     char.is_whitespace()
         || char.is_control()

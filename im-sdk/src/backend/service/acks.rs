@@ -1,4 +1,5 @@
-//! What devices acknowledge: checked against the logs, stored, and told to the handler and to whoever waits for it.
+//! Acknowledgements of devices: checked against the logs, stored, and announced to the handler and
+//! to waiting receipts.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,23 +26,27 @@ use crate::{
     proto::{limits::MAX_ACK_CURSORS, pb},
 };
 
-/// How many batches are handled at once, and how many devices' acknowledgements are in one: one of each user.
+/// The number of batches that are handled at once, and of devices' acknowledgements in one, each of
+/// another user.
 const CONCURRENCY: usize = 16;
 const BATCH: usize = 256;
 
-/// How many of one user wait. Devices repeat them, and each says what those before it said.
+/// The number of waiting acknowledgements of one user. Devices repeat them, and a later one covers
+/// the earlier ones.
 const WAITING_PER_USER: usize = 64;
 
-/// How long they wait.
+/// The time that an acknowledgement may wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one place takes in memory, about.
+/// The approximate size of one claim in memory.
 const CLAIM_BYTES: usize = 128;
 
-/// How many places of logs are looked up at once for a batch, and how many of its events are handled at once.
+/// The number of seqs that are looked up at once for a batch, and of its events that are handled at
+/// once.
 const PARALLEL: usize = 64;
 
-/// The most acknowledgements in one message to other back ends. At some 200 bytes each, far below what NATS takes.
+/// The most acknowledgements in one message to other backends. At some 200 bytes each, this is far
+/// below the limit of NATS.
 const BROADCAST: usize = 1024;
 
 /// Stores what devices acknowledge.
@@ -50,10 +55,10 @@ pub(super) struct Acks<H> {
     pub(super) handler: Arc<H>,
 }
 
-/// What a device says that it has.
+/// A device's claim to have a log up to a seq.
 pub(super) struct Claimed {
     ack: DeviceAck,
-    /// The id of the message there; `None`: it does not know.
+    /// The id of the message there, or `None` if the device does not know it.
     id: Option<MessageId>,
 }
 
@@ -91,13 +96,13 @@ impl<H: Handler> Responder for Acks<H> {
                 self.broadcast(&forward).await;
                 self.tell(forward).await;
             }
-            Err(error) => throttled!(warn, %error, "acknowledgements could not be stored and are dropped"),
+            Err(error) => throttled!(warn, %error, "cannot store acknowledgements: they are dropped"),
         }
     }
 }
 
 impl<H: Handler> Acks<H> {
-    /// Those by which a device went forward.
+    /// Stores acknowledgements. Returns those by which a device went forward.
     async fn store(&self, claimed: Vec<Claimed>) -> Result<Vec<DeviceAck>, LogError> {
         let log = self.context.cluster.log();
         let allowed = self.allowed(claimed).await;
@@ -107,8 +112,8 @@ impl<H: Handler> Acks<H> {
         Ok(acks)
     }
 
-    /// Leaves out what is over a user's budget, which devices repeat, and channels that the user is no member of: before
-    /// anything else is looked up.
+    /// Drops acknowledgements beyond a user's budget, which devices repeat, and those of channels
+    /// that the user is not a member of, before anything else is looked up.
     async fn allowed(&self, claimed: Vec<Claimed>) -> Vec<Claimed> {
         let mut by_user: HashMap<UserId, Vec<Claimed>> = HashMap::new();
         for claimed in claimed {
@@ -125,7 +130,7 @@ impl<H: Handler> Acks<H> {
         stream::iter(by_user).map(allow).buffer_unordered(PARALLEL).concat().await
     }
 
-    /// Those of the inbox, and of channels that the user is a member of.
+    /// Keeps acknowledgements of the inbox, and of channels that the user is a member of.
     async fn of_members(&self, user: &UserId, mut claimed: Vec<Claimed>) -> Vec<Claimed> {
         let channels = claimed.iter().filter_map(|claimed| match &claimed.ack.log {
             LogId::Inbox(_) => None,
@@ -138,7 +143,7 @@ impl<H: Handler> Acks<H> {
         let is_member = match self.context.cluster.members().is_member_of(user, &channels).await {
             Ok(is_member) => is_member,
             Err(error) => {
-                throttled!(warn, %user, %error, "acknowledgements of channels cannot be checked and are dropped");
+                throttled!(warn, %user, %error, "cannot check acknowledgements of channels: they are dropped");
                 vec![false; channels.len()]
             }
         };
@@ -151,7 +156,8 @@ impl<H: Handler> Acks<H> {
         claimed
     }
 
-    /// To the back ends with somebody who waits for it. What is lost they find in the store a little later.
+    /// Announces acknowledgements to backends with waiting receipts. If one is lost, they find it
+    /// in the store later.
     async fn broadcast(&self, acks: &[DeviceAck]) {
         let cluster = &self.context.cluster;
         for part in acks.chunks(BROADCAST) {
@@ -160,7 +166,7 @@ impl<H: Handler> Acks<H> {
             let payload = acks.encode_to_vec().into();
             if let Err(error) = cluster.bus().publish(Publication { subject, return_to: None, payload }).await
             {
-                tracing::debug!(%error, "cannot tell other back ends what devices acknowledged");
+                tracing::debug!(%error, "cannot announce acknowledgements to other backends");
             }
         }
     }
@@ -169,14 +175,14 @@ impl<H: Handler> Acks<H> {
         let tell = async |ack: DeviceAck| {
             let user = ack.user.clone();
             let call = Deadline::new(self.context.settings.handler_timeout, "acked", &user);
-            // Nothing depends on it: what failed is in the log.
+            // The acknowledgement is stored, whatever the handler returns. A failure is in the log.
             let _ = call.run(|| self.handler.acked(ack)).await;
         };
         stream::iter(acks).for_each_concurrent(PARALLEL, tell).await;
     }
 }
 
-/// How back ends tell each other.
+/// Encodes an acknowledgement for other backends.
 fn stored(ack: &DeviceAck) -> pb::UpstreamAck {
     let channel = match &ack.log {
         LogId::Inbox(_) => String::new(),
@@ -190,7 +196,7 @@ fn stored(ack: &DeviceAck) -> pb::UpstreamAck {
     }
 }
 
-/// What one device says, of each log the furthest. What makes no sense is passed over.
+/// Returns the furthest claim for each log. Invalid ones are dropped.
 fn claims(upstream: pb::UpstreamAck) -> Vec<Claimed> {
     let user = UserId::parse(&upstream.user).ok();
     let device = upstream.device.and_then(|device| Device::try_from(device).ok());
@@ -209,7 +215,7 @@ fn claims(upstream: pb::UpstreamAck) -> Vec<Claimed> {
     furthest.into_values().collect()
 }
 
-/// The log that a device of this user means.
+/// Returns the log that a device of this user means.
 fn log_of(user: &UserId, channel: &str) -> Option<LogId> {
     if channel.is_empty() {
         return Some(LogId::Inbox(user.clone()));
@@ -217,8 +223,8 @@ fn log_of(user: &UserId, channel: &str) -> Option<LogId> {
     channel.parse().ok().map(LogId::Channel)
 }
 
-/// Leaves out what cannot be: a place beyond the end of the log, and one at which the log has another message, which is
-/// what a device says that has not heard yet that the log was rolled back.
+/// Drops impossible claims: seqs beyond the end of the log, and seqs at which the log has another
+/// message. A device claims those that does not know of a rollback yet.
 async fn true_claims(log: &dyn LogStore, claimed: Vec<Claimed>) -> Result<Vec<DeviceAck>, LogError> {
     let places: HashSet<(LogId, u64)> =
         claimed.iter().map(|claimed| (claimed.ack.log.clone(), claimed.ack.seq)).collect();
@@ -227,7 +233,7 @@ async fn true_claims(log: &dyn LogStore, claimed: Vec<Claimed>) -> Result<Vec<De
         ((place, seq), found)
     };
     let ids: HashMap<_, _> = stream::iter(places).map(look).buffer_unordered(PARALLEL).collect().await;
-    // Trimmed, or yet to come.
+    // Trimmed, or not yet appended.
     let unknown = ids.iter().filter(|(_, found)| matches!(found, Ok(None))).map(|((log, _), _)| log.clone());
     let unknown: Vec<LogId> = unknown.collect::<HashSet<_>>().into_iter().collect();
     let ends = log.ends(&unknown).await?;
@@ -236,7 +242,7 @@ async fn true_claims(log: &dyn LogStore, claimed: Vec<Claimed>) -> Result<Vec<De
         Some(Ok(Some(id))) => claimed.id.is_none_or(|claimed| claimed == *id),
         Some(Ok(None)) => lasts.get(&claimed.ack.log).is_some_and(|last| claimed.ack.seq <= *last),
         Some(Err(error)) => {
-            throttled!(warn, log = %claimed.ack.log, %error, "an acknowledgement cannot be checked and is dropped");
+            throttled!(warn, log = %claimed.ack.log, %error, "cannot check an acknowledgement: it is dropped");
             false
         }
         None => false,

@@ -1,7 +1,7 @@
-//! Budgets of users: how much the devices of one user may have a back end do, all of them together.
+//! Budgets of users: the work that all devices of one user together may cause a backend.
 //!
-//! A server bounds each connection; a user with many devices, on many servers, is bounded here. The buckets lie in a map that
-//! holds so many users and no more: one whose bucket is full again takes no place that another one needs.
+//! A server limits each connection. A user with many devices on many servers is limited here. The
+//! buckets are in a map of bounded size: a full bucket takes no place that another one needs.
 
 mod bucket;
 mod recent;
@@ -15,11 +15,12 @@ use self::bucket::Bucket;
 pub(in crate::backend) use self::recent::RecentMap;
 use crate::id::UserId;
 
-/// Of how many users the buckets are kept, at some 150 bytes each. When more are active than that within the time in which
-/// buckets fill, those that did nothing for the longest time begin anew with full ones.
+/// The number of users whose buckets are kept, at some 150 bytes each. If more users are active
+/// within the time in which buckets fill, those that were idle for longest begin anew with full
+/// ones.
 const MAX_USERS: usize = 65_536;
 
-/// How much of something a user may do: so much in the long run, and so much at once after a rest.
+/// A limit: an amount in the long run, and an amount at once after a rest.
 ///
 /// ```
 /// use im_sdk::backend::{Budget, Im, UserBudgets};
@@ -30,36 +31,36 @@ const MAX_USERS: usize = 65_536;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// The time that one unit takes to come back, in nanoseconds. 0: unlimited.
+    /// The time in which one unit comes back, in nanoseconds; 0 means unlimited.
     interval_ns: u64,
     at_once: u64,
 }
 
 impl Budget {
-    /// No bound.
+    /// No limit.
     pub const UNLIMITED: Self = Self { interval_ns: 0, at_once: u64::MAX };
 
-    /// `amount` in each second, and `at_once` after a rest. Both count as at least 1.
+    /// Allows `amount` in each second, and `at_once` after a rest. Both count as at least 1.
     pub const fn per_second(amount: u64, at_once: u64) -> Self {
         Self::within(Duration::from_secs(1), amount, at_once)
     }
 
-    /// `amount` in each hour, and `at_once` after a rest. Both count as at least 1.
+    /// Allows `amount` in each hour, and `at_once` after a rest. Both count as at least 1.
     pub const fn per_hour(amount: u64, at_once: u64) -> Self {
         Self::within(Duration::from_secs(3600), amount, at_once)
     }
 
     const fn within(time: Duration, amount: u64, at_once: u64) -> Self {
         let amount = if amount == 0 { 1 } else { amount };
-        // A nanosecond is far less than what anything here takes.
+        // Nanoseconds are precise enough.
         let interval = time.as_nanos() as u64 / amount;
         let interval_ns = if interval == 0 { 1 } else { interval };
         Self { interval_ns, at_once: if at_once == 0 { 1 } else { at_once } }
     }
 }
 
-/// What the devices of one user may have **one back end** do, together. With several back ends a user has as many times that,
-/// since the bus gives each of them a share of what devices ask.
+/// The work that the devices of one user together may cause **one backend**. With several backends
+/// a user has as many times that, since the bus gives each of them a share of the requests.
 ///
 /// The defaults are far above what people do and what an application does for them, and low enough that one hostile user is
 /// nobody else's trouble:
@@ -76,29 +77,30 @@ impl Budget {
 /// | bytes of syncs | 256 MiB | 1 MiB a second | 85 GiB |
 ///
 /// What is over a budget is refused with `TOO_MANY` and the time after which it works; the SDK's client waits for that by
-/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the back end itself
-/// failed to do is given back. A program that publishes more than a person is better a back end, which has no budget: or raise
+/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the backend itself
+/// failed to do is given back. A program that publishes more than a person is better a backend, which has no budget: or raise
 /// these for a deployment of such devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserBudgets {
-    /// Publishes, changes of messages among them. Default 20 a second, 1,000 at once.
+    /// Publishes, including changes. Default 20 a second, 1,000 at once.
     pub publishes: Budget,
     /// Bytes of publishes. Default 64 KiB a second, 16 MiB at once.
     pub publish_bytes: Budget,
-    /// Users that the user writes to for the first time, where [`Handler::may_reach`](crate::backend::Handler::may_reach) leaves it
-    /// undecided. Default 200 an hour, 400 at once.
+    /// Users that the user writes to for the first time, if
+    /// [`Handler::may_reach`](crate::backend::Handler::may_reach) leaves it undecided. Default 200
+    /// an hour, 400 at once.
     pub new_contacts: Budget,
-    /// Of these, users that the deployment has never seen: each of them gets a log that nobody may ever read. Default 20 an
-    /// hour, 200 at once.
+    /// The part of these users that the deployment has never seen: each of them gets a log that may
+    /// never be read. Default 20 an hour, 200 at once.
     pub unknown_contacts: Budget,
     /// Signals. Default 40 a second, 200 at once.
     pub signals: Budget,
     /// Bytes of signals. Default 64 KiB a second, 512 KiB at once.
     pub signal_bytes: Budget,
-    /// Places in logs that devices acknowledge. Default 500 a second, 16,384 at once.
+    /// Seqs that devices acknowledge. Default 500 a second, 16,384 at once.
     pub acks: Budget,
-    /// Bytes that syncs bring to devices. Default 1 MiB a second, 256 MiB at once.
+    /// Bytes that syncs send to devices. Default 1 MiB a second, 256 MiB at once.
     pub sync_bytes: Budget,
 }
 
@@ -119,7 +121,7 @@ impl Default for UserBudgets {
 }
 
 impl UserBudgets {
-    /// No bounds at all: for load tests, and where whoever holds a token is trusted.
+    /// Returns budgets without limits: for load tests, and for trusted users.
     pub fn unlimited() -> Self {
         let budget = Budget::UNLIMITED;
         Self {
@@ -148,7 +150,7 @@ impl UserBudgets {
     }
 }
 
-/// What there is a budget of.
+/// The resources with a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) enum Resource {
     Publishes,
@@ -163,21 +165,21 @@ pub(in crate::backend) enum Resource {
 
 const RESOURCES: usize = 8;
 
-/// A budget is used up.
+/// A budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend) struct Exhausted {
     pub(in crate::backend) retry_after: Duration,
 }
 
 impl Exhausted {
-    /// As it travels, rounded up: whoever waits for that long is let through.
+    /// Returns the time in milliseconds, rounded up, so that a retry then succeeds.
     pub(in crate::backend) fn retry_after_ms(self) -> u32 {
         let ms = self.retry_after.as_nanos().div_ceil(1_000_000);
         u32::try_from(ms).unwrap_or(u32::MAX)
     }
 }
 
-/// The buckets of all users. Nothing here awaits.
+/// The buckets of all users. Never awaits.
 #[derive(Debug)]
 pub(in crate::backend) struct Budgets {
     config: UserBudgets,
@@ -190,8 +192,8 @@ impl Budgets {
         Self { config, began: Instant::now(), users: Mutex::new(RecentMap::new(MAX_USERS)) }
     }
 
-    /// Takes of several budgets at once: all, or none. An amount that is larger than a budget has at once passes when the
-    /// budget is full, and is made up for.
+    /// Takes from several budgets at once: all, or none. An amount larger than a budget has at once
+    /// is granted when the budget is full, and paid back over time.
     ///
     /// # Errors
     /// [`Exhausted`], with the longest wait of them.
@@ -216,7 +218,7 @@ impl Budgets {
         Ok(())
     }
 
-    /// Takes as much as there is of a budget, up to an amount; returns how much that is.
+    /// Takes as much of an amount as a budget has, and returns it.
     pub(in crate::backend) fn take_up_to(&self, user: &UserId, resource: Resource, amount: u64) -> u64 {
         let (now, budget) = (self.now(), self.config.of(resource));
         let mut users = self.lock();
@@ -226,13 +228,13 @@ impl Budgets {
         taken
     }
 
-    /// Takes what was used already, also where that is more than there is.
+    /// Takes an amount that was used already, even if the budget has less.
     pub(in crate::backend) fn charge(&self, user: &UserId, resource: Resource, amount: u64) {
         let now = self.now();
         self.lock().entry(user)[resource as usize].charge(self.config.of(resource), amount, now);
     }
 
-    /// Gives back what was taken for nothing.
+    /// Gives back an amount that was taken in vain.
     pub(in crate::backend) fn give_back<const N: usize>(&self, user: &UserId, amounts: [(Resource, u64); N]) {
         let mut users = self.lock();
         let buckets = users.entry(user);

@@ -1,4 +1,4 @@
-//! Calls of the application's handler: a panic or a hang costs the one call, and the log says whose it was.
+//! Calls of the application's handler. A panic or a hang ends one call, and the log names the user.
 
 use std::{fmt::Display, panic::AssertUnwindSafe, time::Duration};
 
@@ -12,19 +12,19 @@ use crate::{
     proto::{pb, pb::RefusalKind},
 };
 
-/// One call, with the time that it may take.
+/// A call with a time limit.
 pub(super) struct Deadline<'a> {
     limit: Duration,
-    /// The handler's method.
+    /// The method of the handler.
     method: &'static str,
     user: &'a UserId,
-    /// Whom or what the user meant.
+    /// The user, channel or room that the device addresses.
     to: Option<&'a (dyn Display + Sync)>,
     /// The device's number of a publish.
     number: Option<u64>,
 }
 
-/// A handler's method came to no end of its own.
+/// A method of the handler did not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::backend) enum HandlerFailed {
     #[error("the handler panicked")]
@@ -34,12 +34,12 @@ pub(in crate::backend) enum HandlerFailed {
 }
 
 impl HandlerFailed {
-    /// The device's answer: another try may do better.
+    /// Builds the answer to the device, which may retry after a time-out.
     pub(in crate::backend) fn refused(self) -> pb::Refused {
         match self {
-            Self::Panicked => refused(RefusalKind::Internal, "the back end failed".to_owned(), 0),
+            Self::Panicked => refused(RefusalKind::Internal, "the backend failed".to_owned(), 0),
             Self::TimedOut => {
-                let reason = "the back end did not decide in time".to_owned();
+                let reason = "the backend did not decide in time".to_owned();
                 refused(RefusalKind::Unavailable, reason, RETRY_MS)
             }
         }
@@ -51,17 +51,17 @@ impl<'a> Deadline<'a> {
         Self { limit, method, user, to: None, number: None }
     }
 
-    /// Names, for the log, whom or what the user meant.
+    /// Names the addressed user, channel or room for the log.
     pub(super) fn to(self, to: &'a (dyn Display + Sync)) -> Self {
         Self { to: Some(to), ..self }
     }
 
-    /// Names, for the log, the device's number of a publish.
+    /// Names the device's number of a publish for the log.
     pub(super) fn number(self, number: u64) -> Self {
         Self { number: Some(number), ..self }
     }
 
-    /// Makes a call and waits for its end, its panic, or its deadline, at which it is dropped.
+    /// Calls the handler. Drops the call at the deadline.
     ///
     /// # Errors
     /// [`HandlerFailed`], which is in the log then.

@@ -19,7 +19,8 @@ use crate::{
     id::{Device, MessageId, UserId},
 };
 
-/// What devices may do to messages, unless the handler says otherwise. How old a message is, its id says.
+/// What devices may do to messages, unless the handler decides. The age of a message is taken from
+/// its id.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,19 +33,20 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChangePolicy {
-    /// How old a message may be that its sender recalls. `None`: nobody may. Default 2 min.
+    /// The age up to which its sender may recall a message. `None` forbids it. Default 2 min.
     pub recall: Option<Duration>,
-    /// How old a message may be that its sender edits. `None`: nobody may. Default 24 h.
+    /// The age up to which its sender may edit a message. `None` forbids it. Default 24 h.
     pub edit: Option<Duration>,
-    /// Whoever has a message may delete it for themselves. Default true.
+    /// Users may delete a message for themselves. Default `true`.
     pub delete_for_me: bool,
-    /// Whoever has a message may react to it. Default true.
+    /// Users may react to a message. Default `true`.
     pub react: bool,
-    /// Whoever has a message may pin it and let it go, for everybody. Default true.
+    /// Users may pin and unpin a message, for everybody. Default `true`.
     pub pin: bool,
-    /// How well changes are kept. `None`: as [`crate::backend::ImBuilder::default_durability`], but at least logged. Default `None`.
-    /// Where a handler has messages archived, changes should be as well: else history that comes from the message store does
-    /// not show them.
+    /// The durability of changes. `None`: that of
+    /// [`ImBuilder::default_durability`](crate::backend::ImBuilder::default_durability), but at
+    /// least logged. Default `None`. If a handler archives messages, archive changes as well:
+    /// history from the message store does not show them otherwise.
     pub durability: Option<Durability>,
 }
 
@@ -62,7 +64,8 @@ impl Default for ChangePolicy {
 }
 
 impl ChangePolicy {
-    /// Whether a user may do that to a message of this age, or why not.
+    /// Checks whether a user may make this change to a message of this age. Returns the reason of a
+    /// refusal.
     fn check(&self, incoming: &IncomingChange, age: Duration) -> Result<(), String> {
         let by_sender = |within: Option<Duration>| {
             let Some(within) = within else { return Err("it is switched off".to_owned()) };
@@ -81,7 +84,7 @@ impl ChangePolicy {
             ChangeKind::DeleteForMe => by_all(self.delete_for_me),
             ChangeKind::Reaction { .. } => by_all(self.react),
             ChangeKind::Pin { .. } => by_all(self.pin),
-            ChangeKind::Unknown => Err("this back end does not know that change".to_owned()),
+            ChangeKind::Unknown => Err("this backend does not know that change".to_owned()),
         }
     }
 
@@ -97,35 +100,40 @@ impl ChangePolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IncomingChange {
-    /// The user who wants it, as the device's token says.
+    /// The requesting user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// The conversation that the message is in. Where it is a channel, `from` is a member of it, or the device is in the room.
+    /// The conversation of the message. In a channel, `from` is a member, or the device is in the
+    /// room.
     pub to: Recipient,
-    /// What is to become of the message. What an [edit](ChangeKind::Edit) says comes to
-    /// [`Handler::publish`](crate::backend::Handler::publish) as well, unless [`ChangeRights`] say otherwise.
+    /// The change. The content of an [edit](ChangeKind::Edit) is passed to
+    /// [`Handler::publish`](crate::backend::Handler::publish) as well, unless [`ChangeRights`]
+    /// decide otherwise.
     pub change: Change,
-    /// The message as it is in the user's log: with the edits and the recall that were carried out before, and without other changes.
+    /// The message as it is in the user's log: with earlier edits and recalls, and without other
+    /// changes.
     pub message: LoggedMessage,
 }
 
-/// What a [handler](crate::backend::Handler::change) says of a change.
+/// The answer of a [handler](crate::backend::Handler::change) that does not refuse a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeRights {
-    /// It is allowed if [`ChangePolicy`] allows it and, where it says something (an edit, a reaction, a pin), if
-    /// [`Handler::publish`](crate::backend::Handler::publish) takes it as it would take a message.
+    /// The change is allowed if [`ChangePolicy`] allows it. An edit, a reaction or a pin is also
+    /// passed to [`Handler::publish`](crate::backend::Handler::publish), which has to accept it
+    /// like a message.
     #[default]
     ByPolicy,
-    /// It is allowed if [`ChangePolicy`] allows it: the handler has looked at what it says, and `publish` is not asked.
+    /// The change is allowed if [`ChangePolicy`] allows it. The handler has checked the content,
+    /// and `publish` is not called.
     Checked,
-    /// It is allowed, whatever the policy or `publish` say: for moderators.
+    /// The change is allowed regardless of the policy and `publish`: for moderators.
     Granted,
 }
 
 impl IncomingChange {
-    /// The log of who changes it, which has the message.
+    /// Returns the log of the requesting user that has the message.
     pub(in crate::backend) fn log(from: &UserId, to: &Recipient) -> LogId {
         match to {
             Recipient::User(_) => LogId::Inbox(from.clone()),
@@ -133,7 +141,7 @@ impl IncomingChange {
         }
     }
 
-    /// Whether it makes sense at all, whoever wants it.
+    /// Checks whether the change is possible, whoever requests it.
     pub(in crate::backend) fn check(&self) -> Result<(), String> {
         let id = self.message.message_id;
         if self.message.content.as_change().is_some() {
@@ -144,13 +152,13 @@ impl IncomingChange {
                 Err(format!("message {id} is not of the conversation with {user}"))
             }
             Recipient::User(_) if self.is_of_several() && self.change.kind != ChangeKind::DeleteForMe => {
-                Err(format!("message {id} went to several users at once: only the back end can change it"))
+                Err(format!("message {id} went to several users at once: only the backend can change it"))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether the policy allows it at this time, which is the cluster's as that in message ids is.
+    /// Checks the policy at this time, which is of the cluster's clock as that in message ids is.
     pub(in crate::backend) fn permit(&self, policy: &ChangePolicy, now_ms: u64) -> Result<(), String> {
         let kind = self.change.kind.as_str();
         policy.check(self, age(self.message.message_id, now_ms)).map_err(|reason| {
@@ -158,11 +166,11 @@ impl IncomingChange {
         })
     }
 
-    /// What goes into the logs.
+    /// Builds the message that is logged.
     pub(in crate::backend) fn into_message(self) -> Message {
         let other = self.other();
         let is_for_me = self.change.kind == ChangeKind::DeleteForMe;
-        // What a device says beside the change itself is not passed on.
+        // Only the change itself is passed on.
         let mut change = Change::new(self.message.message_id, self.change.kind);
         change.seq = self.message.seq;
         let target = match self.to {
@@ -176,14 +184,15 @@ impl IncomingChange {
         Message::to(target).from(&self.from).content(change)
     }
 
-    /// The other user of the conversation; oneself, where there is none.
+    /// Returns the other user of the conversation, or the user if there is none.
     fn other(&self) -> UserId {
         let message = &self.message;
         let other = if message.from.as_ref() == Some(&self.from) { &message.to } else { &message.from };
         other.clone().unwrap_or_else(|| self.from.clone())
     }
 
-    /// Whether others are shown something more by it, which is for the rules of what may be said: not by what takes away.
+    /// Returns `true` if the change shows something new to others, so that the rules for messages
+    /// apply.
     pub(in crate::backend) fn says_something(&self) -> bool {
         match &self.change.kind {
             ChangeKind::Edit(_) | ChangeKind::Pin { .. } => true,
@@ -298,7 +307,7 @@ mod tests {
         let several = incoming("bob", Some("alice"), None, ChangeKind::Recall).check();
         assert!(several.unwrap_err().contains("several users"));
         assert_eq!(incoming("bob", Some("alice"), None, ChangeKind::DeleteForMe).check(), Ok(()));
-        // From the back end, to bob alone.
+        // From the backend, to bob alone.
         let own = incoming("bob", None, Some("bob"), ChangeKind::Pin { removed: false });
         assert_eq!((own.check(), own.other()), (Ok(()), name("bob")));
         let mut of_a_change = incoming("bob", Some("alice"), Some("bob"), edit());

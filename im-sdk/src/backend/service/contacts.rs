@@ -19,24 +19,24 @@ use crate::{
     proto::{pb, pb::RefusalKind},
 };
 
-/// How many pairs of users are remembered who have written to each other, at some 100 bytes each: more than are active at a time
-/// on one back end. Others cost a look-up.
+/// The number of remembered pairs, at some 100 bytes each. Fewer are active at a time on one
+/// backend; others cost a look-up.
 const MAX_REMEMBERED: usize = 65_536;
 
-/// After this time a contact is noted again, so that the store keeps those that are in use.
+/// The time after which a contact is noted again, so that the store keeps contacts in use.
 const NOTE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
-/// Why a store did not say what is asked of several.
+/// An error of one of several stores.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Pairs of users of which the first has written to the second, as this process knows.
+/// Pairs of users of which the first has written to the second, as far as this process knows.
 #[derive(Debug)]
 pub(in crate::backend) struct Contacts {
     cluster: Cluster,
     dispatcher: Arc<Dispatcher>,
-    /// With the time at which it was noted last. `None`: it is not known.
+    /// The time of the last note, or `None` if unknown.
     known: Mutex<RecentMap<(UserId, UserId), Option<Instant>>>,
-    /// Whether the handler refused the last that the user wanted to say there.
+    /// Whether the handler refused the user's last message to the recipient.
     refused: Mutex<RecentMap<(UserId, Recipient), bool>>,
 }
 
@@ -50,7 +50,7 @@ impl Contacts {
         }
     }
 
-    /// Whether it is known, and need not be noted again.
+    /// Returns `true` if the contact is known, and need not be noted again.
     pub(super) fn is_known(&self, user: &UserId, contact: &UserId) -> bool {
         let pair = (user.clone(), contact.clone());
         let mut known = self.lock();
@@ -67,17 +67,17 @@ impl Contacts {
         *self.lock().entry(&(user.clone(), contact.clone())) = Some(Instant::now());
     }
 
-    /// Notes what the handler said to what a user wanted to say somewhere.
+    /// Notes the handler's decision about a user's message.
     pub(super) fn note_decision(&self, from: &UserId, to: &Recipient, is_refused: bool) {
         let pair = (from.clone(), to.clone());
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is accepted, which is nearly everything, takes no place.
+        // Accepted messages, which are nearly all, take no place.
         if is_refused || refused.get(&pair).is_some() {
             *refused.entry(&pair) = is_refused;
         }
     }
 
-    /// Whether the handler refused the last that a user wanted to say there.
+    /// Returns `true` if the handler refused the user's last message to the recipient.
     pub(super) fn was_refused(&self, from: &UserId, to: &Recipient) -> bool {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.get(&(from.clone(), to.clone())).is_some_and(|refused| *refused)
@@ -87,24 +87,25 @@ impl Contacts {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one is new to the other, and whether the deployment has never seen the other.
+    /// Returns whether the contact is new, and whether the deployment has never seen the other
+    /// user.
     pub(super) async fn acquaintance(&self, from: &UserId, to: &UserId) -> Result<(bool, bool), pb::Refused> {
         let look = async {
             let store = self.cluster.conversations();
-            // Who answers has not chosen whom to write to.
+            // A user who answers has not chosen the contact.
             if store.has_contact(from, to).await? || store.has_contact(to, from).await? {
                 return Ok::<_, Failure>((false, false));
             }
             Ok((true, !self.was_ever_seen(to).await?))
         };
         look.await.map_err(|error| {
-            throttled!(warn, %from, %to, %error, "cannot tell whether a user may write to another");
+            throttled!(warn, %from, %to, %error, "cannot look up whether a user may write to another");
             let reason = "it could not be looked up whether the user may write to the other".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         })
     }
 
-    /// Whether a user is connected, has been, or has messages.
+    /// Returns `true` if a user is or was connected, or has messages.
     async fn was_ever_seen(&self, user: &UserId) -> Result<bool, Failure> {
         let users = std::slice::from_ref(user);
         if !self.dispatcher.locate(users, Freshness::Cached, |_| true).await?.is_empty() {
@@ -117,7 +118,7 @@ impl Contacts {
         Ok(ends.iter().any(|ends| ends.last > 0))
     }
 
-    /// Whether one has written to another before.
+    /// Returns `true` if a user has written to another before.
     pub(super) async fn has_written(&self, user: &UserId, to: &UserId) -> bool {
         if self.is_known(user, to) {
             return true;
@@ -130,13 +131,14 @@ impl Contacts {
                 has
             }
             Err(error) => {
-                throttled!(warn, %user, %to, %error, "cannot tell whether a user has written to another");
+                throttled!(warn, %user, %to, %error, "cannot look up whether a user has written to another");
                 false
             }
         }
     }
 
-    /// Notes that a user has written to another: before the publish is answered, so that whoever hears of that may go by it.
+    /// Notes that a user has written to another, before the publish is answered, so that the
+    /// recipient may rely on it.
     pub(super) async fn note_written(&self, from: &UserId, permitted: Permitted) {
         let Some(to) = permitted.contact else { return };
         if self.is_known(from, &to) {
@@ -145,7 +147,7 @@ impl Contacts {
         match self.cluster.conversations().note_contact(from, &to).await {
             Ok(()) => self.remember(from, &to),
             Err(error) => {
-                throttled!(warn, %from, %to, %error, "it could not be noted that a user wrote to another");
+                throttled!(warn, %from, %to, %error, "cannot note a contact of a user");
             }
         }
     }

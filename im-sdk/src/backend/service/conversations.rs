@@ -1,4 +1,4 @@
-//! What devices ask about their conversations, and set in them.
+//! Requests of devices about their conversations.
 
 use prost::Message as _;
 
@@ -29,7 +29,7 @@ use crate::{
     refusal_code::NOT_A_MEMBER,
 };
 
-/// Answers with the list, or with what was set after a version.
+/// Responds with the list, or with the states that changed after a version.
 pub(super) async fn list(
     context: &ServiceContext,
     user: &UserId,
@@ -45,7 +45,7 @@ pub(super) async fn list(
         return Ok(fit(all));
     }
     let skip = usize::try_from(asked.skip).unwrap_or(usize::MAX);
-    // What does not fit into a frame is not read.
+    // Limited to the size of a frame.
     let limit = ReadLimit::new(limit).with_bytes(MAX_FRAME_BYTES);
     let list = context
         .conversations
@@ -59,7 +59,7 @@ pub(super) async fn list(
     Ok(fit(pb::RawConversations { version, conversations, more, unread, unread_more, inbox_end }))
 }
 
-/// As much as fits into a frame.
+/// Cuts a list to a frame.
 fn fit(mut all: pb::RawConversations) -> pb::RawConversations {
     let mut bytes = FRAME_OVERHEAD;
     let fits = |conversation: &&pb::RawConversation| {
@@ -92,7 +92,7 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
         last_edit: last_edit.map_or(0, |edit| edit.change.as_u64()),
         last_recall: last_recalled.map(last_recall),
     };
-    // Beside a message that fills a frame there is no room: it shows without its content.
+    // The rest of the frame may leave no room for its content.
     if FRAME_OVERHEAD + ENTRY_OVERHEAD + listed.encoded_len() > MAX_FRAME_BYTES
         && let Some(last) = &mut listed.last
     {
@@ -102,8 +102,8 @@ fn listed(listed: RawConversation) -> pb::RawConversation {
     listed
 }
 
-/// Carries out what a device sets. Channels that the user is no member of are passed over, and conversations beyond the
-/// limit, unless there are no others.
+/// Changes states for a device. Skips channels that the user is not a member of, and conversations
+/// beyond the limit, unless there are no others.
 pub(super) async fn mark<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -111,7 +111,7 @@ pub(super) async fn mark<H: Handler>(
     asked: pb::MarkRequest,
 ) -> Result<pb::Marked, pb::Refused> {
     let marks = parse(asked).map_err(|reason| refused(RefusalKind::Invalid, reason, 0))?;
-    // All are asked about before any is carried out.
+    // All are checked before any is changed.
     for mark in &marks {
         let kind = RequestKind::Mark(mark.conversation.clone(), mark.change.clone());
         permit(context, handler, requester, kind).await?;
@@ -140,7 +140,7 @@ pub(super) async fn mark<H: Handler>(
         let (user, device) = (requester.user.clone(), Some(requester.device.clone()));
         let marked = Marked { user, device, state: outcome.state, read_before: outcome.read_before };
         let call = Deadline::new(context.settings.handler_timeout, "marked", &requester.user);
-        // Nothing depends on it: what failed is in the log.
+        // The mark is set, whatever the handler returns. A failure is in the log.
         let _ = call.run(|| handler.marked(marked)).await;
     }
     match not_set {
@@ -149,7 +149,7 @@ pub(super) async fn mark<H: Handler>(
     }
 }
 
-/// Shows the other user of a conversation how far it was read, if the requester may show it that.
+/// Shows the other user of a conversation how far it was read, if the requester may show it.
 async fn show_peer<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -169,17 +169,17 @@ async fn show_peer<H: Handler>(
     Ok(())
 }
 
-/// What a device sets in one conversation.
+/// A device's change of one conversation.
 struct Asked {
     conversation: Recipient,
     change: ConversationChange,
-    /// All changes up to this version were known to the device.
+    /// The version up to which the device knew all changes.
     known: u64,
-    /// How long ago the user set it.
+    /// The age of the change.
     age_ms: u64,
 }
 
-/// All of them, or why they make no sense.
+/// Parses the changes, or returns the reason why they are not valid.
 fn parse(asked: pb::MarkRequest) -> Result<Vec<Asked>, String> {
     if asked.marks.is_empty() || asked.marks.len() > MAX_MARKS {
         return Err(format!(
@@ -236,7 +236,7 @@ fn failed(user: &UserId, error: &ConversationError) -> pb::Refused {
         ConversationError::NotAMember => own_rule(NOT_A_MEMBER, error.to_string()),
         error if is_too_many(error) => refused(RefusalKind::Invalid, error.to_string(), 0),
         _ => {
-            throttled!(warn, %user, %error, "conversations could not be read or changed");
+            throttled!(warn, %user, %error, "cannot read or change conversations");
             let reason = "the conversations could not be read or changed".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         }

@@ -1,4 +1,4 @@
-//! Messages of devices that are in their logs.
+//! Published messages that are in their logs.
 
 use crate::{
     Recipient,
@@ -8,29 +8,30 @@ use crate::{
     id::{Device, MessageId, UserId},
 };
 
-/// A message that a device published, in its logs.
+/// A published message that is in its logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggedPublish {
     /// The message's id.
     pub message_id: MessageId,
-    /// The user whose device published it, as its token says.
+    /// The publishing user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
     /// The device's number of the publish, as in [`Incoming::number`](super::Incoming::number).
     pub number: u64,
-    /// Whom the device meant. A handler may have sent it elsewhere: `places` are where it is.
+    /// The recipient that the device named. A handler may have sent the message elsewhere: see
+    /// `places`.
     pub to: Recipient,
-    /// What was sent: what the handler made of what the device said. Changes are here too.
+    /// The content as the handler accepted it. Changes are included.
     pub content: Content,
-    /// Its places in the logs of those that it went to; that of a sender who is no recipient is not told.
+    /// The logs and seqs of the message, without the inbox of a sender who is no recipient.
     pub places: Vec<(LogId, u64)>,
-    /// The device published it before: it may have been told before.
+    /// The device has published it before, so this call may be a repetition.
     pub repeated: bool,
 }
 
-/// What is known of a publish before it is sent.
+/// The details of a publish before it is sent.
 pub(super) struct Publishing {
     pub(super) from: UserId,
     pub(super) device: Device,
@@ -41,7 +42,7 @@ pub(super) struct Publishing {
 }
 
 impl LoggedPublish {
-    /// `None`: it is in no log.
+    /// Returns `None` if the message is in no log.
     pub(super) fn new(of: Publishing, content: Content, receipt: &Receipt) -> Option<Self> {
         if receipt.durability == Durability::Transient {
             return None;

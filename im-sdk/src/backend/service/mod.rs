@@ -1,4 +1,4 @@
-//! Serving what devices publish: a handler accepts, changes, refuses or answers.
+//! Serves devices: a handler accepts, changes, refuses or answers what they publish.
 
 mod acks;
 pub(super) mod budget;
@@ -64,31 +64,34 @@ use crate::{
     refusal_code::NO_SUCH_ROOM,
 };
 
-/// What a device published.
+/// A publish of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// The user whose device it is, as its token says.
+    /// The publishing user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// The device's own number of the publish: with `from` and `device` it is the same for each repetition of one publish,
-    /// and another one for each other publish, also of the same words. A key for what a handler must not do twice.
+    /// The device's number of the publish. Together with `from` and `device` it is the same for
+    /// each repetition, and different for each other publish, even with the same text. Use it as a
+    /// key for actions that must not be repeated.
     pub number: u64,
-    /// Whom it is meant for. Where it is a channel, `from` is a member of it, or the device is in the room.
+    /// The recipient. If it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
-    /// The device is in the room that it is meant for.
+    /// Whether the device is in the room that it publishes to.
     pub in_room: bool,
-    /// What it says; of an edit, what the message says from then on. [`Content::texts`] are all texts in it.
+    /// The content; for an edit, the new content of the message. [`Content::texts`] returns all
+    /// texts in it.
     pub content: Content,
-    /// Set: this is no message of its own, but a change of an earlier one. An edit has its new content in `content`; a reaction and
-    /// a pin are there as [`Body::Change`](crate::content::Body::Change). [`Handler::publish`] is asked about these too, so that
-    /// what it refuses does not get through as something else.
+    /// Set for a change of an earlier message. An edit has its new content in `content`; a reaction
+    /// and a pin are there as [`Body::Change`](crate::content::Body::Change). [`Handler::publish`]
+    /// decides about these too, so that refused content does not get through as something else.
     pub change: Option<Box<IncomingChange>>,
 }
 
 impl Incoming {
-    /// The same with another text or caption: mentions, the quote and the thread stay. See [`Content::replace_text`].
+    /// Replaces the text or caption. Mentions, the quote and the thread stay. See
+    /// [`Content::replace_text`].
     ///
     /// ```
     /// use im_sdk::backend::{Acceptance, Incoming, Refusal};
@@ -109,19 +112,21 @@ impl Incoming {
         self
     }
 
-    /// Takes it as it is: it is sent to whom it is meant for; to a room that the device has joined as
-    /// [`Durability::Transient`]. Of a change: it is carried out, where [`ChangePolicy`](super::ChangePolicy) allows it.
+    /// Accepts the publish unchanged. It is sent to its recipient, and in a room as
+    /// [`Durability::Transient`]. A change is carried out if [`ChangePolicy`](super::ChangePolicy)
+    /// allows it.
     pub fn accept(self) -> Acceptance {
         let message = Message::to(self.to).from(&self.from).content(self.content);
         Acceptance::send(if self.in_room { message.durability(Durability::Transient) } else { message })
     }
 }
 
-/// A publish that was taken, and what is to be done with it: one message is sent, or none. Whatever else is to be sent, the handler
-/// sends with [`Im::send`], and with an idempotency key, since it may run again.
+/// An accepted publish, and the message that is sent for it, if any. A handler sends further
+/// messages with [`Im::send`](super::Im::send), and with an idempotency key, since it may run
+/// again.
 ///
-/// Where [`Incoming::change`] is set, the message's content is what an edit says from then on, and the rest of the message means
-/// nothing: a change goes where the message that it changes is.
+/// If [`Incoming::change`] is set, the message's content is the new content of an edit, and the
+/// rest of the message is ignored: a change goes to the logs of the message that it changes.
 #[derive(Clone, Debug)]
 pub struct Acceptance {
     message: Option<Message>,
@@ -129,24 +134,24 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// Sends this message. Without a sender it comes from the user that published.
+    /// Sends this message. Without a sender it comes from the publishing user.
     pub fn send(message: Message) -> Self {
         Self { message: Some(message), answer: Bytes::new() }
     }
 
-    /// Sends nothing: the handler did what there was to do.
+    /// Sends nothing: the handler has done everything.
     pub fn handled() -> Self {
         Self { message: None, answer: Bytes::new() }
     }
 
-    /// The device gets these bytes with the result.
+    /// Sends these bytes to the device with the result.
     pub fn with_answer(mut self, answer: impl Into<Bytes>) -> Self {
         self.answer = answer.into();
         self
     }
 }
 
-/// A publish that was not taken. The device sees the reason.
+/// A refused publish or request. The device gets the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: String,
@@ -155,13 +160,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal for a reason that people can read.
+    /// Creates a refusal with a reason for people.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), code: 0, retry_after: None }
     }
 
-    /// The application's own code, for programs to read: 0 or more. 0 is that of a refusal without a code. Negative ones are the
-    /// [SDK's own](crate::refusal_code), so that the two are never confused: such a code becomes 0, and the log says so.
+    /// Sets the application's own code for programs, 0 or more. A refusal without a code has 0.
+    /// Negative codes are the [SDK's own](crate::refusal_code), so that the two are never confused:
+    /// such a code becomes 0, and the log says so.
     pub fn with_code(mut self, code: i32) -> Self {
         if code < 0 {
             throttled!(error, code, "a handler's refusal has a negative code, which is the SDK's: 0 is sent");
@@ -170,8 +176,9 @@ impl Refusal {
         self
     }
 
-    /// Makes it a refusal for now: the same may be asked again after that time, because a database does not answer for example. Devices
-    /// do so by themselves, with what their outbox holds. Such a refusal has no code.
+    /// Makes the refusal temporary: the device may repeat the request after this time, for example
+    /// because a database does not answer. Devices repeat messages of their outbox by themselves. A
+    /// temporary refusal has no code.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -183,24 +190,25 @@ impl Refusal {
         Self { retry_after: Some(delay), ..self }
     }
 
-    /// Whether it is one [for now](Refusal::retry_after).
+    /// Returns `true` if the refusal is [temporary](Refusal::retry_after).
     pub fn is_temporary(&self) -> bool {
         self.retry_after.is_some()
     }
 
-    /// The reason, for people.
+    /// Returns the reason, for people.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The code, for programs.
+    /// Returns the code, for programs.
     pub fn code(&self) -> i32 {
         self.code
     }
 }
 
-/// Decides what becomes of what devices publish. Its methods are async, so there is no `dyn Handler`: one handler that chooses
-/// between rules, by an enum or a trait of the application's own, is what takes its place. Closures are handlers:
+/// Decides about publishes and requests of devices. The methods are async, so there is no `dyn
+/// Handler`: use one handler that chooses between rules, by an enum or a trait of the application.
+/// Closures are handlers:
 ///
 /// ```no_run
 /// # async fn example(im: im_sdk::backend::Im) -> Result<(), Box<dyn std::error::Error>> {
@@ -216,17 +224,19 @@ impl Refusal {
 /// # }
 /// ```
 ///
-/// A closure decides what may be said; [`ReachRule`] adds to it who may reach whom.
+/// A closure decides what may be said. [`ReachRule`] adds a rule for who may reach whom.
 #[doc(alias("webhook", "bot", "callback", "moderation", "rules"))]
 pub trait Handler: Send + Sync + 'static {
-    /// Decides what becomes of a message, and whether an edit, a reaction or a pin may be made ([`Incoming::change`]), so that
-    /// one rule holds for all that a device says: unless [`Handler::change`] decides about the change alone. A recall, and the
-    /// deletion for oneself, say nothing and do not come here.
+    /// Decides about a message, and about edits, reactions and pins ([`Incoming::change`]), so that
+    /// one rule covers all content of a device, unless [`Handler::change`] decides about the change
+    /// alone. Recalls and deletions for oneself have no content and are not passed here.
     ///
-    /// Several run at once, also for one user; those of one device and recipient come one after another.
+    /// Several calls run at once, also for one user. Those of one device and recipient run one
+    /// after the other.
     fn publish(&self, incoming: Incoming) -> impl Future<Output = Result<Acceptance, Refusal>> + Send;
 
-    /// A device wants to come into a room. It asks again over every new connection. The default lets nobody in.
+    /// Decides whether a device may join a room. It asks again over every new connection. By
+    /// default nobody may.
     ///
     /// ```
     /// use im_sdk::backend::{Acceptance, Handler, Incoming, Refusal, RoomJoin, RoomWelcome};
@@ -247,31 +257,34 @@ pub trait Handler: Send + Sync + 'static {
     /// }
     /// ```
     fn join_room(&self, join: RoomJoin) -> impl Future<Output = Result<RoomWelcome, Refusal>> + Send {
-        let reason = format!("this back end has no room {}", join.channel);
-        // Not through `with_code`: it is the SDK that says so.
+        let reason = format!("this backend has no room {}", join.channel);
+        // Without `with_code`, since the code is the SDK's.
         std::future::ready(Err(Refusal { reason, code: NO_SUCH_ROOM, retry_after: None }))
     }
 
-    /// Decides whether a user's device may reach another user: with a message, before [`Handler::publish`] is asked; with a
-    /// change of a message of theirs; with a signal; whether the other one is shown how far the user has read; and whether the
-    /// user may see the other one come and go, once [`Handler::may_watch`] has said so. What this refuses goes no further: of a
-    /// message and a change the device is told why, a signal, a read mark and a presence are dropped.
+    /// Decides whether a user's device may reach another user: with a message, before
+    /// [`Handler::publish`] is called; with a change of their message; with a signal; by showing
+    /// how far the user has read; and by watching the other user, after [`Handler::may_watch`]. For
+    /// a refused message or change the device gets the reason; signals, read marks and presence are
+    /// dropped.
     ///
-    /// **Override it**: who may write to whom, who has blocked whom and who has left, only the application knows. The default
-    /// is undecided, and the log says so once. Then these rules keep a stranger from doing harm:
+    /// **Override it**: only the application knows who may write to whom, who has blocked whom and
+    /// who has left. The default is undecided, which is logged once. Then these rules limit
+    /// strangers:
     ///
     /// - A message may go to anybody. To users that the user has not written to before, and who have not written to it, only
     ///   so many may go in a time, and to users that the deployment has never seen, fewer: see
     ///   [`UserBudgets::new_contacts`](super::UserBudgets::new_contacts).
     /// - A change may go where the message that it changes is.
     /// - A signal is passed on, and a read mark is shown, to users who have written to the user before. Messages count that a
-    ///   device published, not those that a back end sent in a user's name.
+    ///   device published, not those that a backend sent in a user's name.
     /// - Of a user whose last message to another one [`Handler::publish`] has refused, neither is shown, until it accepts one. The
-    ///   back end that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
+    ///   backend that has refused it remembers that, in channels too; others do not know of it, and it is forgotten when that
     ///   one ends. A refusal by [`Handler::publish`] is an answer to one message and no rule: it may be about its words. What
-    ///   must hold at every back end belongs in this method, which all of them ask.
+    ///   must hold at every backend belongs in this method, which all of them ask.
     ///
-    /// Channels are for their members, and rooms for those who have joined: this is not asked.
+    /// Channels are for their members, and rooms for devices that have joined: this method is not
+    /// called for them.
     ///
     /// ```
     /// use im_sdk::backend::{Acceptance, Handler, Incoming, Reach, ReachKind, ReachRights, Refusal};
@@ -300,8 +313,9 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Ok(ReachRights::Undecided))
     }
 
-    /// A device signals something to others. `None`: it goes no further; nobody is told. The default passes on what
-    /// [`Handler::may_reach`] allows, and what is for channels that the user is a member of or rooms that the device is in.
+    /// Decides about a signal of a device. `None` drops it; no device is told. By default, signals
+    /// pass that [`Handler::may_reach`] allows, and those to channels that the user is a member of
+    /// or rooms that the device is in.
     ///
     /// ```
     /// use im_sdk::{Signal, backend::{Acceptance, Handler, Incoming, IncomingSignal, Refusal, Relay}};
@@ -325,25 +339,27 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Some(signal.relay()))
     }
 
-    /// A device has come or gone. Told to one of the back ends if nothing is lost; several run at once, so that a coming
-    /// and a going that follow each other closely may change places. Of a server that died it is told when somebody looks
-    /// for the device. The default does nothing.
+    /// Receives presence events. Each event is passed to one of the backends, unless it is lost.
+    /// Several calls run at once, so a connect and a disconnect in quick succession may change
+    /// places. If a server dies, its devices' events come when somebody locates them. The default
+    /// does nothing.
     fn presence(&self, event: PresenceEvent) -> impl Future<Output = ()> + Send {
         let _ = event;
         std::future::ready(())
     }
 
-    /// Which of these users a user's device may watch. Everybody may watch the own user's devices. The default shows nobody:
-    /// when somebody is online is not for everybody to know. Whom [`Handler::may_reach`] refuses the watcher
-    /// ([`ReachKind::Presence`]) is left out whatever this says.
+    /// Returns those of these users whom a user's device may watch. The user's own devices may
+    /// always be watched. The default allows nobody else: presence is private. Users whom
+    /// [`Handler::may_reach`] refuses to the watcher ([`ReachKind::Presence`]) are left out in any
+    /// case.
     fn may_watch(&self, watcher: UserId, users: Vec<UserId>) -> impl Future<Output = Vec<UserId>> + Send {
         let _ = (watcher, users);
         std::future::ready(Vec::new())
     }
 
-    /// Decides what becomes of a [change](crate::content::Change) to an earlier message: refuses it, leaves it to
-    /// [`ChangePolicy`](super::ChangePolicy) and [`Handler::publish`], which is the default, or allows it without them. See
-    /// [`ChangeRights`].
+    /// Decides about a [change](crate::content::Change) of an earlier message: refuses it, leaves
+    /// it to [`ChangePolicy`](super::ChangePolicy) and [`Handler::publish`], which is the default,
+    /// or allows it without them. See [`ChangeRights`].
     fn change(
         &self,
         incoming: &IncomingChange,
@@ -352,9 +368,10 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Ok(ChangeRights::default()))
     }
 
-    /// Decides whether a device may ask something: for history, for a search, for its list, for who has read a message, to watch
-    /// others, or to set a mark. It is asked after the rules that always hold, such as that a channel is for its members. The
-    /// device is told the reason and the code of a refusal. The default lets everybody.
+    /// Decides about a request of a device: for history, a search, its list, the readers of a
+    /// message, presence, or a mark. It is called after the fixed rules, such as that a channel is
+    /// for its members. The device gets the reason and the code of a refusal. By default everything
+    /// is allowed.
     ///
     /// ```
     /// use im_sdk::backend::{Acceptance, DeviceRequest, Handler, Incoming, Refusal, RequestKind};
@@ -382,14 +399,16 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// A message that a device published, or a change, is in its logs: for notifying who is offline, and for records of who said
-    /// what. Told before the device hears that it was accepted, so it should be quick; it may take
+    /// Receives messages and changes of devices once they are logged, for example to notify offline
+    /// users, or to keep records. The call comes before the device hears that the publish was
+    /// accepted, so it should be quick; it may take
     /// [`ImBuilder::handler_timeout`](super::ImBuilder::handler_timeout). The default does nothing.
     ///
-    /// **At least once**, as long as the device repeats what is not answered: should this back end die before, the repetition is
-    /// told by another one, with [`LoggedPublish::repeated`] set. A call that panics or takes too long is in the log and not made
-    /// again. Messages that are [`Durability::Transient`], or that the handler sends itself with [`Im::send`], are not told of: that
-    /// returns a receipt.
+    /// **At least once**, as long as the device repeats an unanswered publish: if this backend dies
+    /// before the call, another one calls it for the repetition, with [`LoggedPublish::repeated`]
+    /// set. A call that panics or takes too long is logged and not repeated. Messages that are
+    /// [`Durability::Transient`], or that the handler sends itself with
+    /// [`Im::send`](super::Im::send), are not passed here: that method returns a receipt.
     ///
     /// ```
     /// use im_sdk::backend::{Acceptance, Handler, Incoming, LoggedPublish, Refusal};
@@ -414,16 +433,16 @@ pub trait Handler: Send + Sync + 'static {
         std::future::ready(())
     }
 
-    /// A device's application has dealt with everything in a log up to a place, which is further than what was told
-    /// before. Told once, to one of the back ends, if nothing is lost: an acknowledgement is no transaction, and the
-    /// next one says the same and more. Several run at once; those of one device may change places.
+    /// Receives acknowledgements: a device's application has processed a log up to a seq that is
+    /// further than before. Each is passed once, to one of the backends, unless it is lost; the
+    /// next one covers it. Several calls run at once; those of one device may change places.
     fn acked(&self, ack: DeviceAck) -> impl Future<Output = ()> + Send {
         let _ = ack;
         std::future::ready(())
     }
 
-    /// A user has read further, or has set something in a conversation, on a device. Told once, to one of the back ends,
-    /// if nothing is lost; several run at once.
+    /// Receives read marks and settings of users' devices. Each is passed once, to one of the
+    /// backends, unless it is lost. Several calls run at once.
     fn marked(&self, marked: Marked) -> impl Future<Output = ()> + Send {
         let _ = marked;
         std::future::ready(())
@@ -440,40 +459,37 @@ where
     }
 }
 
-/// Publishes cannot be received, because the bus does not take the subscriptions.
+/// Publishes cannot be received, because the bus did not accept the subscriptions.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve publishes")]
 pub struct ServeError(#[from] BusError);
 
-/// A running service. Dropping it stops receiving at once; [`Service::shutdown`] also waits for what was begun.
+/// A running service. Dropping it stops receiving at once; [`Service::shutdown`] also waits for
+/// calls in progress.
 #[derive(Debug)]
 #[must_use = "dropping the service stops it"]
 pub struct Service {
     stop: CancellationToken,
-    /// Drops what is still under way.
+    /// Drops calls in progress.
     abandon: CancellationToken,
     running: TaskTracker,
-    /// How long a shutdown waits.
+    /// The time limit of a shutdown.
     limit: Duration,
 }
 
 impl Service {
-    /// Receives nothing more and waits until everything that was begun, or was on its way here, is answered. On NATS that takes
-    /// about a second where little comes in.
+    /// Stops receiving, and waits until everything in progress or on its way here is answered. On
+    /// NATS that takes about a second with little traffic.
     ///
-    /// It waits for [`ImBuilder::handler_timeout`](super::ImBuilder::handler_timeout) and twice
-    /// [`ImBuilder::send_timeout`](super::ImBuilder::send_timeout) at most, 20 s by default. What is not over then is dropped, the
-    /// log says how much that is, and devices ask others again.
+    /// It takes at most [`ImBuilder::handler_timeout`](super::ImBuilder::handler_timeout) and twice
+    /// [`ImBuilder::send_timeout`](super::ImBuilder::send_timeout), 20 s by default. Remaining
+    /// calls are then dropped, the log says how many, and devices ask other backends.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.running.close();
         if timeout(self.limit, self.running.wait()).await.is_err() {
             let (left, limit) = (self.running.len(), self.limit);
-            tracing::warn!(
-                left,
-                ?limit,
-                "the service did not end in time: what is still under way is dropped"
-            );
+            tracing::warn!(left, ?limit, "the service did not end in time: dropping calls in progress");
             self.abandon.cancel();
         }
     }

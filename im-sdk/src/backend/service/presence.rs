@@ -1,4 +1,4 @@
-//! Who comes and goes: stored, told to the handler, and to the devices that watch.
+//! Presence events: stored, and announced to the handler and to watching devices.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -27,62 +27,65 @@ use crate::{
     proto::{frame, pb},
 };
 
-/// How many batches are handled at once, and how many users' events are in one: one of each user, so that those of one follow
-/// each other.
+/// The number of batches that are handled at once, and of users' events in one. Each is of another
+/// user, so that a user's events stay in order.
 const CONCURRENCY: usize = 16;
 const BATCH: usize = 256;
 
-/// How many events of one user wait.
+/// The number of waiting events of one user.
 const WAITING_PER_USER: usize = 64;
 
-/// How long they wait: nobody says them again.
+/// The time that an event may wait: nobody repeats it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A user is announced once in this time to those who watch it.
+/// The shortest time between two announcements of a user to watching devices.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How often it is looked whose pause is over.
+/// The interval in which ended pauses are looked for.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many of a batch's handlers and watched users are dealt with at once.
+/// The number of a batch's handler calls and announcements at once.
 const PARALLEL: usize = 64;
 
-/// A device has come or gone.
+/// A device has connected or disconnected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PresenceEvent {
-    /// Whose.
+    /// The user.
     pub user: UserId,
-    /// Which.
+    /// The device.
     pub device: Device,
-    /// It is connected now. Told for every connection, also where one takes the place of another.
+    /// Whether the device is connected now. There is an event for every connection, also for one
+    /// that replaces another.
     pub online: bool,
-    /// When, by the clock of the server that saw it.
+    /// The time by the clock of the server.
     pub at: SystemTime,
 }
 
-/// Stores and tells who comes and goes.
+/// Stores and announces presence events.
 pub(super) struct Presences<H> {
     context: Arc<ServiceContext>,
     handler: Arc<H>,
     announcements: Mutex<Announcements>,
 }
 
-/// How many users' announcements are put off at most. Those of others are made at once.
+/// The most users whose announcements are delayed. Those of others are made at once.
 const MAX_PUT_OFF: usize = 65_536;
 
-/// Announces a user once in [`PAUSE`], however often it comes and goes: at once after a rest, and what comes meanwhile at the end of
-/// the pause, when it is looked up where the user stands. So what is told last is right.
+/// Limits announcements of a user to one in [`PAUSE`]: the first at once, and one at the end of the
+/// pause if there were events meanwhile. That one looks up the present state, so the last
+/// announcement is right.
 #[derive(Debug, Default)]
 struct Announcements {
-    /// Those who were announced lately, and whether something has happened since.
+    /// Users in a pause, and whether there were events in it.
     users: HashMap<UserId, bool>,
-    /// The ends of their pauses, in order, since all are equally long.
+    /// The ends of the pauses, in order, since all are equally long.
     ends: VecDeque<(Instant, UserId)>,
 }
 
 impl Announcements {
-    /// Something has happened. Returns whether it is to be announced now; if not, it will be [`Announcements::due`].
+    /// Notes an event. Returns `true` if it is to be announced now, and `false` if at the end of
+    /// the pause.
     fn want(&mut self, user: &UserId, now: Instant) -> bool {
         if let Some(again) = self.users.get_mut(user) {
             *again = true;
@@ -95,7 +98,7 @@ impl Announcements {
         true
     }
 
-    /// Those who are to be announced now. Their next pause begins.
+    /// Returns the users to announce now, and begins their next pause.
     fn due(&mut self, now: Instant) -> Vec<UserId> {
         let mut due = Vec::new();
         while let Some((_, user)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
@@ -111,7 +114,7 @@ impl Announcements {
         due
     }
 
-    /// Those who have not been announced since something has happened.
+    /// Returns the users with events that were not announced.
     fn rest(&mut self) -> Vec<UserId> {
         self.ends.clear();
         self.users.drain().filter_map(|(user, again)| again.then_some(user)).collect()
@@ -121,7 +124,7 @@ impl Announcements {
 impl<H: Handler> Responder for Presences<H> {
     type Request = (PresenceEvent, u64);
 
-    const NAME: &'static str = "comings and goings";
+    const NAME: &'static str = "presence events";
 
     fn limits(&self) -> Limits {
         Limits {
@@ -135,7 +138,7 @@ impl<H: Handler> Responder for Presences<H> {
 
     fn parse(&self, payload: Bytes) -> Vec<Job<(PresenceEvent, u64)>> {
         let Ok(upstream) = pb::UpstreamPresences::decode(payload) else {
-            throttled!(warn, "a batch of comings and goings is not valid and was dropped");
+            throttled!(warn, "a batch of presence events is not valid and was dropped");
             return Vec::new();
         };
         let job = |(event, at_ms): (PresenceEvent, u64)| Job::new(event.user.clone(), (event, at_ms), 0);
@@ -150,9 +153,9 @@ impl<H: Handler> Responder for Presences<H> {
             at_ms: *at_ms,
         });
         let gone: Vec<LastSeen> = gone.collect();
-        // Before it is told: who is told may ask.
+        // Stored first, since the handler and devices may read it.
         if let Err(error) = self.context.cluster.last_seen().note_seen(&gone).await {
-            throttled!(warn, %error, "when devices were last connected could not be stored");
+            throttled!(warn, %error, "cannot store when devices were last connected");
         }
         let now = Instant::now();
         let users: BTreeSet<UserId> = events.iter().map(|(event, _)| event.user.clone()).collect();
@@ -167,7 +170,7 @@ impl<H: Handler> Presences<H> {
         Arc::new(Self { context, handler, announcements: Mutex::default() })
     }
 
-    /// Makes the announcements that were put off, until the service stops; then those that wait still.
+    /// Makes delayed announcements until the service stops, and then the remaining ones.
     pub(super) async fn announce_later(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(sleep(TICK)).await.is_some() {
             let due = self.announcements().due(Instant::now());
@@ -184,8 +187,8 @@ impl<H: Handler> Presences<H> {
     async fn announce_all(&self, users: Vec<UserId>) {
         let announce = async |user: UserId| {
             if let Err(error) = self.announce(&user).await {
-                throttled!(warn, %user, %error, "a presence could not be told to those who watch it");
-                // Else they would go on seeing what was told before.
+                throttled!(warn, %user, %error, "cannot announce a presence to watching devices");
+                // Otherwise devices would keep the former state.
                 self.announcements().want(&user, Instant::now());
             }
         };
@@ -196,13 +199,13 @@ impl<H: Handler> Presences<H> {
         let tell = async |event: PresenceEvent| {
             let user = event.user.clone();
             let call = Deadline::new(self.context.settings.handler_timeout, "presence", &user);
-            // Nothing depends on it: what failed is in the log.
+            // The event is stored, whatever the handler returns. A failure is in the log.
             let _ = call.run(|| self.handler.presence(event)).await;
         };
         stream::iter(events).for_each_concurrent(PARALLEL, tell).await;
     }
 
-    /// Tells the devices that watch a user. It says where the user stands now, whatever the event was.
+    /// Announces a user's present state to watching devices, whatever the event was.
     async fn announce(&self, user: &UserId) -> Result<(), PresenceError> {
         let channel = ChannelId::presence_of(user);
         let servers = self.context.dispatcher.servers_of(&channel).await?;
@@ -212,7 +215,7 @@ impl<H: Handler> Presences<H> {
         for presence in self.context.devices.presence(std::slice::from_ref(user)).await? {
             let frames = frame::encode(pb::frame::Body::Presence(presence.into()));
             let effect = Some(pb::record::Effect::Frames(frames));
-            // Who reads slowly is told with the next one, or asks.
+            // Slow devices get the next one, or ask.
             let priority = pb::Priority::Low.into();
             let record =
                 pb::Record { channel: channel.to_string(), effect, priority, ..pb::Record::default() };
@@ -224,7 +227,7 @@ impl<H: Handler> Presences<H> {
     }
 }
 
-/// With its time as it is stored. What makes no sense is passed over.
+/// Decodes an event, with its time as it is stored. Invalid ones are dropped.
 fn event(upstream: pb::UpstreamPresence) -> Option<(PresenceEvent, u64)> {
     let user = UserId::parse(&upstream.user).ok()?;
     let device = Device::try_from(upstream.device?).ok()?;

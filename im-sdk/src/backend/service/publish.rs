@@ -104,7 +104,7 @@ impl<H: Handler> Responder for Publishes<H> {
     }
 
     fn refuse(&self, request: Request) -> Option<(ServerId, pb::Record)> {
-        let reason = "too much of what the user publishes waits";
+        let reason = "too many publishes of the user are waiting";
         let refused = refused(pb::RefusalKind::TooMany, reason, RETRY_MS);
         Some((request.server.clone(), request.answered(Err(refused))))
     }
@@ -126,7 +126,7 @@ impl Request {
         // It would be lost, and with it what travels in the same envelope.
         if let Err(error) = send::check_size(frames.len()) {
             throttled!(error, user = %self.user, %error, "the handler's answer is too large");
-            let refused = refused(pb::RefusalKind::Internal, "the back end's answer is too large", 0);
+            let refused = refused(pb::RefusalKind::Internal, "the backend's answer is too large", 0);
             frames = result(number, pb::publish_result::Outcome::Refused(refused));
         }
         let answer = pb::record::Effect::Answer(pb::PublishAnswer { number, frames });
@@ -143,8 +143,8 @@ impl<H: Handler> Publishes<H> {
     async fn answer(&self, request: Request) {
         let decision = AssertUnwindSafe(self.decide(&request)).catch_unwind().await;
         let outcome = decision.unwrap_or_else(|_| {
-            throttled!(error, user = %request.user, "the handling of a publish panicked");
-            Err(refused(pb::RefusalKind::Internal, "the back end failed", 0))
+            throttled!(error, user = %request.user, "handling a publish panicked");
+            Err(refused(pb::RefusalKind::Internal, "the backend failed", 0))
         });
         let record = request.answered(outcome);
         self.context.publisher.submit_and_forget(&request.server, record).await;
@@ -266,7 +266,7 @@ impl<H: Handler> Publishes<H> {
             return Ok(None);
         }
         let quoted = self.context.references.resolve(from, to, content).await.map_err(|error| {
-            throttled!(warn, %from, %error, "what a device quotes or forwards could not be looked up");
+            throttled!(warn, %from, %error, "cannot look up a quoted or forwarded message");
             refused(
                 pb::RefusalKind::Unavailable,
                 "the message that is referred to could not be read",
@@ -304,7 +304,7 @@ impl<H: Handler> Publishes<H> {
             Ok::<(), ReferenceError>(())
         };
         followed.await.map_err(|error| {
-            tracing::warn!(%from, %error, "whether a quoted message was changed could not be looked up");
+            tracing::warn!(%from, %error, "cannot look up whether a quoted message was changed");
             refused(pb::RefusalKind::Unavailable, "the quoted message could not be read", RETRY_MS)
         })
     }
@@ -316,7 +316,7 @@ impl<H: Handler> Publishes<H> {
         let log = IncomingChange::log(&from, &to);
         let found =
             self.context.history.message_at(&log, change.seq, change.message_id).await.map_err(|error| {
-                throttled!(warn, %from, %error, "cannot tell whether a change may be taken");
+                throttled!(warn, %from, %error, "cannot read the message that a device wants to change");
                 refused(
                     pb::RefusalKind::Unavailable,
                     "the message that is changed could not be read",
@@ -342,7 +342,7 @@ impl<H: Handler> Publishes<H> {
         if rights != ChangeRights::Granted {
             let not_allowed = |reason: String| own_rule(CHANGE_NOT_ALLOWED, reason);
             let now_ms = self.context.cluster.clock().read().await.map_err(|error| {
-                throttled!(warn, from = %incoming.from, %error, "cannot tell how old a message is that is to be changed");
+                throttled!(warn, from = %incoming.from, %error, "cannot read the time, to check the age of a message");
                 let reason = "the age of the message that is changed could not be told";
                 refused(pb::RefusalKind::Unavailable, reason, RETRY_MS)
             })?;
@@ -399,7 +399,7 @@ impl<H: Handler> Publishes<H> {
                 if is_device_fault(&error) {
                     tracing::debug!(%from, %error, "an accepted publish was refused by a log");
                 } else {
-                    throttled!(warn, %from, %error, "an accepted publish could not be sent");
+                    throttled!(warn, %from, %error, "cannot send an accepted publish");
                 }
                 Err(not_sent(&error))
             }
@@ -474,7 +474,7 @@ fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, Prod
     }
     match &said(&content).body {
         Body::Unknown => {
-            return Err("the content is of a kind that this back end does not know".into());
+            return Err("the content is of a kind that this backend does not know".into());
         }
         Body::Notice(_) => {
             return Err("a notice is what the system says: devices cannot send it".into());
@@ -544,7 +544,7 @@ fn not_sent(error: &SendError) -> pb::Refused {
         SendError::Trimmed { .. } => internal(0),
         // What the handler made of it cannot be sent, now or the next time: nothing came of it.
         SendError::Invalid(_) | SendError::NoSuchMessage { .. } | SendError::NoArchive => {
-            let reason = "the back end made a message of it that cannot be sent";
+            let reason = "the backend made a message of it that cannot be sent";
             refused(pb::RefusalKind::Invalid, reason, 0)
         }
     }

@@ -1,8 +1,9 @@
-//! The work that waits in a back end, in a queue of its own for each user.
+//! Waiting work of a backend, in a queue for each user.
 //!
-//! Users take turns, whoever asked first and however much one of them asks. A user has only so much under way at once, and
-//! only so much that waits; and what has waited for longer than whoever asked has patience is dropped, since it is asked for
-//! again by then. So a backlog drains: the first thing that is handled after a stall is something that somebody still waits for.
+//! Users take turns, whoever asked first and however much one of them asks. Each user has a limited
+//! number of pieces in progress and waiting. Work that has waited too long is dropped, since its device
+//! has asked again by then. So a backlog drains: the first work after a stall is some that a device
+//! still waits for.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,37 +12,38 @@ use std::{
 
 use crate::id::{Device, UserId};
 
-/// How much a kind of work may take.
+/// The limits of one kind of work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// How many calls of the responder run at once.
+    /// The number of calls of the responder at once.
     pub(super) concurrency: usize,
-    /// How much one call takes on.
+    /// The number of pieces of work in one call.
     pub(super) batch: usize,
-    /// How much of one user is under way at once.
+    /// The number of pieces of one user in progress.
     pub(super) per_user: usize,
-    /// How much of one user may wait.
+    /// The number of pieces of one user that may wait.
     pub(super) waiting_per_user: usize,
-    /// For how long something may wait.
+    /// The time that a piece may wait.
     pub(super) patience: Duration,
 }
 
-/// What waits of one kind of work, in all, with [`OVERHEAD`]. The bus would hold as much, but without regard to who asked.
+/// The most bytes of one kind of waiting work, including [`OVERHEAD`]. The bus would hold as much,
+/// but without regard to users.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// A user may fill no more than this part of what is free, so that something always is, for whoever comes next.
+/// The part of the free bytes that one user may fill, so that something is always free for others.
 const SHARE_OF_FREE: usize = 4;
 
-/// What a piece of work takes beside its own bytes.
+/// The bytes of a piece of work beside its own.
 const OVERHEAD: usize = 256;
 
-/// A piece of work, and whose it is.
+/// A piece of work, and its user.
 #[derive(Debug)]
 pub(super) struct Job<T> {
     pub(super) user: UserId,
     pub(super) work: T,
     pub(super) bytes: usize,
-    /// If set, it takes the place of what waits under the same name for the same user.
+    /// If set, the work replaces waiting work of the same user and this device.
     pub(super) replaces: Option<Device>,
 }
 
@@ -51,12 +53,12 @@ impl<T> Job<T> {
     }
 }
 
-/// See the module's description. Nothing here waits or reads a clock.
+/// Work that waits, in a queue for each user. Neither waits nor reads a clock itself.
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     limits: Limits,
     users: HashMap<UserId, OfUser<T>>,
-    /// Those who have something that may be begun, each once, in turn.
+    /// Users with work that may begin, each once, in turn.
     ready: VecDeque<UserId>,
     bytes: usize,
 }
@@ -83,12 +85,12 @@ impl<T> Default for OfUser<T> {
     }
 }
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
-    /// Begin it, and tell [`FairQueue::done`] when it is over.
+    /// Begin this work, and call [`FairQueue::done`] when it is over.
     Begin(UserId, T),
-    /// It has waited for too long.
+    /// This work has waited too long.
     Expired(UserId, T),
 }
 
@@ -116,7 +118,7 @@ impl<T> FairQueue<T> {
             if bytes > old.bytes + share {
                 return Err(work);
             }
-            // In its place in the order, and with a new time.
+            // It keeps its place in the order, with a new time.
             let before = std::mem::replace(old, Waiting { work, bytes, slot: replaces, since: now });
             self.bytes = self.bytes + bytes - before.bytes;
             user.bytes = user.bytes + bytes - before.bytes;
@@ -135,7 +137,7 @@ impl<T> FairQueue<T> {
         Ok(())
     }
 
-    /// The next piece of work, of the user whose turn it is.
+    /// Returns the next piece of work, of the user whose turn it is.
     pub(super) fn next(&mut self, now: Instant) -> Option<Next<T>> {
         let name = self.ready.pop_front()?;
         let user = self.users.get_mut(&name)?;
@@ -152,7 +154,7 @@ impl<T> FairQueue<T> {
         Some(if is_expired { Next::Expired(name, work) } else { Next::Begin(name, work) })
     }
 
-    /// A piece of work of this user is over.
+    /// Notes that a piece of work of this user is over.
     pub(super) fn done(&mut self, user: &UserId) {
         if let Some(of_user) = self.users.get_mut(user) {
             of_user.under_way = of_user.under_way.saturating_sub(1);
@@ -160,8 +162,8 @@ impl<T> FairQueue<T> {
         self.settle(user, false);
     }
 
-    /// Gives a user another turn who has something for it, and forgets one who has nothing. `first`: the turn is not over, so that
-    /// what has expired costs none.
+    /// Gives a user with further work another turn, and forgets one without. With `first` the turn
+    /// is not over: expired work costs none.
     fn settle(&mut self, name: &UserId, first: bool) {
         let Some(user) = self.users.get_mut(name) else { return };
         if user.waiting.is_empty() && user.under_way == 0 {
@@ -172,7 +174,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Whether nothing waits.
+    /// Returns `true` if nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
     }

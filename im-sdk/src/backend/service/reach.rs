@@ -1,4 +1,4 @@
-//! Which users a user's devices may reach: the handler decides, and where it does not, rules that are safe.
+//! Checks whom a user's devices may reach. The handler decides, or safe rules if it does not.
 
 use std::sync::Once;
 
@@ -16,21 +16,21 @@ use crate::{
     proto::{pb, pb::RefusalKind},
 };
 
-/// A user's device wants to reach another user.
+/// A request of a user's device to reach another user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reach {
-    /// The user whose device it is, as its token says.
+    /// The user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// The user that it wants to reach. Never `from`, and never a channel: of these, members decide.
+    /// The other user. Never `from`, and never a channel, whose members are checked instead.
     pub to: UserId,
     /// The kind of contact.
     pub what: ReachKind,
 }
 
-/// The ways in which a user reaches another one.
+/// The kinds of contact between users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReachKind {
@@ -40,9 +40,10 @@ pub enum ReachKind {
     Change,
     /// A signal, such as a typing notice or a call.
     Signal,
-    /// The user is shown how far `from` has read the conversation between the two.
+    /// The user is shown how far `from` has read their conversation.
     Receipt,
-    /// `from` sees when the user comes and goes. Asked of those whom [`Handler::may_watch`](super::Handler::may_watch) names.
+    /// `from` sees the presence of the user. Asked for users that
+    /// [`Handler::may_watch`](super::Handler::may_watch) names.
     Presence,
 }
 
@@ -50,34 +51,34 @@ pub enum ReachKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReachRights {
-    /// The handler does not know. The rules of [`Handler::may_reach`](super::Handler::may_reach) decide.
+    /// Undecided: the rules of [`Handler::may_reach`](super::Handler::may_reach) apply.
     #[default]
     Undecided,
     /// `from` may reach `to`. None of the built-in rules applies.
     Granted,
 }
 
-/// Said once: that the application leaves it to the built-in rules who may reach whom.
+/// Logs once that the application leaves the decision to the built-in rules.
 static WARNED: Once = Once::new();
 
-/// What a permission to write cost. It is given back if nothing comes of it.
+/// The cost of a permission to write, which is given back if the publish fails.
 #[derive(Debug, Default)]
 #[must_use = "what is not used is given back"]
 pub(super) struct Permitted {
-    /// The recipient, where it is to be noted that the user has written to it.
+    /// The recipient, if the contact is to be noted.
     pub(super) contact: Option<UserId>,
     new: bool,
     unknown: bool,
 }
 
 impl Permitted {
-    /// The budgets that it cost, with amounts.
+    /// Returns the budgets that it cost, with amounts.
     pub(super) fn cost(&self) -> [(Resource, u64); 2] {
         [(Resource::NewContacts, self.new.into()), (Resource::UnknownContacts, self.unknown.into())]
     }
 }
 
-/// Asks the handler whether one may reach another.
+/// Asks the handler whether one user may reach another.
 async fn rights<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -95,7 +96,7 @@ async fn asked<H: Handler>(
     Deadline::new(limit, "may_reach", &reach.from).to(&reach.to).run(|| handler.may_reach(reach)).await
 }
 
-/// Whether the handler says that one may not reach the other.
+/// Returns `true` if the handler refuses.
 pub(super) async fn is_refused<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -104,7 +105,7 @@ pub(super) async fn is_refused<H: Handler>(
     Ok(asked(context, handler, reach).await?.is_err())
 }
 
-/// Whether a message of a device may go to a user.
+/// Checks whether a message of a device may go to a user.
 pub(super) async fn check_message<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -135,7 +136,7 @@ pub(super) async fn check_message<H: Handler>(
     Ok(permitted)
 }
 
-/// Whether a change of a message that the two have may go to the other user.
+/// Checks whether a change of their message may go to the other user.
 pub(super) async fn check_change<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -148,12 +149,12 @@ pub(super) async fn check_change<H: Handler>(
     }
     let (from, device, to) = (from.clone(), device.clone(), to.clone());
     let reach = Reach { from, device, to, what: ReachKind::Change };
-    // Undecided: the message is there, so that they know each other.
+    // Undecided is enough: the message exists, so they know each other.
     rights(context, handler, &reach).await.map(drop)
 }
 
-/// Whether something for the moment may be shown to a user: a signal, or how far another one has read. `is_known`: it is known
-/// already that the user has written to the other one.
+/// Checks whether a signal or a read mark may be shown to a user. With `is_known`, the user is
+/// known to have written to the other one.
 pub(super) async fn may_show<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -175,7 +176,7 @@ pub(super) async fn may_show<H: Handler>(
     }
 }
 
-/// A refusal that says when to come back.
+/// Builds a refusal with the time of the next attempt.
 pub(super) fn too_many(reason: &str, exhausted: Exhausted) -> pb::Refused {
     refused(RefusalKind::TooMany, reason.to_owned(), exhausted.retry_after_ms())
 }

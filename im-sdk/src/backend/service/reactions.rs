@@ -1,4 +1,4 @@
-//! How many different reactions one user has at one message.
+//! Limits the different reactions of one user to one message.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -11,12 +11,13 @@ use crate::{
     proto::limits::MAX_REACTIONS_PER_USER,
 };
 
-/// Of how many users and messages the reactions are remembered: some hundred bytes each. Who reacts to more messages than that
-/// in between begins anew at the first ones. That costs entries of a log and nothing else, since devices show the newest
-/// reactions alone, and a user's changes have a rate like all publishes.
+/// The number of users and messages whose reactions are remembered, at some hundred bytes each. A
+/// user who reacts to more messages in between begins anew at the first ones. That costs entries of
+/// a log and nothing else: devices show the newest reactions alone, and changes are limited like
+/// all publishes.
 const MAX_REMEMBERED: usize = 16_384;
 
-/// Counts the reactions that this back end has let through. Several back ends let through as many each.
+/// Counts the reactions that this backend has accepted. Each backend counts its own.
 #[derive(Debug, Default)]
 pub(super) struct ReactionCounts {
     counted: Mutex<Counted>,
@@ -25,12 +26,12 @@ pub(super) struct ReactionCounts {
 #[derive(Debug, Default)]
 struct Counted {
     emojis: HashMap<(UserId, MessageId), HashSet<Box<str>>>,
-    /// The same keys, in the order in which they came.
+    /// The keys in the order of their first reactions.
     order: VecDeque<(UserId, MessageId)>,
 }
 
 impl ReactionCounts {
-    /// Counts a reaction. Returns `false` if it is one too many and is to be refused.
+    /// Counts a reaction. Returns `false` if the user has too many.
     pub(super) fn admit(&self, by: &UserId, change: &Change) -> bool {
         let ChangeKind::Reaction { emoji, removed } = &change.kind else { return true };
         let emoji = reaction_key(emoji);

@@ -1,4 +1,4 @@
-//! What devices say that others have said: quotes and forwarded messages.
+//! Quotes and forwarded messages, verified against the logs.
 //!
 //! ```text
 //!  device: "as bob said", message 7 at seq 40 of my log
@@ -23,13 +23,14 @@ use crate::{
     id::{ChannelId, MessageId, UserId},
 };
 
-/// How many forwarded messages are looked up at once.
+/// The number of forwarded messages that are looked up at once.
 const AT_ONCE: usize = 8;
 
-/// From how many channels one bundle brings messages that are verified: whether the user is a member is asked for each.
+/// The number of channels whose messages in one bundle are verified. Each costs a check of the
+/// membership.
 const MAX_CHANNELS: usize = 8;
 
-/// A message could not be looked up: the device asks again.
+/// A message could not be looked up. The device retries.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReferenceError {
     #[error(transparent)]
@@ -40,13 +41,13 @@ pub(super) enum ReferenceError {
     Amend(#[from] AmendError),
 }
 
-/// A message that the back end has found, and that a device quotes.
+/// A quoted message that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Quoted {
     pub(super) log: LogId,
     pub(super) seq: u64,
     pub(super) message_id: MessageId,
-    /// What the quote says of it.
+    /// The quote with the message's present content.
     quote: Quote,
 }
 
@@ -62,7 +63,8 @@ impl References {
         Self { history, members }
     }
 
-    /// Makes of what a device claims what the logs say. Returns what it quotes, if that is there.
+    /// Replaces a device's claims by the content of the logs. Returns the quoted message, if it was
+    /// found.
     pub(super) async fn resolve(
         &self,
         from: &UserId,
@@ -86,14 +88,14 @@ impl References {
         Ok(quoted)
     }
 
-    /// Whether a quote that was verified says something that was recalled or edited since.
+    /// Returns `true` if the message of a verified quote has been recalled or edited since.
     pub(super) async fn is_outdated(&self, quoted: &Quoted) -> Result<bool, ReferenceError> {
         let Quoted { log, seq, message_id, quote } = quoted;
         let found = self.history.message_at(log, *seq, *message_id).await?;
         Ok(found.is_some_and(|entry| quote_of(&entry) != *quote))
     }
 
-    /// The message that a device quotes, if it is in the conversation that the quote goes to.
+    /// Finds the quoted message, if it is in the conversation that the quote goes to.
     async fn find_quoted(
         &self,
         from: &UserId,
@@ -141,7 +143,7 @@ impl References {
             recalled.push(amended.is_some_and(|amended| amended.recalled));
             let Some(message) = message else { continue };
             let content = message.content;
-            // A change is nothing to be shown.
+            // A change is not shown.
             if content.as_change().is_none() && !content.is_empty() {
                 entry.from = message.from;
                 entry.sent_at_ms = message.message_id.unix_ms();
@@ -150,7 +152,7 @@ impl References {
             }
         }
         drop(found);
-        // What was taken back is not passed on either, whatever the device remembers of it.
+        // A recalled message is not forwarded, even if the device still has its content.
         let mut recalled = recalled.into_iter();
         entries.retain(|_| !recalled.next().unwrap_or_default());
         Ok(())
@@ -164,7 +166,7 @@ impl References {
         self.history.message_at(log, source.seq, source.message_id).await
     }
 
-    /// The channels that entries come from, and whether the user may read them.
+    /// Returns the channels that entries come from, and whether the user may read them.
     async fn readable_channels(
         &self,
         user: &UserId,
@@ -181,7 +183,7 @@ impl References {
     }
 }
 
-/// Takes out of a device's content what only a back end can say, also inside of what it forwards.
+/// Removes parts of a device's content that only a backend may set, also in forwarded messages.
 fn forget_claims(content: &mut Content) {
     content.amended = None;
     if let Some(quote) = &mut content.quote {
@@ -197,7 +199,7 @@ fn forget_claims(content: &mut Content) {
     }
 }
 
-/// Takes out of what is forwarded where it is from: only the entries of the outermost bundle are looked up.
+/// Removes the sources in nested bundles: only entries of the outermost one are looked up.
 fn forget_places(content: &mut Content) {
     if let Some(quote) = &mut content.quote {
         quote.seq = 0;
@@ -207,14 +209,15 @@ fn forget_places(content: &mut Content) {
     }
 }
 
-/// Whether a message in the inbox of one user is one of the two users' conversation, so that both have it.
+/// Returns `true` if a message in one user's inbox is of the conversation with the other, so that
+/// both have it.
 fn is_between(entry: &LoggedMessage, owner: &UserId, other: &UserId) -> bool {
     match (&entry.from, &entry.to) {
-        // The owner's own, to the other one alone. Of one to several it is not told whether the other is one of them.
+        // The owner's own message to the other user alone. One to several users does not name them.
         (Some(from), to) if from == owner => to.as_ref() == Some(other),
-        // The other's, to the owner, perhaps among others.
+        // The other user's message to the owner, perhaps among others.
         (Some(from), _) => from == other,
-        // The back end's is in nobody else's inbox for certain.
+        // A message of the backend may be in nobody else's inbox.
         (None, _) => owner == other,
     }
 }

@@ -27,7 +27,7 @@ impl ServiceContext {
         let page = match self.cluster.log().read_back(&log, None, limit).await {
             Ok(page) => page,
             Err(error) => {
-                throttled!(warn, %from, %error, "a repeated publish could not be looked up");
+                throttled!(warn, %from, %error, "cannot look up a repeated publish");
                 return None;
             }
         };

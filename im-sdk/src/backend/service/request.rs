@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What to do so that devices can search is said once: they may ask often.
 static ADVISED: Once = Once::new();
 
-/// Something that a device asks of the back end.
+/// Something that a device asks of the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceRequest {
@@ -134,7 +134,7 @@ impl<H: Handler> Responder for Requests<H> {
     }
 
     fn refuse(&self, (requester, request): (Requester, pb::Request)) -> Option<(ServerId, pb::Record)> {
-        let reason = "too many requests of the user wait".to_owned();
+        let reason = "too many requests of the user are waiting".to_owned();
         let refused = refused(RefusalKind::TooMany, reason, RETRY_MS);
         let record = record(&requester, request.number, refusal(request.number, refused));
         Some((requester.server, record))
@@ -151,8 +151,8 @@ impl<H: Handler> Requests<H> {
         let number = request.number;
         let answer = AssertUnwindSafe(self.answer(&requester, request)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
-            throttled!(error, user = %requester.user, "the answering of a request panicked");
-            Err(refused(RefusalKind::Internal, "the back end failed".to_owned(), RETRY_MS))
+            throttled!(error, user = %requester.user, "answering a request panicked");
+            Err(refused(RefusalKind::Internal, "the backend failed".to_owned(), RETRY_MS))
         });
         let frames = answer.unwrap_or_else(|refused| refusal(number, refused));
         let record = record(&requester, number, frames);
@@ -188,7 +188,7 @@ impl<H: Handler> Requests<H> {
                 Ok(response(number, Outcome::Readers(readers)))
             }
             None => {
-                let reason = "the question is missing or of a kind that this back end does not know";
+                let reason = "the question is missing or of a kind that this backend does not know";
                 Err(refused(RefusalKind::Invalid, reason.to_owned(), 0))
             }
         }

@@ -1,4 +1,4 @@
-//! Who asks, and what only members may ask.
+//! The device behind a request, and checks of its membership.
 
 use super::response::{RETRY_MS, own_rule, refused};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     refusal_code::NOT_A_MEMBER,
 };
 
-/// Who asks, and where.
+/// The device that a request comes from, and its connection.
 pub(in crate::backend) struct Requester {
     pub(in crate::backend) server: ServerId,
     pub(in crate::backend) connection: u64,
@@ -18,7 +18,7 @@ pub(in crate::backend) struct Requester {
     pub(in crate::backend) device: Device,
 }
 
-/// Refuses what is for members alone, whatever the handler would say.
+/// Refuses users who are not members, whatever the handler would say.
 pub(super) async fn check_member(
     cluster: &Cluster,
     user: &UserId,
@@ -31,8 +31,8 @@ pub(super) async fn check_member(
     }
 }
 
-/// Refuses what is for members of an open channel alone. Nobody publishes to a channel that was closed, even where its rows still
-/// stand in the application's own tables.
+/// Refuses users who are not members, and closed channels: nobody publishes to these, even if their
+/// rows are still in the application's own tables.
 pub(super) async fn check_open_to(
     cluster: &Cluster,
     user: &UserId,

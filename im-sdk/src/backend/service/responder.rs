@@ -1,6 +1,7 @@
-//! The loop that every kind of request from servers runs through: receive, divide, queue by user, handle several at once.
+//! The loop of all kinds of requests: receive, decode, queue by user, and handle several at once.
 //!
-//! What comes is taken from the bus at once, which knows no users, and waits in a [`FairQueue`].
+//! Messages are taken from the bus at once, since the bus knows no users, and wait in a
+//! [`FairQueue`].
 
 use std::{
     future::pending,
@@ -27,38 +28,41 @@ use crate::{
     proto::pb,
 };
 
-/// How long a service that ends takes in what is on its way to it. Without a connection to the bus nothing comes.
+/// The time for which an ending service still receives messages on their way to it. Without a
+/// connection to the bus none come.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// How long until a subscription is tried again that the bus did not take.
+/// The pause before a failed subscription is tried again.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 
-/// For how long all places are taken before the log says so: a burst is worked off by then.
+/// The time for which all calls are in progress before the log says so: a burst is over by then.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
-/// How many refusals are on their way at once. Further ones are not sent: whoever asked asks again.
+/// The number of refusals on their way at once. Further ones are not sent, and the device asks
+/// again.
 const REFUSALS: usize = 64;
 
-/// One kind of request: what arrives on one subject, shared among the back ends.
+/// A kind of request: the messages of one subject, shared among backends.
 pub(super) trait Responder: Send + Sync + 'static {
-    /// What is handled at once.
+    /// The unit of work.
     type Request: Send + 'static;
 
-    /// As the log names it.
+    /// The name in the log.
     const NAME: &'static str;
 
-    /// A back end that cannot reach the stores leaves such requests to others.
+    /// Whether a backend that cannot reach the stores leaves such requests to others.
     const NEEDS_STORES: bool = true;
 
     fn limits(&self) -> Limits;
 
-    /// Takes a bus message apart. What is not valid is logged and left out.
+    /// Decodes a message of the bus. Invalid parts are logged and dropped.
     fn parse(&self, payload: Bytes) -> Vec<Job<Self::Request>>;
 
-    /// Handles some, at most [`Limits::batch`].
+    /// Handles requests, at most [`Limits::batch`].
     fn handle(self: Arc<Self>, requests: Vec<Self::Request>) -> impl Future<Output = ()> + Send;
 
-    /// The answer to one that is not handled since too much of its user waits. The default: none, and whoever asked asks again.
+    /// Builds the answer to a request that is not handled because too many of its user wait. By
+    /// default there is none, and the device asks again.
     fn refuse(&self, request: Self::Request) -> Option<(ServerId, pb::Record)> {
         drop(request);
         None
@@ -71,12 +75,12 @@ pub(super) struct Responders {
     pub(super) context: Arc<ServiceContext>,
     pub(super) running: TaskTracker,
     pub(super) stop: CancellationToken,
-    /// Drops what is still under way.
+    /// Drops calls in progress.
     pub(super) abandon: CancellationToken,
 }
 
 impl Responders {
-    /// Receives this back end's share of a subject from here on.
+    /// Begins to receive this backend's share of a subject.
     pub(super) async fn start<R: Responder>(&self, subject: Subject, responder: R) -> Result<(), ServeError> {
         self.start_shared(subject, Arc::new(responder)).await
     }
@@ -87,7 +91,7 @@ impl Responders {
         responder: Arc<R>,
     ) -> Result<(), ServeError> {
         let limits = responder.limits();
-        // Each call in progress is told of once.
+        // One message for each call in progress.
         let (over, ended) = mpsc::channel(limits.concurrency);
         let receiving = Receiving {
             context: Arc::clone(&self.context),
@@ -116,12 +120,12 @@ async fn subscribe(context: &ServiceContext, subject: &Subject) -> Result<Subscr
     Ok(cluster.bus().queue_subscribe(subject.clone(), cluster.names().backends()).await?)
 }
 
-/// Where requests come from.
+/// The source of requests.
 enum Intake {
     Open(Subscription),
-    /// Others get what comes from here on; what is on its way here is still read.
+    /// New messages go to other backends; those on their way here are still received.
     Draining(Subscription),
-    /// Others get what comes. To be opened again then.
+    /// New messages go to other backends. The subscription is opened again at this time.
     Closed(Option<Instant>),
 }
 
@@ -139,12 +143,12 @@ impl Intake {
     }
 }
 
-/// What came of an [`Intake`].
+/// The next event of an [`Intake`].
 enum Came {
     Event(BusEvent),
-    /// All that was on its way is here.
+    /// All messages on their way have been received.
     Drained,
-    /// It is time to open it.
+    /// The subscription is to be opened again.
     Reopening,
     /// The bus is closed for good.
     Closed,
@@ -156,14 +160,14 @@ struct Receiving<R: Responder> {
     intake: Intake,
     responder: Arc<R>,
     queue: FairQueue<R::Request>,
-    /// How many calls of the responder are in progress.
+    /// The number of calls in progress.
     calls: usize,
     limits: Limits,
     over: mpsc::Sender<Vec<UserId>>,
     ended: mpsc::Receiver<Vec<UserId>>,
     running: TaskTracker,
     refusals: Arc<Semaphore>,
-    /// Since when all places are taken and something waits for one.
+    /// The time since when all calls are in progress and requests wait.
     full_since: Option<Instant>,
     abandon: CancellationToken,
 }
@@ -176,7 +180,7 @@ impl<R: Responder> Receiving<R> {
                 biased; // A stopping service takes nothing more.
                 () = stop.cancelled() => break,
                 Some(users) = self.ended.recv() => self.end(users),
-                // Before more is taken: a flood must not keep it from leaving.
+                // Before more is received, so that a flood does not delay it.
                 Ok(()) = stores.changed(), if R::NEEDS_STORES => {
                     let reachable = *stores.borrow_and_update();
                     self.follow(reachable).await;
@@ -196,21 +200,22 @@ impl<R: Responder> Receiving<R> {
         self.finish().await;
     }
 
-    /// Leaves what comes to other back ends while this one cannot reach the stores. What is here already is handled all the
-    /// same: its devices are told that it failed.
+    /// Leaves new messages to other backends while this one cannot reach the stores. Requests that
+    /// are here are handled all the same, so that their devices learn of the failure.
     async fn follow(&mut self, reachable: bool) {
         match (&mut self.intake, reachable) {
             (Intake::Open(_), false) => self.drain().await,
             (Intake::Closed(at), true) => *at = Some(Instant::now()),
             (Intake::Closed(at), false) => *at = None,
-            // It is open, or its end decides.
+            // It is open already, or its end decides.
             (Intake::Open(_) | Intake::Draining(_), _) => {}
         }
     }
 
     async fn drain(&mut self) {
         if let Intake::Open(mut subscription) = std::mem::replace(&mut self.intake, Intake::Closed(None)) {
-            // Without a connection to the bus it ends with the next one; nothing comes meanwhile.
+            // Without a connection to the bus it ends with the connection; no messages come
+            // meanwhile.
             let _ = timeout(LAST_REQUESTS, subscription.drain()).await;
             self.intake = Intake::Draining(subscription);
         }
@@ -220,13 +225,14 @@ impl<R: Responder> Receiving<R> {
         self.intake = match subscribe(&self.context, &self.subject).await {
             Ok(subscription) => Intake::Open(subscription),
             Err(error) => {
-                throttled!(warn, %error, kind = R::NAME, "cannot take requests of devices again");
+                throttled!(warn, %error, kind = R::NAME, "cannot subscribe to requests of devices again");
                 Intake::Closed(Some(Instant::now() + SUBSCRIBE_AGAIN))
             }
         };
     }
 
-    /// Others get what comes from here on; what is on its way here would be lost with the subscription.
+    /// New messages go to other backends. Those on their way here would be lost with the
+    /// subscription.
     async fn finish(mut self) {
         self.drain().await;
         let deadline = Instant::now() + LAST_REQUESTS;
@@ -259,13 +265,13 @@ impl<R: Responder> Receiving<R> {
         for job in self.responder.parse(payload) {
             let user = job.user.clone();
             if let Err(request) = self.queue.push(job, now) {
-                throttled!(warn, kind = R::NAME, %user, "too much of a user waits: what comes is refused");
+                throttled!(warn, kind = R::NAME, %user, "too much work of a user is waiting: refusing more");
                 self.refuse(request);
             }
         }
     }
 
-    /// Answers beside the queue, as long as answers get away.
+    /// Sends a refusal in the background, within a limit.
     fn refuse(&self, request: R::Request) {
         let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
         let Some((server, record)) = self.responder.refuse(request) else { return };
@@ -277,7 +283,7 @@ impl<R: Responder> Receiving<R> {
         });
     }
 
-    /// Begins as much as may be under way.
+    /// Begins as many calls as the limits allow.
     fn begin(&mut self) {
         self.begin_some();
         self.watch_fullness(Instant::now());
@@ -315,7 +321,7 @@ impl<R: Responder> Receiving<R> {
         }
     }
 
-    /// Says so when all places have been taken for a while, and something waits for one.
+    /// Logs if all calls have been in progress for a while and requests wait.
     fn watch_fullness(&mut self, now: Instant) {
         let concurrency = self.limits.concurrency;
         if self.calls < concurrency || self.queue.is_empty() {
@@ -328,7 +334,7 @@ impl<R: Responder> Receiving<R> {
                 warn,
                 kind = R::NAME,
                 concurrency,
-                "all places of this back end are taken, and what devices want waits: is the handler slow, or what it asks? \
+                "all calls of this backend are in progress, and requests of devices are waiting: is the handler slow, or a service that it uses? \
                  ImBuilder::handler_concurrency sets how many publishes are handled at once"
             );
         }
@@ -340,7 +346,7 @@ impl<R: Responder> Receiving<R> {
     }
 }
 
-/// Tells the queue that a call is over, also if it panicked.
+/// Notes the end of a call, even of one that panicked.
 struct Over {
     users: Vec<UserId>,
     over: mpsc::Sender<Vec<UserId>>,
@@ -348,7 +354,7 @@ struct Over {
 
 impl Drop for Over {
     fn drop(&mut self) {
-        // There is a place for each call.
+        // The channel has room for each call.
         let _ = self.over.try_send(std::mem::take(&mut self.users));
     }
 }

@@ -1,4 +1,4 @@
-//! Answers to what devices ask: as much as fits into a frame.
+//! Responses to devices, cut to the size of a frame.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,20 +13,21 @@ use crate::{
     proto::{frame, limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
-/// When a device may ask again what failed here.
+/// The time after which a device may retry a failed request.
 pub(super) const RETRY_MS: u32 = 1000;
 
-/// What a frame takes beside its entries, and an entry beside its own bytes.
+/// The bytes of a frame beside its entries, and of an entry beside its own bytes.
 pub(super) const FRAME_OVERHEAD: usize = 64;
 pub(super) const ENTRY_OVERHEAD: usize = 8;
 
-/// What a cursor takes at most.
+/// The most bytes of a cursor.
 const CURSOR_BYTES: usize = 128;
 
-/// The most of a frame that reactions and pins take, so that there is room for messages.
+/// The most bytes of reactions and pins in a frame, so that there is room for messages.
 const MAX_MARKS_BYTES: usize = MAX_FRAME_BYTES / 4;
 
-/// As much as fits into a frame of which some bytes are taken, the nearest to where the device asked.
+/// Cuts a page to a frame of which some bytes are taken. Keeps the entries nearest to the start of
+/// the request.
 pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, taken: usize) -> pb::RawHistory {
     let channel = match conversation {
         Conversation::Channel(channel) => channel.to_string(),
@@ -37,7 +38,7 @@ pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, tak
         taken_by_marks += push.encoded_len() + ENTRY_OVERHEAD;
         taken_by_marks <= MAX_MARKS_BYTES
     };
-    // The last ones, where there are too many.
+    // The last ones, if there are too many.
     let changes = page.changes.into_iter().rev().map(|entry| push(entry, &channel));
     let mut changes: Vec<pb::RawPush> = changes.take_while(fits).collect();
     changes.reverse();
@@ -58,7 +59,7 @@ pub(super) fn fit(page: RawPage, conversation: &Conversation, forward: bool, tak
     let whole = (1..=count).rev().find(|count| !same_seq(*count));
     count = whole.unwrap_or(count);
     pushes.truncate(count);
-    // What did not fit is asked for from the last one that did.
+    // The device requests the rest behind the last entry that fits.
     let next = match pushes.last() {
         Some(push) if count < all => Some(push.seq),
         _ => page.next.map(seq_of),
@@ -76,7 +77,7 @@ fn seq_of(range: HistoryRange) -> u64 {
     }
 }
 
-/// As much of what was found as fits into a frame.
+/// Cuts found entries to a frame.
 pub(super) fn fit_found(found: RawFound) -> pb::RawFound {
     let (mut entries, mut next, mut bytes) =
         (Vec::new(), found.next.map(|place| cursor(&place)), FRAME_OVERHEAD);
@@ -104,8 +105,8 @@ fn cursor(place: &SearchPlace) -> pb::Cursor {
     pb::Cursor { channel, seq: 0, id: place.message_id.as_u64() }
 }
 
-/// An entry that alone is too large, which nothing that is sent today can be, shows without its content: else nobody would
-/// get past it.
+/// Builds an entry's push. Removes the content of an entry that is too large for a frame by itself:
+/// otherwise no device could page past it. Present limits do not allow such entries.
 pub(super) fn push(entry: RawEntry, channel: &str) -> pb::RawPush {
     let push = pb::RawPush { message: entry.message, channel: channel.to_owned(), seq: entry.seq };
     if FRAME_OVERHEAD + ENTRY_OVERHEAD + push.encoded_len() <= MAX_FRAME_BYTES {
@@ -124,12 +125,12 @@ pub(super) fn refusal(number: u64, refused: pb::Refused) -> Bytes {
     response(number, pb::response::Outcome::Refused(refused))
 }
 
-/// An answer without messages.
+/// Encodes a response without messages.
 pub(super) fn response(number: u64, outcome: pb::response::Outcome) -> Bytes {
     frame::encode(pb::frame::Body::Response(pb::Response { number, outcome: Some(outcome) }))
 }
 
-/// The handler's refusal.
+/// Converts a refusal of the handler.
 pub(super) fn rule(refusal: Refusal) -> pb::Refused {
     match refusal.retry_after {
         // 0 would mean never.
@@ -141,7 +142,7 @@ pub(super) fn rule(refusal: Refusal) -> pb::Refused {
     }
 }
 
-/// A refusal that the SDK decides, under a code of [`refusal_code`](crate::refusal_code).
+/// Builds a refusal by the SDK, with a code of [`refusal_code`](crate::refusal_code).
 pub(super) fn own_rule(code: i32, reason: String) -> pb::Refused {
     pb::Refused { code, ..refused(RefusalKind::Rule, reason, 0) }
 }

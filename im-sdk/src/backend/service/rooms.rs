@@ -1,4 +1,4 @@
-//! Devices that join and leave rooms, and that watch who is online.
+//! Requests of devices to join and leave rooms, and to watch presence.
 
 use std::collections::HashSet;
 
@@ -29,24 +29,24 @@ use crate::{
     },
 };
 
-/// What the rest of a frame of presences takes.
+/// The bytes of a frame of presences beside the presences.
 const FRAME_OVERHEAD: usize = 64;
 
-/// A device that wants to come into a room.
+/// A device's request to join a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomJoin {
-    /// Whose device it is, as its token says.
+    /// The user, from the device's token.
     pub user: UserId,
     /// The device.
     pub device: Device,
     /// The room.
     pub channel: ChannelId,
-    /// Whatever the device says with it.
+    /// Data of the application from the device.
     pub data: Bytes,
 }
 
-/// A device may come in.
+/// The handler's permission to join a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "the handler returns it"]
 pub struct RoomWelcome {
@@ -55,19 +55,20 @@ pub struct RoomWelcome {
 }
 
 impl RoomWelcome {
-    /// Come in.
+    /// Lets the device in.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The device gets these bytes.
+    /// Sends these bytes to the device.
     pub fn with_answer(mut self, answer: impl Into<Bytes>) -> Self {
         self.answer = answer.into();
         self
     }
 
-    /// The device gets the last messages of the room's log, at most 200 and no more than fit into a frame. Only what was sent
-    /// with a durability other than `Live` is there.
+    /// Sends the last messages of the room's log to the device, at most 200 and no more than fit
+    /// into a frame. The log has messages with a durability other than
+    /// [`Durability::Transient`](crate::backend::Durability::Transient).
     pub fn with_recent(mut self, count: usize) -> Self {
         self.recent = count;
         self
@@ -97,23 +98,23 @@ impl<H: Handler> Requests<H> {
             let reason = "the server could not join the connection: it is in too many rooms, or try again";
             return Err(refused(RefusalKind::Unavailable, reason.to_owned(), RETRY_MS));
         }
-        // After the join: what is appended from here on is pushed.
+        // After the join, since messages that are appended from here on are pushed.
         let recent = self.recent(requester, &channel, recent, answer.len()).await?;
         let online = self.context.dispatcher.count_online(&channel).await.unwrap_or_else(|error| {
-            tracing::debug!(%channel, %error, "it could not be counted who is in a room");
+            tracing::debug!(%channel, %error, "cannot count the devices in a room");
             1
         });
         let joined_room = Some(pb::RawJoinedRoom { online, answer, recent });
         let frame = answer_frame(pb::RawResponse { number, joined_room, ..Default::default() });
         if frame.len() > MAX_FRAME_BYTES {
             throttled!(error, %channel, "the handler's answer to a join is too large");
-            let reason = "the back end's answer is too large".to_owned();
+            let reason = "the backend's answer is too large".to_owned();
             return Err(refused(RefusalKind::Internal, reason, 0));
         }
         Ok(frame)
     }
 
-    /// The end of the room's log.
+    /// Reads the end of the room's log.
     async fn recent(
         &self,
         requester: &Requester,
@@ -136,7 +137,7 @@ impl<H: Handler> Requests<H> {
         );
         let page = read.await;
         let page = page.map_err(|error| {
-            throttled!(warn, %channel, %error, "what was said last in a room could not be read");
+            throttled!(warn, %channel, %error, "cannot read the last messages of a room");
             let reason = "what was said last could not be read".to_owned();
             refused(RefusalKind::Unavailable, reason, RETRY_MS)
         })?;
@@ -191,19 +192,20 @@ impl<H: Handler> Requests<H> {
             let reason = "the server did not answer in time".to_owned();
             return Err(refused(RefusalKind::Unavailable, reason, RETRY_MS));
         }
-        // After the join: what changes from here on is told.
+        // After the join, since changes from here on are pushed.
         let presences = self.context.devices.presence(&users).await.map_err(|error| {
-            throttled!(warn, user = %requester.user, %error, "presence could not be told");
-            refused(RefusalKind::Unavailable, "presence could not be told".to_owned(), RETRY_MS)
+            throttled!(warn, user = %requester.user, %error, "cannot read presence");
+            refused(RefusalKind::Unavailable, "cannot read presence".to_owned(), RETRY_MS)
         })?;
         Ok(presences_frames(number, presences))
     }
 }
 
-/// How many handlers are asked at once whether a user may see another one.
+/// The number of handlers that are asked at once whether a user may see another one.
 const PARALLEL: usize = 16;
 
-/// Those of some users that a user may watch: itself, and whom the handler names among them and lets it reach.
+/// Returns the users that a user may watch: itself, and those that the handler names and lets it
+/// reach.
 pub(in crate::backend) async fn visible<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -231,7 +233,8 @@ pub(in crate::backend) async fn visible<H: Handler>(
     Ok(reached.into_iter().flatten().chain(own).collect())
 }
 
-/// The response with as many as fit, and each of the others in a frame of its own before it.
+/// Encodes the response with as many presences as fit, and a frame before it for each of the
+/// others.
 fn presences_frames(number: u64, presences: Vec<UserPresence>) -> Bytes {
     let mut frames = Vec::new();
     let (mut fitting, mut bytes) = (Vec::new(), FRAME_OVERHEAD);

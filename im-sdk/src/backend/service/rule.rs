@@ -1,4 +1,4 @@
-//! A rule beside a handler.
+//! A handler with a separate rule for contacts.
 
 use super::{
     Acceptance, DeviceRequest, Handler, Incoming, IncomingSignal, LoggedPublish, PresenceEvent, Reach,
@@ -10,8 +10,8 @@ use crate::{
     id::UserId,
 };
 
-/// A handler, mostly a closure, with a rule for who may reach whom: it is the handler's [`Handler::may_reach`]. All else is the
-/// handler's own.
+/// A handler, mostly a closure, with a rule that is its [`Handler::may_reach`]. All other methods
+/// are the handler's own.
 ///
 /// ```no_run
 /// # async fn are_friends(a: &im_sdk::id::UserId, b: &im_sdk::id::UserId) -> bool { true }
@@ -41,7 +41,7 @@ where
     R: Fn(Reach) -> F + Send + Sync + 'static,
     F: Future<Output = Result<ReachRights, Refusal>> + Send,
 {
-    /// A handler with a rule of its own.
+    /// Combines a handler and a rule.
     pub fn new(handler: H, rule: R) -> Self {
         Self { handler, rule }
     }

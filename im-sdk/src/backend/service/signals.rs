@@ -1,4 +1,4 @@
-//! What devices signal: passed on to those who are meant, if the handler says so.
+//! Signals of devices, passed on if the handler allows it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,33 +26,34 @@ use crate::{
     proto::{frame, pb},
 };
 
-/// How many signals are handled at once, how many of one user, and how many of one user wait.
+/// The number of signals that are handled at once, of those of one user, and of waiting ones of one
+/// user.
 const CONCURRENCY: usize = 256;
 const PER_USER: usize = 4;
 const WAITING_PER_USER: usize = 64;
 
-/// How long a signal waits. It is for the moment.
+/// The time that a signal may wait. It matters for a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a device signalled.
+/// A signal of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IncomingSignal {
-    /// The user whose device it is, as its token says.
+    /// The sending user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// Whom it is meant for. Where it is a channel, `from` is a member of it, or the device is in the room.
+    /// The recipient. If it is a channel, `from` is a member of it, or the device is in the room.
     pub to: Recipient,
-    /// Only this device of the user that it is meant for; `None`: all.
+    /// Only this device of the recipient, or all with `None`.
     pub to_device: Option<Device>,
-    /// What it says.
+    /// The signal itself.
     pub signal: Signal,
 }
 
 impl IncomingSignal {
-    /// Passes it on as it is. Where it answers a call, or says that the user is busy, the user's other devices are told
-    /// [`CallStep::AnsweredElsewhere`].
+    /// Passes the signal on unchanged. If it answers a call, or says that the user is busy, the
+    /// user's other devices get [`CallStep::AnsweredElsewhere`].
     pub fn relay(self) -> Relay {
         Relay { signal: self, own_devices: false }
     }
@@ -66,30 +67,31 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// The other devices of the user that sends it get it too.
+    /// Sends the signal to the user's other devices too.
     pub fn also_own_devices(mut self) -> Self {
         self.own_devices = true;
         self
     }
 }
 
-/// In channels with more members than this, and in rooms with more devices, it is not told who is typing: nobody can read
-/// it, and each of those who type would cost all the others a frame every few seconds.
+/// The number of members of a channel, and of devices in a room, up to which typing is signalled.
+/// In larger ones nobody could follow it, and each typing user would cost all others a frame every
+/// few seconds.
 const MAX_TYPING_AUDIENCE: usize = 100;
 
-/// How long it is remembered whether a channel is larger than that, and of how many channels.
+/// The time for which the size of a channel is remembered, and the number of remembered channels.
 const AUDIENCE_TTL: Duration = Duration::from_secs(10);
 const MAX_AUDIENCES: usize = 8192;
 
-/// Asks the handler, and passes on what it says.
+/// Calls the handler, and passes on the signals that it allows.
 pub(in crate::backend) struct Signals<H> {
     context: Arc<ServiceContext>,
     handler: Arc<H>,
-    /// Which channels are too large for typing notices, and when that was looked up.
+    /// Whether a channel is too large for typing signals, and when that was looked up.
     is_large: Mutex<RecentMap<ChannelId, Option<(bool, Instant)>>>,
 }
 
-/// Why a signal was not passed on. Nobody is told.
+/// A signal was not passed on. No device is told.
 #[derive(Debug, thiserror::Error)]
 enum SignalError {
     #[error(transparent)]
@@ -118,7 +120,7 @@ impl From<Exhausted> for SignalError {
     }
 }
 
-/// A signal, and what the server and the device said with it.
+/// A signal with the details from its server.
 pub(super) struct Request {
     incoming: IncomingSignal,
     in_room: bool,
@@ -151,7 +153,7 @@ impl<H: Handler> Responder for Signals<H> {
     async fn handle(self: Arc<Self>, requests: Vec<Request>) {
         for request in requests {
             if let Err(error) = self.pass_on(request).await {
-                tracing::debug!(%error, "a signal was not passed on");
+                tracing::debug!(%error, "a signal was dropped");
             }
         }
     }
@@ -169,13 +171,13 @@ impl<H: Handler> Signals<H> {
         }
     }
 
-    /// Whether a signal of a device that is in no room would be passed on.
+    /// Returns `true` if a signal of a device that is in no room would be passed on.
     pub(in crate::backend) async fn is_passed_on(&self, incoming: IncomingSignal) -> bool {
         let request = Request { incoming, in_room: false, bytes: 0 };
         matches!(self.decide(request).await, Ok(Some(_)))
     }
 
-    /// What is passed on, if anything is.
+    /// Returns the signal to pass on, if there is one.
     async fn decide(
         &self,
         Request { incoming, in_room, bytes }: Request,
@@ -220,7 +222,8 @@ impl<H: Handler> Signals<H> {
         Ok(())
     }
 
-    /// Whether a channel has too many members for typing notices, or as a room too many devices.
+    /// Returns `true` if a channel has too many members for typing signals, or as a room too many
+    /// devices.
     async fn is_large(&self, channel: &ChannelId, in_room: bool) -> Result<bool, SignalError> {
         let known = *self.lock().entry(channel);
         if let Some((is_large, looked_up)) = known
@@ -266,7 +269,8 @@ impl<H: Handler> Signals<H> {
         Ok(())
     }
 
-    /// To a user's devices, without the one that the signal came from. Nobody waits for what becomes of it.
+    /// Sends to a user's devices, except the one that the signal came from, without waiting for the
+    /// outcome.
     async fn push(
         &self,
         user: &UserId,
@@ -287,13 +291,13 @@ impl<H: Handler> Signals<H> {
     }
 }
 
-/// Lost if it is lost: a device that reads slowly does without it, and does not lose its connection for it.
+/// Builds a record that slow devices may miss: they do not lose their connection for a signal.
 fn passing(frame: &Bytes) -> pb::Record {
     let effect = Some(pb::record::Effect::Frames(frame.clone()));
     pb::Record { effect, priority: pb::Priority::Low.into(), ..pb::Record::default() }
 }
 
-/// What the other devices of whoever sent it are told.
+/// Returns the signal for the sender's other devices, if there is one.
 fn answered_elsewhere(signal: &Signal) -> Option<Signal> {
     match signal {
         Signal::Call { id, step: CallStep::Answer | CallStep::Busy, .. } => {
@@ -313,7 +317,7 @@ fn signalled(signal: &IncomingSignal, body: Signal) -> Bytes {
     }))
 }
 
-/// What makes no sense is passed over: who sent it is not told.
+/// Decodes a signal. Invalid ones are dropped without an answer.
 fn incoming(upstream: pb::UpstreamSignal) -> Option<Job<Request>> {
     let bytes = upstream.signal.len();
     let from = UserId::parse(&upstream.user).ok()?;
@@ -326,7 +330,8 @@ fn incoming(upstream: pb::UpstreamSignal) -> Option<Job<Request>> {
     };
     let to_device = signal.device.map(Device::try_from).transpose().ok()?;
     let signal = Signal::from(signal.body);
-    // The last one is the back end's to say: else anybody could end the ringing at somebody else's.
+    // Only the backend sends this one. Otherwise anybody could stop the ringing of somebody else's
+    // devices.
     let is_elsewhere = matches!(signal, Signal::Call { step: CallStep::AnsweredElsewhere, .. });
     if signal == Signal::Unknown || (is_elsewhere && to != from) {
         return None;

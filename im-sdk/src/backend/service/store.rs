@@ -1,4 +1,4 @@
-//! Tells servers that cannot reach the route store whether it answers here.
+//! Tells servers that cannot reach the route store whether it answers this backend.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     proto::{pb, pb::record::Effect},
 };
 
-/// How many are answered at once: no more than there are servers ask, each of them every few seconds.
+/// The number of answers at once. Each server asks every few seconds.
 const CONCURRENCY: usize = 16;
 
-/// How long a question waits. The server asks again.
+/// The time that a question may wait. The server asks again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers servers.
@@ -32,7 +32,7 @@ impl Responder for StoreChecks {
 
     const NAME: &'static str = "questions about the route store";
 
-    /// The answer is what others ask for: also that it cannot be reached.
+    /// That the store cannot be reached is an answer too.
     const NEEDS_STORES: bool = false;
 
     fn limits(&self) -> Limits {
@@ -45,9 +45,9 @@ impl Responder for StoreChecks {
         let check = pb::UpstreamStoreCheck::decode(payload).ok();
         let parsed = check.and_then(|check| Some((ServerId::parse(&check.server).ok()?, check.number)));
         if parsed.is_none() {
-            throttled!(debug, "a server's question about the route store is not valid");
+            throttled!(debug, "a server's question about the route store is not valid and was dropped");
         }
-        // Servers take turns as users do: whatever names a server can name a user.
+        // Servers take turns as users do. Every server's id is a valid user id.
         let job =
             |request: Self::Request| Some(Job::new(UserId::parse(request.0.as_str()).ok()?, request, bytes));
         parsed.and_then(job).into_iter().collect()
@@ -69,7 +69,7 @@ impl StoreChecks {
                 pb::StoreReport { number, reachable: true, leased }
             }
             Err(error) => {
-                tracing::debug!(%server, %error, "a server asks for the route store, which does not answer here");
+                tracing::debug!(%server, %error, "the route store does not answer this backend, and a server asks about it");
                 pb::StoreReport { number, reachable: false, leased: false }
             }
         };

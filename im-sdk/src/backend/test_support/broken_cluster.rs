@@ -47,7 +47,7 @@ impl FlakyRoutes {
     }
 }
 
-/// A back end that does not wait for long.
+/// A backend that does not wait for long.
 pub(in crate::backend) async fn impatient(cluster: Cluster) -> Im {
     let config = Im::builder().send_timeout(Duration::from_millis(50));
     config.start(cluster).await.unwrap()

@@ -1,4 +1,4 @@
-//! What unit tests of the back end share: clusters that fail, and logs with hooks.
+//! What unit tests of the backend share: clusters that fail, and logs with hooks.
 
 pub(super) mod broken_cluster;
 pub(super) mod hooked_log;

@@ -248,7 +248,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
     elsewhere.conversation = UserId::parse("carol").unwrap().into();
     assert!(refused(&bob, elsewhere, react("x")).await.ends_with("is not of the conversation with carol"));
     let to_both = bob.reference("to both").await;
-    assert!(refused(&bob, to_both.clone(), react("x")).await.ends_with("only the back end can change it"));
+    assert!(refused(&bob, to_both.clone(), react("x")).await.ends_with("only the backend can change it"));
     bob.change(&to_both, ChangeKind::DeleteForMe).await.unwrap();
     // A change cannot be changed.
     let reaction = bob.change(&one, react("👍")).await.unwrap();
@@ -260,7 +260,7 @@ async fn what_is_not_there_is_refused(setup: Setup, via: Via) {
     assert_eq!(too_long, "the content's emoji takes 65 bytes, the limit is 64");
     assert_eq!(
         refused(&bob, one, ChangeKind::Unknown).await,
-        "the content has no change that this back end knows"
+        "the content has no change that this backend knows"
     );
     // Who is no member changes nothing in a channel.
     im.send(Message::to(channel("team")).from("bob").text("in the team")).await.unwrap();

@@ -141,7 +141,7 @@ async fn a_handler_that_fails_leaves_it_open(setup: Setup, via: Via) {
     let _service = im.serve(handler).await.unwrap();
     let alice = stack.connect("alice", "web/tab", 0, via).await;
     let failed = alice.publish("bob", "hi").await.unwrap_err();
-    assert_eq!(failed, PublishError::Unconfirmed { reason: "the back end failed".to_owned() });
+    assert_eq!(failed, PublishError::Unconfirmed { reason: "the backend failed".to_owned() });
     assert!(!failed.is_retryable());
     assert_eq!(inbox(&im, "bob").await, ["sent"]);
 }

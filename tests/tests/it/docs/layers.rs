@@ -37,6 +37,22 @@ const CLUSTER: Layers<'_> = &[
     &["log_id", "time"],
 ];
 
+/// `Im` is a facade over the types below it; a send passes through `send` alone.
+const BACKEND: Layers<'_> = &[
+    &["mod", "testing"],
+    &["im"],
+    &["service"],
+    &["channels"],
+    &["conversations"],
+    &["presence", "health", "upkeep"],
+    &["send"],
+    &["history"],
+    &["amend"],
+    &["lookup"],
+    &["message_store"],
+    &["tasks", "error_chain", "parse_ids"],
+];
+
 #[test]
 fn the_parts_of_a_server_use_one_another_in_one_direction() {
     check("im-server/src", &[], SERVER);
@@ -50,6 +66,11 @@ fn the_parts_of_the_sdk_use_one_another_in_one_direction() {
 #[test]
 fn the_parts_of_a_cluster_use_one_another_in_one_direction() {
     check("im-sdk/src", &["cluster"], CLUSTER);
+}
+
+#[test]
+fn the_parts_of_a_backend_use_one_another_in_one_direction() {
+    check("im-sdk/src", &["backend"], BACKEND);
 }
 
 /// Checks the files of a module of the crate in `src`.

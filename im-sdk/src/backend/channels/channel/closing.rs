@@ -1,4 +1,4 @@
-//! The end of a channel.
+//! Closing and dissolving channels.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{
     proto::pb,
 };
 
-/// How many members' conversations are written at once.
+/// The number of members' conversations that are written at once.
 const PARALLEL: usize = 64;
 
 impl Channel {
@@ -23,6 +23,20 @@ impl Channel {
     /// With members in the application's own tables the rows may be deleted before or after it. Where they are still there,
     /// nobody follows the channel any more all the same, until [`Channel::add_members`] or [`Channel::members_changed`]
     /// opens it again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use im_sdk::{backend::Im, cluster::Cluster};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let team = im.channel("team");
+    /// team.add_members(["alice", "bob"]).await?;
+    /// team.close().await?;
+    /// assert!(team.members(None, 10).await?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`ChannelError`]. Repeating it does no harm.
@@ -63,7 +77,7 @@ impl Channel {
             let members = self.members(after.as_ref(), BATCH).await?;
             let Some(last) = members.last().cloned() else { break };
             if after.as_ref().is_some_and(|after| last <= *after) {
-                // Tables that pay no attention to `after` have told all that they have.
+                // Tables that ignore `after` have returned all their rows.
                 break;
             }
             connections += self.end_for(&members, listing, after.as_ref()).await?;
@@ -81,7 +95,7 @@ impl Channel {
         }
     }
 
-    /// Those who were added once, and whom the application's tables do not name any more.
+    /// Ends the channel for noted readers whom the application's tables do not name any more.
     async fn end_for_noted(&self, listing: Listing) -> Result<usize, ChannelError> {
         let store = self.parts.cluster.conversations();
         let (channel, mut connections, mut before) = (self.id()?, 0, Vec::new());
@@ -95,7 +109,7 @@ impl Channel {
         }
     }
 
-    /// `after`: behind which member these stand.
+    /// Ends the channel for the members behind `after`.
     async fn end_for(
         &self,
         users: &[UserId],
@@ -110,7 +124,8 @@ impl Channel {
         if !members.is_read_only() {
             members.remove(self.id()?, users).await?;
         }
-        // Rows of the application's own may be deleted later: a sync must not bring the channel back until then.
+        // Rows of the application may be deleted later. Until then a sync must not bring the
+        // channel back.
         let stay = listing == Listing::Gone && self.members(after, 1).await?.first() == users.first();
         if stay {
             self.note_closed(users, 0).await?;
@@ -130,11 +145,11 @@ impl Channel {
         Ok(connections)
     }
 
-    /// Returns the states that this has changed.
     async fn end(&self) -> Result<u64, ChannelError> {
         Ok(self.parts.conversations.readers.end(self.id()?).await?)
     }
 
+    /// Notes the channel as closed for these users. Returns the changed states.
     async fn note_closed(
         &self,
         users: &[UserId],
@@ -162,22 +177,22 @@ impl Channel {
     }
 }
 
-/// What becomes of a channel that has ended in the lists of its members.
+/// What happens to an ended channel in its members' lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listing {
     Gone,
     Kept,
 }
 
-/// Takes everybody out who is still connected to a channel as a member, whoever that is, and tells them. Returns how many
-/// servers did not confirm it.
+/// Removes every connection that is still in a channel as a member, and tells the devices. Returns
+/// the number of servers that did not confirm it.
 async fn take_everybody_out(dispatcher: &Dispatcher, channel: &ChannelId) -> Result<usize, RoutesError> {
     let channels = pb::Channels { channels: vec![channel.to_string()], ..pb::Channels::default() };
     empty_channel(dispatcher, channel, left_frame(channel.as_str()), channels).await
 }
 
-/// Tells everybody who is in a channel, then takes them out in the way that `leave` names. Returns how many servers did
-/// not confirm it.
+/// Tells every connection in a channel, then removes those that `leave` describes. Returns the
+/// number of servers that did not confirm it.
 pub(in crate::backend::channels) async fn empty_channel(
     dispatcher: &Dispatcher,
     channel: &ChannelId,
@@ -186,7 +201,7 @@ pub(in crate::backend::channels) async fn empty_channel(
 ) -> Result<usize, RoutesError> {
     let servers: HashSet<_> = dispatcher.servers_of(channel).await?;
     let mut dispatched = Vec::new();
-    // In this order: who is out is not told any more.
+    // In this order, since connections that have left are not told any more.
     for effect in [pb::record::Effect::Frames(told), pb::record::Effect::Leave(leave)] {
         let record =
             pb::Record { channel: channel.to_string(), effect: Some(effect), ..pb::Record::default() };
@@ -194,7 +209,7 @@ pub(in crate::backend::channels) async fn empty_channel(
     }
     let mut unconfirmed = 0;
     for (_, delivery) in dispatched {
-        // A server that nobody hears of may still hold its connections.
+        // A server that does not answer may still hold its connections.
         unconfirmed += usize::from(!matches!(delivery.await, Outcome::Done { .. }));
     }
     Ok(unconfirmed)

@@ -211,7 +211,7 @@ impl Device {
             Recipient::Channel(name) if change.kind == ChangeKind::DeleteForMe => {
                 (Change { channel: Some(name), ..change }, user(ALICE))
             }
-            // The back end's own change of a message between two is in both inboxes.
+            // The backend's own change of a message between two is in both inboxes.
             Recipient::User(to) if by.is_empty() && !from.is_empty() && to.as_str() != from => {
                 (change, users([from, to.as_str()]))
             }

@@ -1,34 +1,37 @@
-//! How much an archiver writes at once: as much as the database takes within a moment.
+//! The size of an archiver's writes: as much as the database takes in a short time.
 //!
-//! What a write costs depends on the texts: a thousand short ones are quick, and the index of one long text that repeats nothing
-//! takes as long as hundreds of them. So the size is found by trying, in bytes.
+//! The cost of a write depends on the texts. A thousand short ones are quick, while the index of
+//! one long text without repetition takes as long as hundreds of them. So the size, in bytes, is
+//! found by trying.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::Record;
 use crate::{backend::message_store::StoredEntry, cluster::DeliveryToken};
 
-/// How many entries go to the database at once. A record can have thousands.
+/// The most entries in one write. A record may have thousands.
 const MOST_ENTRIES: usize = 1024;
 
-/// How many bytes at most, and at first.
+/// The most bytes in one write, and those of the first.
 const MOST_BYTES: usize = 1024 * 1024;
 const FIRST_BYTES: usize = 256 * 1024;
 
-/// A write that takes less may be larger, and one that takes longer than the second should be smaller: far from the times after which
-/// stores give up, as those of [`SqlMessageStore`](crate::backend::message_store::SqlMessageStore) do after 10 s.
+/// Writes that take less time may grow, and those that take more than the second time shrink. Both
+/// are far below the time limits of stores, such as the 10 s of
+/// [`SqlMessageStore`](crate::backend::message_store::SqlMessageStore).
 const QUICK: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_secs(2);
 
-/// How many writes stay as small as one that was too large has made them. Trying again each time would cost a failure for each write.
+/// The number of writes that do not grow after one that was too large. Growing at once would cost a
+/// failure for each write.
 const HELD_WRITES: u32 = 32;
 
-/// See the module's description.
+/// The size of the next write.
 #[derive(Debug)]
 pub(super) struct WriteSize {
     entries: usize,
     bytes: usize,
-    /// How many more writes do not grow.
+    /// The number of further writes that do not grow.
     held: u32,
 }
 
@@ -54,7 +57,7 @@ impl WriteSize {
         (entries, tokens)
     }
 
-    /// How many of these fit, at least one of them.
+    /// Returns how many of these entries fit, at least one.
     pub(super) fn fitting(&self, entries: &[StoredEntry]) -> usize {
         let mut bytes = 0;
         let fits = |entry: &&StoredEntry| {
@@ -64,7 +67,7 @@ impl WriteSize {
         entries.iter().take(self.entries).take_while(fits).count().max(1).min(entries.len())
     }
 
-    /// The database has taken these within a time.
+    /// Notes that the database has taken these entries, and the time that it needed.
     pub(super) fn took(&mut self, entries: &[StoredEntry], time: Duration) {
         if time > SLOW {
             self.halve(entries);
@@ -76,7 +79,7 @@ impl WriteSize {
         }
     }
 
-    /// The database has not taken these.
+    /// Notes that the database has not taken these entries.
     pub(super) fn failed(&mut self, entries: &[StoredEntry]) {
         self.halve(entries);
     }

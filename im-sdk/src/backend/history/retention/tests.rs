@@ -67,7 +67,7 @@ async fn what_is_too_old_goes_and_nothing_else() {
     store.write(&entries).await.unwrap();
     let im = im(&store).await;
     let rules = Retention::new().inboxes(3 * DAY).channels_with_prefix("room:", DAY);
-    // As several back ends would.
+    // As several backends would.
     let (first, second) = (im.retention(rules.clone()).unwrap(), im.retention(rules).unwrap());
     let (one, two) = tokio::join!(first.run_once(), second.run_once());
     assert_eq!(one.unwrap() + two.unwrap(), 2 + 4);

@@ -1,6 +1,6 @@
 //! One truth: whatever way a conversation is read, it shows the same.
 //!
-//! Random messages, edits, recalls, deletions, reactions, pins and quotes go through two back ends whose clocks are three minutes
+//! Random messages, edits, recalls, deletions, reactions, pins and quotes go through two backends whose clocks are three minutes
 //! apart. What everybody should see is computed apart from that, from the order in which things were done.
 
 use std::{
@@ -30,7 +30,7 @@ fn name(user: &str) -> UserId {
     user.parse().unwrap()
 }
 
-/// Two back ends on one log, one archive and one database.
+/// Two backends on one log, one archive and one database.
 struct World {
     ims: [Im; 2],
     clocks: [Arc<SetClocks>; 2],
@@ -58,7 +58,7 @@ impl World {
         }
         ims[0].channel("team").add_members(USERS).await.unwrap();
         let archiver = ims[0].start_archiver(Arc::new(store)).unwrap();
-        let (Ok(ims), Ok(clocks)) = (ims.try_into(), clocks.try_into()) else { panic!("two back ends") };
+        let (Ok(ims), Ok(clocks)) = (ims.try_into(), clocks.try_into()) else { panic!("two backends") };
         Self { ims, clocks, archiver }
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn check(store: &dyn MessageStore) {
         newest(store, log, 100).await.0.iter().map(|entry| entry.seq).collect()
     };
     assert_eq!(seqs(&one).await, [4, 5, 6, 7, 8, 9, 10], "the oldest first");
-    // Several at once, as several back ends would.
+    // Several at once, as several backends would.
     let (first, second) = tokio::join!(trim(6, 100), trim(6, 100));
     assert!((2..=4).contains(&(first + second)), "{first} and {second}");
     assert_eq!(trim(6, 100).await, 0);

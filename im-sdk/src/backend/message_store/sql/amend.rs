@@ -27,7 +27,7 @@ const ROWS: i64 = 256;
 /// How many ids one statement asks for.
 const IDS: usize = 512;
 
-/// How often a row is tried that another back end rewrites at the same time: each try but one means that somebody got on.
+/// How often a row is tried that another backend rewrites at the same time: each try but one means that somebody got on.
 const TRIES: usize = 16;
 
 impl SqlMessageStore {

@@ -160,7 +160,7 @@ impl SqlMessageStore {
             if done == 0 && !within(MIGRATE, self.has_a_rest()).await? {
                 break;
             }
-            tracing::info!(entries = total, "indexing what an earlier version has written");
+            tracing::info!(entries = total, "indexing entries that an earlier version wrote");
         }
         Ok(())
     }

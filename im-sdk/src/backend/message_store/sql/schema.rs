@@ -45,7 +45,7 @@ const MESSAGES: Version = Version {
     postgres: &[],
 };
 
-/// `indexed` is the version of the terms; 0 for what the version before has written, or still writes while back ends are
+/// `indexed` is the version of the terms; 0 for what the version before has written, or still writes while backends are
 /// updated one by one: it is indexed when the next one connects. In SQLite `number` joins an entry to its row in the index: without a column of its own
 /// a row's number may change.
 const SEARCH: Version = Version {

@@ -1,4 +1,4 @@
-//! What an index of a database holds of a text, and what it is asked for.
+//! Terms in a database's index of texts.
 //!
 //! An index that knows words alone finds nothing in languages without spaces. So what is indexed are the pairs of
 //! neighbouring characters: whatever holds a word holds all pairs of it, in any language. What an index gives is looked
@@ -9,28 +9,29 @@ use std::collections::BTreeSet;
 use super::{Words, fold};
 use crate::cluster::LogId;
 
-/// Which terms stores hold: it rises with every change of what is made of a text. 1 was the first one.
+/// The version of the terms in stores. It rises with every change of the terms of a text.
 #[cfg(feature = "postgres")]
 pub(in crate::backend::message_store) const VERSION: i64 = 3;
 
 impl Words {
-    /// What an index has of every text with these words.
+    /// Returns the terms that the index has for every text with these words.
     pub(in crate::backend::message_store) fn terms(&self) -> BTreeSet<Term> {
         self.0.iter().flat_map(|word| runs(word).into_iter().flat_map(|run| query_terms(&run))).collect()
     }
 }
 
-/// What an index is asked for.
+/// A condition on terms.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::backend::message_store) enum Term {
     /// This term.
     Exact(String),
-    /// Any term that begins so.
+    /// Any term with this prefix.
     Prefix(String),
 }
 
-/// What an index holds of a text: each pair of neighbouring characters, and each last character, so that every character
-/// is at the beginning of a term. Of ASCII there are lower-case letters and digits only.
+/// Returns the indexed terms of a text: each pair of neighbouring characters, and each last
+/// character, so that every character begins a term. Of ASCII only lower-case letters and digits
+/// are included.
 pub(in crate::backend::message_store) fn index_terms(text: &str) -> BTreeSet<String> {
     let text = fold(text);
     let runs = runs(&text);
@@ -39,10 +40,11 @@ pub(in crate::backend::message_store) fn index_terms(text: &str) -> BTreeSet<Str
     pairs.chain(last).collect()
 }
 
-/// A term that all texts of a log have, so that a search does not go through those of others. No text has it itself: ASCII's
-/// `_` is in no term of a text. Two logs can have the same; whoever reads an index looks at the log too.
+/// Returns a term that all texts of a log get, so that a search does not scan those of other logs.
+/// No text contains it: ASCII's `_` is in no term of a text. Two logs may have the same term, so
+/// readers of an index check the log too.
 pub(in crate::backend::message_store) fn log_term(log: &LogId) -> String {
-    // FNV-1a: it has to be the same for ever, no more.
+    // FNV-1a, because it must never change.
     let hash = log.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -56,13 +58,13 @@ fn query_terms(run: &[char]) -> Vec<Term> {
     }
 }
 
-/// Neighbours that are indexed together.
+/// Returns runs of neighbouring indexed characters.
 fn runs(text: &str) -> Vec<Vec<char>> {
     let runs = text.split(|char: char| !is_indexed(char)).filter(|run| !run.is_empty());
     runs.map(|run| run.chars().collect()).collect()
 }
 
-/// Letters and digits, and beyond ASCII also signs such as emoji.
+/// Returns `true` for letters and digits, and beyond ASCII also for signs such as emoji.
 fn is_indexed(char: char) -> bool {
     char.is_alphanumeric() || !(char.is_ascii() || char.is_whitespace() || char.is_control())
 }

@@ -12,16 +12,16 @@ use crate::{
     id::UserId,
 };
 
-/// See the module's description.
+/// The progress of one receipt's devices.
 #[derive(Debug)]
 pub(super) struct AckProgress {
     devices: BTreeMap<UserDevice, DeviceState>,
-    /// Users whose devices are not known: they are looked for.
+    /// Users whose devices are unknown and have to be located.
     unlocated: BTreeSet<UserId>,
 }
 
 impl AckProgress {
-    /// What the send knew.
+    /// Begins with the devices that the send knew.
     pub(super) fn of(receipt: &Receipt) -> Self {
         let unconfirmed = receipt.unconfirmed.iter().map(|device| (device.clone(), DeviceState::Unconfirmed));
         let pushed = receipt.pushed.iter().map(|device| (device.clone(), DeviceState::Pushed));
@@ -31,19 +31,20 @@ impl AckProgress {
         }
     }
 
-    /// Nobody is waited for any more.
+    /// Returns `true` if no device is waited for any more.
     pub(super) fn is_over(&self) -> bool {
         self.unlocated.is_empty() && self.devices.values().all(|state| *state == DeviceState::Acked)
     }
 
-    /// Whose devices have not all acknowledged the message, as far as they are known.
+    /// Returns the users with known devices that have not acknowledged the message, and those
+    /// without known devices.
     pub(super) fn open(&self) -> BTreeSet<UserId> {
         let open = self.devices.iter().filter(|(_, state)| **state != DeviceState::Acked);
         let open: BTreeSet<&UserId> = open.map(|(device, _)| &device.user).collect();
         open.into_iter().chain(&self.unlocated).cloned().collect()
     }
 
-    /// Who has acknowledged it, with some device.
+    /// Returns the users with a device that has acknowledged the message.
     pub(super) fn acked(&self) -> BTreeSet<&UserId> {
         let acked = self.devices.iter().filter(|(_, state)| **state == DeviceState::Acked);
         acked.map(|(device, _)| &device.user).collect()

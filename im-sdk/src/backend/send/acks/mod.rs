@@ -1,8 +1,8 @@
 //! Waiting for devices' acknowledgements.
 //!
-//! Back ends store what devices acknowledge and tell each other. Whoever waits listens first, then reads what is stored,
-//! and then hears the news, from whichever back end and by whichever server they come. The bus may drop them, so what is
-//! stored is read again once a second.
+//! Backends store acknowledgements and tell each other. A waiting task subscribes first, then reads
+//! the stored acknowledgements, and then receives the news, from whichever backend and server they
+//! come. The bus may lose some, so the store is read again once a second.
 
 mod ack_progress;
 mod report;
@@ -31,17 +31,17 @@ use crate::{
     id::UserId,
 };
 
-/// The longest wait. Whoever wants to wait longer than for a year does not mind.
+/// The longest wait. Nobody waits longer than a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How often what is stored is read again.
+/// The interval in which the store is read again.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a question may take though the time is over: the first and the last one of what is stored, and who is still
-/// connected.
+/// The time that is allowed beyond the deadline for the first and the last read of the store, and
+/// for locating devices.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// How many users are asked for at once.
+/// The number of users in one read.
 const PAGE: usize = 1024;
 
 /// Waits for devices to acknowledge messages.
@@ -97,7 +97,7 @@ impl AckTracker {
                 read(watch, waiting, progress, progress.open(), deadline).await;
             }
         }
-        // News may have been lost until now, also of devices that nobody waits for.
+        // News may have been lost until now, also of devices that are not waited for.
         let acked = progress.acked();
         let without = waiting.wants().keys().filter(|user| !acked.contains(user)).cloned();
         let unclear = without.chain(progress.open()).collect();
@@ -105,14 +105,15 @@ impl AckTracker {
     }
 }
 
-/// Each recipient's entry.
+/// Returns the entry in each recipient's inbox.
 fn wants(receipt: &Receipt) -> BTreeMap<UserId, Want> {
     let inbox =
         |(user, seq): &(UserId, u64)| (user.clone(), Want { log: LogId::Inbox(user.clone()), seq: *seq });
     receipt.logged.iter().map(inbox).collect()
 }
 
-/// Takes news in until all devices have acknowledged the message. Returns `false` if they have not by `until`.
+/// Receives news until all devices have acknowledged the message. Returns `false` if they have not
+/// by `until`.
 async fn hear(waiting: &Waiting, progress: &mut AckProgress, until: Instant) -> bool {
     loop {
         progress.note(waiting.take());
@@ -125,7 +126,7 @@ async fn hear(waiting: &Waiting, progress: &mut AckProgress, until: Instant) -> 
     }
 }
 
-/// Reads what is stored of these users.
+/// Reads the stored acknowledgements of these users.
 async fn read(
     watch: &AckWatch,
     waiting: &Waiting,
@@ -141,7 +142,7 @@ async fn read(
     for page in questions.chunks(PAGE) {
         match timeout_at(until, read_page(watch, page)).await {
             Ok(Ok(acked)) => progress.note(acked),
-            Ok(Err(error)) => return tracing::warn!(%error, "cannot read what devices acknowledged"),
+            Ok(Err(error)) => return tracing::warn!(%error, "cannot read acknowledgements"),
             Err(_) => return,
         }
     }
@@ -151,8 +152,8 @@ async fn read(
 async fn read_page(watch: &AckWatch, questions: &[AckQuery]) -> Result<Vec<UserDevice>, LogError> {
     let store = watch.cluster().log();
     let found = store.acked(questions).await?;
-    // A place beyond the log's end is of a branch that was lost: it says nothing of what is there now. The log is asked
-    // after the places, so that what is true stays true.
+    // A seq beyond the log's end is of a branch that was lost, and does not count for the present
+    // one. The ends are read after the acknowledgements, so that true ones stay true.
     let beyond = questions.iter().zip(&found);
     let beyond = beyond.filter(|(question, found)| found.iter().any(|(_, seq)| *seq > question.seq));
     let logs: BTreeSet<&LogId> = beyond.map(|(question, _)| &question.log).collect();

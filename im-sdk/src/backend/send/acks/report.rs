@@ -1,4 +1,4 @@
-//! What a message came to with its recipients' devices.
+//! The results of waiting for acknowledgements.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::{backend::send::receipt::UserDevice, id::UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceState {
-    /// Its application has dealt with the message.
+    /// Its application has processed the message.
     Acked,
-    /// Its server has queued the message for it, and it has not acknowledged it in time.
+    /// Its server has queued the message for it, but it has not acknowledged the message in time.
     Pushed,
-    /// Its server did not say whether it queued the message, or nobody knew that it was connected, and the device has not
-    /// acknowledged it in time.
+    /// It has not acknowledged the message in time, and it is unknown whether its server queued the
+    /// message, or the send did not know that the device was connected.
     Unconfirmed,
-    /// It was connected when the message was sent, is not any more, and has not acknowledged it. It gets the message when it
-    /// comes back.
+    /// It was connected when the message was sent and is not any more, and has not acknowledged the
+    /// message. It gets the message when it comes back.
     Offline,
 }
 
-/// What a message came to, as a whole.
+/// The overall result for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AckOutcome {
@@ -29,7 +29,8 @@ pub enum AckOutcome {
     Acked,
     /// No recipient's device is connected, and none has acknowledged it.
     Offline,
-    /// Some connected devices have not acknowledged it in time, or it was not found out who is connected.
+    /// Some connected devices have not acknowledged it in time, or it is unknown whether devices
+    /// are connected.
     TimedOut,
 }
 
@@ -37,27 +38,41 @@ pub enum AckOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AckReport {
-    /// As a whole.
+    /// The overall result.
     pub outcome: AckOutcome,
-    /// The devices that were connected when the message was sent, and those that came later and acknowledged it while they
-    /// were waited for.
+    /// The devices that were connected when the message was sent, and those that connected later
+    /// and acknowledged it in time.
     pub devices: BTreeMap<UserDevice, DeviceState>,
-    /// Recipients none of whose devices is among them.
+    /// Recipients without any of these devices.
     pub offline: Vec<UserId>,
-    /// Recipients of whom it was not found out whether a device is connected, see [`Receipt::unlocated`], and none of whose
-    /// devices has acknowledged the message. They are not among those who are offline.
+    /// Recipients whose devices could not be located, see [`Receipt::unlocated`], and of whom no
+    /// device has acknowledged the message. They are not among the offline ones.
     ///
     /// [`Receipt::unlocated`]: crate::backend::Receipt::unlocated
     pub unlocated: Vec<UserId>,
 }
 
 impl AckReport {
-    /// True when at least one device of the user has acknowledged the message.
+    /// Returns `true` if at least one device of the user has acknowledged the message.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// use std::time::Duration;
+    /// use im_sdk::{backend::{Im, Message, user}, cluster::Cluster, id::UserId};
+    ///
+    /// let im = Im::with_cluster(Cluster::embedded()).await?;
+    /// let receipt = im.send(Message::to(user("bob")).from("alice").text("hi")).await?;
+    /// let report = im.wait_acked(&receipt, Duration::ZERO).await?;
+    /// assert!(!report.acked_by(&UserId::parse("bob")?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn acked_by(&self, user: &UserId) -> bool {
         self.devices.iter().any(|(device, state)| device.user == *user && *state == DeviceState::Acked)
     }
 
-    /// The devices in a state.
+    /// Returns the devices in a state.
     pub fn devices_in(&self, state: DeviceState) -> impl Iterator<Item = &UserDevice> {
         self.devices.iter().filter(move |(_, other)| **other == state).map(|(device, _)| device)
     }
@@ -67,16 +82,17 @@ impl AckReport {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
-    /// The message is in no log, so no device acknowledges it. What the receipt itself says is all there is.
+    /// The message is in no log, so no device acknowledges it. The receipt is all that is known.
     #[error("a transient message is not acknowledged: send it with Durability::Logged")]
     Transient,
-    /// A channel's members are not waited for: [`Handler::acked`](crate::backend::Handler::acked) hears of each.
+    /// A channel's members are not waited for. [`Handler::acked`](crate::backend::Handler::acked)
+    /// is called for each acknowledgement.
     #[error("a message to a channel is not waited for: Handler::acked hears what its members acknowledge")]
     Channel,
-    /// Too many recipients are waited for by this process.
+    /// This process waits for too many recipients already.
     #[error("this process waits for {MAX_WAITED_FOR} recipients' acknowledgements already: try again later")]
     TooMany,
-    /// The back end was shut down meanwhile.
-    #[error("the back end has ended")]
+    /// The backend was shut down meanwhile.
+    #[error("the backend has ended")]
     Ended,
 }

@@ -1,4 +1,5 @@
-//! Those of this process who wait for acknowledgements, and the news that other back ends have for them.
+//! The waiting receipts of this process, and the news of acknowledgements that other backends have
+//! for them.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,37 +22,39 @@ use crate::{
     proto::pb,
 };
 
-/// How many recipients all waiting receipts of a process may have together. With what is known of each, some 20 MiB; and
-/// as many are asked for again in a second, at most.
+/// The most recipients of all waiting receipts of a process together. They take some 20 MiB, and at
+/// most as many are read again in a second.
 pub(super) const MAX_WAITED_FOR: usize = 65_536;
 
-/// How many devices of a user one receipt hears of. A user who comes with more counts by the first ones.
+/// The most devices of a user that one receipt notes. Further ones are ignored.
 const MAX_DEVICES: usize = 256;
 
-/// How long the subscription outlives the last who waited: the next one mostly comes soon.
+/// The time for which the subscription outlives the last waiting receipt: the next one mostly comes
+/// soon.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// See the module's description.
+/// The waiting receipts of this process.
 #[derive(Debug)]
 pub(in crate::backend) struct AckWatch {
     cluster: Cluster,
-    /// Who waits, by the users that they wait for.
+    /// The waiting receipts by their recipients.
     waits: Mutex<HashMap<Box<str>, Vec<Arc<Wait>>>>,
     places: Arc<Semaphore>,
-    /// Whether there is a subscription. Held while subscribing, so that nobody reads the store before it is there.
+    /// Whether there is a subscription. Held while subscribing, so that nobody reads the store
+    /// before it exists.
     listening: tokio::sync::Mutex<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-/// An entry that is to be acknowledged.
+/// An entry to be acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Want {
     pub(super) log: LogId,
     pub(super) seq: u64,
 }
 
-/// One who waits.
+/// A waiting receipt.
 #[derive(Debug)]
 pub(super) struct Wait {
     wants: BTreeMap<UserId, Want>,
@@ -59,7 +62,7 @@ pub(super) struct Wait {
     changed: Notify,
 }
 
-/// A place among those who wait; dropping it leaves.
+/// The registration of a waiting receipt, which ends with a drop.
 #[derive(Debug)]
 pub(super) struct Waiting {
     watch: Arc<AckWatch>,
@@ -68,7 +71,7 @@ pub(super) struct Waiting {
 }
 
 impl AckWatch {
-    /// The tracker owns its task, which ends with `stop`.
+    /// Creates an empty watch. The tracker owns its task, which ends with `stop`.
     pub(in crate::backend) fn new(cluster: Cluster, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self {
             cluster,
@@ -88,7 +91,8 @@ impl AckWatch {
         &self.stop
     }
 
-    /// Waits for these users' devices from here on. `None`: as many as may wait already.
+    /// Begins to note acknowledgements of these users' devices. Returns `None` if too many are
+    /// waited for.
     pub(super) async fn wait(self: Arc<Self>, wants: BTreeMap<UserId, Want>) -> Option<Waiting> {
         let users = u32::try_from(wants.len()).ok()?;
         let places = Arc::clone(&self.places).try_acquire_many_owned(users).ok()?;
@@ -96,8 +100,8 @@ impl AckWatch {
         self.enter(&wait);
         let waiting = Waiting { watch: self, wait, _places: places };
         if let Err(error) = waiting.watch.listen().await {
-            // What is stored is read again and again.
-            tracing::warn!(%error, "cannot hear of acknowledgements at once");
+            // The store is read again and again.
+            tracing::warn!(%error, "cannot subscribe to acknowledgements: reading the store instead");
         }
         Some(waiting)
     }
@@ -120,7 +124,7 @@ impl AckWatch {
         Ok(())
     }
 
-    /// Passes news on until nobody has waited for a while.
+    /// Passes news on until nothing has waited for a while.
     async fn hear(self: Arc<Self>, mut subscription: Subscription) {
         let mut ticks = interval(LINGER);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +140,7 @@ impl AckWatch {
                 },
                 _ = ticks.tick() => {
                     let mut listening = self.listening.lock().await;
-                    // Whoever waits from here on subscribes again.
+                    // The next waiting receipt subscribes again.
                     if self.lock().is_empty() {
                         *listening = false;
                         return;
@@ -152,7 +156,7 @@ impl AckWatch {
         *self.listening.lock().await
     }
 
-    /// How many users somebody waits for.
+    /// Returns the number of users that are waited for.
     #[cfg(test)]
     pub(super) fn waited_for(&self) -> usize {
         self.lock().len()
@@ -160,9 +164,7 @@ impl AckWatch {
 
     fn told(&self, payload: Bytes) {
         let Ok(news) = pb::UpstreamAcks::decode(payload) else {
-            return tracing::warn!(
-                "another back end's news of acknowledgements are not valid and were dropped"
-            );
+            return tracing::warn!("another backend's news of acknowledgements is not valid and was dropped");
         };
         let waits = self.lock();
         for news in news.acks {
@@ -213,12 +215,12 @@ impl Waiting {
         &self.wait.wants
     }
 
-    /// Waits until there may be something to take. Cancel-safe.
+    /// Waits until there may be news to take. Cancel-safe.
     pub(super) async fn changed(&self) {
         self.wait.changed.notified().await;
     }
 
-    /// The devices that were heard of since the last call.
+    /// Takes the devices that have acknowledged since the last call.
     pub(super) fn take(&self) -> Vec<UserDevice> {
         let heard = std::mem::take(&mut *self.wait.heard.lock().unwrap_or_else(PoisonError::into_inner));
         let device = |(user, devices): (UserId, HashSet<Device>)| {

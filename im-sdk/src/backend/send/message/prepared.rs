@@ -1,4 +1,4 @@
-//! A message that is known to be valid, and its bytes.
+//! A validated message, and its encoding.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Message {
-    /// Everything parsed, nothing left to go wrong.
+    /// Validates and parses the message.
     pub(in crate::backend) fn prepare(self) -> Result<Prepared, InvalidMessage> {
         let everyone = matches!(self.to.0, To::Everyone);
         let (users, channel) = match self.to.0 {
@@ -55,10 +55,11 @@ impl Message {
             change.order = 0;
             amends = matches!(change.what, Some(What::Recall(_) | What::Edit(_))).then_some(seq);
             deletes = MessageId::from_u64(change.message_id).filter(|_| is_for_me);
-            // From the back end itself, so that it belongs to their conversation all the same.
+            // The change comes from the backend itself, and belongs to the users' conversation all
+            // the same.
             let is_between = from.is_none() && !is_for_me && users.len() == 2;
             change.between = users.iter().filter(|_| is_between).map(ToString::to_string).collect();
-            // In whatever order they are named, it is the same change.
+            // The order in which users are named does not matter.
             change.between.sort_unstable();
         }
         if !self.terminals.is_empty() && durability != Durability::Transient {
@@ -97,17 +98,18 @@ impl Message {
     }
 }
 
-/// The same for all, whatever the ids beside it: what a device may publish, a back end can send.
+/// Checks the size of a content without the ids around it, so that a backend can send whatever a
+/// device may publish.
 pub(in crate::backend) fn check_size(content: &pb::Content) -> Result<(), InvalidMessage> {
     let bytes = content.encoded_len();
     let limit = MAX_CONTENT_BYTES;
     if bytes <= limit { Ok(()) } else { Err(InvalidMessage::TooLarge { bytes, limit }) }
 }
 
-/// How long an idempotency key is remembered.
+/// The time for which an idempotency key is remembered.
 pub(in crate::backend) const KEY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tells one payload from another: the beginning of a SHA-256.
+/// Returns the beginning of the SHA-256 of a payload, which tells it from others.
 pub(in crate::backend) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     parts.into_iter().for_each(|part| context.update(part));
@@ -119,7 +121,7 @@ fn is_key(key: &str) -> bool {
     (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Keeps the first of each, in order.
+/// Removes duplicates. Keeps the first of each, in order.
 fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
     if users.len() < 2 {
         return users;
@@ -129,7 +131,7 @@ fn dedup(mut users: Vec<UserId>) -> Vec<UserId> {
     users
 }
 
-/// A message that cannot be sent as it is.
+/// A message that cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMessage {
@@ -142,7 +144,7 @@ pub enum InvalidMessage {
     /// The message has no recipient.
     #[error("the message has no recipient")]
     NoRecipient,
-    /// The message says nothing: its content is [empty](crate::content::Content::is_empty).
+    /// The content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
     /// The encoded message is too large, usually its content: see [`MAX_CONTENT_BYTES`](crate::limits::MAX_CONTENT_BYTES).
@@ -150,21 +152,21 @@ pub enum InvalidMessage {
         "the message takes {bytes} bytes, the limit is {limit}: send a reference instead of the thing itself"
     )]
     TooLarge {
-        /// What it takes.
+        /// The size of the message.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
     /// A message for chosen terminals would leave holes in a log.
     #[error("a message for chosen terminals must be Durability::Transient")]
     TerminalsNeedTransient,
-    /// A channel's members are reached without looking at each of them.
+    /// A channel's servers do not look at each member.
     #[error("a message to a channel cannot be for chosen terminals")]
     TerminalsNeedUsers,
-    /// There is no log of everybody.
+    /// There is no log for everybody.
     #[error("a broadcast must be Durability::Transient")]
     BroadcastNeedsTransient,
-    /// What is in a log, or meant for chosen users, must not be left out.
+    /// A message that is logged, or sent to users, must not be left out for slow devices.
     #[error(
         "a priority other than DisconnectSlow is for Durability::Transient messages to a channel or to everybody"
     )]
@@ -172,13 +174,13 @@ pub enum InvalidMessage {
     /// The idempotency key has the wrong form.
     #[error("an idempotency key takes 1 to 128 printable ASCII characters")]
     Key,
-    /// Devices cannot be given the content.
+    /// The content is not valid.
     #[error(transparent)]
     Content(#[from] InvalidContent),
     /// A change of a message that is not logged would reach some devices and not others.
     #[error("a change of a message must be logged: Durability::Transient is not enough")]
     ChangeNeedsLog,
-    /// A message is deleted for one user, in the user's inbox, also where it is in a channel.
+    /// A deletion is for one user, in that user's inbox, also for a message in a channel.
     #[error("a message is deleted for users, not for a channel: send the deletion to the user")]
     DeletionInChannel,
     /// The message was made for one target and given to another: [`Channel::send`](crate::backend::Channel::send),
@@ -187,7 +189,7 @@ pub enum InvalidMessage {
         "the message is for {named}, and was to be sent to {given}: make it with Message::new(), or send it with Im::send"
     )]
     OtherTarget {
-        /// The target that it was made for.
+        /// The target that the message was made for.
         named: String,
         /// The target that it was given to.
         given: String,
@@ -195,7 +197,7 @@ pub enum InvalidMessage {
 }
 
 impl InvalidMessage {
-    /// Returns a name that stays the same over versions, such as `no_content`.
+    /// Returns a stable name, such as `no_content`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::User(_) => "invalid_user",
@@ -223,7 +225,7 @@ fn change(content: &mut pb::Content) -> Option<&mut pb::Change> {
     }
 }
 
-/// What was done to a message that is passed on was not done to this one.
+/// Removes the marks of changes: a message that is passed on has not been changed itself.
 fn forget_amended(content: &mut pb::Content) {
     content.amended = None;
     if let Some(change) = change(content)
@@ -237,25 +239,26 @@ fn is_for_me(change: &pb::Change) -> bool {
     matches!(change.what, Some(What::DeleteForMe(_)))
 }
 
-/// A message that is known to be valid.
+/// A validated message.
 #[derive(Debug)]
 pub(in crate::backend) struct Prepared {
-    /// None where a channel is.
+    /// Empty if there is a channel.
     pub(in crate::backend) users: Vec<UserId>,
     pub(in crate::backend) channel: Option<ChannelId>,
     pub(in crate::backend) from: Option<UserId>,
-    /// It is from the system user, whose inbox gets no copy.
+    /// The sender is the system user, whose inbox gets no copy.
     pub(in crate::backend) is_system: bool,
-    /// Nobody else learns of it: it is in the sender's inbox alone.
+    /// The message is in the sender's inbox alone, and nobody else learns of it.
     pub(in crate::backend) is_for_me: bool,
-    /// It takes away what another message says, which is at this place in the first log; 0: not known.
+    /// The seq in the first log of the message whose content this one removes or replaces; 0 means
+    /// unknown.
     pub(in crate::backend) amends: Option<u64>,
-    /// Its users do not want to see this message any more.
+    /// The message that its users delete for themselves.
     pub(in crate::backend) deletes: Option<MessageId>,
-    /// The message that it changes.
+    /// The message that this one changes.
     pub(in crate::backend) changes: Option<MessageId>,
     content: pb::Content,
-    /// See [`pb::Message::origin`]; 0: none.
+    /// See [`pb::Message::origin`]; 0 if there is none.
     pub(in crate::backend) origin: u64,
     terminals: Vec<Terminal>,
     pub(in crate::backend) durability: Durability,
@@ -266,22 +269,22 @@ pub(in crate::backend) struct Prepared {
 }
 
 impl Prepared {
-    /// The sender whose inbox gets a copy.
+    /// Returns the sender whose inbox gets a copy.
     pub(in crate::backend) fn owner(&self) -> Option<&UserId> {
         self.from.as_ref().filter(|_| !self.is_system)
     }
 
-    /// Whether devices of this terminal get it.
+    /// Returns `true` if devices of this terminal get the message.
     pub(in crate::backend) fn wants(&self, terminal: Terminal) -> bool {
         self.terminals.is_empty() || self.terminals.contains(&terminal)
     }
 
-    /// What makes a repetition with the same key one effect.
+    /// Returns the key that makes repetitions with the same idempotency key one effect.
     pub(in crate::backend) fn once(&self) -> Option<DedupKey> {
         let key = self.idempotency_key.as_ref()?;
         let sender = self.from.as_ref().map_or("", |sender| sender.as_str());
         let content = self.once_content();
-        // In whatever order they are named: who takes them out of a set sends the same message again.
+        // The order of the users does not matter: a caller may take them from a set.
         let mut users: Vec<&str> = self.users.iter().map(UserId::as_str).collect();
         users.sort_unstable();
         let users = users.into_iter().flat_map(|user| [user.as_bytes(), b" "]);
@@ -289,7 +292,8 @@ impl Prepared {
         Some(DedupKey::Key { key: format!("{sender} {key}"), ttl: KEY_TTL, digest })
     }
 
-    /// It is in another log than the message that it changes: a deletion for oneself of a message in a channel.
+    /// Returns `true` if the message is in another log than the one that it changes: a deletion for
+    /// oneself of a message in a channel.
     pub(in crate::backend) fn is_of_other_log(&self) -> bool {
         match &self.content.body {
             Some(pb::content::Body::Change(change)) => !change.channel.is_empty(),
@@ -297,7 +301,7 @@ impl Prepared {
         }
     }
 
-    /// What a repetition says too: the order of a change is given to each try.
+    /// Returns the content without the order of a change, which each attempt gets anew.
     fn once_content(&self) -> Vec<u8> {
         if self.changes.is_none() {
             return self.content.encode_to_vec();
@@ -307,19 +311,19 @@ impl Prepared {
         content.encode_to_vec()
     }
 
-    /// Ranks it among the changes of its message.
+    /// Sets the rank of a change among the changes of its message.
     pub(in crate::backend) fn set_order(&mut self, order: u64) {
         change(&mut self.content).into_iter().for_each(|change| change.order = order);
     }
 
-    /// The message as it is logged and as devices get it, encoded once for all of them.
+    /// Encodes the message as it is logged and as devices get it, once for all of them.
     pub(in crate::backend) fn encode(&self, id: MessageId) -> Bytes {
         let from = self.from.as_ref().map_or("", |from| from.as_str());
         let to = match self.users.as_slice() {
             [one] => one.as_str(),
             _ => "",
         };
-        // The fields of `pb::Message`, from where they are.
+        // Written field by field, since a `pb::Message` would copy them.
         let content = self.content.encoded_len();
         let mut encoded = Vec::with_capacity(content + from.len() + to.len() + FIELDS_BYTES);
         fixed64::encode(1, &id.as_u64(), &mut encoded);
@@ -340,7 +344,7 @@ impl Prepared {
     }
 }
 
-/// What the id, the keys and the lengths of a message's fields take at most.
+/// The most bytes of the id, and of the keys and lengths of the fields.
 const FIELDS_BYTES: usize = 41;
 
 /// Encodes the frame that pushes a message of an inbox.
@@ -383,7 +387,7 @@ fn frame_len(message: &Bytes, channel: String, seq: NonZeroU64) -> usize {
     frame + length_delimiter_len(frame)
 }
 
-/// The frame that tells a device that its user is no member of a channel.
+/// Encodes the frame that tells a device that its user is no member of a channel.
 pub(in crate::backend) fn left_frame(channel: &str) -> Bytes {
     let cursor = pb::Cursor { channel: channel.to_owned(), seq: 0, id: 0 };
     let reset = pb::Reset { cursor: Some(cursor), reason: pb::ResetReason::Left.into() };

@@ -13,7 +13,7 @@ use tokio::{
 use super::{Outcome, record::encode};
 use crate::proto::pb;
 
-/// Records that wait for one server.
+/// The most queued records for one server.
 const QUEUE: usize = 8192;
 
 /// The most records, and roughly the most bytes, in one envelope (NATS takes 1 MiB by default).
@@ -27,17 +27,17 @@ pub(super) struct Waiter {
     pub(super) deadline: Instant,
 }
 
-/// A record on its way.
+/// A queued record.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) record: pb::Record,
     pub(super) waiter: Option<Waiter>,
 }
 
-/// Records that go together, and who waits for each.
+/// Records of one envelope, with a waiter for each.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The encoded records, one behind the other.
+    /// The encoded records, one after the other.
     pub(super) records: Vec<u8>,
     pub(super) waiters: Vec<Option<Waiter>>,
 }
@@ -48,20 +48,20 @@ impl Batch {
     }
 }
 
-/// A bounded queue: like a channel's, but whoever waits in it can be given up on.
+/// A bounded queue. Unlike those of a channel, its waiters can be given up on.
 #[derive(Debug)]
 pub(super) struct Link {
     queue: Mutex<Queue>,
-    /// As many permits as there are places.
+    /// One permit for each free place.
     places: Semaphore,
     ready: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// What is pushed goes into the last one, as far as it has room.
+    /// Records are added to the last batch, as far as it has room.
     batches: VecDeque<Batch>,
-    /// What the last one that was taken took: the next one will take about as much.
+    /// The size of the last batch taken: the next one will be about as large.
     room: usize,
     closed: bool,
 }
@@ -75,7 +75,7 @@ impl Link {
         Self { queue: Mutex::default(), places: Semaphore::new(QUEUE), ready: Notify::new() }
     }
 
-    /// Queues a record if there is room; else gives it back.
+    /// Queues a record if there is room, and returns it otherwise.
     pub(super) fn try_push(&self, job: Job) -> Result<(), Job> {
         match self.places.try_acquire() {
             Ok(place) => self.put(place, job),
@@ -83,7 +83,8 @@ impl Link {
         }
     }
 
-    /// Queues a record, waiting while the queue is full. Gives it back when the link has been closed.
+    /// Queues a record, and waits while the queue is full. Returns the record if the link is
+    /// closed.
     pub(super) async fn push(&self, job: Job) -> Result<(), Job> {
         match self.places.acquire().await {
             Ok(place) => self.put(place, job),
@@ -96,7 +97,7 @@ impl Link {
         if queue.closed {
             return Err(job);
         }
-        // The place is free again when the record is taken out.
+        // The place is free again when the record is taken.
         place.forget();
         let first = queue.batches.is_empty();
         if !queue.batches.back().is_some_and(Batch::has_room) {
@@ -128,13 +129,13 @@ impl Link {
             }
             self.ready.notified().await;
         }
-        // The first record wakes the task before those that are ready to follow have run: they go first. When nothing
-        // else runs this takes no time.
+        // The first record wakes this task before the senders that are ready to follow have run:
+        // they go first. If no other task is ready, this takes no time.
         tokio::task::yield_now().await;
         true
     }
 
-    /// What is ready goes together.
+    /// Takes the records that go into the next envelope.
     pub(super) fn take(&self) -> Batch {
         let mut queue = self.lock();
         let batch = queue.batches.pop_front().unwrap_or_default();
@@ -144,25 +145,25 @@ impl Link {
         batch
     }
 
-    /// Takes nothing more; what is queued still goes out.
+    /// Takes no more records. Queued ones are still published.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.places.close();
         self.ready.notify_one();
     }
 
-    /// Returns `true` if no record waits.
+    /// Returns `true` if no record is queued.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().batches.is_empty()
     }
 
-    /// Gives up on all who wait. Their records still go out.
+    /// Gives up on all waiters. Their records are still published.
     pub(super) fn give_up(&self) {
         let mut queue = self.lock();
         queue.batches.iter_mut().flat_map(|batch| &mut batch.waiters).for_each(|waiter| *waiter = None);
     }
 
-    /// Gives up on those who have waited for long enough. Their records still go out. Tells when the next one will have.
+    /// Gives up on overdue waiters. Their records are still published. Returns the next deadline.
     pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
         let mut queue = self.lock();
         let waiters = queue.batches.iter_mut().flat_map(|batch| &mut batch.waiters);

@@ -1,5 +1,5 @@
-//! Records as they stand in an envelope. Each is encoded by whoever sends it, behind those that are there already, so that the
-//! task of a link only puts the envelope's head in front of them.
+//! Encoding of records in an envelope. The sender of a record encodes it behind the queued ones, so
+//! that a link's task only puts the envelope's head in front.
 
 use prost::{
     Message as _,
@@ -14,11 +14,11 @@ const RECORDS: u32 = 4;
 /// Adds a record as a field of an envelope.
 pub(super) fn encode(record: &pb::Record, records: &mut Vec<u8>) {
     encode_key(RECORDS, WireType::LengthDelimited, records);
-    // Only a buffer that cannot grow has too little room.
+    // Fails only for a buffer that cannot grow.
     let _ = record.encode_length_delimited(records);
 }
 
-/// An envelope of records that are encoded already.
+/// Encodes an envelope with encoded records.
 pub(super) fn envelope(head: &pb::Envelope, records: &[u8]) -> Vec<u8> {
     let head = head.encode_to_vec();
     [&head, records].concat()

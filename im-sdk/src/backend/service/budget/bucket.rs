@@ -2,22 +2,23 @@
 
 use super::Budget;
 
-/// When the bucket is full again, in nanoseconds since some beginning: what was taken last and has not come back yet.
+/// The time when the bucket is full again, in nanoseconds since a fixed time. Before that some of
+/// it is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
     full_at: u64,
 }
 
 impl Bucket {
-    /// After how many nanoseconds an amount may be taken; 0: now. More than there can be at once is allowed when the bucket is
-    /// full.
+    /// Returns the nanoseconds after which an amount may be taken; 0 means now. More than the
+    /// bucket holds is granted when it is full.
     pub(super) fn wait(&self, budget: Budget, amount: u64, now: u64) -> u64 {
         let amount = amount.min(budget.at_once);
         let then = self.full_at.max(now).saturating_add(cost(budget, amount));
         then.saturating_sub(now.saturating_add(cost(budget, budget.at_once)))
     }
 
-    /// How much may be taken now.
+    /// Returns the amount that may be taken now.
     pub(super) fn left(&self, budget: Budget, now: u64) -> u64 {
         if budget.interval_ns == 0 {
             return u64::MAX;
@@ -26,7 +27,7 @@ impl Bucket {
         budget.at_once.saturating_sub(missing)
     }
 
-    /// Takes an amount, also if it is not there.
+    /// Takes an amount, even if the bucket has less.
     pub(super) fn charge(&mut self, budget: Budget, amount: u64, now: u64) {
         self.full_at = self.full_at.max(now).saturating_add(cost(budget, amount));
     }

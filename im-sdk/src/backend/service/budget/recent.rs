@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Holds at most so many values. What was used among the last half of that many keys is never forgotten.
+/// Holds a bounded number of values. Values used among the last half of that many keys are never
+/// forgotten.
 ///
 /// Two generations take the place of a list in the order of use: when the younger one is full, the elder one is dropped. So
 /// nothing is ever searched for something to forget.
@@ -19,7 +20,7 @@ impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), most: (most / 2).max(1) }
     }
 
-    /// The key's value; the default one, if it was not there, or was forgotten.
+    /// Returns the key's value, or the default one if the key is new or was forgotten.
     pub(in crate::backend) fn entry(&mut self, key: &K) -> &mut V {
         if !self.young.contains_key(key) {
             let value = self.old.remove(key).unwrap_or_default();
@@ -31,7 +32,7 @@ impl<K: Clone + Eq + Hash, V: Default> RecentMap<K, V> {
         self.young.entry(key.clone()).or_default()
     }
 
-    /// The key's value, if it is there. It does not count as used.
+    /// Returns the key's value, if it is there. Does not count as use.
     pub(in crate::backend) fn get(&self, key: &K) -> Option<&V> {
         self.young.get(key).or_else(|| self.old.get(key))
     }

@@ -1,4 +1,4 @@
-//! The channels that a connection follows: its user's, as the members' store says.
+//! The channels that a connection follows: those of its user, as the store of members has them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,14 +12,16 @@ use crate::{
     proto::{pb, pb::record::Effect},
 };
 
-/// How many channels are joined in one record: 64 KiB of names, as much as other records hold.
+/// The number of channels in one record: 64 KiB of ids, about as much as in other records.
 const PER_RECORD: usize = 1024;
 
 impl Sync {
-    /// Joins the connection to its user's channels, has it leave all others, and waits until its server says that it has.
+    /// Joins the connection to its user's channels, removes it from all others, and waits for its
+    /// server to confirm that.
     ///
-    /// Who is removed while that goes on may be told to leave before it has joined, and one who is added may be joined by another
-    /// sync before this one, which does not know of it, has it leave again. So the members' store is asked once more afterwards.
+    /// A user who is removed meanwhile may be told to leave before the join, and one who is added may be
+    /// joined by another sync before this one, which does not know of it, removes the connection again.
+    /// So the store of members is read once more afterwards.
     pub(super) async fn join(&self) -> Result<Vec<ChannelId>, SyncError> {
         let mut channels = self.members_channels().await?;
         self.join_only(&channels).await?;
@@ -35,7 +37,7 @@ impl Sync {
         Ok(channels)
     }
 
-    /// Whatever the connection was in as a member, it is in these channels alone from here on.
+    /// Leaves the connection in these channels alone, whichever it was in as a member.
     async fn join_only(&self, channels: &[ChannelId]) -> Result<(), SyncError> {
         if channels.len() <= PER_RECORD {
             return self.ask(Effect::Join(pb::Channels { only: true, ..names(channels) })).await;
@@ -46,7 +48,8 @@ impl Sync {
         self.ask(Effect::Leave(pb::Channels { pass, ..pb::Channels::default() })).await
     }
 
-    /// The channels among these that the user is no member of any more. The connection has left them.
+    /// Removes the connection from those of these channels that the user is not a member of any
+    /// more, and returns them.
     pub(super) async fn removed_meanwhile(
         &self,
         channels: &[ChannelId],
@@ -58,7 +61,8 @@ impl Sync {
         self.leave_others(channels, now).await
     }
 
-    /// Has the connection leave those channels that are not among the ones of now, and returns them.
+    /// Removes the connection from the channels that are not among the present ones, and returns
+    /// them.
     async fn leave_others(
         &self,
         channels: &[ChannelId],
@@ -73,24 +77,25 @@ impl Sync {
         Ok(removed)
     }
 
-    /// Has the connection watch those of some users whose presence it may see, and nobody else.
+    /// Lets the connection watch these users, and nobody else.
     pub(super) async fn watch_only(&self, visible: &[UserId]) -> Result<(), SyncError> {
         let channels = visible.iter().map(|user| ChannelId::presence_of(user).to_string()).collect();
         let kind = pb::JoinKind::Watch.into();
         self.ask(Effect::Join(pb::Channels { channels, kind, only: true, pass: 0 })).await
     }
 
-    /// The channels that the device has a cursor of, and the user is no member of. The connection is in none of them.
+    /// Returns the channels that the device has a cursor of and the user is not a member of. The
+    /// connection is in none of them.
     pub(super) fn strangers(&self, channels: &[ChannelId]) -> Vec<ChannelId> {
         let channels: HashSet<&str> = channels.iter().map(ChannelId::as_str).collect();
         let strange =
             self.cursors.keys().filter(|name| !name.is_empty() && !channels.contains(name.as_str()));
-        // What is no channel's name is passed over.
+        // Names that are no channel ids are skipped.
         strange.filter_map(|name| ChannelId::parse(name).ok()).collect()
     }
 
-    /// The channels that the user is a member of, but for those that are closed: rows of the application's own tables may be
-    /// deleted later.
+    /// Returns the channels that the user is a member of, without closed ones: rows of the
+    /// application's own tables may be deleted later.
     async fn members_channels(&self) -> Result<Vec<ChannelId>, SyncError> {
         let mut channels = self.context.cluster.members().channels(&self.user).await?;
         let mut states = self.states_of(&channels).await?.into_iter();
@@ -98,7 +103,7 @@ impl Sync {
         Ok(channels)
     }
 
-    /// Of each of these channels, up to where it is not shown to the user; only of those of which something is not.
+    /// Returns the seq up to which the user does not see a channel, for channels that have one.
     pub(super) async fn shown_from(
         &self,
         channels: &[ChannelId],
@@ -116,12 +121,13 @@ impl Sync {
         Ok(self.context.cluster.conversations().states(&self.user, &names).await?)
     }
 
-    /// Has the server do something for the connection, and waits until it has.
+    /// Has the server do something for the connection, and waits for it.
     pub(super) async fn ask(&self, effect: Effect) -> Result<(), SyncError> {
         self.ask_server(pb::Record { effect: Some(effect), ..pb::Record::default() }).await.map(drop)
     }
 
-    /// Has the server queue frames for the connection, and waits until it has. Whether as much waits there as should.
+    /// Has the server queue frames for the connection, and waits for it. Returns `true` if the
+    /// connection's queue is full enough.
     pub(super) async fn push(&self, frames: Bytes) -> Result<bool, SyncError> {
         let effect = Some(Effect::Frames(frames));
         let reached = self.ask_server(pb::Record { effect, paced: true, ..pb::Record::default() }).await?;

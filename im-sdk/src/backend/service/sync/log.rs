@@ -1,4 +1,4 @@
-//! One log of a device that is being brought up to date.
+//! Sync of one log.
 
 use std::num::NonZeroU64;
 
@@ -10,31 +10,33 @@ use crate::{
     proto::{frame, pb, pb::ResetReason},
 };
 
-/// What is read at once: about as much as goes out in one part.
+/// The limit of one read: about as much as is sent in one part.
 const PAGE: ReadLimit = ReadLimit::new(256).with_bytes(64 * 1024);
 
-/// What is read of a log before it is its turn. Several logs of many devices wait like that at once, so what is larger, as
-/// one entry can be, is let go and read again then.
+/// The limit of the first read of a log, before its turn. Several logs of many devices wait like
+/// that, so a larger page, which a single entry may be, is dropped and read again.
 const FIRST: ReadLimit = ReadLimit::new(256).with_bytes(16 * 1024);
 
-/// How far back a new device begins. Longer than a sync takes, shorter than what a person calls the past.
+/// The time by which a new device begins before now: longer than a sync takes, and shorter than
+/// anybody would call history.
 const NEW_DEVICE_LOOKBACK_MS: u64 = 10_000;
 
-/// How many entries a new device gets of that at most.
+/// The most entries that a new device gets of that time.
 const NEW_DEVICE_ENTRIES: u64 = 256;
 
-/// Where a device goes on in a log, and the first entries from there.
+/// The point at which a device continues in a log, and the first entries from there.
 pub(super) struct Start {
     log: LogId,
-    /// What the device knows of the log does not lead there.
+    /// Set if the device's cursor does not lead there.
     reset: Option<pb::Reset>,
-    /// The seq behind which it goes on.
+    /// The seq behind which it continues.
     after: u64,
     page: Page,
 }
 
 impl Start {
-    /// `shown_from`: entries up to this one were there before the user joined, and are not the user's to see.
+    /// Finds the start of a log. Entries up to `shown_from` are from before the user joined, and
+    /// are not shown.
     pub(super) async fn find(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
         let mut start = Self::look(sync, log, shown_from).await?;
         let bytes: usize = start.page.entries.iter().map(|entry| entry.payload.len()).sum();
@@ -49,7 +51,7 @@ impl Start {
             return Self::find_new(sync, log, shown_from).await;
         };
         let mut page = read(sync, &log, known.seq, FIRST).await?;
-        // What is not shown is not there.
+        // Entries that are not shown count as missing.
         page.first = page.first.max(shown_from.saturating_add(1).min(page.last.saturating_add(1)));
         let reason = if known.seq.saturating_add(1) < page.first {
             ResetReason::Trimmed
@@ -58,10 +60,10 @@ impl Start {
         } else {
             return Ok(Self { log, reset: None, after: known.seq, page });
         };
-        // From the oldest entry that there still is.
+        // Starts with the oldest entry.
         let before = page.first.saturating_sub(1);
         if reason == ResetReason::Forked {
-            // What the device acknowledged on the branch that was lost says nothing of what is there instead.
+            // An acknowledgement of the lost branch says nothing about the present one.
             let ack = DeviceAck::new(sync.user.clone(), sync.device.clone(), log.clone(), before);
             sync.context.cluster.log().lower_ack(&ack).await?;
         }
@@ -69,13 +71,14 @@ impl Start {
         Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })
     }
 
-    /// A new device, or one whose user has just become a member, begins at the end of the log, and with what has come in the
-    /// last moments: what is sent to it as soon as it is connected must not get lost because this sync comes a little later.
+    /// Finds the start for a new device, or for one whose user has just become a member: the end of
+    /// the log, and the last seconds before it. A message that is sent as soon as the device is
+    /// connected must not get lost because this sync comes later.
     async fn find_new(sync: &Sync, log: LogId, shown_from: u64) -> Result<Self, SyncError> {
         let since = MessageId::first_at(sync.began_ms.saturating_sub(NEW_DEVICE_LOOKBACK_MS)).as_u64();
         let ends = sync.context.cluster.log().ends(std::slice::from_ref(&log)).await?;
         let (first, last) = ends.first().map_or((1, 0), |ends| (ends.first, ends.last));
-        // Most logs are quiet: then the last id is all that there is to see.
+        // Most logs are quiet: then the last id is enough.
         let id = id_at(sync, &log, last).await?;
         if id < since {
             let reset = Some(reset(&log, last, id, ResetReason::New));
@@ -89,7 +92,7 @@ impl Start {
         Ok(Self { page: read(sync, &log, before, FIRST).await?, log, reset, after: before })
     }
 
-    /// Sends everything up to the end; returns the end.
+    /// Sends everything up to the end of the log. Returns the end.
     pub(super) async fn push(
         self,
         sync: &Sync,
@@ -124,8 +127,8 @@ impl Start {
     }
 }
 
-/// The first seq from which on ids are not lower, as far as ids rise with seqs: they do but for what clocks differ by. The
-/// one at `last` is not.
+/// Returns the first seq from which on ids are not lower than `since`. Ids rise with seqs, up to
+/// differences of clocks. The id at `last` is not lower.
 async fn first_since(sync: &Sync, log: &LogId, oldest: u64, last: u64, since: u64) -> Result<u64, SyncError> {
     let (mut low, mut high) = (oldest, last);
     while low < high {
@@ -161,7 +164,8 @@ fn malformed(log: &LogId) -> LogError {
     LogError::Malformed { what: "seq", place: format!("an entry of {log}") }
 }
 
-/// Whether the log has the cursor's message at the cursor's place, as far as either still knows.
+/// Returns `true` if the log has the cursor's message at the cursor's seq, as far as both still
+/// know it.
 async fn is_at(sync: &Sync, log: &LogId, cursor: &pb::Cursor) -> Result<bool, SyncError> {
     if cursor.seq == 0 || cursor.id == 0 {
         return Ok(true);
@@ -170,7 +174,7 @@ async fn is_at(sync: &Sync, log: &LogId, cursor: &pb::Cursor) -> Result<bool, Sy
     Ok(found == 0 || found == cursor.id)
 }
 
-/// 0: there is none, or not any more.
+/// Returns the id at a seq, or 0 if there is none or none any more.
 async fn id_at(sync: &Sync, log: &LogId, seq: u64) -> Result<u64, SyncError> {
     if seq == 0 {
         return Ok(0);
@@ -185,7 +189,7 @@ async fn read(sync: &Sync, log: &LogId, after: u64, limit: ReadLimit) -> Result<
     Ok(page)
 }
 
-/// As it travels: the inbox has no name.
+/// Returns the name of a log in frames, which is empty for the inbox.
 pub(super) fn name(log: &LogId) -> &str {
     match log {
         LogId::Inbox(_) => "",

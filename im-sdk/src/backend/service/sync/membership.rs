@@ -1,5 +1,6 @@
-//! Servers that ask anew in which channels a connection may be: for one that was not reached when its user was removed from a
-//! channel, and whose device does not sync by itself. Whom it may watch is asked along.
+//! Answers to servers that ask again which channels a connection may be in, because it was not
+//! reached when its user was removed from a channel, and its device does not sync by itself. Whom
+//! the connection may watch is checked as well.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,12 +20,13 @@ use crate::{
     proto::{limits::MAX_WATCHED_USERS, pb},
 };
 
-/// How many connections are looked at at once, how many of one user, and how many of one user wait.
+/// The number of connections that are checked at once, of those of one user, and of waiting ones of
+/// one user.
 const CONCURRENCY: usize = 64;
 const PER_USER: usize = 2;
 const WAITING_PER_USER: usize = 32;
 
-/// How long one waits. The server asks again in the next round of its audit.
+/// The time that a question may wait. The server asks again in the next round of its audit.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers servers that ask.
@@ -34,7 +36,7 @@ pub(in crate::backend::service) struct Memberships<H> {
 }
 
 impl<H: Handler> Responder for Memberships<H> {
-    /// The connection, and whom it watches.
+    /// The connection, and the users that it watches.
     type Request = (Sync, Vec<UserId>);
 
     const NAME: &'static str = "questions for memberships";
@@ -61,7 +63,7 @@ impl<H: Handler> Responder for Memberships<H> {
     async fn handle(self: Arc<Self>, requests: Vec<(Sync, Vec<UserId>)>) {
         for (sync, watched) in requests {
             if let Err(error) = self.confirm(&sync, watched).await {
-                tracing::debug!(user = %sync.user, %error, "memberships could not be confirmed");
+                tracing::debug!(user = %sync.user, %error, "cannot confirm memberships");
             }
         }
     }

@@ -1,11 +1,13 @@
-//! Bringing a device up to date: what its user's inbox and channels have after the device's cursors, as frames to its
-//! connection.
+//! Syncs: send a device the entries of its user's inbox and channels behind the device's cursors, as
+//! frames for its connection.
 //!
-//! The connection joins its user's channels **before** any of their logs is read: what is appended before the read is in
-//! it, and what is appended afterwards is pushed to a server that is known to have a member. So nothing falls in between.
+//! The connection joins its user's channels **before** any of their logs is read. An entry that is
+//! appended before the read is in it, and a later one is pushed to a server that is known to have a
+//! member, so none is missed.
 //!
-//! A connection takes as much as its device reads. When enough waits for it, the sync ends here with what is left of it, and the
-//! server asks for that when the connection has taken the rest: a device that reads slowly takes no place of others.
+//! A connection takes as much as its device reads. When its queue is full enough, the sync ends here
+//! with its rest, and the server asks for the rest when the connection has taken the frames: slow
+//! devices do not take up the place of others.
 
 mod frame_writer;
 mod joining;
@@ -40,36 +42,37 @@ use crate::{
     proto::{frame, limits::MAX_FRAME_BYTES, pb},
 };
 
-/// How many devices are brought up to date at once, how many of one user, and how many of one user wait.
+/// The number of syncs at once, of those of one user, and of waiting ones of one user.
 const CONCURRENCY: usize = 256;
 const PER_USER: usize = 2;
 const WAITING_PER_USER: usize = 32;
 
-/// How long a sync waits: by then the device, or its server, has given it up and asks again.
+/// The time that a sync may wait. After that the device or its server has given up and asks again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many logs of a device are looked at at once: somebody is in thousands of channels, most of which are quiet.
+/// The number of logs of a device that are read ahead. A user may be in thousands of channels, most
+/// of them quiet.
 const LOGS_AT_ONCE: usize = 8;
 
-/// What the cursors in one `SyncDone` take at most: room is left for the frame around them.
+/// The most bytes of cursors in one `SyncDone`, which leaves room for the frame around them.
 const MAX_ENDS_BYTES: usize = MAX_FRAME_BYTES - 1024;
 
-/// A device that is being brought up to date.
+/// A sync of a device.
 pub(super) struct Sync {
     context: Arc<ServiceContext>,
     server: ServerId,
     connection: u64,
-    /// The server's, for the end.
+    /// The server's number of the sync, for its end.
     number: u64,
     user: UserId,
     device: Device,
-    /// By channel; the inbox has no name.
+    /// The device's cursors by channel, with an empty name for the inbox.
     cursors: HashMap<String, pb::Cursor>,
-    /// When it began, before anything of it was sent, by the cluster's clock.
+    /// The time of the begin, before anything was sent, by the cluster's clock.
     began_ms: u64,
 }
 
-/// Why a sync ended early. The device asks again.
+/// A sync ended early. The device asks again.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
     #[error(transparent)]
@@ -90,10 +93,10 @@ enum SyncError {
     Handler(#[from] HandlerFailed),
 }
 
-/// Brings devices up to date.
+/// Runs syncs.
 pub(super) struct Syncs {
     context: Arc<ServiceContext>,
-    /// Those that are under way, by device.
+    /// Running syncs by device.
     under_way: Mutex<HashMap<(UserId, Device), CancellationToken>>,
 }
 
@@ -102,8 +105,8 @@ impl Syncs {
         Self { context, under_way: Mutex::default() }
     }
 
-    /// Ends a device's sync that is under way: the device has asked again, perhaps over another connection, and what is sent
-    /// for the earlier one is of no use.
+    /// Ends a device's running sync: the device has asked again, perhaps over another connection,
+    /// and does not need the frames of the earlier one.
     fn supersede(&self, sync: &Sync) {
         if let Some(earlier) = self.lock().remove(&sync.owner()) {
             earlier.cancel();
@@ -129,7 +132,7 @@ impl Syncs {
         end.tell(&self.context.publisher).await;
     }
 
-    /// Unless a later one has the place by now.
+    /// Removes a sync, unless a later one has replaced it.
     fn forget(&self, owner: &(UserId, Device), superseded: &CancellationToken) {
         let mut under_way = self.lock();
         if !superseded.is_cancelled() {
@@ -202,7 +205,7 @@ impl Sync {
     }
 
     async fn bring_up_to_date(&self, progress: &mut Progress) -> Result<(), SyncError> {
-        // What this one brings is charged as it goes.
+        // Bytes are charged when they are sent.
         let budgets = &self.context.budgets;
         budgets.take(&self.user, [(Resource::SyncBytes, 1)]).map_err(|_| SyncError::Exhausted)?;
         let channels = self.join().await?;
@@ -212,7 +215,7 @@ impl Sync {
             out.add(&left_frame(channel.as_str())).await?;
         }
         let mut ends = self.push_logs(&channels, &mut out, progress).await?;
-        // What follows is little, and must not be cut off.
+        // The rest is small, and must not be cut off.
         out.finish().await?;
         for channel in self.removed_meanwhile(&channels).await? {
             out.add(&left_frame(channel.as_str())).await?;
@@ -227,7 +230,7 @@ impl Sync {
         out.finish().await
     }
 
-    /// Sends what each log has after the device's cursor; returns where the logs ended.
+    /// Sends the entries of each log behind the device's cursor. Returns the ends of the logs.
     async fn push_logs(
         &self,
         channels: &[ChannelId],
@@ -254,12 +257,12 @@ impl Sync {
     }
 }
 
-/// Which sync is over, for the server, which passes the connection's next one on then.
+/// The end of a sync, after which the server passes on the connection's next one.
 struct SyncEnd {
     server: ServerId,
     connection: u64,
     number: u64,
-    /// What is left of it; empty: nothing.
+    /// The rest of the sync, or empty.
     rest: Bytes,
 }
 
@@ -269,7 +272,7 @@ impl SyncEnd {
         Self { server: server.clone(), connection: *connection, number: *number, rest: Bytes::new() }
     }
 
-    /// Queued behind all that the sync has sent. Should it get lost, the server goes on after a while.
+    /// Queued behind all frames of the sync. If it is lost, the server continues after a while.
     async fn tell(self, publisher: &Arc<Publisher>) {
         if self.number == 0 {
             return;
@@ -282,12 +285,12 @@ impl SyncEnd {
     }
 }
 
-/// As many ends as fit into a frame together, at least one frame.
+/// Divides the ends into parts that fit into a frame, at least one.
 fn parts(ends: Vec<pb::Cursor>) -> Vec<Vec<pb::Cursor>> {
     let mut parts = vec![Vec::new()];
     let mut room = MAX_ENDS_BYTES;
     for end in ends {
-        // Tag and length: a cursor takes less than 128 bytes.
+        // With tag and length. A cursor takes less than 128 bytes.
         let bytes = end.encoded_len() + 2;
         if bytes > room {
             parts.push(Vec::new());

@@ -1,4 +1,4 @@
-//! How far a sync has come, so that it can go on from there.
+//! The progress of a sync, from which it can be continued.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use prost::Message as _;
 use super::{Sync, log::name};
 use crate::{cluster::LogId, proto::pb};
 
-/// The most that what is left of a sync may take, which travels between processes: some four thousand logs. One that would take
-/// more is not cut into parts that follow each other at once; the device asks for the next one.
+/// The most bytes of the rest of a sync, which travels between processes: some four thousand logs.
+/// A larger sync is not continued by the server; the device asks for the next one.
 const MAX_REST_BYTES: usize = 384 * 1024;
 
-/// See the module's description.
+/// The progress of a sync.
 pub(super) struct Progress {
-    /// What the device knows of each log when it has what was sent.
+    /// The device's cursors once it has received all frames so far.
     cursors: HashMap<String, pb::Cursor>,
     /// The log that is being sent.
     log: Option<pb::Cursor>,
@@ -26,18 +26,18 @@ impl Progress {
         Self { cursors: sync.cursors.clone(), log: None, began_ms: sync.began_ms }
     }
 
-    /// The device is told that its user is no member.
+    /// Notes that the device is told to leave a channel.
     pub(super) fn leave(&mut self, channel: &str) {
         self.cursors.remove(channel);
     }
 
-    /// The device gets a log that goes on behind a place.
+    /// Notes that the device gets a log from a seq on.
     pub(super) fn begin(&mut self, log: &LogId, seq: u64, id: u64) {
         self.end();
         self.log = Some(pb::Cursor { channel: name(log).to_owned(), seq, id });
     }
 
-    /// The device gets an entry of that log.
+    /// Notes that the device gets an entry of that log.
     pub(super) fn reach(&mut self, seq: u64, id: u64) {
         if let Some(log) = &mut self.log {
             (log.seq, log.id) = (seq, id);
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    /// What is left.
+    /// Returns the rest.
     pub(super) fn rest(mut self) -> Bytes {
         self.end();
         let (cursors, began_ms) = (self.cursors.into_values().collect(), self.began_ms);
