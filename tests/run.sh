@@ -15,7 +15,7 @@ says what to install and fails. Nothing is skipped.
   --help   this text
 
 All else is what `cargo test` takes, and chooses among the tests of the workspace. The two halves of im-sdk by themselves,
-the TypeScript client and the long profile run whole whatever is chosen. One test alone is quicker: see CONTRIBUTING.md.
+the TypeScript client, the Python package and the long profile run whole whatever is chosen. One test alone is quicker: see CONTRIBUTING.md.
 END
 }
 
@@ -123,6 +123,11 @@ int main(void) { return puts("") < 0; }'; then
         missing+=("cc")
         packages+=(gcc libc6-dev)
     fi
+    # Debian's Python comes without what makes virtual environments, which the Python package is tested in.
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        missing+=("python3 -m venv")
+        packages+=(python3-venv)
+    fi
 }
 
 # The programs alone are wanted: their packages would also start services, unless this file says no.
@@ -215,6 +220,10 @@ done
 # The client for browsers and Node, in all of them, against the programs that were built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
+
+# The Python package, which is built anew with the back-end half in it.
+say "testing the Python package"
+bindings/python/test.sh
 
 say "times"
 printf '%s\n' "${times[@]}"

@@ -44,9 +44,15 @@ struct Machine(TempDir);
 impl Machine {
     fn new() -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
-        for folder in
-            ["bin", "bindings/web", "tests", "usr/sbin", "usr/local/sbin", "usr/lib/postgresql/15/bin"]
-        {
+        for folder in [
+            "bin",
+            "bindings/python",
+            "bindings/web",
+            "tests",
+            "usr/sbin",
+            "usr/local/sbin",
+            "usr/lib/postgresql/15/bin",
+        ] {
             fs::create_dir_all(machine.path(folder)).unwrap();
         }
         let (shebang, script) = SCRIPT.split_once('\n').unwrap();
@@ -68,7 +74,9 @@ impl Machine {
         machine.program("bin/npm", "");
         machine.program("bin/chromium", "");
         machine.program("bin/firefox-esr", "");
-        machine.program("bindings/web/test.sh", r#"echo bindings/web/test.sh >>"$ROOT/log""#);
+        for script in ["bindings/web/test.sh", "bindings/python/test.sh"] {
+            machine.program(script, &format!(r#"echo {script} >>"$ROOT/log""#));
+        }
         machine.program("bin/redis-server", REDIS);
         machine.program("usr/sbin/nats-server", NATS);
         machine.program("usr/lib/postgresql/15/bin/postgres", "");
@@ -147,6 +155,7 @@ cargo test --locked --workspace --no-fail-fast
 cargo test --locked -p im-sdk --no-default-features --features client
 cargo test --locked -p im-sdk --no-default-features --features backend
 bindings/web/test.sh
+bindings/python/test.sh
 ";
 
 #[test]

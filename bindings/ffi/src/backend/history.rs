@@ -138,7 +138,7 @@ impl Backend {
         query: HistoryQuery,
         limit: u32,
     ) -> Result<LoggedPage, BackendError> {
-        let (im, conversation, query) = (self.im.clone(), conversation.parse()?, query.parse()?);
+        let (im, conversation, query) = (self.im()?, conversation.parse()?, query.parse()?);
         run(async move { Ok(im.history(user, conversation, query, limit as usize).await?.into()) }).await
     }
 
@@ -150,7 +150,7 @@ impl Backend {
         query: HistoryQuery,
         limit: u32,
     ) -> Result<LoggedPage, BackendError> {
-        let (im, conversation, query) = (self.im.clone(), conversation.parse()?, query.parse()?);
+        let (im, conversation, query) = (self.im()?, conversation.parse()?, query.parse()?);
         run(async move { Ok(im.raw_history(user, conversation, query, limit as usize).await?.into()) }).await
     }
 
@@ -161,7 +161,7 @@ impl Backend {
         search: Search,
         limit: u32,
     ) -> Result<FoundLoggedPage, BackendError> {
-        let (im, search) = (self.im.clone(), search.parse()?);
+        let (im, search) = (self.im()?, search.parse()?);
         run(async move {
             let page = im.search(user, &search, limit as usize).await?;
             let next = page.next.map(SearchPlace::from);
@@ -175,7 +175,7 @@ impl Backend {
 
     /// Returns a message by its id, which the message store knows.
     pub async fn message(&self, message_id: u64) -> Result<LoggedMessage, BackendError> {
-        let (im, id) = (self.im.clone(), crate::content::message_id(message_id)?);
+        let (im, id) = (self.im()?, crate::content::message_id(message_id)?);
         run(async move { Ok(im.message(id).await?.into()) }).await
     }
 
@@ -186,7 +186,7 @@ impl Backend {
         conversation: Recipient,
         message_id: u64,
     ) -> Result<LoggedMessage, BackendError> {
-        let (im, conversation) = (self.im.clone(), conversation.parse()?);
+        let (im, conversation) = (self.im()?, conversation.parse()?);
         let id = crate::content::message_id(message_id)?;
         run(async move { Ok(im.message_in(user, conversation, id).await?.into()) }).await
     }
@@ -198,7 +198,7 @@ impl Backend {
         skip: u32,
         limit: u32,
     ) -> Result<BackendConversationPage, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move {
             let page = im.conversations(user, skip as usize, limit as usize).await?;
             Ok(BackendConversationPage {
@@ -217,7 +217,7 @@ impl Backend {
         user: String,
         conversation: Recipient,
     ) -> Result<Option<BackendConversation>, BackendError> {
-        let (im, conversation) = (self.im.clone(), conversation.parse()?);
+        let (im, conversation) = (self.im()?, conversation.parse()?);
         run(async move { Ok(im.conversation(user, conversation).await?.map(BackendConversation::from)) })
             .await
     }
@@ -229,13 +229,13 @@ impl Backend {
         conversation: Recipient,
         change: ConversationChange,
     ) -> Result<ConversationState, BackendError> {
-        let (im, conversation) = (self.im.clone(), conversation.parse()?);
+        let (im, conversation) = (self.im()?, conversation.parse()?);
         run(async move { Ok(im.set_conversation(user, conversation, change.parse()).await?.into()) }).await
     }
 
     /// Counts a user's unread messages.
     pub async fn unread(&self, user: String) -> Result<UnreadTotal, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move {
             let total = im.unread(user).await?;
             Ok(UnreadTotal { count: total.count, conversations: total.conversations, more: total.more })

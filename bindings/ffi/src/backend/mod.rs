@@ -12,7 +12,11 @@ mod server;
 mod service;
 mod user;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use im_sdk::backend as sdk;
 
@@ -37,12 +41,17 @@ use crate::{ChangeKind, runtime};
 /// A back end: it sends to users wherever they are, and serves what their devices publish.
 #[derive(Debug, uniffi::Object)]
 pub struct Backend {
-    im: sdk::Im,
+    /// None once it is shut down: what it stands on can be opened again then.
+    im: Mutex<Option<sdk::Im>>,
 }
 
 impl Backend {
     fn new(im: sdk::Im) -> Arc<Self> {
-        Arc::new(Self { im })
+        Arc::new(Self { im: Mutex::new(Some(im)) })
+    }
+
+    fn im(&self) -> Result<sdk::Im, BackendError> {
+        self.im.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(BackendError::ended)
     }
 }
 
@@ -62,26 +71,26 @@ impl Backend {
     /// # Errors
     /// [`BackendError`], here and below.
     pub async fn send(&self, message: OutgoingMessage) -> Result<Arc<Receipt>, BackendError> {
-        let (im, message) = (self.im.clone(), message.parse()?);
+        let (im, message) = (self.im()?, message.parse()?);
         run(async move { Ok(Receipt::new(im.send(message).await?)) }).await
     }
 
-    /// Sends many messages, [`CONCURRENT_SENDS`] at a time, each independent of the others. The receipts are in the messages' order; of
+    /// Sends many messages, a number at a time, each independent of the others. The receipts are in the messages' order; of
     /// a message that could not be sent there is an error in `errors`, by its place.
     pub async fn send_many(&self, messages: Vec<OutgoingMessage>) -> Result<SentMany, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move { Ok(send_many(&im, messages).await) }).await
     }
 
     /// Sends a message to all connected devices.
     pub async fn broadcast(&self, message: OutgoingMessage) -> Result<BroadcastReceipt, BackendError> {
-        let (im, message) = (self.im.clone(), message.parse()?);
+        let (im, message) = (self.im()?, message.parse()?);
         run(async move { Ok(im.broadcast(message).await?.into()) }).await
     }
 
     /// Waits until the devices of a message's recipients have acknowledged it.
     pub async fn wait_acked(&self, receipt: Arc<Receipt>, within_ms: u64) -> Result<AckReport, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         let within = Duration::from_millis(within_ms);
         run(async move { Ok(im.wait_acked(&receipt.inner, within).await?.into()) }).await
     }
@@ -93,20 +102,21 @@ impl Backend {
         message_id: u64,
         kind: ChangeKind,
     ) -> Result<Arc<Receipt>, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         let change = im_sdk::content::Change::new(crate::content::message_id(message_id)?, kind.parse()?);
         run(async move { Ok(Receipt::new(im.change(target, change).await?)) }).await
     }
 
     /// Recalls a message by its id alone, which the message store knows.
     pub async fn recall(&self, message_id: u64) -> Result<Arc<Receipt>, BackendError> {
-        let (im, id) = (self.im.clone(), crate::content::message_id(message_id)?);
+        let (im, id) = (self.im()?, crate::content::message_id(message_id)?);
         run(async move { Ok(Receipt::new(im.recall(id).await?)) }).await
     }
 
     /// Ends the back end.
     pub async fn shutdown(&self) {
-        let im = self.im.clone();
+        let im = self.im.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(im) = im else { return };
         let ended = run(async move {
             im.shutdown().await;
             Ok(())

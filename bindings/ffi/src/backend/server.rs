@@ -53,11 +53,10 @@ pub struct EmbeddedServerConfig {
 /// A server in this process, with all that a cluster has.
 #[derive(Debug, uniffi::Object)]
 pub struct EmbeddedServer {
-    /// None once it is shut down.
-    server: Mutex<Option<Server>>,
+    /// None once it is shut down: its file can be opened again then.
+    running: Mutex<Option<(Server, Cluster)>>,
     endpoints: Vec<String>,
     certificate: Option<String>,
-    cluster: Cluster,
 }
 
 /// Starts a server in this process.
@@ -83,8 +82,7 @@ pub async fn start_embedded_server(
         Ok(Arc::new(EmbeddedServer {
             endpoints: server.endpoints().to_vec(),
             certificate: server.certificate_sha256().map(hex),
-            server: Mutex::new(Some(server)),
-            cluster,
+            running: Mutex::new(Some((server, cluster))),
         }))
     })
     .await
@@ -116,18 +114,26 @@ impl EmbeddedServer {
     /// # Errors
     /// [`BackendError`]: the configuration makes no sense.
     pub async fn connect_backend(&self, config: BackendConfig) -> Result<Arc<Backend>, BackendError> {
-        let cluster = self.cluster.clone();
+        let cluster = self.cluster().ok_or_else(BackendError::ended)?;
         run(async move { Ok(Backend::new(config.start(cluster).await?)) }).await
     }
 
     /// Ends the server: devices are told to go.
     pub async fn shutdown(&self) {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(server) = server else { return };
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((server, cluster)) = running else { return };
+        drop(cluster);
         let ended = run(async move {
             server.shutdown().await;
             Ok(())
         });
         drop(ended.await);
+    }
+}
+
+impl EmbeddedServer {
+    fn cluster(&self) -> Option<Cluster> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|(_, cluster)| cluster.clone())
     }
 }

@@ -353,7 +353,7 @@ impl Backend {
     /// # Errors
     /// [`BackendError`] when the bus does not take the subscription.
     pub async fn serve(&self, calls: ServiceCalls) -> Result<Arc<Service>, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move {
             let (sender, receiver) = mpsc::channel(MAX_QUEUED_CALLS);
             let service = im.serve(Pulled { wanted: calls, calls: sender }).await?;

@@ -105,7 +105,7 @@ impl Backend {
     /// # Errors
     /// [`BackendError`], here and below.
     pub async fn presence(&self, users: Vec<String>) -> Result<Vec<UserPresence>, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move { Ok(im.presence(users).await?.into_iter().map(UserPresence::from).collect()) }).await
     }
 
@@ -114,7 +114,7 @@ impl Backend {
         &self,
         users: Vec<String>,
     ) -> Result<HashMap<String, Vec<OnlineDevice>>, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         let device = |online: sdk::OnlineDevice| OnlineDevice {
             device: online.device.to_string(),
             server: online.server.to_string(),
@@ -131,7 +131,7 @@ impl Backend {
 
     /// Has a user not watch another one any more.
     pub async fn unwatch(&self, watcher: String, user: String) -> Result<(), BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move { Ok(im.unwatch(watcher, user).await?) }).await
     }
 
@@ -143,14 +143,14 @@ impl Backend {
         device: Option<String>,
         reason: String,
     ) -> Result<u64, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         let device = device.map(|device| device.parse::<Device>()).transpose()?;
         run(async move { Ok(im.kick(user, device.as_ref(), &reason).await? as u64) }).await
     }
 
     /// Where servers listen, best first.
     pub async fn endpoints(&self) -> Result<Vec<ServerAddresses>, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         let server = |server: sdk::ServerAddresses| ServerAddresses {
             server: server.server.to_string(),
             addresses: server.addresses,
@@ -161,7 +161,7 @@ impl Backend {
 
     /// Asks Redis, NATS and the servers whether they live.
     pub async fn health(&self) -> Result<BackendHealth, BackendError> {
-        let im = self.im.clone();
+        let im = self.im()?;
         run(async move {
             let health = im.health().await;
             Ok(BackendHealth {

@@ -452,7 +452,7 @@ mod tests {
         store.save(&small).unwrap();
         let limit = |pages: u32| {
             let set = format!("PRAGMA max_page_count = {pages}");
-            store.lock().query_row(&set, [], |row| row.get::<_, u32>(0)).unwrap()
+            store.with(|file| Ok(file.query_row(&set, [], |row| row.get::<_, u32>(0)).unwrap())).unwrap()
         };
         // No fewer than there are.
         assert!(limit(1) > 1);

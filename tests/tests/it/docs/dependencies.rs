@@ -32,7 +32,8 @@ fn a_device_links_no_cluster() {
         &["quinn", "tokio-tungstenite"],
         &["redis", "async-nats", "jsonwebtoken", "redb"],
     );
-    check("im-ffi", "", &["quinn", "uniffi"], &["redis", "async-nats", "jsonwebtoken", "redb"]);
+    check("im-ffi", "", &["quinn", "uniffi"], &["redis", "async-nats", "jsonwebtoken", "redb", "im-server"]);
+    check("im-ffi", "python", &["quinn", "redis", "im-server"], &["hyper", "openssl"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! Documents, examples, bindings and manifests agree with the code.
+//! Documents, examples and manifests agree with the code.
 
-mod bindings;
 mod commands_and_links;
 mod dependencies;
 mod examples;

@@ -1,0 +1,1419 @@
+"""The back-end half: sends to users wherever they are, and serves what their devices publish.
+
+::
+
+    async with await Backend.connect(BackendConfig(redis=["redis://127.0.0.1"], nats=["nats://127.0.0.1"])) as backend:
+        await backend.send("bob", "your order is on its way", from_user="shop")
+        async with await backend.serve() as service:
+            async for incoming in service:
+                incoming.accept()
+
+Coroutines that are cancelled are not waited for any more, and what they have begun is done all the same, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Union
+
+from . import _bridge as bridge
+from . import types as t
+from ._bridge import call, call_sync, call_whole, native, to_native, to_python
+from .content import Body, ChangeKind, Content
+from .errors import BackendError
+
+__all__ = [
+    "AckOutcome",
+    "AckReport",
+    "Acked",
+    "Backend",
+    "BackendConfig",
+    "BroadcastReceipt",
+    "Call",
+    "ChangeRequest",
+    "ChannelAdmin",
+    "ChannelReceipt",
+    "Conversation",
+    "ConversationPage",
+    "Delivery",
+    "DeviceAckState",
+    "DeviceState",
+    "Durability",
+    "EmbeddedServer",
+    "FoundPage",
+    "Handler",
+    "Health",
+    "InboxPlace",
+    "IncomingSignal",
+    "JoinRoom",
+    "LogPlace",
+    "Logged",
+    "LoggedMessage",
+    "LoggedPage",
+    "Marked",
+    "MayReach",
+    "MayRequest",
+    "MayWatch",
+    "OnlineDevice",
+    "OutgoingMessage",
+    "PresenceEvent",
+    "Priority",
+    "Publish",
+    "ReachKind",
+    "Receipt",
+    "Refusal",
+    "RequestedHistory",
+    "RequestedMark",
+    "RequestedReaders",
+    "RequestedWatch",
+    "RoomAdmin",
+    "ServerAddresses",
+    "Service",
+    "ServiceCalls",
+    "TokenMinter",
+    "UnreadTotal",
+    "UserDevice",
+    "random_secret",
+]
+
+logger = logging.getLogger("im_sdk.backend")
+
+
+class Durability(enum.Enum):
+    """How well a message is kept."""
+
+    TRANSIENT = "transient"
+    """Kept nowhere: a device that is not connected does not get it."""
+    LOGGED = "logged"
+    """In the logs of its recipients before the send is done."""
+    ARCHIVED = "archived"
+    """The same, and on its way to the message store."""
+
+
+class Priority(enum.Enum):
+    """What becomes of a transient message for a device that reads too slowly."""
+
+    DISCONNECT_SLOW = "disconnect_slow"
+    """The device is disconnected, and syncs when it comes back."""
+    NORMAL = "normal"
+    """It is left out for devices whose queue is more than half full."""
+    LOW = "low"
+    """It is left out for devices whose queue is more than an eighth full."""
+
+
+class DeviceState(enum.Enum):
+    """How far a message got with one device."""
+
+    ACKED = "acked"
+    PUSHED = "pushed"
+    UNCONFIRMED = "unconfirmed"
+    OFFLINE = "offline"
+
+
+class AckOutcome(enum.Enum):
+    """How far a message got as a whole."""
+
+    ACKED = "acked"
+    """Every device that is connected has acknowledged it, and at least one has."""
+    OFFLINE = "offline"
+    TIMED_OUT = "timed_out"
+
+
+class ReachKind(enum.Enum):
+    """Which way a user would reach another."""
+
+    MESSAGE = "message"
+    CHANGE = "change"
+    SIGNAL = "signal"
+    RECEIPT = "receipt"
+    """By being shown how far the other one has read."""
+    PRESENCE = "presence"
+    """By seeing the other one come and go."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """Configuration of a back end."""
+
+    redis: Sequence[str] = ()
+    """URLs of Redis. A back end of an embedded server needs none."""
+    nats: Sequence[str] = ()
+    """URLs of NATS. A back end of an embedded server needs none."""
+    routes_redis: Sequence[str] = ()
+    """URLs of a Redis for routes alone."""
+    prefix: str | None = None
+    """The prefix of all keys and subjects, the same at the servers."""
+    min_replicas: int | None = None
+    """How many replicas of Redis a message must have reached."""
+    message_store: str | None = None
+    """The database that keeps messages for good: ``postgres://..`` or ``sqlite://..``."""
+    default_durability: Durability | None = None
+    """How well messages are kept that do not say it. None: archived with a message store, else logged."""
+    system_user: str | None = None
+    """The sender of what the back end sends to users without a sender."""
+    service_name: str | None = None
+    """The name of the service, for operators."""
+    handler_timeout: float | None = None
+    """How many seconds a call of the service may take until it is answered. None: 10."""
+    handler_concurrency: int | None = None
+    """How many calls are under way at once. None: 1024."""
+    send_timeout: float | None = None
+    """How many seconds a send waits for the servers' answers. None: 5."""
+    recall_within: float | None = None
+    """For how many seconds the sender may recall a message; 0: never. None: 120."""
+    edit_within: float | None = None
+    """For how many seconds the sender may edit a message; 0: never. None: a day."""
+    user_budgets: bool = True
+    """How much one user may have this back end do is limited. Off for load tests."""
+
+    def _native(self) -> Any:
+        return native.BackendConfig(
+            redis=list(self.redis),
+            nats=list(self.nats),
+            routes_redis=list(self.routes_redis),
+            prefix=self.prefix,
+            min_replicas=self.min_replicas,
+            message_store=self.message_store,
+            default_durability=to_native(self.default_durability),
+            system_user=self.system_user,
+            service_name=self.service_name,
+            handler_timeout_ms=bridge.optional_milliseconds(self.handler_timeout),
+            handler_concurrency=self.handler_concurrency,
+            send_timeout_ms=bridge.optional_milliseconds(self.send_timeout),
+            recall_within_ms=bridge.optional_milliseconds(self.recall_within),
+            edit_within_ms=bridge.optional_milliseconds(self.edit_within),
+            user_budgets=self.user_budgets,
+        )
+
+
+Receivers = Union[str, Sequence[str], t.User, t.Channel]
+"""One user, several users, or a channel."""
+
+
+def _target(to: Receivers | None) -> Any:
+    if to is None:
+        return None
+    if isinstance(to, t.Channel):
+        return native.Target.CHANNEL(channel=to.channel)
+    if isinstance(to, t.User):
+        to = to.user
+    return native.Target.USERS(users=[to] if isinstance(to, str) else list(to))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutgoingMessage:
+    """A message to be sent."""
+
+    to: Receivers | None
+    """The receivers. None: those that the place says where it is sent, such as a room."""
+    said: str | Content | Body
+    """The content; a plain string is a text."""
+    from_user: str | None = None
+    """The sender. None: the back end itself."""
+    durability: Durability | None = None
+    """How well it is kept. None: as the configuration says."""
+    priority: Priority | None = None
+    """What becomes of a transient message for a slow device."""
+    terminals: Sequence[t.Terminal] = ()
+    """Only for these kinds of devices of users; of none named, all. For transient messages."""
+    idempotency_key: str | None = None
+    """A second send under this key sends nothing, and returns where the first one is."""
+
+    def _native(self) -> Any:
+        return native.OutgoingMessage(
+            to=_target(self.to),
+            content=bridge.as_content(self.said),
+            from_user=self.from_user,
+            durability=to_native(self.durability),
+            priority=to_native(self.priority),
+            terminals=to_native(list(self.terminals)),
+            idempotency_key=self.idempotency_key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UserDevice:
+    """A device and whose it is."""
+
+    user: str
+    device: str
+    """The device, such as ``ios/4f1c``."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPlace:
+    """The place of a message in a user's inbox."""
+
+    user: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReceipt:
+    """What became of a send to a channel."""
+
+    channel: str
+    seq: int
+    """The place in the channel's log; 0: it is in none."""
+    pushed: Sequence[str]
+    """Servers that have it queued for the members that are connected to them."""
+    unconfirmed: Sequence[str]
+    """Servers that did not answer in time."""
+    connections: int
+    """How many connections have it queued."""
+    shed: int
+    """For how many it was left out, because of its priority."""
+    unlocated: bool
+    """The servers that hold members could not be read: members that are connected get it with their next sync."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a send, per device and user."""
+
+    message_id: int
+    durability: Durability
+    channel: ChannelReceipt | None
+    logged: Sequence[InboxPlace]
+    repeated: bool
+    """It was sent before, under the same idempotency key."""
+    pushed: Sequence[UserDevice]
+    """Devices whose server has it queued for them."""
+    offline: Sequence[str]
+    """Users without a connected device."""
+    unconfirmed: Sequence[UserDevice]
+    """Devices whose server did not answer in time."""
+    unlocated: Sequence[str]
+    """Users of whom it is not known whether a device is connected."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAckState:
+    """A device and how far a message got with it."""
+
+    user: str
+    device: str
+    state: DeviceState
+
+
+@dataclass(frozen=True, slots=True)
+class AckReport:
+    """What recipients' devices have acknowledged."""
+
+    outcome: AckOutcome
+    devices: Sequence[DeviceAckState]
+    offline: Sequence[str]
+    unlocated: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastReceipt:
+    """What became of a message to everybody."""
+
+    message_id: int
+    connections: int
+    servers: Sequence[str]
+    refused: Sequence[str]
+    unconfirmed: Sequence[str]
+
+
+class Receipt:
+    """The receipt of a send."""
+
+    __slots__ = ("_native", "message_id")
+
+    message_id: int
+    """The id that the message got."""
+
+    def __init__(self, generated: Any) -> None:
+        self._native = generated
+        self.message_id = generated.message_id()
+
+    @property
+    def delivery(self) -> Delivery:
+        """What became of the send, per device and user."""
+        delivery: Delivery = to_python(self._native.delivery())
+        return delivery
+
+    def __repr__(self) -> str:
+        return f"Receipt(message_id={self.message_id})"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMessage:
+    """A message in a log."""
+
+    id: int
+    seq: int
+    channel: str | None
+    """The channel whose log it is in. None: the user's inbox."""
+    from_user: str | None
+    """The sender. None: the back end itself."""
+    to_user: str | None
+    content: Content
+
+    @property
+    def text(self) -> str | None:
+        """Its text, if it is a plain one."""
+        return self.content.text
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPage:
+    """A page of the past."""
+
+    messages: Sequence[LoggedMessage]
+    changes: Sequence[LoggedMessage]
+    """Reactions to these messages and their pins."""
+    next: t.HistoryRange | None
+    """Where to go on; None: that was all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """Messages that were found, the newest first."""
+
+    messages: Sequence[LoggedMessage]
+    next: t.SearchPlace | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation of a user."""
+
+    state: t.ConversationState
+    last: LoggedMessage | None
+    last_edit: int | None
+    last_recalled: t.Recalled | None
+    unread: int
+    unread_more: bool
+    mentions: int
+    """How many of the unread messages mention the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """A page of a user's conversations."""
+
+    conversations: Sequence[Conversation]
+    more: bool
+    unread: int
+    unread_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadTotal:
+    """Unread messages of a user."""
+
+    count: int
+    conversations: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineDevice:
+    """A connected device."""
+
+    device: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddresses:
+    """Where a server listens."""
+
+    server: str
+    addresses: Sequence[str]
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether what a back end stands on answers."""
+
+    ready: bool
+    redis_error: str | None
+    nats_error: str | None
+    servers: Sequence[str]
+    services: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """The place of a message in a log."""
+
+    user: str | None
+    """The user whose inbox it is."""
+    channel: str | None
+    """The channel whose log it is."""
+    seq: int
+
+
+# Calls of a service.
+
+
+class Refusal(Exception):
+    """Raised by a method of a :class:`Handler` that refuses what it was asked."""
+
+    def __init__(self, reason: str, code: int = 0, *, retry_after: float | None = None) -> None:
+        """``reason`` is for the user to read, ``code`` the application's own, 0 or more. With ``retry_after`` it is a refusal for now:
+        devices ask again after that many seconds."""
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True)
+class _Call:
+    _reply: Any = field(repr=False, compare=False)
+    answered: bool = field(default=False, init=False, compare=False)
+    """It was answered. A call that is dropped without an answer is refused for now."""
+
+    def _answer(self, decision: Any) -> bool:
+        self.answered = True
+        in_time: bool = self._reply.answer(decision)
+        return in_time
+
+
+@dataclass(slots=True)
+class _Refusable(_Call):
+    def refuse(self, reason: str, code: int = 0, *, retry_after: float | None = None) -> bool:
+        """Refuses, for the user to read. With ``retry_after`` the device asks again after that many seconds. False: it came too late."""
+        retry_after_ms = bridge.optional_milliseconds(retry_after)
+        return self._answer(native.Decision.REFUSE(reason=reason, code=code, retry_after_ms=retry_after_ms))
+
+
+def _allow(text: str | None = None, answer: bytes = b"", recent: int = 0, own_devices: bool = False) -> Any:
+    return native.Decision.ALLOW(text=text, answer=answer, recent=recent, own_devices=own_devices)
+
+
+@dataclass(slots=True)
+class Publish(_Refusable):
+    """A device publishes a message, or what a change says."""
+
+    from_user: str
+    """The user, as the token says."""
+    device: str
+    number: int
+    """The device's number of the publish: the same for each repetition. A key for what must not be done twice."""
+    to: t.Recipient
+    in_room: bool
+    """The device is in the room that it is meant for."""
+    content: Content
+    changed: LoggedMessage | None
+    """The message that is changed, if this is no message of its own."""
+
+    @property
+    def text(self) -> str | None:
+        """Its text, if it is a plain one."""
+        return self.content.text
+
+    def accept(self, *, text: str | None = None, answer: bytes = b"") -> bool:
+        """Takes it, as it is or with another text. The device gets ``answer``. False: it came too late, and the device asks again."""
+        return self._answer(_allow(text, answer))
+
+    def send(self, message: OutgoingMessage, *, answer: bytes = b"") -> bool:
+        """Sends this message instead."""
+        return self._answer(native.Decision.SEND(message=message._native(), answer=answer))
+
+    def handled(self, *, answer: bytes = b"") -> bool:
+        """Sends nothing: all is done."""
+        return self._answer(native.Decision.DONE(answer=answer))
+
+
+@dataclass(slots=True)
+class JoinRoom(_Refusable):
+    """A device wants to join a room."""
+
+    user: str
+    device: str
+    room: str
+    data: bytes
+    """The device's own words."""
+
+    def welcome(self, *, answer: bytes = b"", recent: int = 0) -> bool:
+        """Lets it in. It gets ``answer``, and that many of the last messages."""
+        return self._answer(_allow(None, answer, recent))
+
+
+@dataclass(slots=True)
+class MayReach(_Refusable):
+    """Whether a user may reach another."""
+
+    from_user: str
+    device: str
+    to_user: str
+    kind: ReachKind
+
+    def grant(self) -> bool:
+        """Yes, whatever the built-in rules say."""
+        return self._answer(_allow())
+
+    def default(self) -> bool:
+        """The built-in rules decide."""
+        return self._answer(native.Decision.DEFAULT())
+
+
+@dataclass(slots=True)
+class IncomingSignal(_Call):
+    """A device signals something."""
+
+    from_user: str
+    device: str
+    to: t.Recipient
+    to_device: str | None
+    """The one device that it is meant for."""
+    signal: t.Signal
+
+    def relay(self, *, own_devices: bool = False) -> bool:
+        """Passes it on; with ``own_devices`` to the sender's other devices as well."""
+        return self._answer(_allow(own_devices=own_devices))
+
+    def drop(self) -> bool:
+        """It goes no further."""
+        return self._answer(native.Decision.DONE(answer=b""))
+
+
+@dataclass(slots=True)
+class MayWatch(_Call):
+    """Which users a user may watch."""
+
+    watcher: str
+    users: Sequence[str]
+
+    def allow(self, users: Sequence[str] | None = None) -> bool:
+        """These; None: all of them."""
+        return self._answer(_allow() if users is None else native.Decision.USERS(users=list(users)))
+
+
+@dataclass(slots=True)
+class ChangeRequest(_Refusable):
+    """A device changes a message."""
+
+    from_user: str
+    device: str
+    to: t.Recipient
+    message: LoggedMessage
+    kind: ChangeKind
+
+    def grant(self) -> bool:
+        """It is allowed, whatever the policy says: for moderators."""
+        return self._answer(_allow())
+
+    def checked(self) -> bool:
+        """It is allowed if the policy allows it, and does not come as a :class:`Publish`."""
+        return self._answer(native.Decision.CHECKED())
+
+    def default(self) -> bool:
+        """The policy decides, and then the answer to a :class:`Publish`."""
+        return self._answer(native.Decision.DEFAULT())
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedHistory:
+    """A page of the past is asked for."""
+
+    conversation: t.User | t.Channel | t.Inbox
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedReaders:
+    """It is asked who has read a message of a channel."""
+
+    channel: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedWatch:
+    """The presence of users is asked for."""
+
+    users: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedMark:
+    """Marks are to be set in a conversation."""
+
+    conversation: t.Recipient
+
+
+@dataclass(slots=True)
+class MayRequest(_Refusable):
+    """A device asks for something."""
+
+    from_user: str
+    device: str
+    kind: str
+    """``history``, ``search``, ``conversations``, ``readers``, ``watch``, ``mark`` or ``unknown``."""
+    details: RequestedHistory | RequestedReaders | RequestedWatch | RequestedMark | None
+
+    def allow(self) -> bool:
+        """Yes."""
+        return self._answer(_allow())
+
+
+@dataclass(slots=True)
+class Logged(_Call):
+    """A published message is in its logs. Told before the device hears that it was accepted, at least once."""
+
+    message_id: int
+    from_user: str
+    device: str
+    number: int
+    to: t.Recipient
+    content: Content
+    places: Sequence[LogPlace]
+    repeated: bool
+    """It may have been told before."""
+
+    def done(self) -> bool:
+        """It was dealt with."""
+        return self._answer(native.Decision.DONE(answer=b""))
+
+
+@dataclass(slots=True)
+class PresenceEvent(_Call):
+    """A device has come or gone. It needs no answer."""
+
+    user: str
+    device: str
+    online: bool
+    at: datetime
+
+
+@dataclass(slots=True)
+class Acked(_Call):
+    """A device has dealt with everything in a log up to a place. It needs no answer."""
+
+    user: str
+    device: str
+    place: LogPlace
+
+
+@dataclass(slots=True)
+class Marked(_Call):
+    """A user has read further, or has set something in a conversation. It needs no answer."""
+
+    user: str
+    device: str | None
+    """None: the back end itself."""
+    state: t.ConversationState
+    read_before: int
+
+
+Call = Union[
+    Publish,
+    JoinRoom,
+    MayReach,
+    IncomingSignal,
+    MayWatch,
+    ChangeRequest,
+    MayRequest,
+    Logged,
+    PresenceEvent,
+    Acked,
+    Marked,
+]
+"""A call of a service."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceCalls:
+    """The kinds of calls that a service wants, beside publishes. The others are answered as the guide says of a handler that says
+    nothing about them."""
+
+    join_room: bool = False
+    may_reach: bool = False
+    signal: bool = False
+    presence: bool = False
+    may_watch: bool = False
+    change: bool = False
+    may_request: bool = False
+    logged: bool = False
+    acked: bool = False
+    marked: bool = False
+
+
+def _request(kind: Any) -> tuple[str, Any]:
+    if kind.is_history():
+        return "history", RequestedHistory(to_python(kind.conversation))
+    if kind.is_readers():
+        return "readers", RequestedReaders(kind.channel, kind.seq)
+    if kind.is_watch():
+        return "watch", RequestedWatch(kind.users)
+    if kind.is_mark():
+        return "mark", RequestedMark(to_python(kind.conversation))
+    return ("search" if kind.is_search() else "conversations" if kind.is_conversations() else "unknown"), None
+
+
+_CALLS: dict[type, Any] = {}
+
+
+def _register_calls() -> None:
+    generated = native.Call
+    fields: dict[Any, tuple[type, tuple[str, ...]]] = {
+        generated.PUBLISH: (Publish, ("from_user", "device", "number", "to", "in_room", "content", "changed")),
+        generated.JOIN_ROOM: (JoinRoom, ("user", "device", "room", "data")),
+        generated.MAY_REACH: (MayReach, ("from_user", "device", "to_user", "kind")),
+        generated.SIGNAL: (IncomingSignal, ("from_user", "device", "to", "to_device", "signal")),
+        generated.MAY_WATCH: (MayWatch, ("watcher", "users")),
+        generated.CHANGE: (ChangeRequest, ("from_user", "device", "to", "message", "kind")),
+        generated.LOGGED: (
+            Logged,
+            ("message_id", "from_user", "device", "number", "to", "content", "places", "repeated"),
+        ),
+        generated.ACKED: (Acked, ("user", "device", "place")),
+        generated.MARKED: (Marked, ("user", "device", "state", "read_before")),
+    }
+    for variant, (public, names) in fields.items():
+        _CALLS[variant] = _reader(public, names)
+    _CALLS[generated.PRESENCE] = lambda value, reply: PresenceEvent(
+        reply, value.user, value.device, value.online, bridge._READ["at"](value.at_ms)
+    )
+    _CALLS[generated.MAY_REQUEST] = lambda value, reply: MayRequest(
+        reply, value.from_user, value.device, *_request(value.kind)
+    )
+    for record, public in (
+        (native.UserDevice, UserDevice),
+        (native.InboxPlace, InboxPlace),
+        (native.ChannelReceipt, ChannelReceipt),
+        (native.Delivery, Delivery),
+        (native.DeviceAckState, DeviceAckState),
+        (native.AckReport, AckReport),
+        (native.BroadcastReceipt, BroadcastReceipt),
+        (native.LoggedMessage, LoggedMessage),
+        (native.LoggedPage, LoggedPage),
+        (native.FoundLoggedPage, FoundPage),
+        (native.BackendConversation, Conversation),
+        (native.BackendConversationPage, ConversationPage),
+        (native.UnreadTotal, UnreadTotal),
+        (native.OnlineDevice, OnlineDevice),
+        (native.ServerAddresses, ServerAddresses),
+        (native.BackendHealth, Health),
+        (native.LogPlace, LogPlace),
+    ):
+        bridge.register(record, public)
+    for enumeration, public_enum in (
+        (native.Durability, Durability),
+        (native.Priority, Priority),
+        (native.DeviceState, DeviceState),
+        (native.AckOutcome, AckOutcome),
+        (native.ReachKind, ReachKind),
+    ):
+        bridge.register_enum(enumeration, public_enum)
+
+
+def _reader(public: type, names: tuple[str, ...]) -> Any:
+    return lambda value, reply: public(reply, *[to_python(getattr(value, name)) for name in names])
+
+
+_register_calls()
+
+
+class Service:
+    """A service: the calls that devices make, one by one.
+
+    ::
+
+        async with await backend.serve() as service:
+            async for incoming in service:
+                if incoming.text and "spam" in incoming.text:
+                    incoming.refuse("no spam, please")
+                else:
+                    incoming.accept()
+
+    Leaving the block stops receiving; calls that were received and not answered are refused for now.
+    """
+
+    def __init__(self, generated: Any) -> None:
+        """Use :meth:`Backend.serve`."""
+        self._native = generated
+        self._puller: bridge.Puller[Call] = bridge.Puller(self._pull)
+
+    async def _pull(self) -> Sequence[Call]:
+        return [
+            _CALLS[type(incoming.call)](incoming.call, incoming.reply)
+            for incoming in await self._native.next_calls(CALLS)
+        ]
+
+    def __aiter__(self) -> Service:
+        return self
+
+    async def __anext__(self) -> Call:
+        if not await self._puller.wait():
+            raise StopAsyncIteration
+        incoming = self._puller.ready.popleft()
+        if isinstance(incoming, (PresenceEvent, Acked, Marked)):
+            incoming._answer(native.Decision.DONE(answer=b""))
+        return incoming
+
+    async def shutdown(self) -> None:
+        """Receives nothing more, and waits until everything that was begun is answered: go on taking calls meanwhile."""
+        await call_whole(self._native.shutdown())
+
+    async def __aenter__(self) -> Service:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ending = asyncio.ensure_future(self.shutdown())
+        # Dropped unanswered, calls are refused for now.
+        while await self._puller.take(CALLS):
+            pass
+        await ending
+
+
+CALLS = 64
+"""How many calls are pulled at once."""
+
+
+class Handler:
+    """Decides what becomes of what devices publish. Subclasses override what they want to decide; the other calls are answered by the
+    built-in rules. Each method answers its call, or raises :class:`Refusal`; several run at once.
+
+    An exception of another kind, or no answer, is in the log, and the device asks again.
+    """
+
+    async def publish(self, incoming: Publish) -> None:
+        """Decides what becomes of a message, and whether an edit, a reaction or a pin may be made."""
+        incoming.accept()
+
+    async def join_room(self, join: JoinRoom) -> None:
+        """Decides whether a device may come into a room. Nobody may unless this is overridden."""
+
+    async def may_reach(self, reach: MayReach) -> None:
+        """Decides whether a user may reach another."""
+
+    async def signal(self, signal: IncomingSignal) -> None:
+        """Decides whether a signal is passed on."""
+
+    async def presence(self, event: PresenceEvent) -> None:
+        """Hears of devices that come and go."""
+
+    async def may_watch(self, watch: MayWatch) -> None:
+        """Decides which users a user may watch."""
+
+    async def change(self, change: ChangeRequest) -> None:
+        """Decides whether a message may be changed, before :meth:`publish` is asked."""
+
+    async def may_request(self, request: MayRequest) -> None:
+        """Decides whether a device may ask for something."""
+
+    async def logged(self, message: Logged) -> None:
+        """Hears of published messages that are in their logs: for notifications."""
+
+    async def acked(self, ack: Acked) -> None:
+        """Hears of what devices have acknowledged."""
+
+    async def marked(self, marked: Marked) -> None:
+        """Hears of what users have read, or set in a conversation."""
+
+
+_METHODS: dict[type, str] = {
+    Publish: "publish",
+    JoinRoom: "join_room",
+    MayReach: "may_reach",
+    IncomingSignal: "signal",
+    PresenceEvent: "presence",
+    MayWatch: "may_watch",
+    ChangeRequest: "change",
+    MayRequest: "may_request",
+    Logged: "logged",
+    Acked: "acked",
+    Marked: "marked",
+}
+
+
+class Serving:
+    """A handler at work, until the block is left: then what was begun is finished."""
+
+    def __init__(self, backend: Backend, handler: Handler) -> None:
+        """Use :meth:`Backend.handle`."""
+        self._backend = backend
+        self._handler = handler
+        self._service: Service | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Serving:
+        overridden = {
+            name: getattr(type(self._handler), name) is not getattr(Handler, name)
+            for name in _METHODS.values()
+            if name != "publish"
+        }
+        self._service = await self._backend.serve(ServiceCalls(**overridden))
+        self._loop = asyncio.create_task(self._serve(self._service))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._service is not None and self._loop is not None:
+            await self._service.shutdown()
+            await self._loop
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _serve(self, service: Service) -> None:
+        async for incoming in service:
+            task = asyncio.create_task(self._handle(incoming))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    async def _handle(self, incoming: Call) -> None:
+        method = _METHODS[type(incoming)]
+        try:
+            await getattr(self._handler, method)(incoming)
+        except Refusal as refusal:
+            if isinstance(incoming, _Refusable):
+                incoming.refuse(refusal.reason, refusal.code, retry_after=refusal.retry_after)
+            elif isinstance(incoming, IncomingSignal):
+                incoming.drop()
+            elif isinstance(incoming, MayWatch):
+                incoming.allow([])
+        except Exception:
+            logger.exception("the handler's method %s has failed: devices ask again", method)
+            return
+        if isinstance(incoming, Logged) and not incoming.answered:
+            incoming.done()
+        if not incoming.answered:
+            logger.error("the handler's method %s did not answer: devices ask again", method)
+
+
+class Backend:
+    """A back end: it sends to users wherever they are, and serves what their devices publish."""
+
+    def __init__(self, generated: Any) -> None:
+        """Use :meth:`connect`, or :meth:`EmbeddedServer.connect_backend`."""
+        self._native = generated
+
+    @classmethod
+    async def connect(cls, config: BackendConfig) -> Backend:
+        """Connects to Redis and NATS.
+
+        :raises BackendError: The configuration makes no sense, or what it names cannot be reached. So do all methods below.
+        """
+        return cls(await call(native.connect_backend(config._native())))
+
+    async def __aenter__(self) -> Backend:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown()
+
+    async def send(
+        self,
+        to: Receivers,
+        said: str | Content | Body,
+        *,
+        from_user: str | None = None,
+        durability: Durability | None = None,
+        priority: Priority | None = None,
+        terminals: Sequence[t.Terminal] = (),
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Sends a message to users or a channel. See :class:`OutgoingMessage` for what the arguments mean."""
+        message = OutgoingMessage(
+            to=to,
+            said=said,
+            from_user=from_user,
+            durability=durability,
+            priority=priority,
+            terminals=terminals,
+            idempotency_key=idempotency_key,
+        )
+        return await self.send_message(message)
+
+    async def send_message(self, message: OutgoingMessage) -> Receipt:
+        """Sends a message."""
+        return Receipt(await call_whole(self._native.send(message._native())))
+
+    async def send_many(self, messages: Sequence[OutgoingMessage]) -> list[int | BackendError]:
+        """Sends many messages at once, each independent of the others. Returns in their order the id that each got, or why it could not
+        be sent."""
+        sent = await call_whole(self._native.send_many([message._native() for message in messages]))
+        results: list[int | BackendError] = list(sent.message_ids)
+        for failed in sent.errors:
+            results[failed.index] = BackendError(failed.code, failed.reason, failed.retryable)
+        return results
+
+    async def broadcast(self, said: str | Content | Body, *, from_user: str | None = None) -> BroadcastReceipt:
+        """Sends a transient message to all connected devices."""
+        message = OutgoingMessage(to=None, said=said, from_user=from_user, durability=Durability.TRANSIENT)
+        receipt: BroadcastReceipt = to_python(await call_whole(self._native.broadcast(message._native())))
+        return receipt
+
+    async def wait_acked(self, receipt: Receipt, within: float) -> AckReport:
+        """Waits for that many seconds until the devices of a message's recipients have acknowledged it."""
+        waiting = self._native.wait_acked(receipt._native, bridge.milliseconds(within))
+        report: AckReport = to_python(await call(waiting))
+        return report
+
+    async def change(self, to: Receivers, message_id: int, kind: ChangeKind) -> Receipt:
+        """Changes a message, whoever sent it. ``to`` is where it went: a channel, a user, or both users of a conversation."""
+        return Receipt(await call_whole(self._native.change(_target(to), message_id, to_native(kind))))
+
+    async def recall(self, message_id: int) -> Receipt:
+        """Recalls a message by its id alone, which the message store knows."""
+        return Receipt(await call_whole(self._native.recall(message_id)))
+
+    def channel(self, channel: str) -> ChannelAdmin:
+        """A group."""
+        return ChannelAdmin(self, channel)
+
+    def room(self, room: str) -> RoomAdmin:
+        """A room: a channel that devices join and leave by themselves, for as long as they are connected."""
+        return RoomAdmin(self, room)
+
+    async def channels(self, user: str) -> list[str]:
+        """The channels that a user is a member of."""
+        channels: list[str] = await call(self._native.channels(user))
+        return channels
+
+    async def serve(self, calls: ServiceCalls | None = None) -> Service:
+        """Receives this back end's share of what devices publish, and of the calls that are wanted."""
+        wanted = calls or ServiceCalls()
+        names = {name: getattr(wanted, name) for name in ServiceCalls.__dataclass_fields__}
+        return Service(await call_whole(self._native.serve(native.ServiceCalls(**names))))
+
+    def handle(self, handler: Handler) -> Serving:
+        """Has a handler decide, for as long as the block lasts: ``async with backend.handle(MyHandler()):``."""
+        return Serving(self, handler)
+
+    async def history(
+        self,
+        user: str,
+        of: str | t.Recipient | t.Inbox,
+        range: t.HistoryRange | None = None,
+        limit: int = 50,
+        *,
+        before_message: int | None = None,
+        after_message: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: Sequence[t.Kind] = (),
+    ) -> LoggedPage:
+        """Reads a page of the past of a user's conversation, as the user sees it."""
+        query = bridge.history_query(range, before_message, after_message, since, until, kinds)
+        page: LoggedPage = to_python(await call(self._native.history(user, bridge.conversation(of), query, limit)))
+        return page
+
+    async def raw_history(
+        self, user: str, of: str | t.Recipient | t.Inbox, range: t.HistoryRange | None = None, limit: int = 50
+    ) -> LoggedPage:
+        """Reads a page of entries as they are in the log."""
+        query = bridge.history_query(range, None, None, None, None, ())
+        page: LoggedPage = to_python(await call(self._native.raw_history(user, bridge.conversation(of), query, limit)))
+        return page
+
+    async def search(
+        self,
+        user: str,
+        text: str,
+        limit: int = 20,
+        *,
+        within: str | t.Recipient | t.Inbox | None = None,
+        kinds: Sequence[t.Kind] = (),
+        from_user: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: t.SearchPlace | None = None,
+    ) -> FoundPage:
+        """Searches for messages in all that a user may see. Needs a message store."""
+        search = bridge.search_query(text, within, kinds, from_user, since, until, before)
+        page: FoundPage = to_python(await call(self._native.search(user, search, limit)))
+        return page
+
+    async def message(self, message_id: int) -> LoggedMessage:
+        """A message by its id, which the message store knows."""
+        message: LoggedMessage = to_python(await call(self._native.message(message_id)))
+        return message
+
+    async def message_in(self, user: str, of: str | t.Recipient, message_id: int) -> LoggedMessage:
+        """A message of a user's conversation."""
+        found = await call(self._native.message_in(user, bridge.recipient(of), message_id))
+        message: LoggedMessage = to_python(found)
+        return message
+
+    async def conversations(self, user: str, skip: int = 0, limit: int = 50) -> ConversationPage:
+        """Reads a page of a user's conversations."""
+        page: ConversationPage = to_python(await call(self._native.conversations(user, skip, limit)))
+        return page
+
+    async def conversation(self, user: str, of: str | t.Recipient) -> Conversation | None:
+        """A conversation of a user, if there is one."""
+        found: Conversation | None = to_python(await call(self._native.conversation(user, bridge.recipient(of))))
+        return found
+
+    async def set_conversation(
+        self, user: str, of: str | t.Recipient, change: t.ConversationChange
+    ) -> t.ConversationState:
+        """Sets marks in a user's conversation."""
+        setting = self._native.set_conversation(user, bridge.recipient(of), to_native(change))
+        state: t.ConversationState = to_python(await call_whole(setting))
+        return state
+
+    async def unread(self, user: str) -> UnreadTotal:
+        """Counts a user's unread messages."""
+        total: UnreadTotal = to_python(await call(self._native.unread(user)))
+        return total
+
+    async def presence(self, users: Sequence[str]) -> list[t.UserPresence]:
+        """The presence of users."""
+        return list(to_python(await call(self._native.presence(list(users)))))
+
+    async def online(self, users: Sequence[str]) -> Mapping[str, Sequence[OnlineDevice]]:
+        """The connected devices of users. Users without any are left out."""
+        online: Mapping[str, Sequence[OnlineDevice]] = to_python(await call(self._native.online(list(users))))
+        return online
+
+    async def unwatch(self, watcher: str, user: str) -> None:
+        """Has a user not watch another one any more."""
+        await call_whole(self._native.unwatch(watcher, user))
+
+    async def kick(self, user: str, device: str | None = None, reason: str = "") -> int:
+        """Closes the connections of a user, or of one device such as ``ios/4f1c``, and returns how many."""
+        closed: int = await call_whole(self._native.kick(user, device, reason))
+        return closed
+
+    async def endpoints(self) -> list[ServerAddresses]:
+        """Where servers listen, best first."""
+        return list(to_python(await call(self._native.endpoints())))
+
+    async def health(self) -> Health:
+        """Whether Redis, NATS and servers answer."""
+        health: Health = to_python(await call(self._native.health()))
+        return health
+
+    async def shutdown(self) -> None:
+        """Ends the back end."""
+        await call_whole(self._native.shutdown())
+
+
+class ChannelAdmin:
+    """A group, as its back end manages it."""
+
+    def __init__(self, backend: Backend, channel: str) -> None:
+        """Use :meth:`Backend.channel`."""
+        self._backend = backend
+        self._native = backend._native
+        self.channel = channel
+
+    async def add_members(self, *users: str, history_from_joining: bool = False) -> None:
+        """Makes users members. With ``history_from_joining`` they see nothing that was said before."""
+        await call_whole(self._native.add_members(self.channel, list(users), history_from_joining))
+
+    async def remove_members(self, *users: str) -> None:
+        """Ends memberships."""
+        await call_whole(self._native.remove_members(self.channel, list(users)))
+
+    async def members_changed(self, added: Sequence[str] = (), removed: Sequence[str] = ()) -> None:
+        """Tells that the application's own table of members has changed."""
+        await call_whole(self._native.members_changed(self.channel, list(added), list(removed)))
+
+    async def members(self, after: str | None = None, limit: int = 1000) -> list[str]:
+        """Members in order, after one of them."""
+        members: list[str] = await call(self._native.members(self.channel, after, limit))
+        return members
+
+    async def is_member(self, user: str) -> bool:
+        """Whether a user is a member."""
+        member: bool = await call(self._native.is_member(self.channel, user))
+        return member
+
+    async def send(self, said: str | Content | Body, *, from_user: str | None = None) -> Receipt:
+        """Sends a message to the members. :meth:`Backend.send` takes more arguments."""
+        return await self._backend.send(t.Channel(self.channel), said, from_user=from_user)
+
+    async def online(self) -> int:
+        """How many devices of members are connected."""
+        count: int = await call(self._native.channel_online(self.channel))
+        return count
+
+    async def readers(self, seq: int, limit: int = 100) -> t.Readers:
+        """Who has read a message, by its place."""
+        readers: t.Readers = to_python(await call(self._native.channel_readers(self.channel, seq, limit)))
+        return readers
+
+    async def history(self, range: t.HistoryRange | None = None, limit: int = 50) -> LoggedPage:
+        """Reads a page of the past, as the back end sees it."""
+        query = bridge.history_query(range, None, None, None, None, ())
+        page: LoggedPage = to_python(await call(self._native.channel_history(self.channel, query, limit)))
+        return page
+
+    async def close(self) -> None:
+        """Closes it: it has no members any more, who keep what was said."""
+        await call_whole(self._native.close_channel(self.channel))
+
+    async def dissolve(self) -> None:
+        """Dissolves it: it has no members any more, and nothing of it is left to them."""
+        await call_whole(self._native.dissolve_channel(self.channel))
+
+
+class RoomAdmin:
+    """A room, as its back end manages it."""
+
+    def __init__(self, backend: Backend, room: str) -> None:
+        """Use :meth:`Backend.room`."""
+        self._native = backend._native
+        self.room = room
+
+    async def send(
+        self,
+        said: str | Content | Body,
+        *,
+        from_user: str | None = None,
+        durability: Durability | None = None,
+        priority: Priority | None = None,
+    ) -> Receipt:
+        """Sends a message to all devices in it; transient unless it says otherwise."""
+        message = OutgoingMessage(
+            to=None, said=said, from_user=from_user, durability=durability, priority=priority
+        )
+        return Receipt(await call_whole(self._native.send_to_room(self.room, message._native())))
+
+    async def count(self, kind: str, add: int = 1) -> None:
+        """Adds to a counter, such as that of likes. What is added within a moment goes out as one message."""
+        await call_whole(self._native.count_in_room(self.room, kind, add))
+
+    async def online(self) -> int:
+        """How many devices are in it."""
+        count: int = await call(self._native.room_online(self.room))
+        return count
+
+    async def kick(self, user: str, reason: str = "") -> int:
+        """Takes all devices of a user out, and returns how many."""
+        count: int = await call_whole(self._native.kick_from_room(self.room, user, reason))
+        return count
+
+    async def close(self, reason: str = "") -> None:
+        """Takes everybody out."""
+        await call_whole(self._native.close_room(self.room, reason))
+
+
+class TokenMinter:
+    """Makes tokens for devices."""
+
+    def __init__(self, generated: Any) -> None:
+        """Use :meth:`hs256`, :meth:`es256` or :meth:`eddsa`."""
+        self._native = generated
+
+    @classmethod
+    def hs256(cls, key_id: str, secret: bytes, issuer: str, audience: str) -> TokenMinter:
+        """Signs with a secret that servers know as well, of at least 32 bytes."""
+        return cls(call_sync(native.TokenMinter.hs256, key_id, secret, issuer, audience))
+
+    @classmethod
+    def es256(cls, key_id: str, pem: str, issuer: str, audience: str) -> TokenMinter:
+        """Signs with the private key of an elliptic curve, in PEM."""
+        return cls(call_sync(native.TokenMinter.es256, key_id, pem, issuer, audience))
+
+    @classmethod
+    def eddsa(cls, key_id: str, pem: str, issuer: str, audience: str) -> TokenMinter:
+        """Signs with an Ed25519 private key, in PEM."""
+        return cls(call_sync(native.TokenMinter.eddsa, key_id, pem, issuer, audience))
+
+    def mint(self, user: str, valid_for: float | timedelta) -> str:
+        """Makes a token for a user, valid for that time or that many seconds."""
+        seconds = valid_for.total_seconds() if isinstance(valid_for, timedelta) else valid_for
+        token: str = call_sync(self._native.mint, user, bridge.milliseconds(seconds))
+        return token
+
+
+def random_secret() -> bytes:
+    """A secret of 32 random bytes, to sign tokens with."""
+    secret: bytes = native.random_secret()
+    return secret
+
+
+class EmbeddedServer:
+    """A server in this process, with all that a cluster has: for development, tests and small deployments.
+
+    ::
+
+        async with await EmbeddedServer.start() as server, await server.connect_backend() as backend:
+            print(server.endpoints, server.token("alice"))
+    """
+
+    def __init__(self, generated: Any, minter: TokenMinter) -> None:
+        """Use :meth:`start`."""
+        self._native = generated
+        self.minter = minter
+        """Makes tokens that the server takes."""
+        self.endpoints: list[str] = generated.endpoints()
+        """The endpoints for clients."""
+        self.certificate_sha256: str | None = generated.certificate_sha256()
+        """The fingerprint of the certificate for QUIC, which clients have to trust."""
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        websocket: str | None = "127.0.0.1:0",
+        quic: str | None = None,
+        secret: bytes | None = None,
+        issuer: str = "embedded",
+        audience: str = "im",
+        data: str | None = None,
+    ) -> EmbeddedServer:
+        """Starts a server. Without a ``secret`` its tokens end with the process; without a file for ``data`` its messages do.
+
+        :raises BackendError: The configuration makes no sense, or an address is in use.
+        """
+        secret = secret or random_secret()
+        minter = TokenMinter.hs256("embedded", secret, issuer, audience)
+        config = native.EmbeddedServerConfig(
+            secret=secret,
+            key_id="embedded",
+            issuer=issuer,
+            audience=audience,
+            websocket=websocket,
+            quic=quic,
+            data=data,
+        )
+        return cls(await call_whole(native.start_embedded_server(config)), minter)
+
+    def token(self, user: str, valid_for: float | timedelta = 3600.0) -> str:
+        """Makes a token for a user."""
+        return self.minter.mint(user, valid_for)
+
+    async def connect_backend(self, config: BackendConfig | None = None) -> Backend:
+        """Starts a back end on this server."""
+        config = config or BackendConfig()
+        return Backend(await call_whole(self._native.connect_backend(config._native())))
+
+    async def shutdown(self) -> None:
+        """Ends the server: devices are told to go."""
+        await call_whole(self._native.shutdown())
+
+    async def __aenter__(self) -> EmbeddedServer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown()
