@@ -228,6 +228,7 @@ test("a token is asked for before it ends, by the server's clock, and once", asy
   core.handleTimeout(541_000);
   assert.deepEqual(actions(), ["ask_token expiring"]);
   core.handleToken(542_000, token(9000));
+  core.handleTimeout(542_000);
   assert.deepEqual(actions(), ["close 4405", "connect"]);
 });
 

@@ -172,7 +172,8 @@ export class Outbox {
       this.#delayed.set(result.number, now + delay * (1 + random()));
       return;
     }
-    const doubt = entry.doubt;
+    // A refusal says nothing of the tries before, so it must not invite to another one.
+    const doubt = isCertain(refusal) && refusal.kind !== RefusalKind.TooMany ? undefined : entry.doubt;
     this.#settleFailed(
       entry,
       doubt === undefined

@@ -3,6 +3,7 @@
 
 mod application;
 mod backend;
+mod vectors;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
