@@ -12,8 +12,8 @@ use std::{
 use im_sdk::{
     Content,
     client::{
-        DeviceStore, Event, MemoryStore, SendError, SqliteStore, State, StopCause, StoreError, Trust,
-        device_store::{Batch, SavedState},
+        Event, SendError, State, StopCause, Trust,
+        device_store::{Batch, DeviceStore, MemoryStore, SavedState, SqliteStore, StoreError},
     },
     id::UserId,
     proto::pb,
