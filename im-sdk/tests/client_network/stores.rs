@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
+use im_proto::pb;
 use im_sdk::{
-    Content,
     client::{
         Event, SendError, State, StopCause, Trust,
         device_store::{Batch, DeviceStore, MemoryStore, SavedState, SqliteStore, StoreError},
     },
+    content::Content,
     id::UserId,
-    proto::pb,
 };
 
 use super::{

@@ -4,11 +4,7 @@ use prost::Message as _;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::{
-    ConversationChange,
-    client::RequestError,
-    id::MessageId,
-};
+use crate::{ConversationChange, client::RequestError, id::MessageId};
 
 /// Something that a client's driver tells the core.
 pub(super) enum Input {
@@ -104,7 +100,8 @@ impl Recorder {
             }
         }
         let next: u64 = self.core.rng.random();
-        let count = std::iter::repeat_with(|| numbers.random::<u64>()).take(64).position(|number| number == next);
+        let count =
+            std::iter::repeat_with(|| numbers.random::<u64>()).take(64).position(|number| number == next);
         let count = count.expect("the core draws something else than fractions");
         std::iter::repeat_with(|| fractions.random_range(0.0..=1.0)).take(count).collect()
     }
@@ -213,7 +210,8 @@ impl Recorder {
                 outputs.note("answers", describe_answer(ticket, &answer));
             }
             while let Some((_, taken)) = self.core.poll_taken() {
-                outputs.note("taken", taken.map_or_else(|error| json!(error.code()), |id| json!(id.as_u64())));
+                outputs
+                    .note("taken", taken.map_or_else(|error| json!(error.code()), |id| json!(id.as_u64())));
             }
             while let Some(event) = self.core.poll_event() {
                 outputs.note("events", describe_event(&event));
@@ -357,7 +355,9 @@ fn describe_event(event: &Event) -> Value {
             "disconnected": code.map(CloseCode::code),
             "retry_ms": retry_in.map(|delay| delay.as_secs_f64() * 1000.0),
         }),
-        Event::Stopped { cause, code, .. } => json!({ "stopped": cause.code(), "code": code.map(CloseCode::code) }),
+        Event::Stopped { cause, code, .. } => {
+            json!({ "stopped": cause.code(), "code": code.map(CloseCode::code) })
+        }
         Event::UpToDate => json!("up_to_date"),
         Event::Message(message) => {
             let content = pb::Content::from(message.content.clone()).encode_to_vec();

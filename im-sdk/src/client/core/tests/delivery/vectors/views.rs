@@ -77,7 +77,14 @@ impl Views {
         // Clocks of back ends differ.
         let id = (self.ends[0] + self.ends[1]) * 10 + self.rng.random_range(0..40);
         let content = self.content(id, &channel);
-        let to = if in_channel { "" } else if from == "alice" { "bob" } else { "alice" }.to_owned();
+        let to = if in_channel {
+            ""
+        } else if from == "alice" {
+            "bob"
+        } else {
+            "alice"
+        }
+        .to_owned();
         let message = pb::Message { id, from, to, content: Some(content), ..Default::default() };
         let push = pb::Push { channel, seq: self.ends[log], message: Some(message) };
         let received = self.received(push.clone());
@@ -128,7 +135,14 @@ impl Views {
             let (recalled, order) = (self.chance(50), self.rng.random_range(0..3));
             Box::new(pb::Amended { change: id + 1000, recalled, by: "bob".to_owned(), order })
         });
-        pb::Content { body: Some(body), mentions, quote, amended, silent: self.chance(10), ..Default::default() }
+        pb::Content {
+            body: Some(body),
+            mentions,
+            quote,
+            amended,
+            silent: self.chance(10),
+            ..Default::default()
+        }
     }
 
     fn change(&mut self, id: u64) -> pb::change::What {
@@ -258,10 +272,11 @@ impl Views {
 }
 
 fn look(message: &ShownMessage) -> Value {
-    let content = message.content().map(|content| to_hex(&pb::Content::from(content.clone()).encode_to_vec()));
-    let recalled = message
-        .recalled()
-        .map(|recalled| json!([recalled.change.as_u64().to_string(), recalled.by.as_ref().map(UserId::as_str)]));
+    let content =
+        message.content().map(|content| to_hex(&pb::Content::from(content.clone()).encode_to_vec()));
+    let recalled = message.recalled().map(|recalled| {
+        json!([recalled.change.as_u64().to_string(), recalled.by.as_ref().map(UserId::as_str)])
+    });
     let reactions = message.reactions().into_iter().map(|reaction| {
         let users: Vec<_> = reaction.users.iter().map(|user| user.map(UserId::as_str)).collect();
         json!([reaction.emoji, users])

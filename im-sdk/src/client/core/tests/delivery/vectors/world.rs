@@ -119,7 +119,9 @@ impl World {
                 let reconnect_within_ms = [0, 400, 3000][self.rng.random_range(0..3)];
                 self.wire.push_back(pb::frame::Body::GoAway(pb::GoAway { reconnect_within_ms }));
             }
-            91 => self.wire.push_back(pb::frame::Body::Ping(pb::Ping { echo: self.rng.random_range(1..1000) })),
+            91 => {
+                self.wire.push_back(pb::frame::Body::Ping(pb::Ping { echo: self.rng.random_range(1..1000) }))
+            }
             92 => {
                 self.store_works = self.chance(60);
                 self.input(Input::Store(self.store_works));
