@@ -133,7 +133,7 @@ export class Core {
     this.#user = saved.user;
     this.#resumes = saved.user !== "";
     this.#logs = new Logs(saved.cursors, config.syncEveryMs);
-    this.#outbox = new Outbox(saved.installation, saved.nextNumber, saved.outbox);
+    this.#outbox = new Outbox(saved.installation, saved.renewed, saved.nextNumber, saved.outbox);
     this.#marks = new Marks(saved.marks);
     this.#requests = new Requests(config.requestTimeoutMs);
   }
@@ -401,6 +401,7 @@ export class Core {
       user: this.#user,
       ...this.#outbox.pollSave(),
       nextNumber: this.#outbox.nextNumber,
+      renewed: this.#outbox.renewed,
       ...this.#logs.pollSave(),
       marks: this.#marks.pollSave(),
     };
