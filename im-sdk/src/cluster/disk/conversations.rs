@@ -380,14 +380,14 @@ fn change(
 mod tests {
     use super::*;
     use crate::cluster::{
-        DiskLog, LogBounds,
         conformance::{check_conversation_limit, check_conversations},
+        disk::open_in,
     };
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();
-        let log = DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let log = open_in(&folder);
         check_conversations(&log.conversations()).await;
         check_conversation_limit(&log.conversations().with_max_conversations(8), 8).await;
     }
@@ -395,7 +395,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_set_is_there_when_the_file_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let open = || open_in(&folder);
         let (bob, team): (UserId, ChannelId) = ("bob".parse().unwrap(), "team".parse().unwrap());
         let pin = ConversationPatch { pinned: Some(true), ..Default::default() };
         open().conversations().change(&bob, &team.clone().into(), &pin).await.unwrap();

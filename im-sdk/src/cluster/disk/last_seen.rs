@@ -92,19 +92,19 @@ impl LastSeenStore for DiskLastSeen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{DiskLog, LogBounds, conformance::check_last_seen};
+    use crate::cluster::{conformance::check_last_seen, disk::open_in};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();
-        let log = DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let log = open_in(&folder);
         check_last_seen(&log.last_seen_store()).await;
     }
 
     #[tokio::test]
     async fn times_are_there_when_the_file_is_opened_again_unless_too_old() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let open = || open_in(&folder);
         let bob: UserId = "bob".parse().unwrap();
         let of = |terminal, at_ms| LastSeen { user: bob.clone(), terminal, at_ms };
         let now = oldest_ms() + 1_000_000;

@@ -149,19 +149,19 @@ fn list(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{DiskLog, LogBounds, conformance::check_members};
+    use crate::cluster::{conformance::check_members, disk::open_in};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn conforms() {
         let folder = tempfile::tempdir().unwrap();
-        let log = DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let log = open_in(&folder);
         check_members(&log.members()).await;
     }
 
     #[tokio::test]
     async fn members_are_there_when_the_file_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || DiskLog::open(folder.path().join("im.redb"), LogBounds::default()).unwrap();
+        let open = || open_in(&folder);
         let (team, bob): (ChannelId, UserId) = ("team".parse().unwrap(), "bob".parse().unwrap());
         open().members().add(&team, std::slice::from_ref(&bob)).await.unwrap();
         let log = open();

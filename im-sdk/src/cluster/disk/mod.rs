@@ -9,6 +9,7 @@ mod file;
 mod last_seen;
 pub(in crate::cluster) mod log;
 mod members;
+mod writer_thread;
 
 pub use self::{
     archive_queue::DiskArchiveQueue,
@@ -17,3 +18,9 @@ pub use self::{
     log::{DiskLog, OpenLogError},
     members::DiskMembers,
 };
+
+/// Opens the file of a test's stores.
+#[cfg(test)]
+fn open_in(folder: &tempfile::TempDir) -> DiskLog {
+    DiskLog::open(folder.path().join("im.redb"), super::LogBounds::default()).unwrap()
+}

@@ -9,30 +9,28 @@ mod writer;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::Notify,
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 
 use self::writer::{Job, RECORDS, Writer};
-use super::log::open::{self, OpenLogError};
+use super::{
+    log::open::{self, OpenLogError},
+    writer_thread::WriterThread,
+};
 use crate::cluster::{
     leases::Leases,
     traits::{
         ArchiveConfig, ArchiveDelivery, ArchiveError, ArchiveLag, ArchiveQueue, ArchiveRecord, DeliveryToken,
     },
 };
-
-/// The maximum number of requests waiting for the writer: two full transactions. Further ones wait
-/// for their turn.
-const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
 
 /// A queue in one file. `Ok` from an append means that the record is on the disk (`fsync`). A file
 /// can be open in one process only, and there in one `DiskArchiveQueue`. Dropping waits for pending
@@ -42,9 +40,7 @@ pub struct DiskArchiveQueue {
     database: Arc<Database>,
     leases: Arc<Mutex<Leases>>,
     changed: Notify,
-    /// Taken when dropped, which ends the writer.
-    jobs: Option<mpsc::Sender<Job>>,
-    writer: Option<thread::JoinHandle<()>>,
+    writer: WriterThread<Job>,
 }
 
 impl DiskArchiveQueue {
@@ -56,21 +52,10 @@ impl DiskArchiveQueue {
         let path = path.as_ref();
         let database = Arc::new(open::open(path, writer::create)?);
         let writer = Writer::new(database.clone(), config.max_bytes);
-        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
-        let writer = thread::Builder::new().name("im-archive".into()).spawn(move || writer.run(waiting));
+        let writer = WriterThread::start("im-archive", move |batch| writer.write(batch));
         let writer = writer.map_err(|source| open::no_writer(path, source))?;
         let leases = Arc::new(Mutex::new(Leases::new(config.redeliver_after)));
-        Ok(Self { database, leases, changed: Notify::new(), jobs: Some(jobs), writer: Some(writer) })
-    }
-
-    /// Passes a job to the writer and waits for its result. Returns `None` if it was not accepted.
-    async fn write<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<T>) -> Job,
-    ) -> Option<Result<T, oneshot::error::RecvError>> {
-        let (done, answer) = oneshot::channel();
-        self.jobs.as_ref()?.send(job(done)).await.ok()?;
-        Some(answer.await)
+        Ok(Self { database, leases, changed: Notify::new(), writer })
     }
 
     /// Returns free records, and the time at which the next one is free.
@@ -89,7 +74,7 @@ const REMOVE: &str = "remove records";
 impl ArchiveQueue for DiskArchiveQueue {
     async fn append(&self, record: ArchiveRecord) -> Result<(), ArchiveError> {
         let encoded = record.encode();
-        match self.write(|done| Job::Append { encoded, done }).await {
+        match self.writer.submit(|done| Job::Append { encoded, done }).await {
             Some(Ok(outcome)) => outcome?,
             Some(Err(source)) => return Err(ArchiveError::unknown(source)),
             None => return Err(ArchiveError::unknown(WriterEnded)),
@@ -114,7 +99,7 @@ impl ArchiveQueue for DiskArchiveQueue {
 
     async fn acknowledge(&self, deliveries: Vec<DeliveryToken>) -> Result<(), ArchiveError> {
         let numbers: Vec<u64> = deliveries.iter().filter_map(|token| token.as_str().parse().ok()).collect();
-        let outcome = self.write(|done| Job::Remove { numbers: numbers.clone(), done }).await;
+        let outcome = self.writer.submit(|done| Job::Remove { numbers: numbers.clone(), done }).await;
         outcome.and_then(Result::ok).ok_or_else(|| ArchiveError::unavailable(REMOVE, WriterEnded))??;
         let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.into_iter().for_each(|number| leases.forget(number));
@@ -128,17 +113,6 @@ impl ArchiveQueue for DiskArchiveQueue {
         let all = counted.map_err(|error| ArchiveError::unavailable(READ, error))?;
         let held = self.leases.lock().unwrap_or_else(PoisonError::into_inner).held(Instant::now()).min(all);
         Ok(ArchiveLag::new(all - held, held))
-    }
-}
-
-impl Drop for DiskArchiveQueue {
-    /// Waits for the writer, so that the file can be opened again at once.
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(writer) = self.writer.take() {
-            // A panic of the writer was reported when it happened.
-            let _ = writer.join();
-        }
     }
 }
 

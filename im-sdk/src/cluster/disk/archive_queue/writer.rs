@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::cluster::traits::{ArchiveError, archive_record::key};
 
@@ -16,9 +16,6 @@ const NUMBERS: TableDefinition<[u8; 16], u64> = TableDefinition::new("archive_nu
 const TOTALS: TableDefinition<&str, u64> = TableDefinition::new("archive_totals");
 const LAST: &str = "last";
 const BYTES: &str = "bytes";
-
-/// The maximum number of jobs in one commit, so that none waits long for the others.
-pub(super) const MAX_JOBS_PER_COMMIT: usize = 1_024;
 
 type Outcome = Result<(), ArchiveError>;
 
@@ -53,21 +50,8 @@ impl Writer {
         Self { database, max_bytes }
     }
 
-    /// Writes until the last sender of jobs is dropped.
-    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut batch = vec![first];
-            // Jobs that queued during the last commit share the next one.
-            while batch.len() < MAX_JOBS_PER_COMMIT
-                && let Ok(next) = jobs.try_recv()
-            {
-                batch.push(next);
-            }
-            self.write(batch);
-        }
-    }
-
-    fn write(&self, batch: Vec<Job>) {
+    /// Writes a batch in one transaction.
+    pub(super) fn write(&self, batch: Vec<Job>) {
         match self.commit(&batch) {
             Ok(outcomes) => batch.into_iter().zip(outcomes).for_each(|(job, outcome)| job.answer(outcome)),
             Err(error) => {

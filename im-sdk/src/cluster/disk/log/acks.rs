@@ -54,7 +54,7 @@ impl DiskLog {
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, LogError>>) -> Job,
     ) -> Result<T, LogError> {
-        let written = self.write(job).await.and_then(Result::ok);
+        let written = self.writer.submit(job).await.and_then(Result::ok);
         written.unwrap_or_else(|| Err(unavailable(NOTE, WriterEnded)))
     }
 }

@@ -12,15 +12,12 @@ mod tally;
 mod trim;
 mod writer;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use redb::Database;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::spawn_blocking,
-};
+use tokio::task::spawn_blocking;
 
 pub use self::open::OpenLogError;
 use self::{
@@ -28,7 +25,10 @@ use self::{
     reader::{Found, Reader},
     writer::{Job, Replacement, Writer},
 };
-use super::{conversations::DiskConversations, last_seen::DiskLastSeen, members::DiskMembers};
+use super::{
+    conversations::DiskConversations, last_seen::DiskLastSeen, members::DiskMembers,
+    writer_thread::WriterThread,
+};
 use crate::{
     cluster::{
         dedup::TransientRecords,
@@ -38,10 +38,6 @@ use crate::{
     },
     id::MessageId,
 };
-
-/// The maximum number of requests waiting for the writer: two full transactions. Further ones wait
-/// for their turn.
-const WAITING_JOBS: usize = 2 * writer::MAX_JOBS_PER_COMMIT;
 
 /// Logs in one file.
 ///
@@ -55,9 +51,7 @@ pub struct DiskLog {
     clock: FileClock,
     /// Not in the file: messages that are not logged need no disk. A restart forgets them.
     transient: TransientRecords,
-    /// Taken when dropped, which ends the writer.
-    jobs: Option<mpsc::Sender<Job>>,
-    writer: Option<thread::JoinHandle<()>>,
+    writer: WriterThread<Job>,
 }
 
 impl DiskLog {
@@ -67,19 +61,11 @@ impl DiskLog {
     /// [`OpenLogError`].
     pub fn open(path: impl AsRef<Path>, bounds: LogBounds) -> Result<Self, OpenLogError> {
         let database = Arc::new(open::open(path.as_ref(), tables::create)?);
-        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let clock = FileClock::open(&database).map_err(|error| open::unreadable(path.as_ref(), error))?;
-        let writer = Writer::new(database.clone(), bounds, clock);
-        let writer = thread::Builder::new().name("im-log".into()).spawn(move || writer.run(waiting));
+        let mut writer = Writer::new(database.clone(), bounds, clock);
+        let writer = WriterThread::start("im-log", move |batch| writer.write(batch));
         let writer = writer.map_err(|source| open::no_writer(path.as_ref(), source))?;
-        Ok(Self {
-            database,
-            bounds,
-            clock,
-            transient: TransientRecords::default(),
-            jobs: Some(jobs),
-            writer: Some(writer),
-        })
+        Ok(Self { database, bounds, clock, transient: TransientRecords::default(), writer })
     }
 
     /// Returns the store of members in the same file, which keeps the file open.
@@ -97,19 +83,9 @@ impl DiskLog {
         DiskLastSeen::new(self.database.clone())
     }
 
-    /// Passes a job to the writer and waits for its result. Returns `None` if it was not accepted.
-    async fn write<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<T>) -> Job,
-    ) -> Option<Result<T, oneshot::error::RecvError>> {
-        let (done, answer) = oneshot::channel();
-        self.jobs.as_ref()?.send(job(done)).await.ok()?;
-        Some(answer.await)
-    }
-
     async fn append_all(&self, entries: Vec<(LogId, NewEntry)>) -> Vec<Result<Appended, LogError>> {
         let count = entries.len();
-        match self.write(|done| Job::Append { entries, done }).await {
+        match self.writer.submit(|done| Job::Append { entries, done }).await {
             Some(Ok(results)) => results,
             Some(Err(source)) => vec![Err(LogError::OutcomeUnknown { source: Arc::new(source) }); count],
             None => vec![Err(LogError::NotAppended { source: Arc::new(WriterEnded) }); count],
@@ -131,7 +107,7 @@ impl DiskLog {
             match found.map_err(|error| unavailable(action, error))? {
                 Found::Fresh(found) => return Ok(found),
                 Found::TooOld(logs) => {
-                    let trimmed = self.write(|done| Job::Trim { logs, oldest, done }).await;
+                    let trimmed = self.writer.submit(|done| Job::Trim { logs, oldest, done }).await;
                     let trimmed =
                         trimmed.and_then(Result::ok).ok_or_else(|| unavailable(action, WriterEnded))?;
                     trimmed.map_err(|error| unavailable(action, error))?;
@@ -154,7 +130,7 @@ impl LogStore for DiskLog {
 
     async fn check_room(&self, entries: &[(LogId, NewEntry)]) -> Vec<Result<(), LogError>> {
         let (entries, count) = (entries.to_vec(), entries.len());
-        let checked = self.write(|done| Job::CheckRoom { entries, done }).await.and_then(Result::ok);
+        let checked = self.writer.submit(|done| Job::CheckRoom { entries, done }).await.and_then(Result::ok);
         checked.unwrap_or_else(|| vec![Err(unavailable("look for room in a log", WriterEnded)); count])
     }
 
@@ -185,7 +161,7 @@ impl LogStore for DiskLog {
         payload: Bytes,
     ) -> Result<bool, LogError> {
         let replacement = Replacement { log: log.clone(), seq, message_id, payload };
-        match self.write(|done| Job::Replace { replacement, done }).await {
+        match self.writer.submit(|done| Job::Replace { replacement, done }).await {
             Some(Ok(result)) => result,
             Some(Err(source)) => Err(LogError::OutcomeUnknown { source: Arc::new(source) }),
             None => Err(unavailable("replace an entry", WriterEnded)),
@@ -200,17 +176,6 @@ impl LogStore for DiskLog {
     async fn ends(&self, logs: &[LogId]) -> Result<Vec<LogEnds>, LogError> {
         let logs = logs.to_vec();
         self.look("look where logs end", move |reader| reader.ends(&logs)).await
-    }
-}
-
-impl Drop for DiskLog {
-    /// Waits for the writer, so that the file can be opened again at once.
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(writer) = self.writer.take() {
-            // A panic of the writer was reported when it happened.
-            let _ = writer.join();
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     acks::{self, ACKS, AckWriter, Acks},
@@ -22,9 +22,6 @@ use crate::{
     },
     id::MessageId,
 };
-
-/// The maximum number of jobs in one commit, so that none waits long for the others.
-pub(super) const MAX_JOBS_PER_COMMIT: usize = 1_024;
 
 /// The number of logs inspected for each new one.
 const SWEPT_PER_LOG: usize = 4;
@@ -138,21 +135,8 @@ impl Writer {
         }
     }
 
-    /// Writes until the last sender of jobs is dropped.
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut batch = vec![first];
-            // Jobs that queued during the last commit share the next one.
-            while batch.len() < MAX_JOBS_PER_COMMIT
-                && let Ok(next) = jobs.try_recv()
-            {
-                batch.push(next);
-            }
-            self.write(batch);
-        }
-    }
-
-    fn write(&mut self, batch: Vec<Job>) {
+    /// Writes a batch in one transaction.
+    pub(super) fn write(&mut self, batch: Vec<Job>) {
         match self.commit(&batch) {
             Ok(results) => {
                 for (job, results) in batch.into_iter().zip(results) {
