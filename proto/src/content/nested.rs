@@ -147,8 +147,53 @@ fn take_message<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
+    use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
 
+    use super::{Known, known};
     use crate::{content::Body, pb};
+
+    const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+    /// Compares the known fields of a message with those of its definition.
+    fn check(message: &MessageDescriptor, known: &Known) {
+        let mut numbers: Vec<u32> = message.fields().map(|field| field.number()).collect();
+        let mut listed: Vec<u32> = known.0.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, numbers, "the fields of {}", message.name());
+        for (number, inner) in known.0 {
+            let field = message.get_field(*number).unwrap();
+            match (inner, nested(&field)) {
+                (Some(inner), Some(message)) => check(&message, inner),
+                (None, None) => {}
+                (inner, _) => {
+                    panic!("{}: its own fields are listed: {}", field.full_name(), inner.is_some());
+                }
+            }
+        }
+    }
+
+    /// Returns the message in a field, unless it is a `Content`, which keeps its own unknown fields, or repeated: pieces of a
+    /// repeated field would be further entries.
+    fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+        let kind = field.kind();
+        let message = kind.as_message().filter(|message| message.name() != "Content")?;
+        (!field.is_list()).then(|| message.clone())
+    }
+
+    #[test]
+    fn the_known_fields_are_those_of_the_definitions() {
+        let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+        let content = pool.get_message_by_name("im.v1.Content").unwrap();
+        for field in content.fields() {
+            // Backends alone write this note, so it is read as it is known.
+            let message = nested(&field).filter(|_| field.name() != "amended");
+            match (known(field.number()), message) {
+                (Some(known), Some(message)) => check(&message, known),
+                (known, message) => assert_eq!(known.is_some(), message.is_some(), "{}", field.name()),
+            }
+        }
+    }
 
     #[test]
     fn what_is_known_is_not_taken_for_unknown() {
