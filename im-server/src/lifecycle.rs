@@ -1,5 +1,6 @@
-//! The phases of a server's run: it holds a lease, drains, has stopped, or has ended because nothing reaches its devices any more.
-//! Tasks wait for the tokens; nothing here does anything by itself.
+//! The phases of a server's run: it holds a lease, drains, becomes unreachable, and has stopped.
+//!
+//! Tasks wait for the tokens; nothing here acts by itself.
 
 use std::{
     sync::{
@@ -12,15 +13,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-/// Why a server does not run any more.
+/// The reason for which a server has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// Its lease ran out, so its devices counted as offline. [`Server::start_replacing`] starts a new one, which gets a new id.
+    /// The server's lease ran out, so its devices counted as offline. [`Server::start_replacing`] starts a new server, which gets a new
+    /// id.
     ///
     /// [`Server::start_replacing`]: crate::Server::start_replacing
     LeaseLost,
-    /// It alone could not reach Redis or the bus, while others could. Start a new one in the same way.
+    /// This server alone could not reach Redis or the bus, while others could. Start a new one in the same way.
     Isolated,
     /// The bus is closed for good.
     BusClosed,
@@ -33,13 +35,13 @@ pub(crate) struct Lifecycle {
     pub(crate) draining: CancellationToken,
     /// Cancelled when the routes of channels are to be removed.
     pub(crate) leaving_channels: CancellationToken,
-    /// Cancelled when everything is over.
+    /// Cancelled when the run is over, which ends its tasks.
     pub(crate) stopped: CancellationToken,
     /// Cancelled when the route store has said that the lease is over.
     pub(crate) lease_lost: CancellationToken,
-    /// Cancelled when nothing reaches this server's devices any more.
-    pub(crate) ended: CancellationToken,
-    end_reason: OnceLock<StopReason>,
+    /// Cancelled when backends cannot reach this server's devices any more.
+    pub(crate) unreachable: CancellationToken,
+    stop_reason: OnceLock<StopReason>,
     drain_announced: AtomicBool,
     /// The time until which the lease surely runs, by a clock that goes on while the process is frozen.
     leased_until: Mutex<Instant>,
@@ -52,8 +54,8 @@ impl Lifecycle {
             leaving_channels: CancellationToken::new(),
             stopped: CancellationToken::new(),
             lease_lost: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            end_reason: OnceLock::new(),
+            unreachable: CancellationToken::new(),
+            stop_reason: OnceLock::new(),
             drain_announced: AtomicBool::new(false),
             leased_until: Mutex::new(Instant::now()),
         }
@@ -74,15 +76,15 @@ impl Lifecycle {
         Instant::now().checked_duration_since(until)
     }
 
-    /// Notes that nothing reaches this server's devices any more. The first reason stays.
-    pub(crate) fn end(&self, reason: StopReason) {
-        let _ = self.end_reason.set(reason);
-        self.ended.cancel();
+    /// Notes that backends cannot reach this server's devices any more. The first reason stays.
+    pub(crate) fn become_unreachable(&self, reason: StopReason) {
+        let _ = self.stop_reason.set(reason);
+        self.unreachable.cancel();
     }
 
-    /// Returns why the run has ended, once `ended` is cancelled.
-    pub(crate) fn end_reason(&self) -> StopReason {
-        self.end_reason.get().copied().unwrap_or(StopReason::LeaseLost)
+    /// Returns why the run stops, once `unreachable` is cancelled.
+    pub(crate) fn stop_reason(&self) -> StopReason {
+        self.stop_reason.get().copied().unwrap_or(StopReason::LeaseLost)
     }
 
     /// Returns whether the route store knows that this server drains.

@@ -121,7 +121,7 @@ async fn serve(
     let server = Server::start(config, cluster).await?;
     announce(&server);
     tokio::select! {
-        reason = server.ended() => return Err(format!("the server has stopped: {reason:?}").into()),
+        reason = server.stopped() => return Err(format!("the server has stopped: {reason:?}").into()),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -214,18 +214,18 @@ impl Names {
         Subject::new(format!("{}.backends", self.prefix))
     }
 
-    /// The JetStream stream of messages on their way into the archive.
+    /// Returns the JetStream stream of messages on their way into the archive.
     pub fn archive_stream(&self) -> String {
         format!("{}-archive", self.prefix)
     }
 
-    /// The subject that this stream stores. Not below `up` or `srv`: a server must not be able to
+    /// Returns the subject that this stream stores. Not below `up` or `srv`: a server must not be able to
     /// write it.
     pub fn archive(&self) -> Subject {
         Subject::new(format!("{}.archive", self.prefix))
     }
 
-    /// The durable consumer that all archivers share.
+    /// Returns the durable consumer that all archivers share.
     pub fn archivers(&self) -> String {
         format!("{}-archivers", self.prefix)
     }
@@ -252,7 +252,7 @@ impl Names {
         Subject::new(format!("{}.undelivered.{publisher}.*", self.prefix))
     }
 
-    /// The queue group of all backends.
+    /// Returns the queue group of all backends.
     pub fn backends(&self) -> QueueGroup {
         QueueGroup(format!("{}-backends", self.prefix).into())
     }

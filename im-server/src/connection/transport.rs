@@ -48,7 +48,7 @@ impl TransportError {
         Self::Refused(Close::new(CloseCode::ProtocolError, reason))
     }
 
-    /// The device sent more, before it was let in, than there is room for.
+    /// Creates the end of a device that sent more, before it was admitted, than there is room for.
     pub(crate) fn admission_full() -> Self {
         Self::Refused(Close::new(CloseCode::Overloaded, "devices that are not let in yet hold too much"))
     }

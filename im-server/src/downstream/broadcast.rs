@@ -105,7 +105,7 @@ mod tests {
         pb::Record { everyone: true, effect, ..pb::Record::default() }
     }
 
-    /// How many messages each has got since it was asked last.
+    /// Returns how many messages each has got since it was asked last.
     fn taken(registrations: &[Registration]) -> Vec<usize> {
         let mut cx = Context::from_waker(Waker::noop());
         let take = |registration: &Registration| {

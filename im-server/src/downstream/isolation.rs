@@ -128,7 +128,7 @@ impl Downstream {
         // A lease that runs all the same was renewed, and only the response was lost. That may happen once.
         if !report.leased || without_lease >= self.lease {
             tracing::warn!(?without_lease, "others reach the route store, and this server does not");
-            self.lifecycle.end(StopReason::Isolated);
+            self.lifecycle.become_unreachable(StopReason::Isolated);
         }
     }
 }
@@ -178,7 +178,7 @@ async fn look_at_others(downstream: &Downstream) {
     let hear = others.iter().any(|other| other.id != downstream.id && hears(&other.info));
     if downstream.isolation.note_others(hear, Instant::now()) {
         tracing::warn!("other servers hear the bus, and this one does not");
-        downstream.lifecycle.end(StopReason::Isolated);
+        downstream.lifecycle.become_unreachable(StopReason::Isolated);
     }
 }
 

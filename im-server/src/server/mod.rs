@@ -1,5 +1,5 @@
-//! A server's life: it starts, goes on under a new id when it has lost its place in the cluster, and ends. `run.rs` has one run under
-//! one id, `shutdown.rs` its end.
+//! The life of a server: it starts, restarts under a new id when the cluster has lost it, and stops. `run.rs` is one run under one id,
+//! `shutdown.rs` the end of a run.
 
 mod drain;
 mod failover;
@@ -36,18 +36,37 @@ use crate::{
     transport::{self, ListenError, load_identity, tls::Identity},
 };
 
-/// The pause between two attempts to go on.
+/// The pause between two attempts to restart.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running server. [`Server::shutdown`] drains and ends it, [`Server::close`] only ends it.
 ///
-/// Dropped without either, it stops at once and waits for nothing. Its devices are closed with `going_away`, and their routes are
-/// released as far as the runtime still gets to that. Its lease runs out by itself, so backends count it as alive until then.
+/// A server that is dropped without either stops at once and waits for nothing. Its devices are closed with `going_away`, and their
+/// routes are released if the runtime lives long enough. Its lease runs out by itself, so backends count it as alive until then.
 ///
-/// Backends cannot reach its devices any more if its lease runs out, because Redis was away or the process was frozen for that long, or
-/// if it alone cannot reach Redis or NATS. Then it sends its devices away, so that they connect to other servers, and goes on by itself
-/// as soon as it can, on the same addresses and under a new id. An application that wants to do that itself waits for
-/// [`Server::stopped`].
+/// Backends cannot reach the devices of a server whose lease has run out, because Redis was away or the process was frozen for that
+/// long, or of one that alone cannot reach Redis or NATS. Such a server sends its devices to other servers, and restarts by itself as
+/// soon as it can, on the same addresses and under a new id. To restart it yourself, call [`Server::disable_restart`].
+///
+/// # Examples
+///
+/// A server inside the process of its backend, over WebSocket alone:
+///
+/// ```
+/// use im_sdk::{cluster::Cluster, token::{TokenVerifier, VerificationKey, random_secret}};
+/// use im_server::{Server, ServerConfig};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let tokens = TokenVerifier::new("my-backend", "im", [VerificationKey::hs256("k1", &random_secret())?]);
+/// let mut config = ServerConfig::new("im1", tokens);
+/// config.websocket = Some("127.0.0.1:0".parse()?);
+/// let server = Server::start(config, Cluster::embedded()).await?;
+/// println!("devices connect to {:?}", server.endpoints());
+/// server.shutdown().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     /// The id of its first run.
@@ -60,16 +79,17 @@ pub struct Server {
     supervision: JoinHandle<()>,
 }
 
-/// Ends each run that is over, and begins the next one.
+/// Ends each run whose devices cannot be reached any more, and begins the next one.
 #[derive(Debug)]
 struct Supervisor {
     /// `None` between two runs, and at the end.
     run: Mutex<Option<Run>>,
     /// The context of the last run.
     context: Mutex<Arc<ServerContext>>,
-    /// Whether the application deals with the end of a run itself.
-    is_manual: AtomicBool,
-    over: CancellationToken,
+    /// Whether the application restarts the server itself.
+    restart_disabled: AtomicBool,
+    /// Cancelled when the server has stopped for good.
+    stopped: CancellationToken,
     reason: OnceLock<StopReason>,
 }
 
@@ -112,8 +132,8 @@ impl Server {
         Self::begin(config, cluster, None).await
     }
 
-    /// Checks what can be checked before there is a cluster: the settings, the server's name, and the files of the certificate and its
-    /// key. [`Server::start`] checks the same.
+    /// Checks the settings, the server's name, and the files of the certificate and its key, for which no cluster is needed.
+    /// [`Server::start`] checks them too.
     ///
     /// # Errors
     /// [`StartError`].
@@ -123,10 +143,10 @@ impl Server {
         Ok(transport::check(config)?)
     }
 
-    /// Starts a server that replaces one that has [`Server::stopped`], and goes on from the [`Server::store_epoch`] of that one.
+    /// Starts a server that replaces one that has [stopped](Server::stopped), and continues from that one's [`Server::store_epoch`].
     ///
-    /// If the route store has begun another life since, as in a failover in which the lease was lost too, the devices that come back
-    /// are asked to compare their logs. Their last entry alone need not show that earlier ones were replaced.
+    /// If the store of the routes was replaced since, as in a failover in which the lease was lost too, the devices that come back are
+    /// asked to compare their logs. Their last entry alone need not show that earlier ones were replaced.
     ///
     /// # Errors
     /// [`StartError`].
@@ -154,8 +174,8 @@ impl Server {
         let supervisor = Arc::new(Supervisor {
             run: Mutex::new(Some(run)),
             context: Mutex::new(Arc::clone(&context)),
-            is_manual: AtomicBool::new(false),
-            over: CancellationToken::new(),
+            restart_disabled: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
             reason: OnceLock::new(),
         });
         let supervision = tokio::spawn(Arc::clone(&supervisor).run(config, cluster, identity));
@@ -163,7 +183,7 @@ impl Server {
         Ok(Self { id, endpoints, websocket, quic, fingerprint, supervisor, supervision })
     }
 
-    /// Returns the id under which the server has started. One that went on by itself has another id since.
+    /// Returns the id under which the server was started. A server that has restarted since has another one.
     pub fn id(&self) -> &ServerId {
         &self.id
     }
@@ -174,51 +194,69 @@ impl Server {
         self.supervisor.context()
     }
 
-    /// Returns the addresses that devices are told.
+    /// Returns the addresses that devices connect to.
     pub fn endpoints(&self) -> &[String] {
         &self.endpoints
     }
 
-    /// Returns the address on which it listens for WebSocket.
+    /// Returns the address on which the server listens for WebSocket.
     pub fn websocket_addr(&self) -> Option<SocketAddr> {
         self.websocket
     }
 
-    /// Returns the address on which it listens for QUIC.
+    /// Returns the address on which the server listens for QUIC.
     pub fn quic_addr(&self) -> Option<SocketAddr> {
         self.quic
     }
 
-    /// Returns SHA-256 of its certificate, which devices pin if it is self-signed.
+    /// Returns the SHA-256 digest of the server's certificate, which devices pin if it is self-signed.
     pub fn certificate_sha256(&self) -> Option<[u8; 32]> {
         self.fingerprint
     }
 
-    /// Returns what a server that replaces this one goes on from, see [`Server::start_replacing`].
+    /// Returns the state that a server that replaces this one continues from, see [`Server::start_replacing`].
     pub fn store_epoch(&self) -> StoreEpoch {
         self.supervisor.context().store_epoch()
     }
 
-    /// Returns how many devices are connected.
+    /// Returns the number of connected devices.
     pub fn connections(&self) -> usize {
         self.supervisor.context().registry.len()
     }
 
-    /// Waits until something ends the run, and keeps the server from going on by itself: its devices are sent away, and the
-    /// application starts another one. The server stays like that from the first call on, also if the call is cancelled.
-    pub async fn stopped(&mut self) -> StopReason {
-        self.supervisor.is_manual.store(true, Ordering::Relaxed);
-        self.ended().await
+    /// Keeps the server from restarting by itself when backends cannot reach its devices any more. It sends its devices away and
+    /// stops, and the application starts the next one.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use im_sdk::cluster::Cluster;
+    /// use im_server::{Server, ServerConfig};
+    ///
+    /// # async fn run(config: ServerConfig, cluster: Cluster) -> Result<(), im_server::StartError> {
+    /// let mut server = Server::start(config.clone(), cluster.clone()).await?;
+    /// loop {
+    ///     server.disable_restart();
+    ///     let reason = server.stopped().await;
+    ///     println!("the server has stopped: {reason:?}");
+    ///     server = Server::start_replacing(&server.store_epoch(), config.clone(), cluster.clone()).await?;
+    /// }
+    /// # }
+    /// ```
+    pub fn disable_restart(&self) {
+        self.supervisor.restart_disabled.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the server has ended for good: the bus is closed, or the server would have to go on under a new id and
-    /// [`ServerConfig::incarnation`] is set. This may be cancelled at any time, to shut down.
-    pub async fn ended(&self) -> StopReason {
-        self.supervisor.over.cancelled().await;
+    /// Waits until the server has stopped for good: the bus is closed, or backends cannot reach its devices any more and it may not
+    /// restart, because of [`Server::disable_restart`] or [`ServerConfig::incarnation`].
+    ///
+    /// May be cancelled at any time, to shut down, and called again.
+    pub async fn stopped(&self) -> StopReason {
+        self.supervisor.stopped.cancelled().await;
         self.supervisor.reason.get().copied().unwrap_or(StopReason::BusClosed)
     }
 
-    /// Takes the current run, to end it. From here on the server does not go on by itself.
+    /// Takes the current run, to end it. From here on the server does not restart.
     async fn take_run(&mut self) -> Option<Run> {
         self.supervision.abort();
         // A run that it was about to end or to begin goes with it.
@@ -238,20 +276,20 @@ impl Supervisor {
     async fn run(self: Arc<Self>, config: ServerConfig, cluster: Cluster, identity: Option<Identity>) {
         loop {
             let context = self.context();
-            context.lifecycle.ended.cancelled().await;
-            let reason = context.lifecycle.end_reason();
+            context.lifecycle.unreachable.cancelled().await;
+            let reason = context.lifecycle.stop_reason();
             let Some(run) = self.take_run() else { return };
-            tracing::warn!(id = %context.id, ?reason, "nothing reaches this server's devices any more: they are sent away");
+            tracing::warn!(id = %context.id, ?reason, "backends cannot reach this server's devices any more, sending them to other servers");
             match reason {
                 // Other servers take the devices, one after another.
                 StopReason::Isolated => run.shutdown().await,
                 // Devices that are told come back at once. Over QUIC they would otherwise wait for a server that is gone.
                 StopReason::LeaseLost | StopReason::BusClosed => run.close().await,
             }
-            let ends = self.is_manual.load(Ordering::Relaxed) || config.incarnation.is_some();
+            let ends = self.restart_disabled.load(Ordering::Relaxed) || config.incarnation.is_some();
             if ends || reason == StopReason::BusClosed {
                 let _ = self.reason.set(reason);
-                return self.over.cancel();
+                return self.stopped.cancel();
             }
             let epoch = context.store_epoch();
             let run = begin_again(&epoch, &config, &cluster, identity.as_ref()).await;
@@ -283,7 +321,7 @@ async fn begin_again(
             Ok(run) => return run,
             Err(error) => {
                 if let Some(count) = failures.note() {
-                    tracing::warn!(%error, count, "the server cannot go on yet");
+                    tracing::warn!(%error, count, "cannot restart yet");
                 }
             }
         }

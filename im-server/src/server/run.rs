@@ -149,14 +149,14 @@ async fn keep_lease(context: Arc<ServerContext>) {
     lease::keep(Arc::clone(&context)).await;
     if !context.lifecycle.stopped.is_cancelled() {
         context.lifecycle.lease_lost.cancel();
-        context.lifecycle.end(StopReason::LeaseLost);
+        context.lifecycle.become_unreachable(StopReason::LeaseLost);
     }
 }
 
 /// Dispatches what arrives. When nothing can arrive any more, the run is over.
 async fn dispatch(context: Arc<ServerContext>, subscription: Subscription) {
     Arc::clone(&context.downstream).run(subscription).await;
-    context.lifecycle.end(StopReason::BusClosed);
+    context.lifecycle.become_unreachable(StopReason::BusClosed);
 }
 
 pub(super) fn server_id(config: &ServerConfig) -> Result<ServerId, InvalidId> {

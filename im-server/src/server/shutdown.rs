@@ -88,7 +88,8 @@ impl Run {
         let context = &self.context;
         let lifecycle = &context.lifecycle;
         // An isolated run drains for that very reason.
-        let is_isolated = lifecycle.ended.is_cancelled() && lifecycle.end_reason() == StopReason::Isolated;
+        let is_isolated =
+            lifecycle.unreachable.is_cancelled() && lifecycle.stop_reason() == StopReason::Isolated;
         lifecycle.draining.cancel();
         context.tasks.close();
         let grace = async {
@@ -104,8 +105,8 @@ impl Run {
             // Nothing reaches the devices that are left any more. This also ends the drain of an isolated run: the route store
             // answers again.
             () = lifecycle.lease_lost.cancelled() => tracing::warn!("drain cut short: the lease is over"),
-            () = lifecycle.ended.cancelled(), if !is_isolated => {
-                tracing::warn!(reason = ?lifecycle.end_reason(), "drain cut short");
+            () = lifecycle.unreachable.cancelled(), if !is_isolated => {
+                tracing::warn!(reason = ?lifecycle.stop_reason(), "drain cut short");
             }
             () = grace => {}
         }

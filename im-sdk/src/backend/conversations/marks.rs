@@ -160,7 +160,7 @@ impl ConversationMarks {
         seq: u64,
     ) -> Result<(), ConversationError> {
         let cluster = &self.cluster;
-        cluster.conversations().note_reader(channel, user, seq).await?;
+        cluster.conversations().note_readers(channel, std::slice::from_ref(user), seq).await?;
         // A member who was removed meanwhile may have been forgotten before.
         if !cluster.members().is_member(channel, user).await? {
             cluster.conversations().remove_readers(channel, std::slice::from_ref(user)).await?;

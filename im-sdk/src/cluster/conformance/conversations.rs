@@ -271,10 +271,10 @@ async fn readers_are_counted(store: &dyn ConversationStore) {
         (unique().parse().expect("a channel id"), unique().parse().expect("a channel id"));
     let users: Vec<UserId> = (0..4).map(|_| user()).collect();
     for (user, seq) in users.iter().zip([2, 4, 4, 7]) {
-        store.note_reader(&team, user, seq).await.expect("note");
+        store.note_readers(&team, std::slice::from_ref(user), seq).await.expect("note");
     }
-    store.note_reader(&team, &users[3], 5).await.expect("note");
-    store.note_reader(&other, &users[0], 9).await.expect("note");
+    store.note_readers(&team, std::slice::from_ref(&users[3]), 5).await.expect("note");
+    store.note_readers(&other, std::slice::from_ref(&users[0]), 9).await.expect("note");
     let readers = async |seq, limit| {
         let readers = store.readers(&team, seq, limit).await.expect("readers");
         let named: BTreeSet<UserId> = readers.users.iter().cloned().collect();
@@ -303,7 +303,7 @@ async fn members_who_have_read_nothing_are_noted(store: &dyn ConversationStore) 
     let users: Vec<UserId> = (0..600).map(|_| user()).collect();
     let noted = async || store.noted_readers(&team, &users).await.expect("noted readers");
     assert!(noted().await.iter().all(Option::is_none));
-    store.note_reader(&team, &users[1], 7).await.expect("note");
+    store.note_readers(&team, std::slice::from_ref(&users[1]), 7).await.expect("note");
     store.note_readers(&team, &users[..599], 0).await.expect("note all but the last");
     store.note_readers(&team, &[], 0).await.expect("note nobody");
     let found = noted().await;

@@ -73,7 +73,7 @@ pub trait ConversationStore: Send + Sync + fmt::Debug + 'static {
         limit: usize,
     ) -> Result<ChangedPage, ConversationsError>;
 
-    /// Records that several members have read a channel up to a seq. The records never go back. A seq
+    /// Records that members have read a channel up to a seq. The records never go back. A seq
     /// of 0 records members who have read nothing.
     ///
     /// # Errors
@@ -84,20 +84,6 @@ pub trait ConversationStore: Send + Sync + fmt::Debug + 'static {
         users: &[UserId],
         seq: u64,
     ) -> Result<(), ConversationsError>;
-
-    /// Records that a member has read a channel up to a seq. The default calls
-    /// [`ConversationStore::note_readers`].
-    ///
-    /// # Errors
-    /// [`ConversationsError`]. May be repeated.
-    async fn note_reader(
-        &self,
-        channel: &ChannelId,
-        user: &UserId,
-        seq: u64,
-    ) -> Result<(), ConversationsError> {
-        self.note_readers(channel, std::slice::from_ref(user), seq).await
-    }
 
     /// Returns how far each of these users has read a channel, in their order; `None` without a
     /// record.

@@ -128,7 +128,8 @@ async fn the_end_of_a_server_can_be_asked_for_again() {
     let cluster = Cluster::embedded();
     let mut config = server_config();
     config.lease = Duration::from_secs(1);
-    let mut server = Server::start(config, cluster.clone()).await.unwrap();
+    let server = Server::start(config, cluster.clone()).await.unwrap();
+    server.disable_restart();
     cluster.routes().end_server_lease(server.id()).await.unwrap();
     for _ in 0..2 {
         let stopped = timeout(PATIENCE, server.stopped()).await.unwrap();

@@ -276,7 +276,7 @@ impl Routes for RedisRoutes {
         time.map_err(unavailable(ACTION))
     }
 
-    /// The ids that masters give to their replication history: new at every start, and when a
+    /// Returns the ids that masters give to their replication history: new at every start, and when a
     /// replica takes over.
     async fn incarnation(&self) -> Result<String, RoutesError> {
         let histories = histories(&self.redis).await;
