@@ -199,7 +199,7 @@ pub enum MarkError {
 
 #[uniffi::export]
 impl MarkError {
-    /// A name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -213,7 +213,7 @@ impl MarkError {
 
 #[uniffi::export]
 impl Client {
-    /// The user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
+    /// Returns the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 is as many as the
     /// back end likes to send; it may always send fewer than asked for.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ pub enum OpenError {
 
 #[uniffi::export]
 impl OpenError {
-    /// A name that stays the same over versions and languages, such as `no_endpoints`.
+    /// Returns a name that stays the same over versions and languages, such as `no_endpoints`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::NoEndpoints { .. } => "no_endpoints",
@@ -70,7 +70,7 @@ impl From<sdk::OpenError> for OpenError {
     }
 }
 
-/// The text of an error and of its causes.
+/// Returns the text of an error and of its causes.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
@@ -135,7 +135,7 @@ pub enum SendError {
 
 #[uniffi::export]
 impl SendError {
-    /// A name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -269,7 +269,7 @@ pub enum PublishError {
 
 #[uniffi::export]
 impl PublishError {
-    /// A name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",
@@ -288,7 +288,7 @@ impl PublishError {
         code.to_owned()
     }
 
-    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that.
+    /// Returns whether the same may succeed if it is sent anew, and cannot arrive twice by that.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::QueueFull { .. }

@@ -321,7 +321,7 @@ pub enum RequestError {
 
 #[uniffi::export]
 impl RequestError {
-    /// A name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> String {
         let code = match self {
             Self::InvalidId { .. } => "invalid_id",

@@ -48,7 +48,7 @@ impl Client {
 
 #[uniffi::export]
 impl ConversationList {
-    /// Whether it has to be loaded.
+    /// Returns whether it has to be loaded.
     pub fn needs_loading(&self) -> bool {
         self.lock().shown.needs_loading()
     }
@@ -79,7 +79,7 @@ impl ConversationList {
         }
     }
 
-    /// The conversations: pinned ones first, then by their last messages, newest first.
+    /// Returns the conversations: pinned ones first, then by their last messages, newest first.
     pub fn conversations(&self) -> Vec<ListedConversation> {
         self.lock().shown.conversations().into_iter().map(ListedConversation::from).collect()
     }

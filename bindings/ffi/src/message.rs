@@ -81,7 +81,7 @@ pub fn forward_message(message: ReceivedMessage) -> Result<ForwardedEntry, Inval
     Ok(entry.into())
 }
 
-/// When a message was sent, which its id says: milliseconds since the Unix epoch. None: that is no id.
+/// Returns when a message was sent, which its id says: milliseconds since the Unix epoch. None: that is no id.
 #[uniffi::export]
 pub fn message_unix_ms(id: u64) -> Option<u64> {
     Some(MessageId::from_u64(id)?.unix_ms())

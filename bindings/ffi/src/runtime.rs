@@ -13,7 +13,7 @@ use crate::OpenError;
 /// Made when it is first needed.
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// The runtime that clients live on.
+/// Returns the runtime that clients live on.
 pub(crate) fn handle() -> Result<Handle, OpenError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = runtime.as_ref() {

@@ -20,7 +20,7 @@ impl SendHandle {
 
 #[uniffi::export]
 impl SendHandle {
-    /// The id of the send on this device. `Published` and `PublishFailed` carry it.
+    /// Returns the id of the send on this device. `Published` and `PublishFailed` carry it.
     pub fn local_id(&self) -> u64 {
         self.inner.local_id().as_u64()
     }

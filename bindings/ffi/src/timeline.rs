@@ -54,7 +54,7 @@ impl Timeline {
         self.lock().messages().map(ShownMessage::from).collect()
     }
 
-    /// How many changes wait for messages that have not come.
+    /// Returns how many changes wait for messages that have not come.
     pub fn waiting(&self) -> u64 {
         self.lock().waiting() as u64
     }

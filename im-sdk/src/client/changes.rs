@@ -84,7 +84,7 @@ impl Client {
     /// Takes the message back: nobody is to see it any more.
     ///
     /// # Errors
-    /// As [`Client::send`]. So do those below.
+    /// The errors of [`Client::send`], for this and the methods below.
     pub fn recall(&self, message: &MessageRef) -> SendRequest {
         self.change(message, ChangeKind::Recall)
     }

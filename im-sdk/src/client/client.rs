@@ -74,7 +74,7 @@ impl Client {
     /// outside of it.
     ///
     /// # Errors
-    /// As [`Client::open`].
+    /// The errors of [`Client::open`].
     pub fn open_on(config: ClientConfig, runtime: &Handle) -> Result<Self, OpenError> {
         if config.endpoints.is_empty() {
             return Err(OpenError::NoEndpoints);
@@ -262,7 +262,7 @@ impl Client {
     /// Acknowledges that the application has dealt with everything in a log up to a position, as it came with
     /// [`Event::Message`] or [`Event::Reset`]. Returns at once.
     ///
-    /// It is cumulative: the last one of a batch of events is enough. After a restart of the process a log goes on
+    /// Acknowledgements are cumulative: the last one of a batch of events is enough. After a restart of the process a log goes on
     /// behind the last position that was acknowledged and saved, so call this when the message is where it belongs, in
     /// the application's own database for example. The back end learns of it too.
     ///

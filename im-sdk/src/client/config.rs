@@ -42,16 +42,15 @@ pub struct ClientConfig {
     /// The store for the state that the device must not forget. A [`MemoryStore`] unless set, which forgets when the process
     /// ends: then each log starts with a reset, and what was not sent is lost.
     pub store: Arc<dyn DeviceStore>,
-    /// How long [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, for a connection included, unless
+    /// The time that [`SendRequest::outcome`](crate::client::SendRequest::outcome) waits, for a connection included, unless
     /// [`SendRequest::within`](crate::client::SendRequest::within) says otherwise. 30 s unless set.
     pub publish_timeout: Duration,
-    /// How long [`Client::history`](crate::client::Client::history) and whatever else asks the back end waits, for a connection
+    /// The time that [`Client::history`](crate::client::Client::history) and other requests to the back end wait, for a connection
     /// included. 15 s unless set.
     pub request_timeout: Duration,
-    /// About how often the device checks that it has missed nothing, beside the checks that have a reason. 5 min unless
-    /// set.
+    /// The approximate interval of checks that the device has missed nothing, beside the checks that have a reason. 5 min unless set.
     pub cursor_check: Duration,
-    /// How long one endpoint may take until its transport is established. 10 s unless set.
+    /// The time that one endpoint may take to establish its transport. 10 s unless set.
     pub connect_timeout: Duration,
     /// Name and version of the software, for the operator's eyes. `im-sdk-rust/<version>` unless set.
     pub client_name: String,
@@ -99,27 +98,27 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// How much later than QUIC the WebSocket attempt begins. A QUIC handshake takes one round trip, which on nearly
+/// The head start of QUIC over the WebSocket attempt. A QUIC handshake takes one round trip, which on nearly
 /// every network is well below this, and a person does not notice the wait where UDP is blocked.
 pub const WEBSOCKET_DELAY: Duration = Duration::from_millis(300);
 
-/// How much later than the last attempt at one server the first attempt at the next one begins, should that one neither have
-/// succeeded nor failed. Enough for a distant server to answer first, and short for a person who waits because the first
-/// server of the list is dead.
+/// The delay between the last attempt at one server and the first attempt at the next one, if the former has neither succeeded nor
+/// failed. It is long enough for a distant server to answer first, and short for a person who waits because the first server of
+/// the list is dead.
 pub const SERVER_DELAY: Duration = Duration::from_secs(1);
 
-/// How many events wait for the application. When it is full the client stops reading from the network; it drops
+/// The number of events that wait for the application. When that many wait, the client stops reading from the network; it drops
 /// none.
 pub const MAX_QUEUED_EVENTS: usize = 256;
 
-/// How many publishes wait, sent ones included. An application that produces faster than this for as long as a
+/// The number of publishes that wait, sent ones included. An application that produces faster than this for as long as a
 /// publish may take has to be told.
 pub const MAX_QUEUED_PUBLISHES: usize = 1024;
 
-/// How many requests wait, sent ones included.
+/// The number of requests that wait, sent ones included.
 pub const MAX_QUEUED_REQUESTS: usize = 64;
 
-/// How many failed sends are kept until they are discarded. The oldest is forgotten first.
+/// The number of failed sends that are kept until they are discarded. The oldest is forgotten first.
 pub const MAX_FAILED_SENDS: usize = 256;
 
 /// The shortest delay's ceiling after a connection was lost. Each further attempt doubles it.

@@ -7,7 +7,7 @@ use crate::{
     proto::pb,
 };
 
-/// Why a client could not be opened.
+/// The client could not be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -25,7 +25,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// A name that stays the same over versions and languages, such as `no_endpoints`.
+    /// Returns a name that stays the same over versions and languages, such as `no_endpoints`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoEndpoints => "no_endpoints",
@@ -43,51 +43,50 @@ impl OpenError {
 pub struct NoEndpoints;
 
 impl NoEndpoints {
-    /// A name that stays the same over versions and languages: `no_endpoints`.
+    /// Returns a name that stays the same over versions and languages: `no_endpoints`.
     pub fn code(&self) -> &'static str {
         "no_endpoints"
     }
 }
 
-/// Why a send did not succeed.
+/// The send did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already. Nothing was sent.
     #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
-    /// It does not fit into a frame. Nothing was sent.
+    /// The message does not fit into a frame. Nothing was sent.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// Its size.
+        /// The message's size.
         bytes: usize,
         /// The largest size that is allowed.
         limit: usize,
     },
-    /// Its content is [empty](crate::content::Content::is_empty).
+    /// The message's content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// It could not be sent in time. Nothing was sent, or nothing came of what was sent, for [certain](RefusalKind::is_certain).
+    /// The message could not be sent in time. Nothing was sent, or nothing came of what was sent, for [certain](RefusalKind::is_certain).
     #[error("the message could not be sent in time")]
     TimedOut,
-    /// It waited in vain for a connection that the application has not asked for. Nothing was sent.
+    /// The application has not asked for a connection, and none came in time. Nothing was sent.
     #[error("the message could not be sent: the client is not connected, call Client::connect")]
     NotConnected,
-    /// It was sent, and it is not certain that nothing came of it: time ran out, or the client was closed, before an answer
-    /// came, or the answer leaves it open, as that of a back end that failed. It may or may not have arrived: sending it
-    /// again may send it twice.
+    /// The message was sent, and it may or may not have arrived: time ran out, or the client was closed, before an answer came, or
+    /// the answer leaves it open, as that of a back end that failed. Sending it again may send it twice.
     #[error("the message may or may not have arrived: {reason}")]
     Unconfirmed {
-        /// Why it is not certain, for people.
+        /// The reason for the doubt, for people.
         reason: String,
     },
-    /// The back end or the server did not take it: nothing came of this try, for [certain](RefusalKind::is_certain). Where
-    /// it [may be sent anew](PublishError::is_retryable), nothing came of any earlier one either.
+    /// The back end or the server did not take the message: nothing came of this try, for [certain](RefusalKind::is_certain). If
+    /// the message [may be sent anew](PublishError::is_retryable), nothing came of any earlier try either.
     #[error("the message was refused ({}): {reason}", kind.as_str())]
     Refused {
-        /// Why, for programs.
+        /// The kind of the refusal, for programs.
         kind: RefusalKind,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
         /// For a [`RefusalKind::Rule`]: the application's own code, 0 or more, or one of the
         /// [SDK's](crate::refusal_code), which are negative. Else 0.
@@ -95,16 +94,16 @@ pub enum PublishError {
         /// When the same message may be tried again; `None`: never.
         retry_after: Option<Duration>,
     },
-    /// It was [discarded](crate::client::SendHandle::discard) before it was sent.
+    /// The message was [discarded](crate::client::SendHandle::discard) before it was sent.
     #[error("the message was discarded before it was sent")]
     Discarded,
-    /// The store could not keep it. Nothing was sent.
+    /// The store could not keep the message. Nothing was sent.
     #[error(transparent)]
     Store(StoreError),
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped). Nothing was sent.
     #[error("the client is stopped: {reason}")]
     Stopped {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The client is closed. Nothing was sent.
@@ -113,7 +112,7 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// A name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -130,8 +129,8 @@ impl PublishError {
         }
     }
 
-    /// Whether the same may succeed if it is sent anew, and cannot arrive twice by that: whatever was tried, it is certain
-    /// that nothing came of it.
+    /// Returns whether the same message may succeed if it is sent anew, and cannot arrive twice: it is certain that nothing came of
+    /// any try.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::QueueFull | Self::TimedOut | Self::NotConnected | Self::Discarded | Self::Store(_) => true,
@@ -155,25 +154,25 @@ impl From<SendError> for PublishError {
     }
 }
 
-/// Why a send was not taken. Nothing was sent, and nothing will be.
+/// The send was not taken. Nothing was sent, and nothing will be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// [`MAX_QUEUED_PUBLISHES`](crate::client::MAX_QUEUED_PUBLISHES) publishes wait already.
     #[error("{MAX_QUEUED_PUBLISHES} messages wait to be sent already: wait until some are settled")]
     QueueFull,
-    /// It does not fit into a frame.
+    /// The message does not fit into a frame.
     #[error("the message takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
-        /// Its size.
+        /// The message's size.
         bytes: usize,
         /// The largest size that is allowed.
         limit: usize,
     },
-    /// Its content is [empty](crate::content::Content::is_empty).
+    /// The message's content is [empty](crate::content::Content::is_empty).
     #[error("the message has no content")]
     NoContent,
-    /// The store could not keep it.
+    /// The store could not keep the message.
     #[error(transparent)]
     Store(StoreError),
     /// The client is closed.
@@ -182,7 +181,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// A name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -194,7 +193,7 @@ impl SendError {
     }
 }
 
-/// Why a send was not retried.
+/// The send was not retried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetryError {
@@ -207,7 +206,7 @@ pub enum RetryError {
 }
 
 impl RetryError {
-    /// A name that stays the same over versions and languages: `not_failed`, or that of the [`SendError`].
+    /// Returns a name that stays the same over versions and languages: `not_failed`, or that of the [`SendError`].
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotFailed => "not_failed",
@@ -216,13 +215,13 @@ impl RetryError {
     }
 }
 
-/// The text of an error and of its causes.
+/// Returns the text of an error and of its causes.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Why a publish or a request was refused.
+/// The kind of a refusal of a publish or a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
@@ -246,7 +245,7 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// The name in logs, such as `unavailable`.
+    /// Returns the name in logs, such as `unavailable`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "rule",
@@ -260,8 +259,9 @@ impl RefusalKind {
         }
     }
 
-    /// Whether nothing came of what was refused so, for certain: `Rule`, `Invalid`, `TooMany`, `NoBackend` and `NumberUsed`. A
-    /// [`PublishError::Refused`] is of one of these; the others leave it open, and end as [`PublishError::Unconfirmed`].
+    /// Returns whether it is certain that a publish or a request with this refusal had no effect: `Rule`, `Invalid`, `TooMany`,
+    /// `NoBackend` and `NumberUsed`. A [`PublishError::Refused`] is of one of these; the others leave it open, and end as
+    /// [`PublishError::Unconfirmed`].
     pub fn is_certain(self) -> bool {
         matches!(self, Self::Rule | Self::Invalid | Self::TooMany | Self::NoBackend | Self::NumberUsed)
     }

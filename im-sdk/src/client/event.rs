@@ -148,7 +148,7 @@ impl fmt::Debug for EventStream {
     }
 }
 
-/// Why a client [stays away](Event::Stopped).
+/// The cause for which a client [stays away](Event::Stopped).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopCause {
@@ -168,7 +168,7 @@ pub enum StopCause {
 }
 
 impl StopCause {
-    /// A name that stays the same over versions and languages: `server`, `token`, `other_user`, `failed`, or of a store `store_`
+    /// Returns a name that stays the same over versions and languages: `server`, `token`, `other_user`, `failed`, or of a store `store_`
     /// with [its code](StoreError::code), such as `store_damaged`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -236,7 +236,7 @@ pub enum State {
 }
 
 impl State {
-    /// The name in logs, such as `connected`.
+    /// Returns the name in logs, such as `connected`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disconnected => "disconnected",

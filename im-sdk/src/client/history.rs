@@ -27,7 +27,7 @@ pub struct HistoryPage {
 }
 
 impl HistoryPage {
-    /// The messages of the page as a user sees them, with reactions and pins.
+    /// Returns the messages of the page as a user sees them, with reactions and pins.
     pub fn timeline(&self, user: UserId) -> Timeline {
         let mut timeline = Timeline::new(user);
         self.messages.iter().chain(&self.changes).for_each(|message| _ = timeline.apply(message));
@@ -46,7 +46,7 @@ pub struct FoundPage {
     pub next: Option<SearchPlace>,
 }
 
-/// Why a request has no answer. Asking again is always safe.
+/// The request has no answer. Asking again is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -59,9 +59,9 @@ pub enum RequestError {
     /// The back end or the server did not answer the question.
     #[error("the request was refused ({}): {reason}", kind.as_str())]
     Refused {
-        /// Why, for programs. [`RefusalKind::Rule`]: the user may not see it.
+        /// The kind of the refusal, for programs. [`RefusalKind::Rule`]: the user may not see the answer.
         kind: RefusalKind,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
         /// The application's own code for a [`RefusalKind::Rule`], as the handler of a [room](crate::client::Client::join_room)
         /// gives one, else 0.
@@ -72,7 +72,7 @@ pub enum RequestError {
     /// An id is not valid. Nothing was sent.
     #[error(transparent)]
     InvalidId(#[from] InvalidId),
-    /// It does not fit into a frame. Nothing was sent.
+    /// The request does not fit into a frame. Nothing was sent.
     #[error("the request takes {bytes} bytes, more than the {limit} that the server allows")]
     TooLarge {
         /// Its size.
@@ -86,7 +86,7 @@ pub enum RequestError {
     /// The client is stopped: see [`Event::Stopped`](crate::client::Event::Stopped).
     #[error("the client is stopped: {reason}")]
     Stopped {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
     /// The application has not asked for a connection, or has ended it: call
@@ -99,7 +99,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// A name that stays the same over versions and languages, such as `timed_out`.
+    /// Returns a name that stays the same over versions and languages, such as `timed_out`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",

@@ -71,7 +71,7 @@ pub struct Position {
     pub id: Option<MessageId>,
 }
 
-/// Why a log goes on at another place.
+/// The reason for which a log goes on at another place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResetReason {
@@ -86,7 +86,7 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
-    /// The name in logs, such as `trimmed`.
+    /// Returns the name in logs, such as `trimmed`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",

@@ -21,7 +21,7 @@ pub struct JoinedRoom {
     pub recent: Vec<ReceivedMessage>,
 }
 
-/// Why the device is not in a room any more.
+/// The cause for which the device is not in a room any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RoomLeftCause {
@@ -36,7 +36,7 @@ pub enum RoomLeftCause {
 }
 
 impl RoomLeftCause {
-    /// The name in logs, such as `kicked`.
+    /// Returns the name in logs, such as `kicked`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kicked => "kicked",

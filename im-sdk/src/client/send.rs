@@ -175,7 +175,7 @@ impl SendHandle {
         Self { local_id: tracked.local_id, commands, outcome: tracked.outcome }
     }
 
-    /// The id of the send on this device. [`Event::Published`](super::Event::Published) and
+    /// Returns the id of the send on this device. [`Event::Published`](super::Event::Published) and
     /// [`Event::PublishFailed`](super::Event::PublishFailed) carry it.
     pub fn local_id(&self) -> LocalId {
         self.local_id
@@ -296,7 +296,7 @@ impl LocalId {
         Self(number)
     }
 
-    /// The number, to store it.
+    /// Returns the id as a number, to store it.
     pub fn as_u64(self) -> u64 {
         self.0
     }
@@ -318,33 +318,33 @@ pub struct UnsettledSend {
     pub to: Recipient,
     /// The content.
     pub content: Content,
-    /// How far it got.
+    /// The progress of the send.
     pub state: SendState,
-    /// Why it has failed, if it has.
+    /// The error, if the send has failed.
     pub error: Option<PublishError>,
 }
 
 impl UnsettledSend {
-    /// The id of the send on this device.
+    /// Returns the id of the send on this device.
     pub fn local_id(&self) -> LocalId {
         self.handle.local_id()
     }
 }
 
-/// How far a send got.
+/// The progress of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SendState {
-    /// It waits for a connection, or for an earlier one to the same receiver.
+    /// The send waits for a connection, or for an earlier send to the same receiver.
     Pending,
-    /// It was handed to a connection, and no answer has come.
+    /// The send was handed to a connection, and no answer has come.
     Sent,
-    /// It failed for good.
+    /// The send failed for good.
     Failed,
 }
 
 impl SendState {
-    /// The name in logs, such as `pending`.
+    /// Returns the name in logs, such as `pending`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",

@@ -2,7 +2,7 @@
 
 use crate::{Endpoint, proto::close::CloseCode};
 
-/// Why the client asks for a token.
+/// The request of a client for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenRequest {
@@ -24,7 +24,7 @@ pub enum TokenRequest {
     },
 }
 
-/// Why the application has no token to give.
+/// The application has no token to give.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -37,7 +37,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// A name that stays the same over versions and languages: `unavailable` or `denied`.
+    /// Returns a name that stays the same over versions and languages: `unavailable` or `denied`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
@@ -66,7 +66,7 @@ impl TokenError {
 pub trait TokenProvider: Send + Sync + 'static {
     /// Returns a JSON Web Token whose `sub` is the user.
     ///
-    /// It runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
+    /// The method runs on a thread of its own and may block, for example on an HTTP request; it should give up after some
     /// seconds, since nothing else happens to this client's connection until then. It is not called twice at once. To wait for a
     /// future, it can use `block_on` of a `tokio::runtime::Handle` that the application took before.
     ///
@@ -77,7 +77,7 @@ pub trait TokenProvider: Send + Sync + 'static {
     /// Returns the current endpoints, best first, as in [`ClientConfig::endpoints`](crate::client::ClientConfig::endpoints),
     /// which it replaces. Empty, which is the default: the client goes on with those that it knows.
     ///
-    /// It is asked when all known endpoints have failed since the last connection, before the next attempt and before its
+    /// The method is called when all known endpoints have failed since the last connection, before the next attempt and before its
     /// [`token`](TokenProvider::token), on the same thread and under the same terms. So an application that gives out both
     /// together never keeps a client on servers that are gone. [`Client::set_endpoints`](crate::client::Client::set_endpoints)
     /// replaces them unasked.

@@ -17,7 +17,7 @@ pub enum Trust {
     /// The certificate authorities that browsers trust (the list of Mozilla, compiled in).
     #[default]
     WebPki,
-    /// Those authorities and these certificates (DER), for a company's own authority. See [`Trust::pem`].
+    /// The platform's authorities and these certificates (DER), for a company's own authority. See [`Trust::pem`].
     Roots(Vec<Vec<u8>>),
     /// The one certificate with this SHA-256 fingerprint, whatever names it has and whatever has signed it. For self-signed
     /// development servers: the fingerprint changes with every new certificate.
@@ -68,13 +68,13 @@ pub struct TrustError {
 }
 
 impl TrustError {
-    /// A name that stays the same over versions and languages: `invalid_trust`.
+    /// Returns a name that stays the same over versions and languages: `invalid_trust`.
     pub fn code(&self) -> &'static str {
         "invalid_trust"
     }
 }
 
-/// The TLS configuration of both transports; the caller adds the protocol name (ALPN). `ring` is named, so that neither
+/// Returns the TLS configuration of both transports; the caller adds the protocol name (ALPN). `ring` is named, so that neither
 /// another crate's choice nor the process's default matters.
 pub(super) fn tls_config(trust: &Trust) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider());

@@ -100,7 +100,7 @@ impl Client {
     /// Marks everything in a conversation as read up to a position, as it came with its last message. Returns when the mark is
     /// taken, which is at once.
     ///
-    /// It is cumulative, and never goes back. Marks that follow each other closely travel as one, and until it is answered
+    /// Marks are cumulative, and never go back. Marks that follow each other closely travel as one, and until it is answered
     /// it is sent again, over any number of connections, but not by another process.
     /// [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged) tells
     /// when it stands.

@@ -1,4 +1,4 @@
-//! One conversation of the list.
+//! A conversation of the list.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ pub(super) struct Item {
     unread: BTreeMap<u64, Option<MessageId>>,
     places: BTreeMap<MessageId, u64>,
     mentions: BTreeSet<u64>,
-    /// How many of those whose places are not known mention the user.
+    /// The number of unread messages without a known place that mention the user.
     unlisted_mentions: usize,
 }
 
@@ -70,7 +70,7 @@ impl From<ListedConversation> for Item {
     }
 }
 
-/// The edit that says what the last message says.
+/// Returns the edit that says what the last message says.
 fn last_edit(listed: &ListedConversation) -> Option<ChangeRank> {
     let amended = listed.last.as_ref().and_then(|last| last.content.amended.as_deref());
     let edit = amended.filter(|amended| !amended.recalled);
@@ -100,7 +100,7 @@ impl Item {
         self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |position| position.seq)
     }
 
-    /// When the last message was sent, as its id tells.
+    /// Returns when the last message was sent, as its id tells.
     pub(super) fn sent(&self) -> Option<u64> {
         self.last.as_ref().map(|last| last.id.as_u64())
     }
@@ -117,7 +117,7 @@ impl Item {
         self.total().min(MAX_UNREAD)
     }
 
-    /// How many of the unread messages mention the user.
+    /// Returns how many of the unread messages mention the user.
     pub(super) fn mentioned(&self) -> usize {
         self.unlisted_mentions.saturating_add(self.mentions.len()).min(MAX_UNREAD)
     }

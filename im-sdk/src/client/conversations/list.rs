@@ -23,7 +23,7 @@ pub(super) const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
 /// The places of so many of the newest unread messages are known, as back ends list them.
 pub(super) const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
-/// How many entries are remembered, for a page that was made before they came.
+/// The number of entries that are remembered, for a page that was made before they came.
 const MAX_RECENT: usize = 1024;
 
 /// The list of conversations, with last messages and unread counts: made from [pages](crate::client::Client::conversations),
@@ -61,10 +61,10 @@ pub struct ConversationList {
     loaded: bool,
 }
 
-/// How many messages are unread.
+/// The number of unread messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// How many.
+    /// The number.
     pub count: u64,
     /// There may be more.
     pub more: bool,
@@ -94,7 +94,7 @@ impl ConversationList {
         }
     }
 
-    /// Whether pages have to be loaded: until the last one has come, and when that is not enough any more.
+    /// Returns whether pages have to be loaded: until the last one has come, and when that is not enough any more.
     pub fn needs_loading(&self) -> bool {
         self.stale || !self.loaded
     }
@@ -160,7 +160,7 @@ impl ConversationList {
         }
     }
 
-    /// The conversations: pinned ones first, then by their last messages, newest first.
+    /// Returns the conversations: pinned ones first, then by their last messages, newest first.
     pub fn conversations(&self) -> Vec<ListedConversation> {
         let mut listed: Vec<&Item> = self.items.values().filter(|item| item.is_listed()).collect();
         listed.sort_by_cached_key(|item| {
@@ -275,7 +275,7 @@ impl ConversationList {
     }
 }
 
-/// The channel of the message that is changed, by where the change stands. `None`: it is in the inbox.
+/// Returns the channel of the message that is changed, by where the change stands. `None`: it is in the inbox.
 fn channel_of<'a>(log: &'a Log, change: &'a Change) -> Option<&'a ChannelId> {
     log.channel().or(change.channel.as_ref())
 }

@@ -39,7 +39,7 @@ pub struct ConversationPage {
 }
 
 impl ConversationPage {
-    /// How many it holds: so many more to skip for the next one.
+    /// Returns the number of conversations on the page, which the next one skips in addition.
     pub fn count(&self) -> u32 {
         u32::try_from(self.conversations.len() + self.hidden.len()).unwrap_or(u32::MAX)
     }
@@ -56,11 +56,11 @@ pub struct ListedConversation {
     pub last: Option<ReceivedMessage>,
     /// The edit by which it says what it says. `None`: it was never edited.
     pub last_edit: Option<MessageId>,
-    /// It was recalled: nobody is to see what it said.
+    /// Whether the message was recalled: nobody is to see what it said.
     pub last_recalled: Option<Recalled>,
     /// The end of the log that this is of.
     pub end: u64,
-    /// How many messages of others are behind what the user has read. Where `unread_more`, there may be more.
+    /// The number of messages of others that the user has not read. With `unread_more`, there may be more.
     pub unread: u32,
     /// There may be more than that.
     pub unread_more: bool,
@@ -70,19 +70,19 @@ pub struct ListedConversation {
     pub unread_ids: Vec<MessageId>,
     /// The places of those of them that mention the user.
     pub mention_seqs: Vec<u64>,
-    /// How many of the unread messages mention the user, whether their places are known or not.
+    /// The number of unread messages that mention the user, whether their places are known or not.
     pub mentions: u32,
 }
 
 impl ListedConversation {
-    /// Whether it is neither hidden nor deleted, or has come back since.
+    /// Returns whether it is neither hidden nor deleted, or has come back since.
     pub fn is_listed(&self) -> bool {
         self.state
             .is_listed(self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |at| at.seq))
     }
 }
 
-/// How far a member has read a channel.
+/// The position up to which a member has read a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadReceipt {
@@ -100,13 +100,13 @@ pub struct ReadReceipt {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readers {
-    /// How many.
+    /// The number.
     pub count: u64,
     /// Some of them, or all.
     pub users: Vec<UserId>,
 }
 
-/// Why nothing was set.
+/// Nothing was set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MarkError {
@@ -125,7 +125,7 @@ pub enum MarkError {
 }
 
 impl MarkError {
-    /// A name that stays the same over versions and languages, such as `queue_full`.
+    /// Returns a name that stays the same over versions and languages, such as `queue_full`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::DraftTooLong { .. } => "draft_too_long",

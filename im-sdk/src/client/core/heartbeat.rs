@@ -80,8 +80,8 @@ impl Heartbeat {
         [ping, self.dead_at()].into_iter().flatten().min()
     }
 
-    /// The next ping is due when nothing was sent for long, and also when nothing was received although something was sent:
-    /// a publish that takes its time must not look like a dead connection.
+    /// Returns when the next ping is due: when nothing was sent for long, and also when nothing was received although something was
+    /// sent. A publish that takes its time must not look like a dead connection.
     fn ping_at(&self) -> Instant {
         let quiet_since = self.last_sent.min(self.last_received.max(self.last_ping));
         // Timers fire late and networks take time, so not the whole interval.

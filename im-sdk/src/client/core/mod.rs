@@ -83,7 +83,7 @@ pub(super) enum Action {
     Close(CloseCode, String),
 }
 
-/// How a connection ended.
+/// The way in which a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionEnd {
     /// The server closed it.
@@ -336,8 +336,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application sends a failed message anew, which goes on as with [`Core::handle_send`] under a new id. Gives the
-    /// ticket back if that send has not failed.
+    /// Sends a failed message anew for the application, as with [`Core::handle_send`] under a new id. Gives the ticket back if that
+    /// send has not failed.
     pub(super) fn handle_retry(&mut self, ticket: T, local_id: LocalId) -> Result<(), T> {
         self.prepare_send();
         match self.closing {
@@ -355,7 +355,7 @@ impl<T> Core<T> {
         }
     }
 
-    /// The application has no further use for a send. Returns `false` if it is on its way, or unknown.
+    /// Forgets a send that the application has no further use for. Returns `false` if it is on its way, or unknown.
     pub(super) fn handle_discard(&mut self, local_id: LocalId) -> bool {
         self.outbox.discard(local_id)
     }
@@ -407,5 +407,5 @@ fn capped(within: Option<Duration>) -> Option<Duration> {
 /// The longest time limit. Times are added to now, and few clocks reach much further.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// How long the server may take to check the token.
+/// The time that the server may take to check the token.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);

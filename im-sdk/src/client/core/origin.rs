@@ -8,7 +8,7 @@ use crate::client::LocalId;
 /// other devices of the same user. Opening it needs no memory, so a device knows its own messages again after any restart, for as long
 /// as it has its store.
 ///
-/// It is a permutation of all 64-bit numbers, made of four Feistel rounds. So two sends never have the same origin, and the same send
+/// The mapping is a permutation of all 64-bit numbers, made of four Feistel rounds. So two sends never have the same origin, and the same send
 /// always has the same one, as repetitions of a publish demand. A rare origin is 0, which the protocol takes for none.
 pub(super) fn seal(installation: u64, local_id: LocalId) -> u64 {
     let (mut left, mut right) = halves(local_id.as_u64());

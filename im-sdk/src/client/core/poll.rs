@@ -16,7 +16,7 @@ impl<T> Core<T> {
         self.actions.pop_front()
     }
 
-    /// The next frame to send. It counts as sent.
+    /// Returns the next frame to send. It counts as sent.
     pub(in crate::client) fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let frame = self.next_frame(now);
         if frame.is_none() && (self.closing.is_some() || self.leave_at().is_some()) {
@@ -39,7 +39,7 @@ impl<T> Core<T> {
         self.answers.pop_front()
     }
 
-    /// The outcome of a send that [`Core::poll_taken`] told the id of, or that an earlier process has left.
+    /// Returns the outcome of a send that [`Core::poll_taken`] told the id of, or that an earlier process has left.
     pub(in crate::client) fn poll_settled(&mut self) -> Option<(LocalId, Outcome)> {
         self.outbox.poll_settled()
     }
@@ -48,7 +48,7 @@ impl<T> Core<T> {
         self.outbox.poll_taken()
     }
 
-    /// When to call [`Core::handle_timeout`].
+    /// Returns when to call [`Core::handle_timeout`].
     pub(in crate::client) fn poll_timeout(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Waiting { until } => self.reading.then_some(*until),

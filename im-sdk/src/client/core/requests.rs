@@ -69,7 +69,7 @@ enum State {
     Delayed(Instant),
 }
 
-/// How many requests are sent and not answered: half of what servers allow, so that one that was given up and is answered late
+/// The number of requests that are sent and not answered: half of what servers allow, so that one that was given up and is answered late
 /// does not get another one refused.
 const MAX_SENT: usize = crate::proto::limits::MAX_INFLIGHT_REQUESTS / 2;
 
@@ -81,7 +81,7 @@ impl<T> Requests<T> {
         Self { timeout, waiting: BTreeMap::new(), answered: VecDeque::new(), last_number: 0 }
     }
 
-    /// The application asks.
+    /// Takes a request of the application. Returns `false` if it is refused at once.
     pub(super) fn ask(&mut self, now: Instant, ticket: T, question: Question) -> bool {
         if self.waiting.values().filter(|waiting| waiting.ticket.is_some()).count() >= MAX_QUEUED_REQUESTS {
             self.answer(Some(ticket), Err(RequestError::QueueFull));

@@ -29,7 +29,7 @@ pub const MAX_ROOMS: usize = 64;
 /// Signals that wait to be sent. A longer queue would only hold signals that are of no use any more.
 const MAX_QUEUED_SIGNALS: usize = 64;
 
-/// How many messages of a room's log are remembered: more than come with a join.
+/// The number of messages of a room's log that are remembered: more than come with a join.
 const REMEMBERED: usize = 256;
 
 /// Rooms, watched users and signals of this device.
@@ -211,7 +211,7 @@ impl<T> Core<T> {
         false
     }
 
-    /// The application signals something. Returns `false` if it is not sent: there is no connection, too many wait, or it is larger
+    /// Queues a signal of the application. Returns `false` if it is not sent: there is no connection, too many wait, or it is larger
     /// than [`MAX_SIGNAL_BYTES`].
     pub(in crate::client) fn handle_signal(
         &mut self,
@@ -346,9 +346,6 @@ impl<T> Core<T> {
         if let Some(room) = room {
             room.joined = true;
             recent.retain(|message| room.known.note(message.id.as_u64()));
-        } else if by_itself {
-            // It was kicked out meanwhile.
-            recent.clear();
         }
         // A room's messages have no position that could be acknowledged: the device does not follow its log.
         recent.iter_mut().for_each(|message| message.position = None);

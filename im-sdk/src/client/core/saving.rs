@@ -29,7 +29,7 @@ impl Saving {
 }
 
 impl<T> Core<T> {
-    /// The next batch to save; its outcome goes to [`Core::handle_saved`]. `None` while one is on its way.
+    /// Returns the next batch to save; its outcome goes to [`Core::handle_saved`]. `None` while one is on its way.
     pub(in crate::client) fn poll_save(&mut self, now: Instant) -> Option<Batch> {
         let waits = self.saving.retry_at.is_some_and(|at| now < at);
         if self.saving.outstanding.is_some() || waits || !self.has_unsaved() {
@@ -70,7 +70,7 @@ impl<T> Core<T> {
         self.close_if_done(now);
     }
 
-    /// When to try to save again.
+    /// Returns when to try to save again.
     pub(super) fn save_at(&self) -> Option<Instant> {
         self.saving.retry_at.filter(|_| self.saving.outstanding.is_none() && self.has_unsaved())
     }

@@ -55,7 +55,7 @@ pub trait DeviceStore: Send + Sync + 'static {
 pub struct SavedState {
     /// The user that all of this belongs to; empty until the first connection.
     pub user: String,
-    /// How far the application has dealt with each log, at most one for each, in any order.
+    /// The application's cursors, at most one for each log, in any order.
     pub cursors: Vec<SavedCursor>,
     /// The sends that are not settled, in order of `local_id`.
     pub outbox: Vec<SavedPublish>,
@@ -131,7 +131,7 @@ pub struct SavedMark {
     pub mark: Vec<u8>,
 }
 
-/// How far the application has dealt with a log.
+/// The position up to which the application has dealt with a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedCursor {
     /// The channel; empty: the inbox.
@@ -159,7 +159,7 @@ pub struct SavedPublish {
     pub channel: String,
     /// Its content, encoded as the protocol's `Content`.
     pub content: Vec<u8>,
-    /// Why it failed for good, encoded as the protocol's `Refused`; empty: it has not.
+    /// The refusal with which the send failed for good, encoded as the protocol's `Refused`; empty if it has not failed.
     pub failure: Vec<u8>,
 }
 
@@ -188,7 +188,7 @@ fn recipient(user: &str, channel: &str) -> Option<Recipient> {
     }
 }
 
-/// Why a store failed.
+/// The store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -210,7 +210,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A name that stays the same over versions and languages, such as `in_use`.
+    /// Returns a name that stays the same over versions and languages, such as `in_use`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InUse => "in_use",

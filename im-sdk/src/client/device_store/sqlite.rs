@@ -351,7 +351,7 @@ const PUT: &str = "REPLACE INTO outbox
 /// Why a released file cannot be used any more.
 const CHANGED: &str = "another client has changed the file while this one had released it: open a new client";
 
-/// How long an earlier process may take to let go of the file.
+/// The time that an earlier process may take to let go of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

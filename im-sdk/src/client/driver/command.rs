@@ -84,7 +84,7 @@ fn refused_retry(error: &SendError) -> Option<oneshot::Receiver<TakenSend>> {
     Some(answer)
 }
 
-/// The error of a request to a client whose store could not be loaded. A request needs no store, but such a client never
+/// Returns the error of a request to a client whose store could not be loaded. A request needs no store, but such a client never
 /// connects.
 fn refused(error: &SendError) -> RequestError {
     match error {

@@ -450,10 +450,10 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// How many commands wait for the driver. The core has queues of its own; this one only bridges a moment.
+/// The number of commands that wait for the driver. The core has queues of its own; this one only bridges a moment.
 pub(super) const COMMAND_CHANNEL: usize = 64;
 
-/// How long a closing client waits for the answers to earlier sends, and for its store.
+/// The time that a closing client waits for the answers to earlier sends, and for its store.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The timer's distance when there is nothing to wait for.

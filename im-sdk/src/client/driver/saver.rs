@@ -51,7 +51,7 @@ impl Saver {
     }
 }
 
-/// The error of a store that panicked, or of a runtime that ended.
+/// Returns the error of a store that panicked, or of a runtime that ended.
 fn died(error: &JoinError) -> StoreError {
     StoreError::Failed(error.to_string())
 }

@@ -114,7 +114,7 @@ impl Writer {
     }
 }
 
-/// Why an endpoint could not be reached.
+/// An endpoint could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("the host cannot be resolved: check its name and the network")]
@@ -142,7 +142,7 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
-    /// The text with its causes, and with what to do about an unknown certificate.
+    /// Returns the text with its causes, and with what to do about an unknown certificate.
     fn describe(&self) -> String {
         let text = with_causes(self);
         if text.contains("UnknownIssuer") { format!("{text}: {TRUST_HINT}") } else { text }
@@ -152,11 +152,11 @@ impl ConnectError {
 const TRUST_HINT: &str = "no authority of ClientConfig::trust has signed the server's certificate; pin a self-signed one with \
      Trust::sha256_hex, to the fingerprint that the server logs";
 
-/// How long closing may take.
+/// The time that closing may take.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to read on after a write has failed.
+/// The time for which reading goes on after a write has failed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How much is queued for one write. More waits in the core, where it is still in order and can still time out.
+/// The bytes that are queued for one write. More waits in the core, where it is still in order and can still time out.
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The configuration of QUIC connections.
+/// Returns the configuration of QUIC connections.
 pub(super) fn config(mut tls: rustls::ClientConfig) -> Result<ClientConfig, rustls::Error> {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let tls = QuicClientConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -151,5 +151,5 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long to wait for the close code after the stream's end.
+/// The time to wait for the close code after the stream's end.
 const CLOSE_CODE_WAIT: Duration = Duration::from_secs(1);

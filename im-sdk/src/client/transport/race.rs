@@ -25,7 +25,7 @@ pub(crate) struct Connector {
 pub(crate) struct RaceWinner {
     pub(crate) link: Link,
     pub(crate) via: Via,
-    /// How many earlier rounds it has overtaken: they have failed, or took longer though they began before it.
+    /// The number of earlier rounds that this one has overtaken: they have failed, or took longer though they began before it.
     pub(crate) overtaken: usize,
 }
 

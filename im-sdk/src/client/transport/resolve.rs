@@ -33,7 +33,7 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// How much later than one address the next one is tried (RFC 8305, section 5).
+/// The delay between attempts at two addresses (RFC 8305, section 5).
 pub(super) const ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// More addresses of one host than this are not tried.

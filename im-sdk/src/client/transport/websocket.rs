@@ -38,7 +38,7 @@ use crate::{
 
 type Socket = WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>;
 
-/// The configuration of TLS connections.
+/// Returns the configuration of TLS connections.
 pub(super) fn config(mut tls: rustls::ClientConfig) -> Arc<rustls::ClientConfig> {
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(tls)
@@ -84,7 +84,7 @@ fn not_encrypted(error: io::Error) -> ConnectError {
     }
 }
 
-/// The error of a server, or a proxy in front of it, that does not upgrade: its status, and the beginning of its text.
+/// Returns the error of a server, or a proxy in front of it, that does not upgrade: its status, and the beginning of its text.
 fn not_upgraded(error: tungstenite::Error) -> ConnectError {
     let tungstenite::Error::Http(answer) = error else { return error.into() };
     let text = String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned();
@@ -209,7 +209,7 @@ fn ended(error: tungstenite::Error) -> ConnectionEnd {
     }
 }
 
-/// How much of a server's own text is shown.
+/// The length of a server's own text that is shown.
 const SAID_CHARS: usize = 200;
 
 /// The buffer of each direction. The messages of a device are small and few.

@@ -165,7 +165,7 @@ impl<T> Core<T> {
         self.ask(now, ticket, question);
     }
 
-    /// The application sets something in a conversation.
+    /// Handles a setting that the application changes in a conversation.
     pub(in crate::client) fn handle_mark(
         &mut self,
         now: Instant,
@@ -225,8 +225,8 @@ const MARK_INTERVAL: Duration = Duration::from_millis(200);
 /// The delay after an attempt that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a change may be late before the missing ones are asked for.
+/// The time that a change may be late before the missing ones are asked for.
 const GAP: Duration = Duration::from_millis(300);
 
-/// How many changes beyond a gap are remembered; others are asked for.
+/// The number of changes beyond a gap that are remembered; others are asked for.
 const MAX_AHEAD: usize = 64;

@@ -38,7 +38,7 @@ struct Mark {
 }
 
 impl Mark {
-    /// The age by the clock that says more: one stands still while a phone sleeps, the other may be set.
+    /// Returns the age by the clock that says more: one stands still while a phone sleeps, the other may be set.
     fn age_ms(&self, now: Instant, unix_ms: u64) -> u64 {
         let monotonic = self.set_at.map_or(0, |set_at| now.saturating_duration_since(set_at).as_millis());
         let wall = unix_ms.saturating_sub(self.set_at_ms);

@@ -1,4 +1,4 @@
-//! One log: its entries once and in order.
+//! A followed log: its entries once and in order.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -259,7 +259,7 @@ impl LogFollower {
         }
     }
 
-    /// The application has dealt with everything up to a place. Returns `true` if that is news.
+    /// Notes that the application has dealt with everything up to a place. Returns `true` if that is news.
     pub(super) fn handle_ack(&mut self, mark: Mark) -> bool {
         let ahead = self.acked.is_none_or(|acked| acked.seq < mark.seq);
         let has_come = self.position.is_some_and(|position| mark.seq <= position.seq);
@@ -338,16 +338,16 @@ impl LogFollower {
     }
 }
 
-/// How long a gap may last. Two back ends may publish neighbouring entries in the other order; then the missing one is a
+/// The time that a gap may last. Two back ends may publish neighbouring entries in the other order; then the missing one is a
 /// few milliseconds behind.
 pub(in crate::client::core) const HOLD: Duration = Duration::from_millis(200);
 
-/// How many entries of one log are held. A gap of two back ends' making is a few entries wide, whatever is larger is
+/// The number of entries of one log that are held. A gap of two back ends' making is a few entries wide, whatever is larger is
 /// sent by a sync again.
 pub(in crate::client::core) const MAX_HELD: usize = 64;
 
-/// How many syncs are asked for because a log may be another one: a server sends pages, and a bus may lose some.
+/// The number of syncs that are asked for because a log may be another one: a server sends pages, and a bus may lose some.
 const MAX_TRIES: u8 = 20;
 
-/// How many ids of a log are remembered: more than come between a failover and the hint that follows it, in most logs.
+/// The number of ids of a log that are remembered: more than come between a failover and the hint that follows it, in most logs.
 const MAX_RECENT: usize = 256;

@@ -185,7 +185,7 @@ impl Logs {
         vec![Change::Reset(log.clone(), mark, ResetReason::Left)]
     }
 
-    /// The server has sent everything that was there when the sync began. Returns `true` if nothing is missing any more, for the
+    /// Notes that the server has sent everything that was there when the sync began. Returns `true` if nothing is missing any more, for the
     /// first time on this connection.
     pub(super) fn handle_sync_done(
         &mut self,
@@ -333,5 +333,5 @@ impl Logs {
 /// A user in more groups than this follows those that came first. What a log takes here is some hundred bytes.
 const MAX_LOGS: usize = 4096;
 
-/// How many entries are held in all: a bound to what gaps in many logs at once can take.
+/// The number of entries that are held in all, which bounds what gaps in many logs can take at once.
 const MAX_HELD_IN_ALL: usize = 1024;

@@ -45,7 +45,7 @@ struct SyncInFlight {
 struct Pace {
     /// When the next one may follow, after those that brought nothing.
     not_before: Option<Instant>,
-    /// How many in a row brought nothing.
+    /// The number of syncs in a row that brought nothing.
     in_vain: u32,
 }
 
@@ -144,7 +144,7 @@ impl Syncing {
         }
     }
 
-    /// When one is to be asked for, given when some log wants one.
+    /// Returns when the next sync is due, given when some log wants one.
     pub(super) fn due_at(&self, wanted: Option<Instant>) -> Option<Instant> {
         if self.outstanding.is_some() || !self.reading {
             return None;
@@ -159,7 +159,7 @@ impl Syncing {
         Some(self.wanted.allow(at))
     }
 
-    /// When to give the outstanding one up.
+    /// Returns when the outstanding sync counts as lost.
     pub(super) fn lost_at(&self) -> Option<Instant> {
         self.outstanding.as_ref().filter(|_| self.reading).map(SyncInFlight::lost_at)
     }

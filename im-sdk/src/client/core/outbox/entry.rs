@@ -1,4 +1,4 @@
-//! One send that is not settled.
+//! A send that is not settled.
 
 use std::time::Instant;
 
@@ -29,13 +29,13 @@ pub(super) struct Entry<T> {
     pub(super) travelled: bool,
     /// Whether the last try has no answer yet.
     unanswered: bool,
-    /// Why an earlier try may have had an effect, if it may.
+    /// The reason for which an earlier try may have had an effect, if it may.
     doubt: Option<String>,
-    /// Whether it is from the store, so that another process may have sent it, perhaps before the store was restored from a copy.
+    /// Whether the send is from the store, so that another process may have sent it, perhaps before the store was restored from a copy.
     loaded: bool,
-    /// How often it was refused for the moment.
+    /// The number of refusals for the moment.
     pub(super) refusals: u32,
-    /// How often its number turned out to be used.
+    /// The number of times that its number turned out to be used.
     renumbered: u32,
     /// Whether the store has it.
     pub(super) saved: bool,
@@ -50,7 +50,7 @@ pub(in crate::client::core) enum Waiter<T> {
     Outcome(T),
     /// Somebody waits until it is saved; the outcome will be an event.
     Taken(T),
-    /// Nobody waits; the outcome will be an event.
+    /// No caller waits; the outcome will be an event.
     Nobody,
 }
 

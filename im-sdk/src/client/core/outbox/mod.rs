@@ -54,7 +54,7 @@ pub(crate) struct Unsettled {
     pub(crate) to: Recipient,
     pub(crate) content: Content,
     pub(crate) state: SendState,
-    /// Why it has failed, if it has.
+    /// The error, if the send has failed.
     pub(crate) error: Option<PublishError>,
 }
 
@@ -170,7 +170,7 @@ impl<T> Outbox<T> {
         self.resolved.push_back((ticket, Err(PublishError::Stopped { reason })));
     }
 
-    /// The next frame to send, which counts as sent from here on.
+    /// Returns the next frame to send, which counts as sent from here on.
     pub(super) fn poll_transmit(&mut self, now: Instant, limits: Limits) -> Option<Bytes> {
         while let Some((number, local_id)) = self.queues.next_ready(limits.max_inflight) {
             let entry = self.entries.get_mut(&local_id)?;

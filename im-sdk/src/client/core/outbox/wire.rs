@@ -78,7 +78,7 @@ pub(super) fn kind(refused: &pb::Refused) -> RefusalKind {
     pb::RefusalKind::try_from(refused.kind).map_or(RefusalKind::Unknown, RefusalKind::from)
 }
 
-/// The error of a refusal after which there is no further try.
+/// Returns the error of a refusal after which there is no further try.
 pub(super) fn refusal(refused: pb::Refused) -> PublishError {
     let (kind, retry_after) = (kind(&refused), retry_after(&refused));
     let pb::Refused { reason, code, .. } = refused;
@@ -116,7 +116,7 @@ pub(super) fn decode_failure(failure: &[u8]) -> PublishError {
     refusal(pb::Refused::decode(failure).unwrap_or_default())
 }
 
-/// The delay before the next try, if there is to be one: `attempts` is how often it was refused before.
+/// Returns the delay before the next try, if there is to be one: `attempts` is how often it was refused before.
 pub(super) fn retry_delay(refused: &pb::Refused, attempts: u32) -> Option<Duration> {
     let delay = retry_after(refused)?;
     let grown = delay.saturating_mul(2_u32.saturating_pow(attempts));
