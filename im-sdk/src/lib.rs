@@ -82,7 +82,7 @@ pub mod token;
 
 use im_proto as proto;
 #[cfg(feature = "backend")]
-use model::{content::Content, kind};
+use model::kind;
 #[cfg(any(feature = "backend", feature = "client"))]
 use model::{conversation, history};
 

@@ -62,9 +62,9 @@ use super::{
     },
 };
 use crate::{
-    Content, Recipient, Signal,
+    Recipient, Signal,
     cluster::{Cluster, LogId, ReadLimit},
-    content::{Body, Change},
+    content::{Body, Change, Content},
     id::{Device, InvalidId, MessageId, ServerId, UserId},
     proto::pb,
 };

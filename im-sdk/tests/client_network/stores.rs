@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use im_proto::pb;
 use im_sdk::{
     client::{
         Event, SendError, State, StopCause, Trust,
@@ -17,6 +16,7 @@ use im_sdk::{
     },
     content::Content,
     id::UserId,
+    proto::pb,
 };
 
 use super::{

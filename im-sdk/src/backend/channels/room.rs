@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 
 use super::{ChannelParts, channel::closing::empty_channel, room_counters::CountError};
 use crate::{
-    Content,
     backend::{
         parse_ids::parse_user,
         send::{
@@ -20,6 +19,7 @@ use crate::{
         },
     },
     cluster::RoutesError,
+    content::Content,
     id::{ChannelId, InvalidId, UserId},
     proto::{frame, pb},
 };

@@ -7,9 +7,9 @@ use prost::Message as _;
 
 use super::{changes::Changes, count::Unread};
 use crate::{
-    Content, ConversationState, Recipient,
+    ConversationState, Recipient,
     backend::message_store::RawEntry,
-    content::{Change, ChangeKind},
+    content::{Change, ChangeKind, Content},
     conversation::message::{counts, mentions, stands_alone},
     id::{ChannelId, UserId},
     proto::pb,

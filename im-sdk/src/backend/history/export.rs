@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 
 use super::{HistoryError, HistoryReader, Shows};
 use crate::{
-    Content, Conversation, HistoryQuery, HistoryRange, Kind,
+    Conversation, HistoryQuery, HistoryRange, Kind,
     backend::message_store::RawEntry,
     cluster::ReadLimit,
-    content::Body,
+    content::{Body, Content},
     id::{MessageId, UserId},
     kind::content_of,
     proto::pb,

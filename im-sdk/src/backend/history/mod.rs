@@ -25,13 +25,14 @@ use self::{
     reading::Reading,
 };
 use crate::{
-    CLOCK_TOLERANCE, Content, Conversation, ConversationState, HistoryQuery, HistoryRange, Kind, Recipient,
+    CLOCK_TOLERANCE, Conversation, ConversationState, HistoryQuery, HistoryRange, Kind, Recipient,
     backend::{
         amend::{Amender, PageEntry},
         lookup::{LookupError, MessageLookup},
         message_store::{MessageStoreError, RawEntry},
     },
     cluster::{ConversationStore, ConversationsError, LogError, LogId, ReadLimit},
+    content::Content,
     history::HistoryStart,
     id::{ChannelId, InvalidId, MessageId, UserId},
     proto::pb,

@@ -153,7 +153,10 @@ pub(in crate::backend) fn peer(owner: &UserId, message: &pb::Message) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, cluster::LogPosition, content::Change};
+    use crate::{
+        cluster::LogPosition,
+        content::{Change, Content},
+    };
 
     fn message(from: &str, to: &str, content: Content) -> pb::Message {
         let id = MessageId::first_at(1_800_000_000_000).as_u64() + 7;

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(*found, id);
         let found = <pb::Message as prost::Message>::decode(payload.clone()).unwrap();
         assert_eq!((found.id, found.from.as_str()), (id.as_u64(), "alice"));
-        assert_eq!(found.content, Some(crate::Content::text("hi").into()));
+        assert_eq!(found.content, Some(crate::content::Content::text("hi").into()));
     }
 
     #[tokio::test]

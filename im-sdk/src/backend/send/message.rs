@@ -10,7 +10,8 @@ pub(in crate::backend) use self::prepared::{
     push_frame, push_frame_len, transient_channel_push_frame, transient_push_frame,
 };
 use crate::{
-    Content, Recipient,
+    Recipient,
+    content::Content,
     id::{ChannelId, InvalidId, Terminal, UserId},
     proto::pb,
 };

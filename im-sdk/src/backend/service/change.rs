@@ -213,7 +213,7 @@ fn age(id: MessageId, now_ms: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Content;
+    use crate::content::Content;
 
     fn name(user: &str) -> UserId {
         UserId::parse(user).unwrap()

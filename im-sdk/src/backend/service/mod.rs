@@ -53,12 +53,13 @@ pub use self::{
     signals::{IncomingSignal, Relay},
 };
 use crate::{
-    Content, Recipient,
+    Recipient,
     backend::{
         conversations::Marked,
         send::message::{Durability, Message},
     },
     cluster::{BusError, DeviceAck},
+    content::Content,
     id::{Device, UserId},
     log_throttle::throttled,
     refusal_code::NO_SUCH_ROOM,

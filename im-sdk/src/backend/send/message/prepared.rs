@@ -403,9 +403,8 @@ fn raw_push(message: Bytes, channel: String, seq: u64) -> Bytes {
 mod tests {
     use super::*;
     use crate::{
-        Content,
         backend::send::message::{Target, channel, user, users},
-        content::Change,
+        content::{Change, Content},
         proto::limits::{MAX_FRAME_BYTES, MAX_TEXT_BYTES},
     };
 

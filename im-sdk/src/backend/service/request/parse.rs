@@ -1,4 +1,4 @@
-//! Parses requests of devices.
+//! What a device asks, as it travels and as it is meant.
 
 use crate::{
     Conversation, Filter, HistoryQuery, HistoryRange, Search, SearchPlace,
@@ -35,8 +35,7 @@ fn start(asked: &pb::HistoryRequest) -> Result<HistoryStart, String> {
     })
 }
 
-/// Returns `true` if the entries nearest to the start of the request come first in the order of the
-/// log.
+/// Whether the entries nearest to the place come first in the order of the log.
 pub(super) fn is_forward(asked: &pb::HistoryRequest) -> bool {
     asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0)
 }
