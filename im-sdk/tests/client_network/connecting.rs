@@ -27,7 +27,11 @@ async fn connects(server: Server, trust: Trust, transport: Transport) {
     assert_eq!(device.client.state(), State::Connecting);
     peer.send(welcome(30_000)).await;
     assert_eq!(device.client.state_changed(State::Disconnected).await, device.client.state());
-    assert_eq!(device.client.state_changed(State::Connecting).await, State::Connected, "before any event is taken");
+    assert_eq!(
+        device.client.state_changed(State::Connecting).await,
+        State::Connected,
+        "before any event is taken"
+    );
     let Event::Connected { user, transport: over, endpoint } = device.event().await else {
         panic!("not connected")
     };
