@@ -40,6 +40,7 @@ pub mod raw;
 #[cfg(doctest)]
 mod readme;
 mod redis;
+pub mod scenarios;
 pub mod stack;
 pub mod timeline_device;
 mod wait;

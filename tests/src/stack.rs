@@ -256,7 +256,8 @@ impl Stack {
         Self::start_all(setup, servers, ServerOptions::default(), Some(logs)).await
     }
 
-    async fn start_all(
+    /// Starts a deployment whose servers have these options, with these settings of logs and an archive if given.
+    pub async fn start_all(
         setup: Setup,
         servers: usize,
         options: ServerOptions,

@@ -75,6 +75,12 @@ impl Client {
         self.inner.state().into()
     }
 
+    /// Waits until the client's state is another one than `known`, and returns it: at once, if it is already. Of a closed client
+    /// that is `Closed`.
+    pub async fn state_changed(&self, known: State) -> State {
+        self.inner.state_changed(known.into()).await.into()
+    }
+
     /// Returns the transport of the connection; none unless connected.
     pub fn transport(&self) -> Option<Transport> {
         self.inner.transport().map(Transport::from)

@@ -188,3 +188,16 @@ impl From<sdk::State> for State {
         }
     }
 }
+
+impl From<State> for sdk::State {
+    fn from(state: State) -> Self {
+        match state {
+            State::Disconnected => Self::Disconnected,
+            State::Connecting => Self::Connecting,
+            State::Connected => Self::Connected,
+            State::Waiting => Self::Waiting,
+            State::Stopped => Self::Stopped,
+            State::Closed => Self::Closed,
+        }
+    }
+}

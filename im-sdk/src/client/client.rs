@@ -181,6 +181,32 @@ impl Client {
         self.status().state
     }
 
+    /// Waits until the client's state is another one than `known`, and returns it: at once, if it is already. States in between are
+    /// not told. Of a closed client that is [`State::Closed`] at once, whatever is known.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) {
+    /// use im_sdk::client::State;
+    ///
+    /// let mut state = client.state();
+    /// while state != State::Closed {
+    ///     println!("{state:?}");
+    ///     state = client.state_changed(state).await;
+    /// }
+    /// # }
+    /// ```
+    pub async fn state_changed(&self, known: State) -> State {
+        let mut status = self.status.clone();
+        loop {
+            let state = self.state();
+            if state != known || state == State::Closed {
+                return state;
+            }
+            // An error says that the driver is gone, and so does the state.
+            _ = status.changed().await;
+        }
+    }
+
     /// Returns the transport of the connection; `None` unless connected.
     pub fn transport(&self) -> Option<Transport> {
         self.status().transport

@@ -26,6 +26,12 @@ async fn connects(server: Server, trust: Trust, transport: Transport) {
     assert_eq!((hello.token.as_str(), hello.device.unwrap().id.as_str()), ("token", "test"));
     assert_eq!(device.client.state(), State::Connecting);
     peer.send(welcome(30_000)).await;
+    assert_eq!(device.client.state_changed(State::Disconnected).await, device.client.state());
+    assert_eq!(
+        device.client.state_changed(State::Connecting).await,
+        State::Connected,
+        "before any event is taken"
+    );
     let Event::Connected { user, transport: over, endpoint } = device.event().await else {
         panic!("not connected")
     };
@@ -35,8 +41,10 @@ async fn connects(server: Server, trust: Trust, transport: Transport) {
     let Event::Message(message) = device.event().await else { panic!("no message") };
     assert_eq!((message.id.as_u64(), message.content.as_text()), (7, Some("hello")));
     assert_eq!((message.from.unwrap().as_str(), message.to, message.transport), ("bob", None, transport));
-    let ((), closed) = tokio::join!(device.client.shutdown(), peer.try_receive());
-    assert_eq!(closed, Err(Some(CloseCode::ClientClosed)));
+    let closing = device.client.state_changed(State::Connected);
+    let ((), closed, state) = tokio::join!(device.client.shutdown(), peer.try_receive(), closing);
+    assert_eq!((closed, state), (Err(Some(CloseCode::ClientClosed)), State::Closed));
+    assert_eq!(device.client.state_changed(State::Closed).now_or_never(), Some(State::Closed));
     assert_eq!((device.client.state(), device.client.next_events(9).await), (State::Closed, vec![]));
 }
 

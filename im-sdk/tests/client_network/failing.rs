@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use im_proto::pb;
 use im_sdk::{
     client::{
@@ -156,5 +157,6 @@ fn a_client_without_its_runtime_is_closed() {
         }
     });
     runtime.shutdown_timeout(PATIENCE);
+    assert_eq!(client.state_changed(State::Connected).now_or_never(), Some(State::Closed));
     assert_eq!((client.state(), client.transport()), (State::Closed, None));
 }

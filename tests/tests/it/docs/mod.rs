@@ -4,4 +4,5 @@ mod commands_and_links;
 mod dependencies;
 mod examples;
 mod layers;
+mod scenarios;
 mod server_times;

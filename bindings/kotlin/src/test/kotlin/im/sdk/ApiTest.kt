@@ -1,0 +1,20 @@
+package im.sdk
+
+import java.io.File
+import kotlin.test.assertEquals
+import kotlin.test.assertFalse
+import org.jetbrains.kotlin.abi.tools.AbiFilters
+import org.jetbrains.kotlin.abi.tools.AbiTools
+import org.junit.jupiter.api.Test
+
+class ApiTest {
+    private val listed = File("api/im-client.api")
+
+    @Test
+    fun `the public API is the one that is listed`() {
+        val actual = buildString { AbiTools.getInstance().printJvmDump(this, listOf(File("target/classes")), AbiFilters.EMPTY) }
+        if (System.getProperty("api.update") == "true") listed.apply { parentFile.mkdirs() }.writeText(actual)
+        assertEquals(listed.readText(), actual, "api/im-client.api differs: update it with `mvn test -Dapi.update=true`")
+        assertFalse(actual.contains("im/sdk/ffi"), "no generated type is part of it")
+    }
+}
