@@ -220,7 +220,7 @@ async fn an_embedded_archive_survives_its_process() {
 /// limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_texts_behind_an_outage_are_archived_in_the_end() {
-    const TEXTS: usize = 64;
+    const TEXTS: usize = 300;
     let (postgres, folder) = (PostgresServer::start().await, tempfile::tempdir().unwrap());
     for url in [postgres.url(), format!("sqlite:{}", folder.path().join("messages.db").display())] {
         let store = Arc::new(SqlMessageStore::connect(&url).await.unwrap());

@@ -1,18 +1,18 @@
 //! A single server without Redis or NATS: its devices move to other servers, and it recovers by itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use im_proto::{frame, pb, pb::frame::Body};
 use im_sdk::{
     backend::{Im, Incoming, Message, Service, user},
-    client::CloseCode,
+    client::{Client, ClientConfig, CloseCode},
     cluster::{BusEvent, Cluster, ClusterConfig, Publication, Subscription},
     id::UserId,
 };
 use im_server::{Server, ServerConfig, dev};
 use im_tests::{
-    NatsServer, RedisServer, TcpProxy,
+    NatsServer, RedisServer, TcpProxy, TestClient,
     raw::{Heard, Raw, hello},
     stack::PATIENCE,
     wait_until,
@@ -205,6 +205,52 @@ async fn where_nobody_reaches_redis_devices_stay() {
     redis.resume();
     wait_until("the server is back", PATIENCE * 2, async || try_to_log_in(&server, "bob").await.is_ok())
         .await;
+}
+
+/// Opens a device that connects to a server, and again after each loss.
+fn open(server: &Server, user: &str) -> TestClient {
+    let endpoints = server.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+    let token = dev::token(&UserId::parse(user).unwrap()).unwrap();
+    let client =
+        Client::open(ClientConfig::new(endpoints, "ios/phone".parse().unwrap(), Arc::new(token))).unwrap();
+    client.connect();
+    TestClient::new(client)
+}
+
+/// As long as in the report: 15 s, with the lease that a server has by default, in an application that only starts a server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_server_goes_on_after_a_pause_of_redis() {
+    const WITHIN: Duration = Duration::from_secs(60);
+    let (redis, nats) = (RedisServer::start().await, NatsServer::start().await);
+    let cluster = Cluster::connect(ClusterConfig::new([redis.address()], [nats.address()])).await.unwrap();
+    let mut config = server_config("s1");
+    config.lease = dev::config().unwrap().lease;
+    assert!(config.lease < Duration::from_secs(15));
+    let server = Server::start(config, cluster.clone()).await.unwrap();
+    let im = Im::with_cluster(cluster).await.unwrap();
+    let _service = serve(&im).await;
+    let first = server.id().clone();
+    let mut bob = open(&server, "bob");
+    bob.up_to_date().await;
+    let mut connection = redis.connection().await;
+    let mut pause = redis::cmd("CLIENT");
+    pause.arg("PAUSE").arg(15_000).arg("ALL").exec_async(&mut connection).await.unwrap();
+    // Redis answers nobody until the pause is over.
+    let awake = async || redis::cmd("PING").exec_async(&mut connection.clone()).await;
+    timeout(WITHIN, async { while awake().await.is_err() {} }).await.expect("Redis answers again");
+    let send = async || im.send(Message::to(user("bob")).text("after the pause")).await.is_ok();
+    wait_until("a message is sent", WITHIN, send).await;
+    let online =
+        async || im.online(&[UserId::parse("bob").unwrap()]).await.is_ok_and(|online| online.len() == 1);
+    wait_until("the device is back", WITHIN, online).await;
+    assert_eq!(bob.text().await, "after the pause");
+    assert_ne!(*server.id(), first, "its lease was over");
+    assert_eq!((server.connections(), im.endpoints().len()), (1, 1));
+    let mut late = open(&server, "dave");
+    late.up_to_date().await;
+    im.send(Message::to(user("dave")).text("welcome")).await.unwrap();
+    assert_eq!(late.text().await, "welcome");
+    server.shutdown().await;
 }
 
 /// An application that only starts a server, as the guide shows it.
