@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use im_proto::pb;
 use im_sdk::{
     client::{
         Event, SendError, State, StopCause, Trust,
@@ -16,7 +17,6 @@ use im_sdk::{
     },
     content::Content,
     id::UserId,
-    proto::pb,
 };
 
 use super::{
