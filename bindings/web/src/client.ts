@@ -13,7 +13,7 @@ import { Terminal, type Content, type ContentKind, type Conversations, type Curs
 import { TabLink, isShared, platformTabs, type MakeEngine, type TabsPlatform } from "./tabs.js";
 import { webSocket, type SocketFactory, type WebSocketClass } from "./socket.js";
 import { MemoryStore } from "./store/memory.js";
-import type { Saved, Store } from "./store/store.js";
+import { randomBits, type Saved, type Store } from "./store/store.js";
 
 export { SignedOutError, type TokenProvider, type TokenRequest };
 
@@ -194,6 +194,8 @@ export class Client {
   /** What was asked for until it is taken back: rooms, watched users. */
   readonly #standing = new Map<string, Question>();
   #installation: bigint;
+  /** The installation of what this process sends without a connection; drawn once. */
+  #own: bigint | undefined;
   #isPersistent: boolean;
   #link!: Link;
   #device!: Device;
@@ -210,6 +212,8 @@ export class Client {
     this.#isPersistent = !(store instanceof MemoryStore);
     this.#user = saved.user;
     this.#installation = saved.installation;
+    // Nobody has sent anything from a new store.
+    this.#own = saved.user === "" ? saved.installation : undefined;
     for (const { channel: log, seq, id } of saved.cursors) this.#given.set(log, { log, seq, id });
     const { endpoints, token } = options;
     const askEndpoints = async (): Promise<readonly string[]> => (typeof endpoints === "function" ? endpoints() : endpoints);
@@ -284,7 +288,7 @@ export class Client {
     for (const waiting of this.#outcomes.values()) waiting.settle({ error: left });
     this.#outcomes.clear();
     const saved = store.saved();
-    this.#installation = saved.installation;
+    this.#installation = this.#own = saved.installation;
     this.#device = { ...this.#device, id: saved.device };
     this.#link = this.#makeEngine(this.#device, store, saved, this.#handlers());
     this.#link.setReading(this.#reading);
@@ -497,8 +501,10 @@ export class Client {
   }
 
   async #append(to: string, content: Uint8Array): Promise<number> {
+    // Another process may have to send it, and cannot know that it was made after the store was restored from a backup.
+    const own = this.#state === "connected" ? undefined : (this.#own ??= randomBits());
     try {
-      return await this.#store.append(to, content);
+      return await this.#store.append(to, content, own);
     } catch (cause) {
       const error = storeError(cause);
       if (!this.#isPersistent || this.#closed || (error.code !== "store" && error.code !== "closed")) throw error;

@@ -225,11 +225,14 @@ export class Timeline {
         return shown.arrive(from, content);
       });
     }
+    // Another user's deletion, or a change of a newer version.
+    const isMine = from === undefined || from === this.owner;
+    if (!(change.recall ?? change.edit ?? change.reaction ?? change.pin ?? (isMine ? change.deleteForMe : undefined))) return undefined;
     const rank = { order: change.order, change: id };
     return this.#update(change.messageId, (shown) => {
       if (change.recall) return shown.recall(id, from);
       if (change.edit) return shown.edit(rank, change.edit);
-      if (change.deleteForMe) return (from === undefined || from === this.owner) && shown.delete();
+      if (change.deleteForMe) return shown.delete();
       if (change.reaction) return shown.react(rank, from ?? "", change.reaction.emoji, change.reaction.removed);
       return change.pin !== undefined && shown.pin(rank, change.pin.removed);
     });

@@ -1,16 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodeFrames, encode, encodeFrame } from "../src/codec.js";
+import { decodeFrames, encode, encodeFrame, type Init } from "../src/codec.js";
 import { Core } from "../src/core/core.js";
 import { open, seal } from "../src/core/origin.js";
 import type { ClientEvent } from "../src/events.js";
+import { RefusalKind, type Publish, type PublishResult } from "../src/proto.js";
 import { MemoryStore } from "../src/store/memory.js";
 import { World, seeded } from "./world.js";
-
-async function send(world: World, to: string, text: string): Promise<void> {
-  await world.store.append(to, encode("Content", { text: { text } }));
-  world.core.handleSends(await world.store.appended(world.core.lastLocalId));
-}
 
 const WORLDS = Number(process.env["IM_WORLDS"] ?? 150);
 
@@ -31,7 +27,7 @@ test(`in ${WORLDS} random worlds every log comes in order and once, and every se
         const to = [...sent.keys()][Math.floor(random() * 3)] as string;
         const text = `${seed}.${turn}`;
         sent.get(to)?.push(text);
-        await send(world, to, text);
+        await world.publish(to, text);
       } else if (what < 0.75) world.disconnect(random() < 0.5 ? undefined : 4001);
       else if (what < 0.8) world.trim(random() < 0.5 ? "" : "team", Math.floor(random() * 4));
       else if (what < 0.85) {
@@ -63,6 +59,60 @@ test(`in ${WORLDS} random worlds every log comes in order and once, and every se
   assert.ok(connections > WORLDS * 4, `${connections} connections`);
   assert.ok(resets > WORLDS, `${resets} resets`);
   assert.ok(restarts > WORLDS / 2, `${restarts} restarts`);
+});
+
+test(`in ${WORLDS} random worlds with restores from backups nothing is doubled, and what is sent after one arrives`, async () => {
+  let [restores, unconfirmed, renewed] = [0, 0, 0];
+  for (let seed = 1; seed <= WORLDS; seed++) {
+    const random = seeded(seed);
+    const world = new World(random);
+    world.restores = true;
+    await world.restart();
+    let backup = await world.store.load();
+    /** What was sent since the last restore, and whether it was in the store when a process started. */
+    let since = new Map<number, { text: string; loaded: boolean }>();
+    const restart = async (): Promise<void> => {
+      for (const send of since.values()) send.loaded = true;
+      await world.restart();
+    };
+    for (let turn = 0; turn < 60; turn++) {
+      const what = random();
+      if (what < 0.6) {
+        const to = ["@bob", "@carol", "#team"][Math.floor(random() * 3)] as string;
+        const text = `${seed}.${turn}`;
+        since.set(await world.publish(to, text), { text, loaded: false });
+      } else if (what < 0.7) world.disconnect();
+      else if (what < 0.8) backup = await world.store.load();
+      else if (what < 0.88) {
+        restores++;
+        since = new Map();
+        world.store = new MemoryStore(backup);
+        await restart();
+      } else if (what < 0.94) await restart();
+      await world.run(random() * random() * 3000);
+    }
+    world.faults = false;
+    await world.run(150_000);
+    const counts = new Map<string, number>();
+    for (const { text } of world.published) counts.set(text, (counts.get(text) ?? 0) + 1);
+    for (const [text, count] of counts) assert.equal(count, 1, `seed ${seed}: ${text} is there ${count} times`);
+    const failed = new Set<number>();
+    for (const event of world.events) {
+      if (event.type !== "send_failed") continue;
+      assert.equal(event.error.code, "unconfirmed", `seed ${seed}: ${event.error.message}`);
+      failed.add(event.localId);
+    }
+    for (const [localId, { text, loaded }] of since) {
+      if (counts.has(text)) continue;
+      assert.ok(failed.has(localId), `seed ${seed}: ${text} is gone`);
+      assert.ok(loaded || (world.tries.get(text) ?? 0) > 1, `seed ${seed}: ${text} was never in doubt`);
+      unconfirmed++;
+    }
+    assert.deepEqual(world.core.queued().filter(({ state }) => state !== "failed"), [], `seed ${seed}`);
+    renewed += (await world.store.load()).renewed === undefined ? 0 : 1;
+  }
+  assert.ok(restores > WORLDS * 2 && renewed > WORLDS / 10, `${restores} restores, ${renewed} new installations`);
+  assert.ok(unconfirmed < restores / 4, `${unconfirmed} of what was sent after a restore is in doubt`);
 });
 
 test("after rollbacks the device has what the log has", async () => {
@@ -132,6 +182,65 @@ async function rig(store = new MemoryStore(), random = (): number => 0.5): Promi
   };
   return made;
 }
+
+/** Connects a process to a store, answers its publishes by `answer`, and returns what it sent. */
+async function publishes(store: MemoryStore, answer: (publish: Publish) => Init<PublishResult>, ...texts: string[]): Promise<{ sent: Publish[]; events: ClientEvent[]; core: Core }> {
+  const { core, connect, events } = await rig(store);
+  connect(0);
+  for (const text of texts) await store.append("@bob", encode("Content", { text: { text } }));
+  core.handleSends(await store.appended(core.lastLocalId));
+  const sent: Publish[] = [];
+  for (let busy = true; busy; ) {
+    busy = false;
+    for (let batch; (batch = core.pollSave()); busy = true) {
+      await store.save(batch);
+      core.handleSaved(0);
+    }
+    for (let frame; (frame = core.pollTransmit(0)); busy = true) {
+      for (const { publish } of decodeFrames(frame, 65536)) {
+        if (!publish) continue;
+        sent.push(publish);
+        core.handleMessage(0, encodeFrame({ publishResult: { number: publish.number, ...answer(publish) } }));
+      }
+    }
+  }
+  return { sent, events: events(), core };
+}
+
+const used = { refused: { kind: RefusalKind.NumberUsed, reason: "used" } };
+const accepted = { accepted: { messageId: 7n } };
+
+test("what a process sends itself gets another installation if its number was used", async () => {
+  const store = new MemoryStore();
+  await publishes(store, () => accepted, "before");
+  const { installation } = await store.load();
+  const first = await publishes(store, (publish) => (publish.installation === installation ? used : accepted), "one", "two");
+  assert.deepEqual(first.sent.map(({ content, installation: of }) => [content?.text?.text, of === installation]), [["one", true], ["one", false], ["two", true], ["two", false]]);
+  assert.equal(first.sent[0]?.origin, first.sent[1]?.origin, "it is known again");
+  assert.equal(first.sent[1]?.installation, first.sent[3]?.installation);
+  assert.deepEqual(first.events.map(({ type }) => type), ["sent", "sent"]);
+  const later = await publishes(store, () => accepted, "three");
+  assert.equal(later.sent[0]?.installation, first.sent[1]?.installation, "it stays");
+  const hostile = await publishes(store, () => used, "four");
+  assert.ok(hostile.sent.length < 10);
+  assert.equal(hostile.events[0]?.type === "send_failed" && hostile.events[0].error.code, "refused");
+});
+
+test("what a backup held is sent under its number, and may have arrived if that was used", async () => {
+  const store = new MemoryStore();
+  for (const text of ["one", "two", "three"]) await store.append(text === "two" ? "@carol" : "@bob", encode("Content", { text: { text } }));
+  const backup = await store.load();
+  const original = await publishes(store, () => accepted);
+  assert.equal(original.sent.length, 3);
+  const copy = new MemoryStore(backup);
+  const restored = await publishes(copy, (publish) => (publish.content?.text?.text === "one" ? accepted : used), "four");
+  const known = ({ number, installation, origin, content }: Publish): unknown[] => [number, installation, origin, content?.text?.text];
+  const text = (publish: Publish): string => publish.content?.text?.text ?? "";
+  const byText = (one: Publish, other: Publish): number => (text(one) < text(other) ? -1 : 1);
+  assert.deepEqual(restored.sent.filter((publish) => text(publish) !== "four").sort(byText).map(known), original.sent.sort(byText).map(known));
+  const failed = restored.events.filter(({ type }) => type === "send_failed");
+  assert.deepEqual(failed.map((event) => event.type === "send_failed" && [event.localId, event.error.code]).sort(), [[2, "unconfirmed"], [3, "unconfirmed"], [restored.core.lastLocalId, "refused"]].sort());
+});
 
 test("a store opens the origins that it has sealed, and no others", () => {
   const key = 0x0123456789abcdefn;
@@ -228,6 +337,7 @@ test("a token is asked for before it ends, by the server's clock, and once", asy
   core.handleTimeout(541_000);
   assert.deepEqual(actions(), ["ask_token expiring"]);
   core.handleToken(542_000, token(9000));
+  core.handleTimeout(542_000);
   assert.deepEqual(actions(), ["close 4405", "connect"]);
 });
 

@@ -25,7 +25,7 @@ for (const make of [() => memory, indexedDb]) {
     const kind = make();
     const store = await kind.open();
     const first = await store.load();
-    assert.deepEqual({ ...first, device: "", installation: 0n }, { user: "", device: "", installation: 0n, nextNumber: 1, cursors: [], outbox: [], marks: [] });
+    assert.deepEqual({ ...first, device: "", installation: 0n }, { user: "", device: "", installation: 0n, renewed: undefined, nextNumber: 1, cursors: [], outbox: [], marks: [] });
     assert.ok(first.device.length > 8 && first.installation > 0n);
     const again = await (await kind.reopen(store)).load();
     assert.deepEqual(again, first);
@@ -49,7 +49,7 @@ for (const make of [() => memory, indexedDb]) {
     const saved = await store.load();
     assert.deepEqual([saved.user, saved.nextNumber], ["me", 7]);
     assert.deepEqual(saved.cursors, [{ channel: "", seq: 5, id: 2n ** 62n }, { channel: "team", seq: 1, id: 9n }]);
-    assert.deepEqual(saved.outbox, [{ localId: 1, number: 6, to: "@bob", content: bytes("one") }, { localId: 2, number: 0, to: "#team", content: bytes("two") }]);
+    assert.deepEqual(saved.outbox, [{ localId: 1, number: 6, to: "@bob", content: bytes("one") }, { localId: 2, number: 0, installation: undefined, to: "#team", content: bytes("two") }]);
     assert.deepEqual(saved.marks, [{ to: "@bob", marks: [{ setAtMs: 3, mark: bytes("m") }] }]);
     await store.save({ ...NOTHING, left: ["team"], remove: [1, 99], cursors: [{ channel: "", seq: 6, id: 1n }], marks: [{ to: "@bob", marks: [] }] });
     const later = await (await kind.reopen(store)).load();
@@ -69,6 +69,20 @@ for (const make of [() => memory, indexedDb]) {
     assert.deepEqual((await store.appended(2)).map(({ localId }) => localId), [4]);
     assert.deepEqual((await store.appended(0)).map(({ localId }) => localId), [2, 4]);
     assert.deepEqual((await store.load()).outbox[0]?.failure, failure);
+  });
+
+  test(`${name}: a store that is loaded again skips some ids, and keeps installations`, async () => {
+    const kind = make();
+    let store = await kind.open();
+    await store.load();
+    assert.equal(await store.append("@bob", bytes("1")), 1, "a new one skips none");
+    await store.save({ ...NOTHING, renewed: 5n });
+    await store.append("@bob", bytes("2"));
+    await store.append("@bob", bytes("3"), 9n);
+    store = await kind.reopen(store);
+    const saved = await store.load();
+    assert.deepEqual([saved.renewed, ...saved.outbox.map(({ installation }) => installation)], [5n, undefined, 5n, 9n]);
+    assert.ok((await store.append("@bob", bytes("4"))) > 4);
   });
 
   test(`${name}: sends that are made together get ids of their own, in order`, async () => {

@@ -4,7 +4,7 @@ import type { ClientEvent } from "../src/events.js";
 import { keyOf, type Conversation } from "../src/ids.js";
 import { RefusalKind, ResetReason, type Content, type Cursor, type Frame, type Publish, type Push } from "../src/proto.js";
 import { MemoryStore } from "../src/store/memory.js";
-import type { Batch } from "../src/store/store.js";
+import { randomBits, type Batch } from "../src/store/store.js";
 
 /** Pseudo-random numbers that a seed repeats. */
 export function seeded(seed: number): () => number {
@@ -26,8 +26,14 @@ export class World {
   readonly firsts = new Map<string, number>([["", 1], ["team", 1]]);
   /** Of each conversation and installation the last publish and its result. */
   readonly #results = new Map<string, { number: number; bytes: string; id: bigint }>();
-  readonly published: { to: string; text: string }[] = [];
-  readonly store = new MemoryStore();
+  readonly published: { to: string; text: string; origin: bigint; id: bigint }[] = [];
+  /** How often each text was handed to the server. */
+  readonly tries = new Map<string, number>();
+  store = new MemoryStore();
+  /** A used number is refused, and not a failure. */
+  restores = false;
+  /** The installation of what this process sends without a connection. */
+  #own: bigint | undefined;
   readonly events: ClientEvent[] = [];
   core!: Core;
   /** On their way to the device. */
@@ -56,6 +62,7 @@ export class World {
     this.#opensAt = undefined;
     this.#down.length = this.#saves.length = this.#acks.length = 0;
     this.#taken.clear();
+    this.#own = undefined;
     const saved = await this.store.load();
     for (const { channel, seq } of saved.cursors) this.#taken.set(channel, seq);
     this.core = new Core(
@@ -63,6 +70,14 @@ export class World {
       saved,
     );
     this.core.connect(this.now);
+  }
+
+  /** Sends a text as the client does. Returns its local id. */
+  async publish(to: string, text: string): Promise<number> {
+    const own = this.core.state === "connected" ? undefined : (this.#own ??= randomBits());
+    const localId = await this.store.append(to, encode("Content", { text: { text } }), own);
+    this.core.handleSends(await this.store.appended(this.core.lastLocalId));
+    return localId;
   }
 
   /** Something is logged, and pushed unless that is lost. */
@@ -238,7 +253,9 @@ export class World {
 
   #publish(publish: Publish): void {
     const to: Conversation = publish.channel ? { channel: publish.channel } : { user: publish.to };
-    const key = keyOf(to);
+    const key = `${keyOf(to)} ${publish.installation}`;
+    const text = publish.content?.text?.text ?? "";
+    this.tries.set(text, (this.tries.get(text) ?? 0) + 1);
     const bytes = Buffer.from(encode("Publish", publish)).toString("hex");
     if (this.faults && this.chance(0.1)) return this.disconnect();
     if (this.faults && this.chance(0.1)) {
@@ -247,14 +264,21 @@ export class World {
     }
     const last = this.#results.get(key);
     if (last && (publish.number < last.number || (publish.number === last.number && last.bytes !== bytes))) {
-      this.failures.push(`publish ${publish.number} to ${key} followed ${last.number}`);
+      if (!this.restores) {
+        this.failures.push(`publish ${publish.number} to ${key} followed ${last.number}`);
+        return;
+      }
+      const earlier = this.published.find((one) => one.origin === publish.origin && one.text === text);
+      const number = publish.number;
+      if (earlier && this.chance(0.5)) this.send({ publishResult: { number, accepted: { messageId: earlier.id } } });
+      else this.send({ publishResult: { number, refused: { kind: RefusalKind.NumberUsed, reason: "used" } } });
       return;
     }
     let id = last?.id ?? 0n;
     if (last?.number !== publish.number) {
       id = this.append(to.channel ?? "", "me", publish.content as Content);
       this.#results.set(key, { number: publish.number, bytes, id });
-      this.published.push({ to: key, text: publish.content?.text?.text ?? "" });
+      this.published.push({ to: keyOf(to), text, origin: publish.origin, id });
     }
     if (this.faults && this.chance(0.1)) return this.disconnect();
     this.send({ publishResult: { number: publish.number, accepted: { messageId: id } } }, this.random() * 50);

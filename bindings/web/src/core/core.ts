@@ -133,7 +133,7 @@ export class Core {
     this.#user = saved.user;
     this.#resumes = saved.user !== "";
     this.#logs = new Logs(saved.cursors, config.syncEveryMs);
-    this.#outbox = new Outbox(saved.installation, saved.nextNumber, saved.outbox);
+    this.#outbox = new Outbox(saved.installation, saved.renewed, saved.nextNumber, saved.outbox);
     this.#marks = new Marks(saved.marks);
     this.#requests = new Requests(config.requestTimeoutMs);
   }
@@ -189,7 +189,7 @@ export class Core {
     this.#token = { text: token, expiresMs: expiryOf(token) };
     if (this.#phase.name === "asking") this.#open(now);
     // A token counts for a whole connection, so a new one takes a new connection.
-    else if (this.#phase.name === "connected" && this.#request.reason === "expiring") this.#leave(now, "a new token came");
+    else if (this.#phase.name === "connected" && this.#request.reason === "expiring") this.#leave(now, undefined, "a new token came");
   }
 
   handleOpened(now: number): void {
@@ -249,6 +249,8 @@ export class Core {
 
   /** Takes sends that the store has, in the order of their local ids. */
   handleSends(publishes: readonly SavedPublish[]): void {
+    // The store works: what it would not save is saved at once.
+    if (publishes.length > 0) this.#saveAt = undefined;
     for (const publish of publishes) this.#outbox.push(publish);
   }
 
@@ -321,7 +323,7 @@ export class Core {
     const phase = this.#phase;
     if (phase.name === "waiting" && phase.until <= now && this.#reading) this.#start(now);
     else if ((phase.name === "opening" || phase.name === "greeting") && phase.deadline <= now) {
-      this.#retry(now, undefined, `no welcome came from ${phase.endpoint} within ${ATTEMPT_MS / 1000} s`);
+      this.#retry(now, phase.name === "greeting" ? CloseCode.IdleTimeout : undefined, `no welcome came from ${phase.endpoint} within ${ATTEMPT_MS / 1000} s`);
     } else if (phase.name === "connected") {
       phase.heartbeat.handleTimeout(now, late);
       if (phase.leave && phase.leave.from <= now) phase.leave.begun = true;
@@ -399,6 +401,7 @@ export class Core {
       user: this.#user,
       ...this.#outbox.pollSave(),
       nextNumber: this.#outbox.nextNumber,
+      renewed: this.#outbox.renewed,
       ...this.#logs.pollSave(),
       marks: this.#marks.pollSave(),
     };
@@ -525,8 +528,9 @@ export class Core {
       if (this.#watchAt !== undefined) this.#watchAt = Math.min(this.#watchAt, now + this.#config.random() * withinMs);
     } else if (frame.goAway) {
       const within = frame.goAway.reconnectWithinMs;
+      const delay = this.#config.random() * within;
       // The first one counts: another draw would not be random any more.
-      this.#phase.leave ??= { from: now + this.#config.random() * within, by: now + within, begun: within === 0 };
+      this.#phase.leave ??= { from: now + delay, by: now + within, begun: delay === 0 };
     } else if (frame.signalled) {
       const { from, device } = frame.signalled;
       const isOwn = from === this.#user && device?.id === this.#config.device.id && device.terminal === this.#config.device.terminal;
@@ -633,9 +637,9 @@ export class Core {
         if (room.joined && asker === "rooms") this.#events.push({ type: "room_left", channel: join, cause: "refused", reason: error.message });
       }
       // What was said meanwhile is told once.
-      if (room && asker === "rooms") {
-        for (const push of response?.joinedRoom?.recent ?? []) if (push.message && note(room, push.message.id)) this.#deliver(push, undefined);
-      } else if (room) for (const push of response?.joinedRoom?.recent ?? []) if (push.message) note(room, push.message.id);
+      const joined = response?.joinedRoom;
+      if (room && joined) joined.recent = joined.recent.filter(({ message }) => message && note(room, message.id));
+      if (room && asker === "rooms") for (const push of joined?.recent ?? []) this.#deliver(push, undefined);
     }
     if (question.watch && response) {
       this.#watched = question.watch.users ?? [];
@@ -667,17 +671,16 @@ export class Core {
   /** Goes to another server, once what was sent is answered. */
   #leaveIfDone(now: number): void {
     const leave = this.#phase.name === "connected" ? this.#phase.leave : undefined;
-    if (leave?.begun && (!this.#outbox.isUnanswered || leave.by <= now)) this.#leave(now, "the server is about to stop");
+    if (leave?.begun && (!this.#outbox.isUnanswered || leave.by <= now)) this.#leave(now, CloseCode.GoingAway, "the server is about to stop");
   }
 
   /** Connects anew without a delay. */
-  #leave(now: number, reason: string): void {
+  #leave(now: number, code: number | undefined, reason: string): void {
     this.#drop(CloseCode.ClientClosed, reason);
     this.#backoff.reset();
     this.#attempt++;
     this.#phase = { name: "waiting", until: now };
-    this.#events.push({ type: "disconnected", reason, retryInMs: 0 });
-    this.#start(now);
+    this.#events.push({ type: "disconnected", code, reason, retryInMs: 0 });
   }
 
   #retry(now: number, code: number | undefined, reason: string): void {

@@ -563,9 +563,8 @@ export class Logs {
       follower?.handleEnd(now, end);
       if (follower) this.#note(end.channel, follower);
     }
-    const complete = !more && this.#troubled.size === 0;
-    const isFirst = complete && !this.#upToDate;
-    this.#upToDate = complete;
+    const isFirst = !more && this.#troubled.size === 0 && !this.#upToDate;
+    this.#upToDate ||= isFirst;
     return isFirst;
   }
 
@@ -643,7 +642,7 @@ export class Logs {
     }
     if (!this.#acks.isDue) return undefined;
     const cursors = new Cursors(room);
-    for (const log of this.#acks.unsent) {
+    for (const log of [...this.#acks.unsent].sort()) {
       const acked = this.#followers.get(log)?.acked;
       if (acked && !cursors.push(log, acked)) break;
       this.#acks.pop(log);
@@ -666,9 +665,10 @@ export class Logs {
     return cursors.list;
   }
 
+  /** By name, so the inbox comes before channels. */
   #sorted(isFirst: (log: LogName) => boolean): [LogName, LogFollower][] {
-    const rank = (log: LogName): number => (isFirst(log) ? 0 : log === "" ? 1 : 2);
-    return [...this.#followers].sort(([one], [other]) => rank(one) - rank(other));
+    const rank = (log: LogName): number => (isFirst(log) ? 0 : 1);
+    return [...this.#followers].sort(([one], [other]) => rank(one) - rank(other) || (one < other ? -1 : 1));
   }
 
   #leave(now: number, log: LogName, mark: Mark): LogChange[] {

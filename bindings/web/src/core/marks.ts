@@ -97,7 +97,7 @@ export class Marks {
     this.#nextAt = now + MARK_INTERVAL_MS;
     const request: Init<Mark>[] = [];
     let room = MAX_FRAME_SHARE;
-    for (const [to, marks] of this.#waiting) {
+    for (const [to, marks] of [...this.#waiting].sort(([one], [other]) => (order(one) < order(other) ? -1 : 1))) {
       const { user = "", channel = "" } = conversationOf(to);
       const ready = marks.map(({ change, setAtMs }) => ({ ...change, user, channel, ageMs: Math.max(0, Math.floor(now - setAtMs)) }));
       for (const mark of ready) room -= encode("Mark", mark).length + 4;
@@ -192,15 +192,22 @@ export class Marks {
   }
 }
 
+/** Users come before channels, and then it goes by name. */
+const order = (to: string): string => (to[0] === "@" ? 0 : 1) + to;
+
 const SETTINGS = ["pinned", "muted", "draft", "hidden", "markedUnread", "mutedUntilMs", "mentionsOnly"] as const;
 
 /** Adds what was set later to what was set before. What it replaces goes, so few are left. */
 function add(marks: Pending[], later: Pending): Pending[] {
   const change = { ...later.change };
+  const replaced = new Set<(typeof SETTINGS)[number]>(SETTINGS.filter((setting) => change[setting] !== undefined));
+  // Whoever reads has seen the mark; a mute and its end go together.
+  if (change.read) replaced.add("markedUnread");
+  if (replaced.has("muted") || replaced.has("mutedUntilMs")) replaced.add("muted").add("mutedUntilMs");
   const kept: Pending[] = [];
   for (const earlier of marks) {
     const rest = { ...earlier.change };
-    for (const setting of SETTINGS) if (change[setting] !== undefined) delete rest[setting];
+    for (const setting of replaced) delete rest[setting];
     // Places never go back, and may travel with any mark.
     if ((rest.read ?? 0) > (change.read ?? 0)) Object.assign(change, { read: rest.read, readId: rest.readId ?? 0n });
     change.deleted = Math.max(rest.deleted ?? 0, change.deleted ?? 0);

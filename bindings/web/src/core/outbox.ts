@@ -1,18 +1,24 @@
 /**
- * Publishes on their way: saved first, then sent under a number that never changes, until they are answered. At most one per
+ * Publishes on their way: saved first, then sent under their local id as number, until they are answered. At most one per
  * conversation is unanswered, the rest wait in order.
  *
  * ```text
- *  send --> first of its conversation? -- yes --> gets a number --> saved --> ready --> sent --> settled
- *                     | no                            ^                         ^         |
- *                     +--> waits for the one before --+                         +- retry -+
+ *                                                +-- number used --+
+ *                                                v                 |
+ *  send --> first of its conversation? -- yes --> saved --> ready --> sent --> settled
+ *                     | no                       ^           ^         |
+ *                     +--> waits for the one before          +- retry -+
  * ```
+ *
+ * The store may be an old copy of itself, restored from a backup, and nothing in it tells. So a publish has its number from the
+ * beginning: whoever sends it, back ends know it again. If the number was used, a publish of this process gets another installation, and
+ * one of the store may have arrived. What is appended without a connection is of an installation of its own: see `Client.send`.
  */
 import { encodeFrame } from "../codec.js";
 import { ImError, type Refusal } from "../errors.js";
 import { conversationOf, type MessageId } from "../ids.js";
 import { RefusalKind, type PublishResult } from "../proto.js";
-import type { SavedFailure, SavedPublish } from "../store/store.js";
+import { randomBits, type SavedFailure, type SavedPublish } from "../store/store.js";
 import { seal } from "./origin.js";
 import { earliest, type Random } from "./timing.js";
 
@@ -44,7 +50,15 @@ interface Entry {
   readonly localId: number;
   readonly to: string;
   readonly content: Uint8Array;
-  number: number;
+  readonly number: number;
+  /** The installation that the number is of. */
+  installation: bigint;
+  /** It is from the store, so another process may have sent it, perhaps before the store was restored. */
+  readonly loaded: boolean;
+  /** It has become the first of its conversation: it may travel once that is saved. */
+  released: boolean;
+  /** How often its number turned out to be used. */
+  renewals: number;
   /** It was handed to a connection, by this process or an earlier one. */
   travelled: boolean;
   /** The last try has no answer yet. */
@@ -64,6 +78,8 @@ const MAX_FAILED = 100;
 /** A server answers everything; should it not, a publish is sent again under its number. */
 const REPEAT_AFTER_MS = 60_000;
 const LONGEST_DELAY_MS = 15_000;
+/** Installations of one publish. The second one was never used, so this is for a server that errs. */
+const MAX_RENEWALS = 3;
 
 /** All publishes that are not settled. */
 export class Outbox {
@@ -80,16 +96,24 @@ export class Outbox {
   readonly #unsaved = new Set<number>();
   readonly #settled: Settled[] = [];
   #nextNumber: number;
+  #renewed: bigint | undefined;
   /** The highest local id that came. */
   lastLocalId = 0;
 
+  /** `installation` is that of the store, which seals the origins; `renewed` the one that new numbers are of, if it is another one. */
   constructor(
     readonly installation: bigint,
+    renewed: bigint | undefined,
     nextNumber: number,
     saved: readonly SavedPublish[],
   ) {
+    this.#renewed = renewed;
     this.#nextNumber = Math.max(1, nextNumber);
-    for (const publish of saved) this.push(publish);
+    for (const publish of saved) this.#take(publish, true);
+  }
+
+  get renewed(): bigint | undefined {
+    return this.#renewed;
   }
 
   get nextNumber(): number {
@@ -104,28 +128,35 @@ export class Outbox {
     return this.#sent.size > 0;
   }
 
-  /** Takes a publish that the store has. One that is known already is passed over. */
+  /** Takes a publish that was appended since the store was loaded. One that is known already is passed over. */
   push(saved: SavedPublish): void {
-    const { localId, to, content, number } = saved;
+    this.#take(saved, false);
+  }
+
+  #take(saved: SavedPublish, loaded: boolean): void {
+    const { localId, to, content } = saved;
     if (localId <= this.lastLocalId) return;
     this.lastLocalId = localId;
     if (saved.failure) {
       this.#fail(localId, { to, content, failure: saved.failure });
       return;
     }
-    const travelled = number > 0;
-    const entry: Entry = { localId, to, content, number, travelled, unanswered: travelled, doubt: undefined, refusals: 0 };
+    const released = saved.number > 0;
+    const number = released ? saved.number : localId;
+    const installation = saved.installation ?? this.installation;
+    const tries = { travelled: released, unanswered: loaded, doubt: undefined, refusals: 0, renewals: 0 };
+    const entry: Entry = { localId, to, content, number, installation, loaded, released, ...tries };
     this.#entries.set(localId, entry);
-    if (travelled) {
+    this.#nextNumber = Math.max(this.#nextNumber, number + 1);
+    if (released) {
       this.#numbered.set(number, entry);
       this.#ready.add(number);
-      this.#nextNumber = Math.max(this.#nextNumber, number + 1);
     }
     const queue = this.#queues.get(to);
     if (queue) queue.push(localId);
     else {
       this.#queues.set(to, [localId]);
-      this.#number(entry);
+      this.#release(entry);
     }
   }
 
@@ -138,7 +169,7 @@ export class Outbox {
       if (!entry) continue;
       const { user = "", channel = "" } = conversationOf(entry.to);
       const content = { $unknown: entry.content };
-      const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: this.installation, origin: seal(this.installation, entry.localId) } });
+      const frame = encodeFrame({ publish: { number, to: user, content, channel, installation: entry.installation, origin: seal(this.installation, entry.localId) } });
       if (frame.length > limits.maxFrameBytes + 3) {
         // The limit shrank with another server.
         this.#settleFailed(entry, tooLarge(frame.length, limits.maxFrameBytes));
@@ -166,19 +197,34 @@ export class Outbox {
     const refusal = refusalOf(result.refused);
     entry.unanswered = false;
     if (!isCertain(refusal)) entry.doubt = refusal.reason;
+    if (refusal.kind === RefusalKind.NumberUsed) return this.#handleNumberUsed(entry, refusal);
     if (refusal.retryAfterMs > 0) {
       const grown = Math.min(refusal.retryAfterMs * 2 ** Math.min(entry.refusals++, 16), LONGEST_DELAY_MS);
       const delay = Math.max(grown, refusal.retryAfterMs);
       this.#delayed.set(result.number, now + delay * (1 + random()));
       return;
     }
-    const doubt = entry.doubt;
+    // A refusal says nothing of the tries before, so it must not invite to another one.
+    const doubt = isCertain(refusal) && refusal.kind !== RefusalKind.TooMany ? undefined : entry.doubt;
     this.#settleFailed(
       entry,
       doubt === undefined
         ? new ImError("refused", `the message to ${entry.to} was refused: ${refusal.reason}`, refusal)
         : new ImError("unconfirmed", `whether the message to ${entry.to} arrived is not known (${doubt}): look for it before you send it anew`, refusal),
     );
+  }
+
+  /** The number was used for another publish, or for this one before the store was restored. */
+  #handleNumberUsed(entry: Entry, refusal: Refusal): void {
+    if (entry.loaded || entry.doubt !== undefined) {
+      const message = `whether the message to ${entry.to} arrived is not known, as its number was used, as after a restore from a backup: look for it before you send it anew`;
+      this.#settleFailed(entry, new ImError("unconfirmed", message, refusal));
+    } else if (entry.renewals++ < MAX_RENEWALS) {
+      if (entry.installation === (this.#renewed ?? this.installation)) this.#renewed = randomBits();
+      entry.installation = this.#renewed ?? this.installation;
+      entry.travelled = false;
+      this.#unsaved.add(entry.localId);
+    } else this.#settleFailed(entry, new ImError("refused", `the message to ${entry.to} was refused: ${refusal.reason}`, refusal));
   }
 
   /** Nothing will answer what was sent: it is sent again. */
@@ -239,7 +285,7 @@ export class Outbox {
     for (const localId of this.#unsaved) {
       const entry = this.#entries.get(localId);
       const failed = this.#failed.get(localId);
-      if (entry) put.push({ localId, number: entry.number, to: entry.to, content: entry.content });
+      if (entry) put.push({ localId, number: entry.released ? entry.number : 0, installation: entry.installation, to: entry.to, content: entry.content });
       else if (failed) put.push({ localId, number: 0, ...failed });
       else remove.push(localId);
     }
@@ -249,8 +295,9 @@ export class Outbox {
 
   /** It was saved: numbers can be used. */
   handleSaved(put: readonly SavedPublish[]): void {
-    for (const { localId, number } of put) {
-      const isCurrent = number > 0 && this.#entries.get(localId)?.number === number;
+    for (const { localId, number, installation } of put) {
+      const entry = this.#entries.get(localId);
+      const isCurrent = number > 0 && entry?.number === number && entry.installation === installation;
       if (isCurrent && !this.#sent.has(number) && !this.#delayed.has(number)) this.#ready.add(number);
     }
   }
@@ -260,9 +307,9 @@ export class Outbox {
     for (const localId of remove) this.#unsaved.add(localId);
   }
 
-  #number(entry: Entry): void {
-    if (entry.number > 0) return;
-    entry.number = this.#nextNumber++;
+  #release(entry: Entry): void {
+    if (entry.released) return;
+    entry.released = true;
     this.#numbered.set(entry.number, entry);
     this.#unsaved.add(entry.localId);
   }
@@ -295,14 +342,14 @@ export class Outbox {
     const next = queue[0] === undefined ? undefined : this.#entries.get(queue[0]);
     if (next) {
       this.#queues.set(entry.to, queue);
-      this.#number(next);
+      this.#release(next);
     } else this.#queues.delete(entry.to);
   }
 }
 
 /** After these refusals nothing came of the try, for certain. */
 function isCertain({ kind }: Refusal): boolean {
-  const certain: number[] = [RefusalKind.Rule, RefusalKind.Invalid, RefusalKind.TooMany, RefusalKind.NoBackend];
+  const certain: number[] = [RefusalKind.Rule, RefusalKind.Invalid, RefusalKind.TooMany, RefusalKind.NoBackend, RefusalKind.NumberUsed];
   return certain.includes(kind);
 }
 

@@ -97,8 +97,8 @@ export class Requests {
     const { asker, question } = waiting;
     if (response.refused) {
       const refusal = refusalOf(response.refused);
-      const at = now + refusal.retryAfterMs * (1 + random());
-      if (refusal.retryAfterMs > 0 && at < waiting.deadline) {
+      const at = refusal.retryAfterMs > 0 ? now + refusal.retryAfterMs * (1 + random()) : Infinity;
+      if (at < waiting.deadline) {
         waiting.state = "delayed";
         waiting.at = at;
         return undefined;

@@ -1,6 +1,6 @@
 import { ImError } from "../errors.js";
 import { queueFull } from "./memory.js";
-import { MAX_OUTBOX, randomBits, randomDeviceId, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
 
 /** Settings of {@link IndexedDbStore.open}. */
 export interface IndexedDbOptions {
@@ -14,6 +14,7 @@ interface Meta {
   readonly user: string;
   readonly device: string;
   readonly installation: bigint;
+  readonly renewed?: bigint | undefined;
   readonly nextNumber: number;
   readonly nextLocalId: number;
   /** Counts the holders of the connection. */
@@ -67,17 +68,18 @@ export class IndexedDbStore implements Store {
   load(): Promise<Saved> {
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
-      const { user, device, installation, nextNumber } = meta;
+      const { user, device, installation, renewed, nextNumber, nextLocalId } = meta;
+      tables("meta").put({ ...meta, nextLocalId: nextLocalId + skipped(nextLocalId) } satisfies Meta, META);
       const [cursors, outbox, marks] = await Promise.all([
         done(tables("cursors").getAll() as IDBRequest<SavedCursor[]>),
         done(tables("outbox").getAll() as IDBRequest<SavedPublish[]>),
         done(tables("marks").getAll() as IDBRequest<SavedMarks[]>),
       ]);
-      return { user, device, installation, nextNumber, cursors, outbox, marks };
+      return { user, device, installation, renewed, nextNumber, cursors, outbox, marks };
     });
   }
 
-  append(to: string, content: Uint8Array): Promise<number> {
+  append(to: string, content: Uint8Array, installation?: bigint): Promise<number> {
     let tried = 0;
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
@@ -87,7 +89,7 @@ export class IndexedDbStore implements Store {
       if (there?.to === to && String(there.content) === String(content)) return tried;
       if ((await done(tables("outbox").count())) >= MAX_OUTBOX) throw queueFull();
       const localId = (tried = meta.nextLocalId);
-      tables("outbox").put({ localId, number: 0, to, content } satisfies SavedPublish);
+      tables("outbox").put({ localId, number: 0, installation: installation ?? meta.renewed, to, content } satisfies SavedPublish);
       tables("meta").put({ ...meta, nextLocalId: localId + 1 } satisfies Meta, META);
       return localId;
     });
@@ -104,7 +106,7 @@ export class IndexedDbStore implements Store {
     return this.#transact("readwrite", async (tables) => {
       const meta = await this.#meta(tables);
       this.#checkEpoch(meta);
-      tables("meta").put({ ...meta, user: batch.user, nextNumber: batch.nextNumber } satisfies Meta, META);
+      tables("meta").put({ ...meta, user: batch.user, nextNumber: batch.nextNumber, renewed: batch.renewed } satisfies Meta, META);
       for (const channel of batch.left) tables("cursors").delete(channel);
       for (const cursor of batch.cursors) tables("cursors").put(cursor);
       for (const publish of batch.put) tables("outbox").put(publish);

@@ -1,25 +1,32 @@
 import { ImError } from "../errors.js";
-import { MAX_OUTBOX, randomBits, randomDeviceId, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
+import { MAX_OUTBOX, randomBits, randomDeviceId, skipped, type Batch, type Saved, type SavedCursor, type SavedMarks, type SavedPublish, type Store } from "./store.js";
 
 /** A store that lasts as long as the object: for tests, and for devices that are new at each start. */
 export class MemoryStore implements Store {
   #user = "";
   #nextNumber = 1;
   #nextLocalId: number;
-  readonly #device = randomDeviceId();
-  readonly #installation = randomBits();
+  readonly #device: string;
+  readonly #installation: bigint;
+  #renewed: bigint | undefined;
   readonly #cursors = new Map<string, SavedCursor>();
   readonly #outbox = new Map<number, SavedPublish>();
   readonly #marks = new Map<string, SavedMarks>();
 
-  /** Makes a store that goes on from a user's places in logs; its sends are counted from `nextLocalId` on. */
-  constructor({ user = "", cursors = [], nextLocalId = 1 }: { user?: string; cursors?: readonly SavedCursor[]; nextLocalId?: number } = {}) {
-    this.#user = user;
-    this.#nextLocalId = nextLocalId;
+  /** Makes a store with the contents of another one, or part of them; its sends are counted from `nextLocalId` on. */
+  constructor(saved: Partial<Saved> & { nextLocalId?: number } = {}) {
+    const { user = "", device = randomDeviceId(), installation = randomBits(), renewed, nextNumber = 1 } = saved;
+    const { cursors = [], outbox = [], marks = [] } = saved;
+    [this.#user, this.#device, this.#installation, this.#renewed, this.#nextNumber] = [user, device, installation, renewed, nextNumber];
     for (const cursor of cursors) this.#cursors.set(cursor.channel, cursor);
+    for (const publish of outbox) this.#outbox.set(publish.localId, publish);
+    for (const one of marks) this.#marks.set(one.to, one);
+    // A local id is the number of a publish.
+    this.#nextLocalId = Math.max(saved.nextLocalId ?? 1, nextNumber, ...outbox.map(({ localId }) => localId + 1));
   }
 
   load(): Promise<Saved> {
+    this.#nextLocalId += skipped(this.#nextLocalId);
     return Promise.resolve(this.saved());
   }
 
@@ -29,6 +36,7 @@ export class MemoryStore implements Store {
       user: this.#user,
       device: this.#device,
       installation: this.#installation,
+      renewed: this.#renewed,
       nextNumber: this.#nextNumber,
       cursors: [...this.#cursors.values()],
       outbox: this.#after(0),
@@ -36,10 +44,10 @@ export class MemoryStore implements Store {
     };
   }
 
-  append(to: string, content: Uint8Array): Promise<number> {
+  append(to: string, content: Uint8Array, installation = this.#renewed): Promise<number> {
     if (this.#outbox.size >= MAX_OUTBOX) return Promise.reject(queueFull());
     const localId = this.#nextLocalId++;
-    this.#outbox.set(localId, { localId, number: 0, to, content });
+    this.#outbox.set(localId, { localId, number: 0, installation, to, content });
     return Promise.resolve(localId);
   }
 
@@ -50,6 +58,7 @@ export class MemoryStore implements Store {
   save(batch: Batch): Promise<void> {
     this.#user = batch.user;
     this.#nextNumber = batch.nextNumber;
+    this.#renewed = batch.renewed;
     for (const channel of batch.left) this.#cursors.delete(channel);
     for (const cursor of batch.cursors) this.#cursors.set(cursor.channel, cursor);
     for (const publish of batch.put) this.#outbox.set(publish.localId, publish);

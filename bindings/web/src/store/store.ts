@@ -22,8 +22,10 @@ export interface SavedCursor {
 export interface SavedPublish {
   /** Counts the sends of a store, from 1. */
   readonly localId: number;
-  /** The number that it travels under; 0: none yet, so it never did. */
+  /** The number that it travels under, which is its local id; 0: it never travelled. An earlier version gave other numbers. */
   readonly number: number;
+  /** The installation that the number is of; by default the store's. */
+  readonly installation?: bigint | undefined;
   /** The user or the channel that it is for, as `@user` or `#channel`. */
   readonly to: string;
   /** The encoded `Content`: a repetition is the same, byte for byte. */
@@ -52,8 +54,10 @@ export interface Saved {
   readonly user: string;
   /** The device id; drawn with the store. */
   readonly device: string;
-  /** Tells this store's numbers from those of every other store that the device ever had. */
+  /** Tells this store from every other store that the device ever had. By it the device knows its own messages again. */
   readonly installation: bigint;
+  /** The installation of what is appended from now on, where another one took the place of the store's. */
+  readonly renewed?: bigint | undefined;
   readonly nextNumber: number;
   readonly cursors: readonly SavedCursor[];
   /** What is not settled, in the order of `localId`. */
@@ -65,6 +69,8 @@ export interface Saved {
 export interface Batch {
   readonly user: string;
   readonly nextNumber: number;
+  /** Replaces the installation of what is appended from now on. */
+  readonly renewed?: bigint | undefined;
   /** Replace those of the same channel. */
   readonly cursors: readonly SavedCursor[];
   /** Channels whose cursors are to be forgotten. */
@@ -82,16 +88,19 @@ export const MAX_OUTBOX = 1000;
 
 /** Keeps what a device must not forget. One store belongs to one user on one device. */
 export interface Store {
-  /** Returns everything that was saved. A new store draws its device id and its installation. */
+  /**
+   * Returns everything that was saved. A new store draws its device id and its installation. Another one skips some local ids, see
+   * {@link skipped}.
+   */
   load(): Promise<Saved>;
 
   /**
    * Adds a publish and returns its local id: higher than all before it, also over restarts. When the promise resolves the
-   * publish survives the end of the process.
+   * publish survives the end of the process. `installation` is that of its number, by default the one that counts for the store.
    *
    * @throws `ImError` with the code `queue_full` where {@link MAX_OUTBOX} wait already, or `store`.
    */
-  append(to: string, content: Uint8Array): Promise<number>;
+  append(to: string, content: Uint8Array, installation?: bigint): Promise<number>;
 
   /** Returns the publishes with a higher local id, in order. */
   appended(after: number): Promise<SavedPublish[]>;
@@ -101,6 +110,14 @@ export interface Store {
 
   /** Lets go of files and handles. What was saved stays. */
   close(): Promise<void>;
+}
+
+/**
+ * Returns how many local ids a store skips when it is loaded: none where none was given. A store that comes back from a backup thus
+ * hardly ever gives an id that it gave before, and a new message is not taken for an old one that says the same.
+ */
+export function skipped(nextLocalId: number): number {
+  return nextLocalId > 1 ? 1 + Number(randomBits() % 4096n) : 0;
 }
 
 /** Returns random bits that are not 0, for an installation. */

@@ -104,6 +104,8 @@ class ChromiumTab implements BrowserTab {
   }
 
   async screenshot(): Promise<Buffer> {
+    // A tab in the background is not painted.
+    await this.#call("Page.bringToFront");
     const { data } = await this.#call<{ data: string }>("Page.captureScreenshot", { format: "png" });
     return Buffer.from(data, "base64");
   }

@@ -346,6 +346,9 @@ impl<T> Core<T> {
         if let Some(room) = room {
             room.joined = true;
             recent.retain(|message| room.known.note(message.id.as_u64()));
+        } else if by_itself {
+            // It was kicked out meanwhile.
+            recent.clear();
         }
         // A room's messages have no position that could be acknowledged: the device does not follow its log.
         recent.iter_mut().for_each(|message| message.position = None);

@@ -1,5 +1,6 @@
 //! Delivery over failures of the network, the servers and the process: the application sees every entry of a log once and in order, or an
-//! explicit reset first; after a crash again from what it acknowledged last. And whatever was taken is published once.
+//! explicit reset first; after a crash again from what it acknowledged last. And whatever was taken is published once, also where the device's
+//! store is replaced by a backup of it.
 
 mod application;
 mod backend;
@@ -33,6 +34,8 @@ enum Step {
     Break,
     Reading(bool),
     Crash,
+    BackUp,
+    Restore,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -51,6 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Break),
         1 => any::<bool>().prop_map(Step::Reading),
         1 => Just(Step::Crash),
+        1 => Just(Step::BackUp),
+        1 => Just(Step::Restore),
     ]
 }
 
@@ -83,6 +88,8 @@ fn take(world: &mut World, step: Step) {
         }
         Step::Reading(reading) => world.test.core.handle_reading(now, reading),
         Step::Crash => world.crash(),
+        Step::BackUp => world.back_up(),
+        Step::Restore => world.restore(),
     }
 }
 

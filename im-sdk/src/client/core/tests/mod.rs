@@ -69,7 +69,11 @@ impl Harness {
 
     /// The process ends without a warning, and a new one starts.
     fn crash(self) -> Self {
-        Self::with_store(7, self.store, self.now)
+        self.crash_seeded(7)
+    }
+
+    fn crash_seeded(self, seed: u64) -> Self {
+        Self::with_store(seed, self.store, self.now)
     }
 
     /// A process that starts with a copy of a store of earlier.

@@ -11,8 +11,11 @@ pub(super) struct Application {
     pub(super) ids: BTreeMap<String, BTreeMap<u64, u64>>,
     /// The acknowledged positions, which survive a crash.
     pub(super) settled: BTreeMap<String, Position>,
-    pub(super) sent: BTreeSet<u64>,
+    /// What was taken, by local id.
+    pub(super) sent: BTreeMap<u64, u32>,
     pub(super) ended: BTreeSet<u64>,
+    /// The sends whose outcome stays open.
+    pub(super) open: BTreeSet<u64>,
 }
 
 impl Application {
@@ -38,7 +41,10 @@ impl Application {
                 self.ids.remove(position.log.as_str());
             }
             Event::Published { local_id, .. } => _ = self.ended.insert(local_id.as_u64()),
-            Event::PublishFailed { .. } => panic!("nothing is refused here"),
+            Event::PublishFailed { local_id, error, .. } => {
+                assert_eq!(error.code(), "unconfirmed", "nothing is refused here");
+                self.open.insert(local_id.as_u64());
+            }
             _ => {}
         }
     }

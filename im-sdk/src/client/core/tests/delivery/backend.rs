@@ -8,8 +8,16 @@ pub(super) struct Backend {
     /// The logs that the user is not a member of.
     pub(super) left: BTreeSet<&'static str>,
     pub(super) next_id: u64,
-    /// The results of the last number of each conversation.
-    pub(super) results: BTreeMap<(String, String), (u64, u64)>,
+    /// Of each installation and conversation, the last number, its text and its result.
+    pub(super) results: BTreeMap<(u64, (String, String)), (u64, u32, u64)>,
+    /// The ids of messages by their origins and texts.
+    pub(super) origins: BTreeMap<(u64, u32), u64>,
+    /// Whether numbers may turn out to be used, as the device's store was restored.
+    pub(super) was_restored: bool,
+    /// Whether a message whose number was used is looked up.
+    pub(super) looks_up: bool,
+    /// How often each text came.
+    pub(super) tries: BTreeMap<u32, u32>,
     /// The publishes that had an effect, by conversation.
     pub(super) effects: BTreeMap<(String, String), Vec<u32>>,
 }
@@ -34,7 +42,17 @@ impl BackendLog {
 impl Backend {
     pub(super) fn new() -> Self {
         let logs = CHANNELS.into_iter().map(|name| (name, BackendLog::default())).collect();
-        Self { logs, left: BTreeSet::new(), next_id: 1, results: BTreeMap::new(), effects: BTreeMap::new() }
+        Self {
+            logs,
+            left: BTreeSet::new(),
+            next_id: 1,
+            results: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            was_restored: false,
+            looks_up: false,
+            tries: BTreeMap::new(),
+            effects: BTreeMap::new(),
+        }
     }
 
     pub(super) fn append(&mut self, channel: &'static str) -> pb::frame::Body {
@@ -99,15 +117,17 @@ impl Backend {
 
     pub(super) fn publish(&mut self, publish: &pb::Publish) -> pb::frame::Body {
         let text = Content::from(publish.content.clone()).as_text().unwrap().parse().unwrap();
-        let last = self.results.get(&conversation(publish)).copied();
+        *self.tries.entry(text).or_default() += 1;
+        let last = self.results.get(&(publish.installation, conversation(publish))).copied();
         let id = match last {
-            Some((number, id)) if number == publish.number => id,
-            Some((number, _)) => {
-                assert!(number < publish.number, "numbers of a conversation rise");
-                self.take(publish, text)
+            Some((number, said, id)) if (number, said) == (publish.number, text) => Some(id),
+            Some((number, ..)) if number >= publish.number => {
+                assert!(self.was_restored, "numbers of a conversation rise");
+                self.origins.get(&(publish.origin, text)).copied().filter(|_| self.looks_up)
             }
-            None => self.take(publish, text),
+            _ => Some(self.take(publish, text)),
         };
+        let Some(id) = id else { return refused(publish.number, pb::RefusalKind::NumberUsed, 0) };
         let outcome = pb::Accepted { message_id: id, answer: Bytes::new() };
         let outcome = Some(pb::publish_result::Outcome::Accepted(outcome));
         pb::frame::Body::PublishResult(pb::PublishResult { number: publish.number, outcome })
@@ -115,7 +135,9 @@ impl Backend {
 
     pub(super) fn take(&mut self, publish: &pb::Publish, text: u32) -> u64 {
         self.next_id += 1;
-        self.results.insert(conversation(publish), (publish.number, self.next_id));
+        let of = (publish.installation, conversation(publish));
+        self.results.insert(of, (publish.number, text, self.next_id));
+        self.origins.insert((publish.origin, text), self.next_id);
         self.effects.entry(conversation(publish)).or_default().push(text);
         self.next_id
     }

@@ -18,15 +18,23 @@ pub(super) struct World {
     pub(super) rolled_back: BTreeMap<&'static str, u32>,
     /// Logs of which the device cannot know any more whether it saw what stands there.
     pub(super) unsure: BTreeSet<&'static str>,
+    /// The contents of the device's store at an earlier time, and the application of then.
+    backup: (SavedState, Application),
+    /// The first text that was sent after the last restore.
+    since: u32,
+    /// The texts that were in the store when a process started.
+    loaded: BTreeSet<u32>,
 }
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut test = Harness::seeded(seed);
         test.core.handle_connect(test.now);
+        let mut backend = Backend::new();
+        backend.looks_up = seed.is_multiple_of(2);
         Self {
             test,
-            backend: Backend::new(),
+            backend,
             application: Application::default(),
             wire: VecDeque::new(),
             seen: Vec::new(),
@@ -35,7 +43,25 @@ impl World {
             texts: 0,
             rolled_back: BTreeMap::new(),
             unsure: BTreeSet::new(),
+            backup: Default::default(),
+            since: 0,
+            loaded: BTreeSet::new(),
         }
+    }
+
+    pub(super) fn back_up(&mut self) {
+        self.process(0);
+        self.backup = (self.test.store.load().unwrap(), self.application.clone());
+    }
+
+    /// The device's store is replaced by the backup, and so is the application's own.
+    pub(super) fn restore(&mut self) {
+        let (saved, application) = self.backup.clone();
+        self.test.store = MemoryStore::with(saved);
+        self.application = application;
+        self.backend.was_restored = true;
+        self.since = self.texts + 1;
+        self.crash();
     }
 
     pub(super) fn roll_back(&mut self, channel: &'static str, by: u64) {
@@ -146,8 +172,10 @@ impl World {
             }
         }
         self.test.save();
-        for (_, taken) in std::mem::take(&mut self.test.taken) {
-            self.application.sent.insert(taken.unwrap().as_u64());
+        for (ticket, taken) in std::mem::take(&mut self.test.taken) {
+            let text = ticket & !SEND;
+            let known = self.application.sent.insert(taken.unwrap().as_u64(), text);
+            assert!(known.is_none(), "a local id means one message");
         }
     }
 
@@ -180,7 +208,13 @@ impl World {
     pub(super) fn send(&mut self) {
         self.texts += 1;
         let to = recipient(["bob", "carol", "#bob"][self.rng.random_range(0..3)]);
-        self.test.core.handle_send(self.test.now, SEND, to, Content::text(self.texts.to_string()), None);
+        self.test.core.handle_send(
+            self.test.now,
+            SEND | self.texts,
+            to,
+            Content::text(self.texts.to_string()),
+            None,
+        );
     }
 
     /// The process dies. The application goes on from what it had acknowledged.
@@ -188,7 +222,9 @@ impl World {
         // A new process remembers one id of each log.
         self.unsure.extend(CHANNELS);
         let test = std::mem::replace(&mut self.test, Harness::new());
-        self.test = test.crash();
+        self.test = test.crash_seeded(self.rng.random_range(0..u64::MAX));
+        let saved = self.test.core.unsettled().into_iter();
+        self.loaded.extend(saved.map(|send| send.content.as_text().unwrap().parse::<u32>().unwrap()));
         self.wire.clear();
         self.seen.clear();
         let saved = self.test.store.load().unwrap().cursors;
@@ -240,15 +276,35 @@ impl World {
                 assert!(!ids.iter().any(differs), "{channel:?}: {ids:?} and {:?}", log.entries);
             }
         }
-        assert_eq!(self.test.core.unsettled(), []);
+        self.check_sends();
+    }
+
+    fn check_sends(&self) {
+        // What is open stays until the application discards it.
+        for send in self.test.core.unsettled() {
+            assert!(self.application.open.contains(&send.local_id.as_u64()), "{send:?}");
+        }
+        let mut all = BTreeSet::new();
         for effects in self.backend.effects.values() {
-            assert!(effects.is_sorted_by(|one, other| one < other), "once and in order: {effects:?}");
+            assert!(effects.iter().all(|text| all.insert(*text)), "once: {effects:?}");
+            let is_sorted = effects.is_sorted_by(|one, other| one < other);
+            assert!(is_sorted || self.backend.was_restored, "in order: {effects:?}");
+        }
+        let Application { sent, ended, open, .. } = &self.application;
+        for (local_id, text) in sent {
+            if all.contains(text) {
+                continue;
+            }
+            assert!(!ended.contains(local_id), "{text} did not arrive, and was called published");
+            // What was made before the restore may be gone with it; what came after it arrives, or was in doubt.
+            let in_doubt =
+                self.loaded.contains(text) || self.backend.tries.get(text).is_some_and(|tries| *tries > 1);
+            assert!(*text < self.since || (open.contains(local_id) && in_doubt), "{text} is gone");
         }
         // What was taken by a process that died right after may have had its effect too, and the event of an end may
         // be lost with a process: then the send is not queued any more.
-        let effects: usize = self.backend.effects.values().map(Vec::len).sum();
-        assert!(effects >= self.application.sent.len() && effects >= self.application.ended.len());
-        assert!(effects <= self.texts as usize);
+        assert!(self.backend.was_restored || all.len() >= sent.len().max(ended.len()));
+        assert!(all.len() <= self.texts as usize);
     }
 }
 
