@@ -342,7 +342,9 @@ async def test_the_background_closes_the_file_and_the_foreground_goes_on(tmp_pat
         with pytest.raises(OpenError) as in_use:
             here.open("alice", store_path=store)
         assert in_use.value.code == "store"
+        changing = asyncio.create_task(alice.state_changed(State.CONNECTED))
         assert await alice.entered_background(PATIENCE)
+        assert await changing == State.DISCONNECTED
         assert alice.state == State.DISCONNECTED
         gone = await until(alice, Disconnected)
         assert gone.retry_in is None

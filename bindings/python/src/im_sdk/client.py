@@ -304,6 +304,12 @@ class Client:
         state: t.State = to_python(self._native.state())
         return state
 
+    async def state_changed(self, known: t.State) -> t.State:
+        """Waits until the client's state is another one than ``known``, and returns it: at once, if it is already. Several may wait, and no
+        event is taken by it."""
+        state: t.State = to_python(await call(self._native.state_changed(to_native(known))))
+        return state
+
     @property
     def transport(self) -> t.Transport | None:
         """The transport of the connection; None unless connected."""
