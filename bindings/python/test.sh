@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it into a virtual environment, checks types and the public API, and runs all tests. Needs Python 3.10 or newer with
-# venv, and im-server, which `cargo build --workspace --bins` makes: IM_SERVER says where it is, by default in target/debug.
+# venv, and im-server and scenarios, which `cargo build --workspace --bins` makes: IM_SERVER says where the former is, by default in target/debug.
 # With --update-api it writes the public API to api.txt.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -16,7 +16,10 @@ command -v "$python" >/dev/null || fail "$python is missing. On Debian and Ubunt
 "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv is missing. On Debian and Ubuntu: apt-get install python3-venv"
 target=$(cd ../.. && pwd)/target
 export IM_SERVER=${IM_SERVER:-$target/debug/im-server}
-[ -x "$IM_SERVER" ] || fail "$IM_SERVER is missing: run \`cargo build --workspace --bins\`, or set IM_SERVER"
+scenarios=$target/debug/scenarios
+for program in "$IM_SERVER" "$scenarios"; do
+    [ -x "$program" ] || fail "$program is missing: run \`cargo build --workspace --bins\`"
+done
 
 venv=$target/python
 if [ ! -x "$venv/bin/maturin" ] || [ requirements-test.txt -nt "$venv/installed" ]; then
@@ -33,3 +36,5 @@ rm -rf "$target/wheels"
 "$venv/bin/python" api.py "$@"
 "$venv/bin/mypy"
 "$venv/bin/python" -m pytest -q
+# The same steps in every language.
+env -u IM_SERVER "$scenarios" run --language Python --driver "$venv/bin/python $PWD/tests/scenario_driver.py"
