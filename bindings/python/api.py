@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import enum
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ def prefix(function: Any) -> str:
 
 def signature(function: Any) -> str:
     """The arguments and the result, with their types as they are written."""
-    return str(inspect.signature(function)).replace("'", "")
+    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
 
 
 def text(value: Any) -> str:
