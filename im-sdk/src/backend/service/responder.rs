@@ -176,6 +176,7 @@ impl<R: Responder> Receiving<R> {
     async fn run(mut self, stop: CancellationToken, mut stores: watch::Receiver<bool>) {
         loop {
             self.begin();
+            let still_full = self.full_since.map_or_else(Instant::now, |since| since + FULL_FOR);
             tokio::select! {
                 biased; // A stopping service takes nothing more.
                 () = stop.cancelled() => break,
@@ -195,6 +196,8 @@ impl<R: Responder> Receiving<R> {
                     Came::Reopening => self.open().await,
                     Came::Closed => break,
                 },
+                // Nothing else may happen while all calls hang, and the log says so all the same.
+                () = sleep_until(still_full.into()), if self.full_since.is_some() => {}
             }
         }
         self.finish().await;
@@ -330,6 +333,7 @@ impl<R: Responder> Receiving<R> {
         }
         let since = *self.full_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= FULL_FOR {
+            self.full_since = Some(now);
             throttled!(
                 warn,
                 kind = R::NAME,
