@@ -10,7 +10,7 @@ usage: ./tests/run.sh [--full] [-p CRATE]... [--test NAME]... [--lib | --bins | 
 Installs what is missing and runs every test. Missing programs are installed with apt where that is possible; elsewhere it
 says what to install and fails. Nothing is skipped.
 
-  --full   also the long profile: the chaos scenarios under their full load, in a release build, which takes about twenty
+  --full   also the long profile: the chaos scenarios under their full load, in a release build, which takes about forty
            minutes on two cores (tests/CHAOS.md)
   --help   this text
 
