@@ -173,12 +173,12 @@ mod tests {
         }
     }
 
-    /// Returns the message in a field, unless it is a `Content`, which keeps its own unknown fields, or repeated: pieces of a
+    /// Returns the message in a field, unless it is a `Content`, which keeps its own unknown fields, a map, or repeated: pieces of a
     /// repeated field would be further entries.
     fn nested(field: &FieldDescriptor) -> Option<MessageDescriptor> {
         let kind = field.kind();
         let message = kind.as_message().filter(|message| message.name() != "Content")?;
-        (!field.is_list()).then(|| message.clone())
+        (!field.is_list() && !field.is_map()).then(|| message.clone())
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("publish_result.too_many", result(66, refused(RefusalKind::TooMany, "64 are waiting", 0, 200))),
         ("publish_result.internal", result(2, refused(RefusalKind::Internal, "", 0, 1000))),
         ("publish_result.no_backend", result(2, refused(RefusalKind::NoBackend, "no back end", 0, 1000))),
+        ("publish_result.number_used", result(2, refused(RefusalKind::NumberUsed, "used before", 0, 0))),
         ("request.history.user", history_request(1, Conversation::User("bob".into()), 42, None)),
         ("request.history.channel", history_request(2, Conversation::Channel("team".into()), 0, Some(7))),
         ("request.history.inbox", history_request(3, Conversation::Inbox(true), 0, None)),

@@ -1,4 +1,4 @@
-//! What devices publish: the handler decides, and what it accepts is sent.
+//! Handles publishes of devices: the handler decides, and accepted ones are sent.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -23,11 +23,13 @@ use super::{
 };
 use crate::{
     Recipient,
-    backend::send::{
-        self,
-        error::SendError,
-        message::{InvalidMessage, Message, check_size, digest},
-        validate as check,
+    backend::{
+        send,
+        send::{
+            error::SendError,
+            message::{InvalidMessage, Message, check_size, digest},
+            validate as check,
+        },
     },
     cluster::{DedupKey, LogError, LogId},
     content::{Body, Change, ChangeKind, Content},
@@ -37,27 +39,30 @@ use crate::{
     refusal_code::{CHANGE_NOT_ALLOWED, TOO_MANY_REACTIONS},
 };
 
-/// When a device may try again what failed here.
+/// The time after which a device may repeat a publish that failed here.
 const RETRY_MS: u32 = 1000;
 
-/// The same where the store is nearly full: room is not made within a second.
+/// The time after which a device may repeat a publish if the store is nearly full: room is not made
+/// within a second.
 const FULL_RETRY_MS: u32 = 5_000;
 
-/// How many publishes of one user are handled at once, and how many wait: a few conversations of each of its devices.
+/// The number of publishes of one user that are handled at once, and that may wait: a few
+/// conversations of each of its devices.
 const PER_USER: usize = 16;
 const WAITING_PER_USER: usize = 256;
 
-/// How long a publish waits: as long as a server waits for the answer, by default. By then the device has been told to try again.
+/// The time that a publish may wait, which is how long a server waits for the answer by default.
+/// After that the device has been told to retry.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the handler, and sends what it accepts.
+/// Calls the handler, and sends accepted publishes.
 pub(in crate::backend) struct Publishes<H> {
     context: Arc<ServiceContext>,
     handler: Arc<H>,
     reactions: ReactionCounts,
 }
 
-/// A publish and the server that its answer goes to.
+/// A publish, and the server that its answer goes to.
 pub(in crate::backend) struct Request {
     server: ServerId,
     user: UserId,
@@ -87,7 +92,7 @@ impl<H: Handler> Responder for Publishes<H> {
             return Vec::new();
         };
         let job = |publish: pb::UpstreamPublish| {
-            // The server has it from a token.
+            // The server has the user from a token.
             let user = UserId::parse(&publish.user).ok()?;
             let bytes = publish.publish.len();
             Some(Job::new(user.clone(), Request { server: server.clone(), user, publish }, bytes))
@@ -113,7 +118,7 @@ impl Request {
         Self { server, user, publish }
     }
 
-    /// The record that carries the answer to the device.
+    /// Builds the record with the answer to the device.
     fn answered(&self, outcome: Result<pb::Accepted, pb::Refused>) -> pb::Record {
         let number = self.publish.number;
         let outcome = match outcome {
@@ -121,7 +126,7 @@ impl Request {
             Err(refused) => pb::publish_result::Outcome::Refused(refused),
         };
         let mut frames = result(number, outcome);
-        // It would be lost, and with it what travels in the same envelope.
+        // The server would drop it, together with the other records of the envelope.
         if let Err(error) = send::check_size(frames.len()) {
             throttled!(error, user = %self.user, %error, "the handler's answer is too large");
             let refused = refused(pb::RefusalKind::Internal, "the backend's answer is too large", 0);
@@ -148,7 +153,8 @@ impl<H: Handler> Publishes<H> {
         self.context.publisher.submit_and_forget(&request.server, record).await;
     }
 
-    /// Within the user's budget. What fails here, and not by the device's fault, costs nothing.
+    /// Handles a publish within the user's budget. A failure that is not the device's fault costs
+    /// nothing.
     pub(in crate::backend) async fn decide(&self, request: &Request) -> Result<pb::Accepted, pb::Refused> {
         let Request { user: from, publish, .. } = request;
         let cost = [(Resource::Publishes, 1), (Resource::PublishBytes, publish.publish.len() as u64)];
@@ -206,7 +212,7 @@ impl<H: Handler> Publishes<H> {
         accepted
     }
 
-    /// Asks the handler, and sends what it accepts.
+    /// Calls the handler, and sends what it accepts.
     async fn accept(
         &self,
         incoming: Incoming,
@@ -219,7 +225,7 @@ impl<H: Handler> Publishes<H> {
         self.carry_out(of, acceptance, once, quoted).await
     }
 
-    /// Sends what the handler accepted.
+    /// Sends the message that the handler accepted.
     async fn carry_out(
         &self,
         of: Publishing,
@@ -236,20 +242,20 @@ impl<H: Handler> Publishes<H> {
         Ok(pb::Accepted { message_id, answer })
     }
 
-    /// Asks the handler what becomes of what a device says.
+    /// Calls the handler's `publish`.
     async fn ask(&self, incoming: Incoming) -> Result<Acceptance, pb::Refused> {
         let (from, to, number) = (incoming.from.clone(), incoming.to.clone(), incoming.number);
         let limit = self.context.settings.handler_timeout;
         let call = Deadline::new(limit, "publish", &from).to(&to).number(number);
         let decision = call.run(|| self.handler.publish(incoming)).await.map_err(HandlerFailed::refused)?;
-        // One for now says nothing about the two.
+        // A temporary refusal says nothing about the two users.
         if !decision.as_ref().is_err_and(Refusal::is_temporary) {
             self.context.contacts.note_decision(&from, &to, decision.is_err());
         }
         decision.map_err(rule)
     }
 
-    /// Looks up what the device says that others have said.
+    /// Looks up quoted and forwarded messages.
     async fn resolve(&self, incoming: &mut Incoming) -> Result<Option<Quoted>, pb::Refused> {
         let Incoming { from, to, content, .. } = incoming;
         let content = match &mut content.body {
@@ -275,7 +281,7 @@ impl<H: Handler> Publishes<H> {
             let reason = "nothing is forwarded, or all of it was recalled";
             return Err(refused(pb::RefusalKind::Invalid, reason, 0));
         }
-        // What was found may be larger, and lie deeper, than what the device said of it.
+        // The found messages may be larger and nested deeper than those of the device.
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
         let content = pb::Content::from(content.clone());
         check::check(&content).map_err(|error| invalid(error.to_string()))?;
@@ -283,7 +289,7 @@ impl<H: Handler> Publishes<H> {
         Ok(quoted)
     }
 
-    /// Has a quote follow that was looked up just before its message was recalled or edited, and logged just afterwards.
+    /// Amends a quote whose message was recalled or edited between the look-up and the append.
     async fn check_quoted(
         &self,
         from: &UserId,
@@ -307,7 +313,8 @@ impl<H: Handler> Publishes<H> {
         })
     }
 
-    /// What a change comes to, if it makes sense, and the handler and the policy allow it.
+    /// Checks a change, and returns the message to send for it if the handler and the policy allow
+    /// it.
     async fn change(&self, incoming: Incoming, change: Change) -> Result<Acceptance, pb::Refused> {
         let Incoming { from, device, number, to, in_room, .. } = incoming;
         let invalid = |reason: String| refused(pb::RefusalKind::Invalid, &reason, 0);
@@ -363,7 +370,7 @@ impl<H: Handler> Publishes<H> {
         Ok(Acceptance { message: Some(incoming.into_message().durability(durability)), answer })
     }
 
-    /// Tells the handler. The message is safe, so nothing depends on it: what failed is in this process's log.
+    /// Calls the handler's `logged`. The message is safe, so a failure is only logged.
     async fn tell_logged(&self, logged: LoggedPublish) {
         let (from, to, number) = (logged.from.clone(), logged.to.clone(), logged.number);
         let limit = self.context.settings.handler_timeout;
@@ -410,7 +417,7 @@ fn publishing(incoming: &Incoming, origin: u64) -> Publishing {
     Publishing { from: from.clone(), device: device.clone(), number: *number, to: to.clone(), origin }
 }
 
-/// What a change says, as it would come as a message.
+/// Returns the new content of a change as a publish of its own, for the handler.
 fn saying(change: &IncomingChange, number: u64, in_room: bool) -> Incoming {
     let content = match &change.change.kind {
         ChangeKind::Edit(content) => (**content).clone(),
@@ -420,14 +427,14 @@ fn saying(change: &IncomingChange, number: u64, in_room: bool) -> Incoming {
     Incoming { from, device, number, to, in_room, content, change: Some(Box::new(change.clone())) }
 }
 
-/// Under which name a device's numbers are remembered. A device has one unanswered publish per conversation, so that in each log
-/// the numbers of an installation only rise. Another installation begins anew: what it was before, such as a store that is gone
-/// or a clock that was wrong, does not matter.
+/// Returns the name under which a device's numbers are remembered. A device has one unanswered
+/// publish per conversation, so the numbers of an installation only rise in each log. A new
+/// installation begins anew, whatever became of the former store or clock.
 fn producer_name(incoming: &Incoming, installation: u64) -> String {
     let Incoming { from, device, to, .. } = incoming;
     let installation = match installation {
         0 => String::new(),
-        // No device's name has a space in it.
+        // No device's name contains a space.
         random => format!(" {random:016x}"),
     };
     match to {
@@ -437,25 +444,25 @@ fn producer_name(incoming: &Incoming, installation: u64) -> String {
     }
 }
 
-/// The part of a publish that concerns the device's own books.
+/// The parts of a publish that concern the device's own numbering.
 struct Producer {
-    /// The installation that its number is of.
+    /// The installation that numbered the publish.
     installation: u64,
     origin: u64,
 }
 
-/// The bytes of a publish that a repetition has in common with it. An earlier version of a device's software, which may have sent it
-/// first, knows of no origin.
+/// Returns the bytes of a publish that are equal in its repetition. An earlier version of the
+/// device's software, which may have sent it first, has no origin.
 fn without_origin(publish: &[u8], origin: u64) -> &[u8] {
     let mut field = [ORIGIN_KEY; 1 + size_of::<u64>()];
     field[1..].copy_from_slice(&origin.to_le_bytes());
     publish.strip_suffix(&field[..]).filter(|_| origin != 0).unwrap_or(publish)
 }
 
-/// The field number 6 with the wire type of a fixed64. Writers put it last.
+/// Field 6 with the wire type of a fixed64. Writers put it last.
 const ORIGIN_KEY: u8 = 6 << 3 | 1;
 
-/// Parses what a device publishes.
+/// Parses a publish.
 fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, Producer), String> {
     let (number, in_room, from) = (publish.number, publish.in_room, from.clone());
     let device = publish.device.clone().ok_or("the device is missing")?;
@@ -482,7 +489,7 @@ fn parse(from: &UserId, publish: &pb::UpstreamPublish) -> Result<(Incoming, Prod
     Ok((Incoming { from, device, number, to, in_room, content, change: None }, producer))
 }
 
-/// What is new in it: of an edit, what the message says from then on.
+/// Returns the new content: for an edit, that of the message.
 fn said(content: &Content) -> &Content {
     match content.as_change() {
         Some(Change { kind: ChangeKind::Edit(content), .. }) => content,
@@ -498,12 +505,12 @@ fn recipient(publish: &pb::Publish) -> Result<Recipient, String> {
     }
 }
 
-/// Returns `true` if the number of a publish was used for a later one, or for another one.
+/// Returns `true` if the number of the publish was used for a later one, or for another one.
 fn is_used_number(error: &SendError) -> bool {
     matches!(error, SendError::Conflict | SendError::NotLogged { cause: LogError::Stale { .. }, .. })
 }
 
-/// Returns `true` if a device caused it by its numbers alone, so that no operator needs to hear of it.
+/// Returns `true` if the device's numbers alone are at fault, so that operators need not know.
 fn is_device_fault(error: &SendError) -> bool {
     match error {
         SendError::Trimmed { .. } | SendError::Invalid(InvalidMessage::TooLarge { .. }) => true,
@@ -538,9 +545,9 @@ fn not_sent(error: &SendError) -> pb::Refused {
         | SendError::Conflict
         | SendError::NotLogged { .. }
         | SendError::NotArchived { .. } => internal(RETRY_MS),
-        // An earlier try has left something in a log.
+        // An earlier attempt has left an entry in a log.
         SendError::Trimmed { .. } => internal(0),
-        // What the handler made of it cannot be sent, now or the next time: nothing came of it.
+        // The handler's message cannot be sent, now or later. Nothing was sent.
         SendError::Invalid(_) | SendError::NoSuchMessage { .. } | SendError::NoArchive => {
             let reason = "the backend made a message of it that cannot be sent";
             refused(pb::RefusalKind::Invalid, reason, 0)

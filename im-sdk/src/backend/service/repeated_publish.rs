@@ -1,4 +1,4 @@
-//! Publishes that a device repeats without knowing it, from an old copy of its store.
+//! Publishes that a device repeats unknowingly, from an old copy of its store.
 
 use prost::Message as _;
 
@@ -7,14 +7,15 @@ use crate::{
     Recipient, cluster::ReadLimit, content::Content, id::MessageId, log_throttle::throttled, proto::pb,
 };
 
-/// How far back a repeated message is looked for. A device that was restored repeats what it had just sent when the copy was made.
+/// The number of newest entries in which a repeated message is looked for. A restored device
+/// repeats what it had just sent when the copy was made.
 const MAX_ENTRIES: usize = 512;
 const MAX_BYTES: usize = 512 * 1024;
 
 impl ServiceContext {
-    /// Finds the message that a publish became before its number was used for a later one: among the newest entries of the log, a
-    /// message of the user with the same origin, the same receiver and the same content. The origin alone does not prove it: a device
-    /// whose count of numbers went back may have given it twice.
+    /// Finds the message of a publish whose number was used for a later one: a message of the user
+    /// among the newest entries of the log, with the same origin, receiver and content. The origin
+    /// alone is no proof: a device whose count of numbers went back may have used it twice.
     ///
     /// What is read counts as a sync, so that nobody has much read by refused publishes.
     pub(super) async fn find_published(&self, of: &Publishing, content: &Content) -> Option<MessageId> {

@@ -1,5 +1,5 @@
-//! What devices ask: history and what they search here, rooms and presence in `rooms.rs`, their conversations in
-//! `conversations.rs`.
+//! Answers requests of devices: history and search here, rooms and presence in `rooms.rs`,
+//! conversations in `conversations.rs`.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -32,49 +32,49 @@ use crate::{
     proto::{limits::MAX_FRAME_BYTES, pb, pb::RefusalKind},
 };
 
-/// How many requests are answered at once, each of which holds some pages of a log; how many of one user, and how many of one
-/// user wait.
+/// The number of requests that are answered at once, each with some pages of a log in memory, of
+/// those of one user, and of waiting ones of one user.
 const CONCURRENCY: usize = 256;
 const PER_USER: usize = 2;
 const WAITING_PER_USER: usize = 64;
 
-/// How long a request waits: as long as a server waits for the answer, by default.
+/// The time that a request may wait, which is how long a server waits for the answer by default.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What to do so that devices can search is said once: they may ask often.
+/// Logged once, since devices may search often: search needs a message store.
 static ADVISED: Once = Once::new();
 
-/// Something that a device asks of the backend.
+/// A request of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceRequest {
-    /// The user whose device it is, as its token says.
+    /// The user, from the device's token.
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// What it asks.
+    /// The kind of the request.
     pub kind: RequestKind,
 }
 
-/// The kinds of requests that [`Handler::may_request`] is asked about.
+/// The kinds of requests that are passed to [`Handler::may_request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestKind {
     /// A page of the history of a conversation. Of a channel, the user is a member.
     History(Conversation),
-    /// A search in all that the user has, or in one conversation.
+    /// A search in everything that the user may see, or in one conversation.
     Search(Search),
     /// The list of the user's conversations.
     Conversations,
-    /// A read mark, or something that the user sets in one of its conversations.
+    /// A read mark or a setting of one of the user's conversations.
     Mark(Recipient, ConversationChange),
-    /// Who has read the message at this place in a channel's log.
+    /// The readers of the message at this seq in a channel's log.
     Readers(ChannelId, u64),
-    /// To be told when these users come and go; [`Handler::may_watch`] decides of each of them.
+    /// The presence of these users. [`Handler::may_watch`] decides about each of them.
     Watch(Vec<UserId>),
 }
 
-/// Asks the handler whether a device may ask that.
+/// Asks the handler whether a device may make a request.
 pub(in crate::backend) async fn permit<H: Handler>(
     context: &ServiceContext,
     handler: &H,
@@ -86,7 +86,7 @@ pub(in crate::backend) async fn permit<H: Handler>(
     call.run(|| handler.may_request(&request)).await.map_err(HandlerFailed::refused)?.map_err(rule)
 }
 
-/// Answers what devices ask.
+/// Answers requests of devices.
 pub(super) struct Requests<H> {
     pub(super) context: Arc<ServiceContext>,
     pub(super) handler: Arc<H>,
@@ -209,7 +209,7 @@ impl<H: Handler> Requests<H> {
         self.check_reading(user, Some(&conversation)).await?;
         let query = parse::query(asked).map_err(invalid)?;
         self.permit(requester, RequestKind::History(conversation.clone())).await?;
-        // What does not fit into a frame is not read.
+        // Limited to the size of a frame.
         let limit = ReadLimit::new(parse::limit(asked.limit)).with_bytes(MAX_FRAME_BYTES);
         let page = match asked.messages {
             true => self.context.history.messages_of(user, &conversation, &query, limit).await,
@@ -246,7 +246,7 @@ impl<H: Handler> Requests<H> {
             Err(error @ (SearchError::Invalid(_) | SearchError::TooManyChannels)) => {
                 Err(invalid(error.to_string()))
             }
-            // Asking again helps only once somebody has set one up, who is not at the device.
+            // A retry does not help the device: the backend needs a message store.
             Err(error @ SearchError::NoMessageStore) => {
                 ADVISED.call_once(|| tracing::warn!(%error, "a device wants to search"));
                 Err(refused(RefusalKind::Unavailable, "search is not available".to_owned(), 0))

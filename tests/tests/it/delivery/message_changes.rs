@@ -467,7 +467,7 @@ async fn a_change_under_one_number_has_one_effect(setup: Setup, via: Via) {
     let Outcome::Refused(refused) = publish_raw(&mut alice, 7, &reference.change(edit("eins"))).await else {
         panic!("another change under the same number")
     };
-    assert_eq!(refused.kind(), pb::RefusalKind::Invalid);
+    assert_eq!(refused.kind(), pb::RefusalKind::NumberUsed);
     bob.shows(&["uno (edited)"]).await;
     let logs = ["alice", "bob"].map(|user| LogId::Inbox(user.parse().unwrap()));
     let ends = stack.cluster().log().ends(&logs).await.unwrap();

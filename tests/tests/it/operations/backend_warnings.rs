@@ -21,15 +21,15 @@ async fn a_backend_without_a_server_says_so_and_when_there_is_one() {
     let cluster = Cluster::embedded();
     let builder = Im::builder().directory_refresh(Duration::from_millis(100));
     let im = builder.start(cluster.clone()).await.unwrap();
-    wait_for(&log, "no im-server is there").await;
+    wait_for(&log, "no live im-server").await;
     assert!(im.endpoints().is_empty());
-    assert_eq!(log.lines("a server is there").len(), 0);
+    assert_eq!(log.lines("found a live server").len(), 0);
     let key = VerificationKey::hs256("k1", &[7; 32]).unwrap();
     let mut config = ServerConfig::new("im1", TokenVerifier::new("backend", "im", [key]));
     config.websocket = Some("127.0.0.1:0".parse().unwrap());
     let server = Server::start(config, cluster).await.unwrap();
-    wait_for(&log, "a server is there").await;
-    assert_eq!(log.lines("no im-server is there").len(), 1, "{}", log.text());
+    wait_for(&log, "found a live server").await;
+    assert_eq!(log.lines("no live im-server").len(), 1, "{}", log.text());
     server.shutdown().await;
     im.shutdown().await;
 }
@@ -71,7 +71,7 @@ impl Handler for Slow {
 
 #[tokio::test]
 async fn a_handler_whose_places_are_taken_is_told() {
-    const LINE: &str = "all places of this back end are taken";
+    const LINE: &str = "all calls of this backend are in progress";
     let log = LogCapture::start();
     let stack = Stack::start(Setup::Embedded, 1).await;
     let im = Im::builder().handler_concurrency(2).start(stack.cluster().clone()).await.unwrap();

@@ -17,7 +17,11 @@ use im_tests::{
     stack::{PATIENCE, SLACK, ServerOptions, StackServer},
     wait_until,
 };
-use tokio::{sync::oneshot, task::JoinSet, time::sleep};
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{interval, sleep},
+};
 
 /// How often a back end asks which servers live, by default.
 const DIRECTORY_REFRESH: Duration = Duration::from_secs(1);
@@ -228,7 +232,10 @@ async fn a_busy_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     let (started, busy) = oneshot::channel();
     let mut started = Some(started);
     let traffic = tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_millis(10));
         loop {
+            // While nobody is online a send waits for nothing, and this loop would hold its thread.
+            ticks.tick().await;
             let message = Message::to(users(&receivers)).text("busy").durability(Durability::Transient);
             pushed += sender.send(message).await.map_or(0, |receipt| receipt.pushed.len());
             if pushed >= 20 * receivers.len() {

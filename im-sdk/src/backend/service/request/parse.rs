@@ -1,4 +1,4 @@
-//! What a device asks, as it travels and as it is meant.
+//! Parses requests of devices.
 
 use crate::{
     Conversation, Filter, HistoryQuery, HistoryRange, Search, SearchPlace,
@@ -35,7 +35,8 @@ fn start(asked: &pb::HistoryRequest) -> Result<HistoryStart, String> {
     })
 }
 
-/// Whether the entries nearest to the place come first in the order of the log.
+/// Returns `true` if the entries nearest to the start of the request come first in the order of the
+/// log.
 pub(super) fn is_forward(asked: &pb::HistoryRequest) -> bool {
     asked.before == 0 && asked.before_id == 0 && (asked.after.is_some() || asked.after_id != 0)
 }
