@@ -360,9 +360,9 @@ async fn a_publish_that_is_repeated_is_shown_once(setup: Setup, via: Via) {
             assert_eq!(*first.get_or_insert(accepted.message_id), accepted.message_id, "the first result");
         }
         let result = publish(&mut raw, 7, "something else").await;
-        assert!(is_invalid(&result), "{result:?}");
+        assert!(is_used_number(&result), "{result:?}");
         let result = publish(&mut raw, 6, "older").await;
-        assert!(is_invalid(&result), "{result:?}");
+        assert!(is_used_number(&result), "{result:?}");
     }
     let mut raw = Raw::connect(&stack, 0, via).await;
     raw.log_in("alice").await;
@@ -397,9 +397,9 @@ async fn publish(raw: &mut Raw, number: u64, text: &str) -> pb::publish_result::
     result.await.unwrap()
 }
 
-fn is_invalid(outcome: &pb::publish_result::Outcome) -> bool {
+fn is_used_number(outcome: &pb::publish_result::Outcome) -> bool {
     matches!(outcome, pb::publish_result::Outcome::Refused(refused)
-        if refused.kind() == pb::RefusalKind::Invalid && refused.retry_after_ms == 0)
+        if refused.kind() == pb::RefusalKind::NumberUsed && refused.retry_after_ms == 0)
 }
 
 async fn join(raw: &mut Raw, number: u64, room: &str) {

@@ -87,9 +87,9 @@ async fn a_publish_under_one_number_has_one_effect(setup: Setup, via: Via) {
         assert_eq!(publish_raw(&mut alice, 7, "hi").await, first);
     }
     let Outcome::Refused(refused) = publish_raw(&mut alice, 7, "something else").await else { panic!() };
-    assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::Invalid, 0));
+    assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::NumberUsed, 0));
     let Outcome::Refused(refused) = publish_raw(&mut alice, 6, "older").await else { panic!() };
-    assert_eq!(refused.kind(), pb::RefusalKind::Invalid);
+    assert_eq!(refused.kind(), pb::RefusalKind::NumberUsed);
     let ends = stack.cluster().log().ends(&[LogId::Channel(group("team"))]).await.unwrap();
     assert_eq!(ends[0].last, 1);
 }

@@ -251,18 +251,31 @@ fn check_file(workspace: &Workspace, file: &str, arguments: &[String]) {
     }
 }
 
+/// Asserts that the package exists and has the script that is run.
+fn check_npm(arguments: &[String]) {
+    let folder = values(arguments, &["--prefix"]).first().map_or(".", |folder| folder.as_str());
+    let path = root().join(folder).join("package.json");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let package: Value = serde_json::from_str(&text).unwrap();
+    for script in values(arguments, &["run"]) {
+        assert!(package["scripts"].get(script).is_some(), "{folder} has no script {script}");
+    }
+}
+
 #[test]
 fn commands_name_what_is_there() {
     let workspace = Workspace::load();
     let mut checked = 0;
     for document in DOCUMENTS {
-        for command in commands(document) {
+        let commands = commands(document);
+        for command in commands.iter().flat_map(|line| line.split(|word| word == "&&")) {
             println!("{document}: {}", command.join(" "));
             let start = command.iter().position(|word| !is_variable(word)).unwrap_or(command.len());
             let (variables, words) = command.split_at(start);
             let Some((program, arguments)) = words.split_first() else { continue };
             match program.as_str() {
                 "cargo" => check_cargo(&workspace, variables, arguments),
+                "npm" => check_npm(arguments),
                 program if FOREIGN.contains(&program) => {}
                 file => check_file(&workspace, file, arguments),
             }

@@ -187,7 +187,7 @@ async fn a_publish_under_one_number_has_one_effect(setup: Setup, via: Via) {
     assert_eq!(publish(&mut alice, 7, "message 1").await, first);
     let conflict = publish(&mut alice, 7, "something else").await;
     let Outcome::Refused(refused) = conflict else { panic!("{conflict:?}") };
-    assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::Invalid, 0));
+    assert_eq!((refused.kind(), refused.retry_after_ms), (pb::RefusalKind::NumberUsed, 0));
     assert!(matches!(publish(&mut alice, 8, "message 2").await, Outcome::Accepted(_)));
 
     let mut bob = log_in(&stack, "bob", vec![cursor(0, 0)], via).await;
