@@ -237,7 +237,7 @@ fn variables_of(program: &str) -> String {
 fn check_file(workspace: &Workspace, file: &str, arguments: &[String]) {
     if let Some(program) = file.strip_prefix("target/release/").or_else(|| file.strip_prefix("target/debug/"))
     {
-        let known = ["im-server", "im-bench"]
+        let known = ["im-server", "im-bench", "im-tests"]
             .iter()
             .any(|package| workspace.targets(package, "bin").iter().any(|name| name == program));
         return assert!(known, "no crate makes {file}");

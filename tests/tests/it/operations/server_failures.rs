@@ -262,6 +262,6 @@ async fn a_busy_server_that_wakes_from_a_freeze_serves_again_within_seconds() {
     })
     .await;
     let took = woken.elapsed();
-    assert!(took < Duration::from_secs(15), "all were back after {took:?}:\n{}", server.output());
+    assert!(took < Duration::from_secs(30), "all were back after {took:?}:\n{}", server.output());
     traffic.abort();
 }
