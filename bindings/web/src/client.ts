@@ -503,13 +503,17 @@ export class Client {
   async #append(to: string, content: Uint8Array): Promise<number> {
     // Another process may have to send it, and cannot know that it was made after the store was restored from a backup.
     const own = this.#state === "connected" ? undefined : (this.#own ??= randomBits());
+    const store = this.#store;
     try {
-      return await this.#store.append(to, content, own);
+      return await store.append(to, content, own);
     } catch (cause) {
       const error = storeError(cause);
-      if (!this.#isPersistent || this.#closed || (error.code !== "store" && error.code !== "closed")) throw error;
-      // It was opened anew several times by now.
-      this.#goOnInMemory(error);
+      if (this.#closed || (error.code !== "store" && error.code !== "closed")) throw error;
+      // It was opened anew several times by now, unless something else has given it up meanwhile.
+      if (this.#store === store) {
+        if (!this.#isPersistent) throw error;
+        this.#goOnInMemory(error);
+      }
       return this.#store.append(to, content);
     }
   }
