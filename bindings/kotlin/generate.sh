@@ -30,7 +30,7 @@ esac
 
 rm -rf generated
 mkdir -p "generated/kotlin" "generated/resources/$platform"
-"$generator" generate "$library" --language kotlin --no-format --out-dir generated/kotlin
+"$generator" generate "$library" --config uniffi.toml --language kotlin --no-format --out-dir generated/kotlin
 # No caller in Kotlin may see it. Top-level declarations begin their lines, but for functions behind comments and annotations.
 find generated/kotlin -name '*.kt' -exec sed -i -E \
     -e 's/^public //' \

@@ -30,7 +30,7 @@ fi
 
 # A debug build shares what the workspace's tests have built; the wheel of a release is the same but for `--profile release`.
 rm -rf "$target/wheels"
-"$venv/bin/maturin" build --quiet --profile dev --strip true --out "$target/wheels"
+"$venv/bin/maturin" build --quiet --profile dev --out "$target/wheels"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$target"/wheels/im_sdk-*.whl
 
 "$venv/bin/python" api.py "$@"

@@ -32,6 +32,8 @@ class RefusalKind(enum.Enum):
     """Too many wait for their results, or come too fast."""
     NO_BACKEND = "no_backend"
     """No back end listened, so nothing was done."""
+    NUMBER_USED = "number_used"
+    """The number of the publish was used for another one, as after a store was restored from a backup."""
     INTERNAL = "internal"
     """The back end failed."""
     UNKNOWN = "unknown"
