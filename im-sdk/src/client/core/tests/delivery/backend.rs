@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// An installation, and the sender and the receiver.
+type PublishKey = (u64, (String, String));
+
 /// The state of the back ends and Redis.
 pub(super) struct Backend {
     pub(super) logs: BTreeMap<&'static str, BackendLog>,
@@ -9,7 +12,7 @@ pub(super) struct Backend {
     pub(super) left: BTreeSet<&'static str>,
     pub(super) next_id: u64,
     /// Of each installation and conversation, the last number, its text and its result.
-    pub(super) results: BTreeMap<(u64, (String, String)), (u64, u32, u64)>,
+    pub(super) results: BTreeMap<PublishKey, (u64, u32, u64)>,
     /// The ids of messages by their origins and texts.
     pub(super) origins: BTreeMap<(u64, u32), u64>,
     /// Whether numbers may turn out to be used, as the device's store was restored.
