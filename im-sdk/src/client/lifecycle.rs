@@ -26,7 +26,7 @@ impl Client {
 
     /// Tells the client that its application goes into the background, where the system may suspend the process. Within that time the
     /// client sends what waits, if it is connected, saves everything, ends the connection and has the store
-    /// [release](super::DeviceStore::release) its files, which some systems do not let a suspended process hold. Returns `true` if all of
+    /// [release](super::device_store::DeviceStore::release) its files, which some systems do not let a suspended process hold. Returns `true` if all of
     /// that is done, and `false` if the time was too short, or the application came back first.
     ///
     /// Sends and acknowledgements are taken in the background, too: the store opens its files for them, and releases them again.
