@@ -351,7 +351,7 @@ impl<T> Core<T> {
         // The application learns at once how the store is by now.
         self.save_at_once();
         if !matches!(self.phase, Phase::Connected(_)) {
-            self.outbox.handle_taking_offline(&mut self.rng);
+            self.outbox.handle_taking_offline();
         }
     }
 

@@ -147,7 +147,7 @@ pub struct SavedCursor {
 pub struct SavedPublish {
     /// Its [`LocalId`](crate::client::LocalId).
     pub local_id: u64,
-    /// The number that it travels under; 0: none, where it has failed, or an earlier version saved it before it could travel.
+    /// The number that it travels under, or would if it is sent anew after it has failed; 0: none, from an earlier version.
     pub number: u64,
     /// The installation that the number is of.
     pub installation: u64,

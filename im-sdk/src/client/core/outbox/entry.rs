@@ -187,6 +187,8 @@ pub(super) struct FailedSend {
     pub(super) to: Recipient,
     pub(super) content: pb::Content,
     pub(super) error: PublishError,
+    /// The installation and the number under which it is sent anew, if it is; 0: none, from an earlier version.
+    pub(super) retry: (u64, u64),
 }
 
 impl FailedSend {
@@ -195,6 +197,7 @@ impl FailedSend {
             to: saved.recipient()?,
             content: pb::Content::decode(&saved.content[..]).ok()?,
             error: wire::decode_failure(&saved.failure),
+            retry: (saved.installation, saved.number),
         })
     }
 
@@ -211,6 +214,8 @@ impl FailedSend {
     pub(super) fn save(&self, local_id: LocalId) -> SavedPublish {
         SavedPublish {
             local_id: local_id.as_u64(),
+            number: self.retry.1,
+            installation: self.retry.0,
             content: self.content.encode_to_vec(),
             failure: wire::encode_failure(&self.error),
             ..SavedPublish::to(&self.to)

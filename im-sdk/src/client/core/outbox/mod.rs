@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::rngs::StdRng;
+use rand::{SeedableRng as _, rngs::StdRng};
 
 pub(super) use self::entry::Waiter;
 use self::{
@@ -92,7 +92,7 @@ impl<T> Outbox<T> {
             queues: Queues::new(),
             deadlines: BTreeSet::new(),
             unsaved: BTreeSet::new(),
-            numbering: Numbering::load(saved, rng),
+            numbering: Numbering::load(saved, StdRng::from_rng(rng)),
             retried: BTreeSet::new(),
             resolved: VecDeque::new(),
             settled: VecDeque::new(),
@@ -105,8 +105,8 @@ impl<T> Outbox<T> {
     }
 
     /// A send is about to be taken that a later process may have to send.
-    pub(super) fn handle_taking_offline(&mut self, rng: &mut StdRng) {
-        self.numbering.make_own(rng);
+    pub(super) fn handle_taking_offline(&mut self) {
+        self.numbering.make_own();
     }
 
     /// Takes a send, or refuses it at once.
@@ -136,12 +136,13 @@ impl<T> Outbox<T> {
         let Some(old) = self.failed.get(&failed).filter(|_| !self.retried.contains(&failed)) else {
             return Err(ticket);
         };
-        let (to, content) = (old.to.clone(), old.content.clone());
+        let (to, content, retry) = (old.to.clone(), old.content.clone(), old.retry);
         match self.check(&to, content, limits) {
             Ok(content) => {
                 self.retried.insert(failed);
                 let mut entry = Entry::new(Waiter::Taken(ticket), to, content, None);
                 entry.replaces = Some(failed);
+                (entry.installation, entry.number) = retry;
                 self.insert(entry);
             }
             Err(error) => self.refuse(Waiter::Taken(ticket), error),
@@ -203,7 +204,7 @@ impl<T> Outbox<T> {
         let Some(entry) = self.entries.get_mut(&local_id) else { return };
         entry.handle_refused(&refused);
         if wire::kind(&refused) == RefusalKind::NumberUsed {
-            return self.handle_number_used(rng, local_id, refused);
+            return self.handle_number_used(local_id, refused);
         }
         let retry = wire::retry_delay(&refused, entry.refusals);
         let at = retry.map(|delay| now + delay + random_within(rng, delay));
@@ -220,10 +221,10 @@ impl<T> Outbox<T> {
     }
 
     /// The number of a send was used for another message, or for this one before the store was restored from a copy.
-    fn handle_number_used(&mut self, rng: &mut StdRng, local_id: LocalId, refused: pb::Refused) {
+    fn handle_number_used(&mut self, local_id: LocalId, refused: pb::Refused) {
         let Some(entry) = self.entries.get_mut(&local_id) else { return };
         let used = entry.number;
-        self.numbering.handle_used(entry.installation, rng);
+        self.numbering.handle_used(entry.installation);
         if entry.renumber(self.numbering.take()) {
             self.queues.renumber(used, entry.number, local_id);
             self.unsaved.insert(local_id);
@@ -334,7 +335,9 @@ impl<T> Outbox<T> {
     fn insert(&mut self, mut entry: Entry<T>) {
         let local_id = LocalId::from_u64(self.next_local_id);
         self.next_local_id = self.next_local_id.saturating_add(1);
-        (entry.installation, entry.number) = self.numbering.take();
+        if entry.number == 0 {
+            (entry.installation, entry.number) = self.numbering.take();
+        }
         self.deadlines.extend(entry.deadline.map(|at| (at, local_id)));
         self.unsaved.insert(local_id);
         self.enqueue(local_id, entry);
@@ -387,7 +390,8 @@ impl<T> Outbox<T> {
             }
             Err(error) => {
                 self.events.push_back(failure(local_id, &error));
-                self.failed.insert(local_id, FailedSend { to, content, error });
+                let retry = self.numbering.take_alone();
+                self.failed.insert(local_id, FailedSend { to, content, error, retry });
                 if self.failed.len() > MAX_FAILED_SENDS {
                     self.unsaved.extend(self.failed.pop_first().map(|(oldest, _)| oldest));
                 }

@@ -8,7 +8,9 @@
 //!   and a new message is never taken for an old one that says the same;
 //! - a message whose number is used all the same, and that this process made, gets one of a new installation;
 //! - what is taken without a connection gets one of a new installation at once. Another process may send it, and cannot know any more
-//!   that it was made after the restore.
+//!   that it was made after the restore;
+//! - what has failed gets the number under which it is sent anew, of an installation of its own, when it fails: if the user has sent it anew
+//!   and then restores the store, and sends it anew, it arrives once.
 
 use rand::{RngExt as _, rngs::StdRng};
 
@@ -24,18 +26,19 @@ pub(super) struct Numbering {
     next_number: u64,
     /// Whether this process drew the installation, so that no other one has given numbers of it.
     is_own: bool,
+    rng: StdRng,
 }
 
 impl Numbering {
     /// Goes on from a store. The numbers of a new one begin at 1: no clock is asked, so a wrong one costs nothing. A store of an earlier
     /// version goes on without an installation.
-    pub(super) fn load(saved: &SavedState, rng: &mut StdRng) -> Self {
+    pub(super) fn load(saved: &SavedState, mut rng: StdRng) -> Self {
         let is_new = saved.next_number == 0 && saved.installation == 0;
-        let installation = if is_new { draw(rng) } else { saved.installation };
+        let installation = if is_new { draw(&mut rng) } else { saved.installation };
         let origin_key = if saved.origin_key == 0 { installation } else { saved.origin_key };
         let next_number = saved.next_number.max(1);
-        let next_number = if is_new { next_number } else { next_number.saturating_add(distance(rng)) };
-        Self { installation, origin_key, next_number, is_own: is_new }
+        let next_number = if is_new { next_number } else { next_number.saturating_add(distance(&mut rng)) };
+        Self { installation, origin_key, next_number, is_own: is_new, rng }
     }
 
     /// Takes a number, with its installation.
@@ -45,6 +48,12 @@ impl Numbering {
         (self.installation, number)
     }
 
+    /// Takes a number of an installation that has no other one.
+    pub(super) fn take_alone(&mut self) -> (u64, u64) {
+        let (_, number) = self.take();
+        (draw(&mut self.rng), number)
+    }
+
     /// A send of the store has this number.
     pub(super) fn skip(&mut self, number: u64) {
         self.next_number = self.next_number.max(number.saturating_add(1));
@@ -52,16 +61,16 @@ impl Numbering {
 
     /// Draws another installation for what is sent from here on, unless this process has done so. Numbers go on: a result names its
     /// publish by the number alone.
-    pub(super) fn make_own(&mut self, rng: &mut StdRng) {
+    pub(super) fn make_own(&mut self) {
         if !self.is_own {
-            self.renew(rng);
+            self.renew();
         }
     }
 
     /// A number of an installation turned out to be used: draws another one if it is this one.
-    pub(super) fn handle_used(&mut self, installation: u64, rng: &mut StdRng) {
+    pub(super) fn handle_used(&mut self, installation: u64) {
         if self.installation == installation {
-            self.renew(rng);
+            self.renew();
         }
     }
 
@@ -77,8 +86,8 @@ impl Numbering {
         self.next_number
     }
 
-    fn renew(&mut self, rng: &mut StdRng) {
-        self.installation = draw(rng);
+    fn renew(&mut self) {
+        self.installation = draw(&mut self.rng);
         self.is_own = true;
         if self.origin_key == 0 {
             self.origin_key = self.installation;

@@ -77,6 +77,7 @@ impl<T> Outbox<T> {
         if !saved.failure.is_empty() {
             if let Some(failed) = FailedSend::load(saved) {
                 self.events.push_back(failure(local_id, &failed.error));
+                self.numbering.skip(failed.retry.1);
                 self.failed.insert(local_id, failed);
             }
         } else if let Some(mut entry) = Entry::load(saved) {

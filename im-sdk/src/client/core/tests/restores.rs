@@ -289,6 +289,40 @@ fn what_waits_behind_another_one_can_be_discarded_after_a_restart() {
     assert_eq!(test.try_sent(), None);
 }
 
+/// The user sends anew what has failed, before and after the restore.
+#[test]
+fn what_has_failed_is_sent_anew_under_one_number() {
+    let mut test = Harness::connected();
+    let failed = say(&mut test, "bob", "too much");
+    test.sent_publish();
+    test.receive(refused(1, pb::RefusalKind::TooMany, 0));
+    say(&mut test, "bob", "other");
+    let number = test.sent_publish().number;
+    test.receive(accepted(number));
+    test.save();
+    let backup = test.store.load().unwrap();
+    let mut anew = Vec::new();
+    for seed in [2, 3] {
+        let mut test = Harness::restored(&backup, seed);
+        connect(&mut test);
+        assert_eq!(test.core.handle_retry(9, failed), Ok(()));
+        // Killed before it is sent, or not.
+        if seed == 3 {
+            test.save();
+            test = test.crash();
+            connect(&mut test);
+        }
+        let publish = test.sent_publish();
+        test.receive(accepted(publish.number));
+        assert_eq!(test.core.unsettled(), []);
+        say(&mut test, "bob", "more");
+        assert!(test.sent_publish().number > publish.number);
+        anew.push((publish.installation, publish.number, publish.content));
+    }
+    assert_eq!(anew[0], anew[1]);
+    assert_ne!(anew[0].0, backup.installation, "numbers that others are behind");
+}
+
 /// An earlier version saved what waited without a number.
 #[test]
 fn a_store_of_an_earlier_version_goes_on() {

@@ -238,9 +238,9 @@ fn what_never_travelled_can_be_discarded() {
 #[test]
 fn failures_are_bounded() {
     let mut test = Harness::connected();
-    for number in 1..=MAX_FAILED_SENDS as u64 + 5 {
+    for _ in 0..MAX_FAILED_SENDS + 5 {
         test.taken("bob");
-        assert_eq!(test.sent_publish().number, number);
+        let number = test.sent_publish().number;
         test.receive(refused(number, pb::RefusalKind::Rule, 0));
     }
     test.save();
