@@ -6,7 +6,7 @@ use std::{
 };
 
 use im_sdk::{
-    Recipient,
+    ConversationChange, Recipient,
     client::{
         Client, Event, SendState,
         device_store::{DeviceStore, MemoryStore, SqliteStore},
@@ -28,6 +28,7 @@ everywhere!(
     a_restored_backup_repeats_nothing,
     a_restored_device_goes_on_under_other_numbers,
     what_a_restored_device_takes_offline_arrives,
+    what_a_backup_had_set_replaces_nothing_newer,
 );
 
 fn id(user: &str) -> UserId {
@@ -260,4 +261,52 @@ async fn what_a_restored_device_takes_offline_arrives(setup: Setup, via: Via) {
     alice.publish("bob", "three").await.unwrap();
     assert_eq!(texts(&mut bob, 5).await, ["before", "since", "one", "two", "three"]);
     assert!(alice.client().unsettled_sends().await.is_empty());
+}
+
+/// Waits until a device hears of a draft to bob.
+async fn draft(client: &mut TestClient) -> String {
+    client
+        .next("a state of the conversation", |event| match event {
+            Event::ConversationsChanged(states) => {
+                let state = states.iter().find(|state| state.conversation == Recipient::User(id("bob")));
+                state.map(|state| state.draft.clone())
+            }
+            _ => None,
+        })
+        .await
+}
+
+async fn what_a_backup_had_set_replaces_nothing_newer(setup: Setup, via: Via) {
+    let stack = Stack::start(setup, 1).await;
+    let im = stack.backend().await;
+    let _service = serve(&im).await;
+    let folder = tempfile::tempdir().unwrap();
+    let phone = Phone::new(folder.path());
+    let set = async |alice: &TestClient, draft: &str| {
+        let change = ConversationChange::new().draft(draft).pin(true);
+        alice.client().set_conversation(id("bob"), change).await.unwrap();
+    };
+    let alice = open(&stack, phone.store(), via);
+    set(&alice, "of the backup").await;
+    alice.into_client().shutdown().await;
+    phone.back_up();
+    let mut alice = open(&stack, phone.store(), via);
+    alice.client().connect();
+    assert_eq!(draft(&mut alice).await, "of the backup");
+    // So that the clocks see a difference.
+    let set_at = std::time::Instant::now();
+    wait_until("a moment has passed", PATIENCE, async || set_at.elapsed().as_millis() > 20).await;
+    set(&alice, "newer").await;
+    while draft(&mut alice).await != "newer" {}
+    alice.into_client().shutdown().await;
+    phone.restore();
+
+    // It is told what counts, and says the old draft no more.
+    let mut alice = open(&stack, phone.store(), via);
+    alice.client().connect();
+    while draft(&mut alice).await != "newer" {}
+    alice.into_client().shutdown().await;
+    assert_eq!(phone.store().load().unwrap().marks, []);
+    let page = im.conversations(&id("alice"), 0, 10).await.unwrap();
+    assert_eq!((page.conversations.len(), &*page.conversations[0].state.draft), (1, "newer"));
 }
