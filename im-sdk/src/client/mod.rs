@@ -9,9 +9,10 @@
 //!                                                 +--------------------+
 //! ```
 //!
-//! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. What the
-//! application has not [acknowledged](Client::ack) comes again after a restart of the process; what it has
-//! [sent](Client::send) is sent until it is answered, also after a restart. Both hold as long as the [`DeviceStore`](device_store::DeviceStore) does.
+//! Each log (the user's inbox, each channel) comes once and in order, or with an explicit [`Event::Reset`]. Entries that the
+//! application has not [acknowledged](Client::ack) come again after a restart of the process; messages that it has
+//! [sent](Client::send) are sent until they are answered, also after a restart. Both hold as long as the
+//! [`DeviceStore`](device_store::DeviceStore) does.
 //!
 //! The guide has a page on [devices](crate::guide::devices): what to acknowledge, resets, mobile applications in the background.
 //!

@@ -15,13 +15,13 @@ use crate::{Recipient, content::Content};
 impl Client {
     /// Sends a message to a user or a channel.
     ///
-    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](super::ClientConfig::store) has the message, which needs no
-    /// network. From there on the client sends it until it is answered, over any number of connections, and processes if
-    /// the store outlives them, and it has one effect. [`Event::Published`](super::Event::Published) or
-    /// [`Event::PublishFailed`](super::Event::PublishFailed) tells the outcome, and so does the handle. Dropping the handle
+    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](super::ClientConfig::store) has the message, which
+    /// needs no network. From then on the client sends it until it is answered, over any number of connections, and of processes
+    /// if the store outlives them. It has one effect. [`Event::Published`](super::Event::Published) or
+    /// [`Event::PublishFailed`](super::Event::PublishFailed) reports the outcome, and so does the handle. Dropping the handle
     /// does not cancel the send.
     ///
-    /// A program that wants the outcome and nothing else takes [`SendRequest::outcome`].
+    /// A program that only needs the outcome uses [`SendRequest::outcome`].
     ///
     /// Messages to one user or channel arrive in the order in which they were sent. Mentions, quotes and threads belong to the
     /// [`Content`].
@@ -46,15 +46,15 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// Awaiting it gives a [`SendError`]: the message was not taken, and nothing will be sent.
+    /// Awaiting the request returns a [`SendError`] if the message was not taken. Nothing will be sent then.
     #[doc(alias = "publish")]
     pub fn send(&self, to: impl Into<Recipient>, content: impl Into<Content>) -> SendRequest {
         SendRequest { commands: self.commands.clone(), to: to.into(), content: content.into(), within: None }
     }
 
-    /// Lists the sends that are not settled, of this process and earlier ones, in order: those that wait, and those that
-    /// failed and were not [discarded](SendHandle::discard). Those whose [outcome](SendRequest::outcome) somebody waits for
-    /// are not among them.
+    /// Lists the unsettled sends of this process and earlier ones, in order: those that wait, and those that failed and
+    /// were not [discarded](SendHandle::discard). Sends whose [outcome](SendRequest::outcome) a caller waits for are not
+    /// included.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -87,8 +87,8 @@ impl Client {
     }
 }
 
-/// A message to send, made by [`Client::send`]. Nothing is sent until it is awaited, which returns a [`SendHandle`], or
-/// [`SendRequest::outcome`] is.
+/// A message to send, made by [`Client::send`]. Nothing is sent until the request is awaited, which returns a
+/// [`SendHandle`], or [`SendRequest::outcome`] is.
 #[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited"]
 pub struct SendRequest {
@@ -99,9 +99,9 @@ pub struct SendRequest {
 }
 
 impl SendRequest {
-    /// Limits the time, waiting for a connection included. Afterwards the send has failed with [`PublishError::TimedOut`] if
-    /// nothing came of it for certain, and with [`PublishError::Unconfirmed`] otherwise. The limit is this process's: should it
-    /// end earlier, the next one sends the message until it is answered.
+    /// Limits the time, including the wait for a connection. After that the send fails with [`PublishError::TimedOut`] if it
+    /// certainly had no effect, and with [`PublishError::Unconfirmed`] otherwise. The limit holds for this process: if the
+    /// process ends earlier, the next one sends the message until it is answered.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -119,16 +119,16 @@ impl SendRequest {
     }
 
     /// Sends the message and waits for the outcome, for [`ClientConfig::publish_timeout`](super::ClientConfig::publish_timeout)
-    /// unless [`within`](SendRequest::within) says otherwise.
+    /// unless [`within`](SendRequest::within) sets another time.
     ///
-    /// The outcome is told here alone: no event follows, and what has failed is not kept. The message is saved first all the
-    /// same. Should the process end before the outcome, the next one sends it, and tells the outcome by an event. Dropping the
-    /// future does not take the message back.
+    /// Only this call returns the outcome: no event follows, and a failed message is not kept. Even so, the message is saved
+    /// first. If the process ends before the outcome, the next one sends it, and reports the outcome by an event. Dropping the
+    /// future does not cancel the send.
     ///
-    /// The application has to keep taking [events](Client::next_events) meanwhile: see [`Client`].
+    /// Meanwhile the application has to keep taking [events](Client::next_events), see [`Client`].
     ///
     /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
+    /// [`PublishError`], which tells whether anything was sent.
     pub async fn outcome(self) -> Result<Published, PublishError> {
         let Self { commands, to, content, within } = self;
         let (outcome, answer) = oneshot::channel();
@@ -144,7 +144,7 @@ impl SendRequest {
         let (taken, answer) = oneshot::channel();
         let command = Command::Send { to, content, within, taken };
         commands.send(command).await.map_err(|_| SendError::Closed)?;
-        // The driver answers every command that it has seen, unless the runtime was shut down under it.
+        // The driver answers every command that it has received, unless the runtime was shut down under it.
         let tracked = answer.await.unwrap_or(Err(SendError::Closed))?;
         Ok(SendHandle::new(commands, tracked))
     }
@@ -161,7 +161,7 @@ impl IntoFuture for SendRequest {
 
 /// A message that the client has taken, and its outcome.
 ///
-/// Clones are of the same send. A handle does not keep the connection: that is up to the [`Client`]s. Dropping it does not
+/// Clones refer to the same send. A handle does not keep the connection alive: the [`Client`]s do. Dropping it does not
 /// cancel the send.
 #[derive(Clone)]
 pub struct SendHandle {
@@ -181,7 +181,7 @@ impl SendHandle {
         self.local_id
     }
 
-    /// Waits for the outcome, as long as it takes. [`Client::shutdown`] ends the wait.
+    /// Waits for the outcome, without a time limit. [`Client::shutdown`] ends the wait.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -198,7 +198,7 @@ impl SendHandle {
     /// ```
     ///
     /// # Errors
-    /// [`PublishError`], which says whether anything was sent.
+    /// [`PublishError`], which tells whether anything was sent.
     pub async fn outcome(&self) -> Result<Published, PublishError> {
         let mut outcome = self.outcome.clone();
         match outcome.wait_for(Option::is_some).await.as_deref() {
@@ -226,9 +226,10 @@ impl SendHandle {
         asked.is_ok() && answer.await.unwrap_or(false)
     }
 
-    /// Sends anew what has failed, under a new id. The failed one is forgotten, at once with the saving of the new one.
+    /// Sends a failed message again, under a new id. The failed send is forgotten in the same batch that saves the new
+    /// one.
     ///
-    /// Only where the error [is retryable](PublishError::is_retryable) it is certain that the message does not come twice.
+    /// The message certainly does not arrive twice only if the error [is retryable](PublishError::is_retryable).
     ///
     /// ```no_run
     /// # async fn example(sent: im_sdk::client::SendHandle) -> Result<(), im_sdk::client::RetryError> {
@@ -239,7 +240,7 @@ impl SendHandle {
     /// ```
     ///
     /// # Errors
-    /// [`RetryError`]: nothing is sent, and a failed send stays.
+    /// [`RetryError`]: nothing is sent, and a failed send is kept.
     #[doc(alias = "resend")]
     pub async fn retry(&self) -> Result<Self, RetryError> {
         let (accepted, answer) = oneshot::channel();
@@ -279,19 +280,19 @@ impl fmt::Debug for SendHandle {
 /// The outcome of a send, once there is one.
 pub(super) type OutcomeReceiver = watch::Receiver<Option<Outcome>>;
 
-/// A send that the driver tells the outcome of.
+/// A send whose outcome the driver reports.
 #[derive(Debug)]
 pub(super) struct TrackedSend {
     pub(super) local_id: LocalId,
     pub(super) outcome: OutcomeReceiver,
 }
 
-/// A device's own id of a send. Unique in its store, never used twice.
+/// The device's own id of a send, unique in its store and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocalId(u64);
 
 impl LocalId {
-    /// Makes an id from its number.
+    /// Creates an id from its number.
     pub fn from_u64(number: u64) -> Self {
         Self(number)
     }
@@ -308,11 +309,11 @@ impl fmt::Display for LocalId {
     }
 }
 
-/// A send that is not settled.
+/// An unsettled send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnsettledSend {
-    /// Its handle, to wait for its outcome, discard it or retry it.
+    /// The handle, to wait for the outcome, discard the send or retry it.
     pub handle: SendHandle,
     /// The receiver.
     pub to: Recipient,

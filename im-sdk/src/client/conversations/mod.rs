@@ -14,32 +14,33 @@ use crate::{
     timeline::Recalled,
 };
 
-/// In how many conversations something may be set that was not taken by a back end yet.
+/// The most conversations with marks that no backend has taken yet.
 pub const MAX_CONVERSATION_MARKS: usize = 1024;
 
 /// A page of the user's conversations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConversationPage {
-    /// Pinned ones first, then by their last messages, newest first.
+    /// The conversations: pinned ones first, then by their last messages, newest first.
     pub conversations: Vec<ListedConversation>,
-    /// Behind those on the last pages: what is hidden or deleted. A [`ConversationList`] needs it, since a message brings it
+    /// Hidden or deleted conversations, on the last pages. A [`ConversationList`] needs them, since a message may bring them
     /// back.
     pub hidden: Vec<ListedConversation>,
-    /// There are further ones.
+    /// More conversations follow.
     pub more: bool,
-    /// Unread messages in all conversations that are not muted, those beyond the page too.
+    /// The number of unread messages in all conversations that are not muted, including those beyond the
+    /// page.
     pub unread: u64,
     /// There may be more unread messages than that.
     pub unread_more: bool,
-    /// The user's last change that is in it.
+    /// The version of the user's last change that is included.
     pub version: u64,
-    /// The end of the inbox that it is of.
+    /// The end of the inbox when the page was made.
     pub inbox_end: u64,
 }
 
 impl ConversationPage {
-    /// Returns the number of conversations on the page, which the next one skips in addition.
+    /// Returns the number of conversations on the page, by which to increase `skip` for the next one.
     pub fn count(&self) -> u32 {
         u32::try_from(self.conversations.len() + self.hidden.len()).unwrap_or(u32::MAX)
     }
@@ -51,31 +52,31 @@ impl ConversationPage {
 pub struct ListedConversation {
     /// The conversation, and the user's marks in it.
     pub state: ConversationState,
-    /// The last message that the user may see, with what it says after its last edit. One that was recalled stays, without
-    /// content; one that the user has deleted for itself gives way to the one before it.
+    /// The last message that the user may see, with the content of its last edit. A recalled message stays, without
+    /// content. A message that the user has deleted gives way to the one before it.
     pub last: Option<ReceivedMessage>,
-    /// The edit by which it says what it says. `None`: it was never edited.
+    /// The last edit of that message. `None` if it was never edited.
     pub last_edit: Option<MessageId>,
-    /// Whether the message was recalled: nobody is to see what it said.
+    /// The recall of that message. `None` if it was not recalled.
     pub last_recalled: Option<Recalled>,
-    /// The end of the log that this is of.
+    /// The end of the log for which this holds.
     pub end: u64,
     /// The number of messages of others that the user has not read. With `unread_more`, there may be more.
     pub unread: u32,
-    /// There may be more than that.
+    /// There may be more unread messages than that.
     pub unread_more: bool,
-    /// The places of the newest of them, in ascending order.
+    /// The seqs of the newest unread messages, in ascending order.
     pub unread_seqs: Vec<u64>,
-    /// The messages there, one for each.
+    /// The ids of these messages, one for each seq.
     pub unread_ids: Vec<MessageId>,
-    /// The places of those of them that mention the user.
+    /// The seqs of those that mention the user.
     pub mention_seqs: Vec<u64>,
-    /// The number of unread messages that mention the user, whether their places are known or not.
+    /// The number of unread messages that mention the user, with known seqs or not.
     pub mentions: u32,
 }
 
 impl ListedConversation {
-    /// Returns whether it is neither hidden nor deleted, or has come back since.
+    /// Returns `true` if it is neither hidden nor deleted, or has come back since.
     pub fn is_listed(&self) -> bool {
         self.state
             .is_listed(self.last.as_ref().and_then(|last| last.position.as_ref()).map_or(0, |at| at.seq))
@@ -88,11 +89,11 @@ impl ListedConversation {
 pub struct ReadReceipt {
     /// The channel.
     pub channel: ChannelId,
-    /// The user that has read it.
+    /// The user who has read it.
     pub user: UserId,
-    /// The last entry that was read.
+    /// The seq of the last entry that was read.
     pub seq: u64,
-    /// The message there, if it is known.
+    /// The id of that message, if known.
     pub id: Option<MessageId>,
 }
 
@@ -100,13 +101,13 @@ pub struct ReadReceipt {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readers {
-    /// The number.
+    /// Their number.
     pub count: u64,
     /// Some of them, or all.
     pub users: Vec<UserId>,
 }
 
-/// Nothing was set.
+/// A mark was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MarkError {
@@ -116,7 +117,7 @@ pub enum MarkError {
         /// Its size.
         bytes: usize,
     },
-    /// Something was set in [`MAX_CONVERSATION_MARKS`] conversations already that no back end has taken.
+    /// [`MAX_CONVERSATION_MARKS`] conversations have marks already that no backend has taken.
     #[error("something was set in too many conversations, and no back end has taken it yet")]
     QueueFull,
     /// The client is closed.
@@ -149,7 +150,7 @@ impl TryFrom<pb::ReadReceipt> for ReadReceipt {
 }
 
 impl From<pb::Readers> for Readers {
-    /// Names that make no sense are passed over.
+    /// Skips invalid names.
     fn from(readers: pb::Readers) -> Self {
         let users = readers.users.iter().filter_map(|user| UserId::parse(user).ok());
         Self { count: readers.count, users: users.collect() }
