@@ -8,7 +8,7 @@
 //!   list             <-- states + logs, counted when it is asked for
 //! ```
 //!
-//! Nothing is written per recipient of a message: unread is what stands in a log behind the mark.
+//! A message writes nothing per recipient: its unread count is the number of log entries behind the user's mark.
 
 mod assemble;
 mod changes;

@@ -377,7 +377,7 @@ mod tests {
         proto::limits::MAX_FRAME_BYTES,
     };
 
-    /// A server that does whatever it is told.
+    /// Runs a server that reports success for every envelope.
     async fn obey(cluster: Cluster, server: ServerId, mut subscription: Subscription) {
         while let Some(BusEvent::Message(message)) = subscription.next().await {
             let envelope = pb::Envelope::decode(message.payload).unwrap();
@@ -401,7 +401,7 @@ mod tests {
         let im = crate::backend::Im::with_cluster(cluster).await.unwrap();
         let owner = UserDevice::new(&UserId::parse("bob").unwrap(), "web/tab".parse().unwrap());
         let located = |number| Located { owner: owner.clone(), connection: ConnectionId(number) };
-        // At eight bytes each, more than the megabyte that NATS takes.
+        // At eight bytes each, more than the megabyte that NATS accepts.
         let crowd: Vec<_> = (0..140_000).map(located).collect();
         let frames = pb::record::Effect::Frames(vec![0; MAX_FRAME_BYTES].into());
         let reached = im.inner.dispatcher.deliver(vec![(server, crowd)], |_| frames.clone()).await;

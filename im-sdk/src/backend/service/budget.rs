@@ -62,8 +62,8 @@ impl Budget {
 /// The work that the devices of one user together may cause **one backend**. With several backends
 /// a user has as many times that, since the bus gives each of them a share of the requests.
 ///
-/// The defaults are far above what people do and what an application does for them, and low enough that one hostile user is
-/// nobody else's trouble:
+/// The defaults are far above what people do, or an application does for them, and low enough that a hostile user does not
+/// affect others:
 ///
 /// | | at once | in the long run | the most of it in a day |
 /// | --- | --- | --- | --- |
@@ -76,10 +76,10 @@ impl Budget {
 /// | places that devices acknowledge | 16,384 | 500 a second | |
 /// | bytes of syncs | 256 MiB | 1 MiB a second | 85 GiB |
 ///
-/// What is over a budget is refused with `TOO_MANY` and the time after which it works; the SDK's client waits for that by
-/// itself. Signals and acknowledgements are dropped, and a sync goes on when the device asks again. What the backend itself
-/// failed to do is given back. A program that publishes more than a person is better a backend, which has no budget: or raise
-/// these for a deployment of such devices.
+/// A request beyond a budget is refused with `TOO_MANY` and the time of the next attempt, which the SDK's client waits for by
+/// itself. Signals and acknowledgements are dropped, and a sync continues when the device asks again. If the backend itself
+/// fails, the cost is given back. A program that publishes more than a person should be a backend, which has no budget; or
+/// raise the budgets for a deployment of such devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserBudgets {

@@ -36,7 +36,7 @@ pub(in crate::backend) struct Contacts {
     dispatcher: Arc<Dispatcher>,
     /// The time of the last note, or `None` if unknown.
     known: Mutex<RecentMap<(UserId, UserId), Option<Instant>>>,
-    /// Whether the handler refused the user's last message to the recipient.
+    /// `true` if the handler refused the user's last message to the recipient.
     refused: Mutex<RecentMap<(UserId, Recipient), bool>>,
 }
 

@@ -40,8 +40,8 @@ pub(in crate::backend) struct AckWatch {
     /// The waiting receipts by their recipients.
     waits: Mutex<HashMap<Box<str>, Vec<Arc<Wait>>>>,
     places: Arc<Semaphore>,
-    /// Whether there is a subscription. Held while subscribing, so that nobody reads the store
-    /// before it exists.
+    /// `true` while there is a subscription. Held while subscribing, so that nobody reads the store before it
+    /// exists.
     listening: tokio::sync::Mutex<bool>,
     tasks: TaskTracker,
     stop: CancellationToken,

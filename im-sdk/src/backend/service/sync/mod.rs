@@ -272,7 +272,8 @@ impl SyncEnd {
         Self { server: server.clone(), connection: *connection, number: *number, rest: Bytes::new() }
     }
 
-    /// Queued behind all frames of the sync. If it is lost, the server continues after a while.
+    /// Reports the end, queued behind all frames of the sync. If it is lost, the server continues after a
+    /// while.
     async fn tell(self, publisher: &Arc<Publisher>) {
         if self.number == 0 {
             return;
