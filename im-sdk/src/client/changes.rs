@@ -7,28 +7,30 @@ use crate::{
     id::{MessageId, UserId},
 };
 
-/// The place of a message, by which the back end finds it. [`ReceivedMessage::reference`] makes it, also of entries of history.
+/// The position of a message, by which the backend finds it. [`ReceivedMessage::reference`] makes it, also for entries of
+/// history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct MessageRef {
-    /// The conversation: a channel, or the other user. Oneself, where there is no other.
+    /// The conversation: a channel, or the other user. The user itself if there is no other.
     pub conversation: Recipient,
     /// The message.
     pub id: MessageId,
-    /// Its place in this user's log of the conversation.
+    /// Its seq in this user's log of the conversation.
     pub seq: u64,
 }
 
 impl MessageRef {
-    /// Makes a reference from its parts, which the application has stored.
+    /// Makes a reference from its parts, for an application that has stored them.
     pub fn new(conversation: impl Into<Recipient>, id: MessageId, seq: u64) -> Self {
         Self { conversation: conversation.into(), id, seq }
     }
 }
 
 impl ReceivedMessage {
-    /// Returns the reference by which to change the message. `me` is the user whose device this is, as
-    /// [`Event::Connected`](crate::client::Event::Connected) tells. `None`: it is in no log and cannot be changed.
+    /// Returns the reference by which to change the message. `me` is the user of this device, as
+    /// [`Event::Connected`](crate::client::Event::Connected) names it. `None` if the message is in no log and
+    /// cannot be changed.
     pub fn reference(&self, me: &UserId) -> Option<MessageRef> {
         let seq = self.position.as_ref()?.seq;
         let other = if self.from.as_ref() == Some(me) { &self.to } else { &self.from };
@@ -41,13 +43,14 @@ impl ReceivedMessage {
 }
 
 impl ReceivedMessage {
-    /// Quotes the message, for one into the same conversation. The back end can verify the quote unless the message is in no log.
+    /// Quotes the message, for a message to the same conversation. The backend can verify the quote unless the message is in no
+    /// log.
     pub fn quote(&self) -> Quote {
         let seq = self.position.as_ref().map_or(0, |position| position.seq);
         Quote { seq, ..Quote::new(self.id, self.from.clone(), &self.content) }
     }
 
-    /// Makes an entry of a [`Forwarded`](crate::content::Forwarded). The back end can verify it unless the message is in no log.
+    /// Makes an entry of a [`Forwarded`](crate::content::Forwarded). The backend can verify it unless the message is in no log.
     pub fn forward(&self) -> ForwardedEntry {
         let source = self.position.as_ref().map(|position| {
             let (seq, channel) = (position.seq, self.channel.clone());
@@ -65,8 +68,8 @@ impl MessageRef {
 }
 
 /// Each change is [sent](Client::send) like a message: awaiting it returns a [`SendHandle`](super::SendHandle), and
-/// [`Event::PublishFailed`](crate::client::Event::PublishFailed) tells when the back end does not allow it. Once it is taken it
-/// comes to all devices, this one too, as a [`Body::Change`](crate::content::Body::Change), for a
+/// [`Event::PublishFailed`](crate::client::Event::PublishFailed) reports a change that the backend does not allow. An accepted
+/// change comes to all devices, including this one, as a [`Body::Change`](crate::content::Body::Change), for a
 /// [`Timeline`](crate::timeline::Timeline) to apply.
 ///
 /// ```no_run
@@ -76,7 +79,7 @@ impl MessageRef {
 /// let message = received.reference(&me).ok_or("the message is in no log")?;
 /// client.react(&message, "🎉").await?;
 /// client.edit(&message, "lunch at one?").await?;
-/// client.recall(&message).outcome().await?; // waits until the back end has allowed it
+/// client.recall(&message).outcome().await?; // waits until the backend has allowed it
 /// # Ok(())
 /// # }
 /// ```
@@ -126,7 +129,7 @@ impl Client {
 }
 
 impl MessageRef {
-    /// Makes the content of a change, as the back end wants it.
+    /// Returns the content of a change, as the backend expects it.
     pub fn change(&self, kind: ChangeKind) -> Content {
         Change { seq: self.seq, ..Change::new(self.id, kind) }.into()
     }

@@ -13,25 +13,25 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinedRoom {
-    /// About how many devices are in the room.
+    /// The approximate number of devices in the room.
     pub online: u64,
     /// The application's own answer, often empty.
     pub answer: Bytes,
-    /// The last messages, in order, as far as the back end sends them. Later ones come as events.
+    /// The last messages, in order, as many as the backend sends. Later ones come as events.
     pub recent: Vec<ReceivedMessage>,
 }
 
-/// The cause for which the device is not in a room any more.
+/// The cause for which the device is no longer in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RoomLeftCause {
-    /// The back end has taken the user out.
+    /// The backend has removed the user.
     Kicked,
     /// The room is closed.
     Closed,
-    /// When the device came back over a new connection, it was not let in again.
+    /// The device was not let in again when it came back over a new connection.
     Refused,
-    /// The server gives a cause that this version does not know.
+    /// A cause that this version does not know.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ impl From<crate::proto::pb::RoomLeftCause> for RoomLeftCause {
     }
 }
 
-/// A signal of another device.
+/// A signal from another device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedSignal {
@@ -65,17 +65,17 @@ pub struct ReceivedSignal {
     pub from: UserId,
     /// The device.
     pub device: Device,
-    /// The channel that it was sent to. `None`: to this user.
+    /// The channel that it was sent to. `None` if it was sent to this user.
     pub channel: Option<ChannelId>,
     /// The signal itself.
     pub signal: Signal,
 }
 
 impl Client {
-    /// Joins a room, if the back end lets the device in. `data` is for its handler. Waits for
-    /// [`ClientConfig::request_timeout`](crate::client::ClientConfig::request_timeout) at most. The device stays in over changes of
-    /// the connection, until it [leaves](Client::leave_room) or [`Event::RoomLeft`](crate::client::Event::RoomLeft) says otherwise; in
-    /// between it misses what is not in the room's log.
+    /// Joins a room, if the backend lets the device in. `data` is for its handler. Waits at most
+    /// [`ClientConfig::request_timeout`](crate::client::ClientConfig::request_timeout). The device stays in the room over changes
+    /// of the connection, until it [leaves](Client::leave_room) or [`Event::RoomLeft`](crate::client::Event::RoomLeft) comes.
+    /// Between connections it misses messages that are not in the room's log.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -91,7 +91,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`RequestError`]. After one that is no refusal the device may be in the room for as long as this connection lasts.
+    /// [`RequestError`]. After any other than a refusal, the device may be in the room for as long as this connection lasts.
     pub async fn join_room(
         &self,
         channel: impl TryInto<ChannelId, Error = impl Into<InvalidId>>,
@@ -117,10 +117,9 @@ impl Client {
         self.ask(|answer| Command::LeaveRoom { channel, answer }).await.map(drop)
     }
 
-    /// Watches these users, at most 500, and no others. Returns the presence of those whom the back end lets this user see.
-    /// [`Event::Presence`](crate::client::Event::Presence) tells when that changes, also over changes of the connection. A change
-    /// that is lost on the way
-    /// shows within some minutes.
+    /// Watches these users, at most 500, and no others. Returns the presence of those whom the backend lets this user see.
+    /// [`Event::Presence`](crate::client::Event::Presence) reports changes, also over changes of the connection. A change that is
+    /// lost on the way shows within some minutes.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -149,9 +148,9 @@ impl Client {
         }
     }
 
-    /// Signals something to a user's devices, or to a channel that the user is a member of or a room that the device is in. The
-    /// signal is sent once, if there is a connection, and has no outcome. Returns `false` if it is not sent: there is no
-    /// connection, too many wait, or it is larger than 4096 bytes.
+    /// Sends a signal to a user's devices, or to a channel that the user is a member of, or to a room that the device is in. It
+    /// is sent once, if there is a connection, and has no outcome. Returns `false` if it is not sent: there is no connection,
+    /// too many signals wait, or it is larger than 4096 bytes.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -164,7 +163,7 @@ impl Client {
         self.signal_to(to.into(), None, signal).await
     }
 
-    /// Signals something to one device of a user, as a signal from it has named it: the steps of a call after its first ones.
+    /// Sends a signal to one device of a user, as named by a signal from it: the later steps of a call.
     ///
     /// ```no_run
     /// # use im_sdk::client::{Client, ReceivedSignal};

@@ -260,7 +260,7 @@ pub struct ImBuilder {
 }
 
 impl ImBuilder {
-    /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`] and no [`ClusterConfig::archive`], the archive has its
+    /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`], an unset [`ClusterConfig::archive`] gets its
     /// default settings.
     ///
     /// # Errors
