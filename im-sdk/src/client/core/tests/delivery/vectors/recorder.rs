@@ -147,7 +147,7 @@ impl Recorder {
             Input::Crash => {
                 self.core = new_core(&self.store);
                 self.core.rng = self.rng();
-                    }
+            }
             Input::Close(grace) => self.core.handle_close(now, Duration::from_millis(grace)),
         }
     }
