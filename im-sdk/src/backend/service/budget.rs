@@ -68,9 +68,9 @@ impl Budget {
 /// | | at once | in the long run | the most of it in a day |
 /// | --- | --- | --- | --- |
 /// | publishes | 1,000 | 20 a second | 1.7 million |
-/// | bytes of publishes | 16 MiB | 64 KiB a second | 5.4 GiB, in the logs of at most 4,900 users |
-/// | users written to for the first time | 100 | 200 an hour | 4,900 |
-/// | of these, users that the deployment has never seen | 20 | 20 an hour | 500 logs of users that do not exist |
+/// | bytes of publishes | 16 MiB | 64 KiB a second | 5.4 GiB, in the logs of at most 5,200 users |
+/// | users written to for the first time | 400 | 200 an hour | 5,200 |
+/// | of these, users that the deployment has never seen | 200 | 20 an hour | 680 logs of users that do not exist |
 /// | signals | 200 | 40 a second | 3.5 million, none of them kept |
 /// | bytes of signals | 512 KiB | 64 KiB a second | |
 /// | places that devices acknowledge | 16,384 | 500 a second | |

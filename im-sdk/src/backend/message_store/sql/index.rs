@@ -9,7 +9,7 @@ use sqlx::{Any, Row as _, Transaction};
 use super::{
     Dialect, MessageStoreError, SEARCH, SearchPage, SearchQuery, SqlMessageStore, clamp,
     read::{COLUMNS, load_all, only, parse_log},
-    schema::MIGRATE,
+    schema::{MIGRATE, has_old_terms},
     statement::{Statement, Value},
     within,
 };
@@ -167,7 +167,7 @@ impl SqlMessageStore {
     }
 
     async fn has_a_rest(&self) -> Result<bool, sqlx::Error> {
-        let rest = Statement::new("SELECT id FROM im_messages WHERE indexed < 2 LIMIT 1");
+        let rest = Statement::new(&format!("SELECT id FROM im_messages WHERE {} LIMIT 1", has_old_terms()));
         Ok(!rest.fetch(&self.pool).await?.is_empty())
     }
 
@@ -181,7 +181,7 @@ impl SqlMessageStore {
         }
         let mut statement = Statement::new("UPDATE im_messages SET indexed = ");
         statement.bind(VERSION).push(" WHERE (log, id) IN (SELECT log, id FROM im_messages");
-        statement.push(" WHERE indexed < 2 ORDER BY id LIMIT ").bind(REST);
+        statement.push(&format!(" WHERE {} ORDER BY id LIMIT ", has_old_terms())).bind(REST);
         statement.push(") RETURNING log, id, message, kind");
         let rows = statement.fetch(&mut *transaction).await?;
         let mut messages = Vec::with_capacity(rows.len());

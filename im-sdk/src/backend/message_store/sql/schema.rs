@@ -6,7 +6,7 @@ use sqlx::{Any, AssertSqlSafe, Transaction};
 use tokio::time::sleep;
 
 use super::{Dialect, SqlMessageStore};
-use crate::backend::message_store::MessageStoreError;
+use crate::backend::message_store::{MessageStoreError, words::terms::VERSION};
 
 pub(super) const MIGRATE: &str = "prepare its tables";
 
@@ -24,7 +24,7 @@ struct Version {
     postgres: &'static [&'static str],
 }
 
-const MIGRATIONS: [Version; 4] = [MESSAGES, SEARCH, FOLDED, AMENDED];
+const MIGRATIONS: [Version; 5] = [MESSAGES, SEARCH, FOLDED, AMENDED, SIGNS];
 
 const MESSAGES: Version = Version {
     both: &[
@@ -101,6 +101,22 @@ const AMENDED: Version = Version {
     postgres: &[],
 };
 
+/// Terms of version 3: marks and signs are folded, however they are typed. A backend that connects replaces those before.
+const SIGNS: Version = Version {
+    both: &[
+        "DROP INDEX im_messages_unindexed",
+        "CREATE INDEX im_messages_unindexed ON im_messages (id) WHERE indexed < 3",
+    ],
+    sqlite: &[],
+    postgres: &[],
+};
+
+/// The condition of the index of entries whose terms an earlier version wrote. It is part of the statement, not a value: otherwise the
+/// database could not tell that the index serves it.
+pub(super) fn has_old_terms() -> String {
+    format!("indexed < {VERSION}")
+}
+
 impl SqlMessageStore {
     /// Migrates the tables to this version. Several processes may do this at once.
     pub(super) async fn migrate(&self) -> Result<(), MessageStoreError> {
@@ -169,5 +185,18 @@ impl SqlMessageStore {
         }
         let insert = sqlx::query("INSERT INTO im_schema (version) VALUES ($1)");
         insert.bind(number).execute(&mut **transaction).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_version_of_the_terms_has_a_migration() {
+        let statements = MIGRATIONS.iter().flat_map(|version| version.both);
+        let indexes = statements.filter(|text| text.starts_with("CREATE INDEX im_messages_unindexed"));
+        let newest = indexes.last().unwrap();
+        assert!(newest.ends_with(&has_old_terms()), "{newest}");
     }
 }
