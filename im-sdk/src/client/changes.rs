@@ -84,7 +84,15 @@ impl MessageRef {
 /// # }
 /// ```
 impl Client {
-    /// Takes the message back: nobody is to see it any more.
+    /// Recalls the message: nobody can see its content any more.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.recall(&message).outcome().await?; // waits until the backend has allowed it
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The errors of [`Client::send`], for this and the methods below.
@@ -93,36 +101,94 @@ impl Client {
     }
 
     /// Replaces the message's content.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.edit(&message, "lunch at one?").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn edit(&self, message: &MessageRef, content: impl Into<Content>) -> SendRequest {
         self.change(message, ChangeKind::Edit(Box::new(content.into())))
     }
 
     /// Removes the message from all devices of this user. Others see it as before.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.delete_for_me(&message).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn delete_for_me(&self, message: &MessageRef) -> SendRequest {
         self.change(message, ChangeKind::DeleteForMe)
     }
 
     /// Adds this user's reaction.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.react(&message, "🎉").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn react(&self, message: &MessageRef, emoji: &str) -> SendRequest {
         self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: false })
     }
 
-    /// Takes this user's reaction back.
+    /// Removes this user's reaction.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.unreact(&message, "🎉").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unreact(&self, message: &MessageRef, emoji: &str) -> SendRequest {
         self.change(message, ChangeKind::Reaction { emoji: emoji.to_owned(), removed: true })
     }
 
     /// Pins the message, for everybody in the conversation.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.pin(&message).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pin(&self, message: &MessageRef) -> SendRequest {
         self.change(message, ChangeKind::Pin { removed: false })
     }
 
-    /// Unpins it.
+    /// Unpins the message.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.unpin(&message).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unpin(&self, message: &MessageRef) -> SendRequest {
         self.change(message, ChangeKind::Pin { removed: true })
     }
 
-    /// Makes any change.
+    /// Makes a change of any kind.
+    ///
+    /// ```no_run
+    /// # use im_sdk::client::{Client, MessageRef};
+    /// use im_sdk::content::ChangeKind;
+    ///
+    /// # async fn example(client: Client, message: MessageRef) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.change(&message, ChangeKind::Pin { removed: false }).await?; // what `pin` does
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn change(&self, message: &MessageRef, kind: ChangeKind) -> SendRequest {
         self.send(message.conversation.clone(), message.change(kind))
     }

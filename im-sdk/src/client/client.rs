@@ -71,7 +71,18 @@ impl Client {
     }
 
     /// Opens a client on a given runtime, which needs its I/O and time drivers. The other methods can be awaited anywhere, also
-    /// outside of it.
+    /// outside of that runtime.
+    ///
+    /// ```no_run
+    /// # use std::sync::Arc;
+    /// # use im_sdk::client::{Client, ClientConfig};
+    /// # fn example(config: ClientConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    /// let client = Client::open_on(config, runtime.handle())?;
+    /// client.connect();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The errors of [`Client::open`].
@@ -206,7 +217,14 @@ impl Client {
         }
     }
 
-    /// Returns the transport of the connection; `None` unless connected.
+    /// Returns the transport of the connection, or `None` unless connected.
+    ///
+    /// ```no_run
+    /// # use im_sdk::{Transport, client::Client};
+    /// # fn example(client: &Client) {
+    /// let is_quic = client.transport() == Some(Transport::Quic);
+    /// # }
+    /// ```
     pub fn transport(&self) -> Option<Transport> {
         self.status().transport
     }

@@ -105,7 +105,14 @@ impl Client {
         }
     }
 
-    /// Leaves a room. Leaving one that the device is not in does no harm.
+    /// Leaves a room. Leaving a room that the device is not in does no harm.
+    ///
+    /// ```no_run
+    /// # async fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.leave_room("stage").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].

@@ -263,6 +263,16 @@ impl ImBuilder {
     /// Connects to Redis and NATS, and starts. With [`ImBuilder::archive_to`], an unset [`ClusterConfig::archive`] gets its
     /// default settings.
     ///
+    /// ```no_run
+    /// use im_sdk::{backend::Im, cluster::ClusterConfig};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = ClusterConfig::new(["redis://redis:6379"], ["nats://nats:4222"]);
+    /// let im = Im::builder().connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`StartError`].
     pub async fn connect(self, mut config: ClusterConfig) -> Result<Im, StartError> {
