@@ -42,6 +42,7 @@ def main(arguments):
     if "IMBridge" in actual or "im_ffi" in actual:
         return "bindings/swift: a generated type is part of the public API"
     if update:
+        listed.parent.mkdir(exist_ok=True)
         listed.write_text(actual)
     if not listed.exists() or listed.read_text() != actual:
         return f"bindings/swift: the public API is not the one of {listed}: if it is meant so, run ./test.sh --update"

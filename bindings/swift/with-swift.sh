@@ -52,6 +52,6 @@ exec unshare --mount --propagation private bash -euc '
     done
     mount --rbind /proc "$root/proc"
     mount --rbind /dev "$root/dev"
-    export PATH=/usr/libexec/swift/bin:/usr/bin:/bin LANG=C.UTF-8
-    exec chroot "$root" bash -euc "cd \"\$1\"; shift; exec \"\$@\"" bash "$PWD" "$@"
+    export LANG=C.UTF-8
+    exec chroot "$root" /usr/bin/env PATH=/usr/libexec/swift/bin:/usr/bin:/bin bash -euc "cd \"\$1\"; shift; exec \"\$@\"" bash "$PWD" "$@"
 ' bash "$@"

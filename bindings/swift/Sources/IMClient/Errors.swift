@@ -170,7 +170,7 @@ public enum RefusalKind: Hashable, Sendable {
     /// The back end failed while it handled the request.
     case `internal`
     /// No back end has taken it, and nothing came of it: it may be sent anew.
-    case noBackEnd
+    case noBackend
     /// The number of the send was used for another one, as after the device's store was restored from a backup.
     case numberUsed
     /// A kind that this version does not know.

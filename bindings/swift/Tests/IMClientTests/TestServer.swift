@@ -127,7 +127,9 @@ private enum Leftovers {
     private static let lock = NSLock()
     nonisolated(unsafe) private static var identifiers: Set<Int32> = []
     private static let kills: Void = {
-        atexit { identifiers.forEach { _ = Foundation.kill($0, SIGKILL) } }
+        atexit {
+            for identifier in identifiers { _ = Foundation.kill(identifier, SIGKILL) }
+        }
     }()
 
     static func add(_ identifier: Int32) {
@@ -160,18 +162,26 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
     }
 }
 
-/// Fails if it takes too long.
+/// Fails if it takes too long. What does not end when its task is cancelled, such as a request, is left behind then.
 func patient<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
-    try await withThrowingTaskGroup(of: T.self) { group in
-        group.addTask(operation: body)
-        group.addTask {
-            try await Task.sleep(for: patience)
-            throw Unexpected("timed out after \(patience)")
+    let (results, end) = AsyncThrowingStream.makeStream(of: T.self)
+    let working = Task {
+        do {
+            end.yield(try await body())
+        } catch {
+            end.finish(throwing: error)
         }
-        defer { group.cancelAll() }
-        guard let result = try await group.next() else { throw Unexpected("no result") }
-        return result
     }
+    let limit = Task {
+        try await Task.sleep(for: patience)
+        end.finish(throwing: Unexpected("timed out after \(patience)"))
+    }
+    defer {
+        working.cancel()
+        limit.cancel()
+    }
+    for try await result in results { return result }
+    throw CancellationError()
 }
 
 /// Returns the path of a program of the workspace.

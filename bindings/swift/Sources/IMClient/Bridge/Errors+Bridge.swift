@@ -147,8 +147,8 @@ extension RefusalKind {
             case .invalid: .invalid
             case .tooMany: .tooMany
             case .internal: .internal
-        case .noBackend: .noBackEnd
-        case .numberUsed: .numberUsed
+            case .noBackend: .noBackend
+            case .numberUsed: .numberUsed
             case .unknown: .unknown
             }
     }
