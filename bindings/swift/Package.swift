@@ -22,6 +22,7 @@ let package = Package(
         .target(name: "IMBridge", dependencies: ["im_ffiFFI"]),
         .target(name: "IMClient", dependencies: ["IMBridge"]),
         .executableTarget(name: "Chat", dependencies: ["IMClient"], path: "Examples/Chat"),
+        .executableTarget(name: "Benchmark", dependencies: ["IMClient"], path: "Benchmark"),
         .executableTarget(name: "ScenarioDriver", dependencies: ["IMClient"], path: "Tests/ScenarioDriver"),
         .testTarget(name: "IMClientTests", dependencies: ["IMClient"]),
     ],

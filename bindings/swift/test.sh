@@ -34,7 +34,7 @@ export TARGET IM_CLI_CHAT=$TARGET/cli-chat IM_SERVER=$TARGET/im-server UNIFFI_BI
 
 ./generate.sh "$TARGET/$library"
 flags=(-Xswiftc -warnings-as-errors -Xlinker "-L$PWD/lib" -Xlinker -rpath -Xlinker "$PWD/lib")
-./with-swift.sh swift format lint --strict --recursive Package.swift Sources/IMClient Tests Examples
+./with-swift.sh swift format lint --strict --recursive Package.swift Sources/IMClient Tests Examples Benchmark
 ./with-swift.sh swift build --quiet --build-tests "${flags[@]}"
 ./with-swift.sh swift test --disable-xctest --skip-build "${flags[@]}"
 
