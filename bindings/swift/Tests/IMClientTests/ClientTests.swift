@@ -177,6 +177,8 @@ struct ClientTests {
         let query = HistoryQuery(beforeMessage: ids[2], kinds: [.number(1)])
         #expect(try await kim.history(.user("leo"), matching: query).messages.map(\.id) == Array(ids.prefix(2)))
         #expect(try await kim.rawHistory(.inbox, matching: HistoryQuery()).messages.map(\.id) == ids)
+        let newestPosition = try #require(try await kim.message("searchable word4").position)
+        #expect(try await kim.fill(newestPosition).messages.map(\.id) == ids)
         // Messages are archived soon, not at once.
         try await eventually("the message is found") {
             try await kim.search(Search("searchable word3")).messages.map(\.id) == [ids[3]]
@@ -239,6 +241,9 @@ struct ClientTests {
         paul.disconnect()
         let presence = try await olga.first { if case .presence(let presence) = $0 { presence } else { nil } }
         #expect(!presence.isOnline)
+        let refused = try await failure(of: RequestError.self) { try await olga.joinRoom("lobby") }
+        #expect(refused.code == .refused)
+        #expect(refused.refusal?.reason.isEmpty == false)
     }
 
     @Test func tokensAreAskedForRefreshedAfterARejectionAndDenied() async throws {
