@@ -122,19 +122,26 @@ final class Program: @unchecked Sendable {
     }
 }
 
-/// Programs that still run when the tests end.
+/// Programs that still run when the tests end, and folders that are still there: the shared server is never let go.
 private enum Leftovers {
     private static let lock = NSLock()
     nonisolated(unsafe) private static var identifiers: Set<Int32> = []
-    private static let kills: Void = {
+    nonisolated(unsafe) private static var folders: [URL] = []
+    private static let removal: Void = {
         atexit {
             for identifier in identifiers { _ = Foundation.kill(identifier, SIGKILL) }
+            for folder in folders { try? FileManager.default.removeItem(at: folder) }
         }
     }()
 
     static func add(_ identifier: Int32) {
-        _ = kills
+        _ = removal
         lock.withLock { _ = identifiers.insert(identifier) }
+    }
+
+    static func add(_ folder: URL) {
+        _ = removal
+        lock.withLock { folders.append(folder) }
     }
 
     static func remove(_ identifier: Int32) {
@@ -196,6 +203,7 @@ func path(of name: String, in variable: String) throws -> String {
 func temporaryFolder() throws -> URL {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("im-swift-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    Leftovers.add(folder)
     return folder
 }
 
