@@ -18,10 +18,9 @@ use tokio::sync::{Mutex, mpsc};
 use crate::{
     ConversationState, Endpoint, Transport, UserPresence,
     client::{
-        LocalId, Position, PublishError, ReadReceipt, ReceivedSignal, ResetReason, RoomLeftCause,
-        device_store::StoreError,
+        LocalId, Position, PublishError, ReadReceipt, ReceivedMessage, ReceivedSignal, ResetReason,
+        RoomLeftCause, device_store::StoreError,
     },
-    content::Content,
     id::{ChannelId, MessageId, UserId},
     proto::close::CloseCode,
 };
@@ -193,31 +192,6 @@ impl StopCause {
     }
 }
 
-/// A received message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReceivedMessage {
-    /// The id of the message.
-    pub id: MessageId,
-    /// The sender. `None` for the backend itself.
-    pub from: Option<UserId>,
-    /// The addressed user. `None` if it is this user as one of several, or as a member of `channel`.
-    pub to: Option<UserId>,
-    /// The channel that it was sent to.
-    pub channel: Option<ChannelId>,
-    /// The content.
-    pub content: Content,
-    /// The id of the [send](crate::client::SendHandle::local_id), if this device has sent the message, even before a restart. By
-    /// it the application finds the message that it shows as pending. `None` if the message is from another device or the
-    /// backend, or passed a server or backend of an earlier version.
-    pub local_id: Option<LocalId>,
-    /// The transport that the message came over.
-    pub transport: Transport,
-    /// The position in a log, to [acknowledge](crate::client::Client::ack). `None` if the message is in no log; a
-    /// device that misses it does not get it later.
-    pub position: Option<Position>,
-}
-
 /// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -247,13 +221,5 @@ impl State {
             Self::Stopped => "stopped",
             Self::Closed => "closed",
         }
-    }
-}
-
-impl<'a> From<&'a ReceivedMessage> for crate::timeline::Entry<'a> {
-    fn from(message: &'a ReceivedMessage) -> Self {
-        let entry = Self::new(message.id, message.from.as_ref(), &message.content);
-        let channel = message.channel.as_ref();
-        message.position.as_ref().map_or(entry, |position| entry.at(channel, position.seq))
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     backend::{
         parse_ids::parse_user,
         send::{
-            dispatch::{Freshness, Located, Reach},
+            device::{Located, Reach},
+            dispatch::Freshness,
             error::SendError,
             message::{Durability, Message, Priority, Target},
             receipt::Receipt,

@@ -14,10 +14,12 @@ mod assemble;
 mod changes;
 mod channels;
 mod count;
+mod entry;
 mod inbox;
 mod list;
 mod marks;
 mod push;
+mod read_sizes;
 mod readers;
 mod store;
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::receipt::UserDevice;
+use super::device::UserDevice;
 use super::*;
 use crate::{
     backend::{

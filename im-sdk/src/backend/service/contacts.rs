@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    budget::RecentMap,
-    reach::Permitted,
+    budget::{RecentMap, Resource},
     response::{RETRY_MS, refused},
 };
 use crate::{
@@ -28,6 +27,25 @@ const NOTE_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// An error of one of several stores.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The cost of a permission to write, which is given back if the publish fails.
+#[derive(Debug, Default)]
+#[must_use = "what is not used is given back"]
+pub(super) struct Permitted {
+    /// The recipient, if the contact is to be noted.
+    pub(super) contact: Option<UserId>,
+    /// The user has not written to them before.
+    pub(super) new: bool,
+    /// The deployment has never seen them.
+    pub(super) unknown: bool,
+}
+
+impl Permitted {
+    /// Returns the budgets that it cost, with amounts.
+    pub(super) fn cost(&self) -> [(Resource, u64); 2] {
+        [(Resource::NewContacts, self.new.into()), (Resource::UnknownContacts, self.unknown.into())]
+    }
+}
 
 /// Pairs of users of which the first has written to the second, as far as this process knows.
 #[derive(Debug)]

@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    ListedConversation,
-    list::{LISTED, MAX_UNREAD},
-};
+use super::ListedConversation;
 use crate::{
     ConversationState,
     client::ReceivedMessage,
     content::Content,
     conversation::message::{counts, mentions, stands_alone},
     id::{MessageId, UserId},
+    proto::limits,
     timeline::{ChangeRank, Recalled, ShownMessage},
 };
+
+/// The limit up to which unread messages of one conversation are counted, as backends do.
+const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
+
+/// The number of newest unread messages with known seqs, as backends list them.
+const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
 /// A conversation of the list.
 #[derive(Clone, Debug)]

@@ -13,15 +13,8 @@ use crate::{
     content::Change,
     conversation::message::{alters, stands_alone},
     id::{ChannelId, UserId},
-    proto::limits,
     timeline::Timeline,
 };
-
-/// The limit up to which unread messages of one conversation are counted, as backends do.
-pub(super) const MAX_UNREAD: usize = limits::MAX_UNREAD as usize;
-
-/// The number of newest unread messages with known seqs, as backends list them.
-pub(super) const LISTED: usize = limits::MAX_LISTED_UNREAD;
 
 /// The number of remembered entries, for a page that was made before they came.
 const MAX_RECENT: usize = 1024;

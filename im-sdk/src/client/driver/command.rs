@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::TrackedSend;
 use crate::{
     Conversation, ConversationChange, HistoryQuery, Recipient, Search, Signal,
     client::{
         LocalId, MarkError, RequestError, SendError,
         core::{Answer, Outcome, Unsettled},
-        send::TrackedSend,
     },
     content::Content,
     id::{ChannelId, Device, UserId},

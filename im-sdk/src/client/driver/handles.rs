@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
+use super::{OutcomeReceiver, TrackedSend};
 use crate::client::{
     LocalId,
     core::{Outcome, Unsettled},
-    send::{OutcomeReceiver, TrackedSend},
 };
 
 /// The handles of unsettled sends, no more than the core has sends.

@@ -6,6 +6,7 @@ mod lifecycle;
 mod saver;
 mod start;
 mod tokens;
+mod tracked_send;
 mod wait;
 
 use std::{
@@ -21,7 +22,11 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-pub(super) use self::{command::Command, start::run};
+pub(super) use self::{
+    command::Command,
+    start::run,
+    tracked_send::{OutcomeReceiver, TrackedSend},
+};
 use self::{
     command::{ReplyTo, TakenSend},
     handles::SendHandles,
@@ -35,7 +40,6 @@ use super::{
     acks::AckQueue,
     core::{Action, Core, Taken, Unsettled},
     device_store::SavedState,
-    send::TrackedSend,
     transport::{Connector, Link, RaceWinner},
 };
 use crate::{Endpoint, Transport};

@@ -201,5 +201,23 @@ pub enum FileError {
     Contradiction(String),
 }
 
+/// Returns the variable that sets a key.
+fn variable(section: &str, name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{section}_{name}").to_ascii_uppercase()
+}
+
+/// Returns a required value.
+fn required<T>(value: Option<T>, section: &str, name: &str) -> Result<T, FileError> {
+    value.ok_or_else(|| missing(section, name))
+}
+
+fn missing(section: &str, name: &str) -> FileError {
+    FileError::Missing { key: format!("{section}.{name}"), variable: variable(section, name) }
+}
+
+fn contradiction<T>(what: impl Into<String>) -> Result<T, FileError> {
+    Err(FileError::Contradiction(what.into()))
+}
+
 #[cfg(test)]
 mod tests;

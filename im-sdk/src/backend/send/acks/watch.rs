@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    backend::send::receipt::UserDevice,
+    backend::send::device::UserDevice,
     cluster::{BusError, BusEvent, Cluster, LogId, Subscription},
     id::{Device, UserId},
     proto::pb,

@@ -305,6 +305,14 @@ fn parts(ends: Vec<pb::Cursor>) -> Vec<Vec<pb::Cursor>> {
     parts
 }
 
+/// Returns the name of a log in frames, which is empty for the inbox.
+fn log_name(log: &LogId) -> &str {
+    match log {
+        LogId::Inbox(_) => "",
+        LogId::Channel(channel) => channel.as_str(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Client, State};
+use super::Client;
+use crate::client::State;
 
 impl Client {
     /// Reports that the device has another network, or has one again. Returns at once.
     ///
     /// An existing connection is probed, and dropped if the server does not answer within
-    /// [`PROBE_TIMEOUT`](super::PROBE_TIMEOUT): the heartbeat alone would notice the loss later. A running attempt starts over,
+    /// [`PROBE_TIMEOUT`](crate::client::PROBE_TIMEOUT): the heartbeat alone would notice the loss later. A running attempt starts over,
     /// and a delay before the next one ends. A client that is disconnected or stopped stays so.
     ///
     /// ```no_run
@@ -26,7 +27,7 @@ impl Client {
 
     /// Reports that the application goes into the background, where the system may suspend the process. Within this time the
     /// client sends what waits, if it is connected, saves everything, disconnects, and has the store
-    /// [release](super::device_store::DeviceStore::release) its files, which some systems do not let a suspended process hold.
+    /// [release](crate::client::device_store::DeviceStore::release) its files, which some systems do not let a suspended process hold.
     /// Returns `true` if all of that is done, and `false` if the time was too short, or the application came back first.
     ///
     /// Sends and acknowledgements are taken in the background too: the store opens its files for them, and releases them again.

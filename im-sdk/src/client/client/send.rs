@@ -3,22 +3,26 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Client, PublishError, Published, RetryError, SendError,
-    core::{Outcome, Unsettled},
-    driver::Command,
+use super::Client;
+use crate::{
+    Recipient,
+    client::{
+        LocalId, PublishError, Published, RetryError, SendError, SendState,
+        core::Unsettled,
+        driver::{Command, OutcomeReceiver, TrackedSend},
+    },
+    content::Content,
 };
-use crate::{Recipient, content::Content};
 
 impl Client {
     /// Sends a message to a user or a channel.
     ///
-    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](super::ClientConfig::store) has the message, which
+    /// Awaiting the request returns a [`SendHandle`] as soon as the [store](crate::client::ClientConfig::store) has the message, which
     /// needs no network. From then on the client sends it until it is answered, over any number of connections, and of processes
-    /// if the store outlives them. It has one effect. [`Event::Published`](super::Event::Published) or
-    /// [`Event::PublishFailed`](super::Event::PublishFailed) reports the outcome, and so does the handle. Dropping the handle
+    /// if the store outlives them. It has one effect. [`Event::Published`](crate::client::Event::Published) or
+    /// [`Event::PublishFailed`](crate::client::Event::PublishFailed) reports the outcome, and so does the handle. Dropping the handle
     /// does not cancel the send.
     ///
     /// A program that only needs the outcome uses [`SendRequest::outcome`].
@@ -118,7 +122,7 @@ impl SendRequest {
         Self { within: Some(limit), ..self }
     }
 
-    /// Sends the message and waits for the outcome, for [`ClientConfig::publish_timeout`](super::ClientConfig::publish_timeout)
+    /// Sends the message and waits for the outcome, for [`ClientConfig::publish_timeout`](crate::client::ClientConfig::publish_timeout)
     /// unless [`within`](SendRequest::within) sets another time.
     ///
     /// Only this call returns the outcome: no event follows, and a failed message is not kept. Even so, the message is saved
@@ -175,8 +179,8 @@ impl SendHandle {
         Self { local_id: tracked.local_id, commands, outcome: tracked.outcome }
     }
 
-    /// Returns the id of the send on this device. [`Event::Published`](super::Event::Published) and
-    /// [`Event::PublishFailed`](super::Event::PublishFailed) carry it.
+    /// Returns the id of the send on this device. [`Event::Published`](crate::client::Event::Published) and
+    /// [`Event::PublishFailed`](crate::client::Event::PublishFailed) carry it.
     pub fn local_id(&self) -> LocalId {
         self.local_id
     }
@@ -277,38 +281,6 @@ impl fmt::Debug for SendHandle {
     }
 }
 
-/// The outcome of a send, once there is one.
-pub(super) type OutcomeReceiver = watch::Receiver<Option<Outcome>>;
-
-/// A send whose outcome the driver reports.
-#[derive(Debug)]
-pub(super) struct TrackedSend {
-    pub(super) local_id: LocalId,
-    pub(super) outcome: OutcomeReceiver,
-}
-
-/// The device's own id of a send, unique in its store and never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LocalId(u64);
-
-impl LocalId {
-    /// Creates an id from its number.
-    pub fn from_u64(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// Returns the id as a number, to store it.
-    pub fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for LocalId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
 /// An unsettled send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -329,28 +301,5 @@ impl UnsettledSend {
     /// Returns the id of the send on this device.
     pub fn local_id(&self) -> LocalId {
         self.handle.local_id()
-    }
-}
-
-/// The progress of a send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SendState {
-    /// The send waits for a connection, or for an earlier send to the same receiver.
-    Pending,
-    /// The send was handed to a connection, and no answer has come.
-    Sent,
-    /// The send failed for good.
-    Failed,
-}
-
-impl SendState {
-    /// Returns the name in logs, such as `pending`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-        }
     }
 }

@@ -1,13 +1,19 @@
 //! The handle that an application holds.
 
+mod changes;
+mod conversations;
+mod lifecycle;
+mod rooms;
+mod send;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::{Mutex, mpsc, oneshot, watch},
 };
 
+pub use self::send::{SendHandle, SendRequest, UnsettledSend};
 use super::{
     ClientConfig, Event, EventStream, FoundPage, HistoryPage, MAX_QUEUED_EVENTS, NoEndpoints, OpenError,
     Position, RequestError, State,
@@ -16,23 +22,13 @@ use super::{
     driver::{self, COMMAND_CHANNEL, Command, DesiredState, DriverChannels, Status},
     transport::Connector,
 };
-use crate::{Conversation, Endpoint, HistoryQuery, HistoryRange, Search, Transport, id::MessageId};
-
-/// The result of a publish that the backend accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Published {
-    /// The id of the message. `None` if the backend handled the publish without sending a message.
-    pub message_id: Option<MessageId>,
-    /// The application's own answer, often empty.
-    pub answer: Bytes,
-}
+use crate::{Conversation, Endpoint, HistoryQuery, HistoryRange, Search, Transport};
 
 /// The client of a device: connects to a server, watches the connection, and reconnects.
 ///
 /// Cloning is cheap. Clones share the connection and the queue of events, so each event goes to one of them. The client ends when
 /// [`Client::shutdown`] is called, or when the last clone is dropped. Dropping does not wait: unanswered sends stay in the store.
-/// A [`SendHandle`](super::SendHandle) and an [`EventStream`] do not keep the client alive.
+/// A [`SendHandle`] and an [`EventStream`] do not keep the client alive.
 ///
 /// **The application has to keep taking [events](Client::next_events).** Once [`MAX_QUEUED_EVENTS`] wait, the client stops
 /// reading from the network and makes no new connection until there is room. Answers come over the same connection, behind the
@@ -139,7 +135,7 @@ impl Client {
 
     /// Replaces [`ClientConfig::endpoints`], best first, from the next attempt on. An existing connection stays. Returns at once.
     ///
-    /// Not needed by an application whose [`TokenProvider::endpoints`](super::TokenProvider::endpoints) returns the endpoints.
+    /// Not needed by an application whose [`TokenProvider::endpoints`](crate::client::TokenProvider::endpoints) returns the endpoints.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -162,7 +158,7 @@ impl Client {
     /// If the token has run out and the client was [stopped](Event::Stopped) for that, set another one and
     /// [connect](Client::connect): nothing is lost, and the store stays open.
     ///
-    /// Not needed by an application whose [`TokenProvider`](super::TokenProvider) asks its backend.
+    /// Not needed by an application whose [`TokenProvider`](crate::client::TokenProvider) asks its backend.
     ///
     /// ```no_run
     /// # fn example(client: im_sdk::client::Client) {

@@ -2,10 +2,13 @@
 
 use tokio::sync::oneshot;
 
-use super::{ConversationList, ConversationPage, MarkError, Readers};
+use super::Client;
 use crate::{
     ConversationChange, ReadMark, Recipient,
-    client::{Client, Position, RequestError, core::Reply, driver::Command},
+    client::{
+        ConversationList, ConversationPage, MarkError, Position, Readers, RequestError, core::Reply,
+        driver::Command,
+    },
     id::{ChannelId, InvalidId},
     proto::pb,
 };
@@ -14,7 +17,7 @@ impl Client {
     /// Lists the user's conversations from `skip` on: pinned ones first, then by their last messages. `limit` 0 leaves the number
     /// to the backend, which may always send fewer than requested. From then on, changes of them on other devices come reliably
     /// as [`Event::ConversationsChanged`](crate::client::Event::ConversationsChanged), by which a
-    /// [`ConversationList`](super::ConversationList) keeps the list up to date.
+    /// [`ConversationList`](crate::client::ConversationList) keeps the list up to date.
     ///
     /// ```no_run
     /// # async fn example(client: im_sdk::client::Client) -> Result<(), im_sdk::client::RequestError> {
@@ -37,7 +40,7 @@ impl Client {
         }
     }
 
-    /// Loads all pages of a list that [needs it](super::ConversationList::needs_loading). Apply the events that come meanwhile to
+    /// Loads all pages of a list that [needs it](crate::client::ConversationList::needs_loading). Apply the events that come meanwhile to
     /// the list afterwards, as always.
     ///
     /// ```no_run
