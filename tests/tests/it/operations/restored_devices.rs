@@ -287,7 +287,8 @@ async fn state(client: &mut TestClient) -> (String, bool) {
     client
         .next("a state of the conversation", |event| match event {
             Event::ConversationsChanged(states) => {
-                let state = states.iter().find(|state| state.conversation == Recipient::User(id("bob")));
+                // The last one counts.
+                let state = states.iter().rfind(|state| state.conversation == Recipient::User(id("bob")));
                 state.map(|state| (state.draft.clone(), state.pinned))
             }
             _ => None,
@@ -323,13 +324,11 @@ async fn what_a_backup_had_set_replaces_nothing_newer(setup: Setup, via: Via) {
     let mut alice = open(&stack, phone.store(), via);
     alice.client().connect();
     alice.client().set_conversation(id("bob"), ConversationChange::new().pin(false)).await.unwrap();
-    loop {
+    while {
         let (draft, is_pinned) = state(&mut alice).await;
         assert_eq!(draft, "newer");
-        if !is_pinned {
-            break;
-        }
-    }
+        is_pinned
+    } {}
     alice.into_client().shutdown().await;
     assert_eq!(phone.store().load().unwrap().marks, []);
     let page = im.conversations(&id("alice"), 0, 10).await.unwrap();
