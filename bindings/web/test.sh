@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks types, runs all tests and measures the size of the TypeScript client. Needs Node 20 or newer, Chromium and Firefox (CHROMIUM
 # and FIREFOX say where they are, by default in PATH), and the programs that `cargo build --workspace --bins` makes: IM_CLI_CHAT,
-# IM_SERVER and IM_WEB_CHAT say where cli-chat, im-server and web-chat are, by default in target/debug.
+# IM_SERVER, IM_WEB_CHAT and IM_SCENARIOS say where cli-chat, im-server, web-chat and scenarios are, by default in target/debug. The
+# scenarios need Redis and NATS.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,10 +21,10 @@ for browser in "${CHROMIUM:-chromium}" "${FIREFOX:-firefox-esr}"; do
     exit 1
 done
 export IM_CLI_CHAT=${IM_CLI_CHAT:-../../target/debug/cli-chat} IM_SERVER=${IM_SERVER:-../../target/debug/im-server}
-export IM_WEB_CHAT=${IM_WEB_CHAT:-../../target/debug/web-chat}
-for program in "$IM_CLI_CHAT" "$IM_SERVER" "$IM_WEB_CHAT"; do
+export IM_WEB_CHAT=${IM_WEB_CHAT:-../../target/debug/web-chat} IM_SCENARIOS=${IM_SCENARIOS:-../../target/debug/scenarios}
+for program in "$IM_CLI_CHAT" "$IM_SERVER" "$IM_WEB_CHAT" "$IM_SCENARIOS"; do
     [ -x "$program" ] && continue
-    echo "bindings/web: $program is missing: run \`cargo build --workspace --bins\`, or set IM_CLI_CHAT, IM_SERVER and IM_WEB_CHAT" >&2
+    echo "bindings/web: $program is missing: run \`cargo build --workspace --bins\`, or set IM_CLI_CHAT, IM_SERVER, IM_WEB_CHAT and IM_SCENARIOS" >&2
     exit 1
 done
 
@@ -33,4 +34,5 @@ npm run --silent check
 npm run --silent build
 npm run --silent api
 npm run --silent test
+npm run --silent scenarios
 npm run --silent size
