@@ -84,6 +84,8 @@ needed=(
     "npm - npm"
     "chromium - chromium"
     "firefox-esr - firefox-esr"
+    "default-jdk-headless - javac java"
+    "maven - mvn"
 )
 
 # Prints the first folder that has all of these programs.
@@ -220,6 +222,9 @@ done
 # The client for browsers and Node, in all of them, against the programs that were built above.
 say "testing the TypeScript client"
 bindings/web/test.sh
+
+say "testing the Kotlin client"
+bindings/kotlin/test.sh
 
 # The Python package, which is built anew with the back-end half in it.
 say "testing the Python package"
